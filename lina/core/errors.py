@@ -1,0 +1,38 @@
+"""What a person is told when something they gave is wrong: one line that says what, where and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LinaError(Exception):
+    """A mistake that the user can mend. The command line prints its one line and exits with code 2."""
+
+
+class SpecError(LinaError):
+    """A spec names an unknown key, holds a wrong value, or does not fit together."""
+
+
+class PluginError(LinaError):
+    """A plugin is unknown, broken, named twice, or breaks its contract."""
+
+
+class DataError(LinaError):
+    """A corpus, an audio file or a manifest cannot be used."""
+
+
+class TextError(LinaError):
+    """A text cannot be spoken: empty, too long, or with characters the frontend refuses (the message names them)."""
+
+
+class CheckpointError(LinaError):
+    """A checkpoint or a run directory is missing, damaged, or belongs to another spec."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A closing clause such as ``; did you mean 'gla'? (known: gla, transformer)``, empty if nothing is known."""
+    names = sorted(known)
+    if not names:
+        return ""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"{hint} (known: {', '.join(names)})"

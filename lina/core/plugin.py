@@ -1,0 +1,103 @@
+"""What a plugin class looks like. An entry point names such a class; the registry checks it when a spec asks.
+
+A plugin class holds no state: it validates its own configuration and builds the object that keeps a protocol of
+``lina.core.protocols``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, final
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec
+from lina.core.utterance import Reject, Utterance
+
+PLUGIN_API = 1
+
+
+class PluginConfig(BaseModel):
+    """The ``config:`` of a plugin in a spec. Unknown keys are errors; values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(ABC):
+    """What all roles share."""
+
+    plugin_api: ClassVar[int] = PLUGIN_API
+    Config: ClassVar[type[PluginConfig]] = PluginConfig
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> dict[str, Any]:
+        """Keyword arguments for ``build``: the tiny configuration on which ``lina check`` runs the laws."""
+
+
+class BackbonePlugin(Plugin):
+    """Builds a whole stack. Most backbones are mixers and want ``lina.core.stack.MixerPlugin`` instead."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, *, d_model: int, n_layers: int, config: Any) -> Backbone:
+        """A backbone (an ``nn.Module``) over vectors of width ``d_model``.
+
+        Core builds three: before the text, after it, and the small position network of the blind attention.
+
+        Raises:
+            SpecError: the sizes do not fit the configuration (say which).
+        """
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """Change parameters in place so that gates saturate, for the laws: decays from -1e-4 to -1e4 a step.
+
+        The default scales every matrix by 100. Override it to aim at the gates alone.
+        """
+        with torch.no_grad():
+            for parameter in backbone.parameters():
+                if parameter.dim() >= 2:
+                    parameter.mul_(100.0)
+
+
+class CodecPlugin(Plugin):
+    @classmethod
+    @abstractmethod
+    def build(cls, *, config: Any) -> Codec | StreamingCodec:
+        """A codec. Weights come from local files named in the configuration, never from a network.
+
+        Raises:
+            PluginError: a needed package or file is missing (say what to install or where to put it).
+        """
+
+
+class TokenizerPlugin(Plugin):
+    @classmethod
+    @abstractmethod
+    def build(cls, *, config: Any, trained: Any = None) -> Frontend:
+        """A text frontend; ``trained`` is what ``train`` returned for this run, if anything."""
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, config: Any) -> Any:
+        """Learn from the corpus's texts what ``build`` needs, as a value JSON can hold; None if nothing."""
+        return None
+
+
+class CorpusPlugin(Plugin):
+    """Reads a corpus: recordings with their texts."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, *, config: Any) -> Iterator[Utterance | Reject]:
+        """Every utterance in a fixed order; what cannot be one is a ``Reject`` with its reason, never dropped.
+
+        Raises:
+            DataError: the corpus as a whole is missing or unreadable (say how to get it).
+        """
+
+    @classmethod
+    @final
+    def build(cls, *, config: Any) -> Iterator[Utterance | Reject]:
+        return cls.read(config=config)

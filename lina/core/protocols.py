@@ -1,0 +1,145 @@
+"""What plugins promise. Everything that composes over time is a stream with two faces, bound by one law:
+
+folding ``step`` over time gives what ``parallel_forward`` gives: outputs, final state and gradients.
+
+Shapes: B rows, T frames, D model width, Q codebooks, C audio channels, hop samples a frame. ``lina.core.laws``
+checks every promise made here; docs/plugins.md walks through writing a plugin.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lina.core.state import State
+
+S = TypeVar("S")
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A causal stream over vectors with a state of constant size.
+
+    It knows vectors and its own state; never tokens, text, codecs or the lengths of rows.
+    """
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first frame, for ``batch`` rows, on the module's device."""
+        ...
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: State
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        """A stretch of time at once: training and prefill. T >= 1; cost linear in T."""
+        ...
+
+    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
+        """One frame: synthesis. The given state is not touched; the returned one has its shapes and dtypes."""
+        ...
+
+
+@runtime_checkable
+class EncoderStream(Protocol):
+    """Audio in, codes out, lagging by ``latency`` frames.
+
+    Output frame t is what belongs to input frame t - latency; the first ``latency`` outputs of a stream are
+    fillers (codes in range, meaning nothing). ``flush`` gives the last ``latency`` frames at the end.
+    """
+
+    latency: int
+    """Frames by which outputs lag behind inputs."""
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def parallel_forward(
+        self, audio: Float[Tensor, "B C samples"], state: State
+    ) -> tuple[Int[Tensor, "B T Q"], State]:
+        """samples = T * hop."""
+        ...
+
+    def step(self, audio: Float[Tensor, "B C hop"], state: State) -> tuple[Int[Tensor, "B Q"], State]: ...
+
+    def flush(self, state: State) -> Int[Tensor, "B latency Q"]: ...
+
+
+@runtime_checkable
+class DecoderStream(Protocol):
+    """Codes in, audio out, lagging by ``latency`` frames; otherwise as ``EncoderStream`` (fillers are silence)."""
+
+    latency: int
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def parallel_forward(
+        self, codes: Int[Tensor, "B T Q"], state: State
+    ) -> tuple[Float[Tensor, "B C samples"], State]:
+        """samples = T * hop."""
+        ...
+
+    def step(self, codes: Int[Tensor, "B Q"], state: State) -> tuple[Float[Tensor, "B C hop"], State]: ...
+
+    def flush(self, state: State) -> Float[Tensor, "B C samples"]:
+        """samples = latency * hop."""
+        ...
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Audio to codes and back, whole utterances only. Audio is in [-1, 1] at ``sample_rate``."""
+
+    sample_rate: int
+    """Hz."""
+    hop: int
+    """Samples a frame."""
+    channels: int
+    """Audio channels: 1 or 2."""
+    codebook_sizes: tuple[int, ...]
+    """Entries of each codebook; codes of codebook q are in 0 .. codebook_sizes[q] - 1."""
+
+    def encode(self, audio: Float[Tensor, "B C samples"]) -> Int[Tensor, "B T Q"]:
+        """samples must be a multiple of hop (core pads); T = samples / hop."""
+        ...
+
+    def decode(self, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C samples"]:
+        """samples = T * hop."""
+        ...
+
+
+@runtime_checkable
+class StreamingCodec(Protocol):
+    """A codec that is a pair of streams. Core derives whole ``encode`` and ``decode`` from them.
+
+    Facts as in ``Codec``.
+    """
+
+    sample_rate: int
+    hop: int
+    channels: int
+    codebook_sizes: tuple[int, ...]
+    encoder: EncoderStream
+    decoder: DecoderStream
+
+
+@runtime_checkable
+class Frontend(Protocol):
+    """Text to ids in 0 .. vocab_size - 1. The state is an immutable value that JSON can hold.
+
+    ``parallel_forward(text)`` equals folding ``step`` over any split of the text, then ``flush``. Marks of
+    beginning and end, if the frontend wants any, are ids of its own. Raises ``TextError`` naming the characters
+    that it refuses.
+    """
+
+    vocab_size: int
+
+    def initial_state(self) -> Any: ...
+
+    def parallel_forward(self, text: str) -> list[int]: ...
+
+    def step(self, piece: str, state: Any) -> tuple[list[int], Any]: ...
+
+    def flush(self, state: Any) -> list[int]: ...
+
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        """A short printable label for each id, for plots."""
+        ...

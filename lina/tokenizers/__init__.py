@@ -1,0 +1,1 @@
+"""Built-in text frontends: text to ids. They enter by the entry points that anyone can use."""

@@ -50,7 +50,7 @@ def add_plugin(manager: pluggy.PluginManager, plugin: object, name: str) -> None
     try:
         manager.register(guarded, name)
         manager.check_pending()
-    except pluggy.PluginValidationError as error:
+    except (pluggy.PluginValidationError, ValueError) as error:
         if manager.is_registered(guarded):
             manager.unregister(guarded)
         raise PluginError(f"{name} does not fit the hooks: {' '.join(str(error).split())}") from error

@@ -68,7 +68,7 @@ class Codec2(CodecPlugin):
 class Codec2Codec:
     """A whole ``Codec``: mono, 8 kHz. Every row is coded by a fresh Codec2, so ``encode`` is deterministic.
 
-    ``decode`` is not: libcodec2's decoder adds phases and noise from one hidden random generator of the process,
+    ``decode`` is not: libcodec2's decoder adds phases and noise from one hidden random generator a process,
     that can be neither seeded nor saved. Two decodings of the same codes are different samples of the same
     sound, and the decoder's state cannot be copied; hence no streaming faces here (core streams it through a
     window).

@@ -5,7 +5,7 @@ A plugin class holds no state: it validates its own configuration and builds the
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, final
 
 import torch
@@ -29,8 +29,6 @@ class Plugin(ABC):
 
     plugin_api: ClassVar[int] = PLUGIN_API
     Config: ClassVar[type[PluginConfig]] = PluginConfig
-    build: ClassVar[Callable[..., Any]]
-    """Makes the object; each role says with which arguments."""
 
     @classmethod
     @abstractmethod

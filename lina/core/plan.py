@@ -29,7 +29,7 @@ SMALLEST_WINDOW = 2
 WINDOWS = 4
 
 
-class BatchPlan:
+class Plan:
     """Which utterances are in which batch.
 
     Args:
@@ -83,7 +83,7 @@ class BatchPlan:
         return batch
 
     def batch_at(self, step: int, rank: int = 0, world: int = 1, *, consumed: int = 0) -> list[int]:
-        """The batch of ``rank`` at ``step``, counted from where all ranks had consumed ``consumed`` batches."""
+        """The batch of ``rank`` at ``step``, counted from where all ranks had consumed ``consumed``."""
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world}")
         return self.batch(consumed + step * world + rank)
@@ -134,7 +134,7 @@ def _default_window(lengths: Integers, budget: int) -> int:
 
 
 def _pack_windows(lengths: Integers, budget: int, window: int) -> Integers:
-    """Where batches start. In a window the first row of a batch is its longest, so its rows are known at once."""
+    """Where batches start. In a window the first row of a batch is its longest, which tells its rows."""
     rows = np.maximum(1, budget // lengths)
     starts: list[int] = []
     for first in range(0, len(lengths), window):

@@ -1,4 +1,4 @@
-"""Lists of utterances in text files: lines that are text, paths that stay inside, one rule for all corpora."""
+"""Lists of utterances in text files: lines that are text, paths that stay inside, one rule for all."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator

@@ -29,7 +29,7 @@ SMALLEST_WINDOW = 2
 WINDOWS = 4
 
 
-class BatchPlan:
+class Plan:
     """Which utterances are in which batch.
 
     Args:

@@ -37,7 +37,7 @@ class AsteriskConfig(PluginConfig):
     path: Path | None = None
     """A folder with the two .deb files, or with what they hold; by default what the system or cache has."""
     min_words: int = Field(default=1, ge=1)
-    """Shorter prompts are left out (not rejected): 3 leaves the 272 sentences, 20 minutes."""
+    """Shorter prompts are left out (not rejected): 3 leaves 269 sentences, 20 minutes."""
 
 
 class AsteriskEnglish(CorpusPlugin):

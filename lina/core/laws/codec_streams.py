@@ -33,7 +33,9 @@ class _CodecStream(Stream):
         return frames.transpose(1, 2).flatten(2)
 
     def to_frames(self, audio: Float[Tensor, "B C samples"]) -> Float[Tensor, "B T C hop"]:
-        return audio.unflatten(2, (-1, self.owner.hop)).transpose(1, 2)
+        batch, channels, samples = audio.shape
+        hop: int = self.owner.hop
+        return audio.reshape(batch, channels, samples // hop, hop).transpose(1, 2)
 
 
 class EncodingStream(_CodecStream):

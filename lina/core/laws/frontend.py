@@ -32,8 +32,8 @@ TEXTS = (
 """Texts that people type, and texts that break careless readers."""
 
 CHARACTERS = tuple(
-    [chr(code) for code in range(0x300)]
-    + [chr(code) for code in range(0x300, 0xD800, 397)]
+    [chr(code) for code in range(0x180)]
+    + [chr(code) for code in range(0x180, 0xD800, 397)]
     + ["\ud800", "\udfff", "\ue000", "\ufeff", "\ufffd", "\ufffe", "\uffff"]
     + [chr(code) for code in range(0x10000, 0x110000, 40_009)]
     + ["\U0010ffff"]
@@ -67,9 +67,13 @@ def step_is_pure(frontend: Frontend) -> None:
         first = frontend.step(text[half:], state)
         owed = frontend.flush(first[1])
         _fold(frontend, [other[:1], other[1:]])
+        owed_later = frontend.flush(first[1])
         again = frontend.step(text[half:], state)
-        if again != first or frontend.flush(first[1]) != owed:
-            raise Violation(f"text {text!r}: expected {first} and {owed} at any time, found {again} later")
+        if (again, owed_later) != (first, owed):
+            raise Violation(
+                f"text {text!r}, with {other!r} read in between: expected {first} from step and {owed} from flush "
+                f"as before, found {again} and {owed_later}"
+            )
         if frontend.parallel_forward(text) != whole:
             raise Violation(f"text {text!r}: parallel_forward gives other ids the second time")
 

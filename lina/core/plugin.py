@@ -6,12 +6,14 @@ A plugin class holds no state: it validates its own configuration and builds the
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from lina.core.errors import DataError
 from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec
 from lina.core.utterance import Reject, Utterance
 
@@ -96,6 +98,15 @@ class CorpusPlugin(Plugin):
         Raises:
             DataError: the corpus as a whole is missing or unreadable (say how to get it).
         """
+
+    @classmethod
+    def get(cls, folder: Path) -> Path:
+        """Fetch the corpus into ``folder`` (made if missing); gives the folder to read: ``lina data get``.
+
+        Raises:
+            DataError: there is nothing to fetch, or fetching failed (say why and what to do by hand).
+        """
+        raise DataError(f"{cls.__name__}: nothing to fetch; this corpus reads the files that data.path names")
 
     @classmethod
     @final

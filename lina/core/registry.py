@@ -15,13 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from lina.core.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
-    from lina.core.plugin import BackbonePlugin, CodecPlugin, CorpusPlugin, Plugin, TokenizerPlugin
+    from lina.core.plugin import (
+        BackbonePlugin,
+        CodecPlugin,
+        CorpusPlugin,
+        Plugin,
+        RecognizerPlugin,
+        TokenizerPlugin,
+    )
 
 GROUPS = {
     "backbone": "lina.backbones",
     "codec": "lina.codecs",
     "tokenizer": "lina.tokenizers",
     "corpus": "lina.corpora",
+    "recognizer": "lina.recognizers",
     "hook": "lina.hooks",
 }
 """Role -> entry-point group."""
@@ -161,6 +169,8 @@ def load(role: Literal["codec"], name: str) -> "type[CodecPlugin]": ...
 def load(role: Literal["tokenizer"], name: str) -> "type[TokenizerPlugin]": ...
 @overload
 def load(role: Literal["corpus"], name: str) -> "type[CorpusPlugin]": ...
+@overload
+def load(role: Literal["recognizer"], name: str) -> "type[RecognizerPlugin]": ...
 def load(role: str, name: str) -> "type[Plugin]":
     """The plugin class of this role and name, imported and checked.
 
@@ -208,6 +218,7 @@ def _check(record: Record, plugin: Any) -> None:
         "codec": contracts.CodecPlugin,
         "tokenizer": contracts.TokenizerPlugin,
         "corpus": contracts.CorpusPlugin,
+        "recognizer": contracts.RecognizerPlugin,
     }[record.role]
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise PluginError(

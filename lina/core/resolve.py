@@ -10,7 +10,15 @@ from lina.core import registry
 from lina.core.errors import PluginError
 from lina.core.invalid import validate
 from lina.core.origin import Key, Origin
-from lina.core.plugin import BackbonePlugin, CodecPlugin, CorpusPlugin, Plugin, PluginConfig, TokenizerPlugin
+from lina.core.plugin import (
+    BackbonePlugin,
+    CodecPlugin,
+    CorpusPlugin,
+    Plugin,
+    PluginConfig,
+    RecognizerPlugin,
+    TokenizerPlugin,
+)
 from lina.core.registry import Record
 from lina.core.spec import Spec
 
@@ -35,11 +43,13 @@ class Resolved:
     codec: Chosen[CodecPlugin]
     tokenizer: Chosen[TokenizerPlugin]
     corpus: Chosen[CorpusPlugin]
+    recognizer: Chosen[RecognizerPlugin] | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Name, distribution and version of each plugin, for checkpoints and the report."""
-        return tuple(chosen.record for chosen in (self.backbone, self.codec, self.tokenizer, self.corpus))
+        chosen = (self.backbone, self.codec, self.tokenizer, self.corpus, self.recognizer)
+        return tuple(one.record for one in chosen if one is not None)
 
 
 def resolve(spec: Spec) -> Resolved:
@@ -59,11 +69,15 @@ def resolve(spec: Spec) -> Resolved:
         "tokenizer": tokenizer,
         "data": corpus,
     }
+    recognizer = None
+    if spec.evaluate.recognizer is not None:
+        recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"))
+        sections["evaluate"] = recognizer
     placed = {
         name: getattr(spec, name).model_copy(update={"config": _as_written(chosen.config)})
         for name, chosen in sections.items()
     }
-    return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus)
+    return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
 
 
 def _as_written(config: PluginConfig) -> dict[str, Any]:

@@ -33,15 +33,11 @@ class BackboneSection(Section):
     d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
     """Layers on each side of the text."""
-    fast: Literal["auto", "never", "require"] = "auto"
-    """Whether a faster form of the operator (kernels) is used where the machine has one."""
     config: dict[str, Any] = {}
 
 
 class CodecSection(Section):
     plugin: PluginName
-    codebooks: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Model only the first so many codebooks; all of them if left out."""
     config: dict[str, Any] = {}
 
 
@@ -135,9 +131,15 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    recognizer: Literal["none", "faster-whisper"] = "none"
+    """What the finished model is asked to say, and who listens."""
+
+    recognizer: PluginName | None = None
+    """Name of a speech recogniser plugin; without one, samples are made but not judged."""
+    config: dict[str, Any] = {}
     sentences: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    """Training sentences to say back."""
     unseen: tuple[str, ...] = ()
+    """Sentences that are not in the corpus."""
 
 
 class SynthesizeSection(Section):

@@ -1,0 +1,130 @@
+"""The plugin ``codec:encodec``: its configuration, and the two codecs it builds."""
+
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.codecs.encodec.network import RESIDUAL_KERNEL, Network, Sizes
+from lina.codecs.encodec.segments import SegmentedEnCodec
+from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
+from lina.codecs.encodec.weights import WANTED, fill_randomly, load_weights
+from lina.core.codec import validate_audio, validate_codes
+from lina.core.errors import PluginError, SpecError
+from lina.core.plugin import CodecPlugin, PluginConfig
+
+
+class EnCodecConfig(PluginConfig):
+    variant: Literal["24khz", "48khz"] = "24khz"
+    codebooks: int = Field(8, ge=1, le=32)
+    """2, 4, 8, 16 or 32 are 1.5, 3, 6, 12 or 24 kbit/s at 24 kHz; 2, 4, 8 or 16 are 3, 6, 12 or 24 at 48 kHz."""
+    weights: Path | None = None
+    """A local file of EnCodec's release (.th) or of transformers' layout (model.safetensors, or its directory)."""
+    random_weights: bool = False
+    """Random weights instead of trained ones: for tests only."""
+    seed: int = 0
+    """Of the random weights."""
+    overlap: int = Field(2, ge=0)
+    """48 kHz: frames over which segments of one second are cross-faded in decoding."""
+    filters: int = Field(32, ge=1)
+    dimension: int = Field(128, ge=1)
+    ratios: tuple[int, ...] = Field((8, 5, 4, 2), min_length=1)
+    kernel: int = Field(7, ge=1)
+    lstm_layers: int = Field(2, ge=1)
+    codebook_size: int = Field(1024, ge=2)
+    segment: int = Field(150, ge=1)
+    """48 kHz: frames of a segment. Sizes other than the defaults are for tests and for weights trained so."""
+
+
+class StreamingEnCodec(nn.Module):
+    """A ``StreamingCodec``: mono, 24 kHz, that also encodes and decodes whole utterances.
+
+    Streaming gives the whole's audio within 1e-5, and its codes wherever two entries of a codebook are not
+    equally near within rounding.
+    """
+
+    channels = 1
+    sample_rate = 24000
+
+    def __init__(self, network: Network, hop: int) -> None:
+        super().__init__()
+        self.network = network
+        self.hop = hop
+        self.codebook_sizes = (network.sizes.codebook_size,) * network.sizes.codebooks
+        self.encoder = EnCodecEncoder(network, hop)
+        self.decoder = EnCodecDecoder(network, hop)
+
+    def encode(self, audio: Float[Tensor, "B 1 samples"]) -> Int[Tensor, "B T Q"]:
+        validate_audio(self, audio)
+        return self.network.encode(audio)
+
+    def decode(self, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B 1 samples"]:
+        validate_codes(self, codes)
+        return self.network.decode(codes)
+
+
+class EnCodec(CodecPlugin):
+    Config: ClassVar[type[PluginConfig]] = EnCodecConfig
+
+    @classmethod
+    def build(cls, *, config: EnCodecConfig) -> StreamingEnCodec | SegmentedEnCodec:
+        """Raises PluginError without weights, SpecError for sizes that do not go together."""
+        causal = config.variant == "24khz"
+        _check(config, causal)
+        sizes = Sizes(
+            channels=1 if causal else 2,
+            causal=causal,
+            filters=config.filters,
+            dimension=config.dimension,
+            ratios=config.ratios,
+            kernel=config.kernel,
+            lstm_layers=config.lstm_layers,
+            codebook_size=config.codebook_size,
+            codebooks=config.codebooks,
+        )
+        network = Network(sizes)
+        if config.weights is not None:
+            load_weights(network, config.weights)
+        else:
+            fill_randomly(network, config.seed)
+        network.requires_grad_(False).eval()
+        hop = prod(config.ratios)
+        if causal:
+            return StreamingEnCodec(network, hop)
+        return SegmentedEnCodec(network, hop, config.segment, config.overlap)
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {
+            "config": EnCodecConfig(
+                random_weights=True,
+                codebooks=3,
+                filters=2,
+                dimension=6,
+                ratios=(4, 2),
+                lstm_layers=2,
+                codebook_size=16,
+            )
+        }
+
+
+def _check(config: EnCodecConfig, causal: bool) -> None:
+    if config.weights is None and not config.random_weights:
+        raise PluginError(f"codec:encodec has no weights, and none are downloaded; {WANTED}")
+    if config.weights is not None and config.random_weights:
+        raise SpecError("codec:encodec: config has both weights and random_weights; leave one out")
+    if not causal and config.codebooks > 16:
+        raise SpecError(f"codec:encodec: config.codebooks is {config.codebooks}; the 48 kHz variant has 16 at most")
+    if not causal and config.overlap > config.segment:
+        raise SpecError(
+            f"codec:encodec: config.overlap is {config.overlap} frames; give at most a segment, {config.segment}"
+        )
+    # A stream reflects within its first frame: the samples there must be more than the convolutions look back.
+    if causal and (config.ratios[0] < RESIDUAL_KERNEL or prod(config.ratios) < config.kernel):
+        raise SpecError(
+            f"codec:encodec: config.ratios {list(config.ratios)} are too small to stream; give a first ratio of at "
+            f"least {RESIDUAL_KERNEL} and a product of at least config.kernel, {config.kernel}"
+        )

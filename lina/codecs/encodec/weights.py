@@ -1,0 +1,122 @@
+"""EnCodec's weights from a local file: the original release's or transformers', old or new weight norm.
+
+Nothing is downloaded, and a pickle is read as tensors only.
+"""
+
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lina.codecs.encodec.network import Network
+from lina.core.errors import PluginError
+
+_RENAMES = (
+    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
+    (r"\.(conv|convtr)\.\1\.", ".conv."),
+    (r"\.(conv|convtr)\.norm\.", ".norm."),
+    (r"\.parametrizations\.weight\.original0$", ".weight_g"),
+    (r"\.parametrizations\.weight\.original1$", ".weight_v"),
+    (r"^quantizer\.vq\.", "quantizer."),
+    (r"\._codebook\.", ".codebook."),
+)
+_TRAINING_ONLY = ("codebook.inited", "codebook.cluster_size", "codebook.embed_avg")
+_CODEBOOK = re.compile(r"quantizer\.layers\.(\d+)\.codebook\.embed")
+
+
+def load_weights(network: Network, path: Path) -> None:
+    """Fill ``network`` from a file, or from a directory with ``model.safetensors``; use as many codebooks as it has.
+
+    Weight norm is multiplied out here by the operation that would otherwise run at every call, so nothing changes.
+
+    Raises:
+        PluginError: no such file, unreadable, tensors missing, unknown or of other shapes (counts and first names).
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    found = _canonical(_read(file))
+    expected = network.state_dict()
+    embed = expected["quantizer.embed"]
+    books = [found.pop(f"quantizer.layers.{q}.codebook.embed", None) for q in range(len(embed))]
+    missing = [f"quantizer.layers.{q}.codebook.embed" for q, book in enumerate(books) if book is None]
+    present = [book for book in books if book is not None]
+    unknown = [name for name in found if name not in expected and not _CODEBOOK.fullmatch(name)]
+    missing += [name for name in expected if name != "quantizer.embed" and name not in found]
+    if missing or unknown:
+        raise PluginError(
+            f"{file}: not the weights of this EnCodec: {_names(missing)} missing, {_names(unknown)} unknown; "
+            "use the file of this variant, and the sizes that it was trained with"
+        )
+    shapes = {name: (found[name], value) for name, value in expected.items() if name in found}
+    shapes["quantizer.layers.0.codebook.embed"] = (present[0], embed[0])
+    for name, (given, wanted) in shapes.items():
+        if given.shape != wanted.shape:
+            raise PluginError(
+                f"{file}: {name} is {list(given.shape)}, but this EnCodec's is {list(wanted.shape)}; "
+                "use the file of this variant, and the sizes that it was trained with"
+            )
+    weights = {name: found[name] for name in expected if name in found}
+    network.load_state_dict({**weights, "quantizer.embed": torch.stack(present)})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise PluginError(f"{file}: no such file; {WANTED}")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PluginError(f"{file}: cannot be read as weights ({reason}); {WANTED}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise PluginError(f"{file}: holds no dictionary of tensors; {WANTED}")
+    return content
+
+
+WANTED = (
+    "config.weights wants encodec_24khz-d7cc33bc.th or encodec_48khz-7e698e3e.th of EnCodec's original release "
+    "(dl.fbaipublicfiles.com/encodec/v0), or model.safetensors of facebook/encodec_24khz or encodec_48khz in "
+    "transformers' layout"
+)
+
+
+def _canonical(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under this network's names, with weight norm multiplied out."""
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in stored.items():
+        for pattern, replacement in _RENAMES:
+            name = re.sub(pattern, replacement, name)
+        if not name.endswith(_TRAINING_ONLY):
+            renamed[name] = tensor
+    for name in [name for name in renamed if name.endswith(".weight_g")]:
+        base = name.removesuffix("_g")
+        if base + "_v" in renamed:
+            renamed[base] = torch._weight_norm(renamed.pop(base + "_v"), renamed.pop(name), 0)
+    return renamed
+
+
+def _names(names: list[str]) -> str:
+    return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "none"
+
+
+def fill_randomly(network: Network, seed: int) -> None:
+    """Random weights, codebooks included, the same for the same seed: for tests only, they say nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith("norm.weight"):
+                tensor.fill_(1.0)
+            elif tensor.dim() == 1 or "lstm" in name:
+                tensor.uniform_(-0.2, 0.2, generator=generator)
+            elif name == "quantizer.embed":
+                # Later codebooks code smaller remainders.
+                for depth, entries in enumerate(tensor):
+                    entries.normal_(0.0, 0.3 * 0.8**depth, generator=generator)
+            else:
+                fan_in = tensor[0].numel()
+                tensor.normal_(0.0, fan_in**-0.5, generator=generator)

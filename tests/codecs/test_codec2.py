@@ -1,0 +1,180 @@
+import builtins
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from lina.codecs.bit_fields import pack_fields, unpack_fields
+from lina.codecs.codec2 import LAYOUTS, Codec2, Codec2Codec, Codec2Config
+from lina.core.errors import DataError, PluginError
+
+RATE = 8000
+
+
+def codec(mode: int = 3200) -> Codec2Codec:
+    return Codec2.build(config=Codec2Config(mode=mode))  # type: ignore[arg-type]
+
+
+def buzz(pitch: torch.Tensor, loudness: torch.Tensor) -> torch.Tensor:
+    """A voice-like tone [1, 1, N] of ten harmonics; pitch in Hz and loudness for each sample."""
+    phase = 2 * torch.pi * torch.cumsum(pitch / RATE, 0)
+    return (loudness * sum(torch.sin(phase * k) / k for k in range(1, 11)))[None, None]
+
+
+def voice(seconds: float = 1.28) -> torch.Tensor:
+    time = torch.arange(int(seconds * RATE)) / RATE
+    return buzz(120 + 30 * torch.sin(5 * time), 0.2 + 0.1 * torch.sin(9 * time))
+
+
+@pytest.mark.parametrize("mode", LAYOUTS)
+def test_layout_is_that_of_the_library(mode: int) -> None:
+    import pycodec2
+
+    layout, library = LAYOUTS[mode], pycodec2.Codec2(mode)
+    assert sum(layout.widths) + layout.spare == library.bits_per_frame()
+    assert layout.hop == library.samples_per_frame()
+    assert codec(mode).codebook_sizes == tuple(2**width for width in layout.widths)
+
+
+@pytest.mark.parametrize("mode", LAYOUTS)
+def test_frames_survive_unpack_and_pack_bit_for_bit(mode: int) -> None:
+    import pycodec2
+
+    pcm = (voice()[0, 0] * 32768).round().to(torch.int16).numpy()
+    ours, library = codec(mode), pycodec2.Codec2(mode)
+    packed = [library.encode(frame) for frame in pcm.reshape(-1, ours.hop)]
+    frames = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
+    assert (ours.pack(ours.unpack(frames)) == frames).all()
+    assert torch.equal(ours.encode(voice())[0], torch.from_numpy(ours.unpack(frames)))
+
+
+@pytest.mark.parametrize("mode", LAYOUTS)
+def test_any_codes_survive_pack_and_unpack(mode: int) -> None:
+    ours = codec(mode)
+    codes = np.random.default_rng(0).integers(0, ours.codebook_sizes, (200, len(ours.codebook_sizes)))
+    assert (ours.unpack(ours.pack(codes)) == codes).all()
+
+
+def test_gray_code_is_undone() -> None:
+    widths, gray = (3, 5), (True, False)
+    fields = np.array([[6, 17]])
+    assert pack_fields(fields, widths, gray).tolist() == [[0b10110001]]
+    assert unpack_fields(np.array([[0b10110001]], np.uint8), widths, gray).tolist() == [[6, 17]]
+
+
+def test_plain_indices_are_those_of_the_librarys_own_plain_binary_mode() -> None:
+    import pycodec2
+
+    library = pycodec2.Codec2(1300)
+    library.set_natural_or_gray(0)
+    ours = codec(1300)
+    pcm = (voice()[0, 0] * 32768).round().to(torch.int16).numpy()
+    packed = b"".join(library.encode(frame) for frame in pcm.reshape(-1, ours.hop))
+    frames = np.frombuffer(packed, np.uint8).reshape(-1, 7)
+    plain = unpack_fields(frames, LAYOUTS[1300].widths, (False,) * len(LAYOUTS[1300].widths))
+    assert (ours.encode(voice())[0].numpy() == plain).all()
+
+
+def test_modes_agree_where_they_send_the_same_field() -> None:
+    """Modes share their analysis and quantisers: a field misplaced in one would differ from the rest."""
+    codes = {mode: codec(mode).encode(voice())[0] for mode in LAYOUTS}
+    second = {mode: codes[mode][1::2] for mode in (3200, 2400)}
+    assert torch.equal(codes[1300][:, 4:6], second[3200][:, 2:4])
+    assert torch.equal(codes[1600][:, 6:8], second[3200][:, 2:4])
+    assert torch.equal(codes[1600][:, 2:4], codes[3200][0::2, 2:4])
+    for mode in (2400, 1600, 1400, 1300):
+        pairs = second[2400] if mode == 2400 else codes[mode]
+        assert torch.equal(pairs[:, -10:], second[2400][:, -10:])
+        assert len(pairs[:, -10:].unique()) > 5
+    assert torch.equal(codes[1400][:, 5], second[2400][:, 2])
+    assert torch.equal(codes[1200][:, 5], second[2400][:, 2])
+    assert torch.equal(codes[1200][:, [0, 1, 3, 4]], codes[1600][:, [0, 1, 4, 5]])
+
+
+@pytest.mark.parametrize(("mode", "field"), [(3200, 2), (1600, 2), (1300, 4), (700, 3)])
+def test_pitch_codes_rise_with_pitch(mode: int, field: int) -> None:
+    pitch = torch.logspace(np.log10(80), np.log10(300), 4 * RATE)
+    codes = codec(mode).encode(buzz(pitch, torch.full_like(pitch, 0.3)))[0, 4:, field]
+    assert (codes.diff() >= -1).all()
+    assert codes[-1] - codes[0] > 30
+
+
+@pytest.mark.parametrize(("mode", "field"), [(3200, 3), (1600, 3), (1300, 5), (700, 2)])
+def test_energy_codes_rise_with_loudness(mode: int, field: int) -> None:
+    loudness = torch.logspace(-3, -0.5, 4 * RATE)
+    codes = codec(mode).encode(buzz(torch.full_like(loudness, 120.0), loudness))[0, 4:, field]
+    tenths = codes[: len(codes) // 10 * 10].reshape(10, -1).double().mean(1)
+    assert (tenths.diff() >= 0).all()
+    assert codes[-1] - codes[0] > 10
+
+
+@pytest.mark.parametrize("mode", LAYOUTS)
+def test_encode_is_deterministic_and_decode_keeps_the_sound(mode: int) -> None:
+    ours, audio = codec(mode), voice()
+    first = ours.encode(audio)
+    assert torch.equal(first, ours.encode(audio))
+    back = ours.decode(first)
+    assert back.shape == audio.shape
+    assert back.dtype == torch.float32
+    assert back.abs().max() <= 1
+    assert 0.2 < back.std() / audio.std() < 5
+
+
+def test_rows_are_coded_alone() -> None:
+    ours, audio = codec(), torch.cat([voice(), 0.3 * voice().flip(-1)])
+    together = ours.encode(audio)
+    assert torch.equal(together[1:], ours.encode(audio[1:]))
+    assert ours.decode(together).shape == audio.shape
+
+
+def test_silence_and_full_scale_are_coded() -> None:
+    ours = codec()
+    for level in (0.0, 1.0, -1.0):
+        codes = ours.encode(torch.full((1, 1, 1600), level))
+        assert codes.shape == (1, 10, 14)
+        assert ours.decode(codes).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (torch.zeros(1, 2, 160), "1 channel"),
+        (torch.zeros(1, 1, 161), "multiple of 160"),
+        (torch.zeros(1, 1, 0), "nothing to encode"),
+        (torch.full((1, 1, 160), float("nan")), "NaN"),
+    ],
+)
+def test_bad_audio_is_refused(audio: torch.Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        codec().encode(audio)
+
+
+def test_codes_out_of_range_are_refused() -> None:
+    codes = torch.zeros(1, 3, 14, dtype=torch.int64)
+    codes[0, 1, 2] = 128
+    with pytest.raises(DataError, match="code 128 in codebook 2: codes there are 0 to 127"):
+        codec().decode(codes)
+
+
+def test_unknown_mode_is_refused() -> None:
+    with pytest.raises(ValidationError, match="3200"):
+        Codec2Config(mode=450)  # type: ignore[arg-type]
+
+
+def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_pycodec2(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "pycodec2":
+            raise ImportError("No module named 'pycodec2'")
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without_pycodec2)
+    with pytest.raises(PluginError, match=r"pip install 'lina\[codec2\]'"):
+        codec()
+
+
+def test_example_builds() -> None:
+    assert Codec2.build(**Codec2.example()).hop == 160

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pluggy
@@ -14,11 +14,16 @@ from lina.core.registry import Record, find, load_record, records
 log = logging.getLogger("lina")
 
 
-def build_manager() -> pluggy.PluginManager:
-    """A manager whose ``.hook`` calls every installed hook plugin; broken ones cost a warning line each."""
+def build_manager(names: Collection[str] | None = None) -> pluggy.PluginManager:
+    """A manager whose ``.hook`` calls every installed hook plugin; broken ones cost a warning line each.
+
+    ``names`` are the plugins wanted, all if left out.
+    """
     manager = pluggy.PluginManager("lina")
     manager.add_hookspecs(Hooks)
     for name in sorted({record.name for record in records("hook") if record.allowed}):
+        if names is not None and name not in names:
+            continue
         try:
             record = find("hook", name)
             add_plugin(manager, _made(record, load_record(record)), str(record))

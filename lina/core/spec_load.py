@@ -38,6 +38,17 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     return validate(Spec, interpolate(merged, origin), origin).with_origin(origin)
 
 
+def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
+    """``key=value`` pairs from the command line, as a tree of their own and where they came from.
+
+    Raises:
+        SpecError: a pair is not ``key=value``, or its value no YAML.
+    """
+    sources = _command_line(settings)
+    origin = Origin((*sources, Source(COMMAND_LINE, Path(), {})))
+    return interpolate(_merge(origin.sources), origin), origin
+
+
 def _merge(sources: Sequence[Source]) -> dict[str, Any]:
     try:
         merged = OmegaConf.to_container(

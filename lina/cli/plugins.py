@@ -19,6 +19,7 @@ def plugins(as_json: bool) -> None:
       lina plugins
       lina plugins --json
     """
+    from lina.core.extras import missing_packages
     from lina.core.registry import states
 
     found = states()
@@ -38,3 +39,9 @@ def plugins(as_json: bool) -> None:
     for one in found:
         if one.reason:
             console.print(f"{one.record.full_name}: {one.reason}", soft_wrap=True)
+    for extra, missing in missing_packages().items():
+        if missing:
+            absent = ", ".join(missing)
+            console.print(f"extra {extra}: {absent} not here; pip install 'lina[{extra}]'", soft_wrap=True)
+        else:
+            console.print(f"extra {extra}: installed")

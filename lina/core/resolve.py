@@ -1,5 +1,6 @@
 """From the names in a spec to the plugins they stand for and their checked configurations. Builds nothing."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -120,7 +121,8 @@ def _absolute_model(config: M, origin: Origin, key: Key) -> M:
 
 def _absolute(value: Any, origin: Origin, key: Key) -> Any:
     if isinstance(value, Path):
-        return (origin.directory(key) / value).absolute()
+        # One spelling for a place, however the spec itself was named: a run compares its specs.
+        return Path(os.path.normpath(origin.directory(key).resolve() / value))
     if isinstance(value, BaseModel):
         return _absolute_model(value, origin, key)
     if type(value) in (list, tuple):

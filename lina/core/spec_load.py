@@ -3,6 +3,7 @@
 Nothing in a spec is executed, imported or looked up in the environment.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from lina.core.errors import SpecError, did_you_mean
 from lina.core.interpolate import REFERENCE_RULE, check_references, interpolate
 from lina.core.invalid import validate
-from lina.core.origin import YAML_LOADER, Origin, Source
+from lina.core.origin import YAML_LOADER, Key, Origin, Source
 from lina.core.spec import Spec
 
 MAX_BYTES = 1_000_000
@@ -51,14 +52,33 @@ def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
 
 def _merge(sources: Sequence[Source]) -> dict[str, Any]:
     try:
-        merged = OmegaConf.to_container(
+        merged: Any = OmegaConf.to_container(
             OmegaConf.merge(*(source.tree for source in reversed(sources))), resolve=False
         )
     except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
-        raise SpecError(f"{sources[-1].name}: these do not fit over each other: {_flat(error)}") from None
-    if not isinstance(merged, dict):
-        raise SpecError(f"{sources[-1].name}: a spec is keys and values, not a list")
+        raise SpecError(
+            _clash(sources) or f"{sources[-1].name}: cannot be composed: {_flat(error)}"
+        ) from None
     return {str(key): value for key, value in merged.items()}
+
+
+def _clash(sources: Sequence[Source]) -> str:
+    """Where a list meets a section, if anywhere."""
+    for upper, lower in itertools.combinations(sources, 2):
+        if (key := _differing(upper.tree, lower.tree)) is not None:
+            here, there = Origin((upper,)).where(key), Origin((lower,)).where(key)
+            return (
+                f"{here}: {'.'.join(map(str, key))}: a list and a section do not mix; the other is at {there}"
+            )
+    return ""
+
+
+def _differing(upper: Any, lower: Any, key: Key = ()) -> Key | None:
+    if isinstance(upper, dict) and isinstance(lower, dict):
+        shared = (name for name in upper if name in lower)
+        found = (_differing(upper[name], lower[name], (*key, name)) for name in shared)
+        return next((one for one in found if one is not None), None)
+    return key if {type(upper), type(lower)} == {dict, list} else None
 
 
 def _command_line(overrides: Sequence[str]) -> list[Source]:

@@ -83,7 +83,7 @@ def test_a_path_is_relative_to_the_file_that_wrote_it(
     monkeypatch.chdir(tmp_path)
     assert resolved(spec_path).corpus.config.model_dump() == {"root": tmp_path / "specs" / "clips"}
     codec = resolved(spec_path).codec.config.model_dump()
-    there = tmp_path / "specs" / ".." / "shared"
+    there = tmp_path / "shared"
     assert codec == {"weights": there / "w.bin", "spare": Path("spare"), "more": (there / "a", Path("/b"))}
     typed = resolved(spec_path, "data.config.root=here").corpus.config.model_dump()
     assert typed == {"root": tmp_path / "here"}
@@ -140,3 +140,11 @@ def test_a_plugin_that_is_not_named_may_be_broken(spec_path: Path, distributions
         PluginError, match=r"command line: codec\.plugin: codec:bad \(bad 1\.0.*SystemExit: 1"
     ):
         resolved(spec_path, "codec.plugin=bad")
+
+
+def test_a_place_is_spelt_the_same_however_the_spec_is_named(
+    spec_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(spec_path.parent)
+    roundabout = Path("..") / "specs" / "small.yaml"
+    assert resolved(roundabout).spec == resolved(Path("small.yaml")).spec == resolved(spec_path).spec

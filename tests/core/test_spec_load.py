@@ -225,6 +225,14 @@ def test_the_file_that_wrote_the_key_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_list_over_a_section_is_refused_with_both_places(tmp_path: Path) -> None:
+    base = write(tmp_path, "seed: 1\ntrain:\n  betas: {a: 1}", "base.yaml")
+    path = write(tmp_path, f"include: base.yaml\n{GOOD.replace('lr: 1e-3', 'betas: [0.9, 0.95]')}")
+    assert (
+        refusal(path) == f"{path}:10: train.betas: a list and a section do not mix; the other is at {base}:3"
+    )
+
+
 def test_expansion_is_bounded(tmp_path: Path) -> None:
     texts = ["x" * 100] + [f"${{synthesize.texts.{i}}}" * 10 for i in range(12)]
     message = refusal(write(tmp_path, GOOD.replace("[hello]", str(texts))))
@@ -301,7 +309,10 @@ def test_a_secret_in_the_environment_stays_there(tmp_path: Path, monkeypatch: py
 
 def test_reading_a_spec_imports_no_torch(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
-    code = "import sys; from lina.core.spec_load import load_spec; load_spec(sys.argv[1]); print({'torch'} & {*sys.modules})"
+    code = (
+        "import sys; from lina.core.spec_load import load_spec\n"
+        "load_spec(sys.argv[1]); print({'torch'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -66,6 +66,7 @@ def build_tokens(
     encode: Encode,
     facts: CodecFacts,
     settings: Mapping[str, Any],
+    min_seconds: float = 0.0,
     max_seconds: float = 20.0,
     max_rejects: float = 0.05,
     check_text: Callable[[str], object] | None = None,
@@ -80,7 +81,8 @@ def build_tokens(
         settings: what the codes depend on and JSON can hold: the codec's full name, version and
         configuration, and
             those of the corpus. Anything changed in it makes all shards anew.
-        max_seconds: longer recordings are rejected.
+        min_seconds: shorter recordings are rejected.
+        max_seconds: longer ones too.
         max_rejects: the fraction of the corpus that may be rejected.
         check_text: raises ``TextError`` for a text that cannot be spoken; name the frontend in ``settings``
         then. shard_size: utterances a shard.
@@ -96,9 +98,9 @@ def build_tokens(
     remove_temporary(directory)
     entries = list(without_duplicates(items))
     fingerprint = _digest(
-        {"format": FORMAT, "codec": asdict(facts), "max_seconds": max_seconds, "settings": settings}
+        {"format": FORMAT, "codec": asdict(facts), "seconds": [min_seconds, max_seconds], "settings": settings}
     )
-    builder = _Builder(directory, encode, facts, fingerprint, max_seconds, check_text)
+    builder = _Builder(directory, encode, facts, fingerprint, min_seconds, max_seconds, check_text)
     groups = [entries[start : start + shard_size] for start in range(0, len(entries), shard_size)]
     kept = [builder.finished(number, group) for number, group in enumerate(groups)]
     done = sum(len(group) for group, record in zip(groups, kept, strict=True) if record)
@@ -144,6 +146,7 @@ class _Builder:
         encode: Encode,
         facts: CodecFacts,
         fingerprint: str,
+        min_seconds: float,
         max_seconds: float,
         check_text: Callable[[str], object] | None,
     ) -> None:
@@ -151,6 +154,7 @@ class _Builder:
         self.encode = encode
         self.facts = facts
         self.fingerprint = fingerprint
+        self.min_seconds = min_seconds
         self.max_seconds = max_seconds
         self.check_text = check_text
 
@@ -209,6 +213,11 @@ class _Builder:
             audio = read_audio(utterance.audio, facts.sample_rate, facts.channels, self.max_seconds)
             if audio.shape[1] < facts.hop:
                 raise AudioError(utterance.audio, f"too short: less than one frame of {facts.hop} samples")
+            if audio.shape[1] < self.min_seconds * facts.sample_rate:
+                raise AudioError(
+                    utterance.audio,
+                    f"too short: {audio.shape[1] / facts.sample_rate:.2f} s, data.min_seconds is {self.min_seconds}",
+                )
         except AudioError as error:
             return Reject(id=utterance.id, where=str(utterance.audio), reason=error.reason)
         except TextError as error:

@@ -69,7 +69,8 @@ def validate_codes(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> None:
 def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q"]:
     """Codes of whole utterances of N samples: T = ceil(N / hop); the last frame is filled up with silence.
 
-    A codec that can encode whole does so; of a pair of streams the fillers are dropped and the end is flushed.
+    A codec that can encode whole does so; of a pair of streams the fillers are dropped and the end is
+    flushed.
 
     Raises:
         DataError: as ``validate_audio``.
@@ -98,7 +99,8 @@ def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C s
 
 
 def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08) -> DecoderStream:
-    """A streaming decoder for any codec: its own, or else windows over its whole decode, which are approximate.
+    """A streaming decoder for any codec: its own, or else windows over its whole decode, which are
+    approximate.
 
     The approximation says so by ``exact = False``; ``block`` and ``context`` are its times in seconds, see
     ``WindowedDecoder``.

@@ -1,22 +1,25 @@
 """A streaming decoder for codecs that only decode whole utterances: windows, cross-faded. It is approximate.
 
-Time is cut into blocks of ``block`` frames. A frame is decoded from the codes between ``context`` frames before its
-block and ``latency`` frames after itself, so that within a block every window begins at the same frame: a vocoder
-that starts from rest in each window runs through the same phases, and only where blocks meet it does not. There the
-cross-fade takes a whole frame, elsewhere an eighth.
+Time is cut into blocks of ``block`` frames. A frame is decoded from the codes between ``context`` frames
+before its block and ``latency`` frames after itself, so that within a block every window begins at the same
+frame: a vocoder that starts from rest in each window runs through the same phases, and only where blocks meet
+it does not. There the cross-fade takes a whole frame, elsewhere an eighth.
 """
 
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from lina.core.protocols import Codec
 
+SHORT = 8
+"""Inside a block a cross-fade takes one part of so many of a frame."""
+
 
 class WindowState(NamedTuple):
-    position: Int[Tensor, "B"]
+    position: Int[Tensor, " B"]
     """Frames taken in so far."""
     codes: Int[Tensor, "B frames Q"]
     """The last frames."""
@@ -30,7 +33,12 @@ class WindowedDecoder:
     Each step decodes a window of ``context + block + latency`` frames, however far it has got, so its cost is
     constant. The first block of a stream is what a causal codec's whole decode gives.
 
-    Measured with Codec2 3200 (whose own two decodings of the same codes differ by DISTANCE_TWICE dB of log spectrum):
+    Measured on 38.7 s of read speech with Codec2 3200 and the defaults of ``decoder_stream`` (20 frames and
+    4): the log-spectral distance to the whole decode is 6.6 dB in the frames where blocks meet and 5.6 dB
+    elsewhere, where two whole decodes of the same codes are 4.5 dB apart (the decoder adds random phases).
+    Levels at those frames err by 2.0 dB in the mean (95 %: 4.8 dB), elsewhere by 0.7 dB. No clicks: the
+    99.9th percentile of the second difference within 1.5 ms of a frame's edge, relative to its surroundings,
+    is 9.7, in the whole decode 9.9.
     """
 
     exact = False
@@ -42,11 +50,14 @@ class WindowedDecoder:
         self.window = context + block + self.latency
 
     def initial_state(self, batch: int) -> WindowState:
+        """On the codec's device; a codec that is no ``nn.Module`` works on the CPU."""
+        tensors = self.codec.state_dict().values() if isinstance(self.codec, nn.Module) else ()
+        device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         codebooks = len(self.codec.codebook_sizes)
         return WindowState(
-            position=torch.zeros(batch, dtype=torch.int64),
-            codes=torch.zeros(batch, self.window - 1, codebooks, dtype=torch.int64),
-            carried=torch.zeros(batch, self.codec.channels, self.codec.hop),
+            position=torch.zeros(batch, dtype=torch.int64, device=device),
+            codes=torch.zeros(batch, self.window - 1, codebooks, dtype=torch.int64, device=device),
+            carried=torch.zeros(batch, self.codec.channels, self.codec.hop, device=device),
         )
 
     def parallel_forward(
@@ -88,11 +99,9 @@ class WindowedDecoder:
         """[B, T, C, hop]: from the last window's rendering of each frame into this one's."""
         hop = self.codec.hop
         ramp = (torch.arange(hop, device=now.device, dtype=now.dtype) + 0.5) / hop
-        weight = torch.where((frame % self.block == 0)[..., None], ramp, (ramp * SHORT).clamp(max=1.0))[:, :, None]
+        weight = torch.where((frame % self.block == 0)[..., None], ramp, (ramp * SHORT).clamp(max=1.0))[
+            :, :, None
+        ]
         mixed = before + (now - before) * weight
         mixed = torch.where((frame == 0)[..., None, None], now, mixed)
         return torch.where((frame >= 0)[..., None, None], mixed, 0.0)
-
-
-SHORT = 8
-"""Inside a block a cross-fade takes this part of a frame."""

@@ -102,6 +102,9 @@ def build_tokens(
     groups = [entries[start : start + shard_size] for start in range(0, len(entries), shard_size)]
     kept = [builder.finished(number, group) for number, group in enumerate(groups)]
     done = sum(len(group) for group, record in zip(groups, kept, strict=True) if record)
+    manifest_file = directory / "manifest.json"
+    if None in kept:
+        manifest_file.unlink(missing_ok=True)
     tell = report or (lambda done, total: None)
     tell(done, len(entries))
     records: list[dict[str, Any]] = []
@@ -127,9 +130,8 @@ def build_tokens(
         ],
     }
     content = (json.dumps(manifest, indent=1, default=str) + "\n").encode()
-    path = directory / "manifest.json"
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)
+    if not manifest_file.is_file() or manifest_file.read_bytes() != content:
+        write_atomic(manifest_file, content)
     return TokenDataset(directory, verify=False)
 
 

@@ -5,26 +5,10 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
-from lina.core.errors import SpecError
 from lina.core.lm import DelayLM
-from lina.core.protocols import Backbone, Codec, StreamingCodec
+from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
 from lina.core.text_encoder import TextEncoder
-
-
-def modelled_codebooks(resolved: Resolved, codec: Codec | StreamingCodec) -> tuple[int, ...]:
-    """Sizes of the codebooks that the model predicts: the first ``codec.codebooks`` of the codec's.
-
-    Raises:
-        SpecError: the codec has fewer.
-    """
-    wanted, sizes = resolved.spec.codec.codebooks, codec.codebook_sizes
-    if wanted is not None and wanted > len(sizes):
-        raise SpecError(
-            f"codec.codebooks: {wanted}, but {resolved.codec.record.full_name} has {len(sizes)} codebooks; "
-            "take fewer, or all by leaving it out"
-        )
-    return sizes[:wanted]
 
 
 def build_lm(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from lina.core.errors import DataError
-from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec
+from lina.core.protocols import Backbone, Codec, Frontend, Recognizer, StreamingCodec
 from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
@@ -112,3 +112,16 @@ class CorpusPlugin(Plugin):
     @final
     def build(cls, *, config: Any) -> Iterator[Utterance | Reject]:
         return cls.read(config=config)
+
+
+class RecognizerPlugin(Plugin):
+    """Builds a speech recogniser, the listener of the evaluate stage."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, *, config: Any) -> Recognizer:
+        """A recogniser whose weights are on this machine; nothing is fetched.
+
+        Raises:
+            PluginError: a needed package or file is missing (say what to install).
+        """

@@ -143,3 +143,15 @@ class Frontend(Protocol):
     def labels(self, ids: Sequence[int]) -> list[str]:
         """A short printable label for each id, for plots."""
         ...
+
+
+@runtime_checkable
+class Recognizer(Protocol):
+    """Speech to text, to judge what a model says."""
+
+    sample_rate: int
+    """Hz of the audio that it wants."""
+
+    def transcribe(self, audio: Float[Tensor, "samples"]) -> str:
+        """What is said, as plain text."""
+        ...

@@ -9,22 +9,24 @@ SILENT = frozenset(".,;:!?…—–-'’‘\"“”«»()")
 """Punctuation: a pause, a tone or nothing; never a word."""
 _READ = frozenset("%&+/=@#<>^~§©°±²³½¼¾×÷¢¶")
 CURRENCY = frozenset("$£€¥")
-_ACCENTED = frozenset("ÀÁÂÃÄÅÆÇÉÊÌÍÎÏÑÒÓÔÕÖØÚÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœŒ")
-"""Letters beyond ASCII that the phonemizer reads as they are; others lose their marks (Ő as O)."""
+_ACCENTED = frozenset("ßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœ")
+"""Letters beyond ASCII that the phonemizer reads as they are; others lose their marks (ő as o)."""
 
 _AMOUNT = re.compile(r"(?<![\w$£€¥/–-])[$£€¥]\s?(?=[\d.])(?:\d[\d,]*)?(?:\.\d+)?[kKmMbB]?(?![\w$£€¥/–-])")
+_WORD = re.compile(r"[^\W\d_]+")
 _LONG_WORD = re.compile(r"[^\W\d_]{25,}")
 _LONG_NUMBER = re.compile(r"(?:\d,?){16,}")
 
 
 def tidy(text: str) -> str:
-    """The text in NFC, with letters that the phonemizer does not know reduced to their base letter.
+    """The text in NFC, with letters that the phonemizer does not know reduced to those it knows.
 
     Raises:
         TextError: a character that is no part of written English (named with its code point), a currency sign
             that stands before no number, a word of more than 24 letters or a number of more than 15 digits.
     """
-    tidied = "".join(map(_tidy_character, unicodedata.normalize("NFC", text)))
+    composed = _WORD.sub(_lower_accented, unicodedata.normalize("NFC", text))
+    tidied = "".join(map(_tidy_character, composed))
     for sign in CURRENCY.intersection(_AMOUNT.sub("", tidied)):
         raise TextError(
             f"currency sign {sign!r} in {excerpt(tidied)} is not before a number; write {sign}5, or use words"
@@ -38,6 +40,12 @@ def tidy(text: str) -> str:
                 f"{excerpt(found[0])} is {what}, which cannot be read; write it in parts or in words"
             )
     return tidied
+
+
+def _lower_accented(word: re.Match[str]) -> str:
+    """``CAFÉ`` as ``café``: the phonemizer knows accented letters in lower case only."""
+    accented = any(not character.isascii() and character.isupper() for character in word[0])
+    return word[0].lower() if accented else word[0]
 
 
 def _tidy_character(character: str) -> str:

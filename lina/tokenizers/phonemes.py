@@ -78,7 +78,8 @@ class PhonemesFrontend(SegmentStream):
         try:
             tokens = self.read(text)
         except Exception as error:
-            raise TextError(f"hibari cannot read {excerpt(text)} ({error}); write it otherwise") from error
+            cause = " ".join(str(error).split())
+            raise TextError(f"hibari cannot read {excerpt(text)} ({cause}); write it otherwise") from error
         spoken = []
         for token, sounds, blank in tokens:
             if not sounds and not (SILENT | CURRENCY).issuperset("".join(token.split())):

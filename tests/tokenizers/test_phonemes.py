@@ -66,7 +66,7 @@ def test_it_is_a_frontend_and_no_pieces_are_the_empty_text(frontend: PhonemesFro
         ("She read the book; I will read it too.", "ʃˌi ɹˈɛd ðə bˈʊk; ˌI wɪl ɹˈid ɪt tˈu."),
         ("Mr. Smith paid $3.50. Did he?", "mˈɪstəɹ smˈɪθ pˈAd θɹˈi dˈɑləɹz ænd fˈɪfti sˈɛnts. dˈɪd hi?"),
         ("A  café\nisn't free", "ɐ kæfˈA ˈɪzᵊnt fɹˈi"),
-        ("Cafe\u0301 Ŏ", "kæfˈA ˈO"),
+        ("Cafe\u0301 CAFÉ Ŏ", "kæfˈA kæfˈA ˈO"),
         ("50% off!  ", "fˈɪfti pəɹsˈɛnt ˈɔf!"),
     ],
 )

@@ -1,6 +1,7 @@
 """The laws of backbones."""
 
 import inspect
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -143,7 +144,7 @@ def _restarted(stream: Stream, x: Frames, state: State, starts: Tensor) -> dict[
     edges = sorted({0, *cuts, x.shape[1]})
     fresh = stream.module.initial_state(x.shape[0])
     state, outputs = stream.as_given(state), []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         state = where_rows(starts[:, begin], fresh, state)
         y, state = stream.parallel(x[:, begin:end].to(stream.dtype), clone(state))
         outputs.append(y)

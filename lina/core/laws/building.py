@@ -8,7 +8,7 @@ from lina.core.laws.stream import seeded_build
 from lina.core.plugin import PLUGIN_API, BackbonePlugin, CodecPlugin, Plugin, TokenizerPlugin
 from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec
 
-_ROLES: dict[type[Plugin], tuple[str, tuple[Any, ...]]] = {
+_ROLES: dict[Any, tuple[str, tuple[Any, ...]]] = {
     BackbonePlugin: ("backbone", (Backbone,)),
     CodecPlugin: ("codec", (StreamingCodec, Codec)),
     TokenizerPlugin: ("tokenizer", (Frontend,)),

@@ -18,8 +18,8 @@ Frames = Shaped[Tensor, "B T ..."]
 Frame = Shaped[Tensor, "B ..."]
 
 
-def seeded_build(plugin: type[Plugin]) -> Any:
-    """The same weights at every call; the caller's random state is left as it was."""
+def seeded_build(plugin: Any) -> Any:
+    """``plugin.build(**plugin.example())`` with the same weights each time; the random state is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         return plugin.build(**plugin.example())
@@ -40,6 +40,9 @@ class Stream(ABC):
         if isinstance(self.owner, nn.Module):
             # Rounded to the dtype under test first: the truth has the same weights, not better ones.
             self.owner = self.owner.to(device=self.device, dtype=conditions.dtype).to(self.dtype).eval()
+        else:
+            # Without weights to cast there is one precision, and the parallel form is its own truth.
+            self.dtype = torch.float32
         self.module = self.part(self.owner)
 
     def build(self) -> Any:
@@ -62,6 +65,10 @@ class Stream(ABC):
 
     @abstractmethod
     def step(self, x: Frame, state: State) -> tuple[Frame, State]: ...
+
+    def flush(self, state: State) -> Frames:
+        """The frames that a lagging stream still owes; only streams with a latency have it."""
+        raise NotImplementedError
 
     def rebuilt(self) -> Self:
         """Another object with the same weights, that has never run."""
@@ -95,7 +102,7 @@ class Stream(ABC):
 
     def as_given(self, state: State) -> State:
         """A copy of a state for this stream: in float64 for the truth, else as it is."""
-        return clone(as_dtype(state, torch.float64) if self.precise else state)
+        return clone(as_dtype(state, self.dtype) if self.precise else state)
 
     def parameters(self) -> dict[str, Tensor]:
         return dict(self.owner.named_parameters()) if isinstance(self.owner, nn.Module) else {}
@@ -137,9 +144,11 @@ def in_pieces(sizes: list[int]) -> Callable[[Stream, Frames, State], tuple[Frame
 
     def run(stream: Stream, x: Frames, state: State) -> tuple[Frames, State]:
         outputs = []
-        for piece in x.split(sizes, dim=1):
-            y, state = stream.parallel(piece, state)
+        begin = 0
+        for size in sizes:
+            y, state = stream.parallel(x[:, begin : begin + size], state)
             outputs.append(y)
+            begin += size
         return torch.cat(outputs, dim=1), state
 
     return run

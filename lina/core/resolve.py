@@ -1,0 +1,116 @@
+"""From the names in a spec to the plugins they stand for and their checked configurations. Builds nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from lina.core import registry
+from lina.core.errors import PluginError
+from lina.core.invalid import validate
+from lina.core.origin import Key, Origin
+from lina.core.plugin import (
+    BackbonePlugin,
+    CodecPlugin,
+    CorpusPlugin,
+    Plugin,
+    PluginConfig,
+    RecognizerPlugin,
+    TokenizerPlugin,
+)
+from lina.core.registry import Record
+from lina.core.spec import Spec
+
+P = TypeVar("P", bound=Plugin)
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Chosen(Generic[P]):
+    """A plugin that a spec names, ready to build."""
+
+    record: Record
+    plugin: type[P]
+    config: PluginConfig
+
+
+@dataclass(frozen=True)
+class Resolved:
+    spec: Spec
+    """The spec with every path in a plugin's configuration made absolute: it means the same in any folder."""
+    backbone: Chosen[BackbonePlugin]
+    codec: Chosen[CodecPlugin]
+    tokenizer: Chosen[TokenizerPlugin]
+    corpus: Chosen[CorpusPlugin]
+    recognizer: Chosen[RecognizerPlugin] | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Name, distribution and version of each plugin, for checkpoints and the report."""
+        chosen = (self.backbone, self.codec, self.tokenizer, self.corpus, self.recognizer)
+        return tuple(one.record for one in chosen if one is not None)
+
+
+def resolve(spec: Spec) -> Resolved:
+    """Load the plugins that ``spec`` names and check their configurations.
+
+    Raises:
+        PluginError: a plugin is unknown or broken; the line names where the spec asks for it.
+        SpecError: a ``config`` does not fit its plugin.
+    """
+    backbone = _choose(spec, "backbone", ("backbone", "plugin"))
+    codec = _choose(spec, "codec", ("codec", "plugin"))
+    tokenizer = _choose(spec, "tokenizer", ("tokenizer", "plugin"))
+    corpus = _choose(spec, "corpus", ("data", "source"))
+    sections: dict[str, Chosen[Any]] = {
+        "backbone": backbone,
+        "codec": codec,
+        "tokenizer": tokenizer,
+        "data": corpus,
+    }
+    recognizer = None
+    if spec.evaluate.recognizer is not None:
+        recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"))
+        sections["evaluate"] = recognizer
+    placed = {
+        name: getattr(spec, name).model_copy(update={"config": _as_written(chosen.config)})
+        for name, chosen in sections.items()
+    }
+    return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
+
+
+def _as_written(config: PluginConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude_unset=True)
+
+
+def _choose(spec: Spec, role: str, key: Key) -> Chosen[Any]:
+    section: Any = getattr(spec, str(key[0]))
+    try:
+        record = registry.find(role, getattr(section, str(key[1])))
+        plugin = registry.load_record(record)
+    except PluginError as error:
+        raise PluginError(f"{spec.origin.where(key)}: {'.'.join(map(str, key))}: {error}") from error
+    at: Key = (key[0], "config")
+    config = validate(plugin.Config, section.config, spec.origin, at)
+    return Chosen(record, plugin, _absolute_model(config, spec.origin, at))
+
+
+def _absolute_model(config: M, origin: Origin, key: Key) -> M:
+    """A copy whose paths, where the spec wrote them, are absolute. Defaults are the plugin's business."""
+    written = {name: getattr(config, name) for name in config.model_fields_set}
+    return config.model_copy(
+        update={name: _absolute(value, origin, (*key, name)) for name, value in written.items()}
+    )
+
+
+def _absolute(value: Any, origin: Origin, key: Key) -> Any:
+    if isinstance(value, Path):
+        return (origin.directory(key) / value).absolute()
+    if isinstance(value, BaseModel):
+        return _absolute_model(value, origin, key)
+    if type(value) in (list, tuple):
+        return type(value)(_absolute(one, origin, (*key, index)) for index, one in enumerate(value))
+    if type(value) is dict:
+        return {name: _absolute(one, origin, (*key, name)) for name, one in value.items()}
+    return value

@@ -141,5 +141,5 @@ def corpus_folder(path: Path, what: str) -> Path:
     """
     if not path.is_dir():
         found = "is a file, not a folder" if path.exists() else "no such folder"
-        raise DataError(f"{path}: {found}; data.path must be {what}")
+        raise DataError(f"{path}: {found}; data.config.path must be {what}")
     return path

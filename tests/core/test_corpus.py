@@ -88,6 +88,6 @@ def test_get(tmp_path, monkeypatch):
 
 def test_nothing_to_get():
     with pytest.raises(
-        DataError, match=r"nothing to fetch; this corpus reads the files that data\.path names"
+        DataError, match=r"nothing to fetch; this corpus reads the files that data\.config\.path names"
     ):
         get_corpus(Local, "local")

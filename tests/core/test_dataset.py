@@ -20,6 +20,7 @@ def write(folder, *, codes=None, offsets=(0, 2, 5), lines=None, sizes=(8, 4), **
     manifest = {
         "format": 1,
         "fingerprint": "f",
+        "rejects": 1,
         "codec": {"sample_rate": 8_000, "hop": 80, "channels": 1, "codebook_sizes": list(sizes)},
         "shards": [{"name": "shard-00000", "utterances": 2, "frames": 5, "sha256": sums}],
     } | manifest_changes
@@ -30,6 +31,7 @@ def write(folder, *, codes=None, offsets=(0, 2, 5), lines=None, sizes=(8, 4), **
 def test_good(tmp_path):
     dataset = TokenDataset(write(tmp_path))
     assert len(dataset) == 2
+    assert dataset.rejects == 1
     assert dataset[1].codes.tolist() == [[1, 2], [3, 1], [5, 0]]
     assert dataset.lengths.tolist() == [2, 3]
     for outside in (2, -1):

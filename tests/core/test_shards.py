@@ -13,7 +13,8 @@ import torch
 from lina.core import shards
 from lina.core.dataset import TokenDataset
 from lina.core.errors import DataError, PluginError, TextError
-from lina.core.shards import CodecFacts, build_tokens, reason_kind, reasons_in_brief
+from lina.core.rejects import count_kinds, reason_kind
+from lina.core.shards import CodecFacts, build_tokens
 from lina.core.utterance import Reject, Utterance
 
 RATE, HOP = 8_000, 80
@@ -169,6 +170,7 @@ def test_a_disk_that_fails_at_any_write(corpus, tmp_path, monkeypatch, step):
         {"settings": {"codec": "other"}},
         {"facts": CodecFacts(RATE, HOP, 1, (16, 512))},
         {"max_seconds": 4.0},
+        {"min_seconds": 0.01},
     ],
 )
 def test_changed_settings_make_everything_anew(corpus, tmp_path, changed):
@@ -323,6 +325,14 @@ def test_a_moved_folder_still_reads(corpus, tmp_path):
     assert torch.equal(TokenDataset(tmp_path / "elsewhere")[5].codes, expected)
 
 
-def test_reasons_in_brief():
-    rejects = [Reject(id="a", where="b", reason=reason) for reason in ("x: 1", "y", "x: 2")]
-    assert reasons_in_brief(rejects) == "2 x, 1 y"
+def test_kinds_of_reasons():
+    rejects = [Reject(id="a", where="b", reason=reason) for reason in ("y", "x: 1", "x: 2: 3")]
+    assert list(count_kinds(rejects).items()) == [("x", 2), ("y", 1)]
+
+
+def test_min_seconds(corpus, tmp_path):
+    with pytest.raises(DataError, match="3 too short"):
+        build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE)
+    dataset = build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE, max_rejects=0.5)
+    assert (dataset.lengths.tolist(), dataset.rejects) == ([13, 14, 15, 16], 3)
+    assert "too short: less than 0.125 s" in (tmp_path / "tokens" / "rejects.jsonl").read_text()

@@ -52,7 +52,7 @@ def test_bad_lines_are_rejected_by_number(tmp_path):
 
 def test_no_corpus(tmp_path):
     with pytest.raises(
-        DataError, match=r"none: no such folder; data\.path must be a folder with metadata\.csv"
+        DataError, match=r"none: no such folder; data\.config\.path must be a folder with metadata\.csv"
     ):
         read(tmp_path / "none")
     with pytest.raises(DataError, match=r"metadata\.csv: no such file"):

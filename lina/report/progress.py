@@ -129,7 +129,7 @@ def _bars(console: "Console") -> "Progress":
 
     return Progress(
         TextColumn("  {task.description:<10}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[info]}", markup=False, style="dim"),

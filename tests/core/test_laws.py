@@ -12,7 +12,8 @@ HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyFrontend)
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=f"{plugin.__name__}-{case}") for plugin in HONEST for case in law_cases(plugin)]
+    "case",
+    [pytest.param(case, id=f"{plugin.__name__}-{case}") for plugin in HONEST for case in law_cases(plugin)],
 )
 def test_honest_plugins_keep_every_law(case):
     case.check()

@@ -70,7 +70,7 @@ def sample(
         return likeliest
     uniform = torch.stack([torch.rand(logits.shape[1], generator=row, dtype=torch.float64) for row in generators])
     temperature, top_k, top_p = (t.to(logits.device) for t in (sampling.temperature, sampling.top_k, sampling.top_p))
-    ordered, order = logits.sort(-1, descending=True, stable=True)
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     probabilities = (ordered.double() / temperature.clamp(min=1e-6)[:, None]).softmax(-1)
     rank = torch.arange(logits.shape[-1], device=logits.device)
     kept = (rank < top_k[:, None]) | (top_k[:, None] == 0)

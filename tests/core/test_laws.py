@@ -2,7 +2,7 @@
 
 import pytest
 
-from lina.core.laws import law_cases, laws_for, run_laws
+from lina.core.laws import law_cases, run_laws
 from tests.core.mutants import MUTANTS
 from tests.core.toy_backbone import Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec

@@ -105,6 +105,7 @@ class MixerPlugin(BackbonePlugin):
     @final
     def build(cls, *, d_model: int, n_layers: int, config: Any) -> Backbone:
         mixers = [
-            cls.mixer(d_model=d_model, layer=layer, n_layers=n_layers, config=config) for layer in range(n_layers)
+            cls.mixer(d_model=d_model, layer=layer, n_layers=n_layers, config=config)
+            for layer in range(n_layers)
         ]
         return ResidualStack(mixers, d_model)

@@ -1,4 +1,4 @@
-"""An honest frontend, small enough to read: words as they end, then the letters a to z and a mark between words."""
+"""An honest frontend, small enough to read: letters and a mark after each word, given as words end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from lina.core.plugin import TokenizerPlugin
 
 
 class Letters:
-    """Ids: 0 the mark after a word, 1 to 26 letters (of either case), 27 any other sign. Refuses control signs."""
+    """Ids: 0 the mark after a word, 1 to 26 letters of either case, 27 any other. Refuses control signs."""
 
     vocab_size = 28
 
@@ -23,7 +23,7 @@ class Letters:
         word, words = state
         for character in piece:
             if not character.isprintable() and not character.isspace():
-                raise TextError(f"cannot read {ascii(character)}; remove it")
+                raise TextError(f"cannot read {character!a}; remove it")
         *ended, word = (word + piece).split(" ")
         return [index for done in ended for index in self.word(done)], (word, words + len(ended))
 

@@ -122,7 +122,7 @@ def _loss(stream: Stream, form: Form, x: Frames, tuned: State) -> Tensor:
 
 
 def starts_restart_rows(stream: Stream) -> None:
-    """Where parallel_forward takes ``starts``: it equals separate calls from initial states at these frames."""
+    """Where parallel_forward takes ``starts``: it equals separate calls from initial states there."""
     if not takes_starts(stream.module):
         return
     x, state = stream.input(), stream.random_state()

@@ -71,7 +71,7 @@ def rows_code_as_alone(codec: Any, device: str) -> None:
 
 
 def hard_signals_stay_finite(codec: Any, device: str) -> None:
-    """Silence, clipping, direct current, a click, noise and near-silence give codes in range and finite audio."""
+    """Silence, clipping, direct current, clicks and noise give codes in range and finite audio."""
     for name, audio in _hard_signals(codec).items():
         try:
             codes = encode(codec, audio.to(device))

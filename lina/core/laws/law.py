@@ -13,7 +13,7 @@ from lina.core.plugin import Plugin
 Gates = Literal["ordinary", "extreme"]
 
 
-class LawBroken(PluginError):
+class LawBroken(PluginError):  # noqa: N818
     """A plugin breaks a law. The message has the law's name, what was expected, what was found and where."""
 
     def __init__(self, law: str, detail: str) -> None:
@@ -22,7 +22,7 @@ class LawBroken(PluginError):
         self.detail = detail
 
 
-class Violation(Exception):
+class Violation(Exception):  # noqa: N818
     """Raised inside a law's test, which does not know the law's name."""
 
 
@@ -93,7 +93,7 @@ class LawCase:
 
     def __str__(self) -> str:
         dtype = str(self.conditions.dtype).removeprefix("torch.")
-        parts = [self.law.name, dtype] if len(self.law.dtypes) > 0 else [self.law.name]
+        parts = [self.law.name, dtype] if self.law.dtypes else [self.law.name]
         if self.conditions.gates != "ordinary":
             parts.append(self.conditions.gates)
         if self.conditions.device != "cpu":

@@ -157,7 +157,11 @@ def _read_g722(file: Path, max_seconds: float) -> Samples:
         from G722 import G722
     except ImportError:
         raise PluginError(f"{file}: reading G.722 needs a package; pip install 'lina[asterisk]'") from None
-    decoded = G722(G722_RATE, 64_000).decode(file.read_bytes())
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise AudioError(file, f"cannot be opened: {error.strerror}") from None
+    decoded = G722(G722_RATE, 64_000).decode(content)
     pcm = np.frombuffer(decoded, np.int16) if isinstance(decoded, array.array) else np.asarray(decoded)
     samples: Samples = pcm.astype(np.float32)[:, None] / 32_768.0
     return samples

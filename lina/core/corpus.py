@@ -11,7 +11,7 @@ from lina.core.audio import AudioError, audio_seconds, read_audio
 from lina.core.cache import cache_folder
 from lina.core.manifest import without_duplicates
 from lina.core.plugin import CorpusPlugin
-from lina.core.shards import reason_kind
+from lina.core.rejects import count_kinds
 from lina.core.utterance import Reject, Utterance
 
 DURATION_EDGES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 60.0, float("inf"))
@@ -43,7 +43,7 @@ class CorpusStatistics:
     @property
     def reject_kinds(self) -> dict[str, int]:
         """How many were rejected for each kind of reason, the most frequent first."""
-        return dict(Counter(reason_kind(reject.reason) for reject in self.rejects).most_common())
+        return count_kinds(self.rejects)
 
 
 def inspect_corpus(

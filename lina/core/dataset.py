@@ -55,6 +55,8 @@ class TokenDataset:
         self.hop: int = manifest["codec"]["hop"]
         self.channels: int = manifest["codec"]["channels"]
         self.fingerprint: str = manifest["fingerprint"]
+        self.rejects: int = manifest["rejects"]
+        """Entries of the corpus that could not be used; rejects.jsonl says why."""
         self.ids: list[str] = []
         self.texts: list[str] = []
         self.speakers: list[str] = []

@@ -1,5 +1,6 @@
 """Lists of utterances in text files: lines that are text, paths that stay inside, one rule for all."""
 
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,10 @@ def read_lines(path: Path) -> Iterator[Line]:
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
         raise DataError(f"{path}: {what}; name the corpus's list of utterances")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{path}: is in UTF-16; save it as UTF-8")
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -78,7 +82,7 @@ def inside(folder: Path, name: str, *, allow_outside: bool) -> Path:
         raise ValueError(f"not a path: {name!r}: {error}") from None
     if not (is_inside or allow_outside):
         raise ValueError(
-            f"outside the corpus: {name!r} leaves {folder}; set allow_outside: true if this is meant"
+            f"outside the corpus: {name!r:.200} leaves {folder}; set allow_outside: true if this is meant"
         )
     return path
 
@@ -105,9 +109,9 @@ class Checker:
             return Reject(id=label, where=where, reason=str(error))
         if id in self._seen:
             return Reject(id=id, where=where, reason=f"duplicate id: {id!r} is already at {self._seen[id]}")
+        if not os.path.exists(path):
+            return Reject(id=id, where=where, reason=f"no such file: {path!s:.300}")
         self._seen[id] = where
-        if not path.exists():
-            return Reject(id=id, where=where, reason=f"no such file: {path}")
         return utterance
 
 
@@ -137,5 +141,5 @@ def corpus_folder(path: Path, what: str) -> Path:
     """
     if not path.is_dir():
         found = "is a file, not a folder" if path.exists() else "no such folder"
-        raise DataError(f"{path}: {found}; data.path must be {what}")
+        raise DataError(f"{path}: {found}; data.config.path must be {what}")
     return path

@@ -14,49 +14,26 @@ only what it touches.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from safetensors.numpy import save
-from torch import Tensor
-from torch.nn.functional import pad
 
-from lina.core.audio import AudioError, read_audio
 from lina.core.dataset import FORMAT, TokenDataset
-from lina.core.errors import DataError, PluginError, TextError
+from lina.core.encoding import CodecFacts, Encode, Encoded, Encoder
 from lina.core.files import remove_temporary, sha256, write_atomic
 from lina.core.manifest import without_duplicates
+from lina.core.rejects import refuse_too_many
 from lina.core.utterance import Reject, Utterance
 
-Encode = Callable[[Float[Tensor, "B C N"]], Int[Tensor, "B T Q"]]
+__all__ = ["CodecFacts", "build_tokens"]
+
 Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class CodecFacts:
-    """What encoding needs to know of a codec; see ``lina.core.protocols.Codec``."""
-
-    sample_rate: int
-    hop: int
-    channels: int
-    codebook_sizes: tuple[int, ...]
-
-    @classmethod
-    def of(cls, codec: Any) -> "CodecFacts":
-        sizes = tuple(int(size) for size in codec.codebook_sizes)
-        return cls(int(codec.sample_rate), int(codec.hop), int(codec.channels), sizes)
-
-
-class Encoded(NamedTuple):
-    utterance: Utterance
-    codes: Tensor
 
 
 def build_tokens(
@@ -66,6 +43,7 @@ def build_tokens(
     encode: Encode,
     facts: CodecFacts,
     settings: Mapping[str, Any],
+    min_seconds: float = 0.0,
     max_seconds: float = 20.0,
     max_rejects: float = 0.05,
     check_text: Callable[[str], object] | None = None,
@@ -80,7 +58,8 @@ def build_tokens(
         settings: what the codes depend on and JSON can hold: the codec's full name, version and
         configuration, and
             those of the corpus. Anything changed in it makes all shards anew.
-        max_seconds: longer recordings are rejected.
+        min_seconds: shorter recordings are rejected, and those that do not fill one frame.
+        max_seconds: longer ones are rejected.
         max_rejects: the fraction of the corpus that may be rejected.
         check_text: raises ``TextError`` for a text that cannot be spoken; name the frontend in ``settings``
         then. shard_size: utterances a shard.
@@ -90,18 +69,21 @@ def build_tokens(
         DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has each reason.
         PluginError: the codec breaks its contract.
     """
-    if max(facts.codebook_sizes) > np.iinfo(np.int16).max + 1:
-        raise PluginError(f"a codebook of {max(facts.codebook_sizes)} entries: shards hold at most 32768")
+    encoder = Encoder(encode, facts, min_seconds, max_seconds, check_text)
     directory.mkdir(parents=True, exist_ok=True)
     remove_temporary(directory)
     entries = list(without_duplicates(items))
+    seconds = [min_seconds, max_seconds]
     fingerprint = _digest(
-        {"format": FORMAT, "codec": asdict(facts), "max_seconds": max_seconds, "settings": settings}
+        {"format": FORMAT, "codec": asdict(facts), "seconds": seconds, "settings": settings}
     )
-    builder = _Builder(directory, encode, facts, fingerprint, max_seconds, check_text)
+    builder = _Builder(directory, encoder, fingerprint)
     groups = [entries[start : start + shard_size] for start in range(0, len(entries), shard_size)]
     kept = [builder.finished(number, group) for number, group in enumerate(groups)]
     done = sum(len(group) for group, record in zip(groups, kept, strict=True) if record)
+    manifest_file = directory / "manifest.json"
+    if None in kept:
+        manifest_file.unlink(missing_ok=True)
     tell = report or (lambda done, total: None)
     tell(done, len(entries))
     records: list[dict[str, Any]] = []
@@ -127,9 +109,8 @@ def build_tokens(
         ],
     }
     content = (json.dumps(manifest, indent=1, default=str) + "\n").encode()
-    path = directory / "manifest.json"
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)
+    if not manifest_file.is_file() or manifest_file.read_bytes() != content:
+        write_atomic(manifest_file, content)
     return TokenDataset(directory, verify=False)
 
 
@@ -137,22 +118,11 @@ def _tell_on(tell: Report, before: int, total: int, within: int) -> None:
     tell(before + within, total)
 
 
+@dataclass(frozen=True)
 class _Builder:
-    def __init__(
-        self,
-        directory: Path,
-        encode: Encode,
-        facts: CodecFacts,
-        fingerprint: str,
-        max_seconds: float,
-        check_text: Callable[[str], object] | None,
-    ) -> None:
-        self.directory = directory
-        self.encode = encode
-        self.facts = facts
-        self.fingerprint = fingerprint
-        self.max_seconds = max_seconds
-        self.check_text = check_text
+    directory: Path
+    encoder: Encoder
+    fingerprint: str
 
     def finished(self, number: int, group: Sequence[Utterance | Reject]) -> dict[str, Any] | None:
         """The record of a shard that is there, made from exactly this, and undamaged."""
@@ -177,7 +147,7 @@ class _Builder:
         encoded: list[Encoded] = []
         rejects: list[Reject] = []
         for within, item in enumerate(group, start=1):
-            result = item if isinstance(item, Reject) else self._encode(item)
+            result = item if isinstance(item, Reject) else self.encoder(item)
             if isinstance(result, Reject):
                 rejects.append(result)
             else:
@@ -185,7 +155,7 @@ class _Builder:
             report(within)
         tensors, lines = f"{name}.safetensors", f"{name}.jsonl"
         offsets = np.cumsum([0, *(len(one.codes) for one in encoded)], dtype=np.int64)
-        empty = torch.zeros(0, len(self.facts.codebook_sizes), dtype=torch.int16)
+        empty = torch.zeros(0, len(self.encoder.facts.codebook_sizes), dtype=torch.int16)
         codes = torch.cat([empty, *(one.codes for one in encoded)]).numpy()
         write_atomic(self.directory / tensors, save({"codes": codes, "offsets": offsets}))
         described = (one.utterance.model_dump(include={"id", "text", "speaker"}) for one in encoded)
@@ -201,66 +171,12 @@ class _Builder:
         write_atomic(record_file, json.dumps(record).encode())
         return record
 
-    def _encode(self, utterance: Utterance) -> Encoded | Reject:
-        facts = self.facts
-        try:
-            if self.check_text is not None:
-                self.check_text(utterance.text)
-            audio = read_audio(utterance.audio, facts.sample_rate, facts.channels, self.max_seconds)
-            if audio.shape[1] < facts.hop:
-                raise AudioError(utterance.audio, f"too short: less than one frame of {facts.hop} samples")
-        except AudioError as error:
-            return Reject(id=utterance.id, where=str(utterance.audio), reason=error.reason)
-        except TextError as error:
-            return Reject(id=utterance.id, where=str(utterance.audio), reason=f"text refused: {error}")
-        padded = pad(audio, (0, -audio.shape[1] % facts.hop))
-        with torch.no_grad():
-            codes = self.encode(padded.unsqueeze(0))
-        expected = (1, padded.shape[1] // facts.hop, len(facts.codebook_sizes))
-        if tuple(codes.shape) != expected or codes.is_floating_point():
-            raise PluginError(
-                f"the codec gave codes {list(codes.shape)} {codes.dtype} for {utterance.id!r}, expected "
-                f"integers {list(expected)}; run `lina check` on it"
-            )
-        sizes = torch.tensor(facts.codebook_sizes)
-        rows = codes[0].cpu()
-        if bool(((rows < 0) | (rows >= sizes)).any()):
-            raise PluginError(
-                f"the codec gave codes out of range for {utterance.id!r}: {int(rows.min())} to "
-                f"{int(rows.max())} in codebooks of {list(facts.codebook_sizes)}; run `lina check` on it"
-            )
-        return Encoded(utterance, rows.to(torch.int16))
-
     def _key(self, group: Sequence[Utterance | Reject]) -> str:
         return _digest([self.fingerprint, *(_identity(item) for item in group)])
 
 
 def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
-
-
-def reason_kind(reason: str) -> str:
-    """What reasons of one kind have in common: the part before the particulars."""
-    return reason.split(":", 1)[0]
-
-
-def reasons_in_brief(rejects: Iterable[Reject]) -> str:
-    """``7 no transcript, 3 is silent``: kinds of reasons, the most frequent first."""
-    counts = Counter(reason_kind(reject.reason) for reject in rejects)
-    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-
-
-def refuse_too_many(rejects: Sequence[Reject], total: int, max_rejects: float, listed: Path) -> None:
-    """Raise DataError if nothing is left of a corpus of ``total`` entries, or too much was rejected."""
-    if total == 0:
-        raise DataError("the corpus has no utterances; check data.source and data.path")
-    fraction = len(rejects) / total
-    if len(rejects) < total and fraction <= max_rejects:
-        return
-    raise DataError(
-        f"{len(rejects)} of {total} utterances were rejected ({fraction:.1%}, allowed {max_rejects:.1%}): "
-        f"{reasons_in_brief(rejects)}; see {listed}, mend the corpus or raise data.max_rejects"
-    )
 
 
 def _identity(item: Utterance | Reject) -> list[Any]:

@@ -34,7 +34,7 @@ from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES, accuracy
 from lina.core.memory import keep_freed_memory
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.core.plan import BatchPlan
+from lina.core.plan import Plan
 from lina.core.run_files import MetricsRecord, append_metrics, rewind_metrics
 from lina.core.tokens import teacher_forcing
 
@@ -65,10 +65,10 @@ class TrainingData:
             [self.codes(i) for i in numbers], [self.texts[i] for i in numbers], [self.speakers[i] for i in numbers]
         )
 
-    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int) -> BatchPlan:
+    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int) -> Plan:
         """Batches of positions in ``numbers``."""
         budget = max(1, int(budget_seconds * self.frame_rate))
-        return BatchPlan([self.lengths[i] for i in numbers], budget, seed)
+        return Plan([self.lengths[i] for i in numbers], budget, seed)
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:

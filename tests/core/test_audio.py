@@ -72,7 +72,9 @@ def test_g722_is_decoded_as_its_package_does(tmp_path):
     path.write_bytes(bytes(codec(RATE, 64_000).encode(pcm)))
     audio = read_audio(path, RATE)
     assert audio.shape == (1, len(pcm))
-    assert int(torch.fft.rfft(audio[0, 1_000:7_000]).abs().argmax()) * RATE / 6_000 == pytest.approx(440, abs=3)
+    assert int(torch.fft.rfft(audio[0, 1_000:7_000]).abs().argmax()) * RATE / 6_000 == pytest.approx(
+        440, abs=3
+    )
     assert audio_seconds(path) == 0.5
     assert refusal(path, max_seconds=0.4) == "too long: more than 0.4 s"
 
@@ -154,7 +156,9 @@ def test_ogg_cut_between_pages(tmp_path):
     assert refusal(path) == "truncated: the last Ogg page does not end the stream"
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "is empty: 0 bytes"), (b"hello, world\n" * 9, "cannot be dec")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "is empty: 0 bytes"), (b"hello, world\n" * 9, "cannot be dec")]
+)
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 def test_not_sound(tmp_path, content, reason, suffix):
     path = tmp_path / f"a{suffix}"

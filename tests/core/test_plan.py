@@ -20,7 +20,9 @@ def flat(batches):
 
 
 @settings(deadline=None, max_examples=60)
-@given(LENGTHS, st.integers(1, 1_000), st.integers(0, 2**63), st.integers(0, 5), st.none() | st.integers(1, 50))
+@given(
+    LENGTHS, st.integers(1, 1_000), st.integers(0, 2**63), st.integers(0, 5), st.none() | st.integers(1, 50)
+)
 def test_each_utterance_once_and_within_the_budget(lengths, budget, seed, epoch, window):
     plan = Plan(lengths, budget, seed, window=window)
     batches = plan.batches(epoch)

@@ -10,6 +10,8 @@ from lina.core.errors import PluginError
 from lina.core.laws import Conditions, LawBroken, frozen_json, law_cases, laws_for, run_laws
 from lina.core.laws.stream import SEED
 from lina.core.plugin import CorpusPlugin
+from lina.core.protocols import takes_starts
+from lina.core.stack import ResidualStack
 from tests.core.mutants import MUTANTS, LouderStep, backbone
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec
@@ -122,6 +124,15 @@ def test_starts_are_checked_where_they_are_offered():
             )
 
     check(Restarts, "starts_restart_rows", dtype=torch.float64)
+
+
+def test_a_stack_takes_starts_only_if_its_mixers_do():
+    class Restarts(DiagonalDecay):
+        def parallel_forward(self, x, state, starts=None):
+            raise NotImplementedError
+
+    assert not takes_starts(ResidualStack([DiagonalDecay(8), Restarts(8)], 8))
+    assert takes_starts(ResidualStack([Restarts(8), Restarts(8)], 8))
 
 
 def test_a_law_that_cannot_run_is_broken():

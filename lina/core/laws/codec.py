@@ -116,8 +116,8 @@ def flush_completes(stream: Stream) -> None:
                 )
             if flushed.shape[2:] != y.shape[2:] or flushed.dtype != y.dtype:
                 raise Violation(
-                    f"flush: expected frames of {list(y.shape[2:])} {y.dtype}, found {list(flushed.shape[2:])} "
-                    f"{flushed.dtype}"
+                    f"flush: expected frames of {list(y.shape[2:])} {y.dtype}, "
+                    f"found {list(flushed.shape[2:])} {flushed.dtype}"
                 )
             require_finite("flush", {"frames": flushed})
             require_equal("state given to flush", named_leaves(state), named_leaves(before))

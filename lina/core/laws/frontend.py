@@ -116,7 +116,7 @@ def ids_are_in_range(frontend: Frontend) -> None:
 
 
 def every_text_is_read_or_refused(frontend: Frontend) -> None:
-    """Every string is accepted, or refused by a TextError that names characters of it, by both faces alike."""
+    """Every string is accepted, or refused by a TextError that names characters of it; both faces agree."""
     for text in ("", *TEXTS, *CHARACTERS):
         for how, read in (
             ("parallel_forward", frontend.parallel_forward),

@@ -13,7 +13,7 @@ from lina.core.plugin import Plugin
 Gates = Literal["ordinary", "extreme"]
 
 
-class LawBroken(PluginError):  # noqa: N818
+class LawBroken(PluginError):
     """A plugin breaks a law. The message has the law's name, what was expected, what was found and where."""
 
     def __init__(self, law: str, detail: str) -> None:
@@ -22,7 +22,7 @@ class LawBroken(PluginError):  # noqa: N818
         self.detail = detail
 
 
-class Violation(Exception):  # noqa: N818
+class Violation(Exception):
     """Raised inside a law's test, which does not know the law's name."""
 
 

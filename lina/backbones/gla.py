@@ -4,7 +4,7 @@ Per head a matrix memory of K x V, forgotten channel by channel with a decay tha
 the model's width, values twice that; the decay is sigmoid(low-rank projection)^(1/16).
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,13 @@ from lina.core.stack import MixerPlugin
 
 
 class GLAConfig(FastFormConfig):
-    n_heads: int = Field(4, ge=1)
-    expand_k: float = Field(1.0, gt=0)
+    n_heads: int = Field(default=4, ge=1)
+    expand_k: float = Field(default=1.0, gt=0)
     """Key width over model width."""
-    expand_v: float = Field(2.0, gt=0)
+    expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""
-    gate_rank: int = Field(16, ge=1)
-    gate_temperature: float = Field(16.0, gt=0)
+    gate_rank: int = Field(default=16, ge=1)
+    gate_temperature: float = Field(default=16.0, gt=0)
     """The log-decay is logsigmoid(gate) / gate_temperature: higher remembers longer."""
 
 
@@ -113,9 +113,12 @@ class GLA(MixerPlugin):
     def extreme(cls, backbone: nn.Module) -> None:
         """Gate biases spread so that the log-decays run from about -1e-4 to -1e4 a step."""
         for module in backbone.modules():
-            if isinstance(module, GLAMixer):
-                bias = module.gk_proj[1].bias
-                spread = torch.logspace(-4, 4, bias.numel(), dtype=torch.float64) * module.config.gate_temperature
-                gate = torch.where(spread < 1, -torch.log(torch.expm1(spread.clamp(max=1))), -spread)
-                with torch.no_grad():
-                    bias.copy_(gate[torch.randperm(bias.numel())])
+            if not isinstance(module, GLAMixer):
+                continue
+            gate = cast(nn.Linear, module.gk_proj[1])
+            spread = (
+                torch.logspace(-4, 4, gate.out_features, dtype=torch.float64) * module.config.gate_temperature
+            )
+            bias = torch.where(spread < 1, -torch.log(torch.expm1(spread.clamp(max=1))), -spread)
+            with torch.no_grad():
+                gate.bias.copy_(bias[torch.randperm(gate.out_features)])

@@ -20,8 +20,8 @@ from lina.core.stack import MixerPlugin
 
 
 class TransformerConfig(PluginConfig):
-    n_heads: int = Field(4, ge=1)
-    window: int = Field(512, ge=1)
+    n_heads: int = Field(default=4, ge=1)
+    window: int = Field(default=512, ge=1)
     """Frames that a frame sees, itself among them."""
 
 
@@ -38,7 +38,9 @@ class WindowAttention(nn.Module):
     def __init__(self, d_model: int, config: TransformerConfig) -> None:
         super().__init__()
         if d_model % config.n_heads:
-            raise SpecError(f"transformer: d_model = {d_model} is not a multiple of n_heads = {config.n_heads}")
+            raise SpecError(
+                f"transformer: d_model = {d_model} is not a multiple of n_heads = {config.n_heads}"
+            )
         self.n_heads, self.window = config.n_heads, config.window
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.out = nn.Linear(d_model, d_model, bias=False)
@@ -105,7 +107,8 @@ class WindowAttention(nn.Module):
         q = F.pad(q, (0, 0, 0, 0, 0, padding)).unflatten(1, (-1, size)).permute(0, 1, 3, 2, 4)
         span = self.window + size
         keys, values = (
-            F.pad(t, (0, 0, 0, 0, 0, padding)).unfold(1, span, size).permute(0, 1, 2, 4, 3) for t in (keys, values)
+            F.pad(t, (0, 0, 0, 0, 0, padding)).unfold(1, span, size).permute(0, 1, 2, 4, 3)
+            for t in (keys, values)
         )
         exists = F.pad(exists, (0, padding), value=True).unfold(1, span, size)
         lag = torch.arange(size, device=q.device)[:, None] + self.window - torch.arange(span, device=q.device)

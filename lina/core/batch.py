@@ -30,7 +30,9 @@ class Dropped(NamedTuple):
     """Frames given as a prompt, which do not count in the loss."""
 
 
-def pad_texts(texts: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
+def pad_texts(
+    texts: Sequence[Sequence[int]], multiple: int = 1
+) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
     """Ids padded to a common length (a multiple of ``multiple``), and the mask of what is text."""
     longest = max(1, max(len(text) for text in texts))
     longest += -longest % multiple
@@ -42,7 +44,9 @@ def pad_texts(texts: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Int[Te
     return ids, mask
 
 
-def collate(codes: Sequence[Int[Tensor, "T Q"]], texts: Sequence[Sequence[int]], speakers: Sequence[int]) -> Batch:
+def collate(
+    codes: Sequence[Int[Tensor, "T Q"]], texts: Sequence[Sequence[int]], speakers: Sequence[int]
+) -> Batch:
     """Pad rows at their ends."""
     lengths = torch.tensor([len(row) for row in codes])
     padded = torch.nn.utils.rnn.pad_sequence(list(codes), batch_first=True)

@@ -58,7 +58,9 @@ def save_checkpoint(
         if average is not None:
             files["average.safetensors"] = dict(average)
         for name, tensors in files.items():
-            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary / name)
+            save_file(
+                {key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary / name
+            )
             _sync(temporary / name)
         facts = {
             "format": FORMAT,
@@ -98,7 +100,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         facts = json.loads((path / "checkpoint.json").read_bytes())
-        version, step, seconds, sums = facts["format"], int(facts["step"]), float(facts["seconds"]), facts["sha256"]
+        version, step, seconds, sums = (
+            facts["format"],
+            int(facts["step"]),
+            float(facts["seconds"]),
+            facts["sha256"],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: no readable checkpoint.json ({error})") from None
     if version != FORMAT:
@@ -109,7 +116,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
         except OSError:
             raise CheckpointError(f"{path / name}: is missing") from None
         if found != expected:
-            raise CheckpointError(f"{path / name}: is damaged (its SHA-256 is not the one in checkpoint.json)")
+            raise CheckpointError(
+                f"{path / name}: is damaged (its SHA-256 is not the one in checkpoint.json)"
+            )
     return Checkpoint(path, step, seconds)
 
 
@@ -127,7 +136,9 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
     for name in sorted(own.keys() | tensors.keys()):
         here, there = (list(side[name].shape) if name in side else "nothing" for side in (own, tensors))
         if here != there:
-            raise CheckpointError(f"{path}: {name} is {there}, but the spec's model has {here}; use the run's own spec")
+            raise CheckpointError(
+                f"{path}: {name} is {there}, but the spec's model has {here}; use the run's own spec"
+            )
     model.load_state_dict(tensors)
 
 

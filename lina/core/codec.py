@@ -5,7 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.errors import DataError
-from lina.core.protocols import Codec, StreamingCodec
+from lina.core.protocols import Codec, DecoderStream, StreamingCodec
+from lina.core.windowed_decoder import WindowedDecoder
 
 AnyCodec = Codec | StreamingCodec
 
@@ -63,3 +64,48 @@ def validate_codes(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> None:
                 f"code {wrong} in codebook {codebook}: codes there are 0 to {size - 1}; "
                 "use codes made by the same codec and configuration"
             )
+
+
+def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q"]:
+    """Codes of whole utterances of N samples: T = ceil(N / hop); the last frame is filled up with silence.
+
+    A codec that can encode whole does so; of a pair of streams the fillers are dropped and the end is
+    flushed.
+
+    Raises:
+        DataError: as ``validate_audio``.
+    """
+    audio = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % codec.hop))
+    validate_audio(codec, audio)
+    if isinstance(codec, Codec):
+        return codec.encode(audio)
+    stream = codec.encoder
+    codes, state = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
+    return torch.cat([codes, stream.flush(state)], dim=1)[:, stream.latency :]
+
+
+def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C samples"]:
+    """Audio of whole utterances: samples = T * hop.
+
+    Raises:
+        DataError: as ``validate_codes``.
+    """
+    validate_codes(codec, codes)
+    if isinstance(codec, Codec):
+        return codec.decode(codes)
+    stream = codec.decoder
+    audio, state = stream.parallel_forward(codes, stream.initial_state(codes.shape[0]))
+    return torch.cat([audio, stream.flush(state)], dim=2)[..., stream.latency * codec.hop :]
+
+
+def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08) -> DecoderStream:
+    """A streaming decoder for any codec: its own, or else windows over its whole decode, which are
+    approximate.
+
+    The approximation says so by ``exact = False``; ``block`` and ``context`` are its times in seconds, see
+    ``WindowedDecoder``.
+    """
+    if isinstance(codec, StreamingCodec):
+        return codec.decoder
+    rate = frame_rate(codec)
+    return WindowedDecoder(codec, block=max(1, round(block * rate)), context=max(1, round(context * rate)))

@@ -77,7 +77,8 @@ class CrossAttention(nn.Module):
         times = state.time[:, None] + torch.arange(x.shape[1], device=x.device)
         queries = self._turn(self.ln_q(self.q(x)), times).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         keys = memory.keys.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-        return queries @ keys.to(queries.dtype).transpose(-1, -2) * queries.shape[-1] ** -0.5
+        scores: Tensor = queries @ keys.to(queries.dtype).transpose(-1, -2) * queries.shape[-1] ** -0.5
+        return scores
 
     def _turn(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         if self.rotary_heads is None:
@@ -94,7 +95,12 @@ class BlindCrossAttention(CrossAttention):
     """Position-aware cross-attention: content is read only where the position network points."""
 
     def __init__(
-        self, d_model: int, position_net: Backbone, d_position: int, rotary: bool, rotary_heads: int | None = None
+        self,
+        d_model: int,
+        position_net: Backbone,
+        d_position: int,
+        rotary: bool,
+        rotary_heads: int | None = None,
     ) -> None:
         super().__init__(d_model, 1, rotary, rotary_heads)
         self.pos_net: Any = position_net

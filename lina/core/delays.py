@@ -32,7 +32,9 @@ class Skew:
     ) -> tuple[Int[Tensor, "B T Q"], SkewState]:
         longest = state.history.shape[1]
         held = torch.cat([state.history, frames], dim=1)
-        times = torch.arange(longest, held.shape[1], device=frames.device)[:, None] - self.lags.to(frames.device)
+        times = torch.arange(longest, held.shape[1], device=frames.device)[:, None] - self.lags.to(
+            frames.device
+        )
         out = held.gather(1, times.expand(frames.shape[0], -1, -1))
         return out, SkewState(held[:, held.shape[1] - longest :])
 

@@ -81,7 +81,10 @@ def _group(name: str, rows: Sequence[tuple[str, str | None]]) -> list[Evaluation
     rates = error_rates([text for text, _ in pairs], [transcript for _, transcript in pairs])
     return [
         EvaluationGroup(
-            name=name, sentences=len(pairs), word_error_rate=rates.words, character_error_rate=rates.characters
+            name=name,
+            sentences=len(pairs),
+            word_error_rate=rates.words,
+            character_error_rate=rates.characters,
         )
     ]
 

@@ -10,6 +10,7 @@ from lina.core.errors import SpecError, did_you_mean
 from lina.core.origin import Key, Origin
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
+REFERENCE_RULE = "${...} may only name a key of the spec, such as ${train.steps}"
 MAX_SIZE = 1_000_000
 """Characters and values that a whole spec may expand to."""
 
@@ -27,10 +28,7 @@ def check_references(tree: Any, origin: Origin, key: Key = ()) -> None:
         for index, value in enumerate(tree):
             check_references(value, origin, (*key, index))
     elif isinstance(tree, str) and ("${" in REFERENCE.sub("", tree) or "\\${" in tree):
-        raise SpecError(
-            f"{_at(origin, key)}: {_short(tree)} is not allowed; ${{...}} may only name a key of the spec, "
-            "such as ${train.steps}"
-        )
+        raise SpecError(f"{_at(origin, key)}: {_short(tree)} is not allowed; {REFERENCE_RULE}")
 
 
 def interpolate(tree: dict[str, Any], origin: Origin) -> dict[str, Any]:

@@ -65,8 +65,10 @@ def _what(model: type[BaseModel], key: Key, errors: list[ErrorDetails]) -> str:
         return "is missing; add it"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    # Of a union, the branch whose kind is right and whose bounds are not says more than those of other kinds.
+    errors = [error for error in errors if not error["type"].endswith("_type")] or errors
     expected = " or ".join(dict.fromkeys(_expected(error) for error in errors))
-    return f"expected {expected}, found {_found(error['input'])}"
+    return f"expected {expected}, found {_found(errors[0]['input'])}"
 
 
 def _expected(error: ErrorDetails) -> str:

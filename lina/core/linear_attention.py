@@ -37,7 +37,7 @@ def gated_linear_attention(
         q, k, v, log_decay = (F.pad(tensor, (0, 0, 0, 0, 0, padding)) for tensor in (q, k, v, log_decay))
     q, k, v, log_decay = (_chunks(tensor) for tensor in (q, k, v, log_decay))
 
-    scores: Tensor = _IntraChunkScores.apply(q, k, log_decay)
+    scores: Tensor = _IntraChunkScores.apply(q, k, log_decay)  # type: ignore[no-untyped-call]
     from_start = log_decay.cumsum(-2).exp()
     to_end = F.pad(log_decay.flip(-2)[..., :-1, :].cumsum(-2).flip(-2), (0, 0, 0, 1)).exp()
     written = (k * to_end).transpose(-1, -2) @ v
@@ -67,7 +67,8 @@ def gated_linear_attention_step(
 
 
 def _chunks(x: Float[Tensor, "B T H D"]) -> Float[Tensor, "B H N C D"]:
-    return x.unflatten(1, (-1, CHUNK)).permute(0, 3, 1, 2, 4)
+    chunked: Tensor = x.unflatten(1, (-1, CHUNK)).permute(0, 3, 1, 2, 4)
+    return chunked
 
 
 class _IntraChunkScores(torch.autograd.Function):
@@ -78,7 +79,10 @@ class _IntraChunkScores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, q: Float[Tensor, "B H N C K"], k: Float[Tensor, "B H N C K"], log_decay: Float[Tensor, "B H N C K"]
+        context: Any,
+        q: Float[Tensor, "B H N C K"],
+        k: Float[Tensor, "B H N C K"],
+        log_decay: Float[Tensor, "B H N C K"],
     ) -> Float[Tensor, "B H N C C"]:
         context.save_for_backward(q, k, log_decay)
         scores = q.new_zeros(*q.shape[:-1], CHUNK)

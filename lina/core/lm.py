@@ -103,13 +103,17 @@ class DelayLM(nn.Module):
             mask = torch.where(without_text[:, None], first, mask)
         voice = encoded.new_zeros(encoded.shape[0], encoded.shape[2])
         if self.speaker_embed is not None:
-            who = torch.zeros(len(text), dtype=torch.int64, device=text.device) if speaker is None else speaker
+            who = (
+                torch.zeros(len(text), dtype=torch.int64, device=text.device) if speaker is None else speaker
+            )
             voice = self.speaker_embed(who)
         return Conditions(self.cross_att.remember(encoded, mask), voice)
 
     def initial_state(self, batch: int) -> LMState:
         return LMState(
-            self.encoder.initial_state(batch), self.cross_att.initial_state(batch), self.decoder.initial_state(batch)
+            self.encoder.initial_state(batch),
+            self.cross_att.initial_state(batch),
+            self.decoder.initial_state(batch),
         )
 
     def parallel_forward(

@@ -22,5 +22,3 @@ def accuracy(
 
 LOSSES = {"cross_entropy": cross_entropy}
 """By name, as in ``train.loss`` of a spec; hooks may add more."""
-
-

@@ -1,7 +1,7 @@
-"""Freed memory stays with the process while it trains on a CPU.
+"""Freed memory stays with the process while it computes on a CPU.
 
 glibc gives large blocks back to the kernel at every free, and every use begins with page faults. On a virtual machine
-these cost far more than the arithmetic (measured on 2 cores, 2026-11-22: one GLA layer forward 2.7 s against 0.1 s).
+these can cost far more than the arithmetic: docs/design.md has the measurement.
 """
 
 import ctypes
@@ -18,4 +18,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    return all(mallopt(option, value) for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26)))
+    options = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26))
+    return all(mallopt(option, value) for option, value in options)

@@ -21,7 +21,9 @@ def build_lm(
         torch.manual_seed(seed)
         if text.attention == "blind":
             position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
-            attention: CrossAttention = BlindCrossAttention(width, position_net, text.position_dim, text.rotary)
+            attention: CrossAttention = BlindCrossAttention(
+                width, position_net, text.position_dim, text.rotary
+            )
         else:
             attention = CrossAttention(width, text.heads_cross, text.rotary)
         return DelayLM(

@@ -106,7 +106,9 @@ class CorpusPlugin(Plugin):
         Raises:
             DataError: there is nothing to fetch, or fetching failed (say why and what to do by hand).
         """
-        raise DataError(f"{cls.__name__}: nothing to fetch; this corpus reads the files that data.config.path names")
+        raise DataError(
+            f"{cls.__name__}: nothing to fetch; this corpus reads the files that data.config.path names"
+        )
 
     @classmethod
     @final

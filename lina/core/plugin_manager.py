@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pluggy
@@ -14,11 +14,16 @@ from lina.core.registry import Record, find, load_record, records
 log = logging.getLogger("lina")
 
 
-def build_manager() -> pluggy.PluginManager:
-    """A manager whose ``.hook`` calls every installed hook plugin; broken ones cost a warning line each."""
+def build_manager(names: Collection[str] | None = None) -> pluggy.PluginManager:
+    """A manager whose ``.hook`` calls every installed hook plugin; broken ones cost a warning line each.
+
+    ``names`` are the plugins wanted, all if left out.
+    """
     manager = pluggy.PluginManager("lina")
     manager.add_hookspecs(Hooks)
     for name in sorted({record.name for record in records("hook") if record.allowed}):
+        if names is not None and name not in names:
+            continue
         try:
             record = find("hook", name)
             add_plugin(manager, _made(record, load_record(record)), str(record))
@@ -50,7 +55,7 @@ def add_plugin(manager: pluggy.PluginManager, plugin: object, name: str) -> None
     try:
         manager.register(guarded, name)
         manager.check_pending()
-    except pluggy.PluginValidationError as error:
+    except (pluggy.PluginValidationError, ValueError) as error:
         if manager.is_registered(guarded):
             manager.unregister(guarded)
         raise PluginError(f"{name} does not fit the hooks: {' '.join(str(error).split())}") from error

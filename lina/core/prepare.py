@@ -107,7 +107,11 @@ def _settings(resolved: Resolved) -> dict[str, Any]:
     codec, tokenizer = resolved.codec, resolved.tokenizer
     return {
         "codec": [codec.record.full_name, codec.record.version, codec.config.model_dump(mode="json")],
-        "tokenizer": [tokenizer.record.full_name, tokenizer.record.version, tokenizer.config.model_dump(mode="json")],
+        "tokenizer": [
+            tokenizer.record.full_name,
+            tokenizer.record.version,
+            tokenizer.config.model_dump(mode="json"),
+        ],
         "max_characters": resolved.spec.text.max_characters,
     }
 

@@ -1,5 +1,6 @@
 """From the names in a spec to the plugins they stand for and their checked configurations. Builds nothing."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -86,14 +87,28 @@ def _as_written(config: PluginConfig) -> dict[str, Any]:
 
 def _choose(spec: Spec, role: str, key: Key) -> Chosen[Any]:
     section: Any = getattr(spec, str(key[0]))
+    return choose(role, getattr(section, str(key[1])), section.config, spec.origin, key, (key[0], "config"))
+
+
+def choose(
+    role: str, name: str, config: dict[str, Any], origin: Origin, named_at: Key = (), config_at: Key = ()
+) -> Chosen[Any]:
+    """The plugin of this role and name with its checked configuration.
+
+    ``named_at`` and ``config_at`` are where the name and the configuration are in the spec, if in one.
+
+    Raises:
+        PluginError: the plugin is unknown or broken.
+        SpecError: ``config`` does not fit it.
+    """
     try:
-        record = registry.find(role, getattr(section, str(key[1])))
+        record = registry.find(role, name)
         plugin = registry.load_record(record)
     except PluginError as error:
-        raise PluginError(f"{spec.origin.where(key)}: {'.'.join(map(str, key))}: {error}") from error
-    at: Key = (key[0], "config")
-    config = validate(plugin.Config, section.config, spec.origin, at)
-    return Chosen(record, plugin, _absolute_model(config, spec.origin, at))
+        where = f"{origin.where(named_at)}: {'.'.join(map(str, named_at))}: " if named_at else ""
+        raise PluginError(f"{where}{error}") from error
+    checked = validate(plugin.Config, config, origin, config_at)
+    return Chosen(record, plugin, _absolute_model(checked, origin, config_at))
 
 
 def _absolute_model(config: M, origin: Origin, key: Key) -> M:
@@ -106,7 +121,8 @@ def _absolute_model(config: M, origin: Origin, key: Key) -> M:
 
 def _absolute(value: Any, origin: Origin, key: Key) -> Any:
     if isinstance(value, Path):
-        return (origin.directory(key) / value).absolute()
+        # One spelling for a place, however the spec itself was named: a run compares its specs.
+        return Path(os.path.normpath(origin.directory(key).resolve() / value))
     if isinstance(value, BaseModel):
         return _absolute_model(value, origin, key)
     if type(value) in (list, tuple):

@@ -10,7 +10,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,8 +48,16 @@ from lina.core.voice import SPEC_FILE, Voice, load
 STAGES_FILE = "stages.json"
 PACKAGES = ("torch", "numpy", "safetensors", "flash-linear-attention", "fla-core", "triton", "faster-whisper")
 FREE_KEYS = (
-    "evaluate.", "synthesize.", "train.valid_every", "train.checkpoint_every", "train.keep", "train.log_every",
-    "train.threads", "train.out", "train.device", "data.max_rejects",
+    "evaluate.",
+    "synthesize.",
+    "train.valid_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.log_every",
+    "train.threads",
+    "train.out",
+    "train.device",
+    "data.max_rejects",
 )
 """Keys that may change between two starts of a run: they do not change what training computes."""
 
@@ -70,8 +78,12 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
         lock.acquire()
     except OSError as error:
         if not isinstance(error, Timeout):
-            raise LinaError(f"{directory}: cannot be written: {error.strerror}; choose another train.out") from None
-        raise LinaError(f"{directory}: another lina is running there; wait for it, or choose another train.out") from None
+            raise LinaError(
+                f"{directory}: cannot be written: {error.strerror}; choose another train.out"
+            ) from None
+        raise LinaError(
+            f"{directory}: another lina is running there; wait for it, or choose another train.out"
+        ) from None
     with lock:
         run = Run(directory, spec)
         _claim(run)
@@ -110,7 +122,11 @@ def _evaluate(
         return
     said = [
         Wanted(
-            data.ids[i], "train", data.texts[i], data[i].codes, prepared.recordings.get(data.ids[i]),
+            data.ids[i],
+            "train",
+            data.texts[i],
+            data[i].codes,
+            prepared.recordings.get(data.ids[i]),
             data.speakers[i] if voice.model.speaker_embed is not None and data.speakers[i] else None,
         )
         for i in prepared.training.train[: spec.sentences]
@@ -150,7 +166,12 @@ def _synthesize(run: Run, voice: Voice, checkpoint: Checkpoint, hooks: Any) -> N
 
     def work() -> None:
         samples = make_samples(
-            run, checkpoint.step, voice, wanted, hooks, {},
+            run,
+            checkpoint.step,
+            voice,
+            wanted,
+            hooks,
+            {},
             lambda done: hooks.stage_progress(run=run, stage="synthesize", done=done, info={}),
         )
         _put_samples(run, ("spec",), [SampleRecord.of(sample) for sample in samples])
@@ -215,7 +236,9 @@ def _key(causes: Any) -> str:
 def _put_samples(run: Run, kinds: tuple[str, ...], new: list[SampleRecord]) -> None:
     """Replace the samples of these kinds in the index."""
     others = [record for record in read_samples(run.directory) if record.kind not in kinds]
-    write_samples(run.directory, sorted(others + new, key=lambda record: ("train", "unseen", "spec").index(record.kind)))
+    write_samples(
+        run.directory, sorted(others + new, key=lambda record: ("train", "unseen", "spec").index(record.kind))
+    )
 
 
 def _write_run_info(run: Run, resolved: Resolved, model: Any) -> None:
@@ -244,7 +267,7 @@ def _write_run_info(run: Run, resolved: Resolved, model: Any) -> None:
     )
 
 
-def _versions() -> Mapping[str, str]:
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

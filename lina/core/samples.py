@@ -49,7 +49,9 @@ def make_samples(
         same = [one for one in wanted if one.speaker == speaker]
         for start in range(0, len(same), ROWS):
             rows = same[start : start + ROWS]
-            for one, speech in zip(rows, voice.speak([row.text for row in rows], speaker=speaker, **options), strict=True):
+            for one, speech in zip(
+                rows, voice.speak([row.text for row in rows], speaker=speaker, **options), strict=True
+            ):
                 made.append(_write(run.directory, one, speech, voice))
                 hooks.sample_made(run=run, step=step, sample=made[-1])
             progress(len(made))

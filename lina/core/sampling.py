@@ -5,6 +5,7 @@ A row draws one uniform number a codebook and step, so what it says does not dep
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -68,9 +69,13 @@ def sample(
     likeliest = logits.argmax(-1)
     if sampling.greedy:
         return likeliest
-    uniform = torch.stack([torch.rand(logits.shape[1], generator=row, dtype=torch.float64) for row in generators])
-    temperature, top_k, top_p = (t.to(logits.device) for t in (sampling.temperature, sampling.top_k, sampling.top_p))
-    ordered, order = logits.sort(-1, descending=True, stable=True)
+    uniform = torch.stack(
+        [torch.rand(logits.shape[1], generator=row, dtype=torch.float64) for row in generators]
+    )
+    temperature, top_k, top_p = (
+        t.to(logits.device) for t in (sampling.temperature, sampling.top_k, sampling.top_p)
+    )
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     probabilities = (ordered.double() / temperature.clamp(min=1e-6)[:, None]).softmax(-1)
     rank = torch.arange(logits.shape[-1], device=logits.device)
     kept = (rank < top_k[:, None]) | (top_k[:, None] == 0)
@@ -91,7 +96,7 @@ def row_generators(seed: int, rows: int) -> list[torch.Generator]:
 
 
 def _spread(name: str, value: object, codebooks: int, absent: float) -> list[float]:
-    values = list(value) if isinstance(value, Sequence) else [value] * codebooks
+    values: list[Any] = list(value) if isinstance(value, Sequence) else [value] * codebooks
     if len(values) != codebooks:
         raise LinaError(f"sampling: {name} has {len(values)} values, but the codec has {codebooks} codebooks")
     return [absent if item is None else item for item in values]

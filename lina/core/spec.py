@@ -7,7 +7,7 @@ and ``lina.core.resolve`` finds its plugins. docs/guide.md explains the keys.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
+from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 from lina.core.origin import Origin
@@ -201,7 +201,8 @@ class Spec(Section):
 
     def to_yaml(self) -> str:
         """The whole spec, defaults included: reading it again gives the same spec."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+        # OmegaConf reads more texts as numbers than plain YAML does (1e3), so it has to quote them.
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
 
 def differences(old: Spec, new: Spec) -> list[str]:

@@ -3,24 +3,25 @@
 Nothing in a spec is executed, imported or looked up in the environment.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from lina.core.errors import SpecError, did_you_mean
-from lina.core.interpolate import check_references, interpolate
+from lina.core.interpolate import REFERENCE_RULE, check_references, interpolate
 from lina.core.invalid import validate
-from lina.core.origin import Origin, Source
+from lina.core.origin import YAML_LOADER, Key, Origin, Source
 from lina.core.spec import Spec
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 100
 MAX_DEPTH = 40
-MAX_EVENTS = 100_000
+MAX_EVENTS = 10_000
 COMMAND_LINE = "command line"
 
 
@@ -38,16 +39,46 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     return validate(Spec, interpolate(merged, origin), origin).with_origin(origin)
 
 
+def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
+    """``key=value`` pairs from the command line, as a tree of their own and where they came from.
+
+    Raises:
+        SpecError: a pair is not ``key=value``, or its value no YAML.
+    """
+    sources = _command_line(settings)
+    origin = Origin((*sources, Source(COMMAND_LINE, Path(), {})))
+    return interpolate(_merge(origin.sources), origin), origin
+
+
 def _merge(sources: Sequence[Source]) -> dict[str, Any]:
     try:
-        merged = OmegaConf.to_container(
+        merged: Any = OmegaConf.to_container(
             OmegaConf.merge(*(source.tree for source in reversed(sources))), resolve=False
         )
     except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
-        raise SpecError(f"{sources[-1].name}: these do not fit over each other: {_flat(error)}") from None
-    if not isinstance(merged, dict):
-        raise SpecError(f"{sources[-1].name}: a spec is keys and values, not a list")
+        raise SpecError(
+            _clash(sources) or f"{sources[-1].name}: cannot be composed: {_flat(error)}"
+        ) from None
     return {str(key): value for key, value in merged.items()}
+
+
+def _clash(sources: Sequence[Source]) -> str:
+    """Where a list meets a section, if anywhere."""
+    for upper, lower in itertools.combinations(sources, 2):
+        if (key := _differing(upper.tree, lower.tree)) is not None:
+            here, there = Origin((upper,)).where(key), Origin((lower,)).where(key)
+            return (
+                f"{here}: {'.'.join(map(str, key))}: a list and a section do not mix; the other is at {there}"
+            )
+    return ""
+
+
+def _differing(upper: Any, lower: Any, key: Key = ()) -> Key | None:
+    if isinstance(upper, dict) and isinstance(lower, dict):
+        shared = (name for name in upper if name in lower)
+        found = (_differing(upper[name], lower[name], (*key, name)) for name in shared)
+        return next((one for one in found if one is not None), None)
+    return key if {type(upper), type(lower)} == {dict, list} else None
 
 
 def _command_line(overrides: Sequence[str]) -> list[Source]:
@@ -67,6 +98,7 @@ def _override(override: str) -> Source:
 
 def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[Source]:
     """``path`` and all that it includes, the one that wins first."""
+    text = _text(path, including)
     here = path.resolve()
     if here in including:
         chain = " -> ".join(one.name for one in (*including[including.index(here) :], here))
@@ -74,7 +106,6 @@ def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[So
     read.append(here)
     if len(read) > MAX_FILES:
         raise SpecError(f"{read[0]}: includes more than {MAX_FILES} files")
-    text = _text(path, including)
     tree = _parsed(str(path), text, lambda: OmegaConf.create(text))
     if not isinstance(tree, dict):
         raise SpecError(
@@ -126,14 +157,19 @@ def _parsed(name: str, text: str, create: Any) -> Any:
         return OmegaConf.to_container(create(), resolve=False)
     except yaml.MarkedYAMLError as error:
         where = _at_line(name, error.problem_mark or error.context_mark)
-        raise SpecError(f"{where}: not valid YAML: {error.problem or error.context}") from None
+        raise SpecError(
+            f"{where}: not valid YAML: {', '.join(filter(None, (error.context, error.problem)))}"
+        ) from None
+    except GrammarParseError as error:
+        where = Origin((Source(name, Path(), {}, text),)).where(tuple((error.full_key or "").split(".")))
+        raise SpecError(f"{where}: {error.full_key}: its ${{...}} is not allowed; {REFERENCE_RULE}") from None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, AssertionError, RecursionError) as error:
         raise SpecError(f"{name}: not valid as a spec: {_flat(error) or type(error).__name__}") from None
 
 
 def _small(name: str, text: str) -> None:
     depth = 0
-    for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
+    for count, event in enumerate(yaml.parse(text, YAML_LOADER)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or count > MAX_EVENTS:
             limit = (

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lina.core.plugin import BackbonePlugin
-from lina.core.protocols import Backbone
+from lina.core.protocols import Backbone, takes_starts
 from lina.core.state import State
 
 
@@ -62,6 +62,7 @@ class ResidualStack(nn.Module):
     def __init__(self, mixers: Sequence[Backbone], d_model: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(mixer, d_model) for mixer in mixers)
+        self.takes_starts = all(takes_starts(mixer) for mixer in mixers)
         self.gradient_checkpointing = False
         """Set by the trainer: keep only each block's input for the backward pass and compute the rest again."""
 
@@ -104,6 +105,7 @@ class MixerPlugin(BackbonePlugin):
     @final
     def build(cls, *, d_model: int, n_layers: int, config: Any) -> Backbone:
         mixers = [
-            cls.mixer(d_model=d_model, layer=layer, n_layers=n_layers, config=config) for layer in range(n_layers)
+            cls.mixer(d_model=d_model, layer=layer, n_layers=n_layers, config=config)
+            for layer in range(n_layers)
         ]
         return ResidualStack(mixers, d_model)

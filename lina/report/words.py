@@ -21,8 +21,8 @@ class Mark:
 def compare(said: str, heard: str) -> list[Mark]:
     """The cheapest alignment of the words of two texts, case and punctuation apart.
 
-    A wrong word costs 4, a missing or extra one 3: the weights of NIST's sclite, which find more right words than
-    equal ones. Error rates are counted elsewhere, with equal weights.
+    A wrong word costs 4, a missing or extra one 3: the weights of NIST's sclite, which find more right words
+    than equal ones. Error rates are counted elsewhere, with equal weights.
     """
     left, right = said.split(), heard.split()
     left_plain, right_plain = [_plain(word) for word in left], [_plain(word) for word in right]

@@ -12,6 +12,9 @@ CURRENCY = frozenset("$£€¥")
 _ACCENTED = frozenset("ßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœ")
 """Letters beyond ASCII that the phonemizer reads as they are; others lose their marks (ő as o)."""
 
+_UNMARKED = {"ł": "l", "đ": "d", "ħ": "h", "ı": "i", "ð": "th", "þ": "th"}
+"""Letters whose stroke or shape Unicode does not call a mark."""
+
 _AMOUNT = re.compile(r"(?<![\w$£€¥/–-])[$£€¥]\s?(?=[\d.])(?:\d[\d,]*)?(?:\.\d+)?[kKmMbB]?(?![\w$£€¥/–-])")
 _WORD = re.compile(r"[^\W\d_]+")
 _LONG_WORD = re.compile(r"[^\W\d_]{25,}")
@@ -53,13 +56,15 @@ def _tidy_character(character: str) -> str:
         return character
     if character in SILENT or character in _READ or character in CURRENCY or character in _ACCENTED:
         return character
+    if character in _UNMARKED:
+        return _UNMARKED[character]
     if character.isalpha():
         base = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
         if base.isascii() and base.isalpha():
             return base
     name = unicodedata.name(character, "no name")
     raise TextError(
-        f"character {character!a} (U+{ord(character):04X} {name}) cannot be read as English; remove it"
+        f"character {character!r} (U+{ord(character):04X} {name}) cannot be read as English; remove it"
     )
 
 

@@ -37,10 +37,6 @@ class SegmentStream(ABC):
     def labels(self, ids: Sequence[int]) -> list[str]:
         """A short printable label for each id, for plots."""
 
-    def refuse(self, piece: str) -> None:
-        """Raise for characters that no context makes acceptable; the default refuses lone surrogates."""
-        refuse_surrogates(piece)
-
     def initial_state(self) -> str | None:
         return None
 
@@ -49,7 +45,7 @@ class SegmentStream(ABC):
         return ids + self.flush(state)
 
     def step(self, piece: str, state: str | None) -> tuple[list[int], str | None]:
-        self.refuse(piece)
+        refuse_surrogates(piece)
         ids = [self.begin] if state is None else []
         text, start = (state or "") + piece, 0
         while (end := self.segment_end(text, start)) is not None:

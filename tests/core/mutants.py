@@ -429,7 +429,10 @@ MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("initial_state_is_a_parameter", backbone(DropsGradient)),
     ("starts_restart_rows", backbone(IgnoresStarts)),
     ("facts_are_sane", codec("RoundedRate", Whole=RoundedRate)),
-    ("round_trip_keeps_length", codec("OutOfRange", Encoder=OutOfRangeAtSomeLoudness, Decoder=ClampingDecoder)),
+    (
+        "round_trip_keeps_length",
+        codec("OutOfRange", Encoder=OutOfRangeAtSomeLoudness, Decoder=ClampingDecoder),
+    ),
     ("hard_signals_stay_finite", encoder(NoCodeForSilence)),
     ("encoder_step_equals_parallel", encoder(OtherCodesByStep)),
     ("encoder_chunks_compose", encoder(ForgetsOverOneAudioFrame)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lina.core.laws import law_cases, laws_for, run_laws
+from lina.core.laws import law_cases, run_laws
 from tests.core.mutants import MUTANTS
 from tests.core.toy_backbone import Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec
@@ -12,7 +12,8 @@ HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyFrontend)
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=f"{plugin.__name__}-{case}") for plugin in HONEST for case in law_cases(plugin)]
+    "case",
+    [pytest.param(case, id=f"{plugin.__name__}-{case}") for plugin in HONEST for case in law_cases(plugin)],
 )
 def test_honest_plugins_keep_every_law(case):
     case.check()

@@ -23,7 +23,7 @@ class Letters:
         word, words = state
         for character in piece:
             if not character.isprintable() and not character.isspace():
-                raise TextError(f"cannot read {ascii(character)}; remove it")
+                raise TextError(f"cannot read {character!a}; remove it")
         *ended, word = (word + piece).split(" ")
         return [index for done in ended for index in self.word(done)], (word, words + len(ended))
 

@@ -67,7 +67,9 @@ def test_links_out_of_the_folder(tmp_path):
 
 
 def test_no_corpus(tmp_path):
-    with pytest.raises(DataError, match=r"none: no such folder; data\.config\.path must be a folder of recordings"):
+    with pytest.raises(
+        DataError, match=r"none: no such folder; data\.config\.path must be a folder of recordings"
+    ):
         read(tmp_path / "none")
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="is a file, not a folder"):

@@ -1,11 +1,11 @@
 """Make tests/golden/encodec_*.safetensors from the reference implementations, or compare in full size.
 
-Needs transformers (Apache-2.0), an oracle only: `pip install --no-deps transformers tokenizers huggingface-hub`.
-Where the package `encodec` (CC-BY-NC-4.0) is installed too, the two references are compared as well; its import needs
-`torchaudio`, of which a stand-in does.
+Needs transformers (Apache-2.0), an oracle only: `pip install --no-deps transformers tokenizers
+huggingface-hub`. Where the package `encodec` (CC-BY-NC-4.0) is installed too, the two references are compared
+as well; its import needs `torchaudio`, of which a stand-in does.
 
-    python tests/golden/make_encodec.py            # write the files
-    python tests/golden/make_encodec.py --full     # write nothing; compare at the released sizes, random weights
+    python tests/golden/make_encodec.py            # write the files python tests/golden/make_encodec.py
+    --full     # write nothing; compare at the released sizes, random weights
 """
 
 import sys
@@ -87,7 +87,9 @@ def make(variant: str) -> None:
     samples = 10 * (20 if variant == "24khz" else 2 * TINY_SEGMENT + 7)
     tensors = run(model, bandwidth, audio_for(variant, samples))
     training_only = ("inited", "cluster_size", "embed_avg")
-    weights = {f"weights.{k}": v.clone() for k, v in model.state_dict().items() if not k.endswith(training_only)}
+    weights = {
+        f"weights.{k}": v.clone() for k, v in model.state_dict().items() if not k.endswith(training_only)
+    }
     file = HERE / f"encodec_{variant}.safetensors"
     save_file({**tensors, **weights}, file, metadata={"made_by": "tests/golden/make_encodec.py"})
     print(f"{file.name}: {file.stat().st_size} bytes, {len(tensors['codes'].unique())} distinct codes")
@@ -107,11 +109,15 @@ def compare(variant: str) -> None:
         )
         ours = EnCodec.build(config=config)
     codes = ours.encode(audio)[..., : sizes["codebooks"]]
-    print(f"{variant}: codes differing from transformers: {int((codes != truth['codes']).sum())} of {codes.numel()}")
-    parts = [ours.network.decode(part) for part in codes.split(codes.shape[1] if variant == "24khz" else 150, 1)]
+    differing = int((codes != truth["codes"]).sum())
+    print(f"{variant}: codes differing from transformers: {differing} of {codes.numel()}")
+    parts = [
+        ours.network.decode(part) for part in codes.split(codes.shape[1] if variant == "24khz" else 150, 1)
+    ]
     if "scales" in truth:
         parts = [part * scale.view(-1, 1, 1) for part, scale in zip(parts, truth["scales"].T, strict=True)]
-    print(f"{variant}: audio, largest difference from transformers: {(torch.cat(parts, 2) - truth['decoded']).abs().max()}")
+    largest = (torch.cat(parts, 2) - truth["decoded"]).abs().max()
+    print(f"{variant}: audio, largest difference from transformers: {largest}")
     package = original(variant, model)
     if package is not None:
         with torch.no_grad():
@@ -119,7 +125,9 @@ def compare(variant: str) -> None:
             theirs = torch.cat([frame[0] for frame in frames], 2).transpose(1, 2)
             sound = torch.cat([package._decode_frame(frame) for frame in frames], 2)
         print(f"{variant}: codes differing from encodec: {int((codes != theirs).sum())}")
-        print(f"{variant}: audio, largest difference from encodec: {(torch.cat(parts, 2) - sound).abs().max()}")
+        print(
+            f"{variant}: audio, largest difference from encodec: {(torch.cat(parts, 2) - sound).abs().max()}"
+        )
 
 
 def original(variant: str, model: EncodecModel) -> Any:
@@ -137,7 +145,11 @@ def original(variant: str, model: EncodecModel) -> Any:
     stored = package.state_dict()
     ours = model.state_dict()
     for name, tensor in stored.items():
-        new = name.replace(".model.", ".layers.").replace("vq.layers", "layers").replace("._codebook.", ".codebook.")
+        new = (
+            name.replace(".model.", ".layers.")
+            .replace("vq.layers", "layers")
+            .replace("._codebook.", ".codebook.")
+        )
         for kind in ("conv", "convtr"):
             new = new.replace(f".{kind}.{kind}.", ".conv.").replace(f".{kind}.norm.", ".norm.")
         if new not in ours:

@@ -1,7 +1,8 @@
-"""EnCodec's encoder, decoder and residual quantiser (Defossez et al. 2022, arXiv 2210.13438, section 3), whole.
+"""EnCodec's encoder, decoder and residual quantiser (Defossez et al. 2022, arXiv 2210.13438, section 3),
+whole.
 
-Written from the paper. Modules are numbered as in released weight files (``encoder.layers.0.conv.weight``), with
-weight norm already multiplied out.
+Written from the paper. Modules are numbered as in released weight files (``encoder.layers.0.conv.weight``),
+with weight norm already multiplied out.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Sizes:
     @property
     def width(self) -> int:
         """Channels beside the frames."""
-        return self.filters * 2 ** len(self.ratios)
+        return self.filters << len(self.ratios)
 
 
 def reflect_pad(x: Float[Tensor, "B C N"], left: int, right: int) -> Float[Tensor, "B C M"]:
@@ -50,9 +51,7 @@ def reflect_pad(x: Float[Tensor, "B C N"], left: int, right: int) -> Float[Tenso
 class Conv(nn.Module):
     """A convolution that keeps the length (divides it by its stride)."""
 
-    def __init__(
-        self, sizes: Sizes, inputs: int, outputs: int, kernel: int, stride: int = 1
-    ) -> None:
+    def __init__(self, sizes: Sizes, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv1d(inputs, outputs, kernel, stride)
         self.norm = nn.Identity() if sizes.causal else nn.GroupNorm(1, outputs)
@@ -160,7 +159,9 @@ class Quantizer(nn.Module):
         for entries in self.embed:
             # Squared distance in this order of operations, so that codes equal the reference's bit for bit.
             across = entries.t()
-            distance = rest.pow(2).sum(1, keepdim=True) - 2 * rest @ across + across.pow(2).sum(0, keepdim=True)
+            distance = (
+                rest.pow(2).sum(1, keepdim=True) - 2 * rest @ across + across.pow(2).sum(0, keepdim=True)
+            )
             nearest = (-distance).max(dim=-1).indices
             rest = rest - functional.embedding(nearest, entries)
             codes.append(nearest.view(batch, time))

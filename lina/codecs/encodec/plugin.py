@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.codecs.encodec.network import RESIDUAL_KERNEL, Network, Sizes
+from lina.codecs.encodec.network import COMPRESSION, RESIDUAL_KERNEL, Network, Sizes
 from lina.codecs.encodec.segments import SegmentedEnCodec
 from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
 from lina.codecs.encodec.weights import WANTED, fill_randomly, load_weights
@@ -19,24 +19,25 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 
 class EnCodecConfig(PluginConfig):
     variant: Literal["24khz", "48khz"] = "24khz"
-    codebooks: int = Field(8, ge=1, le=32)
-    """2, 4, 8, 16 or 32 are 1.5, 3, 6, 12 or 24 kbit/s at 24 kHz; 2, 4, 8 or 16 are 3, 6, 12 or 24 at 48 kHz."""
+    codebooks: int = Field(default=8, ge=1, le=32)
+    """0.75 kbit/s each at 24 kHz (of which the release has 32), 1.5 kbit/s at 48 kHz (16)."""
     weights: Path | None = None
-    """A local file of EnCodec's release (.th) or of transformers' layout (model.safetensors, or its directory)."""
+    """A local file: EnCodec's release (.th), or transformers' layout (model.safetensors or its directory)."""
     random_weights: bool = False
     """Random weights instead of trained ones: for tests only."""
     seed: int = 0
     """Of the random weights."""
-    overlap: int = Field(2, ge=0)
+    overlap: int = Field(default=2, ge=0)
     """48 kHz: frames over which segments of one second are cross-faded in decoding."""
-    filters: int = Field(32, ge=1)
-    dimension: int = Field(128, ge=1)
-    ratios: tuple[int, ...] = Field((8, 5, 4, 2), min_length=1)
-    kernel: int = Field(7, ge=1)
-    lstm_layers: int = Field(2, ge=1)
-    codebook_size: int = Field(1024, ge=2)
-    segment: int = Field(150, ge=1)
-    """48 kHz: frames of a segment. Sizes other than the defaults are for tests and for weights trained so."""
+    filters: int = Field(default=32, ge=COMPRESSION)
+    """Sizes other than the defaults are for tests, and for weights trained so."""
+    dimension: int = Field(default=128, ge=1)
+    ratios: tuple[int, ...] = Field(default=(8, 5, 4, 2), min_length=1)
+    kernel: int = Field(default=7, ge=1)
+    lstm_layers: int = Field(default=2, ge=1)
+    codebook_size: int = Field(default=1024, ge=2)
+    segment: int = Field(default=150, ge=1)
+    """48 kHz: frames that are encoded and decoded by themselves."""
 
 
 class StreamingEnCodec(nn.Module):
@@ -117,14 +118,17 @@ def _check(config: EnCodecConfig, causal: bool) -> None:
     if config.weights is not None and config.random_weights:
         raise SpecError("codec:encodec: config has both weights and random_weights; leave one out")
     if not causal and config.codebooks > 16:
-        raise SpecError(f"codec:encodec: config.codebooks is {config.codebooks}; the 48 kHz variant has 16 at most")
+        raise SpecError(
+            f"codec:encodec: config.codebooks is {config.codebooks}; the 48 kHz variant has 16 at most"
+        )
     if not causal and config.overlap > config.segment:
         raise SpecError(
-            f"codec:encodec: config.overlap is {config.overlap} frames; give at most a segment, {config.segment}"
+            f"codec:encodec: config.overlap is {config.overlap} frames; "
+            f"give at most a segment, {config.segment}"
         )
-    # A stream reflects within its first frame: the samples there must be more than the convolutions look back.
+    # A stream reflects within its first frame, which must be longer than its convolutions look back.
     if causal and (config.ratios[0] < RESIDUAL_KERNEL or prod(config.ratios) < config.kernel):
         raise SpecError(
-            f"codec:encodec: config.ratios {list(config.ratios)} are too small to stream; give a first ratio of at "
-            f"least {RESIDUAL_KERNEL} and a product of at least config.kernel, {config.kernel}"
+            f"codec:encodec: config.ratios {list(config.ratios)} are too small to stream; give a first ratio "
+            f"of at least {RESIDUAL_KERNEL} and a product of at least config.kernel, {config.kernel}"
         )

@@ -1,13 +1,14 @@
 """EnCodec 48 kHz: stereo, whole files, in segments of one second that are made equally loud.
 
-The release overlaps its segments by 1 % and sends each one's loudness beside the codes. A codec here has T = samples
-/ hop frames and nothing but codes, so:
+The release overlaps its segments by 1 % and sends each one's loudness beside the codes. A codec here has T =
+samples / hop frames and nothing but codes, so:
 
 - segments follow each other without overlap; their codes equal the reference's with overlap 0, bit for bit;
-- the loudness of a segment is one more codebook, the last: 256 levels, 0.375 dB apart, repeated in each frame of the
-  segment; the first frame's counts. This is the only thing lost against the reference: at most 0.1875 dB.
-- instead of overlapping, each segment is decoded together with the first frames of the next one and cross-faded into
-  it. With ``overlap`` 0 decoding equals the reference's with overlap 0, but for the rounded loudness.
+- the loudness of a segment is one more codebook, the last: 256 levels, 0.375 dB apart, repeated in each frame
+  of the segment; the first frame's counts. That costs at most 0.1875 dB against the reference.
+- instead of overlapping, each segment is decoded together with the first frames of the next one and
+  cross-faded into it. With ``overlap`` 0 decoding equals the reference's with overlap 0, but for the rounded
+  loudness.
 """
 
 import torch
@@ -22,13 +23,13 @@ LOUDNESS_STEP = 0.375
 """dB; level 255 is 0 dB, a root mean square of 1."""
 
 
-def loudness_code(scale: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
+def loudness_code(scale: Float[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
     """The nearest level of a root mean square."""
     level = (20 * scale.log10() / LOUDNESS_STEP).round() + LOUDNESS_LEVELS - 1
     return level.clamp(0, LOUDNESS_LEVELS - 1).long()
 
 
-def loudness(code: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+def loudness(code: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows"]:
     """The root mean square of a level."""
     return torch.pow(10.0, (code - LOUDNESS_LEVELS + 1) * LOUDNESS_STEP / 20)
 
@@ -47,7 +48,9 @@ class SegmentedEnCodec(nn.Module):
 
     def encode(self, audio: Float[Tensor, "B 2 samples"]) -> Int[Tensor, "B T Q"]:
         validate_audio(self, audio)
-        return torch.cat([self._encode_segment(part) for part in audio.split(self.segment * self.hop, 2)], 1)
+        return torch.cat(
+            [self._encode_segment(part) for part in torch.split(audio, self.segment * self.hop, 2)], 1
+        )
 
     def _encode_segment(self, audio: Tensor) -> Tensor:
         mono = torch.sum(audio, 1, keepdim=True) / audio.shape[1]
@@ -65,7 +68,7 @@ class SegmentedEnCodec(nn.Module):
             end = min(start + self.segment, time)
             reach = min(end + self.overlap, time)
             audio = self._decode_segment(codes[:, start:reach], own=end - start)
-            body, beyond = audio.split([(end - start) * self.hop, (reach - end) * self.hop], 2)
+            body, beyond = torch.split(audio, [(end - start) * self.hop, (reach - end) * self.hop], 2)
             parts.append(body if carried is None else _fade(carried, body))
             carried = beyond if beyond.shape[-1] else None
         return torch.cat(parts, 2)

@@ -1,13 +1,13 @@
 """EnCodec 24 kHz as a pair of streams.
 
-Its causal convolutions pad by reflection at the start of the signal: sample -n is sample n. Inside the network this
-stays within the first frame, but the convolutions at the frame rate (the decoder's first, the encoder's last) reflect
-``kernel - 1`` = 6 frames, so the first output frame needs 7 input frames. That is the whole latency: outputs lag by
-6 frames, in both directions, and no fewer would be exact. When a stream ends before 7 frames, the missing ones count
-as zeros, as they do for the network as a whole.
+Its causal convolutions pad by reflection at the start of the signal: sample -n is sample n. Inside the
+network this stays within the first frame, but the convolutions at the frame rate (the decoder's first, the
+encoder's last) reflect ``kernel - 1`` = 6 frames, so the first output frame needs 7 input frames. That is the
+whole latency: outputs lag by 6 frames, in both directions, and no fewer would be exact. When a stream ends
+before 7 frames, the missing ones count as zeros, as they do for the network as a whole.
 
-Tensors carry the position of their first element for each row (int64 [B], negative before the start), so rows may
-be at different places. What lies at negative positions is a filler that nothing reads.
+Tensors carry the position of their first element for each row (int64 [B], negative before the start), so rows
+may be at different places. What lies at negative positions is a filler that nothing reads; states hold zeros there.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class Recurrent(NamedTuple):
 
 
 class EncoderState(NamedTuple):
-    position: Int[Tensor, "B"]
+    position: Int[Tensor, " B"]
     """Frames taken in so far."""
     tails: tuple[Tensor, ...]
     """What each convolution but the last still needs of its past input, [B, channels, samples]."""
@@ -38,7 +38,7 @@ class EncoderState(NamedTuple):
 
 
 class DecoderState(NamedTuple):
-    position: Int[Tensor, "B"]
+    position: Int[Tensor, " B"]
     latents: Tensor
     """The first convolution's past input, [B, dimension, frames]."""
     recurrent: Recurrent
@@ -62,7 +62,8 @@ def reflected(x: Tensor, first: Tensor, length: int) -> Tensor:
 def stream_layers(
     layers: Iterable[nn.Module], x: Tensor, first: Tensor, tails: Iterator[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Run convolutions on the next stretch of x [B, C, N] at ``first``; gives y, its position and the new tails."""
+    """Run convolutions on the next stretch of x [B, C, N] at ``first``; gives y, its position and the new
+    tails."""
     kept: list[Tensor] = []
     for layer in layers:
         if isinstance(layer, Residual):
@@ -71,7 +72,7 @@ def stream_layers(
             kept += tail
         elif isinstance(layer, Conv) and layer.padding:
             seen = torch.cat([next(tails), x], dim=2)
-            kept.append(seen[..., -layer.padding :])
+            kept.append(from_start(seen[..., -layer.padding :], first + x.shape[-1] - layer.padding))
             x = layer.conv(reflected(seen, first - layer.padding, seen.shape[-1]))
             first = first // layer.stride
         elif isinstance(layer, UpConv):
@@ -99,7 +100,7 @@ def initial_tails(layers: Iterable[nn.Module], batch: int) -> list[Tensor]:
 
 def initial_recurrent(memory: Memory, batch: int) -> Recurrent:
     lstm = memory.lstm
-    zeros = lstm.weight_hh_l0.new_zeros(batch, lstm.num_layers, lstm.hidden_size)
+    zeros = next(lstm.parameters()).new_zeros(batch, lstm.num_layers, lstm.hidden_size)
     return Recurrent(zeros, zeros.clone())
 
 
@@ -138,7 +139,12 @@ class EnCodecDecoder(nn.Module):
         first, memory, *rest = network.decoder.layers
         assert isinstance(first, Conv)
         assert isinstance(memory, Memory)
-        self.quantizer, self.first, self.memory, self.rest = network.quantizer, first, memory, nn.ModuleList(rest)
+        self.quantizer, self.first, self.memory, self.rest = (
+            network.quantizer,
+            first,
+            memory,
+            nn.ModuleList(rest),
+        )
         self.latency = first.padding
         self.hop = hop
 
@@ -189,7 +195,13 @@ class EnCodecEncoder(nn.Module):
         assert isinstance(down, Conv)
         assert isinstance(memory, Memory)
         assert isinstance(last, Conv)
-        self.front, self.down, self.memory, self.elu, self.last = nn.ModuleList(front), down, memory, elu, last
+        self.front, self.down, self.memory, self.elu, self.last = (
+            nn.ModuleList(front),
+            down,
+            memory,
+            elu,
+            last,
+        )
         self.quantizer = network.quantizer
         self.latency = last.padding
         self.hop = hop
@@ -238,6 +250,7 @@ class EnCodecEncoder(nn.Module):
         if ended:
             nothing = torch.zeros_like(settled[..., 1:])
             settled, ahead = torch.cat([settled[..., :1], nothing], dim=2), torch.zeros_like(ahead)
+        settled = from_start(settled, position - 1)
         remembered = torch.cat([state.remembered, settled, ahead], dim=2)
         window = reflected(remembered, position - self.latency - self.last.padding, self.last.padding + time)
         codes = self.quantizer.encode(self.last.conv(self.elu(window)))

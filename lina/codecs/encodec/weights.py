@@ -30,12 +30,14 @@ _CODEBOOK = re.compile(r"quantizer\.layers\.(\d+)\.codebook\.embed")
 
 
 def load_weights(network: Network, path: Path) -> None:
-    """Fill ``network`` from a file, or from a directory with ``model.safetensors``; use as many codebooks as it has.
+    """Fill ``network`` from a file, or from a directory with ``model.safetensors``; use as many codebooks as
+    it has.
 
-    Weight norm is multiplied out here by the operation that would otherwise run at every call, so nothing changes.
+    Weight norm is multiplied out here by the operation that would otherwise run at every call, so nothing
+    changes.
 
     Raises:
-        PluginError: no such file, unreadable, tensors missing, unknown or of other shapes (counts and first names).
+        PluginError: no such file, unreadable, or tensors missing, unknown or of other shapes (count, names).
     """
     file = path / "model.safetensors" if path.is_dir() else path
     found = _canonical(_read(file))
@@ -79,7 +81,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 WANTED = (
-    "config.weights wants encodec_24khz-d7cc33bc.th or encodec_48khz-7e698e3e.th of EnCodec's original release "
+    "config.weights wants encodec_24khz-d7cc33bc.th or encodec_48khz-7e698e3e.th of EnCodec's release "
     "(dl.fbaipublicfiles.com/encodec/v0), or model.safetensors of facebook/encodec_24khz or encodec_48khz in "
     "transformers' layout"
 )

@@ -1,6 +1,5 @@
 """The laws of backbones."""
 
-import inspect
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +21,7 @@ from lina.core.laws.stream import (
 )
 from lina.core.laws.streams import Form, projection, stream_law, stream_laws
 from lina.core.plugin import BackbonePlugin
+from lina.core.protocols import takes_starts
 from lina.core.state import State, named_leaves, tree_map, where_rows
 
 
@@ -123,7 +123,7 @@ def _loss(stream: Stream, form: Form, x: Frames, tuned: State) -> Tensor:
 
 def starts_restart_rows(stream: Stream) -> None:
     """Where parallel_forward takes ``starts``: it equals separate calls from initial states at these frames."""
-    if "starts" not in inspect.signature(stream.module.parallel_forward).parameters:
+    if not takes_starts(stream.module):
         return
     x, state = stream.input(), stream.random_state()
     starts = torch.zeros(x.shape[:2], dtype=torch.bool)

@@ -43,4 +43,6 @@ def _builds(plugin: type[Plugin], conditions: Conditions) -> None:
         )
 
 
-BUILDS = Law("builds", "build(**example()) gives an object that keeps its role's protocol.", _builds, dtypes=())
+BUILDS = Law(
+    "builds", "build(**example()) gives an object that keeps its role's protocol.", _builds, dtypes=()
+)

@@ -31,7 +31,9 @@ def facts_are_sane(codec: Any, device: str) -> None:
     if codec.channels > 2:
         raise Violation(f"channels: expected 1 or 2, found {codec.channels}")
     if not isinstance(codec.codebook_sizes, tuple) or not codec.codebook_sizes:
-        raise Violation(f"codebook_sizes: expected a tuple of at least one size, found {codec.codebook_sizes!r}")
+        raise Violation(
+            f"codebook_sizes: expected a tuple of at least one size, found {codec.codebook_sizes!r}"
+        )
     if isinstance(codec, StreamingCodec):
         for name, part in (("encoder", codec.encoder), ("decoder", codec.decoder)):
             if type(part.latency) is not int or part.latency < 0:
@@ -123,7 +125,9 @@ def flush_completes(stream: Stream) -> None:
             require_equal("flush, called twice", {"frames": stream.flush(state)}, expected)
             _, folded = fold(stream, x, clone(initial))
             found = {"frames": stream.flush(folded)}
-            require_as_good("flush after step, against after parallel_forward:", found, expected, expected, stream.dtype)
+            require_as_good(
+                "flush after step, against after parallel_forward:", found, expected, expected, stream.dtype
+            )
             for row in range(x.shape[0]):
                 one = take_rows(state, torch.tensor([row], device=x.device))
                 found, near = {"frames": stream.flush(one)}, {"frames": flushed[row : row + 1]}
@@ -145,7 +149,9 @@ def decode(codec: Codec | StreamingCodec, codes: Codes) -> Audio:
         if not isinstance(codec, StreamingCodec):
             return codec.decode(codes)
         audio, state = codec.decoder.parallel_forward(codes, codec.decoder.initial_state(codes.shape[0]))
-        return torch.cat([audio, codec.decoder.flush(state)], dim=2)[:, :, codec.decoder.latency * codec.hop :]
+        return torch.cat([audio, codec.decoder.flush(state)], dim=2)[
+            :, :, codec.decoder.latency * codec.hop :
+        ]
 
 
 def require_codes(codec: Any, codes: Tensor, batch: int, frames: int) -> None:

@@ -88,7 +88,9 @@ def state_survives_json(frontend: Frontend) -> None:
                 hash(state)
                 read = frozen_json(json.loads(json.dumps(state)))
             except (TypeError, ValueError) as error:
-                raise Violation(f"{where}: expected strings, numbers and tuples, found {state!r} ({error})") from None
+                raise Violation(
+                    f"{where}: expected strings, numbers and tuples, found {state!r} ({error})"
+                ) from None
             if read != state:
                 raise Violation(f"{where}: expected {state!r} after JSON, found {read!r}")
             expected, found = (_finish(frontend, text[half:], start) for start in (state, read))
@@ -108,13 +110,18 @@ def ids_are_in_range(frontend: Frontend) -> None:
             raise Violation(f"text {text!r}: expected a list of ids, found {type(ids).__name__}")
         for index in ids:
             if type(index) is not int or not 0 <= index < frontend.vocab_size:
-                raise Violation(f"text {text!r}: expected ids 0 .. {frontend.vocab_size - 1}, found {index!r}")
+                raise Violation(
+                    f"text {text!r}: expected ids 0 .. {frontend.vocab_size - 1}, found {index!r}"
+                )
 
 
 def every_text_is_read_or_refused(frontend: Frontend) -> None:
     """Every Unicode string is accepted, or refused by a TextError that names the characters; step does the same."""
     for text in ("", *TEXTS, *CHARACTERS):
-        for how, read in (("parallel_forward", frontend.parallel_forward), ("step", lambda t: _fold(frontend, [t]))):
+        for how, read in (
+            ("parallel_forward", frontend.parallel_forward),
+            ("step", lambda t: _fold(frontend, [t])),
+        ):
             try:
                 read(text)
             except TextError as refusal:
@@ -127,7 +134,9 @@ def every_text_is_read_or_refused(frontend: Frontend) -> None:
                     f"{how}({text!r}): expected ids or a TextError, found {type(error).__name__}: {error}"
                 ) from None
         if isinstance(_ids_or_refusal(frontend, text), TextError) != _refused_in_pieces(frontend, text):
-            raise Violation(f"text {text!r}: parallel_forward and step must both accept it, or both refuse it")
+            raise Violation(
+                f"text {text!r}: parallel_forward and step must both accept it, or both refuse it"
+            )
     _accepted(frontend)
 
 
@@ -148,7 +157,9 @@ def _accepted(frontend: Frontend) -> list[str]:
     """The texts that this frontend reads; plain English must be among them, or the laws would say nothing."""
     accepted = [text for text in TEXTS if not isinstance(_ids_or_refusal(frontend, text), TextError)]
     if not accepted:
-        raise Violation(f"expected at least one of {len(TEXTS)} texts to be accepted, such as {TEXTS[1]!r}, found none")
+        raise Violation(
+            f"expected at least one of {len(TEXTS)} texts to be accepted, such as {TEXTS[1]!r}, found none"
+        )
     return accepted
 
 

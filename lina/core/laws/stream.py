@@ -21,7 +21,7 @@ Frame = Shaped[Tensor, "B ..."]
 def seeded_build(plugin: Any) -> Any:
     """``plugin.build(**plugin.example())`` with the same weights each time; the random state is put back."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)
         return plugin.build(**plugin.example())
 
 
@@ -78,6 +78,15 @@ class Stream(ABC):
         """The same weights in float64."""
         return type(self)(self.plugin, self.conditions, precise=True)
 
+    def shaken(self) -> Self:
+        """The truth with its weights off by a rounding of the dtype under test."""
+        shaken = self.truth()
+        generator = self.generator(11)
+        with torch.no_grad():
+            for parameter in shaken.parameters().values():
+                parameter.copy_(rounded(parameter, self.dtype, generator))
+        return shaken
+
     def generator(self, seed: int = 0) -> torch.Generator:
         return torch.Generator().manual_seed(SEED + seed)
 
@@ -106,6 +115,14 @@ class Stream(ABC):
 
     def parameters(self) -> dict[str, Tensor]:
         return dict(self.owner.named_parameters()) if isinstance(self.owner, nn.Module) else {}
+
+
+def rounded(leaf: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    """A leaf whose floats are off by up to half a unit in the last place of ``dtype``."""
+    if not leaf.is_floating_point():
+        return leaf
+    spread = 2 * torch.rand(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.device) - 1
+    return leaf.double() * (1 + spread * torch.finfo(dtype).eps / 2)
 
 
 def clone(state: State) -> State:
@@ -165,5 +182,3 @@ def _disturb(leaf: Tensor, generator: torch.Generator) -> Tensor:
 
     disturbed = leaf.double() * (1 + 0.3 * noise()) + 0.1 * size * noise()
     return torch.where(leaf.isfinite(), disturbed, leaf.double()).to(leaf.dtype)
-
-

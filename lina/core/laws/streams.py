@@ -19,39 +19,42 @@ from lina.core.laws.stream import (
     fold,
     in_pieces,
     parallel,
+    rounded,
 )
 from lina.core.plugin import Plugin
 from lina.core.state import State, load_state, named_leaves, save_state, take_rows, tree_map
 
 Form = Callable[[Stream, Frames, State], tuple[Frames, State]]
+Outcome = dict[str, Tensors]
+"""Groups of tensors: outputs, final state and perhaps gradients."""
+Runner = Callable[[Stream, Form, Frames, State], Outcome]
 StreamTest = Callable[[Stream], None]
-
 
 
 def step_equals_parallel(stream: Stream) -> None:
     """Folding step over time gives what parallel_forward gives: outputs, final state, gradients."""
     x, state = stream.input(), stream.random_state()
     run = _with_gradients if stream.differentiable else _forward
-    truth = run(stream.truth(), parallel, x, state)
-    whole = run(stream, parallel, x, state)
+    truth, whole, shaken = _yardsticks(stream, run, parallel, x, state)
     found = run(stream, fold, x, state)
     for group, tensors in truth.items():
         if group != "final state":
             require_finite(f"the float64 parallel form: {group}", tensors)
-        require_as_good(f"folding step: {group}", found[group], whole[group], tensors, stream.dtype)
+        require_as_good(
+            f"folding step: {group}", found[group], whole[group], tensors, stream.dtype, shaken[group]
+        )
 
 
 def chunks_compose(stream: Stream) -> None:
     """Any split of the time axis gives the same outputs and final state."""
     x, state = stream.input(), stream.random_state()
-    truth = _forward(stream.truth(), parallel, x, state)
-    whole = _forward(stream, parallel, x, state)
+    truth, whole, shaken = _yardsticks(stream, _forward, parallel, x, state)
     total = x.shape[1]
     for sizes in ([1, total - 1], [total - 1, 1], [total // 2, total - total // 2], _uneven(total)):
         found = _forward(stream, in_pieces(sizes), x, state)
         for group, tensors in truth.items():
             label = f"parallel_forward in pieces of {sizes} frames: {group}"
-            require_as_good(label, found[group], whole[group], tensors, stream.dtype)
+            require_as_good(label, found[group], whole[group], tensors, stream.dtype, shaken[group])
 
 
 def step_is_pure(stream: Stream) -> None:
@@ -89,7 +92,9 @@ def state_is_fixed(stream: Stream) -> None:
         y, state = stream.parallel(x, clone(initial))
         _require_layout("after parallel_forward", state, expected)
         if y.shape[:2] != x.shape[:2]:
-            raise Violation(f"outputs: expected {list(x.shape[:2])} rows and frames, found {list(y.shape[:2])}")
+            raise Violation(
+                f"outputs: expected {list(x.shape[:2])} rows and frames, found {list(y.shape[:2])}"
+            )
         for t in range(20):
             y_t, state = stream.step(x[:, t], state)
             _require_layout(f"after {t + 1} steps", state, expected)
@@ -105,20 +110,17 @@ def state_is_fixed(stream: Stream) -> None:
 def causality(stream: Stream) -> None:
     """A change of the future, or a gradient from the past, does not cross the present."""
     x, state = stream.input(), stream.random_state()
-    truth = _forward(stream.truth(), parallel, x, state)["outputs"]["y"]
-    whole = _forward(stream, parallel, x, state)["outputs"]["y"]
+    truth, whole, shaken = _yardsticks(stream, _forward, parallel, x, state)
     total = x.shape[1]
     for cut in sorted({1, total // 4, total // 2 + 1, total - 1}):
         future = stream.strange_frames(x.shape[0], total - cut, stream.generator(5))
         changed = torch.cat([x[:, :cut], future], dim=1)
-        found = _forward(stream, parallel, changed, state)["outputs"]["y"]
-        require_as_good(
-            f"outputs before frame {cut}, after a change from that frame on:",
-            {"y": found[:, :cut]},
-            {"y": whole[:, :cut]},
-            {"y": truth[:, :cut]},
-            stream.dtype,
+        found = _forward(stream, parallel, changed, state)
+        past, whole_past, true_past, shaken_past = (
+            {"y": outcome["outputs"]["y"][:, :cut]} for outcome in (found, whole, truth, shaken)
         )
+        label = f"outputs before frame {cut}, after a change from that frame on:"
+        require_as_good(label, past, whole_past, true_past, stream.dtype, shaken_past)
         if stream.differentiable:
             _require_no_gradient_from_past(stream, x, state, cut)
 
@@ -138,15 +140,17 @@ def rows_are_independent(stream: Stream) -> None:
             require_equal(f"{name}, other rows while row 1 is NaN: {group}", found, expected)
     for name, form in (("parallel_forward", parallel), ("step", fold)):
         frames = slice(0, 8) if form is fold else slice(None)
-        truth = _forward(stream.truth(), form, x[:, frames], state)
-        whole = _forward(stream, form, x[:, frames], state)
+        truth, whole, shaken = _yardsticks(stream, _forward, form, x[:, frames], state)
         for row in range(x.shape[0]):
             one_state = take_rows(state, torch.tensor([row], device=x.device))
             alone = _forward(stream, form, x[row : row + 1, frames], one_state)
-            for group, tensors in truth.items():
-                one = {leaf: tensor[row : row + 1] for leaf, tensor in tensors.items()}
-                near = {leaf: whole[group][leaf][row : row + 1] for leaf in tensors}
-                require_as_good(f"{name}, row {row} alone: {group}", alone[group], near, one, stream.dtype)
+            for group in truth:
+                near, true, rough = (
+                    {leaf: tensor[row : row + 1] for leaf, tensor in outcome[group].items()}
+                    for outcome in (whole, truth, shaken)
+                )
+                label = f"{name}, row {row} alone: {group}"
+                require_as_good(label, alone[group], near, true, stream.dtype, rough)
 
 
 def state_survives_file(stream: Stream) -> None:
@@ -233,13 +237,27 @@ def stream_laws(open_stream: type[Stream], prefix: str = "", extreme: bool = Fal
     ]
 
 
-def _forward(stream: Stream, form: Form, x: Frames, state: State) -> dict[str, Tensors]:
+def _yardsticks(
+    stream: Stream, run: Runner, form: Form, x: Frames, state: State
+) -> tuple[Outcome, Outcome, Outcome]:
+    """The truth, what the stream itself makes of it, and the truth from rounded weights, input and state."""
+    generator = stream.generator(12)
+    rounded_x = rounded(x, stream.dtype, generator)
+    rounded_state = tree_map(lambda leaf: rounded(leaf, stream.dtype, generator), state)
+    return (
+        run(stream.truth(), form, x, state),
+        run(stream, form, x, state),
+        run(stream.shaken(), form, rounded_x, rounded_state),
+    )
+
+
+def _forward(stream: Stream, form: Form, x: Frames, state: State) -> Outcome:
     with torch.no_grad():
         y, final = form(stream, _input(stream, x), stream.as_given(state))
     return {"outputs": {"y": y}, "final state": named_leaves(final)}
 
 
-def _with_gradients(stream: Stream, form: Form, x: Frames, state: State) -> dict[str, Tensors]:
+def _with_gradients(stream: Stream, form: Form, x: Frames, state: State) -> Outcome:
     """Gradients are those of a random projection of outputs and final state."""
     sources: dict[str, Tensors] = {
         "gradient of input": {"x": _input(stream, x).requires_grad_()},
@@ -251,7 +269,9 @@ def _with_gradients(stream: Stream, form: Form, x: Frames, state: State) -> dict
         sources["gradient of initial state"][name] = leaf.requires_grad_()
     y, final = form(stream, sources["gradient of input"]["x"], clone(start))
     wanted = {f"{group} {name}": leaf for group, tensors in sources.items() for name, leaf in tensors.items()}
-    gradients = torch.autograd.grad(projection(stream, y, final), list(wanted.values()), materialize_grads=True)
+    gradients = torch.autograd.grad(
+        projection(stream, y, final), list(wanted.values()), materialize_grads=True
+    )
     found = dict(zip(wanted, gradients, strict=True))
     outcome = {"outputs": {"y": y.detach()}, "final state": _detached(final)}
     for group, tensors in sources.items():

@@ -62,8 +62,8 @@ def generate(
     if given:
         _, state, _ = lm.parallel_forward(forced[:, :given], state, conditions)
         column = forced[:, given]
-    align = undelay(codebooks, START)
-    aligner = align.initial_state(rows, device)
+    align = undelay(codebooks, START, device)
+    aligner = align.initial_state(rows)
     if given:
         _, aligner = align.parallel_forward(forced[:, 1 : given + 1], aligner)
 

@@ -62,7 +62,7 @@ def gated_linear_attention_step(
     scale: float,
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
     """One frame of the same recurrence."""
-    memory = memory * log_decay.exp()[..., None] + k[..., None] * v[..., None, :]
+    memory = torch.addcmul(memory * log_decay.exp()[..., None], k[..., None], v[..., None, :])
     return scale * (q[..., None, :] @ memory).squeeze(-2), memory
 
 

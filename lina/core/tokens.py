@@ -30,8 +30,8 @@ def delayed_columns(codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> I
     time = torch.arange(frames, device=codes.device)
     tokens = torch.where(time[None, :, None] < lengths[:, None, None], codes + MARKS, STOP)
     tail = tokens.new_full((batch, codebooks, codebooks), STOP)
-    skew = delay(codebooks, START)
-    skewed, _ = skew.parallel_forward(torch.cat([tokens, tail], 1), skew.initial_state(batch, codes.device))
+    skew = delay(codebooks, START, codes.device)
+    skewed, _ = skew.parallel_forward(torch.cat([tokens, tail], 1), skew.initial_state(batch))
     return torch.cat([tokens.new_full((batch, 1, codebooks), START), skewed], dim=1)
 
 

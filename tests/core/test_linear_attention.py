@@ -144,7 +144,7 @@ def test_minus_infinity_forgets_everything_before() -> None:
 
 
 def test_minus_infinity_in_step_forgets_everything_before() -> None:
-    q, k, v, _, memory = (tensor[:, 0] for tensor in inputs(1)[:4] + [inputs(1)[4][:, None]])
+    q, k, v, _, memory = (tensor[:, 0] for tensor in [*inputs(1)[:4], inputs(1)[4][:, None]])
     forget = torch.full_like(k, -torch.inf)
     _, after = gated_linear_attention_step(q, k, v, forget, memory, 1.0)
     torch.testing.assert_close(after, k[..., None] * v[..., None, :])

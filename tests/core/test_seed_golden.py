@@ -1,4 +1,4 @@
-"""The model reproduces the numbers of the seed system's GLA (tests/golden/seed/trim_gla.py says where they are from)."""
+"""The model reproduces the numbers of the seed system's GLA: tests/golden/seed/trim_gla.py says whence they are."""
 
 import re
 from pathlib import Path

@@ -5,7 +5,7 @@ A row draws one uniform number a codebook and step, so what it says does not dep
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -95,9 +95,8 @@ def _spread(
     name: str, value: object, codebooks: int, absent: float, least: float, most: float
 ) -> list[int | float]:
     """A value for each codebook; None becomes ``absent``. Bounds that are integers want integers."""
-    values = (
-        list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * codebooks
-    )
+    many = isinstance(value, Sequence) and not isinstance(value, str)
+    values: list[Any] = list(cast(Sequence[Any], value)) if many else [value] * codebooks
     if len(values) != codebooks:
         raise LinaError(f"sampling: {name} has {len(values)} values, but the codec has {codebooks} codebooks")
     kind: Any = int if isinstance(least, int) else (int, float)

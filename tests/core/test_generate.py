@@ -8,7 +8,7 @@ from lina.core.generate import generate
 from lina.core.lm import Conditions, DelayLM
 from lina.core.sampling import Sampling, row_generators
 from lina.core.tokens import MARKS, PAD, START, STOP, delayed_columns
-from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
+from tests.core.toy_model import SIZES, push_stop, random_codes, toy_conditions, toy_lm
 
 TEXTS = ([2, 3, 4, 5, 6, 7, 8], [9, 10, 11], [12, 2], [5])
 SAMPLED = Sampling(temperature=1.0)
@@ -30,15 +30,6 @@ def say(lm: DelayLM, conditions: Conditions, sampling: Sampling = SAMPLED, **opt
         attention = [frame.attention[row] for frame in frames if frame.speaking[row]]
         rows.append(Said(torch.stack(codes), bool(frames[-1].stopped[row]), torch.stack(attention)))
     return rows
-
-
-def push_stop(lm: DelayLM, much: float) -> DelayLM:
-    """Make codebook 0 say STOP more (or less) often, whatever it has heard."""
-    norm = lm.head_norm
-    with torch.no_grad():
-        norm.weight.mul_(0.5)  # type: ignore[operator, union-attr]
-        norm.bias.copy_(lm.logits_head.weight[STOP] * much)  # type: ignore[union-attr, operator]
-    return lm
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from lina.backbones.gla import GLA, GLAConfig
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.lm import Conditions, DelayLM
 from lina.core.text_encoder import TextEncoder
+from lina.core.tokens import STOP
 
 SIZES = (7, 4, 11)
 VOCABULARY = 20
@@ -20,6 +21,7 @@ def toy_lm(
     attention: str = "blind",
     rotary: bool = True,
     sizes: tuple[int, ...] = SIZES,
+    vocabulary: int = VOCABULARY,
     seed: int = 0,
     **rest: Any,
 ) -> DelayLM:
@@ -37,7 +39,7 @@ def toy_lm(
         )
         lm = DelayLM(
             codebook_sizes=sizes,
-            vocab_size=VOCABULARY,
+            vocab_size=vocabulary,
             d_model=WIDTH,
             encoder=backbone(WIDTH),
             decoder=backbone(WIDTH),
@@ -47,6 +49,15 @@ def toy_lm(
         ).eval()
         for table in (lm.txt_embed, lm.rvq_embed, lm.logits_head):
             torch.nn.init.normal_(table.weight, std=1.0)
+    return lm
+
+
+def push_stop(lm: DelayLM, much: float) -> DelayLM:
+    """Make codebook 0 say STOP more (or less) often, whatever it has heard."""
+    norm = lm.head_norm
+    with torch.no_grad():
+        norm.weight.mul_(0.5)  # type: ignore[operator, union-attr]
+        norm.bias.copy_(lm.logits_head.weight[STOP] * much)  # type: ignore[union-attr, operator]
     return lm
 
 

@@ -18,7 +18,7 @@ def build_lm(
     spec = resolved.spec
     width, text = spec.backbone.d_model, spec.text
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
         if text.attention == "blind":
             position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
             attention: CrossAttention = BlindCrossAttention(

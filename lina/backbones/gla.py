@@ -67,7 +67,9 @@ class GLAMixer(nn.Module):
         q, k, v, log_decay = self._project(x, state)
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
-        fast = starts is None and use_fast("gla", self.config.kernels, gla_fast.obstacle, x.is_cuda)
+        # The kernels know neither restarts nor float64.
+        can_be_fast = starts is None and q.dtype == torch.float32
+        fast = can_be_fast and use_fast("gla", self.config.kernels, gla_fast.obstacle, x.is_cuda)
         operator = gla_fast.gated_linear_attention if fast else gated_linear_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)

@@ -67,8 +67,6 @@ def generate(
         column = forced[:, given]
     align = undelay(codebooks, START, device)
     aligner = align.initial_state(rows)
-    if given:
-        _, aligner = align.parallel_forward(forced[:, 1 : given + 1], aligner)
 
     step = given
     while step < given + codebooks or bool((step - codebooks + 1 < lengths).any()):

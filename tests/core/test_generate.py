@@ -93,6 +93,33 @@ def test_codes_are_in_the_range_of_their_codebook(lm: DelayLM) -> None:
     assert (codes.amax(0) == torch.tensor(SIZES) - 1).all(), "all of the range is used at such a temperature"
 
 
+@pytest.mark.parametrize("frames", [0, 1, 5])
+@pytest.mark.parametrize("stop", [0.02, -3.0])
+def test_the_model_reads_the_columns_of_training(frames: int, stop: float) -> None:
+    """Whatever is said, after any prompt, whether it stops or is cut: ramp, frames and tail are as in training."""
+    lm = push_stop(toy_lm(sizes=(7, 4, 11, 5, 6)), stop)
+    read: list[Tensor] = []
+    embed, conditions = lm._embed, toy_conditions(lm, *TEXTS)
+
+    def overheard(tokens: Tensor) -> Tensor:
+        read.append(tokens.view(4, -1, 5))
+        return embed(tokens)
+
+    lm._embed = overheard  # type: ignore[method-assign]
+    prompt = random_codes(4, frames, lm.codebook_sizes)
+    given = {"prompt": prompt} if frames else {}
+    said = say(lm, conditions, Sampling(3.0), seed=8, max_frames=9, **given)
+    columns = torch.cat(read, 1)
+    for row, speech in enumerate(said):
+        codes = torch.cat([prompt[row], speech.codes])[None]
+        trained = delayed_columns(codes, torch.tensor([codes.shape[1]]))[0]
+        steps = min(len(trained), columns.shape[1])
+        assert steps >= codes.shape[1] + 5 - 1, "all but the last frame's last code was read"
+        assert torch.equal(columns[row, :steps], trained[:steps])
+        assert (columns[row, steps:] == STOP).all()
+    assert {speech.stopped for speech in said} == {stop > 0}
+
+
 @pytest.mark.parametrize("frames", [0, 3])
 @torch.no_grad()
 def test_greedy_speech_read_again_is_what_the_model_would_say(frames: int) -> None:

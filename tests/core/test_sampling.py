@@ -103,6 +103,19 @@ def test_each_codebook_by_its_own_rules() -> None:
     assert drawn[:, 2].unique().tolist() == [0]
 
 
+def test_greedy_takes_the_first_of_equals() -> None:
+    logits = torch.zeros(1, 2, 6)
+    rules = Sampling([0.0, 1.0]).per_codebook(2)
+    drawn = torch.cat(
+        [
+            sample(logits, torch.ones(2, 6, dtype=torch.bool), rules, row_generators(seed, 1))
+            for seed in range(50)
+        ]
+    )
+    assert drawn[:, 0].unique().tolist() == [0]
+    assert len(drawn[:, 1].unique()) == 6
+
+
 def test_greedy_draws_no_random_number() -> None:
     generators = row_generators(0, 1)
     before = generators[0].get_state()

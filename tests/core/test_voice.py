@@ -77,6 +77,37 @@ def test_streamed_speech_is_said_speech(streaming: Any, temperature: float, seed
         torch.testing.assert_close(torch.cat(chunks, -1), said, atol=1e-6, rtol=1e-6)
 
 
+class Late:
+    """A streaming decoder that lags by three frames."""
+
+    latency = 3
+
+    def initial_state(self, batch: int) -> Tensor:
+        return torch.zeros(batch, 1, self.latency * HOP)
+
+    def parallel_forward(self, codes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        audio = torch.cat([state, Levels().decode(codes)], -1)
+        return audio[..., : -self.latency * HOP], audio[..., -self.latency * HOP :]
+
+    def step(self, codes: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.parallel_forward(codes[:, None], state)
+
+    def flush(self, state: Tensor) -> Tensor:
+        return state
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 9])
+def test_speech_shorter_than_the_latency_is_whole(frames: int) -> None:
+    codec: Any = SimpleNamespace(
+        sample_rate=8_000, hop=HOP, channels=1, codebook_sizes=(16,), encoder=None, decoder=Late()
+    )
+    voice = make(codec, stop=-3.0, temperature=5.0)
+    said = voice.say("hello", max_seconds=frames / 1000)
+    assert said.shape == (1, frames * HOP)
+    assert said.all(), "no filler among it"
+    assert torch.equal(torch.cat(list(voice.stream("hello", max_seconds=frames / 1000)), -1), said)
+
+
 def test_chunks_come_frame_by_frame(streaming: Any) -> None:
     voice = make(streaming, stop=-3.0)
     chunks = list(voice.stream("hello"))

@@ -50,7 +50,7 @@ def generate(
     rows, codebooks = conditions.speaker.shape[0], len(lm.codebook_sizes)
     device = conditions.speaker.device
     given = 0 if prompt is None else prompt.shape[1]
-    rules = sampling.per_codebook(codebooks)
+    rules = sampling.per_codebook(codebooks, device)
     generators = row_generators(seed, rows) if generators is None else generators
     if len(generators) != rows:
         raise ValueError(f"{len(generators)} generators for {rows} rows; give one a row")

@@ -25,8 +25,8 @@ class Sampling:
     top_p: float | Sequence[float | None] | None = None
     """Only the fewest likeliest that hold this much probability (Holtzman et al. 2020, arXiv 1904.09751)."""
 
-    def per_codebook(self, codebooks: int) -> "CodebookSampling":
-        """One value a codebook, on the CPU.
+    def per_codebook(self, codebooks: int, device: torch.device | str = "cpu") -> "CodebookSampling":
+        """One value a codebook, on the device of the logits.
 
         Raises:
             LinaError: a list of another length, or a value that is no number or out of range.
@@ -35,9 +35,10 @@ class Sampling:
         top_k = _spread("top_k", self.top_k, codebooks, 0, 1, 2**31)
         top_p = _spread("top_p", self.top_p, codebooks, 1.0, 1e-6, 1.0)
         return CodebookSampling(
-            torch.tensor(temperature, dtype=torch.float64),
-            torch.tensor(top_k),
-            torch.tensor(top_p, dtype=torch.float64),
+            torch.tensor(temperature, dtype=torch.float64, device=device),
+            torch.tensor(top_k, device=device),
+            torch.tensor(top_p, dtype=torch.float64, device=device),
+            greedy=not any(temperature),
         )
 
 
@@ -48,10 +49,8 @@ class CodebookSampling:
     temperature: Float[Tensor, "Q"]
     top_k: Int[Tensor, "Q"]
     top_p: Float[Tensor, "Q"]
-
-    @property
-    def greedy(self) -> bool:
-        return not bool(self.temperature.any())
+    greedy: bool
+    """All temperatures are 0."""
 
 
 def sample(
@@ -68,9 +67,7 @@ def sample(
     uniform = torch.stack(
         [torch.rand(logits.shape[1], generator=row, dtype=torch.float64) for row in generators]
     )
-    temperature, top_k, top_p = (
-        t.to(logits.device) for t in (sampling.temperature, sampling.top_k, sampling.top_p)
-    )
+    temperature, top_k, top_p = sampling.temperature, sampling.top_k, sampling.top_p
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
     probabilities = (ordered.double() / temperature.clamp(min=1e-6)[:, None]).softmax(-1)
     rank = torch.arange(logits.shape[-1], device=logits.device)

@@ -174,3 +174,8 @@ def test_integers_are_numbers() -> None:
     assert rules.temperature.tolist() == [1.0, 1.0]
     assert rules.top_k.tolist() == [3, 3]
     assert not rules.greedy
+    assert Sampling(temperature=[0, 0.0]).per_codebook(2).greedy
+    assert not Sampling(temperature=[0, 0.1]).per_codebook(2).greedy
+    assert {
+        t.device.type for t in vars(Sampling().per_codebook(2, "meta")).values() if isinstance(t, Tensor)
+    } == {"meta"}

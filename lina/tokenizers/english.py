@@ -48,7 +48,8 @@ def tidy(text: str) -> str:
 def _lower_accented(word: re.Match[str]) -> str:
     """``CAFÉ`` as ``café``: the phonemizer knows accented letters in lower case only."""
     accented = any(not character.isascii() and character.isupper() for character in word[0])
-    return word[0].lower() if accented else word[0]
+    # İ alone becomes two characters in lower case; it is read as I further on.
+    return "".join(c if len(c.lower()) > 1 else c.lower() for c in word[0]) if accented else word[0]
 
 
 def _tidy_character(character: str) -> str:

@@ -140,8 +140,7 @@ def test_silence_and_full_scale_are_coded() -> None:
 
 @pytest.mark.parametrize("mode", [3200, 1300])
 def test_streaming_through_windows_does_not_click(mode: int) -> None:
-    """A cut without a fade is several times rougher at the frames' edges than the whole decode; a window is
-    not."""
+    """At the frames' edges a bare cut is several times rougher than the whole decode; windows are not."""
     ours = codec(mode)
     codes = ours.encode(voice(3.2))
     stream = decoder_stream(ours)

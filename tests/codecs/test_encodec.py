@@ -292,6 +292,24 @@ def test_48khz_segments_are_decoded_alone_without_overlap_and_meet_smoothly_with
     assert not torch.equal(mixed[..., 240:280], alone[..., 240:280])
 
 
+def test_48khz_each_segment_has_the_loudness_of_its_first_frame_also_where_it_fades_in() -> None:
+    codec = stereo(overlap=4)
+    codes = codec.encode(0.3 * torch.randn(1, 2, 480, generator=torch.Generator().manual_seed(0)))
+    codes[:, 24:, -1] = 200
+    plain = codec.decode(codes)
+    others = codes.clone()
+    others[:, 1:24, -1], others[:, 25:, -1] = 3, 7
+    assert torch.equal(codec.decode(others), plain)
+    codes[:, 24:, -1] = 240
+    louder = codec.decode(codes)
+    assert torch.equal(louder[..., :240], plain[..., :240])
+    ratio = 10 ** (40 * 0.375 / 20)
+    body = slice(280, 480)
+    torch.testing.assert_close(louder[..., body], ratio * plain[..., body])
+    # In the fade both segments' renderings are of the second one's sound, at its loudness.
+    torch.testing.assert_close(louder[..., 240:280], ratio * plain[..., 240:280])
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_48khz_wants_stereo(channels: int) -> None:
     with pytest.raises(DataError, match="2 channel"):

@@ -140,6 +140,13 @@ class Forgetful(Levels):
         return super().decode(codes) + codes[..., 1].cumsum(1).repeat_interleave(HOP, 1)[:, None]
 
 
+def test_windows_begin_with_silence() -> None:
+    stream = decoder_stream(Levels())
+    audio, _ = stream.parallel_forward(torch.full((2, 3, 2), 2), stream.initial_state(2))
+    assert not audio[..., :HOP].any()
+    assert audio[..., HOP:].all()
+
+
 @pytest.mark.parametrize("codec", [Levels(), Forgetful()])
 @pytest.mark.parametrize("pieces", [[1] * 17, [5, 12], [2, 1, 14]])
 def test_windows_do_not_depend_on_how_time_is_cut(codec: Any, pieces: list[int]) -> None:

@@ -7,8 +7,8 @@ whole latency: outputs lag by 6 frames, in both directions, and no fewer would b
 before 7 frames, the missing ones count as zeros, as they do for the network as a whole.
 
 Tensors carry the position of their first element for each row (int64 [B], negative before the start), so rows
-may be at different places. What lies at negative positions is a filler that nothing reads; states hold zeros
-there.
+may be at different places. What lies at negative positions is a filler that nothing reads, and that does not
+depend on how time is cut wherever a state keeps it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -73,7 +73,7 @@ def stream_layers(
             kept += tail
         elif isinstance(layer, Conv) and layer.padding:
             seen = torch.cat([next(tails), x], dim=2)
-            kept.append(from_start(seen[..., -layer.padding :], first + x.shape[-1] - layer.padding))
+            kept.append(seen[..., -layer.padding :])
             x = layer.conv(reflected(seen, first - layer.padding, seen.shape[-1]))
             first = first // layer.stride
         elif isinstance(layer, UpConv):

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 
 class LinaError(Exception):
-    """A mistake that the user can mend. The command line prints its one line and exits with code 2."""
+    """A mistake that the user can mend. The command line prints its one line and exits with its code."""
+
+    exit_code = 2
 
 
 class SpecError(LinaError):

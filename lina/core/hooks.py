@@ -101,6 +101,10 @@ class Hooks:
         """Further sections for report.html."""
 
     @hookspec
+    def write_report(self, run: Run, sections: list[Section]) -> Path:  # type: ignore[empty-body]
+        """Stage report: write a report from the run's files and what ``report_sections`` gave; its path."""
+
+    @hookspec
     def cli_commands(self) -> list[Any]:  # type: ignore[empty-body]
         """Further ``click`` commands for ``lina``."""
 

@@ -6,13 +6,15 @@ A plugin class holds no state: it validates its own configuration and builds the
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec
+from lina.core.errors import DataError
+from lina.core.protocols import Backbone, Codec, Frontend, Recognizer, StreamingCodec
 from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
@@ -98,6 +100,30 @@ class CorpusPlugin(Plugin):
         """
 
     @classmethod
+    def get(cls, folder: Path) -> Path:
+        """Fetch the corpus into ``folder`` (made if missing); gives the folder to read: ``lina data get``.
+
+        Raises:
+            DataError: there is nothing to fetch, or fetching failed (say why and what to do by hand).
+        """
+        raise DataError(
+            f"{cls.__name__}: nothing to fetch; this corpus reads the files that data.config.path names"
+        )
+
+    @classmethod
     @final
     def build(cls, *, config: Any) -> Iterator[Utterance | Reject]:
         return cls.read(config=config)
+
+
+class RecognizerPlugin(Plugin):
+    """Builds a speech recogniser, the listener of the evaluate stage."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, *, config: Any) -> Recognizer:
+        """A recogniser whose weights are on this machine; nothing is fetched.
+
+        Raises:
+            PluginError: a needed package or file is missing (say what to install).
+        """

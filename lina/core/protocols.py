@@ -6,6 +6,7 @@ Shapes: B rows, T frames, D model width, Q codebooks, C audio channels, hop samp
 checks every promise made here; docs/plugins.md walks through writing a plugin.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -37,6 +38,18 @@ class Backbone(Protocol):
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
         """One frame: synthesis. The given state is not touched; the returned one has its shapes and dtypes."""
         ...
+
+
+def takes_starts(backbone: Backbone) -> bool:
+    """Whether ``parallel_forward(x, state, starts=None)`` restarts rows from ``initial_state`` at frames ``starts``.
+
+    An optional capability (bool [B, T]), for packing utterances end to end. It shows in the signature; a wrapper
+    around other backbones says it by an attribute ``takes_starts`` of its own.
+    """
+    declared = getattr(backbone, "takes_starts", None)
+    if declared is None:
+        return "starts" in inspect.signature(backbone.parallel_forward).parameters
+    return bool(declared)
 
 
 @runtime_checkable
@@ -142,4 +155,16 @@ class Frontend(Protocol):
 
     def labels(self, ids: Sequence[int]) -> list[str]:
         """A short printable label for each id, for plots."""
+        ...
+
+
+@runtime_checkable
+class Recognizer(Protocol):
+    """Speech to text, to judge what a model says."""
+
+    sample_rate: int
+    """Hz of the audio that it wants."""
+
+    def transcribe(self, audio: Float[Tensor, "samples"]) -> str:
+        """What is said, as plain text."""
         ...

@@ -66,7 +66,9 @@ def take_rows(state: S, index: Tensor) -> S:
 
 def save_state(path: str | Path, state: State) -> None:
     """Write a state to a safetensors file (for a language model: a voice)."""
-    save_file({name: leaf.detach().contiguous().cpu().clone() for name, leaf in named_leaves(state).items()}, path)
+    save_file(
+        {name: leaf.detach().contiguous().cpu().clone() for name, leaf in named_leaves(state).items()}, path
+    )
 
 
 def load_state(path: str | Path, like: S) -> S:

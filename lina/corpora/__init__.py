@@ -1,1 +1,1 @@
-"""Built-in corpus readers: recordings with their texts. They enter by the entry points that anyone can use."""
+"""Built-in corpus readers: recordings with their texts. They enter by the same doors as anyone's."""

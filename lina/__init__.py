@@ -1,0 +1,29 @@
+"""Text-to-speech with linear-attention language models over neural-codec tokens."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lina.core.voice import Voice
+
+try:
+    __version__ = version("lina")
+except PackageNotFoundError:  # a source tree that is on the path without being installed
+    __version__ = "0.0.0+source"
+
+__all__ = ["__version__", "load"]
+
+
+def load(run: str | Path) -> "Voice":
+    """The voice of a finished (or unfinished) run directory, such as ``runs/first``.
+
+    ``voice.say(text)`` gives audio [C, N]; ``voice.stream(text)`` gives it in chunks [C, n] as they are made.
+
+    Raises:
+        CheckpointError: the directory is missing, holds no checkpoint, or a damaged one.
+        PluginError: a plugin of the run is missing here, or is another version.
+    """
+    from lina.core import voice
+
+    return voice.load(Path(run))

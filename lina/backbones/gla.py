@@ -1,0 +1,124 @@
+"""Gated linear attention (Yang et al. 2023, arXiv 2312.06635), in the seed system's sizes.
+
+Per head a matrix memory of K x V, forgotten channel by channel with a decay that depends on the input. Keys have
+the model's width, values twice that; the decay is sigmoid(low-rank projection)^(1/16).
+"""
+
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.backbones import gla_fast
+from lina.core.errors import SpecError
+from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.linear_attention import gated_linear_attention, gated_linear_attention_step
+from lina.core.protocols import Backbone
+from lina.core.stack import MixerPlugin
+
+
+class GLAConfig(FastFormConfig):
+    n_heads: int = Field(default=4, ge=1)
+    expand_k: float = Field(default=1.0, gt=0)
+    """Key width over model width."""
+    expand_v: float = Field(default=2.0, gt=0)
+    """Value width over model width."""
+    gate_rank: int = Field(default=16, ge=1)
+    gate_temperature: float = Field(default=16.0, gt=0)
+    """The log-decay is logsigmoid(gate) / gate_temperature: higher remembers longer."""
+
+
+class GLAState(NamedTuple):
+    memory: Float[Tensor, "B H K V"]
+
+
+class GLAMixer(nn.Module):
+    def __init__(self, d_model: int, config: GLAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.n_heads = config.n_heads
+        d_key, d_value = int(d_model * config.expand_k), int(d_model * config.expand_v)
+        for name, width in (("d_model * expand_k", d_key), ("d_model * expand_v", d_value)):
+            if width % config.n_heads or not width:
+                raise SpecError(f"gla: {name} = {width} is not a multiple of n_heads = {config.n_heads}")
+        self.q_proj = nn.Linear(d_model, d_key, bias=False)
+        self.k_proj = nn.Linear(d_model, d_key, bias=False)
+        self.v_proj = nn.Linear(d_model, d_value, bias=False)
+        self.g_proj = nn.Linear(d_model, d_value, bias=False)
+        self.gk_proj = nn.Sequential(
+            nn.Linear(d_model, config.gate_rank, bias=False), nn.Linear(config.gate_rank, d_key)
+        )
+        self.o_proj = nn.Linear(d_value, d_model, bias=False)
+        self.g_norm_swish_gate = nn.RMSNorm(d_value // config.n_heads, eps=1e-5)
+        self.scale = (d_key // config.n_heads) ** -0.5
+
+    def initial_state(self, batch: int) -> GLAState:
+        d_key, d_value = self.q_proj.out_features // self.n_heads, self.v_proj.out_features // self.n_heads
+        weight = self.q_proj.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        return GLAState(torch.zeros(batch, self.n_heads, d_key, d_value, dtype=dtype, device=weight.device))
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: GLAState, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], GLAState]:
+        q, k, v, log_decay = self._project(x, state)
+        if starts is not None:
+            log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
+        fast = starts is None and use_fast("gla", self.config.kernels, gla_fast.obstacle, x.is_cuda)
+        operator = gla_fast.gated_linear_attention if fast else gated_linear_attention
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = operator(q, k, v, log_decay, state.memory, self.scale)
+        return self._output(out, x), GLAState(memory)
+
+    def step(self, x: Float[Tensor, "B D"], state: GLAState) -> tuple[Float[Tensor, "B D"], GLAState]:
+        q, k, v, log_decay = self._project(x, state)
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = gated_linear_attention_step(q, k, v, log_decay, state.memory, self.scale)
+        return self._output(out, x), GLAState(memory)
+
+    def _project(self, x: Float[Tensor, "*B D"], state: GLAState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v and log-decay as [..., H, channels], in the memory's dtype."""
+        dtype = state.memory.dtype
+        heads = (self.n_heads, -1)
+        q, k, v = (
+            project(x).unflatten(-1, heads).to(dtype) for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        gate = self.gk_proj(x).unflatten(-1, heads).to(dtype)
+        return q, k, v, F.logsigmoid(gate) / self.config.gate_temperature
+
+    def _output(self, out: Float[Tensor, "*B H V"], x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        gate = self.g_proj(x)
+        normed = self.g_norm_swish_gate(out).flatten(-2).to(gate.dtype)
+        mixed: Tensor = self.o_proj(normed * F.silu(gate))
+        return mixed
+
+
+class GLA(MixerPlugin):
+    """The plugin."""
+
+    Config = GLAConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"d_model": 32, "n_layers": 2, "config": GLAConfig(n_heads=2)}
+
+    @classmethod
+    def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: GLAConfig) -> Backbone:
+        return GLAMixer(d_model, config)
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """Gate biases spread so that the log-decays run from about -1e-4 to -1e4 a step."""
+        for module in backbone.modules():
+            if not isinstance(module, GLAMixer):
+                continue
+            gate = cast(nn.Linear, module.gk_proj[1])
+            spread = (
+                torch.logspace(-4, 4, gate.out_features, dtype=torch.float64) * module.config.gate_temperature
+            )
+            bias = torch.where(spread < 1, -torch.log(torch.expm1(spread.clamp(max=1))), -spread)
+            with torch.no_grad():
+                gate.bias.copy_(bias[torch.randperm(gate.out_features)])

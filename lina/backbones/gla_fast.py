@@ -1,0 +1,38 @@
+"""The fast form of gated linear attention: flash-linear-attention's Triton kernels (MIT; Yang & Zhang 2024)."""
+
+import functools
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why the kernels cannot run here, and what to do; None if they can.
+
+    ``import fla`` alone proves nothing: without Triton it succeeds and is empty.
+    """
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    try:
+        import fla.ops.gla  # noqa: F401
+    except Exception as error:
+        return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
+    return None
+
+
+def gated_linear_attention(
+    q: Float[Tensor, "B T H K"],
+    k: Float[Tensor, "B T H K"],
+    v: Float[Tensor, "B T H V"],
+    log_decay: Float[Tensor, "B T H K"],
+    memory: Float[Tensor, "B H K V"],
+    scale: float,
+) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
+    """As ``lina.core.linear_attention.gated_linear_attention``, on a GPU; float32 inputs go through TF32 units."""
+    from fla.ops.gla import chunk_gla
+
+    return chunk_gla(  # type: ignore[no-any-return]
+        q, k, v, log_decay, scale=scale, initial_state=memory.float(), output_final_state=True
+    )

@@ -1,0 +1,148 @@
+"""Sliding-window attention, the baseline: softmax over the last W frames, kept in a ring buffer of constant size.
+
+Windowed causal attention as in Beltagy et al. 2020 ("Longformer", arXiv 2004.05150, section 3.1) with rotary
+positions. Long stretches are computed in blocks of W queries, each reading its own and the previous block's keys.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.core.errors import SpecError
+from lina.core.plugin import PluginConfig
+from lina.core.protocols import Backbone
+from lina.core.rotary import rotate
+from lina.core.stack import MixerPlugin
+
+
+class TransformerConfig(PluginConfig):
+    n_heads: int = Field(default=4, ge=1)
+    window: int = Field(default=512, ge=1)
+    """Frames that a frame sees, itself among them."""
+
+
+class WindowState(NamedTuple):
+    """The last W frames' keys (already rotated) and values; frame p lies in slot p mod W."""
+
+    keys: Float[Tensor, "B W H D"]
+    values: Float[Tensor, "B W H D"]
+    position: Int[Tensor, "B"]
+    """Frames seen so far."""
+
+
+class WindowAttention(nn.Module):
+    def __init__(self, d_model: int, config: TransformerConfig) -> None:
+        super().__init__()
+        if d_model % config.n_heads:
+            raise SpecError(
+                f"transformer: d_model = {d_model} is not a multiple of n_heads = {config.n_heads}"
+            )
+        self.n_heads, self.window = config.n_heads, config.window
+        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.out = nn.Linear(d_model, d_model, bias=False)
+
+    def initial_state(self, batch: int) -> WindowState:
+        weight = self.qkv.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        shape = (batch, self.window, self.n_heads, self.qkv.in_features // self.n_heads)
+        empty = torch.zeros(shape, dtype=dtype, device=weight.device)
+        return WindowState(empty, empty.clone(), torch.zeros(batch, dtype=torch.int64, device=weight.device))
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: WindowState
+    ) -> tuple[Float[Tensor, "B T D"], WindowState]:
+        frames, window = x.shape[1], self.window
+        positions = state.position[:, None] + torch.arange(frames, device=x.device)
+        q, k, v = self._project(x, positions, state)
+        # Time order: the window before this stretch (oldest first), then the stretch.
+        age = torch.arange(window, device=x.device)
+        slots = (state.position[:, None] + age) % window
+        keys = torch.cat([_take(state.keys, slots), k], dim=1)
+        values = torch.cat([_take(state.values, slots), v], dim=1)
+        exists = F.pad(age >= window - state.position[:, None], (0, frames), value=True)
+        out = self._blocks(q, keys, values, exists)
+
+        last = torch.arange(window, device=x.device) + frames  # the last W of the W + T in time order
+        slots = (state.position[:, None] + last) % window
+        new = WindowState(
+            torch.zeros_like(state.keys).scatter(1, _spread(slots, state.keys), keys[:, frames:]),
+            torch.zeros_like(state.values).scatter(1, _spread(slots, state.values), values[:, frames:]),
+            state.position + frames,
+        )
+        mixed: Tensor = self.out(out.flatten(2).to(x.dtype))
+        return mixed, new
+
+    def step(self, x: Float[Tensor, "B D"], state: WindowState) -> tuple[Float[Tensor, "B D"], WindowState]:
+        q, k, v = self._project(x[:, None], state.position[:, None], state)
+        slot = (state.position % self.window)[:, None]
+        keys = state.keys.scatter(1, _spread(slot, k), k)
+        values = state.values.scatter(1, _spread(slot, v), v)
+        filled = torch.arange(self.window, device=x.device) <= state.position[:, None]
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=filled[:, None, None]
+        )
+        mixed: Tensor = self.out(out.transpose(1, 2).flatten(1).to(x.dtype))
+        return mixed, WindowState(keys, values, state.position + 1)
+
+    def _project(
+        self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"], state: WindowState
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).to(state.keys.dtype).unbind(2)
+        return rotate(q, positions), rotate(k, positions), v
+
+    def _blocks(
+        self,
+        q: Float[Tensor, "B T H D"],
+        keys: Float[Tensor, "B W_plus_T H D"],
+        values: Float[Tensor, "B W_plus_T H D"],
+        exists: Bool[Tensor, "B W_plus_T"],
+    ) -> Float[Tensor, "B T H D"]:
+        """Attention of query t to keys t + 1 .. t + W of the W + T, computed W queries at a time."""
+        frames, size = q.shape[1], min(self.window, q.shape[1])
+        padding = -frames % size
+        q = F.pad(q, (0, 0, 0, 0, 0, padding)).unflatten(1, (-1, size)).permute(0, 1, 3, 2, 4)
+        span = self.window + size
+        keys, values = (
+            F.pad(t, (0, 0, 0, 0, 0, padding)).unfold(1, span, size).permute(0, 1, 2, 4, 3)
+            for t in (keys, values)
+        )
+        exists = F.pad(exists, (0, padding), value=True).unfold(1, span, size)
+        lag = torch.arange(size, device=q.device)[:, None] + self.window - torch.arange(span, device=q.device)
+        allowed = exists[:, :, None, None] & (lag >= 0) & (lag < self.window)
+        with torch.autocast(q.device.type, enabled=False):
+            out = F.scaled_dot_product_attention(q, keys, values, attn_mask=allowed)
+        return out.permute(0, 1, 3, 2, 4).flatten(1, 2)[:, :frames]
+
+
+def _spread(slots: Int[Tensor, "B N"], like: Float[Tensor, "B M H D"]) -> Int[Tensor, "B N H D"]:
+    return slots[..., None, None].expand(-1, -1, *like.shape[2:])
+
+
+def _take(ring: Float[Tensor, "B W H D"], slots: Int[Tensor, "B W"]) -> Float[Tensor, "B W H D"]:
+    return ring.gather(1, _spread(slots, ring))
+
+
+class Transformer(MixerPlugin):
+    """The plugin."""
+
+    Config = TransformerConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"d_model": 32, "n_layers": 2, "config": TransformerConfig(n_heads=2, window=8)}
+
+    @classmethod
+    def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: TransformerConfig) -> Backbone:
+        return WindowAttention(d_model, config)
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """There are no gates: sharper attention, short of the ties in which the likeliest frame is a matter of rounding."""
+        for module in backbone.modules():
+            if isinstance(module, WindowAttention):
+                with torch.no_grad():
+                    module.qkv.weight.mul_(4.0)

@@ -1,0 +1,101 @@
+"""The command line as a whole: its commands, its errors and its exit codes.
+
+Exit codes: 0 done, 1 a broken law or a bug (with its traceback), 2 a mistake in what was asked (one line),
+75 stopped by a signal and ready to go on, 130 stopped by Ctrl-C.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+
+import lina
+from lina.cli.extra import extra_commands
+from lina.core.errors import LinaError, did_you_mean
+
+COMMANDS = {
+    "run": "lina.cli.run",
+    "say": "lina.cli.say",
+    "plugins": "lina.cli.plugins",
+    "check": "lina.cli.check",
+    "new": "lina.cli.new",
+    "data": "lina.cli.data",
+}
+"""Name -> module whose attribute of that name is the command."""
+
+
+class LazyCommands(click.Group):
+    """Imports a command when it is asked for; hook plugins may add further ones."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *extra_commands(COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return extra_commands(COMMANDS).get(cmd_name)
+        try:
+            command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        except ModuleNotFoundError as error:
+            if error.name != COMMANDS[cmd_name]:
+                raise
+            return None
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyCommands, context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]}
+)
+@click.version_option(lina.__version__, prog_name="lina")
+def cli() -> None:
+    """Text-to-speech with linear-attention language models.
+
+    \b
+    Example:
+      lina run specs/first.yaml
+      lina say --run runs/first "Good morning." -o morning.wav
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``lina`` and leave the process with its exit code."""
+    _log_to_stderr()
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="lina", standalone_mode=False)
+    except LinaError as error:
+        kind = "error: " if error.exit_code == LinaError.exit_code else ""
+        click.echo(f"lina: {kind}{' '.join(str(error).split())}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("lina: stopped", err=True)
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("lina")
+    if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
+        log.addHandler(_ToStderr())
+
+
+class _ToStderr(logging.Handler):
+    """Prints ``lina: a message`` or ``lina: warning: a message``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        click.echo(f"lina: {level}{self.format(record)}", err=True)

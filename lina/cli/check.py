@@ -1,0 +1,72 @@
+"""``lina check``: the laws on one plugin."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lina.core.errors import PluginError, did_you_mean
+from lina.core.registry import Record, find, load_record, records
+
+if TYPE_CHECKING:
+    from lina.core.laws import LawResult
+
+WITH_LAWS = ("backbone", "codec", "tokenizer")
+
+
+@click.command(short_help="Check that a plugin keeps the laws.")
+@click.argument("name")
+@click.option("--device", default="cpu", show_default=True, help="Where to check: cpu or cuda.")
+@click.pass_context
+def check(ctx: click.Context, name: str, device: str) -> None:
+    """Run the laws on the plugin NAME (or role:name, such as codec:encodec).
+
+    The plugin is built from its own example. The exit code is 1 if a law is broken;
+    a law that cannot be run counts as broken.
+
+    \b
+    Example:
+      lina check gla
+    """
+    record = _record(name)
+    plugin = load_record(record)
+
+    from lina.core.laws import run_laws
+
+    click.echo(f"{record}")
+    if device != "cpu":
+        _require(device)
+    results = run_laws(plugin, _print, device=device)
+    broken = sum(not result.passed for result in results)
+    click.echo(f"{len(results) - broken} kept, {broken} broken")
+    ctx.exit(1 if broken else 0)
+
+
+def _print(result: "LawResult") -> None:
+    state = "ok" if result.passed else "BROKEN"
+    click.echo(f"{state:7}{result.case:60}{result.seconds:8.2f} s")
+    if not result.passed:
+        click.echo(f"       {' '.join(result.detail.split())}")
+
+
+def _require(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:
+        raise PluginError(f"--device {device}: not usable here: {str(error).splitlines()[0]}") from None
+
+
+def _record(name: str) -> Record:
+    role, colon, plain = name.partition(":")
+    if colon and role in WITH_LAWS:
+        return find(role, plain)
+    lawful = [record for record in records() if record.role in WITH_LAWS]
+    found = sorted({record.role for record in lawful if record.name == name})
+    if len(found) == 1:
+        return find(found[0], name)
+    if found:
+        asks = " or ".join(f"{role}:{name}" for role in found)
+        raise PluginError(f"{name!r} is the name of several plugins; say {asks}")
+    known = {record.full_name if colon else record.name for record in lawful}
+    raise PluginError(f"no plugin with laws is named {name!r}{did_you_mean(name, known)}")

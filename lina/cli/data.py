@@ -1,0 +1,137 @@
+"""``lina data``: corpora, before anything is trained on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from lina.core.corpus import CorpusStatistics
+    from lina.core.plugin import CorpusPlugin
+    from lina.core.resolve import Chosen
+
+SHOWN = 10
+"""Speakers and rejects that are printed; the rest is counted."""
+
+
+@click.group(short_help="List, fetch and inspect corpora.")
+def data() -> None:
+    """List, fetch and inspect corpora.
+
+    \b
+    Example:
+      lina data list
+      lina data get asterisk-en
+      lina data inspect asterisk-en
+    """
+
+
+@data.command("list", short_help="List the kinds of corpora that can be read.")
+def list_() -> None:
+    """List the corpus plugins and what each reads.
+
+    \b
+    Example:
+      lina data list
+    """
+    from lina.core.errors import PluginError
+    from lina.core.registry import load_record, records
+
+    for record in records("corpus"):
+        try:
+            what = (load_record(record).__doc__ or "").strip().partition("\n")[0]
+        except PluginError as error:
+            what = f"broken: {error}"
+        click.echo(f"{record.name:14} {what}")
+
+
+@data.command(short_help="Fetch a corpus.")
+@click.argument("name")
+@click.option("--into", type=Path, metavar="DIR", help="Folder to put it; the cache by default.")
+def get(name: str, into: Path | None) -> None:
+    """Fetch the corpus NAME to where its plugin looks for it.
+
+    The cache is $LINA_CACHE, or lina in your cache folder.
+
+    \b
+    Example:
+      lina data get asterisk-en
+    """
+    from lina.core.registry import load
+
+    plugin = load("corpus", name)
+
+    from lina.core.corpus import get_corpus
+
+    click.echo(f"{name}: {get_corpus(plugin, name, into)}")
+
+
+@data.command(short_help="Count a corpus: durations, speakers, rejects.")
+@click.argument("source")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--decode", is_flag=True, help="Decode every recording: slow, finds the damaged ones.")
+def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
+    """Count the corpus SOURCE: a corpus plugin with its settings, or a spec's.
+
+    Bad recordings and texts are listed with their reasons.
+
+    \b
+    Example:
+      lina data inspect folder path=recordings
+      lina data inspect specs/first.yaml --decode
+    """
+    corpus = _corpus(source, settings)
+
+    from lina.core.corpus import inspect_corpus
+
+    _print(inspect_corpus(corpus.plugin.read(config=corpus.config), decode=decode))
+
+
+def _corpus(source: str, settings: tuple[str, ...]) -> "Chosen[CorpusPlugin]":
+    from lina.core.spec_load import load_spec, typed_values
+
+    if source.endswith((".yaml", ".yml")):
+        spec = load_spec(source, settings)
+
+        from lina.core.resolve import choose
+
+        section, origin = spec.data, spec.origin
+        return choose(
+            "corpus", section.source, section.config, origin, ("data", "source"), ("data", "config")
+        )
+    tree, origin = typed_values(settings)
+
+    from lina.core.resolve import choose
+
+    return choose("corpus", source, tree, origin)
+
+
+def _print(counted: "CorpusStatistics") -> None:
+    from lina.core.corpus import DURATION_EDGES
+
+    click.echo(f"{counted.utterances} utterances, {counted.minutes:.1f} minutes, {counted.words} words")
+    click.echo(
+        f"durations: {counted.shortest:.2f} s to {counted.longest:.2f} s, median {counted.median:.2f} s"
+    )
+    most = max(counted.histogram, default=0)
+    for low, high, count in zip(DURATION_EDGES, DURATION_EDGES[1:], counted.histogram, strict=False):
+        if count:
+            click.echo(f"  {low:5g} to {high:4g} s {count:7} {'#' * -(-40 * count // most)}")
+    speakers = [f"{name or '(unknown)'} {count}" for name, count in counted.speakers.items()]
+    click.echo(f"speakers: {_some(speakers)}")
+    click.echo(f"characters: {''.join(counted.characters)!r}")
+    if not counted.rejects:
+        click.echo("rejects: none")
+        return
+    click.echo(f"rejects: {len(counted.rejects)}")
+    for kind, count in counted.reject_kinds.items():
+        click.echo(f"  {count:7} {kind}")
+    for reject in counted.rejects[:SHOWN]:
+        click.echo(f"  {reject.where}: {reject.id}: {reject.reason}")
+    if len(counted.rejects) > SHOWN:
+        click.echo(f"  and {len(counted.rejects) - SHOWN} more")
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown or "none"

@@ -1,0 +1,33 @@
+"""``lina run``: everything that a spec asks for, or what is left of it."""
+
+import click
+
+
+@click.command(short_help="Train, evaluate and speak as a spec asks.")
+@click.argument("spec")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def run(spec: str, overrides: tuple[str, ...]) -> None:
+    """Do what SPEC asks: data, training, evaluation, speech, report.
+
+    All goes into one directory (train.out, by default runs/NAME). The same command
+    again goes on where the last one was stopped; finished work is not redone.
+
+    \b
+    Example:
+      lina run specs/first.yaml
+      lina run specs/first.yaml train.steps=100 name=quick
+    """
+    from lina.core.spec_load import load_spec
+
+    asked = load_spec(spec, overrides)
+
+    from lina.core.resolve import resolve
+
+    resolved = resolve(asked)
+
+    from lina.core.plugin_manager import build_manager
+    from lina.core.run import run_spec
+
+    directory = run_spec(resolved, build_manager().hook)
+    report = directory / "report.html"
+    click.echo(f"done: {report if report.is_file() else directory}")

@@ -1,0 +1,98 @@
+"""``lina say``: a text spoken by a finished run, into a WAV file."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lina.core.errors import CheckpointError, DataError, LinaError, TextError, did_you_mean
+
+MAX_STDIN = 1_000_000
+"""Characters read from standard input."""
+
+
+@click.command(short_help="Speak a text with a trained run.")
+@click.argument("text")
+@click.option("--run", "directory", required=True, type=Path, metavar="DIR", help="Directory of the run.")
+@click.option("-o", "--out", required=True, type=Path, metavar="FILE", help="WAV file to write.")
+@click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
+@click.option("--temperature", metavar="T[,T...]", help="0 is greedy; a list has one a codebook.")
+@click.option("--top-k", metavar="K[,K...]", help="Sample among the K likeliest codes.")
+@click.option("--top-p", metavar="P[,P...]", help="Sample among the likeliest, P in sum.")
+@click.option("--seed", metavar="N", help="The same seed says it the same way.")
+@click.option("--max-seconds", metavar="S", help="Cut the speech there.")
+def say(text: str, directory: Path, out: Path, speaker: str | None, **sampling: str | None) -> None:
+    """Speak TEXT (- reads it from standard input) into a WAV file.
+
+    What the options leave out is as in the run's spec.
+
+    \b
+    Example:
+      lina say --run runs/first "Good morning." -o morning.wav
+    """
+    options = _checked(sampling)
+    if speaker is not None:
+        options["speaker"] = speaker
+    text = _from_stdin() if text == "-" else text
+    if not text.strip():
+        raise TextError("the text to say is empty; give at least one word")
+    _look_before_loading(directory, out)
+
+    from lina.core import voice
+
+    speaking = voice.load(directory)
+    began = time.perf_counter()
+    seconds = _write(out, speaking, text, options)
+    click.echo(f"{out}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
+
+
+def _write(out: Path, voice: Any, text: str, options: dict[str, Any]) -> float:
+    """Write each chunk as it is made; the duration in seconds."""
+    from lina.core.audio import WavWriter
+
+    chunks = iter(voice.stream(text, **options))
+    first = next(chunks, None)
+    if first is None:
+        raise LinaError("the model ended at once and said nothing; train it longer, or try another --seed")
+    with WavWriter(out, voice.sample_rate, channels=first.shape[0]) as wav:
+        wav.write(first)
+        for chunk in chunks:
+            wav.write(chunk)
+    return wav.seconds
+
+
+def _checked(typed: dict[str, str | None]) -> dict[str, Any]:
+    """The sampling options as values, under the bounds of a spec's ``synthesize`` section."""
+    from lina.core.invalid import validate
+    from lina.core.spec import SynthesizeSection
+    from lina.core.spec_load import typed_values
+
+    given = {name: value for name, value in typed.items() if value is not None}
+    lists = {name: f"[{value}]" if "," in value else value for name, value in given.items()}
+    tree, origin = typed_values([f"{name}={value}" for name, value in lists.items()])
+    section = validate(SynthesizeSection, tree, origin)
+    return {name: getattr(section, name) for name in given}
+
+
+def _from_stdin() -> str:
+    try:
+        text = sys.stdin.read(MAX_STDIN + 1)
+    except UnicodeDecodeError as error:
+        raise TextError(f"standard input is not text in {error.encoding}: {error.reason}") from None
+    if len(text) > MAX_STDIN:
+        raise TextError(f"standard input has more than {MAX_STDIN} characters; say it in parts")
+    return text.strip()
+
+
+def _look_before_loading(directory: Path, out: Path) -> None:
+    """What can be seen to fail at once should not first cost the loading of a model."""
+    if not directory.is_dir():
+        runs = sorted(str(spec.parent) for spec in directory.parent.glob("*/spec.yaml"))[:20]
+        hint = did_you_mean(str(directory), runs)
+        raise CheckpointError(f"{directory}: there is no such run{hint}; make one with: lina run SPEC")
+    if out.exists() and not out.is_file():
+        raise DataError(f"{out}: is not a regular file; name a file such as out.wav")
+    if not out.parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}; make it first")

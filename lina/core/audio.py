@@ -1,0 +1,187 @@
+"""Recordings in: any file that a corpus may hold becomes a float32 tensor [C, N] in [-1, 1], or is refused in
+one line.
+
+The rules, so that nobody has to guess:
+
+- A file shorter than its header promises is refused; a WAV header that promises "unknown" (streamed) is
+  accepted.
+- Silence is refused: no sample further than ``SILENCE`` (-80 dB of full scale) from the mean, so a constant
+  too.
+- Samples up to ``PEAK`` times full scale are clipped to [-1, 1] (lossy formats overshoot); beyond it is
+  refused.
+- To one channel is the mean of all; to two, a mono file is doubled, and a file of more channels is mixed to
+  one first.
+- Decoding stops at ``max_seconds``: a small file that unpacks to hours never reaches the memory.
+- Raw G.722 has no header: 64 kbit/s at 16 kHz is taken for granted, and any bytes at all decode to some
+  sound.
+"""
+
+import array
+import math
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lina.core.containers import check_complete
+from lina.core.errors import DataError, PluginError
+from lina.core.wav import WavWriter, write_wav
+
+__all__ = ["AUDIO_SUFFIXES", "AudioError", "WavWriter", "audio_seconds", "read_audio", "write_wav"]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".g722")
+SILENCE = 1e-4
+PEAK = 2.0
+MIN_RATE, MAX_RATE = 8_000, 192_000
+MAX_CHANNELS = 8
+G722_RATE, G722_BYTES_PER_SECOND = 16_000, 8_000
+BLOCK = 65_536
+
+Samples = npt.NDArray[np.float32]
+
+
+class AudioError(DataError):
+    """One recording cannot be used. ``reason`` is the message without the path."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+
+
+def read_audio(
+    path: str | Path, sample_rate: int, channels: int = 1, max_seconds: float = 60.0
+) -> Float[Tensor, "C N"]:
+    """Read a recording at ``sample_rate`` Hz with ``channels`` (1 or 2) channels.
+
+    Resampled by soxr in high quality; the duration changes by less than a sample. The rules are at the top of
+    this file.
+
+    Raises:
+        AudioError: the file is missing, damaged, silent, too long, or of a kind that is not read.
+        PluginError: a package that this kind of file needs is not installed.
+    """
+    file = check_file(path)
+    if file.suffix.lower() == ".g722":
+        samples, rate = _read_g722(file, max_seconds), G722_RATE
+    else:
+        samples, rate = _read_soundfile(file, sample_rate, max_seconds)
+    _refuse_unusable(file, samples)
+    mixed = _with_channels(samples, channels)
+    if rate != sample_rate:
+        import soxr
+
+        mixed = soxr.resample(mixed, rate, sample_rate, quality="HQ")
+    return torch.from_numpy(np.ascontiguousarray(mixed.T, dtype=np.float32)).clamp_(-1.0, 1.0)
+
+
+def audio_seconds(path: str | Path) -> float:
+    """The duration that a file claims, in seconds, without decoding it (errors as in ``read_audio``)."""
+    file = check_file(path)
+    if file.suffix.lower() == ".g722":
+        return file.stat().st_size / G722_BYTES_PER_SECOND
+    with _opened(file) as sound:
+        return float(sound.frames / sound.samplerate)
+
+
+def check_file(path: str | Path) -> Path:
+    """``path``, if it is a file with something in it and a suffix that is read here."""
+    file = Path(path)
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        raise AudioError(path, "no such file") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(path, f"cannot be opened: {error}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(path, "is a directory, not a recording")
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(path, "is not a regular file")
+    if file.suffix.lower() not in AUDIO_SUFFIXES:
+        raise AudioError(
+            path, f"unknown kind of file: {file.suffix!r} (read are: {', '.join(AUDIO_SUFFIXES)})"
+        )
+    if status.st_size == 0:
+        raise AudioError(path, "is empty: 0 bytes")
+    return file
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(file) as sound:
+            yield sound
+    except soundfile.SoundFileError as error:
+        raise AudioError(file, f"cannot be decoded: {' '.join(str(error).split())}") from None
+
+
+def _read_soundfile(file: Path, sample_rate: int, max_seconds: float) -> tuple[Samples, int]:
+    with _opened(file) as sound:
+        rate = int(sound.samplerate)
+        lowest = min(MIN_RATE, sample_rate)
+        if not lowest <= rate <= MAX_RATE:
+            raise AudioError(
+                file, f"sample rate out of range: {rate} Hz (from {lowest} to {MAX_RATE} is read)"
+            )
+        if sound.channels > MAX_CHANNELS:
+            raise AudioError(file, f"too many channels: {sound.channels} (at most {MAX_CHANNELS} are mixed)")
+        limit = max_seconds * rate
+        blocks: list[Samples] = []
+        frames = 0
+        while len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
+            frames += len(block)
+            if frames > limit:
+                raise AudioError(file, f"too long: more than {max_seconds:g} s")
+            blocks.append(block)
+        if not frames:
+            raise AudioError(file, "holds no audio: 0 frames")
+        complaint = check_complete(file, sound.format, promised=sound.frames, decoded=frames)
+    if complaint:
+        raise AudioError(file, f"truncated: {complaint}")
+    return np.concatenate(blocks), rate
+
+
+def _read_g722(file: Path, max_seconds: float) -> Samples:
+    seconds = file.stat().st_size / G722_BYTES_PER_SECOND
+    if seconds > max_seconds:
+        raise AudioError(file, f"too long: more than {max_seconds:g} s")
+    try:
+        from G722 import G722
+    except ImportError:
+        raise PluginError(f"{file}: reading G.722 needs a package; pip install 'lina[asterisk]'") from None
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise AudioError(file, f"cannot be opened: {error.strerror}") from None
+    decoded = G722(G722_RATE, 64_000).decode(content)
+    pcm = np.frombuffer(decoded, np.int16) if isinstance(decoded, array.array) else np.asarray(decoded)
+    samples: Samples = pcm.astype(np.float32)[:, None] / 32_768.0
+    return samples
+
+
+def _refuse_unusable(file: Path, samples: Samples) -> None:
+    low, high = float(samples.min()), float(samples.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise AudioError(file, "holds samples that are not numbers: NaN or infinity")
+    peak = max(-low, high)
+    if peak > PEAK:
+        raise AudioError(file, f"too loud: a sample is {peak:g} times full scale; scale it to [-1, 1]")
+    if float(np.abs(samples - samples.mean(axis=0)).max()) < SILENCE:
+        raise AudioError(file, "is silent: no sample leaves the mean by 0.0001 of full scale")
+
+
+def _with_channels(samples: Samples, channels: int) -> Samples:
+    if channels not in (1, 2):
+        raise ValueError(f"channels must be 1 or 2, not {channels}")
+    if samples.shape[1] == channels:
+        return samples
+    mono: Samples = samples.mean(axis=1, keepdims=True)
+    return np.repeat(mono, channels, axis=1)

@@ -1,0 +1,63 @@
+"""Utterances of different lengths as one padded batch, and what of its conditions is left out in training."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    codes: Int[Tensor, "B T Q"]
+    lengths: Int[Tensor, "B"]
+    """Frames of each row; what lies beyond is padding."""
+    text: Int[Tensor, "B J"]
+    text_mask: Bool[Tensor, "B J"]
+    speaker: Int[Tensor, "B"]
+    """0 is nobody."""
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class Dropped(NamedTuple):
+    """Which conditions a training step leaves out, row by row."""
+
+    text: Bool[Tensor, "B"]
+    speaker: Bool[Tensor, "B"]
+    prompts: Int[Tensor, "B"]
+    """Frames given as a prompt, which do not count in the loss."""
+
+
+def pad_texts(
+    texts: Sequence[Sequence[int]], multiple: int = 1
+) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
+    """Ids padded to a common length (a multiple of ``multiple``), and the mask of what is text."""
+    longest = max(1, max(len(text) for text in texts))
+    longest += -longest % multiple
+    ids = torch.zeros(len(texts), longest, dtype=torch.int64)
+    mask = torch.zeros(len(texts), longest, dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = torch.tensor(text, dtype=torch.int64)
+        mask[row, : len(text)] = True
+    return ids, mask
+
+
+def collate(
+    codes: Sequence[Int[Tensor, "T Q"]], texts: Sequence[Sequence[int]], speakers: Sequence[int]
+) -> Batch:
+    """Pad rows at their ends."""
+    lengths = torch.tensor([len(row) for row in codes])
+    padded = torch.nn.utils.rnn.pad_sequence(list(codes), batch_first=True)
+    ids, mask = pad_texts(texts)
+    return Batch(padded, lengths, ids, mask, torch.tensor(speakers, dtype=torch.int64))
+
+
+def drop_conditions(
+    lengths: Int[Tensor, "B"], text: float, speaker: float, prompt: float, generator: torch.Generator
+) -> Dropped:
+    """Draw what is left out, with the given probabilities. A prompt is up to half of its row."""
+    draws = torch.rand(4, len(lengths), generator=generator)
+    share = torch.where(draws[2] < prompt, draws[3] / 2, 0.0)
+    return Dropped(draws[0] < text, draws[1] < speaker, (share * lengths).long())

@@ -1,0 +1,153 @@
+"""How audio reads the text: between the two halves of the backbone, one cross-attention.
+
+*Plain*: queries from the audio read keys and values of the text.
+
+*Blind* (position-aware, PACA: Lemerle et al. 2024, "Small-E", arXiv 2406.04467): the queries read only sinusoidal
+text *positions*; a small recurrent network moves through them over time; what it says attends to positions again and
+so reads the values. The path through the text is thus a stream of its own, hard to lose.
+
+Keys and values are computed once an utterance (``TextMemory``); the state is the position network's.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from lina.core.protocols import Backbone
+from lina.core.rotary import rotate
+from lina.core.state import State
+
+
+class TextMemory(NamedTuple):
+    """A text as the audio reads it; read-only, no part of any state."""
+
+    keys: Float[Tensor, "B J D"]
+    values: Float[Tensor, "B J D"]
+    mask: Bool[Tensor, "B J"]
+
+
+class AttentionState(NamedTuple):
+    """Where the audio is in the text."""
+
+    time: Int[Tensor, "B"]
+    """Steps made so far (read by rotary queries)."""
+    position: State
+    """The position network's state; an empty tuple for plain attention."""
+
+
+class CrossAttention(nn.Module):
+    """Plain cross-attention with normalised queries, keys and values, and no output projection (as in the seed)."""
+
+    def __init__(self, d_model: int, n_heads: int, rotary: bool, rotary_heads: int | None = None) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.rotary_heads = (rotary_heads or n_heads) if rotary else None
+        self.q, self.k, self.v = (nn.Linear(d_model, d_model) for _ in range(3))
+        self.ln_q, self.ln_k, self.ln_v = (nn.LayerNorm(d_model) for _ in range(3))
+
+    def remember(self, text: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> TextMemory:
+        """Keys and values of an encoded text."""
+        positions = torch.arange(text.shape[1], device=text.device).expand(text.shape[0], -1)
+        return TextMemory(self._turn(self.ln_k(self.k(text)), positions), self.ln_v(self.v(text)), mask)
+
+    def initial_state(self, batch: int) -> AttentionState:
+        return AttentionState(torch.zeros(batch, dtype=torch.int64, device=self.q.weight.device), ())
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+    ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
+        """What each frame reads, the state after, and the attention over the text (averaged over heads)."""
+        scores = self._scores(x, state, memory)
+        weights = _softmax(scores, memory.mask)
+        values = memory.values.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        out = (weights @ values.to(weights.dtype)).transpose(1, 2).flatten(2)
+        return out.to(x.dtype), state._replace(time=state.time + x.shape[1]), weights.mean(1)
+
+    def step(
+        self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
+    ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
+        out, state, weights = self.parallel_forward(x[:, None], state, memory)
+        return out[:, 0], state, weights[:, 0]
+
+    def _scores(
+        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+    ) -> Float[Tensor, "B H T J"]:
+        times = state.time[:, None] + torch.arange(x.shape[1], device=x.device)
+        queries = self._turn(self.ln_q(self.q(x)), times).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        keys = memory.keys.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        scores: Tensor = queries @ keys.to(queries.dtype).transpose(-1, -2) * queries.shape[-1] ** -0.5
+        return scores
+
+    def _turn(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        if self.rotary_heads is None:
+            return x
+        # rotate() turns half of what it is given; blind attention may turn fewer channels than it has (seed's heads).
+        width = x.shape[-1] // self.rotary_heads
+        if self.rotary_heads == self.n_heads:
+            return rotate(x.unflatten(-1, (self.n_heads, width)), positions).flatten(2)
+        turned = rotate(x[..., None, :width], positions)[..., 0, :]
+        return torch.cat([turned, x[..., width:]], dim=-1)
+
+
+class BlindCrossAttention(CrossAttention):
+    """Position-aware cross-attention: content is read only where the position network points."""
+
+    def __init__(
+        self,
+        d_model: int,
+        position_net: Backbone,
+        d_position: int,
+        rotary: bool,
+        rotary_heads: int | None = None,
+    ) -> None:
+        super().__init__(d_model, 1, rotary, rotary_heads)
+        self.pos_net: Any = position_net
+        self.d_position = d_position
+
+    def initial_state(self, batch: int) -> AttentionState:
+        return super().initial_state(batch)._replace(position=self.pos_net.initial_state(batch))
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+    ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
+        positions = self._positions(memory)
+        where = _softmax(self._scores(x, state, memory)[:, 0], memory.mask) @ positions
+        where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position)
+        out, weights = self._read(where, positions, memory)
+        return out.to(x.dtype), AttentionState(state.time + x.shape[1], position), weights
+
+    def step(
+        self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
+    ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
+        positions = self._positions(memory)
+        where = _softmax(self._scores(x[:, None], state, memory)[:, 0], memory.mask) @ positions
+        where, position = self.pos_net.step(where[:, 0].to(x.dtype), state.position)
+        out, weights = self._read(where[:, None], positions, memory)
+        return out[:, 0].to(x.dtype), AttentionState(state.time + 1, position), weights[:, 0]
+
+    def _positions(self, memory: TextMemory) -> Float[Tensor, "J P"]:
+        return sinusoids(memory.mask.shape[1], self.d_position, memory.values)
+
+    def _read(
+        self, where: Float[Tensor, "B T P"], positions: Float[Tensor, "J P"], memory: TextMemory
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T J"]]:
+        scores = where @ positions.to(where.dtype).T * self.d_position**-0.5
+        weights = _softmax(scores, memory.mask)
+        return weights @ memory.values.to(weights.dtype), weights
+
+
+def sinusoids(length: int, width: int, like: Tensor) -> Float[Tensor, "J P"]:
+    """Sinusoidal positions: sines of position * 10000^(-2e / width), then the same angles a quarter turn on."""
+    exponents = torch.arange(0, width, 2, dtype=torch.float64, device=like.device) / width
+    angles = torch.arange(length, dtype=torch.float64, device=like.device)[:, None] * 10000.0**-exponents
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return torch.cat([angles.sin(), (angles + torch.pi / 2).sin()], dim=-1).to(dtype)
+
+
+def _softmax(scores: Float[Tensor, "B *H T J"], mask: Bool[Tensor, "B J"]) -> Float[Tensor, "B *H T J"]:
+    """Attention weights over the true positions of the mask, in float32 or better."""
+    allowed = mask.view(mask.shape[0], *[1] * (scores.dim() - 2), mask.shape[1])
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return scores.masked_fill(~allowed, -torch.inf).softmax(-1)

@@ -1,0 +1,181 @@
+"""Token shards, read: every utterance's codes and text by number, checked before anything relies on them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lina.core.errors import DataError
+from lina.core.files import sha256
+
+FORMAT = 1
+MEND = "delete this folder (or this shard) and run the same command again"
+
+Integers = npt.NDArray[np.int64]
+
+
+class Tokens(NamedTuple):
+    id: str
+    codes: Int[Tensor, "T Q"]
+    """int64."""
+    text: str
+    speaker: str
+
+
+class Split(NamedTuple):
+    """Numbers of utterances, ascending, int64."""
+
+    train: Integers
+    valid: Integers
+
+
+class TokenDataset:
+    """The utterances of a folder of token shards, in the corpus's order.
+
+    Codes stay on disk (memory-mapped); ids, texts and lengths are held. Nothing is written and nothing
+    shuffled: order is the business of ``lina.core.plan``.
+
+    Raises:
+        DataError: a shard is missing, altered, or holds codes that its codebooks do not have.
+    """
+
+    def __init__(self, directory: str | Path, *, verify: bool = True) -> None:
+        """``verify=False`` skips checksums and ranges, for a folder that was verified a moment ago."""
+        self.directory = Path(directory)
+        manifest = _manifest(self.directory)
+        self.codebook_sizes: tuple[int, ...] = tuple(manifest["codec"]["codebook_sizes"])
+        self.sample_rate: int = manifest["codec"]["sample_rate"]
+        self.hop: int = manifest["codec"]["hop"]
+        self.channels: int = manifest["codec"]["channels"]
+        self.fingerprint: str = manifest["fingerprint"]
+        self.rejects: int = manifest["rejects"]
+        """Entries of the corpus that could not be used; rejects.jsonl says why."""
+        self.ids: list[str] = []
+        self.texts: list[str] = []
+        self.speakers: list[str] = []
+        lengths: list[Integers] = []
+        self._shards: list[Any] = []
+        self._starts: list[Integers] = []
+        for shard in manifest["shards"]:
+            offsets = self._load(shard, verify)
+            self._starts.append(offsets[:-1])
+            lengths.append(np.diff(offsets))
+        self.lengths: Integers = np.concatenate([np.zeros(0, np.int64), *lengths])
+        """Frames of each utterance, int64 [N]."""
+        self._first = np.cumsum([0, *(len(starts) for starts in self._starts)])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Tokens:
+        if not 0 <= index < len(self):
+            raise IndexError(f"utterance {index} of {len(self)}")
+        shard = int(np.searchsorted(self._first, index, side="right")) - 1
+        start = int(self._starts[shard][index - self._first[shard]])
+        codes = self._shards[shard].get_slice("codes")[start : start + int(self.lengths[index])]
+        return Tokens(self.ids[index], codes.to(torch.int64), self.texts[index], self.speakers[index])
+
+    @property
+    def seconds(self) -> float:
+        """The length of all recordings, in whole frames."""
+        return float(self.lengths.sum()) * self.hop / self.sample_rate
+
+    def split(self, valid: float, seed: int = 0) -> Split:
+        """Set a fraction of the utterances aside; which ones depends on their ids and the seed alone.
+
+        An utterance keeps its side when others are added to the corpus. At least one utterance is on each
+        side, unless ``valid`` is 0.
+
+        Raises:
+            DataError: the fraction is not in [0, 1), or there is only one utterance.
+        """
+        if not 0.0 <= valid < 1.0:
+            raise DataError(f"data.valid is {valid}, but a fraction from 0 to below 1 is needed")
+        numbers = np.arange(len(self), dtype=np.int64)
+        if valid == 0.0:
+            return Split(numbers, numbers[:0])
+        if len(self) < 2:
+            raise DataError(f"{self.directory}: one utterance cannot be split; set data.valid to 0")
+        draws = np.array([_draw(id, seed) for id in self.ids])
+        chosen = draws < valid
+        chosen[draws.argmin()] = True
+        chosen[draws.argmax()] = False
+        return Split(numbers[~chosen], numbers[chosen])
+
+    def _load(self, shard: dict[str, Any], verify: bool) -> Integers:
+        name = shard["name"]
+        path, lines = self.directory / f"{name}.safetensors", self.directory / f"{name}.jsonl"
+        for file in (path, lines):
+            if not file.is_file():
+                raise DataError(f"{file}: no such file, but manifest.json lists it; {MEND}")
+            if verify and sha256(file) != shard["sha256"].get(file.name):
+                raise DataError(
+                    f"{file}: is not what was written (its SHA-256 differs from manifest.json); {MEND}"
+                )
+        try:
+            tensors: Any = safe_open(path, framework="pt")
+            offsets: Integers = tensors.get_tensor("offsets").numpy()
+            codes = tensors.get_slice("codes")
+            shape = list(codes.get_shape())
+            described = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+            for one in described:
+                self.ids.append(one["id"])
+                self.texts.append(one["text"])
+                self.speakers.append(one["speaker"])
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: cannot be read: {error}; {MEND}") from None
+        if shape != [shard["frames"], len(self.codebook_sizes)]:
+            expected = [shard["frames"], len(self.codebook_sizes)]
+            raise DataError(f"{path}: codes are {shape}, expected {expected} (frames, codebooks); {MEND}")
+        count = len(described)
+        if (
+            len(offsets) != count + 1
+            or offsets[0] != 0
+            or offsets[-1] != shape[0]
+            or (np.diff(offsets) < 1).any()
+        ):
+            raise DataError(
+                f"{path}: its offsets do not cut {shape[0]} frames into {count} utterances; {MEND}"
+            )
+        if verify and count:
+            self._check_range(path, tensors.get_tensor("codes"))
+        self._shards.append(tensors)
+        return offsets
+
+    def _check_range(self, path: Path, codes: Tensor) -> None:
+        low, high = codes.amin(dim=0).tolist(), codes.amax(dim=0).tolist()
+        for codebook, size in enumerate(self.codebook_sizes):
+            if low[codebook] < 0 or high[codebook] >= size:
+                raise DataError(
+                    f"{path}: codebook {codebook} has {size} entries, but its codes go from "
+                    f"{low[codebook]} to {high[codebook]}; {MEND}"
+                )
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        version = manifest["format"]
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; the tokens are not (all) made yet: run the data stage"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; {MEND}") from None
+    if version != FORMAT:
+        raise DataError(f"{path}: is in format {version}, this lina reads format {FORMAT}; {MEND}")
+    return manifest
+
+
+def _draw(id: str, seed: int) -> float:
+    """A number in [0, 1) that only ``id`` and ``seed`` decide."""
+    digest = hashlib.sha256(f"{seed}:{id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,93 @@
+"""One recording becomes codes, or a reason why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int16
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lina.core.audio import AudioError, read_audio
+from lina.core.errors import PluginError, TextError
+from lina.core.utterance import Reject, Utterance
+
+Encode = Callable[[Float[Tensor, "B C N"]], Int[Tensor, "B T Q"]]
+
+LARGEST_CODEBOOK = np.iinfo(np.int16).max + 1
+
+
+@dataclass(frozen=True)
+class CodecFacts:
+    """What encoding needs to know of a codec; see ``lina.core.protocols.Codec``."""
+
+    sample_rate: int
+    hop: int
+    channels: int
+    codebook_sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, codec: Any) -> "CodecFacts":
+        sizes = tuple(int(size) for size in codec.codebook_sizes)
+        return cls(int(codec.sample_rate), int(codec.hop), int(codec.channels), sizes)
+
+
+class Encoded(NamedTuple):
+    utterance: Utterance
+    codes: Int16[Tensor, "T Q"]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Reads, checks and encodes utterances, each alone; arguments as in ``lina.core.shards.build_tokens``.
+
+    Raises:
+        PluginError: the codec breaks its contract, or a package that a recording needs is not installed.
+    """
+
+    encode: Encode
+    facts: CodecFacts
+    min_seconds: float
+    max_seconds: float
+    check_text: Callable[[str], object] | None
+
+    def __post_init__(self) -> None:
+        largest = max(self.facts.codebook_sizes)
+        if largest > LARGEST_CODEBOOK:
+            raise PluginError(f"a codebook of {largest} entries: shards hold at most {LARGEST_CODEBOOK}")
+
+    def __call__(self, utterance: Utterance) -> Encoded | Reject:
+        facts = self.facts
+        try:
+            if self.check_text is not None:
+                self.check_text(utterance.text)
+            audio = read_audio(utterance.audio, facts.sample_rate, facts.channels, self.max_seconds)
+            if audio.shape[1] < self.min_seconds * facts.sample_rate:
+                raise AudioError(utterance.audio, f"too short: less than {self.min_seconds:g} s")
+            if audio.shape[1] < facts.hop:
+                raise AudioError(utterance.audio, f"too short: less than one frame of {facts.hop} samples")
+        except AudioError as error:
+            return Reject(id=utterance.id, where=str(utterance.audio), reason=error.reason)
+        except TextError as error:
+            return Reject(id=utterance.id, where=str(utterance.audio), reason=f"text refused: {error}")
+        padded = pad(audio, (0, -audio.shape[1] % facts.hop))
+        with torch.no_grad():
+            codes = self.encode(padded.unsqueeze(0))
+        self._check(codes, padded.shape[1] // facts.hop, utterance.id)
+        return Encoded(utterance, codes[0].to("cpu", torch.int16))
+
+    def _check(self, codes: Int[Tensor, "B T Q"], frames: int, id: str) -> None:
+        sizes = self.facts.codebook_sizes
+        expected = [1, frames, len(sizes)]
+        if list(codes.shape) != expected or codes.is_floating_point():
+            raise PluginError(
+                f"the codec gave codes {list(codes.shape)} {codes.dtype} for {id!r}, expected "
+                f"integers {expected}; run `lina check` on it"
+            )
+        if bool(((codes < 0) | (codes >= torch.tensor(sizes, device=codes.device))).any()):
+            raise PluginError(
+                f"the codec gave codes out of range for {id!r}: {int(codes.min())} to "
+                f"{int(codes.max())} in codebooks of {list(sizes)}; run `lina check` on it"
+            )

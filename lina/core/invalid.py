@@ -1,0 +1,114 @@
+"""Turns what pydantic has against a value into one line for the person who wrote it."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lina.core.errors import SpecError, did_you_mean
+from lina.core.origin import Key, Origin
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], tree: Any, origin: Origin, prefix: Key = ()) -> M:
+    """``tree`` as ``model``, without conversions: "3" is no number and true is no count.
+
+    ``prefix`` is where ``tree`` is in the spec.
+
+    Raises:
+        SpecError: it does not fit; the message names file, line and key, what is there and what is expected.
+    """
+    try:
+        # JSON mode: strict about kinds, yet a list may be a tuple and a text a path.
+        return model.model_validate_json(json.dumps(tree, default=repr), strict=True)
+    except ValidationError as error:
+        raise SpecError(_one_line(model, tree, error.errors(include_url=False), origin, prefix)) from None
+
+
+def _one_line(
+    model: type[BaseModel], tree: Any, errors: list[ErrorDetails], origin: Origin, prefix: Key
+) -> str:
+    at_key: dict[Key, list[ErrorDetails]] = {}
+    for error in errors:
+        at_key.setdefault(_written(tree, error), []).append(error)
+    # Of a union (a number, or a list of numbers) only the branch that got further into the value counts.
+    for key in list(at_key):
+        if any(other[: len(key)] == key and other != key for other in at_key):
+            del at_key[key]
+    key, first = next(iter(at_key.items()))
+    dotted = ".".join(map(str, (*prefix, *key)))
+    line = f"{origin.where((*prefix, *key))}: {dotted + ': ' if dotted else ''}{_what(model, key, first)}"
+    others = len(at_key) - 1
+    return line + (f" (and {others} more {'mistake' if others == 1 else 'mistakes'})" if others else "")
+
+
+def _written(tree: Any, error: ErrorDetails) -> Key:
+    """The place as the person wrote it: without the names that pydantic gives to branches of a union."""
+    key: Key = ()
+    for part in error["loc"]:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        key = (*key, part)
+    return (*key, error["loc"][-1]) if error["type"] == "missing" else key
+
+
+def _what(model: type[BaseModel], key: Key, errors: list[ErrorDetails]) -> str:
+    error = errors[0]
+    if error["type"] == "extra_forbidden":
+        return f"unknown key{did_you_mean(str(key[-1]), known_keys(model, key[:-1]))}"
+    if error["type"] == "missing":
+        return "is missing; add it"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    # Of a union, the branch whose kind is right and whose bounds are not says more than those of other kinds.
+    errors = [error for error in errors if not error["type"].endswith("_type")] or errors
+    expected = " or ".join(dict.fromkeys(_expected(error) for error in errors))
+    return f"expected {expected}, found {_found(errors[0]['input'])}"
+
+
+def _expected(error: ErrorDetails) -> str:
+    plain = {
+        "model_type": "a section (keys and values)",
+        "dict_type": "a section (keys and values)",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "string_type": "a text",
+        "path_type": "a path",
+        "bool_type": "true or false",
+        "tuple_type": "a list",
+        "list_type": "a list",
+        "string_pattern_mismatch": "letters, digits, '.', '_' and '-', beginning with a letter or digit",
+    }
+    if error["type"] == "too_long":
+        return f"at most {error['ctx']['max_length']} values"
+    message = error["msg"].removeprefix("Input should be ")
+    if message.startswith(("greater", "less")):
+        return f"a number {message}"
+    return plain.get(error["type"], message[:1].lower() + message[1:])
+
+
+def _found(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    shown = json.dumps(value, ensure_ascii=False, default=repr)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def known_keys(model: type[BaseModel], key: Key) -> Iterable[str]:
+    """The keys of the section at ``key`` of ``model``."""
+    section: Any = model
+    for part in key:
+        field = section.model_fields.get(part) if _is_model(section) else None
+        section = field.annotation if field is not None else None
+    return section.model_fields if _is_model(section) else ()
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,24 @@
+"""The laws of plugins, as a kit. A plugin's whole test file is
+
+    @pytest.mark.parametrize("case", law_cases(MyPlugin), ids=str)
+    def test_laws(case):
+        case.check()
+
+and ``lina check NAME`` runs the same from a shell. docs/design.md says why each law is there.
+"""
+
+from lina.core.laws.cases import law_cases, laws_for, run_laws
+from lina.core.laws.frontend import frozen_json
+from lina.core.laws.law import Conditions, Law, LawBroken, LawCase, LawResult
+
+__all__ = [
+    "Conditions",
+    "Law",
+    "LawBroken",
+    "LawCase",
+    "LawResult",
+    "frozen_json",
+    "law_cases",
+    "laws_for",
+    "run_laws",
+]

@@ -1,0 +1,159 @@
+"""The laws of backbones."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lina.core.laws.compare import require_as_good
+from lina.core.laws.law import Violation
+from lina.core.laws.running import Form, projection
+from lina.core.laws.stream import (
+    ROWS,
+    Frame,
+    Frames,
+    Stream,
+    clone,
+    float_leaves,
+    fold,
+    parallel,
+    seeded_build,
+)
+from lina.core.laws.streams import stream_law, stream_laws
+from lina.core.plugin import BackbonePlugin
+from lina.core.protocols import takes_starts
+from lina.core.state import State, named_leaves, tree_map, where_rows
+
+
+class BackboneStream(Stream):
+    frames = 80
+    differentiable = True
+
+    def build(self) -> Any:
+        backbone = seeded_build(self.plugin)
+        if self.conditions.gates == "extreme" and issubclass(self.plugin, BackbonePlugin):
+            self.plugin.extreme(backbone)
+        return backbone
+
+    def part(self, owner: Any) -> Any:
+        return owner
+
+    def random_frames(self, batch: int, frames: int, generator: torch.Generator) -> Frames:
+        width = int(self.plugin.example()["d_model"])
+        x = torch.randn(batch, frames, width, generator=generator, dtype=torch.float64)
+        return x.to(device=self.device, dtype=self.dtype)
+
+    def strange_frames(self, batch: int, frames: int, generator: torch.Generator) -> Frames:
+        return 1_000 * self.random_frames(batch, frames, generator)
+
+    def parallel(self, x: Frames, state: State) -> tuple[Frames, State]:
+        y, final = self.module.parallel_forward(x, state)
+        return y, final
+
+    def step(self, x: Frame, state: State) -> tuple[Frame, State]:
+        y, final = self.module.step(x, state)
+        return y, final
+
+
+def initial_state_is_a_parameter(stream: Stream) -> None:
+    """Gradients reach an initial state that is a parameter, and are right by finite differences."""
+    precise = stream.truth()
+    x = precise.input()
+    start = clone(precise.module.initial_state(1))
+    generator = stream.generator(9)
+
+    def noise(leaf: Tensor) -> Tensor:
+        return torch.randn(leaf.shape, generator=generator, dtype=torch.float64).to(leaf)
+
+    start = tree_map(lambda leaf: leaf + 0.3 * noise(leaf) if leaf.is_floating_point() else leaf, start)
+    directions = {name: noise(leaf) for name, leaf in float_leaves(start).items()}
+    for form_name, form, frames in (("parallel_forward", parallel, x), ("step", fold, x[:, :8])):
+        tuned = tree_map(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()), start)
+        parameters = float_leaves(tuned)
+        loss = _loss(precise, form, frames, tuned)
+        gradients = dict(
+            zip(
+                parameters,
+                torch.autograd.grad(loss, list(parameters.values()), allow_unused=True),
+                strict=True,
+            )
+        )
+        for name, direction in directions.items():
+            gradient = gradients[name]
+            reached = 0.0 if gradient is None else float((gradient * direction).sum())
+            _require_slope(precise, form, frames, start, name, direction, reached, form_name)
+
+
+def _require_slope(
+    stream: Stream,
+    form: Form,
+    x: Frames,
+    start: State,
+    name: str,
+    direction: Tensor,
+    reached: float,
+    form_name: str,
+) -> None:
+    distance = 1e-5
+    ahead, behind = (_moved(start, name, sign * distance * direction) for sign in (1, -1))
+    with torch.no_grad():
+        rise = float(_loss(stream, form, x, ahead) - _loss(stream, form, x, behind))
+    slope = rise / (2 * distance)
+    if not abs(slope - reached) <= 1e-4 * (1 + abs(slope)):
+        raise Violation(
+            f"{form_name}: gradient with respect to initial state {name}, along a random direction: expected "
+            f"{slope:.6g} by finite differences, found {reached:.6g}"
+        )
+
+
+def _moved(state: State, name: str, by: Tensor) -> State:
+    chosen = named_leaves(state)[name]
+    moved: State = tree_map(lambda leaf: leaf + by if leaf is chosen else leaf, state)
+    return moved
+
+
+def _loss(stream: Stream, form: Form, x: Frames, tuned: State) -> Tensor:
+    def all_rows(leaf: Tensor) -> Tensor:
+        rows = leaf.expand(ROWS, *leaf.shape[1:])
+        return rows if leaf.is_floating_point() else rows.clone()
+
+    y, final = form(stream, x, tree_map(all_rows, tuned))
+    return projection(stream, y, final)
+
+
+def starts_restart_rows(stream: Stream) -> None:
+    """Where parallel_forward takes ``starts``: it equals separate calls from initial states there."""
+    if not takes_starts(stream.module):
+        return
+    x, state = stream.input(), stream.random_state()
+    starts = torch.zeros(x.shape[:2], dtype=torch.bool)
+    for row, frames in enumerate(([0, 33], [5, 16, 17], [64])):
+        starts[row, frames] = True
+    starts = starts.to(stream.device)
+    with torch.no_grad():
+        y, final = stream.module.parallel_forward(x.clone(), clone(state), starts=starts)
+        found = {"y": y, **named_leaves(final)}
+        whole = _restarted(stream, x, state, starts)
+        truth = _restarted(stream.truth(), x, state, starts)
+    require_as_good("with starts, against separate calls:", found, whole, truth, stream.dtype)
+
+
+def _restarted(stream: Stream, x: Frames, state: State, starts: Tensor) -> dict[str, Tensor]:
+    """Separate calls: a new stretch wherever any row restarts."""
+    cuts = starts.any(dim=0).nonzero().flatten().tolist()
+    edges = sorted({0, *cuts, x.shape[1]})
+    fresh = stream.module.initial_state(x.shape[0])
+    state, outputs = stream.as_given(state), []
+    for begin, end in pairwise(edges):
+        state = where_rows(starts[:, begin], fresh, state)
+        y, state = stream.parallel(x[:, begin:end].to(stream.dtype), clone(state))
+        outputs.append(y)
+    return {"y": torch.cat(outputs, dim=1), **named_leaves(state)}
+
+
+BACKBONE_LAWS = [
+    *stream_laws(BackboneStream, extreme=True),
+    stream_law(initial_state_is_a_parameter, BackboneStream, (torch.float64,)),
+    stream_law(starts_restart_rows, BackboneStream, (torch.float32, torch.float64), ("ordinary", "extreme")),
+]

@@ -1,0 +1,49 @@
+"""The law that comes before all others: the example builds, and what is built is of its role."""
+
+from typing import Any
+
+from lina.core.errors import PluginError
+from lina.core.laws.law import Conditions, Law, Violation
+from lina.core.laws.stream import seeded_build
+from lina.core.plugin import PLUGIN_API, BackbonePlugin, CodecPlugin, Plugin, TokenizerPlugin
+from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec
+
+_ROLES: dict[Any, tuple[str, tuple[Any, ...]]] = {
+    BackbonePlugin: ("backbone", (Backbone,)),
+    CodecPlugin: ("codec", (StreamingCodec, Codec)),
+    TokenizerPlugin: ("tokenizer", (Frontend,)),
+}
+
+
+def role_of(plugin: type[Plugin]) -> str:
+    """``backbone``, ``codec`` or ``tokenizer``, from the plugin's base class.
+
+    Raises:
+        PluginError: it is none of these. A corpus has no laws: its mistakes are rejects when it is read.
+    """
+    for base, (role, _) in _ROLES.items():
+        if issubclass(plugin, base):
+            return role
+    raise PluginError(
+        f"{plugin.__name__}: no laws apply to it; backbones, codecs and tokenizers have laws, a corpus is "
+        "checked by reading it"
+    )
+
+
+def _builds(plugin: type[Plugin], conditions: Conditions) -> None:
+    if plugin.plugin_api != PLUGIN_API:
+        raise Violation(f"plugin_api: expected {PLUGIN_API}, found {plugin.plugin_api!r}")
+    built = seeded_build(plugin)
+    _, protocols = next(entry for base, entry in _ROLES.items() if issubclass(plugin, base))
+    if not any(isinstance(built, protocol) for protocol in protocols):
+        promised = {*vars(protocols[0]), *protocols[0].__annotations__}
+        wanted = {name for name in promised if not name.startswith("_") and not hasattr(built, name)}
+        raise Violation(
+            f"{type(built).__name__} is no {' and no '.join(p.__name__ for p in protocols)}: it has no "
+            f"{', '.join(sorted(wanted))}"
+        )
+
+
+BUILDS = Law(
+    "builds", "build(**example()) gives an object that keeps its role's protocol.", _builds, dtypes=()
+)

@@ -1,0 +1,73 @@
+"""From a plugin to its cases: which laws, in which dtypes, with which gates."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from lina.core.laws.backbone import BACKBONE_LAWS
+from lina.core.laws.building import BUILDS, role_of
+from lina.core.laws.codec import STREAMING_CODEC_LAWS, WHOLE_CODEC_LAWS
+from lina.core.laws.frontend import FRONTEND_LAWS
+from lina.core.laws.law import Conditions, Law, LawCase, LawResult
+from lina.core.laws.stream import seeded_build
+from lina.core.plugin import Plugin
+from lina.core.protocols import StreamingCodec
+
+
+def laws_for(plugin: type[Plugin]) -> list[Law]:
+    """The laws of a plugin's role. A codec whose example does not build has ``builds`` only, which says why.
+
+    Raises:
+        PluginError: no laws apply to such a plugin (a corpus).
+    """
+    role = role_of(plugin)
+    if role == "backbone":
+        return [BUILDS, *BACKBONE_LAWS]
+    if role == "tokenizer":
+        return [BUILDS, *FRONTEND_LAWS]
+    try:
+        streams = isinstance(seeded_build(plugin), StreamingCodec)
+    except Exception:
+        return [BUILDS]
+    return [BUILDS, *(STREAMING_CODEC_LAWS if streams else WHOLE_CODEC_LAWS)]
+
+
+def law_cases(
+    plugin: type[Plugin], *, device: str = "cpu", dtypes: Sequence[torch.dtype] | None = None
+) -> list[LawCase]:
+    """Every law under every condition that matters to it, for ``pytest.mark.parametrize(..., ids=str)``.
+
+    Args:
+        plugin: a subclass of ``BackbonePlugin``, ``CodecPlugin`` or ``TokenizerPlugin``.
+        device: where tensors live, such as ``cuda``.
+        dtypes: in place of float32 and float64, for the laws to which the dtype matters.
+
+    Raises:
+        PluginError: no laws apply to such a plugin (a corpus).
+    """
+    cases = []
+    for law in laws_for(plugin):
+        chosen = tuple(dtypes) if dtypes is not None and len(law.dtypes) > 1 else law.dtypes
+        for gates in law.gates:
+            for dtype in chosen or (torch.float32,):
+                cases.append(LawCase(plugin, law, Conditions(dtype, gates, device)))
+    return cases
+
+
+def run_laws(
+    plugin: type[Plugin],
+    report: Callable[[LawResult], None] = lambda result: None,
+    *,
+    device: str = "cpu",
+    dtypes: Sequence[torch.dtype] | None = None,
+) -> list[LawResult]:
+    """Check all laws, telling ``report`` each result as it comes. A law that cannot be run has failed.
+
+    Raises:
+        PluginError: no laws apply to such a plugin (a corpus).
+    """
+    results = []
+    for case in law_cases(plugin, device=device, dtypes=dtypes):
+        results.append(case.run())
+        report(results[-1])
+    return results

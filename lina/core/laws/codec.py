@@ -1,0 +1,223 @@
+"""The laws of codecs: those that all keep, and those of the two directions of streaming ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lina.core.laws.codec_streams import DecodingStream, EncodingStream, random_audio, random_codes
+from lina.core.laws.compare import require_as_good, require_equal, require_finite
+from lina.core.laws.law import Conditions, Law, Violation
+from lina.core.laws.stream import SEED, Stream, clone, fold, parallel, seeded_build
+from lina.core.laws.streams import stream_law, stream_laws
+from lina.core.plugin import Plugin
+from lina.core.protocols import Codec, StreamingCodec
+from lina.core.state import named_leaves, take_rows
+
+Audio = Float[Tensor, "B C samples"]
+Codes = Int[Tensor, "B T Q"]
+
+
+def facts_are_sane(codec: Any, device: str) -> None:
+    """sample_rate, hop, channels, codebook_sizes and latencies are whole numbers that can be."""
+    counts = {"sample_rate": codec.sample_rate, "hop": codec.hop, "channels": codec.channels}
+    for index, size in enumerate(codec.codebook_sizes):
+        counts[f"codebook_sizes[{index}]"] = size
+    for name, value in counts.items():
+        if type(value) is not int or value < 1:
+            raise Violation(f"{name}: expected a whole number of at least 1, found {value!r}")
+    if codec.channels > 2:
+        raise Violation(f"channels: expected 1 or 2, found {codec.channels}")
+    if not isinstance(codec.codebook_sizes, tuple) or not codec.codebook_sizes:
+        raise Violation(
+            f"codebook_sizes: expected a tuple of at least one size, found {codec.codebook_sizes!r}"
+        )
+    if isinstance(codec, StreamingCodec):
+        for name, part in (("encoder", codec.encoder), ("decoder", codec.decoder)):
+            if type(part.latency) is not int or part.latency < 0:
+                raise Violation(f"{name}.latency: expected a whole number of frames, found {part.latency!r}")
+
+
+def round_trip_keeps_length(codec: Any, device: str) -> None:
+    """T frames of audio give codes [B, T, Q], int64 and in range, and these give T frames of finite audio."""
+    for frames in (1, 2, 19):
+        audio = random_audio(codec, 2, frames, _generator()).to(device, torch.float32)
+        codes = encode(codec, audio)
+        require_codes(codec, codes, 2, frames)
+        for given in (codes, random_codes(codec, 2, frames, _generator()).to(device)):
+            require_audio(codec, decode(codec, given), 2, frames)
+
+
+def encode_is_deterministic(codec: Any, device: str) -> None:
+    """encode gives the same codes each time and does not touch its audio."""
+    audio = random_audio(codec, 2, 12, _generator()).to(device, torch.float32)
+    kept = audio.clone()
+    first = encode(codec, audio)
+    require_equal("audio given to encode", {"samples": audio}, {"samples": kept})
+    decode(codec, first)
+    require_equal("encode, called twice", {"codes": encode(codec, audio)}, {"codes": first})
+
+
+def rows_code_as_alone(codec: Any, device: str) -> None:
+    """A row of a batch gives the codes that it gives alone."""
+    audio = random_audio(codec, 3, 12, _generator()).to(device, torch.float32)
+    together = encode(codec, audio)
+    for row in range(3):
+        alone = encode(codec, audio[row : row + 1].clone())
+        expected = {"codes": together[row : row + 1]}
+        require_as_good(f"row {row} alone", {"codes": alone}, expected, expected, torch.float32)
+
+
+def hard_signals_stay_finite(codec: Any, device: str) -> None:
+    """Silence, clipping, direct current, clicks and noise give codes in range and finite audio."""
+    for name, audio in _hard_signals(codec).items():
+        try:
+            codes = encode(codec, audio.to(device))
+            require_codes(codec, codes, 1, 9)
+            require_audio(codec, decode(codec, codes), 1, 9)
+        except Violation as violation:
+            raise Violation(f"{name}: {violation}") from None
+
+
+def padded_rows_code_as_alone(stream: Stream) -> None:
+    """A row that is followed by the silence of padding gives the codes that it gives alone."""
+    x = stream.input()
+    latency, total = stream.module.latency, x.shape[1]
+    lengths = (total, total // 2, latency + 3)
+    padded = x.clone()
+    for row, length in enumerate(lengths):
+        padded[row, length:] = 0.0
+    with torch.no_grad():
+        together, _ = stream.parallel(padded, stream.module.initial_state(x.shape[0]))
+        for row, length in enumerate(lengths):
+            alone, _ = stream.parallel(x[row : row + 1, :length], stream.module.initial_state(1))
+            expected = {"codes": together[row : row + 1, :length]}
+            label = f"row {row} of {length} frames, padded to {total}, against alone:"
+            require_as_good(label, {"codes": alone}, expected, expected, stream.dtype)
+
+
+def flush_completes(stream: Stream) -> None:
+    """flush gives the last ``latency`` frames, row by row, from the state alone, which it does not touch."""
+    latency = stream.module.latency
+    with torch.no_grad():
+        for frames in (1, latency + 2, stream.frames):
+            x = stream.input(frames)
+            initial = stream.module.initial_state(x.shape[0])
+            y, state = parallel(stream, x, clone(initial))
+            before = clone(state)
+            flushed = stream.flush(state)
+            length = torch.cat([y, flushed], dim=1)[:, latency:].shape[1]
+            if length != frames:
+                raise Violation(
+                    f"{frames} frames in: expected {frames} out after dropping {latency} and adding flush's, "
+                    f"found {length} (flush gave {flushed.shape[1]}, expected {latency})"
+                )
+            if flushed.shape[2:] != y.shape[2:] or flushed.dtype != y.dtype:
+                raise Violation(
+                    f"flush: expected frames of {list(y.shape[2:])} {y.dtype}, "
+                    f"found {list(flushed.shape[2:])} {flushed.dtype}"
+                )
+            require_finite("flush", {"frames": flushed})
+            require_equal("state given to flush", named_leaves(state), named_leaves(before))
+            expected = {"frames": flushed}
+            require_equal("flush, called twice", {"frames": stream.flush(state)}, expected)
+            _, folded = fold(stream, x, clone(initial))
+            found = {"frames": stream.flush(folded)}
+            require_as_good(
+                "flush after step, against after parallel_forward:", found, expected, expected, stream.dtype
+            )
+            for row in range(x.shape[0]):
+                one = take_rows(state, torch.tensor([row], device=x.device))
+                found, near = {"frames": stream.flush(one)}, {"frames": flushed[row : row + 1]}
+                require_as_good(f"flush, row {row} alone:", found, near, near, stream.dtype)
+
+
+def encode(codec: Codec | StreamingCodec, audio: Audio) -> Codes:
+    """Whole encode of either kind of codec."""
+    with torch.no_grad():
+        if not isinstance(codec, StreamingCodec):
+            return codec.encode(audio)
+        codes, state = codec.encoder.parallel_forward(audio, codec.encoder.initial_state(audio.shape[0]))
+        return torch.cat([codes, codec.encoder.flush(state)], dim=1)[:, codec.encoder.latency :]
+
+
+def decode(codec: Codec | StreamingCodec, codes: Codes) -> Audio:
+    """Whole decode of either kind of codec."""
+    with torch.no_grad():
+        if not isinstance(codec, StreamingCodec):
+            return codec.decode(codes)
+        audio, state = codec.decoder.parallel_forward(codes, codec.decoder.initial_state(codes.shape[0]))
+        return torch.cat([audio, codec.decoder.flush(state)], dim=2)[
+            :, :, codec.decoder.latency * codec.hop :
+        ]
+
+
+def require_codes(codec: Any, codes: Tensor, batch: int, frames: int) -> None:
+    shape = (batch, frames, len(codec.codebook_sizes))
+    if tuple(codes.shape) != shape or codes.dtype != torch.int64:
+        raise Violation(f"codes: expected {list(shape)} int64, found {list(codes.shape)} {codes.dtype}")
+    for index, size in enumerate(codec.codebook_sizes):
+        low, high = int(codes[..., index].min()), int(codes[..., index].max())
+        if low < 0 or high >= size:
+            raise Violation(f"codes of codebook {index}: expected 0 .. {size - 1}, found {low} .. {high}")
+
+
+def require_audio(codec: Any, audio: Tensor, batch: int, frames: int) -> None:
+    shape = (batch, codec.channels, frames * codec.hop)
+    if tuple(audio.shape) != shape or not audio.is_floating_point():
+        raise Violation(f"audio: expected floats {list(shape)}, found {list(audio.shape)} {audio.dtype}")
+    require_finite("audio", {"samples": audio})
+
+
+def _hard_signals(codec: Any) -> dict[str, Audio]:
+    samples = 9 * codec.hop
+    silence = torch.zeros(1, codec.channels, samples)
+    click = silence.clone()
+    click[..., samples // 2] = 1.0
+    noise = 2 * torch.rand(silence.shape, generator=_generator()) - 1
+    square = torch.where(torch.arange(samples) // 20 % 2 == 0, 1.0, -1.0).expand_as(silence).clone()
+    return {
+        "silence": silence,
+        "clipping": square,
+        "direct current": silence + 1.0,
+        "click": click,
+        "noise at full scale": noise,
+        "near-silence": 1e-30 * noise,
+    }
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(SEED)
+
+
+def _codec_law(test: Callable[[Any, str], None]) -> Law:
+    """A law of the codec as a whole: in float32, as codecs see audio."""
+
+    def check(plugin: type[Plugin], conditions: Conditions) -> None:
+        codec = seeded_build(plugin)
+        if isinstance(codec, torch.nn.Module):
+            codec = codec.to(conditions.device).eval()
+        test(codec, conditions.device)
+
+    return Law(test.__name__, (test.__doc__ or "").splitlines()[0], check, (torch.float32,))
+
+
+WHOLE_CODEC_LAWS = [
+    _codec_law(facts_are_sane),
+    _codec_law(round_trip_keeps_length),
+    _codec_law(encode_is_deterministic),
+    _codec_law(rows_code_as_alone),
+    _codec_law(hard_signals_stay_finite),
+]
+STREAMING_CODEC_LAWS = [
+    _codec_law(facts_are_sane),
+    _codec_law(round_trip_keeps_length),
+    _codec_law(hard_signals_stay_finite),
+    *stream_laws(EncodingStream, prefix="encoder_"),
+    stream_law(flush_completes, EncodingStream, (torch.float32,), prefix="encoder_"),
+    stream_law(padded_rows_code_as_alone, EncodingStream, (torch.float32,), prefix="encoder_"),
+    *stream_laws(DecodingStream, prefix="decoder_"),
+    stream_law(flush_completes, DecodingStream, (torch.float32,), prefix="decoder_"),
+]

@@ -1,0 +1,101 @@
+"""A law, the conditions under which it is checked, and what is said when it is broken."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from lina.core.errors import PluginError
+from lina.core.plugin import Plugin
+
+Gates = Literal["ordinary", "extreme"]
+
+
+class LawBroken(PluginError):
+    """A plugin breaks a law. The message has the law's name, what was expected, what was found and where."""
+
+    def __init__(self, law: str, detail: str) -> None:
+        super().__init__(f"{law}: {detail}")
+        self.law = law
+        self.detail = detail
+
+
+class Violation(Exception):
+    """Raised inside a law's test, which does not know the law's name."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where a law is checked. ``extreme`` gates are what ``BackbonePlugin.extreme`` makes of the weights."""
+
+    dtype: torch.dtype = torch.float32
+    gates: Gates = "ordinary"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Law:
+    """A promise of a role. ``test`` raises on a plugin that does not keep it."""
+
+    name: str
+    statement: str
+    test: Callable[[type[Plugin], Conditions], None]
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    gates: tuple[Gates, ...] = ("ordinary",)
+
+    def check(self, plugin: type[Plugin], conditions: Conditions) -> None:
+        """Check the law on ``plugin.build(**plugin.example())``.
+
+        Raises:
+            LawBroken: the law is broken, or cannot be run at all: nothing is ever skipped.
+        """
+        try:
+            self.test(plugin, conditions)
+        except Violation as violation:
+            raise LawBroken(self.name, str(violation)) from None
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+            raise LawBroken(self.name, f"could not be run: {type(error).__name__}: {reason}") from error
+
+
+@dataclass(frozen=True)
+class LawResult:
+    """What came of one case. ``detail`` is empty where the law holds."""
+
+    case: str
+    law: Law
+    passed: bool
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LawCase:
+    """One law on one plugin under one set of conditions; its ``str`` is a test's id."""
+
+    plugin: type[Plugin]
+    law: Law
+    conditions: Conditions
+
+    def check(self) -> None:
+        """Raises ``LawBroken`` unless the law holds."""
+        self.law.check(self.plugin, self.conditions)
+
+    def run(self) -> LawResult:
+        start = time.perf_counter()
+        try:
+            self.check()
+        except LawBroken as broken:
+            return LawResult(str(self), self.law, False, broken.detail, time.perf_counter() - start)
+        return LawResult(str(self), self.law, True, "", time.perf_counter() - start)
+
+    def __str__(self) -> str:
+        dtype = str(self.conditions.dtype).removeprefix("torch.")
+        parts = [self.law.name, dtype] if self.law.dtypes else [self.law.name]
+        if self.conditions.gates != "ordinary":
+            parts.append(self.conditions.gates)
+        if self.conditions.device != "cpu":
+            parts.append(self.conditions.device)
+        return "-".join(parts)

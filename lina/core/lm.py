@@ -1,0 +1,148 @@
+"""The delay-pattern language model: backbone, text cross-attention, backbone, and one head a codebook.
+
+It is itself a stream over delayed columns of tokens (``lina.core.tokens``), given what conditions it. It knows
+embeddings and backbones; never a codec, a file or a string.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from lina.core.cross_attention import AttentionState, CrossAttention, TextMemory
+from lina.core.protocols import Backbone
+from lina.core.state import State
+from lina.core.text_encoder import TextEncoder
+from lina.core.tokens import MARKS
+
+
+class Conditions(NamedTuple):
+    """What speech is made from; computed once an utterance, read-only."""
+
+    text: TextMemory
+    speaker: Float[Tensor, "B D"]
+
+
+class LMState(NamedTuple):
+    """All that the model carries from step to step."""
+
+    encoder: State
+    attention: AttentionState
+    decoder: State
+
+
+class DelayLM(nn.Module):
+    """P(next column | columns so far, conditions) for every codebook at once.
+
+    Logits are [..., Q, V] with V the largest codebook plus its marks; entries that a smaller codebook does not have
+    are -inf.
+    """
+
+    def __init__(
+        self,
+        *,
+        codebook_sizes: tuple[int, ...],
+        vocab_size: int,
+        d_model: int,
+        encoder: Backbone,
+        decoder: Backbone,
+        attention: CrossAttention,
+        text_encoder: TextEncoder,
+        speakers: int = 0,
+        drops_text: bool = False,
+        head_norm: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.codebook_sizes = codebook_sizes
+        sizes = torch.tensor(codebook_sizes) + MARKS
+        starts = sizes.cumsum(0) - sizes
+        self.vocab = int(sizes.max())
+        self.uniform = bool((sizes == sizes[0]).all())
+        self.register_buffer("token_offsets", starts, persistent=False)
+        column = torch.arange(self.vocab)
+        spread = torch.where(column < sizes[:, None], starts[:, None] + column, int(sizes.sum()))
+        self.register_buffer("logit_columns", spread.flatten(), persistent=False)
+
+        self.txt_embed = nn.Embedding(vocab_size, d_model)
+        self.txt_encoder = text_encoder
+        self.rvq_embed = nn.Embedding(int(sizes.sum()), d_model)
+        self.encoder: Any = encoder
+        self.cross_att = attention
+        self.decoder: Any = decoder
+        self.head_norm = nn.LayerNorm(d_model) if head_norm else nn.Identity()
+        self.logits_head = nn.Linear(d_model, int(sizes.sum()), bias=False)
+        self.speaker_embed = nn.Embedding(speakers + 1, d_model) if speakers else None
+        """Row 0 is nobody: no speaker given, or dropped in training."""
+        self.no_text = nn.Parameter(torch.randn(d_model) * 0.02) if drops_text else None
+        """What is read where the text is dropped."""
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.txt_embed.weight, std=0.02)
+        nn.init.normal_(self.rvq_embed.weight, std=0.02)
+        nn.init.normal_(self.logits_head.weight, std=0.02)
+
+    def conditions(
+        self,
+        text: Int[Tensor, "B J"],
+        mask: Bool[Tensor, "B J"],
+        speaker: Int[Tensor, "B"] | None = None,
+        without_text: Bool[Tensor, "B"] | None = None,
+    ) -> Conditions:
+        """Encode texts (ids, true where the mask is) and speakers (0 is nobody; None is nobody in every row).
+
+        ``without_text``: rows whose text is to be nothing. Needs a model made with ``drops_text``.
+        """
+        encoded = self.txt_encoder(self.txt_embed(text), mask)
+        if without_text is not None:
+            if self.no_text is None:
+                raise ValueError("this model was not made to speak without text (conditions.drop_text was 0)")
+            nothing = self.no_text.expand_as(encoded)
+            encoded = torch.where(without_text[:, None, None], nothing.to(encoded.dtype), encoded)
+            first = torch.arange(mask.shape[1], device=mask.device) == 0
+            mask = torch.where(without_text[:, None], first, mask)
+        voice = encoded.new_zeros(encoded.shape[0], encoded.shape[2])
+        if self.speaker_embed is not None:
+            who = (
+                torch.zeros(len(text), dtype=torch.int64, device=text.device) if speaker is None else speaker
+            )
+            voice = self.speaker_embed(who)
+        return Conditions(self.cross_att.remember(encoded, mask), voice)
+
+    def initial_state(self, batch: int) -> LMState:
+        return LMState(
+            self.encoder.initial_state(batch),
+            self.cross_att.initial_state(batch),
+            self.decoder.initial_state(batch),
+        )
+
+    def parallel_forward(
+        self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
+    ) -> tuple[Float[Tensor, "B S Q V"], LMState, Float[Tensor, "B S J"]]:
+        """Logits of the next column at every step, the state after, and the attention over the text."""
+        x = self._embed(tokens) + conditions.speaker[:, None]
+        y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder)
+        read, attention, weights = self.cross_att.parallel_forward(y, state.attention, conditions.text)
+        out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder)
+        return self._logits(out), LMState(encoder, attention, decoder), weights
+
+    def step(
+        self, tokens: Int[Tensor, "B Q"], state: LMState, conditions: Conditions
+    ) -> tuple[Float[Tensor, "B Q V"], LMState, Float[Tensor, "B J"]]:
+        """One column."""
+        x = self._embed(tokens) + conditions.speaker
+        y, encoder = self.encoder.step(self.dropout(x), state.encoder)
+        read, attention, weights = self.cross_att.step(y, state.attention, conditions.text)
+        out, decoder = self.decoder.step(self.dropout(y + read), state.decoder)
+        return self._logits(out), LMState(encoder, attention, decoder), weights
+
+    def _embed(self, tokens: Int[Tensor, "*B Q"]) -> Float[Tensor, "*B D"]:
+        return self.rvq_embed(tokens + self.token_offsets).sum(-2)  # type: ignore[operator, no-any-return]
+
+    def _logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B Q V"]:
+        logits = self.logits_head(self.head_norm(x))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if not self.uniform:
+            absent = logits.new_full((*logits.shape[:-1], 1), -torch.inf)
+            logits = torch.cat([logits, absent], -1).index_select(-1, self.logit_columns)  # type: ignore[arg-type]
+        return logits.unflatten(-1, (len(self.codebook_sizes), self.vocab))  # type: ignore[no-any-return]

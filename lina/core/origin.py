@@ -1,0 +1,82 @@
+"""Where each key of a spec was written: its file and line, or the command line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Key = tuple[str | int, ...]
+"""A place in a spec, such as ``("backbone", "d_model")`` or ``("synthesize", "texts", 0)``."""
+
+YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's loader where PyYAML was built with it: a hundred times faster on a hostile megabyte."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or the command line: the tree as written there, before anything was merged over it."""
+
+    name: str
+    directory: Path
+    """What relative paths written here are relative to."""
+    tree: Any
+    text: str | None = None
+    """The file's own text; none for the command line."""
+
+    def depth(self, key: Key) -> int:
+        """How many leading parts of ``key`` are written here."""
+        node = self.tree
+        for depth, part in enumerate(key):
+            try:
+                node = node[part]
+            except (KeyError, IndexError, TypeError):
+                return depth
+        return len(key)
+
+    def line(self, key: Key) -> int | None:
+        """The line of ``key``, or of the nearest section above it. 1 is the first line."""
+        return None if self.text is None else _line(yaml.compose(self.text, YAML_LOADER), key)
+
+
+def _line(node: yaml.Node | None, key: Key) -> int:
+    line = node.start_mark.line if node is not None else 0
+    for part in key:
+        if isinstance(node, yaml.MappingNode):
+            found = [(name, value) for name, value in node.value if name.value == str(part)]
+            if not found:
+                break
+            line, node = found[-1][0].start_mark.line, found[-1][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All sources of a spec, the one that wins first. Origins do not count when specs are compared."""
+
+    sources: tuple[Source, ...] = field(default=(), compare=False)
+
+    def source(self, key: Key) -> Source | None:
+        """What wrote ``key``, or most of the path to it; if nothing of it was, the spec's own file."""
+        nearest = max(self.sources, key=lambda source: source.depth(key), default=None)
+        if nearest is not None and nearest.depth(key) == 0:
+            return next((source for source in self.sources if source.text is not None), nearest)
+        return nearest
+
+    def where(self, key: Key) -> str:
+        """``specs/first.yaml:7``, ``command line`` or, for a spec made in Python, ``spec``."""
+        source = self.source(key)
+        if source is None:
+            return "spec"
+        line = source.line(key)
+        return source.name if line is None else f"{source.name}:{line}"
+
+    def directory(self, key: Key) -> Path:
+        """What a relative path at ``key`` is relative to."""
+        source = self.source(key)
+        return source.directory if source is not None else Path()

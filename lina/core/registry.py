@@ -1,0 +1,161 @@
+"""Plugins by name. Listing imports nothing; a plugin is imported only when it is named, and fails alone.
+
+Knows entry points and the classes of ``lina.core.plugin``; nothing of what a plugin does.
+"""
+
+import inspect
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from lina.core.errors import PluginError, did_you_mean
+from lina.core.installed import ALLOW_LIST, GROUPS, Record, records
+
+__all__ = ["GROUPS", "PluginState", "Record", "find", "load", "load_record", "records", "states"]
+
+if TYPE_CHECKING:
+    from lina.core.plugin import (
+        BackbonePlugin,
+        CodecPlugin,
+        CorpusPlugin,
+        Plugin,
+        RecognizerPlugin,
+        TokenizerPlugin,
+    )
+
+
+@dataclass(frozen=True)
+class PluginState:
+    """What became of a plugin when it was loaded alone."""
+
+    record: Record
+    state: Literal["ok", "broken", "blocked"]
+    reason: str = ""
+
+
+def find(role: str, name: str) -> Record:
+    """The one plugin of this role and name.
+
+    Raises:
+        PluginError: there is none, there are two, or ``LINA_PLUGINS`` leaves it out.
+    """
+    installed = records()
+    same_role = [record for record in installed if record.role == role]
+    found = [record for record in same_role if record.name == name]
+    if not found:
+        elsewhere = [record.full_name for record in installed if record.name == name]
+        raise PluginError(
+            f"no {role} named {name!r} is installed"
+            + (f" ({', '.join(elsewhere)} is something else)" if elsewhere else "")
+            + (
+                did_you_mean(name, {record.name for record in same_role})
+                or f"; no {role} is installed at all"
+            )
+        )
+    if len(found) > 1:
+        givers = " and ".join(f"{one.distribution} {one.version} ({one.value})" for one in found)
+        raise PluginError(
+            f"{len(found)} installed plugins are named {role}:{name}: {givers}; uninstall all but one"
+        )
+    if not found[0].allowed:
+        raise PluginError(f"{found[0]} is left out by {ALLOW_LIST}; add {role}:{name} to it")
+    return found[0]
+
+
+@overload
+def load(role: Literal["backbone"], name: str) -> "type[BackbonePlugin]": ...
+@overload
+def load(role: Literal["codec"], name: str) -> "type[CodecPlugin]": ...
+@overload
+def load(role: Literal["tokenizer"], name: str) -> "type[TokenizerPlugin]": ...
+@overload
+def load(role: Literal["corpus"], name: str) -> "type[CorpusPlugin]": ...
+@overload
+def load(role: Literal["recognizer"], name: str) -> "type[RecognizerPlugin]": ...
+def load(role: str, name: str) -> "type[Plugin]":
+    """The plugin class of this role and name, imported and checked.
+
+    Raises:
+        PluginError: unknown, named twice, left out, failing at import, or not what its role asks for.
+    """
+    plugin: type[Plugin] = load_record(find(role, name))
+    return plugin
+
+
+def load_record(record: Record) -> Any:
+    """Import what a record names and check it against its role.
+
+    Raises:
+        PluginError: the import failed (whatever it raised, ``SystemExit`` too) or what it gave is no plugin.
+    """
+    try:
+        plugin = EntryPoint(record.name, record.value, GROUPS[record.role]).load()
+        _check(record, plugin)
+    except (KeyboardInterrupt, PluginError):
+        raise
+    except BaseException as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(f"{record} cannot be loaded: {cause}; {_mend(record, error)}") from error
+    return plugin
+
+
+def _mend(record: Record, error: BaseException) -> str:
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    own = record.value.partition(":")[0].partition(".")[0]
+    if missing and missing != own:
+        return f"install the package that provides {missing!r}"
+    return f"reinstall or upgrade {record.distribution}, or tell its authors"
+
+
+def _check(record: Record, plugin: Any) -> None:
+    if record.role == "hook":
+        if not isinstance(plugin, type):
+            raise PluginError(f"{record} is {plugin!r}, but a hook plugin is a class; mend its entry point")
+        return
+    from lina.core import plugin as contracts
+
+    base: Any = {
+        "backbone": contracts.BackbonePlugin,
+        "codec": contracts.CodecPlugin,
+        "tokenizer": contracts.TokenizerPlugin,
+        "corpus": contracts.CorpusPlugin,
+        "recognizer": contracts.RecognizerPlugin,
+    }[record.role]
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        raise PluginError(
+            f"{record} is {plugin!r}, but a {record.role} plugin is a class that derives from "
+            f"lina.core.plugin.{base.__name__}; mend its class or its entry point"
+        )
+    _check_contract(record, plugin, base)
+
+
+def _check_contract(record: Record, plugin: Any, base: Any) -> None:
+    from lina.core import plugin as contracts
+
+    if plugin.plugin_api != contracts.PLUGIN_API:
+        raise PluginError(
+            f"{record} is written for plugin_api {plugin.plugin_api}, but this lina has plugin_api "
+            f"{contracts.PLUGIN_API}; install versions of {record.distribution} and lina that agree"
+        )
+    if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+        raise PluginError(f"{record} lacks {', '.join(missing)}; see lina.core.plugin.{base.__name__}")
+    if not (inspect.isclass(plugin.Config) and issubclass(plugin.Config, contracts.PluginConfig)):
+        raise PluginError(
+            f"{record} has a Config that is {plugin.Config!r}, but it must derive from "
+            "lina.core.plugin.PluginConfig"
+        )
+
+
+def states() -> list[PluginState]:
+    """Every installed plugin, loaded alone: what is broken harms nobody and says why."""
+    return [_state(record) for record in records()]
+
+
+def _state(record: Record) -> PluginState:
+    if not record.allowed:
+        return PluginState(record, "blocked", f"left out by {ALLOW_LIST}")
+    try:
+        load_record(find(record.role, record.name))
+    except PluginError as error:
+        return PluginState(record, "broken", str(error).removeprefix(f"{record} "))
+    return PluginState(record, "ok")

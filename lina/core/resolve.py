@@ -1,0 +1,132 @@
+"""From the names in a spec to the plugins they stand for and their checked configurations. Builds nothing."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from lina.core import registry
+from lina.core.errors import PluginError
+from lina.core.invalid import validate
+from lina.core.origin import Key, Origin
+from lina.core.plugin import (
+    BackbonePlugin,
+    CodecPlugin,
+    CorpusPlugin,
+    Plugin,
+    PluginConfig,
+    RecognizerPlugin,
+    TokenizerPlugin,
+)
+from lina.core.registry import Record
+from lina.core.spec import Spec
+
+P = TypeVar("P", bound=Plugin)
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Chosen(Generic[P]):
+    """A plugin that a spec names, ready to build."""
+
+    record: Record
+    plugin: type[P]
+    config: PluginConfig
+
+
+@dataclass(frozen=True)
+class Resolved:
+    spec: Spec
+    """The spec with every path in a plugin's configuration made absolute: it means the same in any folder."""
+    backbone: Chosen[BackbonePlugin]
+    codec: Chosen[CodecPlugin]
+    tokenizer: Chosen[TokenizerPlugin]
+    corpus: Chosen[CorpusPlugin]
+    recognizer: Chosen[RecognizerPlugin] | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Name, distribution and version of each plugin, for checkpoints and the report."""
+        chosen = (self.backbone, self.codec, self.tokenizer, self.corpus, self.recognizer)
+        return tuple(one.record for one in chosen if one is not None)
+
+
+def resolve(spec: Spec) -> Resolved:
+    """Load the plugins that ``spec`` names and check their configurations.
+
+    Raises:
+        PluginError: a plugin is unknown or broken; the line names where the spec asks for it.
+        SpecError: a ``config`` does not fit its plugin.
+    """
+    backbone = _choose(spec, "backbone", ("backbone", "plugin"))
+    codec = _choose(spec, "codec", ("codec", "plugin"))
+    tokenizer = _choose(spec, "tokenizer", ("tokenizer", "plugin"))
+    corpus = _choose(spec, "corpus", ("data", "source"))
+    sections: dict[str, Chosen[Any]] = {
+        "backbone": backbone,
+        "codec": codec,
+        "tokenizer": tokenizer,
+        "data": corpus,
+    }
+    recognizer = None
+    if spec.evaluate.recognizer is not None:
+        recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"))
+        sections["evaluate"] = recognizer
+    placed = {
+        name: getattr(spec, name).model_copy(update={"config": _as_written(chosen.config)})
+        for name, chosen in sections.items()
+    }
+    return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
+
+
+def _as_written(config: PluginConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude_unset=True)
+
+
+def _choose(spec: Spec, role: str, key: Key) -> Chosen[Any]:
+    section: Any = getattr(spec, str(key[0]))
+    return choose(role, getattr(section, str(key[1])), section.config, spec.origin, key, (key[0], "config"))
+
+
+def choose(
+    role: str, name: str, config: dict[str, Any], origin: Origin, named_at: Key = (), config_at: Key = ()
+) -> Chosen[Any]:
+    """The plugin of this role and name with its checked configuration.
+
+    ``named_at`` and ``config_at`` are where the name and the configuration are in the spec, if in one.
+
+    Raises:
+        PluginError: the plugin is unknown or broken.
+        SpecError: ``config`` does not fit it.
+    """
+    try:
+        record = registry.find(role, name)
+        plugin = registry.load_record(record)
+    except PluginError as error:
+        where = f"{origin.where(named_at)}: {'.'.join(map(str, named_at))}: " if named_at else ""
+        raise PluginError(f"{where}{error}") from error
+    checked = validate(plugin.Config, config, origin, config_at)
+    return Chosen(record, plugin, _absolute_model(checked, origin, config_at))
+
+
+def _absolute_model(config: M, origin: Origin, key: Key) -> M:
+    """A copy whose paths, where the spec wrote them, are absolute. Defaults are the plugin's business."""
+    written = {name: getattr(config, name) for name in config.model_fields_set}
+    return config.model_copy(
+        update={name: _absolute(value, origin, (*key, name)) for name, value in written.items()}
+    )
+
+
+def _absolute(value: Any, origin: Origin, key: Key) -> Any:
+    if isinstance(value, Path):
+        # One spelling for a place, however the spec itself was named: a run compares its specs.
+        return Path(os.path.normpath(origin.directory(key).resolve() / value))
+    if isinstance(value, BaseModel):
+        return _absolute_model(value, origin, key)
+    if type(value) in (list, tuple):
+        return type(value)(_absolute(one, origin, (*key, index)) for index, one in enumerate(value))
+    if type(value) is dict:
+        return {name: _absolute(one, origin, (*key, name)) for name, one in value.items()}
+    return value

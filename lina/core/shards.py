@@ -1,0 +1,205 @@
+"""A corpus becomes token shards once, and is read from them ever after.
+
+A folder of tokens holds, for each group of utterances,
+
+    shard-00000.safetensors   codes int16 [frames, Q], offsets int64 [N + 1]: utterance i is
+    codes[offsets[i]:offsets[i + 1]] shard-00000.jsonl         id, text and speaker of each of the N
+    utterances shard-00000.json          written last: the key of what it was made from, SHA-256 and counts,
+    what was rejected
+
+and, when all are there, manifest.json and rejects.jsonl. A shard whose key and sums still hold is not made
+again, so a killed build goes on where it was, and a changed codec, configuration, text or recording makes
+only what it touches.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+
+from lina.core.dataset import FORMAT, TokenDataset
+from lina.core.encoding import CodecFacts, Encode, Encoded, Encoder
+from lina.core.files import remove_temporary, sha256, write_atomic
+from lina.core.manifest import without_duplicates
+from lina.core.rejects import refuse_too_many
+from lina.core.utterance import Reject, Utterance
+
+__all__ = ["CodecFacts", "build_tokens"]
+
+Report = Callable[[int, int], None]
+
+
+def build_tokens(
+    items: Iterable[Utterance | Reject],
+    *,
+    directory: Path,
+    encode: Encode,
+    facts: CodecFacts,
+    settings: Mapping[str, Any],
+    min_seconds: float = 0.0,
+    max_seconds: float = 20.0,
+    max_rejects: float = 0.05,
+    check_text: Callable[[str], object] | None = None,
+    shard_size: int = 256,
+    report: Report | None = None,
+) -> TokenDataset:
+    """Encode a corpus into ``directory``; what is already there and right is kept.
+
+    Args:
+        items: what a corpus plugin's ``read`` gives, in its fixed order.
+        encode: audio [1, C, N] in [-1, 1], N a multiple of ``facts.hop``, to codes [1, N / hop, Q].
+        settings: what the codes depend on and JSON can hold: the codec's full name, version and
+        configuration, and
+            those of the corpus. Anything changed in it makes all shards anew.
+        min_seconds: shorter recordings are rejected, and those that do not fill one frame.
+        max_seconds: longer ones are rejected.
+        max_rejects: the fraction of the corpus that may be rejected.
+        check_text: raises ``TextError`` for a text that cannot be spoken; name the frontend in ``settings``
+        then. shard_size: utterances a shard.
+        report: called with (entries done, entries in all), first with what was there before.
+
+    Raises:
+        DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has each reason.
+        PluginError: the codec breaks its contract.
+    """
+    encoder = Encoder(encode, facts, min_seconds, max_seconds, check_text)
+    directory.mkdir(parents=True, exist_ok=True)
+    remove_temporary(directory)
+    entries = list(without_duplicates(items))
+    seconds = [min_seconds, max_seconds]
+    fingerprint = _digest(
+        {"format": FORMAT, "codec": asdict(facts), "seconds": seconds, "settings": settings}
+    )
+    builder = _Builder(directory, encoder, fingerprint)
+    groups = [entries[start : start + shard_size] for start in range(0, len(entries), shard_size)]
+    kept = [builder.finished(number, group) for number, group in enumerate(groups)]
+    done = sum(len(group) for group, record in zip(groups, kept, strict=True) if record)
+    manifest_file = directory / "manifest.json"
+    if None in kept:
+        manifest_file.unlink(missing_ok=True)
+    tell = report or (lambda done, total: None)
+    tell(done, len(entries))
+    records: list[dict[str, Any]] = []
+    for number, (group, record) in enumerate(zip(groups, kept, strict=True)):
+        if record is None:
+            record = builder.make(number, group, partial(_tell_on, tell, done, len(entries)))
+            done += len(group)
+        records.append(record)
+    _remove_beyond(directory, len(groups))
+    rejects = [Reject(**reject) for record in records for reject in record["rejects"]]
+    write_atomic(directory / "rejects.jsonl", _json_lines(reject.model_dump() for reject in rejects))
+    refuse_too_many(rejects, len(entries), max_rejects, directory / "rejects.jsonl")
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "settings": settings,
+        "codec": asdict(facts),
+        "utterances": sum(record["utterances"] for record in records),
+        "frames": sum(record["frames"] for record in records),
+        "rejects": len(rejects),
+        "shards": [
+            {key: record[key] for key in ("name", "utterances", "frames", "sha256")} for record in records
+        ],
+    }
+    content = (json.dumps(manifest, indent=1, default=str) + "\n").encode()
+    if not manifest_file.is_file() or manifest_file.read_bytes() != content:
+        write_atomic(manifest_file, content)
+    return TokenDataset(directory, verify=False)
+
+
+def _tell_on(tell: Report, before: int, total: int, within: int) -> None:
+    tell(before + within, total)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    directory: Path
+    encoder: Encoder
+    fingerprint: str
+
+    def finished(self, number: int, group: Sequence[Utterance | Reject]) -> dict[str, Any] | None:
+        """The record of a shard that is there, made from exactly this, and undamaged."""
+        name = shard_name(number)
+        try:
+            record: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_bytes())
+            if record["key"] != self._key(group):
+                return None
+            whole = all(sha256(self.directory / file) == digest for file, digest in record["sha256"].items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return record if whole else None
+
+    def make(
+        self, number: int, group: Sequence[Utterance | Reject], report: Callable[[int], None]
+    ) -> dict[str, Any]:
+        name = shard_name(number)
+        record_file = self.directory / f"{name}.json"
+        # From here until the new record is written, the shard counts as unfinished.
+        record_file.unlink(missing_ok=True)
+        key = self._key(group)
+        encoded: list[Encoded] = []
+        rejects: list[Reject] = []
+        for within, item in enumerate(group, start=1):
+            result = item if isinstance(item, Reject) else self.encoder(item)
+            if isinstance(result, Reject):
+                rejects.append(result)
+            else:
+                encoded.append(result)
+            report(within)
+        tensors, lines = f"{name}.safetensors", f"{name}.jsonl"
+        offsets = np.cumsum([0, *(len(one.codes) for one in encoded)], dtype=np.int64)
+        empty = torch.zeros(0, len(self.encoder.facts.codebook_sizes), dtype=torch.int16)
+        codes = torch.cat([empty, *(one.codes for one in encoded)]).numpy()
+        write_atomic(self.directory / tensors, save({"codes": codes, "offsets": offsets}))
+        described = (one.utterance.model_dump(include={"id", "text", "speaker"}) for one in encoded)
+        write_atomic(self.directory / lines, _json_lines(described))
+        record = {
+            "name": name,
+            "key": key,
+            "utterances": len(encoded),
+            "frames": int(offsets[-1]),
+            "sha256": {file: sha256(self.directory / file) for file in (tensors, lines)},
+            "rejects": [reject.model_dump() for reject in rejects],
+        }
+        write_atomic(record_file, json.dumps(record).encode())
+        return record
+
+    def _key(self, group: Sequence[Utterance | Reject]) -> str:
+        return _digest([self.fingerprint, *(_identity(item) for item in group)])
+
+
+def shard_name(number: int) -> str:
+    return f"shard-{number:05d}"
+
+
+def _identity(item: Utterance | Reject) -> list[Any]:
+    if isinstance(item, Reject):
+        return ["reject", item.id, item.where, item.reason]
+    try:
+        status = item.audio.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+    except (OSError, ValueError):
+        stamp = []
+    return ["utterance", item.id, item.audio.name, item.text, item.speaker, *stamp]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _json_lines(values: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
+
+
+def _remove_beyond(directory: Path, shards: int) -> None:
+    known = {shard_name(number) for number in range(shards)}
+    for path in directory.glob("shard-*"):
+        if path.name.split(".", 1)[0] not in known:
+            path.unlink()

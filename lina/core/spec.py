@@ -1,0 +1,227 @@
+"""What a run is: the sections of a spec, every key with its bounds. Facts of plugins are never repeated here.
+
+A spec says which plugins take part and what is done with them; ``lina.core.spec_load`` reads one from a file
+and ``lina.core.resolve`` finds its plugins. docs/guide.md explains the keys.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
+
+from lina.core.origin import Origin
+
+PluginName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Temperature = Annotated[float, Field(ge=0.0, le=100.0)]
+TopK = Annotated[int, Field(ge=1, le=1_000_000)]
+TopP = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BackboneSection(Section):
+    plugin: PluginName
+    d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
+    n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Layers on each side of the text."""
+    config: dict[str, Any] = {}
+
+
+class CodecSection(Section):
+    plugin: PluginName
+    config: dict[str, Any] = {}
+
+
+class TokenizerSection(Section):
+    plugin: PluginName
+    config: dict[str, Any] = {}
+
+
+class TextSection(Section):
+    """The text encoder and the attention that binds it to the audio."""
+
+    layers: Annotated[int, Field(ge=0, le=1000)] = 3
+    heads: Annotated[int, Field(ge=1, le=1024)] = 4
+    attention: Literal["blind", "plain"] = "blind"
+    heads_cross: Annotated[int, Field(ge=1, le=1024)] = 1
+    position_dim: Annotated[int, Field(ge=2, le=65_536)] = 64
+    """Width of the position network of the blind attention."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    rotary: bool = False
+    max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+
+
+class ConditionsSection(Section):
+    """What besides the text the model is told in training, and how often it is left out."""
+
+    speaker: bool = False
+    drop_text: Fraction = 0.0
+    drop_speaker: Fraction = 0.0
+    prompt: Fraction = 0.0
+    """Probability that the beginning of a training row is given as a prompt."""
+
+    @model_validator(mode="after")
+    def _speaker_before_dropping(self) -> Self:
+        if self.drop_speaker and not self.speaker:
+            raise ValueError("drop_speaker needs speaker: true")
+        return self
+
+
+class DataSection(Section):
+    source: PluginName
+    """Name of a corpus plugin."""
+    config: dict[str, Any] = {}
+    valid: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
+    """Part of the corpus that is held back for validation."""
+    min_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 0.2
+    max_seconds: Seconds = 20.0
+    max_rejects: Fraction = 0.05
+    """The run stops if a larger part of the corpus cannot be used."""
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(
+                f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})"
+            )
+        return self
+
+
+class TrainSection(Section):
+    steps: Count = 800
+    batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
+    """Audio in a batch, padding included."""
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
+    lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
+    min_lr: Fraction = 0.1
+    """Where the cosine ends, as a fraction of ``lr``."""
+    warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
+    betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (
+        0.9,
+        0.99,
+    )
+    clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
+    """Largest norm of the gradient."""
+    optimizer: PluginName = "adamw"
+    loss: PluginName = "cross_entropy"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay of the moving average of the weights; 0 keeps none."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    valid_every: Count = 200
+    checkpoint_every: Count = 200
+    keep: Annotated[int, Field(ge=1, le=10_000)] = 2
+    """Checkpoints kept."""
+    log_every: Count = 10
+    gradient_checkpointing: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    out: Path = Path("runs/${name}")
+    """The run directory, relative to where lina is started."""
+
+
+class EvaluateSection(Section):
+    """What the finished model is asked to say, and who listens."""
+
+    recognizer: PluginName | None = None
+    """Name of a speech recogniser plugin; without one, samples are made but not judged."""
+    config: dict[str, Any] = {}
+    sentences: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    """Training sentences to say back."""
+    unseen: tuple[str, ...] = ()
+    """Sentences that are not in the corpus."""
+
+
+class SynthesizeSection(Section):
+    """Sampling takes one number, or a list with one for each codebook. Temperature 0 is greedy."""
+
+    texts: tuple[str, ...] = ()
+    temperature: Temperature | tuple[Temperature, ...] = 0.0
+    top_k: TopK | tuple[TopK, ...] | None = None
+    top_p: TopP | tuple[TopP, ...] | None = None
+    seed: Seed = 0
+    max_seconds: Seconds = 20.0
+
+
+class Spec(Section):
+    """A whole run. Two specs are compared by ``differences``."""
+
+    lina: Literal[1]
+    """Version of the spec's format."""
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    seed: Seed = 0
+    backbone: BackboneSection
+    codec: CodecSection
+    tokenizer: TokenizerSection
+    text: TextSection = TextSection()
+    conditions: ConditionsSection = ConditionsSection()
+    data: DataSection
+    train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    synthesize: SynthesizeSection = SynthesizeSection()
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @model_validator(mode="after")
+    def _name_the_run_directory(self) -> Self:
+        out = Path(str(self.train.out).replace("${name}", self.name))
+        # Frozen for everyone else; a validator may finish its own object.
+        self.__dict__["train"] = self.train.model_copy(update={"out": out})
+        return self
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        for key in ("heads", "heads_cross"):
+            heads = getattr(self.text, key)
+            if self.backbone.d_model % heads:
+                raise ValueError(
+                    f"backbone.d_model ({self.backbone.d_model}) is not a multiple of text.{key} ({heads})"
+                )
+        return self
+
+    @property
+    def origin(self) -> Origin:
+        """Where each key was written, for messages and relative paths."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> Self:
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy
+
+    def to_yaml(self) -> str:
+        """The whole spec, defaults included: reading it again gives the same spec."""
+        # OmegaConf reads more texts as numbers than plain YAML does (1e3), so it has to quote them.
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+
+
+def differences(old: Spec, new: Spec) -> list[str]:
+    """What changed, a line a key: ``train.lr: 0.001 -> 0.0003``. Empty if the specs ask for the same."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = [*before, *(key for key in after if key not in before)]
+    missing = "(nothing)"
+    return [
+        f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
+        for key in keys
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,187 @@
+"""A spec from its file: includes, ``key=value`` from the command line, references, checks.
+
+Nothing in a spec is executed, imported or looked up in the environment.
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
+
+from lina.core.errors import SpecError, did_you_mean
+from lina.core.interpolate import REFERENCE_RULE, check_references, interpolate
+from lina.core.invalid import validate
+from lina.core.origin import YAML_LOADER, Key, Origin, Source
+from lina.core.spec import Spec
+
+MAX_BYTES = 1_000_000
+MAX_FILES = 100
+MAX_DEPTH = 40
+MAX_EVENTS = 10_000
+COMMAND_LINE = "command line"
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
+    """The spec in the file ``path``, with ``key=value`` overrides on top.
+
+    A file wins over what it includes, a later include over an earlier one, an override over all.
+
+    Raises:
+        SpecError: one line, beginning with the file and line, for the first mistake.
+    """
+    sources = [*_command_line(overrides), *_files(Path(path), (), [])]
+    origin = Origin(tuple(sources))
+    merged = _merge(sources)
+    return validate(Spec, interpolate(merged, origin), origin).with_origin(origin)
+
+
+def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
+    """``key=value`` pairs from the command line, as a tree of their own and where they came from.
+
+    Raises:
+        SpecError: a pair is not ``key=value``, or its value no YAML.
+    """
+    sources = _command_line(settings)
+    origin = Origin((*sources, Source(COMMAND_LINE, Path(), {})))
+    return interpolate(_merge(origin.sources), origin), origin
+
+
+def _merge(sources: Sequence[Source]) -> dict[str, Any]:
+    try:
+        merged: Any = OmegaConf.to_container(
+            OmegaConf.merge(*(source.tree for source in reversed(sources))), resolve=False
+        )
+    except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+        raise SpecError(
+            _clash(sources) or f"{sources[-1].name}: cannot be composed: {_flat(error)}"
+        ) from None
+    return {str(key): value for key, value in merged.items()}
+
+
+def _clash(sources: Sequence[Source]) -> str:
+    """Where a list meets a section, if anywhere."""
+    for upper, lower in itertools.combinations(sources, 2):
+        if (key := _differing(upper.tree, lower.tree)) is not None:
+            here, there = Origin((upper,)).where(key), Origin((lower,)).where(key)
+            return (
+                f"{here}: {'.'.join(map(str, key))}: a list and a section do not mix; the other is at {there}"
+            )
+    return ""
+
+
+def _differing(upper: Any, lower: Any, key: Key = ()) -> Key | None:
+    if isinstance(upper, dict) and isinstance(lower, dict):
+        shared = (name for name in upper if name in lower)
+        found = (_differing(upper[name], lower[name], (*key, name)) for name in shared)
+        return next((one for one in found if one is not None), None)
+    return key if {type(upper), type(lower)} == {dict, list} else None
+
+
+def _command_line(overrides: Sequence[str]) -> list[Source]:
+    """One source for each override, the last first."""
+    return [_override(override) for override in reversed(overrides)]
+
+
+def _override(override: str) -> Source:
+    key, equals, value = override.partition("=")
+    if not equals or not all(part for part in key.split(".")) or key != key.strip():
+        raise SpecError(f"{COMMAND_LINE}: {override!r} is not key=value, such as train.steps=100")
+    if key.partition(".")[0] == "include":
+        raise SpecError(f"{COMMAND_LINE}: include belongs into a spec file")
+    tree = _parsed(f"{COMMAND_LINE}: {key}", value, lambda: OmegaConf.from_dotlist([override]))
+    return _checked(Source(COMMAND_LINE, Path(), tree))
+
+
+def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[Source]:
+    """``path`` and all that it includes, the one that wins first."""
+    text = _text(path, including)
+    here = path.resolve()
+    if here in including:
+        chain = " -> ".join(one.name for one in (*including[including.index(here) :], here))
+        raise SpecError(f"{path}: includes itself: {chain}")
+    read.append(here)
+    if len(read) > MAX_FILES:
+        raise SpecError(f"{read[0]}: includes more than {MAX_FILES} files")
+    tree = _parsed(str(path), text, lambda: OmegaConf.create(text))
+    if not isinstance(tree, dict):
+        raise SpecError(
+            f"{path}: a spec is keys and values, such as name: first; this is {type(tree).__name__}"
+        )
+    includes = tree.pop("include", [])
+    own = _checked(Source(str(path), path.parent, tree, text))
+    sources = [own]
+    for include in reversed(_include_list(own, includes)):
+        sources += _files(path.parent / include, (*including, here), read)
+    return sources
+
+
+def _include_list(source: Source, includes: Any) -> list[str]:
+    listed = [includes] if isinstance(includes, str) else includes
+    if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
+        raise SpecError(f"{source.name}: include: expected a file or a list of files, found {includes!r}")
+    for one in listed:
+        if Path(one).is_absolute():
+            raise SpecError(f"{source.name}: include: {one!r} is absolute; name it relative to this file")
+    return listed
+
+
+def _checked(source: Source) -> Source:
+    check_references(source.tree, Origin((source,)))
+    return source
+
+
+def _text(path: Path, including: tuple[Path, ...]) -> str:
+    by = f" (included by {including[-1].name})" if including else ""
+    try:
+        if not path.is_file():
+            there = "is not a file" if path.exists() else "does not exist"
+            near = [one.name for one in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+            raise SpecError(f"{path}: this spec {there}{by}{did_you_mean(path.name, near[:20])}")
+        if path.stat().st_size > MAX_BYTES:
+            raise SpecError(f"{path}: a spec of more than {MAX_BYTES} bytes is refused{by}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text (byte {error.start}){by}; save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}{by}") from None
+
+
+def _parsed(name: str, text: str, create: Any) -> Any:
+    """What OmegaConf makes of ``text``; bombs are refused before it looks."""
+    try:
+        _small(name, text)
+        return OmegaConf.to_container(create(), resolve=False)
+    except yaml.MarkedYAMLError as error:
+        where = _at_line(name, error.problem_mark or error.context_mark)
+        raise SpecError(
+            f"{where}: not valid YAML: {', '.join(filter(None, (error.context, error.problem)))}"
+        ) from None
+    except GrammarParseError as error:
+        where = Origin((Source(name, Path(), {}, text),)).where(tuple((error.full_key or "").split(".")))
+        raise SpecError(f"{where}: {error.full_key}: its ${{...}} is not allowed; {REFERENCE_RULE}") from None
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, AssertionError, RecursionError) as error:
+        raise SpecError(f"{name}: not valid as a spec: {_flat(error) or type(error).__name__}") from None
+
+
+def _small(name: str, text: str) -> None:
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, YAML_LOADER)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or count > MAX_EVENTS:
+            limit = (
+                f"nested deeper than {MAX_DEPTH}" if depth > MAX_DEPTH else f"more than {MAX_EVENTS} values"
+            )
+            raise SpecError(f"{_at_line(name, event.start_mark)}: {limit}; a spec is smaller than that")
+
+
+def _at_line(name: str, mark: Any) -> str:
+    """``mark`` is yaml's, or None; a line of a command line says nothing."""
+    return name if mark is None or name.startswith(COMMAND_LINE) else f"{name}:{mark.line + 1}"
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,111 @@
+"""Depth around a mixer: norms, channel mixing and residuals, so that a plugin is only its time mixing.
+
+Pre-norm blocks as in the seed system: x + mixer(norm(x)), then x + swiglu(norm(x)).
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lina.core.plugin import BackbonePlugin
+from lina.core.protocols import Backbone, takes_starts
+from lina.core.state import State
+
+
+class SwiGLU(nn.Module):
+    """Gated channel mixing of hidden width 4 d / 3 (Shazeer 2020, arXiv 2002.05202, eq. 6)."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        hidden = 4 * d_model // 3
+        self.p_in = nn.Linear(d_model, 2 * hidden)
+        self.p_out = nn.Linear(hidden, d_model)
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        gate, value = self.p_in(x).chunk(2, dim=-1)
+        mixed: Tensor = self.p_out(F.silu(gate) * value)
+        return mixed
+
+
+class Block(nn.Module):
+    """One layer: time mixing, then channel mixing; itself a stream with its mixer's state."""
+
+    def __init__(self, mixer: Backbone, d_model: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(d_model)
+        self.tmix = mixer
+        self.norm2 = nn.LayerNorm(d_model)
+        self.cmix = SwiGLU(d_model)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        given = {} if starts is None else {"starts": starts}
+        mixed, state = self.tmix.parallel_forward(self.norm1(x), state, **given)
+        x = x + mixed
+        return x + self.cmix(self.norm2(x)), state
+
+    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
+        mixed, state = self.tmix.step(self.norm1(x), state)
+        x = x + mixed
+        return x + self.cmix(self.norm2(x)), state
+
+
+class ResidualStack(nn.Module):
+    """Blocks one after the other. The state is the tuple of the mixers' states."""
+
+    def __init__(self, mixers: Sequence[Backbone], d_model: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(mixer, d_model) for mixer in mixers)
+        self.takes_starts = all(takes_starts(mixer) for mixer in mixers)
+        self.gradient_checkpointing = False
+        """Set by the trainer: keep only each block's input for the backward pass and compute the rest again."""
+
+    def initial_state(self, batch: int) -> State:
+        return tuple(block.tmix.initial_state(batch) for block in self._blocks())
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        """``starts``: frames at which the state restarts; only if the mixer offers it."""
+        after = []
+        for block, before in zip(self._blocks(), state, strict=True):
+            if self.gradient_checkpointing and self.training:
+                x, new = checkpoint(block, x, before, starts, use_reentrant=False)
+            else:
+                x, new = block(x, before, starts)
+            after.append(new)
+        return x, tuple(after)
+
+    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
+        after = []
+        for block, before in zip(self._blocks(), state, strict=True):
+            x, new = block.step(x, before)
+            after.append(new)
+        return x, tuple(after)
+
+    def _blocks(self) -> list[Any]:
+        return list(self.layers)
+
+
+class MixerPlugin(BackbonePlugin):
+    """A backbone plugin that gives only its time mixing; core makes the stack around it."""
+
+    @classmethod
+    @abstractmethod
+    def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: Any) -> Backbone:
+        """The time mixing (an ``nn.Module`` keeping the ``Backbone`` protocol) of layer ``layer`` of ``n_layers``."""
+
+    @classmethod
+    @final
+    def build(cls, *, d_model: int, n_layers: int, config: Any) -> Backbone:
+        mixers = [
+            cls.mixer(d_model=d_model, layer=layer, n_layers=n_layers, config=config)
+            for layer in range(n_layers)
+        ]
+        return ResidualStack(mixers, d_model)

@@ -1,0 +1,99 @@
+"""What core asks of a text before any frontend sees it, and how a long one is cut into sentences."""
+
+import re
+import unicodedata
+
+from lina.core.errors import TextError
+
+_STOP = ".!?…"
+_WIDE_STOP = "。！？｡"
+_CLOSER = "\"'”’»›)]}」』）】》"
+# Possessive quantifiers: without them a long run of stops costs its length squared.
+_CANDIDATE = re.compile(
+    rf"(?P<stop>[{_STOP}{_WIDE_STOP}]++)[{re.escape(_CLOSER)}]*+(?P<blank>\s*+)|(?P<gap>\n\s*+)"
+)
+_WORD_BEFORE = 12
+
+# More of the sentence always follows these; others (etc., p.m.) end one unless a lower-case letter comes.
+_ABBREVIATIONS = (
+    " mr mrs ms mx messrs mmes dr prof rev hon st mt col maj capt cmdr lt sgt sen rep gov pres supt "
+    "vs cf e.g i.e eg ie viz approx fig figs nos vol vols pp "
+)
+
+
+def check_text(text: str, limit: int, where: str = "text") -> None:
+    """Refuse what no frontend should be asked to speak; ``limit`` is in characters.
+
+    Raises:
+        TextError: empty or blank, longer than ``limit``, or with control characters, lone surrogates, code
+            points that are no characters, or U+FFFD (the trace of wrong decoding); says which and where.
+    """
+    if not text.strip():
+        raise TextError(f"{where} is {'blank' if text else 'empty'}; give at least one word")
+    if len(text) > limit:
+        raise TextError(f"{where} has {len(text)} characters, the limit is {limit}; split it into sentences")
+    for place, character in enumerate(text):
+        kind = _unspeakable(character)
+        if kind:
+            near = "".join(c for c in text[max(0, place - 10) : place + 11] if not _unspeakable(c)).strip()
+            raise TextError(
+                f"{where} has {kind} U+{ord(character):04X} at character {place}, near {near!r}; remove it"
+            )
+
+
+def _unspeakable(character: str) -> str:
+    if character.isprintable() and character != "\ufffd":
+        return ""
+    category = unicodedata.category(character)
+    if category == "Cc" and character not in "\t\n\r":
+        return "the control character"
+    if category == "Cs":
+        return "the lone surrogate"
+    if ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
+        return "the code point that is no character"
+    return "the replacement character (decoded wrongly)" if character == "\ufffd" else ""
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences, stripped; none is blank, and only blanks between them are left out. Linear in time."""
+    sentences, start = [], 0
+    while (end := sentence_end(text, start)) is not None:
+        sentences.append(text[start:end].strip())
+        start = end
+    return [sentence for sentence in [*sentences, text[start:].strip()] if sentence]
+
+
+def sentence_end(text: str, start: int = 0) -> int | None:
+    """Where the sentence at ``start`` ends (blanks after it included), if no further text can change that.
+
+    A sentence ends at a blank line, after ``.!?…`` and closing quotes when blanks follow and then no
+    lower-case letter, or after ``。！？`` wherever they stand; never before its first letter or digit, nor at
+    ``Mr.``, ``e.g.`` or an initial. The answer depends on ``text[start:]`` alone.
+    """
+    spoken, seen = False, start
+    for match in _CANDIDATE.finditer(text, start):
+        if match.end() == len(text):
+            return None
+        spoken = spoken or any(map(str.isalnum, text[seen : match.start()]))
+        seen = match.end()
+        if spoken and _ends(text, start, match):
+            return match.end()
+    return None
+
+
+def _ends(text: str, start: int, match: re.Match[str]) -> bool:
+    if match["gap"]:
+        return match["gap"].count("\n") > 1
+    if any(character in _WIDE_STOP for character in match["stop"]):
+        return True
+    if match["blank"].count("\n") > 1:
+        return True
+    following = text[match.end()]
+    if not match["blank"] or following.islower() or following in _STOP:
+        return False
+    if match["stop"] != ".":
+        return True
+    before = text[max(start, match.start() - _WORD_BEFORE) : match.start()].split()
+    word = before[-1].lstrip("\"'“‘«([{") if before else ""
+    initial = len(word) == 1 and word.isalpha() and word.isupper() and word != "I"
+    return not (initial or f" {word.lower()} " in _ABBREVIATIONS)

@@ -1,0 +1,54 @@
+"""The text encoder: reads the whole text in both directions, so it is a condition and not a stream.
+
+Pre-norm self-attention blocks with rotary positions, without output projection, as in the seed system.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from lina.core.rotary import rotate
+from lina.core.stack import SwiGLU
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+
+    def forward(self, x: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> Float[Tensor, "B J D"]:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(2)
+        positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
+        q, k, v = (t.transpose(1, 2) for t in (rotate(q, positions), rotate(k, positions), v))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        return out.transpose(1, 2).flatten(2)
+
+
+class TextBlock(nn.Module):
+    def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(d_model)
+        self.tmix = SelfAttention(d_model, n_heads)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.cmix = SwiGLU(d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> Float[Tensor, "B J D"]:
+        x = x + self.tmix(self.norm1(x), mask)
+        out: Tensor = self.dropout(x + self.cmix(self.norm2(x)))
+        return out
+
+
+class TextEncoder(nn.Module):
+    """Text embeddings to text encodings [B, J, D]; positions where the mask is false are never read."""
+
+    def __init__(self, d_model: int, n_layers: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.sa = nn.ModuleList(TextBlock(d_model, n_heads, dropout) for _ in range(n_layers))
+
+    def forward(self, x: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> Float[Tensor, "B J D"]:
+        for block in self.sa:
+            x = block(x, mask)
+        return x

@@ -1,0 +1,52 @@
+"""Audio tokens: codes with three marks before them, and the delayed columns that the model reads and predicts.
+
+PAD 0, START 1, STOP 2, and code c is c + 3, in every codebook. A row of T frames and Q codebooks becomes T + Q + 1
+columns: one of START, then the frames skewed by the delay pattern between START ramp and STOP tail.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from lina.core.delays import delay
+
+PAD, START, STOP = 0, 1, 2
+MARKS = 3
+
+
+class Columns(NamedTuple):
+    """What the model reads, what it should say next, and which of that counts in the loss."""
+
+    inputs: Int[Tensor, "B S Q"]
+    targets: Int[Tensor, "B S Q"]
+    counted: Bool[Tensor, "B S Q"]
+
+
+def delayed_columns(codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> Int[Tensor, "B S1 Q"]:
+    """The S + 1 = T + Q + 1 columns of each row; after a row's ``lengths`` frames comes STOP."""
+    batch, frames, codebooks = codes.shape
+    time = torch.arange(frames, device=codes.device)
+    tokens = torch.where(time[None, :, None] < lengths[:, None, None], codes + MARKS, STOP)
+    tail = tokens.new_full((batch, codebooks, codebooks), STOP)
+    skew = delay(codebooks, START)
+    skewed, _ = skew.parallel_forward(torch.cat([tokens, tail], 1), skew.initial_state(batch, codes.device))
+    return torch.cat([tokens.new_full((batch, 1, codebooks), START), skewed], dim=1)
+
+
+def teacher_forcing(
+    codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"], prompts: Int[Tensor, "B"] | None = None
+) -> Columns:
+    """Inputs and targets, S = T + Q. Counted are the codes, and codebook 0's first STOP, which ends the row.
+
+    ``prompts``: that many first frames of a row are given, not predicted, and do not count.
+    """
+    columns = delayed_columns(codes, lengths)
+    steps, codebooks = columns.shape[1] - 1, columns.shape[2]
+    book = torch.arange(codebooks, device=codes.device)
+    frame = torch.arange(steps, device=codes.device)[:, None] - book
+    ends = lengths[:, None, None] + (book == 0)
+    first = torch.zeros_like(lengths) if prompts is None else prompts
+    counted = (frame >= first[:, None, None]) & (frame < ends)
+    return Columns(columns[:, :-1], columns[:, 1:], counted)

@@ -1,0 +1,277 @@
+"""Training: every step is a function of (weights, moments, seed, step), so a run resumes where it was, bit for bit.
+
+The order of batches comes from the plan and all random numbers of a step from (seed, step): nothing of either is
+stored, and the checkpoint's step is all that resuming needs.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lina.core.batch import Batch, collate, drop_conditions
+from lina.core.checkpoint import (
+    Checkpoint,
+    load_average,
+    load_optimizer,
+    load_weights,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from lina.core.device import choose_device, choose_precision, mixed_precision
+from lina.core.errors import DataError, LinaError
+from lina.core.hooks import Run
+from lina.core.lm import DelayLM
+from lina.core.loss import LOSSES, accuracy
+from lina.core.memory import keep_freed_memory
+from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
+from lina.core.plan import Plan
+from lina.core.run_files import MetricsRecord, append_metrics, rewind_metrics
+from lina.core.tokens import teacher_forcing
+
+CHECKPOINTS = "checkpoints"
+
+
+class Stopped(LinaError):
+    """A signal asked the run to stop; it has written a checkpoint and goes on when started again (exit code 75)."""
+
+    exit_code = 75
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Utterances by number: ``codes(i)`` gives [T, Q] of the modelled codebooks."""
+
+    codes: Callable[[int], Int[Tensor, "T Q"]]
+    lengths: Sequence[int]
+    texts: Sequence[Sequence[int]]
+    speakers: Sequence[int]
+    ids: Sequence[str]
+    train: Sequence[int]
+    valid: Sequence[int]
+    frame_rate: float
+
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        return collate(
+            [self.codes(i) for i in numbers],
+            [self.texts[i] for i in numbers],
+            [self.speakers[i] for i in numbers],
+        )
+
+    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int) -> Plan:
+        """Batches of positions in ``numbers``."""
+        budget = max(1, int(budget_seconds * self.frame_rate))
+        return Plan([self.lengths[i] for i in numbers], budget, seed)
+
+
+def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:
+    """Train until ``train.steps``, from the newest checkpoint if there is one.
+
+    Raises:
+        Stopped: SIGTERM or SIGINT came; the state is saved.
+        DataError: the loss or the gradient is not finite; nothing was changed by that step.
+    """
+    spec = run.spec.train
+    folder = run.directory / CHECKPOINTS
+    last = newest_checkpoint(folder)
+    if last is not None and last.step >= spec.steps:
+        return last
+    keep_freed_memory()
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    trainer = _Trainer(run, model, data, hooks)
+    if last is not None:
+        trainer.restore(last)
+    rewind_metrics(run.directory, trainer.step)
+    with _stop_signals() as stop:
+        while trainer.step < spec.steps:
+            trainer.advance()
+            finished = trainer.step == spec.steps
+            if finished or trainer.step % spec.valid_every == 0:
+                trainer.validate()
+            if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set():
+                trainer.save()
+            if stop.is_set() and not finished:
+                raise Stopped(
+                    f"stopped by a signal at step {trainer.step} of {spec.steps}; run the same command to go on"
+                )
+    newest = newest_checkpoint(folder)
+    assert newest is not None
+    return newest
+
+
+class _Trainer:
+    def __init__(self, run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> None:
+        spec = run.spec.train
+        self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
+        self.device = choose_device(spec.device)
+        self.precision = choose_precision(spec.precision, self.device)
+        self.model = model.to(self.device)
+        for module in model.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                setattr(module, "gradient_checkpointing", spec.gradient_checkpointing)  # noqa: B010 (a plain bool)
+        factory = choose("optimizer", spec.optimizer, OPTIMIZERS, hooks.optimizers())
+        groups = parameter_groups(model, spec.weight_decay)
+        self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+        self.loss = choose("loss", spec.loss, LOSSES, hooks.losses())
+        self.average = MovingAverage(model, spec.ema) if spec.ema else None
+        self.plan = data.plan(data.train, spec.batch_seconds, run.spec.seed)
+        self.step = 0
+        self.seconds = 0.0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        load_weights(self.model, checkpoint, average=False)
+        load_optimizer(self.model, self.optimizer, checkpoint)
+        if self.average is not None:
+            self.average.load(load_average(checkpoint))
+        self.step, self.seconds = checkpoint.step, checkpoint.seconds
+
+    def save(self) -> None:
+        average = self.average.average if self.average else None
+        folder = self.run.directory / CHECKPOINTS
+        path = save_checkpoint(
+            folder, self.step, self.seconds, self.model, self.optimizer, average, self.spec.keep
+        )
+        self.hooks.checkpoint_written(run=self.run, step=self.step, path=path)
+
+    def advance(self) -> None:
+        """One optimiser step over ``train.accumulate`` batches."""
+        began = time.perf_counter()
+        spec, step = self.spec, self.step + 1
+        torch.manual_seed(_step_seed(self.run.spec.seed, step))
+        generator = torch.Generator().manual_seed(_step_seed(self.run.spec.seed, step))
+        self.model.train()
+        parts = range(self.step * spec.accumulate, step * spec.accumulate)
+        batches = [[self.data.train[i] for i in self.plan.batch(part)] for part in parts]
+        total, frames = 0.0, 0
+        right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
+        for numbers in batches:
+            batch = self.data.batch(numbers)
+            loss, correct, count = self._loss(batch, generator)
+            torch.autograd.backward(loss / len(batches))
+            total += float(loss.detach()) / len(batches)
+            right, counted = right + correct, counted + count
+            frames += int(batch.lengths.sum())
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)
+        if not math.isfinite(total) or not bool(norm.isfinite()):
+            ids = [self.data.ids[i] for numbers in batches for i in numbers]
+            raise DataError(
+                f"train: step {step}: loss {total}, gradient norm {float(norm)}; the weights were not changed. "
+                f"Lower train.lr or look at these utterances: {', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}"
+            )
+        rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.model)
+        self.step = step
+        spent = time.perf_counter() - began
+        self.seconds += spent
+        metrics: dict[str, Any] = {
+            "loss": total,
+            "accuracy": _shares(right, counted),
+            "lr": rate,
+            "grad_norm": float(norm),
+            "frames/s": frames / spent,
+            "seconds": self.seconds,
+        }
+        if step % spec.log_every == 0 or step in (1, spec.steps):
+            append_metrics(self.run.directory, MetricsRecord(step=step, split="train", **metrics))
+        self.hooks.step_done(run=self.run, step=step, metrics=metrics)
+        glance = {"frames/s": metrics["frames/s"], "loss": total}
+        self.hooks.stage_progress(run=self.run, stage="train", done=step, info=glance)
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Loss and accuracy over all validation utterances, with the averaged weights where they are kept."""
+        if not len(self.data.valid):
+            return
+        weights = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        if self.average is not None:
+            self._put(self.average.average)
+        self.model.eval()
+        total = 0.0
+        right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
+        generator = torch.Generator().manual_seed(0)
+        for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
+            batch = self.data.batch([self.data.valid[i] for i in numbers])
+            loss, correct, count = self._loss(batch, generator)
+            total += float(loss) * int(count.sum())
+            right, counted = right + correct, counted + count
+        self._put(weights)
+        metrics: dict[str, Any] = {
+            "loss": total / int(counted.sum()),
+            "accuracy": _shares(right, counted),
+            "seconds": self.seconds,
+        }
+        append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
+        self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
+
+    def _loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        conditions, model = self.run.spec.conditions, self.model
+        drop = (0.0, 0.0, 0.0)
+        if model.training:
+            drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
+        dropped = drop_conditions(batch.lengths, *drop, generator)
+        columns = teacher_forcing(batch.codes, batch.lengths, dropped.prompts)
+        inputs, targets, counted, batch = (
+            *(tensor.to(self.device) for tensor in columns),
+            batch.to(self.device),
+        )
+        speaker = batch.speaker.masked_fill(dropped.speaker.to(self.device), 0)
+        without = dropped.text.to(self.device) if model.no_text is not None else None
+        with mixed_precision(self.device, self.precision):
+            given = model.conditions(batch.text, batch.text_mask, speaker, without)
+            logits, _, _ = model.parallel_forward(inputs, model.initial_state(len(inputs)), given)
+        return self.loss(logits, targets, counted), *accuracy(logits, targets, counted)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, value in self.model.named_parameters():
+            value.copy_(weights[name])
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return (seed * 1_000_000_007 + step) % 2**63
+
+
+def _shares(right: Tensor, counted: Tensor) -> list[float]:
+    return [round(share, 6) for share in (right / counted.clamp(min=1)).tolist()]
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """The first SIGTERM or SIGINT asks to stop after the step; a second one acts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def ask(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
+
+    for number in previous:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def checkpoint_folder(directory: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return directory / CHECKPOINTS

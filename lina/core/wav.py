@@ -1,0 +1,125 @@
+"""Recordings out: 16-bit WAV, whole or as it is made, never half a file under its final name."""
+
+import os
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lina.core.errors import DataError
+from lina.core.files import commit, temporary_name
+
+HEADER_BYTES = 44
+LARGEST_DATA = 0xFFFFFFFF - HEADER_BYTES
+
+
+class WavWriter:
+    """Writes a WAV file chunk by chunk.
+
+    The chunks go to a hidden file beside ``path`` whose header is right after every ``write``, so what has
+    been made so far can be played; ``close`` renames it to ``path``. If the ``with`` block is left by an
+    error, the hidden file is deleted and an older ``path`` is left as it was.
+
+        with WavWriter("out.wav", 24_000) as wav:
+            for chunk in chunks:  # float [C, N] or [N]
+                wav.write(chunk)
+
+    Raises:
+        DataError: the folder cannot be written, a chunk has the wrong shape or holds NaN, or 4 GiB are full.
+    """
+
+    def __init__(self, path: str | Path, sample_rate: int, channels: int = 1) -> None:
+        self.path = Path(path)
+        self.partial = temporary_name(self.path)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self._data_bytes = 0
+        if self.path.is_dir():
+            raise DataError(f"{self.path}: is a directory; name a file such as {self.path / 'out.wav'}")
+        try:
+            self._file: BinaryIO = self.partial.open("wb")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from None
+        self._write_header()
+
+    @property
+    def seconds(self) -> float:
+        """What has been written so far, in seconds."""
+        return self._data_bytes / (2 * self.channels * self.sample_rate)
+
+    def write(self, audio: Float[Tensor, "*C N"]) -> None:
+        """Append ``audio`` [C, N] (or [N]) in [-1, 1]; what lies outside is clipped."""
+        chunk = audio.detach().to("cpu", torch.float32)
+        chunk = chunk.unsqueeze(0) if chunk.dim() == 1 else chunk
+        if chunk.dim() != 2 or chunk.shape[0] != self.channels:
+            raise DataError(
+                f"{self.path}: expected audio [{self.channels}, samples], got {list(audio.shape)}; "
+                "give WavWriter the number of channels"
+            )
+        if not bool(torch.isfinite(chunk).all()):
+            raise DataError(f"{self.path}: the audio to write holds NaN or infinity")
+        scaled = chunk.clamp(-1.0, 1.0).mul(32_767.0).round().T.contiguous()
+        pcm = scaled.numpy().astype(np.dtype("<i2")).tobytes()
+        if self._data_bytes + len(pcm) > LARGEST_DATA:
+            raise DataError(f"{self.path}: a WAV file holds at most 4 GiB; write several files")
+        self._file.write(pcm)
+        self._data_bytes += len(pcm)
+        self._write_header()
+
+    def close(self) -> None:
+        """Finish the file and give it its name. Closing twice does nothing."""
+        if self._file.closed:
+            return
+        self._file.close()
+        commit(self.partial, self.path)
+
+    def abort(self) -> None:
+        """Delete what was written."""
+        self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _write_header(self) -> None:
+        frame_bytes = 2 * self.channels
+        self._file.seek(0)
+        self._file.write(
+            struct.pack(
+                "<4sI4s4sIHHIIHH4sI",
+                b"RIFF",
+                HEADER_BYTES - 8 + self._data_bytes,
+                b"WAVE",
+                b"fmt ",
+                16,
+                1,
+                self.channels,
+                self.sample_rate,
+                self.sample_rate * frame_bytes,
+                frame_bytes,
+                16,
+                b"data",
+                self._data_bytes,
+            )
+        )
+        self._file.seek(0, os.SEEK_END)
+        self._file.flush()
+
+    def __enter__(self) -> "WavWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def write_wav(path: str | Path, audio: Float[Tensor, "*C N"], sample_rate: int) -> None:
+    """Write 16-bit PCM; ``audio`` [C, N] or [N] in [-1, 1]. Errors as in ``WavWriter``."""
+    with WavWriter(path, sample_rate, channels=1 if audio.dim() == 1 else audio.shape[0]) as wav:
+        wav.write(audio)

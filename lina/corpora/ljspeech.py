@@ -1,0 +1,58 @@
+"""LJSpeech's layout: ``metadata.csv`` with ``id|text|normalised text`` a line, recordings in ``wavs/``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from lina.core.manifest import Checker, corpus_folder, read_lines
+from lina.core.plugin import CorpusPlugin, PluginConfig
+from lina.core.utterance import Reject, Utterance
+
+
+class LJSpeechConfig(PluginConfig):
+    path: Path
+    """The folder that holds the metadata."""
+    metadata: str = "metadata.csv"
+    audio: str = "wavs"
+    """The folder of the recordings, in ``path``."""
+    suffix: str = ".wav"
+    text: Literal["normalised", "raw"] = "normalised"
+    """``normalised`` is the third column (the second where there are only two), ``raw`` the second."""
+    speaker: str = ""
+    allow_outside: bool = False
+
+
+class LJSpeech(CorpusPlugin):
+    """Reads LJSpeech and its many look-alikes. There is no quoting: quotation marks are part of the text."""
+
+    Config = LJSpeechConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"config": LJSpeechConfig(path=Path("LJSpeech-1.1"))}
+
+    @classmethod
+    def read(cls, *, config: LJSpeechConfig) -> Iterator[Utterance | Reject]:
+        """Every line of the metadata, in order.
+
+        Raises:
+            DataError: there is no such folder or no metadata in it.
+        """
+        root = corpus_folder(config.path, f"a folder with {config.metadata} and {config.audio}/ in it")
+        checker = Checker(root, config.allow_outside)
+        for number, line, complaint in read_lines(root / config.metadata):
+            where = f"{root / config.metadata}:{number}"
+            columns = line.split("|")
+            if not complaint and len(columns) not in (2, 3):
+                complaint = f"not id|text|normalised text: {len(columns)} columns"
+            if complaint:
+                yield Reject(id=where, where=where, reason=complaint)
+                continue
+            name = columns[0].strip()
+            yield checker.entry(
+                id=name,
+                audio=f"{config.audio}/{name}{config.suffix}",
+                text=columns[1] if config.text == "raw" else columns[-1],
+                speaker=config.speaker,
+                where=where,
+            )

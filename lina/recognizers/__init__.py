@@ -1,0 +1,1 @@
+"""Built-in speech recognisers. They enter by the entry points that anyone can use."""

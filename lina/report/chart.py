@@ -1,0 +1,166 @@
+"""Curves over steps as data for a template to draw: labelled ticks and SVG paths, in units of the drawing.
+
+The drawing is SVG whose colours come from the page's style, so that light and dark need one picture.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from lina.report.numbers import short
+
+WIDTH, HEIGHT = 460.0, 250.0
+LEFT, RIGHT, TOP, BOTTOM = 68.0, 14.0, 12.0, 42.0
+MAX_POINTS = 400
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    name: str
+    points: Sequence[Point]
+    """(step, value), steps rising."""
+    shade: float | None = None
+    """Place in a sequence of curves, 0 .. 1; None for the first colours of the style."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    path: str
+    colour: str
+    dots: tuple[Point, ...]
+    """Values with nothing on either side, which a line would not show."""
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    title: str
+    x_label: str
+    y_label: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    note: str
+    width: float = WIDTH
+    height: float = HEIGHT
+    left: float = LEFT
+    right: float = WIDTH - RIGHT
+    top: float = TOP
+    bottom: float = HEIGHT - BOTTOM
+
+
+def line_chart(
+    title: str,
+    curves: Sequence[Curve],
+    *,
+    y_label: str,
+    x_label: str = "step",
+    log: bool = False,
+    y_range: tuple[float, float] | None = None,
+) -> Chart | None:
+    """A chart; None where no curve has a finite value. ``log`` holds only where all values are positive."""
+    thinned = [(curve, *_thin(curve.points)) for curve in curves]
+    finite = [point for _, points, _ in thinned for point in points if math.isfinite(point[1])]
+    if not finite:
+        return None
+    log = log and min(y for _, y in finite) > 0
+    xs, ys = [x for x, _ in finite], [math.log10(y) if log else y for _, y in finite]
+    x_low, x_high = _span(min(xs), max(xs), margin=0.0)
+    y_low, y_high = y_range if y_range and not log else _span(min(ys), max(ys), margin=0.05)
+
+    def x_at(x: float) -> float:
+        return LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
+
+    def y_at(y: float) -> float:
+        y = math.log10(y) if log else y
+        return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
+
+    lines = []
+    for index, (curve, points, _) in enumerate(thinned):
+        known = [(x, y) for x, y in points if math.isfinite(y)]
+        if known:
+            runs = _runs([(x_at(x), y_at(y)) if math.isfinite(y) else (x, y) for x, y in points])
+            path = " ".join(
+                "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in run) for run in runs if len(run) > 1
+            )
+            dots = tuple((round(run[0][0], 1), round(run[0][1], 1)) for run in runs if len(run) == 1)
+            lines.append(Line(curve.name, path, _colour(index, curve.shade), dots, short(known[-1][1])))
+    y_values = _log_ticks(y_low, y_high) if log else ticks(y_low, y_high)
+    return Chart(
+        title=title,
+        x_label=x_label,
+        y_label=y_label + (", log scale" if log else ""),
+        x_ticks=tuple(Tick(round(x_at(x), 1), short(x)) for x in ticks(x_low, x_high, whole=True)),
+        y_ticks=tuple(Tick(round(y_at(y), 1), short(y)) for y in y_values),
+        lines=tuple(lines),
+        note=_note(thinned),
+    )
+
+
+def _thin(points: Sequence[Point]) -> tuple[list[Point], int]:
+    """At most MAX_POINTS means over neighbours (of those that are finite), and how many went into one."""
+    size = max(1, math.ceil(len(points) / MAX_POINTS))
+    return [_mean(points[start : start + size]) for start in range(0, len(points), size)], size
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    known = [point for point in points if math.isfinite(point[1])] or points
+    return sum(x for x, _ in known) / len(known), sum(y for _, y in known) / len(known)
+
+
+def _runs(points: Sequence[Point]) -> list[list[Point]]:
+    """Stretches of finite neighbours: a line must not bridge values that are no numbers."""
+    return [list(run) for finite, run in groupby(points, lambda point: math.isfinite(point[1])) if finite]
+
+
+def _note(thinned: Sequence[tuple[Curve, list[Point], int]]) -> str:
+    said = []
+    largest = max(size for _, _, size in thinned)
+    if largest > 1:
+        said.append(f"Each point is the mean of {largest} records.")
+    for curve, _, _ in thinned:
+        bad = [x for x, y in curve.points if not math.isfinite(y)]
+        if bad:
+            share = f"{len(bad)} of {len(curve.points)} values"
+            said.append(f"{curve.name}: {share} not finite, the first at step {bad[0]:g}.")
+    return " ".join(said)
+
+
+def _span(low: float, high: float, margin: float) -> tuple[float, float]:
+    if high == low:
+        around = abs(low) * 0.5 or 0.5
+        return low - around, high + around
+    return low - margin * (high - low), high + margin * (high - low)
+
+
+def ticks(low: float, high: float, whole: bool = False) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
+
+    found = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
+    return [float(value) for value in found if low <= value <= high]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Values at 1, 2 and 5 times powers of ten (powers alone over many decades); the ends are logarithms."""
+    factors = (1, 2, 5) if high - low <= 2.5 else (1,)
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    found = [factor * 10.0**decade for decade in decades for factor in factors]
+    found = [value for value in found if low <= math.log10(value) <= high]
+    return found if len(found) >= 3 else [value for value in ticks(10**low, 10**high) if value > 0]
+
+
+def _colour(index: int, shade: float | None) -> str:
+    """The style's variables ``--curve-0`` .. ``--curve-3``, or a hue from blue to orange for a sequence."""
+    if shade is None:
+        return f"var(--curve-{index % 4})"
+    return f"hsl({220 - 195 * shade:.0f} 65% var(--shade))"

@@ -1,0 +1,73 @@
+"""Which curves a report shows of ``metrics.jsonl``."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from lina.core.run_files import MetricsRecord
+from lina.report.chart import Chart, Curve, Point, line_chart
+
+_NAMES: dict[Literal["train", "valid"], str] = {"train": "training", "valid": "validation"}
+
+
+def charts(metrics: Sequence[MetricsRecord]) -> list[Chart]:
+    """Loss, accuracy, that of each codebook, learning rate, speed, gradient norm: those that were logged."""
+    drawn = [
+        line_chart("Loss", _both(metrics, lambda r: r.loss), y_label="loss (nats)", log=True),
+        line_chart(
+            "Accuracy, mean over codebooks",
+            _both(metrics, lambda r: sum(r.accuracy) / len(r.accuracy) if r.accuracy else None),
+            y_label="right greedy guesses",
+            y_range=(0.0, 1.0),
+        ),
+        *(
+            line_chart(
+                f"Accuracy of each codebook, {name}",
+                _codebooks(metrics, split),
+                y_label="right greedy guesses",
+                y_range=(0.0, 1.0),
+            )
+            for split, name in _NAMES.items()
+        ),
+        line_chart("Learning rate", [_curve(metrics, "train", lambda r: r.lr)], y_label="learning rate"),
+        line_chart(
+            "Training speed", [_curve(metrics, "train", lambda r: r.frames_per_second)], y_label="frames/s"
+        ),
+        line_chart(
+            "Gradient norm, before clipping",
+            [_curve(metrics, "train", lambda r: r.grad_norm)],
+            y_label="norm",
+            log=True,
+        ),
+    ]
+    return [chart for chart in drawn if chart]
+
+
+def _both(metrics: Sequence[MetricsRecord], value: Callable[[MetricsRecord], float | None]) -> list[Curve]:
+    return [_curve(metrics, split, value) for split in _NAMES]
+
+
+def _curve(
+    metrics: Sequence[MetricsRecord],
+    split: Literal["train", "valid"],
+    value: Callable[[MetricsRecord], float | None],
+) -> Curve:
+    points: list[Point] = []
+    for record in metrics:
+        found = value(record) if record.split == split else None
+        if found is not None:
+            points.append((record.step, found))
+    return Curve(_NAMES[split], points)
+
+
+def _codebooks(metrics: Sequence[MetricsRecord], split: Literal["train", "valid"]) -> list[Curve]:
+    """One curve a codebook; nothing where there is only one, which the mean shows already."""
+    number = max((len(record.accuracy) for record in metrics if record.split == split), default=0)
+    return [
+        Curve(
+            f"codebook {q + 1}",
+            [(r.step, r.accuracy[q]) for r in metrics if r.split == split and q < len(r.accuracy)],
+            shade=q / (number - 1),
+        )
+        for q in range(number)
+        if number > 1
+    ]

@@ -1,0 +1,14 @@
+"""``report.html``: one self-contained page about a run, to look at, listen to and pass on."""
+
+from pathlib import Path
+
+from lina.core.hooks import Run, Section, hookimpl
+
+
+class Report:
+    @hookimpl
+    def write_report(self, run: Run, sections: list[Section]) -> Path:
+        # Imported here because the hooks are made for every command, and drawing needs heavy packages.
+        from lina.report.render import write
+
+        return write(run, sections)

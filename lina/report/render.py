@@ -1,0 +1,162 @@
+"""From the files of a run directory to one HTML page. The same files give the same bytes."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup
+
+from lina.core import run_files
+from lina.core.hooks import Run, Section
+from lina.core.run_files import DataSummary, SampleRecord
+from lina.report import audio, numbers
+from lina.report.audio import Clip, Format
+from lina.report.curves import charts
+from lina.report.facts import codebooks, facts
+from lina.report.panels import Attention, Spectrogram, attention, spectrogram
+from lina.report.words import Mark, compare
+
+REPORT_FILE = Path("report.html")
+
+_KINDS = {
+    "train": "Training sentences",
+    "valid": "Validation sentences",
+    "unseen": "Unseen sentences",
+    "spec": "Texts of the spec",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One recording of a sample: to see and to hear, or the reason why not."""
+
+    title: str
+    problem: str = ""
+    audio: str = ""
+    spectrogram: Spectrogram | None = None
+    seconds: float = 0.0
+    marks: Sequence[Mark] = ()
+    error_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A sample as the page shows it."""
+
+    record: SampleRecord
+    panels: Sequence[Panel]
+    attention: Attention | None = None
+    attention_problem: str = ""
+
+
+@dataclass
+class Group:
+    name: str
+    cards: list[Card] = field(default_factory=list)
+
+
+def write(run: Run, sections: Sequence[Section]) -> Path:
+    """Write ``report.html`` into the run directory.
+
+    Raises:
+        CheckpointError: a file of the run is damaged.
+    """
+    path = run.directory / REPORT_FILE
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(page(run, sections), encoding="utf-8")
+    os.replace(unfinished, path)
+    return path
+
+
+def page(run: Run, sections: Sequence[Section]) -> str:
+    """The page as text. What the run does not have, the page does not mention."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    here = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(here),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=numbers.percent, duration=numbers.duration, short=numbers.short)
+    directory = run.directory
+    info = run_files.read_run_info(directory)
+    data = run_files.read_data_summary(directory)
+    metrics = run_files.read_metrics(directory)
+    records = run_files.read_samples(directory)
+    form = _format(directory, records)
+    return environment.get_template("template.html.j2").render(
+        style=Markup((here / "style.css").read_text(encoding="utf-8")),
+        name=run.spec.name,
+        spec=run.spec.to_yaml(),
+        info=info,
+        facts=facts(info, data, metrics),
+        evaluation=run_files.read_evaluation(directory),
+        charts=charts(metrics),
+        codebooks=codebooks(data, metrics),
+        groups=_groups(directory, records, data, form),
+        form=form,
+        sections=[(section.title, Markup(section.html)) for section in sections if section.html.strip()],
+    )
+
+
+def _format(directory: Path, records: Sequence[SampleRecord]) -> Format:
+    """FLAC, or MP3 where there is so much audio that the page would become hard to send."""
+    paths = {path for r in records for path in (r.audio, r.resynthesis, r.reference) if path}
+    size = sum(audio.stored_bytes(directory / path) for path in paths)
+    return "flac" if size <= audio.LOSSLESS_LIMIT else "mp3"
+
+
+def _groups(
+    directory: Path, records: Sequence[SampleRecord], data: DataSummary | None, form: Format
+) -> list[Group]:
+    groups: dict[str, Group] = {}
+    order = list(_KINDS)
+    for record in sorted(records, key=lambda r: order.index(r.kind) if r.kind in order else len(order)):
+        group = groups.setdefault(record.kind, Group(_KINDS.get(record.kind, record.kind)))
+        group.cards.append(_card(directory, record, data, form))
+    return list(groups.values())
+
+
+def _card(directory: Path, record: SampleRecord, data: DataSummary | None, form: Format) -> Card:
+    parts = (
+        ("Model", record.audio, record.transcript, record.error_rate),
+        (
+            "Codec resynthesis",
+            record.resynthesis,
+            record.resynthesis_transcript,
+            record.resynthesis_error_rate,
+        ),
+        ("Recording", record.reference, record.reference_transcript, None),
+    )
+    clips = {title: audio.load(directory / path) for title, path, _, _ in parts if path}
+    longest = max((clip.seconds for clip in clips.values() if isinstance(clip, Clip)), default=0.0)
+    panels = []
+    for title, path, heard, error_rate in parts:
+        if not path:
+            continue
+        clip = clips[title]
+        marks = compare(record.text, heard) if heard is not None else []
+        if isinstance(clip, str):
+            panels.append(Panel(title, f"{path} {clip}", marks=marks, error_rate=error_rate))
+            continue
+        panels.append(
+            Panel(
+                title,
+                audio=audio.encode(clip, form),
+                spectrogram=spectrogram(clip, longest),
+                seconds=clip.seconds,
+                marks=marks,
+                error_rate=error_rate,
+            )
+        )
+    if record.attention is None:
+        return Card(record, panels)
+    rate = data.codec.sample_rate / data.codec.hop if data and data.codec else None
+    seen = attention(directory / record.attention, record.text_labels, rate)
+    if isinstance(seen, str):
+        return Card(record, panels, attention_problem=f"{record.attention} {seen}")
+    return Card(record, panels, attention=seen)

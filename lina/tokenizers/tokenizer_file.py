@@ -1,0 +1,115 @@
+"""Reads the JSON of the ``tokenizers`` library, as far as its meaning can be streamed word by word."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lina.core.errors import SpecError
+
+Document = dict[str, Any]
+
+
+def read_document(path: Path) -> Any:
+    """Raises:
+    SpecError: the file cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        _refuse(
+            str(path), f"cannot be read ({error.strerror}); give the path of a tokenizers-format JSON file"
+        )
+    except ValueError as error:
+        _refuse(str(path), f"is not JSON ({error}); give a tokenizers-format JSON file")
+
+
+def check_document(document: Document, where: str) -> None:
+    """Refuse what lina would read otherwise than the library does. ``document`` is as the library writes it.
+
+    Byte-pair encoding is needed, lower-casing is the only normaliser, and the pre-tokenisers must split at
+    blanks, so that a word never depends on its neighbours.
+
+    Raises:
+        SpecError: names the part that is not supported.
+    """
+    model, vocabulary = document["model"], document["model"].get("vocab")
+    if model.get("type") != "BPE":
+        _refuse(where, f"has a model of type {model.get('type')!r}; only 'BPE' is supported")
+    for name in (
+        "dropout",
+        "continuing_subword_prefix",
+        "end_of_word_suffix",
+        "byte_fallback",
+        "ignore_merges",
+    ):
+        if model.get(name):
+            _refuse(where, f"has {name} {model[name]!r} in its model, which is not supported")
+    if not vocabulary:
+        _refuse(where, "has an empty vocabulary")
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        _refuse(where, f"does not number its {len(vocabulary)} entries 0 .. {len(vocabulary) - 1}")
+    for added in document["added_tokens"]:
+        if vocabulary.get(added["content"]) != added["id"]:
+            _refuse(where, f"has the added token {added['content']!r} outside its vocabulary, not supported")
+        if not added["special"]:
+            _refuse(where, f"has the added token {added['content']!r} that is not special, not supported")
+    if processor := document["post_processor"]:
+        _refuse(where, f"has the post-processor {processor['type']!r}; lina sets the marks itself")
+    for normalizer in _parts(document["normalizer"], "normalizers"):
+        if normalizer["type"] != "Lowercase":
+            _refuse(where, f"has the normaliser {normalizer['type']!r}; only 'Lowercase' is supported")
+    pre_tokenizers = list(_parts(document["pre_tokenizer"], "pretokenizers"))
+    for part in pre_tokenizers:
+        if not (_splits_blanks(part) or part == {"type": "Punctuation", "behavior": "Isolated"}):
+            _refuse(where, f"has the pre-tokeniser {json.dumps(part)}, which is not supported")
+    if not any(map(_splits_blanks, pre_tokenizers)):
+        _refuse(where, "has no pre-tokeniser that splits at blanks, which streaming needs")
+    if is_byte_level(document):
+        if len(pre_tokenizers) > 1:
+            _refuse(where, "has the pre-tokeniser 'ByteLevel' among others; it is supported alone")
+        if missing := set(BYTE_OF) - set(vocabulary):
+            _refuse(where, f"is byte-level but lacks {len(missing)} of the 256 bytes in its vocabulary")
+
+
+def is_byte_level(document: Document) -> bool:
+    """Whether the vocabulary is spelt in ``BYTE_OF``'s letters."""
+    parts = _parts(document["pre_tokenizer"], "pretokenizers")
+    return any(part["type"] == "ByteLevel" for part in parts)
+
+
+def _parts(part: Document | None, inside: str) -> Iterator[Document]:
+    if part is None:
+        return
+    if part["type"] != "Sequence":
+        yield part
+        return
+    for child in part[inside]:
+        yield from _parts(child, inside)
+
+
+def _splits_blanks(part: Document) -> bool:
+    match part:
+        case {"type": "ByteLevel"}:
+            return not part["add_prefix_space"] and bool(part["use_regex"])
+        case {"type": "Split", "pattern": {"String": " "}, "behavior": "Isolated" | "Removed"}:
+            return not part["invert"]
+        case {"type": "CharDelimiterSplit", "delimiter": " "}:
+            return True
+        case {"type": "WhitespaceSplit" | "Whitespace"}:
+            return True
+    return False
+
+
+def _byte_letters() -> dict[str, int]:
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+BYTE_OF = _byte_letters()
+"""The letter that stands for each byte in byte-level vocabularies (GPT-2; Radford et al. 2019)."""
+
+
+def _refuse(where: str, why: str) -> NoReturn:
+    raise SpecError(f"{where} {why}")

@@ -1,0 +1,156 @@
+import subprocess
+import sys
+from collections.abc import Callable
+
+import click
+import pytest
+
+from lina import __version__
+from lina.cli import app
+from lina.cli.extra import _extra_commands
+from lina.core.errors import LinaError
+from tests.cli.conftest import Lina
+from tests.fakes import FakeDistributions
+
+BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "data")]
+BUILT_IN += [["data", name] for name in ("list", "get", "inspect")]
+
+
+@pytest.fixture(autouse=True)
+def forget_commands() -> None:
+    _extra_commands.cache_clear()
+
+
+@pytest.mark.parametrize("command", [[], *BUILT_IN], ids=lambda command: "-".join(command) or "lina")
+def test_help_fits_a_screen_and_shows_an_example(lina: Lina, command: list[str]) -> None:
+    done = lina(*command, "--help")
+    lines = done.out.splitlines()
+    assert done.code == 0
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert any(line.strip().startswith("lina ") for line in lines[lines.index("  Example:") :])
+
+
+def test_every_command_is_listed_with_what_it_does(lina: Lina) -> None:
+    listed = lina("--help").out
+    for (name,) in BUILT_IN[:5]:
+        line = next(line for line in listed.splitlines() if line.startswith(f"  {name} "))
+        assert len(line.split()) > 2
+
+
+def test_help_is_quick_for_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from lina.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(sorted({'torch', 'numpy', 'pydantic', 'omegaconf'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(lina: Lina) -> None:
+    assert __version__ in lina("--version").out
+
+
+def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
+    done = lina("rnu")
+    assert done.code == 2
+    assert "no command 'rnu'; did you mean 'run'? (known: check, data, new, plugins, run, say)" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["say"], ["run", "--what"], ["plugins", "extra"], ["data", "nothing"]]
+)
+def test_a_wrong_call_exits_with_2_and_says_how(lina: Lina, arguments: list[str]) -> None:
+    done = lina(*arguments)
+    assert done.code == 2
+    assert "Usage: lina" in done.err
+
+
+def failing(error: BaseException) -> click.Command:
+    @click.command("fails")
+    def fails() -> None:
+        raise error
+
+    return fails
+
+
+@pytest.fixture
+def with_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[click.Command], None]:
+    return lambda command: monkeypatch.setattr(app, "extra_commands", lambda taken: {command.name: command})
+
+
+def test_ctrl_c_exits_with_130(lina: Lina, with_command: Callable[[click.Command], None]) -> None:
+    with_command(failing(KeyboardInterrupt()))
+    done = lina("fails")
+    assert done.code == 130
+    assert done.err.strip() == "lina: stopped"
+
+
+def test_a_mistake_is_one_line_and_code_2(lina: Lina, with_command: Callable[[click.Command], None]) -> None:
+    with_command(failing(LinaError("first\nsecond")))
+    assert lina("fails").err == "lina: error: first second\n"
+
+
+def test_an_error_may_carry_its_own_code(lina: Lina, with_command: Callable[[click.Command], None]) -> None:
+    class LaterError(LinaError):
+        exit_code = 75
+
+    with_command(failing(LaterError("go on later")))
+    done = lina("fails")
+    assert (done.code, done.err) == (75, "lina: go on later\n")
+
+
+def test_a_bug_keeps_its_traceback(with_command: Callable[[click.Command], None]) -> None:
+    with_command(failing(ZeroDivisionError("bug")))
+    with pytest.raises(ZeroDivisionError):
+        app.main(["fails"])
+
+
+EXTRA = """
+    import click
+    from lina.core.hooks import hookimpl
+    @click.command("greet", short_help="Say hello.")
+    def greet(): click.echo("hello")
+    @click.command("run")
+    def run(): click.echo("hijacked")
+    class Greeter:
+        @hookimpl
+        def cli_commands(self): return [greet, run, 3]
+    class Broken:
+        @hookimpl
+        def cli_commands(self): raise RuntimeError("no luck")
+"""
+
+
+def test_hook_plugins_add_commands_but_replace_none(lina: Lina, distributions: FakeDistributions) -> None:
+    distributions.install(
+        "greetings",
+        {"lina.hooks": {"greeter": "greet_mod:Greeter", "broken": "greet_mod:Broken"}},
+        greet_mod=EXTRA,
+    )
+    done = lina("--help")
+    assert "greet " in done.out
+    warnings = done.err.splitlines()
+    assert len(warnings) == 3
+    assert "hook:broken (greetings 1.0, greet_mod:Broken) failed in cli_commands" in warnings[0]
+    assert "offers a second command 'run'" in warnings[1]
+    assert "offers 3 as a command" in warnings[2]
+    assert lina("greet").out == "hello\n"
+    assert "hijacked" not in lina("run", "--help").out
+
+
+def test_a_broken_hook_plugin_costs_one_line(lina: Lina, distributions: FakeDistributions) -> None:
+    distributions.install("bad", {"lina.hooks": {"bad": "bad_hook:Bad"}}, bad_hook="raise SystemExit(9)")
+    done = lina("--help")
+    assert done.code == 0
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("lina: warning: left out: hook:bad (bad 1.0, bad_hook:Bad) cannot be loaded")
+
+
+def test_python_dash_m() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lina", "nothing"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "no command 'nothing'" in done.stderr

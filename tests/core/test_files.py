@@ -1,0 +1,42 @@
+import os
+
+import pytest
+
+from lina.core import files
+
+
+def test_write_atomic(tmp_path):
+    path = tmp_path / "a"
+    files.write_atomic(path, b"one")
+    files.write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, fails):
+    path = tmp_path / "a"
+    files.write_atomic(path, b"old")
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, fails, refuse)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_are_removed_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    files.temporary_name(path).write_bytes(b"half")
+    path.write_bytes(b"whole")
+    (tmp_path / ".hidden").write_bytes(b"mine")
+    files.remove_temporary(tmp_path)
+    assert sorted(found.name for found in tmp_path.iterdir()) == [".hidden", "a.json"]
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

@@ -1,0 +1,141 @@
+import logging
+from pathlib import Path
+from typing import Any
+
+import pluggy
+import pytest
+
+from lina.core.errors import PluginError
+from lina.core.hooks import Hooks, hookimpl
+from lina.core.plugin_manager import add_plugin, build_manager
+from tests.fakes import FakeDistributions
+
+HOOKS = """
+    from lina.core.hooks import hookimpl
+    class Good:
+        @hookimpl
+        def cli_commands(self): return ["good"]
+    class Fails:
+        @hookimpl
+        def cli_commands(self): raise RuntimeError("no luck")
+    class CannotBeMade:
+        def __init__(self): raise OSError("no display")
+        @hookimpl
+        def cli_commands(self): return ["never"]
+    class UnknownHook:
+        @hookimpl
+        def cli_comands(self): return []
+    class UnknownArgument:
+        @hookimpl
+        def step_done(self, stepp): pass
+    class NoHooks: pass
+    not_a_class = 3
+"""
+
+
+def manager() -> pluggy.PluginManager:
+    made = pluggy.PluginManager("lina")
+    made.add_hookspecs(Hooks)
+    return made
+
+
+@pytest.fixture
+def only_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINA_PLUGINS", "pack, bad")
+
+
+@pytest.mark.usefixtures("only_these")
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("CannotBeMade", "OSError: no display"),
+        ("UnknownHook", "unknown hook 'cli_comands'"),
+        ("UnknownArgument", "stepp"),
+        ("NoHooks", "implements no hook"),
+        ("not_a_class", "a hook plugin is a class"),
+        ("Missing", "AttributeError"),
+    ],
+)
+def test_a_broken_plugin_costs_one_line_and_nothing_else(
+    distributions: FakeDistributions, caplog: pytest.LogCaptureFixture, value: str, reason: str
+) -> None:
+    distributions.install("pack", {"lina.hooks": {"good": "hook_mod:Good"}}, hook_mod=HOOKS)
+    distributions.install("bad", {"lina.hooks": {"bad": f"bad_hook:{value}"}}, bad_hook=HOOKS)
+    made = build_manager()
+    assert made.hook.cli_commands() == [["good"]]
+    assert len(caplog.records) == 1
+    line = caplog.records[0].getMessage()
+    assert "hook:bad (bad 1.0" in line
+    assert reason in line
+    assert "\n" not in line
+
+
+@pytest.mark.usefixtures("only_these")
+def test_a_name_given_twice_is_told_once(
+    distributions: FakeDistributions, caplog: pytest.LogCaptureFixture
+) -> None:
+    distributions.install("pack", {"lina.hooks": {"same": "hook_mod:Good"}}, hook_mod=HOOKS)
+    distributions.install("bad", {"lina.hooks": {"same": "bad_hook:Good"}}, bad_hook=HOOKS)
+    assert build_manager().hook.cli_commands() == []
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["left out"]
+
+
+@pytest.mark.usefixtures("only_these")
+def test_a_hook_that_fails_is_told_once_and_harms_nobody(
+    distributions: FakeDistributions, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry_points = {"a": "hook_mod:Good", "b": "hook_mod:Fails", "c": "hook_mod:Good"}
+    distributions.install("pack", {"lina.hooks": entry_points}, hook_mod=HOOKS)
+    made = build_manager()
+    assert made.hook.cli_commands() == [["good"], ["good"]]
+    assert made.hook.cli_commands() == [["good"], ["good"]]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        "hook:b (pack 1.0, hook_mod:Fails) failed in cli_commands and is left out from here on: "
+        "RuntimeError('no luck')"
+    ]
+
+
+def test_a_hook_gets_the_arguments_it_asks_for() -> None:
+    class Listener:
+        heard: list[Any]
+
+        def __init__(self) -> None:
+            self.heard = []
+
+        @hookimpl
+        def step_done(self, metrics: dict[str, float], step: int) -> None:
+            self.heard.append((step, metrics))
+
+        @hookimpl(tryfirst=True)
+        def checkpoint_written(self, path: Path) -> None:
+            self.heard.append(path)
+
+    made, listener = manager(), Listener()
+    add_plugin(made, listener, "listener")
+    made.hook.step_done(run=None, step=3, metrics={"loss": 1.0})
+    made.hook.checkpoint_written(run=None, step=3, path=Path("x"))
+    assert listener.heard == [(3, {"loss": 1.0}), Path("x")]
+
+
+def test_a_person_may_interrupt_a_hook() -> None:
+    class Slow:
+        @hookimpl
+        def run_finished(self) -> None:
+            raise KeyboardInterrupt
+
+    made = manager()
+    add_plugin(made, Slow(), "slow")
+    with pytest.raises(KeyboardInterrupt):
+        made.hook.run_finished(run=None)
+
+
+def test_the_same_name_is_not_registered_twice() -> None:
+    class Quiet:
+        @hookimpl
+        def run_finished(self) -> None: ...
+
+    made = manager()
+    add_plugin(made, Quiet(), "quiet")
+    with pytest.raises(PluginError, match="quiet"):
+        add_plugin(made, Quiet(), "quiet")

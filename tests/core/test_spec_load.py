@@ -1,0 +1,324 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lina.core.errors import SpecError
+from lina.core.spec import Spec, differences
+from lina.core.spec_load import load_spec
+
+GOOD = """\
+lina: 1
+name: first
+backbone:
+  plugin: gla
+  d_model: 64
+codec: {plugin: codec2}
+tokenizer: {plugin: bytes}
+data: {source: folder, config: {root: clips}}
+train: {steps: 10, lr: 1e-3}
+synthesize: {texts: [hello]}
+"""
+
+
+def write(folder: Path, text: str, name: str = "spec.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    start = time.perf_counter()
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, overrides)
+    assert time.perf_counter() - start < 1.0
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_spec_is_read_with_its_numbers_as_numbers(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, GOOD))
+    assert (spec.name, spec.train.lr, spec.train.steps, spec.synthesize.texts) == (
+        "first",
+        1e-3,
+        10,
+        ("hello",),
+    )
+    assert spec.train.out == Path("runs/first")
+
+
+def test_what_is_written_out_reads_back_as_the_same_spec(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "[hello]", '["naïve: \\"yes\\"", "no", "1e3", "  two\\n  lines\\t", "😀 # not a comment"]'
+    )
+    spec = load_spec(
+        write(tmp_path, text), ["synthesize.temperature=[0.5, 1]", "synthesize.top_k=5", "train.ema=1e-7"]
+    )
+    again = load_spec(write(tmp_path, spec.to_yaml(), "again.yaml"))
+    assert differences(spec, again) == []
+    assert again == spec
+
+
+def test_the_command_line_wins_and_the_last_of_it_most(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    overrides = [
+        "train.steps=20",
+        "train.steps=30",
+        "backbone={plugin: other}",
+        "data.valid=0.1",
+        "name=second",
+    ]
+    spec = load_spec(path, overrides)
+    assert (spec.train.steps, spec.backbone.plugin, spec.backbone.d_model) == (30, "other", 64)
+    assert (spec.data.valid, spec.train.out) == (0.1, Path("runs/second"))
+
+
+def test_includes_compose_relative_to_their_file(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    write(tmp_path / "parts", GOOD, "base.yaml")
+    write(tmp_path / "parts", "include: base.yaml\ntrain: {steps: 50, warmup: 5}", "long.yaml")
+    write(tmp_path, "train: {steps: 60}\nseed: 3", "seed.yaml")
+    spec = load_spec(write(tmp_path, "include: [parts/long.yaml, seed.yaml]\nseed: 4"))
+    assert (spec.train.steps, spec.train.warmup, spec.train.lr, spec.seed) == (60, 5, 1e-3, 4)
+
+
+def test_references_name_other_keys_and_keep_their_kind(tmp_path: Path) -> None:
+    text = GOOD.replace("steps: 10", 'steps: 10, warmup: "${train.steps}", out: "out/${name}-${seed}"')
+    spec = load_spec(write(tmp_path, text), ["seed=7", "evaluate.unseen=${synthesize.texts}"])
+    assert (spec.train.warmup, spec.train.out) == (10, Path("out/first-7"))
+    assert spec.evaluate.unseen == ("hello",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "d_model: 64",
+            "d_modl: 64",
+            ":5: backbone.d_modl: unknown key; did you mean 'd_model'? (known: config,",
+        ),
+        ("train: {", "trian: {", ":9: trian: unknown key; did you mean 'train'?"),
+        ("steps: 10", "steps: ten", ':9: train.steps: expected a whole number, found "ten"'),
+        ("steps: 10", 'steps: "10"', ':9: train.steps: expected a whole number, found "10"'),
+        ("steps: 10", "steps: yes", ":9: train.steps: expected a whole number, found true"),
+        ("steps: 10", "steps: 1.5", ":9: train.steps: expected a whole number, found 1.5"),
+        ("steps: 10", "steps: -1", ":9: train.steps: expected a number greater than or equal to 1, found -1"),
+        ("lr: 1e-3", "lr: .inf", ":9: train.lr: expected a finite number, found Infinity"),
+        ("lr: 1e-3", "lr: fast", ':9: train.lr: expected a number, found "fast"'),
+        ("lr: 1e-3", "betas: [0.9]", ":9: train.betas.1: is missing"),
+        ("lr: 1e-3", "betas: [0.1, 0.2, 0.3]", ":9: train.betas: expected at most 2 values"),
+        ("lr: 1e-3", "precision: float64", ":9: train.precision: expected 'auto', 'float32' or 'bfloat16'"),
+        ("name: first", "name: ../../etc", ":2: name: expected letters, digits"),
+        ("name: first", "name: 5", ":2: name: expected a text, found 5"),
+        ("name: first\n", "", ":1: name: is missing; add it"),
+        ("  plugin: gla\n", "", ":3: backbone.plugin: is missing; add it"),
+        (
+            "codec: {plugin: codec2}",
+            "codec: codec2",
+            ':6: codec: expected a section (keys and values), found "codec2"',
+        ),
+        (
+            "codec: {plugin: codec2}",
+            "codec:",
+            ":6: codec: expected a section (keys and values), found nothing",
+        ),
+        ("[hello]", "hello", ':10: synthesize.texts: expected a list, found "hello"'),
+        ("[hello]", "[hello, 3]", ":10: synthesize.texts.1: expected a text, found 3"),
+        (
+            "[hello]",
+            "[], temperature: [0.5, hot]",
+            ':10: synthesize.temperature.1: expected a number, found "hot"',
+        ),
+        (
+            "[hello]",
+            "[], temperature: hot",
+            ':10: synthesize.temperature: expected a number or a list, found "hot"',
+        ),
+        ("lina: 1", "lina: 2", ":1: lina: expected 1, found 2"),
+        ("lina: 1", "_target_: os.system", ":1: lina: is missing; add it (and 1 more mistake)"),
+        ("lina: 1", "lina: 1\n7: x", ":2: 7: unknown key"),
+        ("d_model: 64", "d_model: 30", "backbone.d_model (30) is not a multiple of text.heads (4)"),
+        ("lr: 1e-3", "stpes: 1, lrr: 2, wramup: 3", "unknown key; did you mean 'steps'? (known: "),
+        ("lr: 1e-3", "stpes: 1, lrr: 2, wramup: 3", "(and 2 more mistakes)"),
+        (
+            "steps: 10",
+            "steps: 10, steps: 20",
+            ":9: not valid YAML: while constructing a mapping, found duplicate key steps",
+        ),
+        ("[hello]", "[hello", ":10: not valid YAML: while parsing a flow sequence, did not"),
+        (
+            "[hello]",
+            "!!python/object/apply:os.system [id]",
+            ":10: not valid YAML: could not determine a constructor",
+        ),
+        ("[hello]", "!!python/name:os.system", "not valid YAML"),
+        ("[hello]", "&me [*me]", "recursive aliases are not supported"),
+        ("[hello]", "*nobody", "undefined alias"),
+        ("[hello]", "[" * 3000 + "]" * 3000, ":10: nested deeper than 40"),
+        ("[hello]", "[" + "a," * 30_000 + "]", "more than 10000 values"),
+        ("[hello]", "!!binary aGVsbG8=", ":10: synthesize.texts: expected a list, found"),
+        ("first", "${oc.env:HOME}", "name: '${oc.env:HOME}' is not allowed"),
+        ("first", "'${oc.env:HOME,x}'", "is not allowed"),
+        ("first", "'${oc.decode:1}'", "is not allowed"),
+        ("first", "'${${seed}.env:HOME}'", "is not allowed"),
+        ("first", "'${}'", "is not allowed"),
+        ("first", "'${.name}'", "is not allowed"),
+        ("first", "'a${b'", "is not allowed"),
+        ("first", "'\\${name}'", "is not allowed"),
+        ("first", "'${nmae}'", ":2: name: ${nmae} names nothing in this spec; did you mean 'name'?"),
+        ("first", "'${name}'", ":2: name: a reference to itself: name -> name"),
+        ("first", "'${seed}'\nseed: '${name}'", "a reference to itself: seed -> name -> seed"),
+        ("first", "'a-${train}'", "${train} is a section or a list"),
+        ("first", "'???'", ":2: name: has no value yet"),
+        ("first", "'${name.x.y}'", "names nothing in this spec"),
+        ("[hello]", "['$', '${synthesize.texts.0}{name}']", "puts a new ${...} together"),
+        ("name: first", "include: 5\nname: first", "include: expected a file or a list of files, found 5"),
+        ("name: first", "include: /etc/passwd\nname: first", "'/etc/passwd' is absolute"),
+        ("name: first", "include: spec.yaml\nname: first", "includes itself: spec.yaml -> spec.yaml"),
+        (
+            "name: first",
+            "include: gone.yaml\nname: first",
+            "gone.yaml: this spec does not exist (included by spec.yaml)",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new))
+    message = refusal(path)
+    assert expected in message
+    if expected.startswith(":"):
+        assert message.startswith(f"{path}{expected[: expected.index(': ') + 2]}")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.steps", "'train.steps' is not key=value"),
+        ("=3", "is not key=value"),
+        ("train..steps=3", "is not key=value"),
+        ("train.stpes=3", "command line: train.stpes: unknown key; did you mean 'steps'?"),
+        ("train.steps=ten", 'command line: train.steps: expected a whole number, found "ten"'),
+        ("train=3", "command line: train: expected a section"),
+        ("train.steps=[1", "command line: train.steps: not valid YAML"),
+        ("train.steps=" + "[" * 60 + "]" * 60, "nested deeper than 40"),
+        ("train.steps=!!python/object:os.system x", "not valid YAML"),
+        ("name=${oc.env:HOME}", "command line: name: '${oc.env:HOME}' is not allowed"),
+        ("name=???x", "command line: name: expected letters"),
+        ("include=x.yaml", "include belongs into a spec file"),
+        ("train.betas[0]=0.5", "command line: train.betas: expected a list"),
+        ("backbone.config._target_.x=\udcff", "command line"),
+    ],
+)
+def test_a_mistake_on_the_command_line_says_so(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in refusal(write(tmp_path, GOOD), override)
+
+
+def test_the_file_that_wrote_the_key_is_named(tmp_path: Path) -> None:
+    base = write(tmp_path, GOOD + "text:\n  layrs: 2\n", "base.yaml")
+    assert refusal(write(tmp_path, "include: base.yaml\nseed: 1")).startswith(
+        f"{base}:12: text.layrs: unknown key"
+    )
+
+
+def test_a_list_over_a_section_is_refused_with_both_places(tmp_path: Path) -> None:
+    base = write(tmp_path, "seed: 1\ntrain:\n  betas: {a: 1}", "base.yaml")
+    path = write(tmp_path, f"include: base.yaml\n{GOOD.replace('lr: 1e-3', 'betas: [0.9, 0.95]')}")
+    assert (
+        refusal(path) == f"{path}:10: train.betas: a list and a section do not mix; the other is at {base}:3"
+    )
+
+
+def test_expansion_is_bounded(tmp_path: Path) -> None:
+    texts = ["x" * 100] + [f"${{synthesize.texts.{i}}}" * 10 for i in range(12)]
+    message = refusal(write(tmp_path, GOOD.replace("[hello]", str(texts))))
+    assert "expands to more than" in message
+
+
+def test_an_alias_bomb_is_refused(tmp_path: Path) -> None:
+    levels = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
+    levels += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    assert "expansion exceeds" in refusal(write(tmp_path, "\n".join(levels)))
+
+
+def test_a_thousand_includes_are_refused(tmp_path: Path) -> None:
+    for level in range(12):
+        write(tmp_path, f"include: [{level + 1}.yaml, {level + 1}.yaml]", f"{level}.yaml")
+    write(tmp_path, GOOD, "12.yaml")
+    assert "includes more than 100 files" in refusal(tmp_path / "0.yaml")
+
+
+def test_a_longer_cycle_of_includes_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "include: b.yaml", "a.yaml")
+    write(tmp_path, "include: a.yaml", "b.yaml")
+    assert "includes itself: a.yaml -> b.yaml -> a.yaml" in refusal(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "lina: is missing"),
+        (b"- 1\n- 2", "a spec is keys and values"),
+        (b"3", "not valid as a spec"),
+        (b"name: \xff\xfe", "not UTF-8 text (byte 6)"),
+        (b"name: a\0b", "not valid"),
+        (b"a: 1\n---\nb: 2", "expected a single document"),
+        (b"? [1, 2]\n: 3", "not valid YAML"),
+        (b"x" * 1_000_001, "more than 1000000 bytes"),
+        (b"a: " + b"x" * 999_000, "is missing"),
+        (b"[" * 999_000, "nested deeper"),
+        (b"a: {" + b"b: 1, " * 9_000 + b"}", "more than 10000 values"),
+    ],
+)
+def test_what_is_no_spec_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(content)
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert expected in message
+    assert len(message) < 1000
+
+
+def test_a_missing_spec_gets_a_hint(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, "first.yaml")
+    message = refusal(tmp_path / "frist.yaml")
+    assert (
+        message
+        == f"{tmp_path}/frist.yaml: this spec does not exist; did you mean 'first.yaml'? (known: first.yaml)"
+    )
+    assert "is not a file" in refusal(tmp_path)
+    assert "does not exist" in refusal(tmp_path / "no" / "where.yaml")
+    assert "does not exist" in refusal(Path("a\0b.yaml"))
+
+
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert "is not a file" in refusal(tmp_path / "pipe.yaml")
+
+
+def test_a_secret_in_the_environment_stays_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINA_SECRET", "hunter2")
+    for attempt in ("${oc.env:LINA_SECRET}", "${oc.select:'${oc.env:LINA_SECRET}'}", "$LINA_SECRET"):
+        path = write(tmp_path, GOOD.replace("[hello]", f'["{attempt}"]'))
+        assert "hunter2" not in (load_spec(path).to_yaml() if attempt.startswith("$L") else refusal(path))
+
+
+def test_reading_a_spec_imports_no_torch(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    code = (
+        "import sys; from lina.core.spec_load import load_spec\n"
+        "load_spec(sys.argv[1]); print({'torch'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_origin_does_not_count_in_a_comparison(tmp_path: Path) -> None:
+    one, other = load_spec(write(tmp_path, GOOD)), load_spec(write(tmp_path, GOOD, "copy.yaml"))
+    assert one == other
+    assert one.origin.where(("train", "steps")).endswith("spec.yaml:9")
+    assert Spec.model_validate(one.model_dump()).origin.where(("name",)) == "spec"

@@ -1,0 +1,98 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lina.core.errors import TextError
+from lina.core.text import check_text, sentence_end, split_sentences
+
+texts = st.one_of(
+    st.text(st.sampled_from("aB1 .!?…\"')。」\n\t\u00a0Mr"), max_size=60),
+    st.text(max_size=40),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Hello there. How are you? Fine!", ["Hello there.", "How are you?", "Fine!"]),
+        ("Mr. Smith met Dr. Jones. They spoke.", ["Mr. Smith met Dr. Jones.", "They spoke."]),
+        ("Pi is 3.14 or so. Use e.g. Tau.", ["Pi is 3.14 or so.", "Use e.g. Tau."]),
+        ("J. K. Rowling wrote. So did I. Really.", ["J. K. Rowling wrote.", "So did I.", "Really."]),
+        ('He said "Go." Then (quietly!) left.', ['He said "Go."', "Then (quietly!) left."]),
+        ("“Really?” she asked. “Yes.”", ["“Really?” she asked.", "“Yes.”"]),
+        ("Wait... what? Well… Yes.", ["Wait... what?", "Well…", "Yes."]),
+        ("At 5 p.m. we left. At 6 p.m. We ate.", ["At 5 p.m. we left.", "At 6 p.m.", "We ate."]),
+        ("你好。今天好吗？「好！」他说", ["你好。", "今天好吗？", "「好！」", "他说"]),
+        ("A heading\n\nIts text\nruns on", ["A heading", "Its text\nruns on"]),
+        ("... and ... ! ok", ["... and ... ! ok"]),
+        ("So . . . What?", ["So . . .", "What?"]),
+        ("See it (Mr. X). Bye", ["See it (Mr. X).", "Bye"]),
+        ("", []),
+        (" \n ", []),
+    ],
+)
+def test_sentences(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+@given(texts)
+def test_no_character_but_blanks_is_lost(text: str) -> None:
+    sentences = split_sentences(text)
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert all(sentence == sentence.strip() != "" for sentence in sentences)
+
+
+@given(texts, texts)
+def test_what_follows_never_moves_an_end(text: str, more: str) -> None:
+    end = sentence_end(text)
+    if end is not None:
+        assert sentence_end(text + more) == end
+
+
+@given(texts, texts)
+def test_what_came_before_never_moves_an_end(text: str, before: str) -> None:
+    end = sentence_end(text)
+    assert sentence_end(before + text, len(before)) == (None if end is None else end + len(before))
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "!", ". ", " ", "\n", '."', "Mr. ", "a.", "a. ", "A. ", "。", "? a", "\n\n", "'"]
+)
+def test_time_is_linear(unit: str) -> None:
+    text = unit * 100_000 + "!"
+    started = time.process_time()
+    split_sentences(text)
+    assert time.process_time() - started < 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 3 is empty; give at least one word"),
+        (" \n\t", "line 3 is blank; give at least one word"),
+        ("x" * 51, "line 3 has 51 characters, the limit is 50; split it into sentences"),
+        ("say\0it", "line 3 has the control character U+0000 at character 3, near 'sayit'; remove it"),
+        ("a\x1b[0m", "line 3 has the control character U+001B at character 1, near 'a[0m'; remove it"),
+        ("a\x85b", "line 3 has the control character U+0085 at character 1, near 'ab'; remove it"),
+        ("ok \udc80", "line 3 has the lone surrogate U+DC80 at character 3, near 'ok'; remove it"),
+        (
+            "a\uffff",
+            "line 3 has the code point that is no character U+FFFF at character 1, near 'a'; remove it",
+        ),
+        ("caf\ufffd", "the replacement character (decoded wrongly) U+FFFD at character 3, near 'caf'"),
+    ],
+)
+def test_unspeakable_texts_are_refused_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(TextError) as caught:
+        check_text(text, 50, where="line 3")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["Hello.", "two\nlines\t\r\n", "日本語 👩\u200d🔬 e\u0301 \u00a0x", "x" * 50]
+)
+def test_ordinary_texts_pass(text: str) -> None:
+    check_text(text, 50)

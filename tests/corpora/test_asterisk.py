@@ -1,0 +1,121 @@
+import gzip
+import shutil
+
+import pytest
+
+from lina.core.corpus import get_corpus
+from lina.core.errors import DataError
+from lina.core.utterance import Reject, Utterance
+from lina.corpora import asterisk as module
+from lina.corpora import debian
+from lina.corpora.asterisk import AsteriskConfig, AsteriskEnglish
+
+from .packages import SOUNDS, TEXTS, asterisk, package
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "SYSTEM_SHARE", tmp_path / "system")
+
+
+def read(**config):
+    return list(AsteriskEnglish.read(config=AsteriskConfig(**config)))
+
+
+def check(items):
+    texts = {item.id: item.text for item in items if isinstance(item, Utterance)}
+    assert texts == {"hello": "Hello, world.", "dir/at": "at", "menu": "Press 1: for help", "iax": "IAX"}
+    assert {item.speaker for item in items if isinstance(item, Utterance)} == {"allison"}
+    reasons = {item.id: item.reason.split(":")[0] for item in items if isinstance(item, Reject)}
+    not_speech = dict.fromkeys(("beep", "silence/1", "join", "intro"), "not speech")
+    assert reasons == not_speech | {"gone": "no such file"}
+    assert all(item.audio.is_file() for item in items if isinstance(item, Utterance))
+
+
+def test_packages_are_unpacked_once(tmp_path):
+    items = read(path=asterisk(tmp_path / "debs"))
+    check(items)
+    written = items[0].audio.stat().st_mtime_ns
+    assert read(path=tmp_path / "debs") == items
+    assert items[0].audio.stat().st_mtime_ns == written
+    assert sorted(path.suffix for path in (tmp_path / "debs").iterdir()) == [".deb", ".deb"]
+    reject = next(item for item in items if item.id == "beep")
+    assert reject.where.endswith("core-sounds-en.txt.gz:6")
+
+
+def test_unpacked_trees(tmp_path):
+    asterisk(tmp_path / "debs")
+    for deb in (tmp_path / "debs").glob("*.deb"):
+        debian.unpack(deb, tmp_path / "tree", lambda name: True)
+    for folder in ("tree", "tree/usr", "tree/usr/share"):
+        check(read(path=tmp_path / folder))
+
+
+def test_the_installed_packages_come_first(tmp_path):
+    asterisk(tmp_path / "debs")
+    for deb in (tmp_path / "debs").glob("*.deb"):
+        debian.unpack(deb, tmp_path / "tree", lambda name: True)
+    shutil.move(tmp_path / "tree/usr/share", tmp_path / "system")
+    items = read()
+    check(items)
+    assert items[0].audio.is_relative_to(tmp_path / "system")
+
+
+def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
+    def download(packages, folder):
+        assert packages == module.PACKAGES
+        return sorted(asterisk(folder).glob("*.deb"))
+
+    monkeypatch.setattr(debian, "download", download)
+    with pytest.raises(DataError, match=r"asterisk-en: neither in .* run `lina data get asterisk-en`"):
+        read()
+    assert get_corpus(AsteriskEnglish, "asterisk-en") == tmp_path / "cache/asterisk-en"
+    check(read())
+    check(read(path=get_corpus(AsteriskEnglish, "asterisk-en", tmp_path / "mine")))
+    get_corpus(AsteriskEnglish, "asterisk-en")
+    check(read())
+    assert not list((tmp_path / "cache/asterisk-en").glob(".unpack-*"))
+
+
+def test_few_words_are_left_out(tmp_path):
+    asterisk(tmp_path / "debs")
+    kept = [item.id for item in read(path=tmp_path / "debs", min_words=3) if isinstance(item, Utterance)]
+    assert kept == ["menu"]
+
+
+def test_one_package_is_missing(tmp_path):
+    asterisk(tmp_path / "debs")
+    (tmp_path / "debs" / "asterisk-core-sounds-en_1-1_all.deb").unlink()
+    with pytest.raises(
+        DataError, match=r"debs: asterisk-core-sounds-en \(\.deb or unpacked\) not found; run"
+    ):
+        read(path=tmp_path / "debs")
+    with pytest.raises(DataError, match="none: no such folder"):
+        read(path=tmp_path / "none")
+
+
+def test_damaged_packages_leave_nothing_behind(tmp_path):
+    asterisk(tmp_path / "debs")
+    sound = next((tmp_path / "debs").glob("*g722*"))
+    sound.write_bytes(sound.read_bytes()[:-50])
+    with pytest.raises(DataError, match="is truncated"):
+        read(path=tmp_path / "debs")
+    sound.write_bytes(package({"./usr/share/other": b"x"}))
+    with pytest.raises(DataError, match="the packages hold no asterisk/sounds"):
+        read(path=tmp_path / "debs")
+    assert not list((tmp_path / "cache").rglob("unpacked"))
+    assert not list((tmp_path / "cache").rglob(".unpack-*"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"not gzip", gzip.compress(b"hello: x\n")[:-4], gzip.compress(b"hello: \xe9\n")]
+)
+def test_unreadable_list(tmp_path, content):
+    (tmp_path / SOUNDS).mkdir(parents=True)
+    (tmp_path / TEXTS).parent.mkdir(parents=True)
+    (tmp_path / TEXTS).write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"the list of texts cannot be read: .* run `lina data get asterisk-en`"
+    ):
+        read(path=tmp_path)

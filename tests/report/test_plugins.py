@@ -1,0 +1,37 @@
+import subprocess
+import sys
+
+import pluggy
+
+from lina.core.hooks import Hooks, Run
+from lina.report.page import Report
+from lina.report.progress import ProgressBars
+from lina.report.tensorboard import TensorBoard
+from tests.report.fake_run import FakeSpec
+
+
+def test_all_hooks_are_specified_and_the_report_is_written_through_them(tmp_path):
+    manager = pluggy.PluginManager("lina")
+    manager.add_hookspecs(Hooks)
+    for plugin in (Report(), ProgressBars(), TensorBoard()):
+        assert manager.register(plugin)
+        assert manager.get_hookcallers(plugin)
+    manager.check_pending()
+    run = Run(tmp_path, FakeSpec("a"))
+    manager.hook.step_done(run=run, step=1, metrics={"loss": 1.0})
+    manager.hook.checkpoint_written(run=run, step=1, path=tmp_path)
+    assert manager.hook.write_report(run=run, sections=[]) == [tmp_path / "report.html"]
+    manager.hook.run_finished(run=run)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_making_the_plugins_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from lina.report import page, progress, tensorboard\n"
+        "page.Report(), progress.ProgressBars(), tensorboard.TensorBoard()\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'jinja2', 'rich', 'tensorboardX', 'soundfile', 'PIL'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"

@@ -1,0 +1,151 @@
+import sys
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from lina.core.errors import PluginError, TextError
+from lina.core.protocols import Frontend
+from lina.tokenizers.phonemes import INVENTORY, LONGEST_SENTENCE, Phonemes, PhonemesConfig, PhonemesFrontend
+from tests.tokenizers.streams import cuts, in_pieces, split
+
+pytest.importorskip("hibari", reason="pip install 'lina[phonemes]'")
+
+english = st.text(st.sampled_from("aeIoths't nrdMr.  .,;!?…—-()“”\"\n\n1290%$éΣ😀\u0301"), max_size=40)
+sentences = st.lists(
+    st.sampled_from(
+        ["Mr. Lee read it.", " ", "I live ", "to record!", "In 1999, $5. ", "\n\n", "No? ", "yes", "."]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def frontend() -> PhonemesFrontend:
+    return Phonemes.build(**Phonemes.example())
+
+
+def spoken(frontend: PhonemesFrontend, text: str) -> str:
+    return "".join(INVENTORY[one - 2] for one in frontend.parallel_forward(text)[1:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.one_of(sentences, english), places=cuts)
+def test_pieces_give_what_the_whole_gives(frontend: PhonemesFrontend, text: str, places: list[int]) -> None:
+    try:
+        whole = frontend.parallel_forward(text)
+    except TextError:
+        with pytest.raises(TextError):
+            in_pieces(frontend, split(text, places))
+    else:
+        assert in_pieces(frontend, split(text, places)) == whole
+
+
+@pytest.mark.parametrize("text", ["so on and on, " * 100, "so on and on " * 100, "a, b " * 300, "a," * 450])
+def test_text_without_an_end_is_cut_by_its_characters(frontend: PhonemesFrontend, text: str) -> None:
+    whole = frontend.parallel_forward(text)
+    assert in_pieces(frontend, [text[i : i + 7] for i in range(0, len(text), 7)]) == whole
+    state = frontend.initial_state()
+    for piece in text:
+        _, state = frontend.step(piece, state)
+        assert state is not None
+        assert len(state) <= LONGEST_SENTENCE
+
+
+def test_it_is_a_frontend_and_no_pieces_are_the_empty_text(frontend: PhonemesFrontend) -> None:
+    assert isinstance(frontend, Frontend)
+    assert (
+        in_pieces(frontend, []) == in_pieces(frontend, ["", " "]) == frontend.parallel_forward("") == [0, 1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [
+        ("Hello there.", "həlˈO ðˈɛɹ."),
+        ("She read the book; I will read it too.", "ʃˌi ɹˈɛd ðə bˈʊk; ˌI wɪl ɹˈid ɪt tˈu."),
+        ("Mr. Smith paid $3.50. Did he?", "mˈɪstəɹ smˈɪθ pˈAd θɹˈi dˈɑləɹz ænd fˈɪfti sˈɛnts. dˈɪd hi?"),
+        ("A  café\nisn't free", "ɐ kæfˈA ˈɪzᵊnt fɹˈi"),
+        ("Cafe\u0301 CAFÉ Ŏ Łód ŁOD", "kæfˈA kæfˈA ˈO lˈɑd lˈɑd"),
+        ("50% off!  ", "fˈɪfti pəɹsˈɛnt ˈɔf!"),
+    ],
+)
+def test_golden_symbols(frontend: PhonemesFrontend, text: str, symbols: str) -> None:
+    assert spoken(frontend, text) == symbols
+
+
+def test_golden_ids_which_trained_models_depend_on(frontend: PhonemesFrontend) -> None:
+    assert frontend.parallel_forward("Hi, you!") == [0, 22, 16, 46, 4, 2, 23, 53, 7, 1]
+    assert frontend.vocab_size == len(set(INVENTORY)) + 2 == 68
+    assert frontend.labels([0, 2, 16, 1]) == ["BEGIN", "␣", "ˈ", "END"]
+
+
+@pytest.mark.parametrize("accent", ["american", "british"])
+def test_the_inventory_holds_all_that_the_lexicons_have(accent: str) -> None:
+    from hibari.g2p import G2P
+
+    lexicon = G2P(british=accent == "british").lexicon
+    readings = [r for d in (lexicon.golds.d, lexicon.silvers.d) for r in d.values()]
+    sounds = {s for r in readings for one in (r.values() if isinstance(r, dict) else [r]) for s in one or ""}
+    assert sounds - set("ɾʔ") <= set(INVENTORY)  # hibari writes these two as T and t
+
+
+def test_accents_differ() -> None:
+    british = Phonemes.build(config=PhonemesConfig(accent="british"))
+    assert spoken(british, "Go there.") == "ɡˌQ ðˈɛː."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Hi 😀", "'😀' (U+1F600 GRINNING FACE) cannot be read as English"),
+        ("你好", "U+4F60 CJK UNIFIED IDEOGRAPH-4F60"),
+        ("привет", "U+043F CYRILLIC SMALL LETTER PE"),
+        ("x\u030c\u200d", "U+030C COMBINING CARON"),
+        ("a_b", "U+005F LOW LINE"),
+        ("nul\0", "U+0000 no name"),
+        ("only 5€ each", "currency sign '€' in 'only 5€ each' is not before a number"),
+        ("$5-$10", "currency sign '$'"),
+        ("a" * 25, "is a word of more than 24 letters"),
+        ("1,000,000,000,000,000", "is more than 15 digits"),
+        ("half \ud83d", "lone surrogate U+D83D"),
+    ],
+)
+def test_what_would_be_dropped_is_refused_by_name(
+    frontend: PhonemesFrontend, text: str, message: str
+) -> None:
+    with pytest.raises(TextError) as caught:
+        frontend.parallel_forward(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(word=st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyzéÀ"), min_size=1, max_size=24))
+def test_every_word_has_sounds(frontend: PhonemesFrontend, word: str) -> None:
+    assume(word.strip())
+    assert len(frontend.parallel_forward(word)) > 2
+
+
+def test_a_reader_that_fails_or_is_silent_is_reported() -> None:
+    def fails(text: str) -> list[tuple[str, str, bool]]:
+        raise IndexError("list index out of range")
+
+    with pytest.raises(TextError, match=r"cannot read 'one' \(list index out of range\)"):
+        PhonemesFrontend(fails).parallel_forward("one")
+    with pytest.raises(TextError, match="no sound for 'one'"):
+        PhonemesFrontend(lambda text: [(text, "", False)]).parallel_forward("one")
+    with pytest.raises(TextError, match="with '7', no phoneme of lina's"):
+        PhonemesFrontend(lambda text: [(text, "7", False)]).parallel_forward("one")
+
+
+@pytest.mark.parametrize("bad", [-1, 68])
+def test_ids_outside_the_vocabulary_have_no_label(frontend: PhonemesFrontend, bad: int) -> None:
+    with pytest.raises(ValueError, match=f"id {bad} is not in 0 .. 67"):
+        frontend.labels([bad])
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hibari.g2p", None)
+    with pytest.raises(PluginError, match=r"pip install 'lina\[phonemes\]'"):
+        Phonemes.build(config=PhonemesConfig())

@@ -146,17 +146,8 @@ def main() -> int:
             else []
         )
         found[name] = {"laws": len(laws), "broken": broken, "fast_against_plain": forms}
-        worst = max((form["error"] for form in forms), default=None)
-        print(
-            f"{name:16} laws {len(laws) - len(broken)}/{len(laws)}  "
-            + (
-                "no fast form"
-                if worst is None
-                else f"fast against plain: worst {worst:.1e}, {sum(f['passed'] for f in forms)}/{len(forms)} within limits"
-            )
-            + f"  {time.perf_counter() - began:.0f} s",
-            flush=True,
-        )
+        kept = f"laws {len(laws) - len(broken)}/{len(laws)}"
+        print(f"{name:16} {kept}  {_in_brief(forms)}  {time.perf_counter() - began:.0f} s", flush=True)
         for one in broken:
             print(f"  BROKEN {one['case']}: {one['detail']}")
         for form in forms:
@@ -171,6 +162,13 @@ def main() -> int:
             json.dumps(record(arguments.device) | {"passed": passed, "backbones": found}, indent=1) + "\n"
         )
     return 0 if passed else 1
+
+
+def _in_brief(forms: list[dict[str, Any]]) -> str:
+    if not forms:
+        return "no fast form"
+    worst, within = max(form["error"] for form in forms), sum(form["passed"] for form in forms)
+    return f"fast against plain: worst {worst:.1e}, {within}/{len(forms)} within limits"
 
 
 def record(device: str) -> dict[str, Any]:

@@ -138,3 +138,11 @@ class Transformer(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: TransformerConfig) -> Backbone:
         return WindowAttention(d_model, config)
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """There are no gates: sharper attention, short of ties that rounding decides."""
+        for module in backbone.modules():
+            if isinstance(module, WindowAttention):
+                with torch.no_grad():
+                    module.qkv.weight.mul_(4.0)

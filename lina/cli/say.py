@@ -92,5 +92,7 @@ def _look_before_loading(directory: Path, out: Path) -> None:
         runs = sorted(str(spec.parent) for spec in directory.parent.glob("*/spec.yaml"))[:20]
         hint = did_you_mean(str(directory), runs)
         raise CheckpointError(f"{directory}: there is no such run{hint}; make one with: lina run SPEC")
+    if out.exists() and not out.is_file():
+        raise DataError(f"{out}: is not a regular file; name a file such as out.wav")
     if not out.parent.is_dir():
         raise DataError(f"{out}: there is no folder {out.parent}; make it first")

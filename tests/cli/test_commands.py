@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,6 +216,14 @@ class TestSay:
     def test_a_missing_folder_for_the_file(self, refused: Refused, tmp_path: Path) -> None:
         message = refused("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "no" / "o.wav"))
         assert "there is no folder" in message
+
+    @pytest.mark.usefixtures("voice")
+    def test_a_device_or_folder_is_never_replaced(self, refused: Refused, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for out in (tmp_path, tmp_path / "pipe"):
+            message = refused("say", "--run", str(tmp_path), "Hi.", "-o", str(out))
+            assert "is not a regular file" in message
+        assert (tmp_path / "pipe").is_fifo()
 
     def test_a_failure_leaves_no_half_file(self, refused: Refused, voice: FakeVoice, tmp_path: Path) -> None:
         voice.error = DataError("lost it")

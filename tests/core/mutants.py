@@ -63,7 +63,7 @@ class NarrowsPosition(DiagonalDecay):
 
 
 class StabilisedByTheFuture(DiagonalDecay):
-    """Right until something far larger comes later: the maximum over the whole stretch underflows the past."""
+    """Right until something far larger comes: the maximum over the stretch underflows the past."""
 
     def parallel_forward(self, x, state):
         weight = x.detach().abs().amax(1, keepdim=True).neg().exp()

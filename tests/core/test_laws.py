@@ -1,10 +1,19 @@
 """The laws themselves: honest plugins keep them, and each has a mutant that only it catches."""
 
-import pytest
+from itertools import pairwise
+from typing import NamedTuple
 
-from lina.core.laws import law_cases, run_laws
-from tests.core.mutants import MUTANTS
-from tests.core.toy_backbone import Toy
+import pytest
+import torch
+
+from lina.core.errors import PluginError
+from lina.core.laws import Conditions, LawBroken, frozen_json, law_cases, laws_for, run_laws
+from lina.core.laws.stream import SEED
+from lina.core.plugin import CorpusPlugin
+from lina.core.protocols import takes_starts
+from lina.core.stack import ResidualStack
+from tests.core.mutants import MUTANTS, LouderStep, backbone
+from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec
 from tests.core.toy_frontend import ToyFrontend
 
@@ -21,5 +30,183 @@ def test_honest_plugins_keep_every_law(case):
 
 @pytest.mark.parametrize(("law", "mutant"), [pytest.param(*m, id=f"{m[0]}-{m[1].__name__}") for m in MUTANTS])
 def test_only_its_law_catches_a_mutant(law, mutant):
-    broken = {result.law.name: result.detail for result in run_laws(mutant) if not result.passed}
+    results = run_laws(mutant, dtypes=(torch.float32,))
+    broken = {result.law.name: result.detail for result in results if not result.passed}
     assert broken.keys() == {law}, broken
+
+
+@pytest.mark.parametrize("plugin", HONEST, ids=lambda plugin: plugin.__name__)
+def test_every_law_has_a_mutant(plugin):
+    mutants = {law for law, mutant in MUTANTS if issubclass(mutant, plugin)}
+    laws = {law.name for law in laws_for(plugin)}
+    assert laws - mutants - {"builds"} == set()
+
+
+def check(module, law, **conditions):
+    plugin = backbone(module)
+    (chosen,) = [found for found in laws_for(plugin) if found.name == law]
+    chosen.check(plugin, Conditions(**conditions))
+
+
+def test_message_says_what_where_and_by_how_much():
+    message = (
+        r"^step_equals_parallel: folding step: outputs y: error .* allowed .* worst at \[\d, \d+, \d\]: "
+    )
+    with pytest.raises(LawBroken, match=message):
+        check(LouderStep, "step_equals_parallel")
+
+
+def test_extreme_gates_find_decays_that_overflow():
+    class CumulativeExponent(DiagonalDecay):
+        """exp(+cumsum): equal in exact arithmetic."""
+
+        def chunk(self, log_a, v, memory):
+            total = log_a.cumsum(1)
+            return total.exp() * ((v * (-total).exp()).cumsum(1) + memory[:, None])
+
+    check(CumulativeExponent, "step_equals_parallel", dtype=torch.float64)
+    with pytest.raises(LawBroken, match="expected finite numbers"):
+        check(CumulativeExponent, "step_equals_parallel", dtype=torch.float64, gates="extreme")
+
+
+def test_growing_state_is_refused():
+    class History(NamedTuple):
+        inner: DecayState
+        seen: torch.Tensor
+
+    class Grows(DiagonalDecay):
+        def initial_state(self, batch):
+            return History(super().initial_state(batch), self.gate.weight.new_zeros(batch, 0))
+
+        def step(self, x, state):
+            y, inner = super().step(x, state.inner)
+            return y, History(inner, torch.cat([state.seen, x[:, :1]], dim=1))
+
+        def parallel_forward(self, x, state):
+            y, inner = super().parallel_forward(x, state.inner)
+            return y, History(inner, torch.cat([state.seen, x[:, :, 0]], dim=1))
+
+    with pytest.raises(
+        LawBroken, match=r"state seen: expected \[3, 0\] torch.float32 on cpu, found \[3, 80\]"
+    ):
+        check(Grows, "state_is_fixed")
+
+
+def test_positions_are_tensors_a_row():
+    class CountsInPython(DiagonalDecay):
+        def initial_state(self, batch):
+            return super().initial_state(batch)._replace(position=0)
+
+    with pytest.raises(LawBroken, match="position"):
+        check(CountsInPython, "state_is_fixed")
+
+
+def test_starts_are_checked_where_they_are_offered():
+    class Restarts(DiagonalDecay):
+        """Row by row and stretch by stretch: slow and right."""
+
+        def parallel_forward(self, x, state, starts=None):
+            if starts is None:
+                return super().parallel_forward(x, state)
+            outputs, fresh = [], self.initial_state(1)
+            finals = []
+            for row in range(x.shape[0]):
+                alone, parts = DecayState(*(leaf[row : row + 1] for leaf in state)), []
+                edges = sorted({0, x.shape[1], *starts[row].nonzero().flatten().tolist()})
+                for begin, end in pairwise(edges):
+                    alone = fresh if starts[row, begin] else alone
+                    y, alone = super().parallel_forward(x[row : row + 1, begin:end], alone)
+                    parts.append(y)
+                outputs.append(torch.cat(parts, dim=1))
+                finals.append(alone)
+            return torch.cat(outputs), DecayState(
+                *(torch.cat(leaves) for leaves in zip(*finals, strict=True))
+            )
+
+    check(Restarts, "starts_restart_rows", dtype=torch.float64)
+
+
+def test_a_stack_takes_starts_only_if_its_mixers_do():
+    class Restarts(DiagonalDecay):
+        def parallel_forward(self, x, state, starts=None):
+            raise NotImplementedError
+
+    assert not takes_starts(ResidualStack([DiagonalDecay(8), Restarts(8)], 8))
+    assert takes_starts(ResidualStack([Restarts(8), Restarts(8)], 8))
+
+
+def test_a_law_that_cannot_run_is_broken():
+    class Dies(DiagonalDecay):
+        def step(self, x, state):
+            raise RuntimeError("no kernel\nfor this")
+
+    with pytest.raises(LawBroken, match=r"^step_is_pure: could not be run: RuntimeError: no kernel$"):
+        check(Dies, "step_is_pure")
+
+
+def test_codec_that_does_not_build_has_one_failing_case():
+    class Unbuildable(ToyWholeCodec):
+        @classmethod
+        def build(cls, *, config):
+            raise PluginError("weights are missing; put them into weights/")
+
+    (result,) = run_laws(Unbuildable)
+    assert (result.law.name, result.passed) == ("builds", False)
+    assert "weights are missing" in result.detail
+
+
+def test_what_misses_a_method_is_named():
+    class Incomplete(ToyFrontend):
+        @classmethod
+        def build(cls, *, config, trained=None):
+            return object()
+
+    detail = run_laws(Incomplete)[0].detail
+    assert detail.startswith("object is no Frontend: it has no")
+    assert "vocab_size" in detail
+
+
+def test_corpora_have_no_laws():
+    class Corpus(CorpusPlugin):
+        @classmethod
+        def example(cls):
+            return {"config": {}}
+
+        @classmethod
+        def read(cls, *, config):
+            return iter(())
+
+    with pytest.raises(PluginError, match="Corpus: no laws apply to it"):
+        law_cases(Corpus)
+
+
+def test_results_are_reported_as_they_come():
+    reported = []
+    results = run_laws(ToyWholeCodec, reported.append)
+    assert reported == results
+    assert all(result.passed and result.seconds >= 0 for result in results)
+
+
+def test_dtypes_replace_those_of_laws_that_depend_on_them():
+    names = {str(case) for case in law_cases(Toy, dtypes=(torch.bfloat16,))}
+    assert {"step_equals_parallel-bfloat16-extreme", "initial_state_is_a_parameter-float64"} <= names
+    assert not any("step_equals_parallel-float" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    "law", ["step_equals_parallel", "chunks_compose", "causality", "rows_are_independent"]
+)
+def test_bfloat16(law):
+    check(DiagonalDecay, law, dtype=torch.bfloat16)
+
+
+def test_the_random_state_of_the_caller_is_left_alone():
+    torch.manual_seed(SEED + 1)
+    expected = torch.rand(3)
+    torch.manual_seed(SEED + 1)
+    run_laws(ToyWholeCodec)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_json_arrays_become_tuples_again():
+    assert frozen_json(["a", [1, [None]], True]) == ("a", (1, (None,)), True)

@@ -15,7 +15,7 @@ class DecayState(NamedTuple):
     memory: Float[Tensor, "B D"]
     before: Float[Tensor, "B D"]
     """The frame before, for the token shift."""
-    position: Int[Tensor, "B"]
+    position: Int[Tensor, " B"]
 
 
 class DiagonalDecay(nn.Module):

@@ -1,4 +1,4 @@
-"""An honest frontend, small enough to read: words as they end, then the letters a to z and a mark between words."""
+"""An honest frontend, small enough to read: letters and a mark after each word, given as words end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from lina.core.plugin import TokenizerPlugin
 
 
 class Letters:
-    """Ids: 0 the mark after a word, 1 to 26 letters (of either case), 27 any other sign. Refuses control signs."""
+    """Ids: 0 the mark after a word, 1 to 26 letters of either case, 27 any other. Refuses control signs."""
 
     vocab_size = 28
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lina.core.laws.compare import require_as_good
 from lina.core.laws.law import Violation
+from lina.core.laws.running import Form, projection
 from lina.core.laws.stream import (
     ROWS,
     Frame,
@@ -19,7 +20,7 @@ from lina.core.laws.stream import (
     parallel,
     seeded_build,
 )
-from lina.core.laws.streams import Form, projection, stream_law, stream_laws
+from lina.core.laws.streams import stream_law, stream_laws
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import takes_starts
 from lina.core.state import State, named_leaves, tree_map, where_rows
@@ -122,7 +123,7 @@ def _loss(stream: Stream, form: Form, x: Frames, tuned: State) -> Tensor:
 
 
 def starts_restart_rows(stream: Stream) -> None:
-    """Where parallel_forward takes ``starts``: it equals separate calls from initial states at these frames."""
+    """Where parallel_forward takes ``starts``: it equals separate calls from initial states there."""
     if not takes_starts(stream.module):
         return
     x, state = stream.input(), stream.random_state()

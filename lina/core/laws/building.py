@@ -25,7 +25,7 @@ def role_of(plugin: type[Plugin]) -> str:
         if issubclass(plugin, base):
             return role
     raise PluginError(
-        f"{plugin.__name__}: no laws apply to it; backbones, codecs and tokenizers have laws, and a corpus is "
+        f"{plugin.__name__}: no laws apply to it; backbones, codecs and tokenizers have laws, a corpus is "
         "checked by reading it"
     )
 
@@ -36,7 +36,8 @@ def _builds(plugin: type[Plugin], conditions: Conditions) -> None:
     built = seeded_build(plugin)
     _, protocols = next(entry for base, entry in _ROLES.items() if issubclass(plugin, base))
     if not any(isinstance(built, protocol) for protocol in protocols):
-        wanted = {name for name in protocols[0].__protocol_attrs__ if not hasattr(built, name)}
+        promised = {*vars(protocols[0]), *protocols[0].__annotations__}
+        wanted = {name for name in promised if not name.startswith("_") and not hasattr(built, name)}
         raise Violation(
             f"{type(built).__name__} is no {' and no '.join(p.__name__ for p in protocols)}: it has no "
             f"{', '.join(sorted(wanted))}"

@@ -71,7 +71,7 @@ def rows_code_as_alone(codec: Any, device: str) -> None:
 
 
 def hard_signals_stay_finite(codec: Any, device: str) -> None:
-    """Silence, clipping, direct current, a click, noise and near-silence give codes in range and finite audio."""
+    """Silence, clipping, direct current, clicks and noise give codes in range and finite audio."""
     for name, audio in _hard_signals(codec).items():
         try:
             codes = encode(codec, audio.to(device))
@@ -116,8 +116,8 @@ def flush_completes(stream: Stream) -> None:
                 )
             if flushed.shape[2:] != y.shape[2:] or flushed.dtype != y.dtype:
                 raise Violation(
-                    f"flush: expected frames of {list(y.shape[2:])} {y.dtype}, found {list(flushed.shape[2:])} "
-                    f"{flushed.dtype}"
+                    f"flush: expected frames of {list(y.shape[2:])} {y.dtype}, "
+                    f"found {list(flushed.shape[2:])} {flushed.dtype}"
                 )
             require_finite("flush", {"frames": flushed})
             require_equal("state given to flush", named_leaves(state), named_leaves(before))

@@ -1,4 +1,4 @@
-"""The two directions of a streaming codec, as streams of frames: audio frames are [C, hop], code frames [Q]."""
+"""The two directions of a streaming codec, as streams of frames: [C, hop] of audio, [Q] of codes."""
 
 from typing import Any
 

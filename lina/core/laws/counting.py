@@ -1,5 +1,7 @@
-"""Counts what a module issues, and the numbers it writes. Python's calls are counted, as those cost time on every
-machine: an LSTM in one call is one operation, a loop over time is many.
+"""Counts what a module issues, and the numbers it writes.
+
+Python's calls are counted, as those cost time on every machine: an LSTM in one call is one operation, though
+its kernel loops over time; a loop in Python is many.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -71,15 +71,15 @@ def step_is_pure(frontend: Frontend) -> None:
         again = frontend.step(text[half:], state)
         if (again, owed_later) != (first, owed):
             raise Violation(
-                f"text {text!r}, with {other!r} read in between: expected {first} from step and {owed} from flush "
-                f"as before, found {again} and {owed_later}"
+                f"text {text!r}, with {other!r} read in between: expected {first} from step, {owed} from "
+                f"flush as before, found {again} and {owed_later}"
             )
         if frontend.parallel_forward(text) != whole:
             raise Violation(f"text {text!r}: parallel_forward gives other ids the second time")
 
 
 def state_survives_json(frontend: Frontend) -> None:
-    """The state is an immutable value, equal to itself after JSON (arrays read as tuples), and goes on from there."""
+    """The state is an immutable value that JSON holds (arrays read as tuples), and goes on from there."""
     for text in _accepted(frontend):
         for half in (0, 1, len(text) // 2, len(text)):
             _, state = frontend.step(text[:half], frontend.initial_state())
@@ -116,7 +116,7 @@ def ids_are_in_range(frontend: Frontend) -> None:
 
 
 def every_text_is_read_or_refused(frontend: Frontend) -> None:
-    """Every Unicode string is accepted, or refused by a TextError that names the characters; step does the same."""
+    """Every string is accepted, or refused by a TextError that names characters of it; both faces agree."""
     for text in ("", *TEXTS, *CHARACTERS):
         for how, read in (
             ("parallel_forward", frontend.parallel_forward),

@@ -93,7 +93,7 @@ class LawCase:
 
     def __str__(self) -> str:
         dtype = str(self.conditions.dtype).removeprefix("torch.")
-        parts = [self.law.name, dtype] if len(self.law.dtypes) > 0 else [self.law.name]
+        parts = [self.law.name, dtype] if self.law.dtypes else [self.law.name]
         if self.conditions.gates != "ordinary":
             parts.append(self.conditions.gates)
         if self.conditions.device != "cpu":

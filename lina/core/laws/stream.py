@@ -78,15 +78,6 @@ class Stream(ABC):
         """The same weights in float64."""
         return type(self)(self.plugin, self.conditions, precise=True)
 
-    def shaken(self) -> Self:
-        """The truth with its weights off by a rounding of the dtype under test."""
-        shaken = self.truth()
-        generator = self.generator(11)
-        with torch.no_grad():
-            for parameter in shaken.parameters().values():
-                parameter.copy_(rounded(parameter, self.dtype, generator))
-        return shaken
-
     def generator(self, seed: int = 0) -> torch.Generator:
         return torch.Generator().manual_seed(SEED + seed)
 
@@ -117,21 +108,17 @@ class Stream(ABC):
         return dict(self.owner.named_parameters()) if isinstance(self.owner, nn.Module) else {}
 
 
-def rounded(leaf: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """A leaf whose floats are off by up to half a unit in the last place of ``dtype``."""
-    if not leaf.is_floating_point():
-        return leaf
-    spread = 2 * torch.rand(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.device) - 1
-    return leaf.double() * (1 + spread * torch.finfo(dtype).eps / 2)
-
-
 def clone(state: State) -> State:
     """Every call gets a copy, so that an impure stream breaks the law of purity only."""
+    require_tensors(state)
+    copied: State = tree_map(lambda leaf: leaf.clone(), state)
+    return copied
+
+
+def require_tensors(state: State) -> None:
     for name, leaf in named_leaves(state).items():
         if not isinstance(leaf, Tensor):
             raise Violation(f"state {name}: expected a tensor, found {type(leaf).__name__}")
-    copied: State = tree_map(lambda leaf: leaf.clone(), state)
-    return copied
 
 
 def as_dtype(state: State, dtype: torch.dtype) -> State:

@@ -57,10 +57,8 @@ def write_package(role: str, name: str, into: Path) -> Path:
             (package / path).parent.mkdir(exist_ok=True)
             (package / path).write_text(text, encoding="utf-8")
     except OSError as error:
-        if package.exists() and isinstance(error, FileExistsError):
-            raise LinaError(
-                f"{package}: exists already; choose another name, or --into another folder"
-            ) from None
+        if package.is_dir() and isinstance(error, FileExistsError):
+            raise LinaError(f"{package}: exists already; choose another name, or another --into") from None
         raise LinaError(f"{package}: cannot be written: {error.strerror}; choose another --into") from None
     return package
 
@@ -98,8 +96,8 @@ def files_of(role: str, name: str) -> dict[str, str]:
 
 
 def _nearest(name: str) -> str:
-    near = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789").rstrip("-")[:LONGEST]
-    return f"; did you mean {near!r}?" if NAME.fullmatch(near) else ""
+    near = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789").rstrip("-")
+    return f"; did you mean {near!r}?" if NAME.fullmatch(near) and len(near) <= LONGEST else ""
 
 
 def _require_free(role: str, name: str) -> None:

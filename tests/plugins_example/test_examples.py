@@ -9,7 +9,7 @@ import torch
 
 from lina.cli.new import files_of
 from lina.core.codec import decode, encode
-from lina.core.errors import SpecError
+from lina.core.errors import SpecError, TextError
 from lina.core.plugin_manager import build_manager
 from lina.core.registry import load
 from lina.core.resolve import resolve
@@ -120,3 +120,34 @@ class TestVocoder:
     def test_decoding_gives_the_same_each_time(self, codec) -> None:
         codes = torch.full((1, 9, 20), 17)
         assert torch.equal(decode(codec, codes), decode(codec, codes))
+
+
+class TestLetters:
+    def read(self, text: str, **config: bool) -> str:
+        plugin = load("tokenizer", "letters")
+        reader = plugin.build(config=plugin.Config(**config))
+        return "".join(reader.labels(reader.parallel_forward(text)))
+
+    @pytest.mark.parametrize(
+        ("text", "read"),
+        [
+            ("", "END"),
+            (" \t\n", "END"),
+            ("  Hello,\n  World! ", "hello,_world!END"),
+            ("d\u00e9j\u00e0 vu", "deja_vuEND"),
+            ("de\u0301ja", "dejaEND"),
+            ("it\u2019s\u2026", "it's...END"),
+        ],
+    )
+    def test_letters_are_plain(self, text: str, read: str) -> None:
+        assert self.read(text) == read
+
+    def test_punctuation_may_be_left_out(self) -> None:
+        assert self.read("well, well... no!", punctuation=False) == "well_well_noEND"
+
+    @pytest.mark.parametrize(
+        ("text", "named"), [("at 9", "'9'"), ("\u00df", r"'\\xdf'"), ("a\x00", r"'\\x00'")]
+    )
+    def test_what_it_does_not_read_is_named(self, text: str, named: str) -> None:
+        with pytest.raises(TextError, match=f"letters does not read {named}; write it in letters"):
+            self.read(text)

@@ -144,6 +144,6 @@ class DelayLM(nn.Module):
         logits = self.logits_head(self.head_norm(x))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if not self.uniform:
-            absent = logits.new_full((*logits.shape[:-1], 1), -torch.inf)
-            logits = torch.cat([logits, absent], -1).index_select(-1, self.logit_columns)  # type: ignore[arg-type]
+            padded = nn.functional.pad(logits, (0, 1), value=-torch.inf)
+            logits = padded.index_select(-1, self.logit_columns)  # type: ignore[arg-type]
         return logits.unflatten(-1, (len(self.codebook_sizes), self.vocab))  # type: ignore[no-any-return]

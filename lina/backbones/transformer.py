@@ -146,7 +146,7 @@ class Transformer(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """There are no gates: sharper attention, short of ties, where the likeliest frame is a matter of rounding."""
+        """There are no gates: sharper attention, short of ties that rounding decides."""
         for module in backbone.modules():
             if isinstance(module, WindowAttention):
                 with torch.no_grad():

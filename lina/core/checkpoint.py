@@ -2,9 +2,10 @@
 
     checkpoints/step-00000800/
         model.safetensors       weights
-        average.safetensors     their moving average, if one is kept
-        optimizer.safetensors   the optimiser's moments
-        checkpoint.json         format, step, and the SHA-256 of each file
+        average.safetensors     the same with their moving average, if one is kept
+        optimizer.safetensors   the optimiser's tensors: ``parameter|name``
+        optimizer.json          its numbers
+        checkpoint.json         format, step, and the SHA-256 of each other file
 
 Written under a temporary name, forced to disk, renamed. The newest one that is whole wins; a damaged one is named and
 passed over. No pickle, and nothing in a checkpoint is ever executed.
@@ -13,10 +14,11 @@ passed over. No pickle, and nothing in a checkpoint is ever executed.
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -25,8 +27,11 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError
 from lina.core.files import sha256, sync_directory
+from lina.core.optimizer import optimizer_state, restore_optimizer
 
 FORMAT = 1
+MODEL, AVERAGE, OPTIMIZER = "model.safetensors", "average.safetensors", "optimizer.safetensors"
+NUMBERS, FACTS = "optimizer.json", "checkpoint.json"
 log = logging.getLogger("lina")
 
 
@@ -35,60 +40,82 @@ class Checkpoint(NamedTuple):
     step: int
     seconds: float
     """Time spent in training until here."""
+    corpus: str
+    """What it was trained on: the ``identity`` of its ``TrainingData``."""
+    weights: str
+    """SHA-256 of the weights that speak: the averaged ones where there are any."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint is not what was written; an older one may still be."""
 
 
 def save_checkpoint(
     folder: Path,
+    *,
     step: int,
     seconds: float,
+    corpus: str,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor] | None,
     keep: int,
-) -> Path:
-    """Write ``folder/step-N`` and remove the oldest ones beyond ``keep``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".step-*"):
-        shutil.rmtree(leftover)
-    final = folder / f"step-{step:08d}"
-    temporary = folder / f".step-{step:08d}.{os.getpid()}"
-    temporary.mkdir()
+) -> Checkpoint:
+    """Write ``folder/step-N``, then remove the oldest ones beyond ``keep``, and those of later steps.
+
+    A later step is one that was found damaged when training resumed before it.
+
+    Raises:
+        CheckpointError: the disk is full or refuses; the checkpoints that were there stay.
+    """
     try:
-        files = {"model.safetensors": model.state_dict(), "optimizer.safetensors": _moments(model, optimizer)}
-        if average is not None:
-            files["average.safetensors"] = dict(average)
-        for name, tensors in files.items():
-            save_file(
-                {key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary / name
-            )
-            _sync(temporary / name)
-        facts = {
-            "format": FORMAT,
-            "step": step,
-            "seconds": round(seconds, 3),
-            "sha256": {name: sha256(temporary / name) for name in files},
-        }
-        (temporary / "checkpoint.json").write_text(json.dumps(facts, indent=1) + "\n")
-        _sync(temporary / "checkpoint.json")
-        sync_directory(temporary)
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
-        sync_directory(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    for old in _steps(folder)[keep:]:
-        shutil.rmtree(old)
-    return final
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".step-*"):
+            shutil.rmtree(leftover)
+        temporary = folder / f".step-{step:08d}.{os.getpid()}"
+        temporary.mkdir()
+        try:
+            sums = _write(temporary, step, seconds, corpus, model, optimizer, average)
+            final = folder / f"step-{step:08d}"
+            if final.exists():
+                _discard(final)
+            temporary.rename(final)
+            sync_directory(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"{folder}: the checkpoint of step {step} cannot be written: {reason}; "
+            "make room and run the same command to go on from the one before"
+        ) from error
+    steps = _steps(folder)
+    for number, path in steps.items():
+        if number > step:
+            _discard(path)
+    for number in [number for number in steps if number <= step][keep:]:
+        _discard(steps[number])
+    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL])
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are all what was written; damaged ones are reported and passed over."""
-    for path in _steps(folder):
+    """The newest checkpoint whose files are all what was written; damaged ones are reported and passed over.
+
+    Raises:
+        CheckpointError: there are some, but none is whole, or the newest cannot be judged (another format, no
+            permission). Training again from the start is never decided here.
+    """
+    steps = _steps(folder)
+    for path in steps.values():
         try:
             return open_checkpoint(path)
-        except CheckpointError as error:
+        except DamagedError as error:
             log.warning("%s; trying the one before", error)
+    if steps:
+        raise CheckpointError(
+            f"{folder}: none of its {len(steps)} checkpoints is whole; put one back, "
+            "or delete that folder to train from the start"
+        )
     return None
 
 
@@ -96,30 +123,39 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Check every file of a checkpoint.
 
     Raises:
-        CheckpointError: a file is missing or not what was written.
+        DamagedError: a file is missing or not what was written.
+        CheckpointError: it is in another format, or a file may not be read.
     """
     try:
-        facts = json.loads((path / "checkpoint.json").read_bytes())
-        version, step, seconds, sums = (
-            facts["format"],
-            int(facts["step"]),
-            float(facts["seconds"]),
-            facts["sha256"],
-        )
+        facts = json.loads((path / FACTS).read_bytes())
+        version, step = facts["format"], int(facts["step"])
+        if version != FORMAT:
+            raise CheckpointError(
+                f"{path}: is in format {version}, this lina reads format {FORMAT}; use the lina that wrote it, "
+                "or delete that checkpoint"
+            )
+        seconds, corpus, sums = float(facts["seconds"]), str(facts["corpus"]), dict(facts["sha256"])
+        weights = sums.get(AVERAGE) or sums[MODEL]
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: may not be read: {error.strerror}; mend its permissions") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: no readable checkpoint.json ({error})") from None
-    if version != FORMAT:
-        raise CheckpointError(f"{path}: is in format {version}, this lina reads format {FORMAT}")
+        raise DamagedError(f"{path}: no readable {FACTS} ({error})") from None
+    if _number(path) != step:
+        raise DamagedError(f"{path}: its {FACTS} is of step {step}")
     for name, expected in sums.items():
         try:
             found = sha256(path / name)
-        except OSError:
-            raise CheckpointError(f"{path / name}: is missing") from None
-        if found != expected:
+        except PermissionError as error:
             raise CheckpointError(
-                f"{path / name}: is damaged (its SHA-256 is not the one in checkpoint.json)"
-            )
-    return Checkpoint(path, step, seconds)
+                f"{path / name}: may not be read: {error.strerror}; mend its permissions"
+            ) from None
+        except FileNotFoundError:
+            raise DamagedError(f"{path / name}: is missing") from None
+        except OSError as error:
+            raise DamagedError(f"{path / name}: cannot be read: {error.strerror}") from None
+        if found != expected:
+            raise DamagedError(f"{path / name}: is damaged (its SHA-256 is not the one in {FACTS})")
+    return Checkpoint(path, step, seconds, corpus, weights)
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> None:
@@ -128,9 +164,9 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
     Raises:
         CheckpointError: they are another model's; the first difference is named.
     """
-    path = checkpoint.path / "average.safetensors"
+    path = checkpoint.path / AVERAGE
     if not (average and path.exists()):
-        path = checkpoint.path / "model.safetensors"
+        path = checkpoint.path / MODEL
     tensors = _read(path)
     own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
@@ -143,32 +179,60 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Restore the moments."""
-    stored = _read(checkpoint.path / "optimizer.safetensors")
-    numbers = {parameter: name for name, parameter in model.named_parameters()}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            prefix = f"{numbers[parameter]}|"
-            optimizer.state[parameter] = {
-                key.removeprefix(prefix): value.to(parameter.device if value.dim() else "cpu")
-                for key, value in stored.items()
-                if key.startswith(prefix)
-            }
+    """Restore the moments.
+
+    Raises:
+        CheckpointError: they are another model's or another optimiser's.
+    """
+    path = checkpoint.path / OPTIMIZER
+    try:
+        numbers = json.loads((checkpoint.path / NUMBERS).read_bytes())
+        restore_optimizer(model, optimizer, _read(path), numbers)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: does not fit the spec's optimiser: {error}") from None
 
 
 def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    return _read(checkpoint.path / "average.safetensors")
+    """The averaged weights by name."""
+    return _read(checkpoint.path / AVERAGE)
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    state: dict[Any, dict[str, Any]] = optimizer.state
-    return {
-        f"{names[parameter]}|{key}": value
-        for parameter, entries in state.items()
-        for key, value in entries.items()
-        if isinstance(value, Tensor)
-    }
+def _write(
+    temporary: Path,
+    step: int,
+    seconds: float,
+    corpus: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor] | None,
+) -> dict[str, str]:
+    """Write and sync all files; the SHA-256 of each."""
+    moments, numbers = optimizer_state(model, optimizer)
+    files: dict[str, Mapping[str, Tensor]] = {MODEL: model.state_dict(), OPTIMIZER: moments}
+    if average is not None:
+        files[AVERAGE] = average
+    for name, tensors in files.items():
+        save_file(_storable(tensors), temporary / name)
+    (temporary / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
+    sums = {name: sha256(temporary / name) for name in (*files, NUMBERS)}
+    facts = {"format": FORMAT, "step": step, "seconds": round(seconds, 3), "corpus": corpus, "sha256": sums}
+    (temporary / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    for name in (*sums, FACTS):
+        _sync(temporary / name)
+    sync_directory(temporary)
+    return sums
+
+
+def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each with storage of its own: safetensors refuses tied weights."""
+    stored: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in tensors.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        stored[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return stored
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -178,9 +242,23 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
 
-def _steps(folder: Path) -> list[Path]:
+def _steps(folder: Path) -> dict[int, Path]:
     """Checkpoints by their step, newest first; clocks do not matter."""
-    return sorted((path for path in folder.glob("step-*") if path.is_dir()), reverse=True)
+    found = {_number(path): path for path in folder.glob("step-*") if path.is_dir()}
+    return {number: found[number] for number in sorted(found, reverse=True) if number >= 0}
+
+
+def _number(path: Path) -> int:
+    """The step that a checkpoint's name says; -1 for a name that is no checkpoint's."""
+    named = re.fullmatch(r"step-(\d{8,})", path.name)
+    return int(named.group(1)) if named else -1
+
+
+def _discard(path: Path) -> None:
+    """Take a checkpoint out of sight at once, then delete it: a kill never leaves half of one."""
+    hidden = path.with_name(f".{path.name}.old")
+    path.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

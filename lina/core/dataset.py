@@ -55,6 +55,9 @@ class TokenDataset:
         self.hop: int = manifest["codec"]["hop"]
         self.channels: int = manifest["codec"]["channels"]
         self.fingerprint: str = manifest["fingerprint"]
+        """Of what the tokens were made with."""
+        self.content: str = _content(manifest["shards"])
+        """Of the tokens themselves: the same for the same codes, texts and speakers in the same order."""
         self.rejects: int = manifest["rejects"]
         """Entries of the corpus that could not be used; rejects.jsonl says why."""
         self.ids: list[str] = []
@@ -173,6 +176,10 @@ def _manifest(directory: Path) -> dict[str, Any]:
     if version != FORMAT:
         raise DataError(f"{path}: is in format {version}, this lina reads format {FORMAT}; {MEND}")
     return manifest
+
+
+def _content(shards: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps([shard["sha256"] for shard in shards]).encode()).hexdigest()
 
 
 def _draw(id: str, seed: int) -> float:

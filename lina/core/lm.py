@@ -78,8 +78,9 @@ class DelayLM(nn.Module):
         self.no_text = nn.Parameter(torch.randn(d_model) * 0.02) if drops_text else None
         """What is read where the text is dropped."""
         self.dropout = nn.Dropout(dropout)
-        nn.init.normal_(self.txt_embed.weight, std=0.02)
-        nn.init.normal_(self.rvq_embed.weight, std=0.02)
+        # Of unit size, so that what a token is outweighs what its neighbours mix into it.
+        nn.init.normal_(self.txt_embed.weight)
+        nn.init.normal_(self.rvq_embed.weight, std=len(codebook_sizes) ** -0.5)
         nn.init.normal_(self.logits_head.weight, std=0.02)
 
     def conditions(

@@ -2,23 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lina.core.codec import AnyCodec, encode, frame_rate
 from lina.core.dataset import TokenDataset
-from lina.core.errors import DataError, TextError
+from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
 from lina.core.protocols import Frontend
 from lina.core.resolve import Resolved
 from lina.core.run_files import CodecInfo, DataSummary, write_data_summary
+from lina.core.sampling import Sampling
 from lina.core.shards import CodecFacts, build_tokens
 from lina.core.text import check_text
-from lina.core.train import TrainingData
-from lina.core.utterance import Reject, Utterance
+from lina.core.train import TrainingData, checkpoint_folder
+from lina.core.utterance import Utterance
 from lina.core.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
 
 
@@ -43,9 +45,10 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         DataError: the corpus cannot be used (reasons in ``data/rejects.jsonl``).
     """
     spec, directory = resolved.spec, run.directory
+    began = time.perf_counter()
     items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
-    texts = [item.text for item in items if isinstance(item, Utterance)]
-    frontend = _frontend(resolved, texts, directory)
+    utterances = [item for item in items if isinstance(item, Utterance)]
+    frontend, key = _frontend(resolved, utterances, directory)
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     facts = CodecFacts.of(codec)
 
@@ -54,7 +57,8 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         if not frontend.parallel_forward(text):
             raise TextError("the text frontend gives nothing for it")
 
-    hooks.stage_started(run=run, stage="data", total=len(items), done=0)
+    _check_wishes(resolved, check, len(facts.codebook_sizes))
+    progress = _Progress(run, hooks)
     dataset = build_tokens(
         items,
         directory=directory / "data",
@@ -65,7 +69,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         max_seconds=spec.data.max_seconds,
         max_rejects=spec.data.max_rejects,
         check_text=check,
-        report=lambda done, total: hooks.stage_progress(run=run, stage="data", done=done, info={}),
+        report=progress,
     )
     split = dataset.split(spec.data.valid, spec.seed)
     speakers = tuple(sorted(set(dataset.speakers) - {""}))
@@ -82,6 +86,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         train=split.train.tolist(),
         valid=split.valid.tolist(),
         frame_rate=frame_rate(codec),
+        identity=hashlib.sha256(f"{key} {dataset.content}".encode()).hexdigest(),
     )
     write_data_summary(
         directory,
@@ -89,7 +94,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
             utterances=len(dataset),
             valid=len(split.valid),
             seconds=dataset.seconds,
-            rejects=sum(isinstance(item, Reject) for item in items),
+            rejects=dataset.rejects,
             codec=CodecInfo(
                 name=resolved.codec.record.name,
                 sample_rate=facts.sample_rate,
@@ -98,7 +103,10 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
             ),
         ),
     )
-    recordings = {item.id: item.audio for item in items if isinstance(item, Utterance)}
+    hooks.stage_finished(
+        run=run, stage="data", seconds=time.perf_counter() - began if progress.worked else 0.0
+    )
+    recordings = {item.id: item.audio for item in utterances}
     return Prepared(codec, frontend, dataset, speakers, training, recordings)
 
 
@@ -116,16 +124,58 @@ def _settings(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _frontend(resolved: Resolved, texts: Sequence[str], directory: Path) -> Frontend:
-    """Train the frontend on the corpus's texts, unless that was done for the same texts before."""
+def _check_wishes(resolved: Resolved, check: Callable[[str], None], codebooks: int) -> None:
+    """What is to be said after training is refused before it."""
+    spec = resolved.spec
+    for key, texts in (
+        ("synthesize.texts", spec.synthesize.texts),
+        ("evaluate.unseen", spec.evaluate.unseen),
+    ):
+        for place, text in enumerate(texts):
+            try:
+                check(text)
+            except TextError as error:
+                raise TextError(f"{key}[{place}]: {error}") from None
+    chosen = spec.synthesize
+    Sampling(chosen.temperature, chosen.top_k, chosen.top_p).per_codebook(codebooks)
+
+
+class _Progress:
+    """Tells the hooks how far encoding is, and remembers whether there was anything to encode."""
+
+    def __init__(self, run: Run, hooks: Any) -> None:
+        self.run, self.hooks = run, hooks
+        self.started = self.worked = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.started:
+            self.hooks.stage_progress(run=self.run, stage="data", done=done, info={})
+            return
+        self.started, self.worked = True, done < total
+        if self.worked:
+            self.hooks.stage_started(run=self.run, stage="data", total=total, done=done)
+
+
+def _frontend(resolved: Resolved, utterances: Sequence[Utterance], directory: Path) -> tuple[Frontend, str]:
+    """The text frontend, trained on the corpus's texts unless that was done for them before; and their key.
+
+    Raises:
+        CheckpointError: the run was trained on other texts; its frontend is left as it is.
+    """
     chosen, path = resolved.tokenizer, directory / TOKENIZER_FILE
-    asked = [chosen.record.full_name, chosen.config.model_dump(mode="json"), texts]
+    said = [[one.id, one.text, one.speaker] for one in utterances]
+    asked = [chosen.record.full_name, chosen.config.model_dump(mode="json"), said]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     try:
-        known = json.loads(path.read_text())["key"] == key
+        known = json.loads(path.read_text())["key"]
     except (OSError, ValueError, KeyError):
-        known = False
-    if not known:
-        trained = chosen.plugin.train(texts, config=chosen.config)
+        known = None
+    if known != key:
+        if any(checkpoint_folder(directory).glob("step-*")):
+            raise CheckpointError(
+                f"{directory}: was trained on other utterances: the corpus has changed since; "
+                "choose another name or train.out, or delete that directory"
+            )
+        trained = chosen.plugin.train([one.text for one in utterances], config=chosen.config)
         write_atomic(path, json.dumps({"key": key, "trained": trained}).encode())
-    return build_frontend(resolved, directory)
+    return build_frontend(resolved, directory), key

@@ -1,5 +1,7 @@
 """Speech that a run makes to be heard: audio, attention and, where there is one, the recording beside it."""
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +62,7 @@ def make_samples(
 
 
 def _write(directory: Path, one: Wanted, speech: Speech, voice: Voice) -> Sample:
-    stem = f"samples/{one.kind}-{''.join(c if c.isalnum() else '_' for c in one.id)[:60]}"
+    stem = f"samples/{one.kind}-{_file_name(one.id)}"
     _write_wav(directory / f"{stem}.wav", speech.audio, voice.sample_rate)
     attention = Path(f"{stem}.attention.safetensors")
     ids = torch.tensor(voice.frontend.parallel_forward(one.text))
@@ -85,6 +87,12 @@ def _write(directory: Path, one: Wanted, speech: Speech, voice: Voice) -> Sample
         text_labels=speech.labels,
         stopped=speech.stopped,
     )
+
+
+def _file_name(id: str) -> str:
+    """The id itself where it is a harmless name; else what is left of it and a digest that tells ids apart."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:60]
+    return name if name == id else f"{name}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
 
 
 def _write_wav(path: Path, audio: Float[Tensor, "C N"], sample_rate: int) -> None:

@@ -5,11 +5,9 @@ stored, and the checkpoint's step is all that resuming needs.
 """
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from lina.core.checkpoint import (
     save_checkpoint,
 )
 from lina.core.device import choose_device, choose_precision, mixed_precision
-from lina.core.errors import DataError, LinaError
+from lina.core.errors import CheckpointError, DataError
 from lina.core.hooks import Run
 from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES, accuracy
@@ -36,15 +34,12 @@ from lina.core.memory import keep_freed_memory
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
 from lina.core.plan import Plan
 from lina.core.run_files import MetricsRecord, append_metrics, rewind_metrics
+from lina.core.signals import Stopped, asked_to_stop
 from lina.core.tokens import teacher_forcing
 
 CHECKPOINTS = "checkpoints"
-
-
-class Stopped(LinaError):
-    """A signal asked the run to stop; it has written a checkpoint and goes on when started again (exit code 75)."""
-
-    exit_code = 75
+CONDITIONS = 0x5DEECE66D
+"""Keeps the draws of what a step leaves out apart from those of its dropout."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,8 @@ class TrainingData:
     train: Sequence[int]
     valid: Sequence[int]
     frame_rate: float
+    identity: str
+    """Tells corpora apart: training goes on only on what it began with."""
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         return collate(
@@ -79,34 +76,40 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
     Raises:
         Stopped: SIGTERM or SIGINT came; the state is saved.
         DataError: the loss or the gradient is not finite; nothing was changed by that step.
+        CheckpointError: the checkpoints cannot be used, or are of another corpus.
     """
     spec = run.spec.train
-    folder = run.directory / CHECKPOINTS
-    last = newest_checkpoint(folder)
+    last = newest_checkpoint(checkpoint_folder(run.directory))
+    if last is not None and last.corpus != data.identity:
+        raise CheckpointError(
+            f"{last.path}: was trained on other data: the corpus or its codes have changed since; "
+            "choose another name or train.out, or delete that run directory"
+        )
     if last is not None and last.step >= spec.steps:
+        hooks.stage_finished(run=run, stage="train", seconds=0.0)
         return last
+    began = time.perf_counter()
+    hooks.stage_started(run=run, stage="train", total=spec.steps, done=last.step if last else 0)
     keep_freed_memory()
-    if spec.threads:
-        torch.set_num_threads(spec.threads)
     trainer = _Trainer(run, model, data, hooks)
     if last is not None:
         trainer.restore(last)
     rewind_metrics(run.directory, trainer.step)
-    with _stop_signals() as stop:
+    with asked_to_stop() as stop:
         while trainer.step < spec.steps:
             trainer.advance()
             finished = trainer.step == spec.steps
             if finished or trainer.step % spec.valid_every == 0:
                 trainer.validate()
             if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set():
-                trainer.save()
-            if stop.is_set() and not finished:
+                last = trainer.save()
+            if stop.is_set():
                 raise Stopped(
                     f"stopped by a signal at step {trainer.step} of {spec.steps}; run the same command to go on"
                 )
-    newest = newest_checkpoint(folder)
-    assert newest is not None
-    return newest
+    assert last is not None
+    hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
+    return last
 
 
 class _Trainer:
@@ -135,20 +138,27 @@ class _Trainer:
             self.average.load(load_average(checkpoint))
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
-    def save(self) -> None:
-        average = self.average.average if self.average else None
-        folder = self.run.directory / CHECKPOINTS
-        path = save_checkpoint(
-            folder, self.step, self.seconds, self.model, self.optimizer, average, self.spec.keep
+    def save(self) -> Checkpoint:
+        written = save_checkpoint(
+            checkpoint_folder(self.run.directory),
+            step=self.step,
+            seconds=self.seconds,
+            corpus=self.data.identity,
+            model=self.model,
+            optimizer=self.optimizer,
+            average=self.average.state(self.model) if self.average else None,
+            keep=self.spec.keep,
         )
-        self.hooks.checkpoint_written(run=self.run, step=self.step, path=path)
+        self.hooks.checkpoint_written(run=self.run, step=self.step, path=written.path)
+        return written
 
     def advance(self) -> None:
         """One optimiser step over ``train.accumulate`` batches."""
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
-        torch.manual_seed(_step_seed(self.run.spec.seed, step))
-        generator = torch.Generator().manual_seed(_step_seed(self.run.spec.seed, step))
+        seed = _step_seed(self.run.spec.seed, step)
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed ^ CONDITIONS)
         self.model.train()
         parts = range(self.step * spec.accumulate, step * spec.accumulate)
         batches = [[self.data.train[i] for i in self.plan.batch(part)] for part in parts]
@@ -165,8 +175,9 @@ class _Trainer:
         if not math.isfinite(total) or not bool(norm.isfinite()):
             ids = [self.data.ids[i] for numbers in batches for i in numbers]
             raise DataError(
-                f"train: step {step}: loss {total}, gradient norm {float(norm)}; the weights were not changed. "
-                f"Lower train.lr or look at these utterances: {', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}"
+                f"train: step {step}: loss {total}, gradient norm {float(norm)}; the weights were not changed; "
+                f"start a run of another name with a lower train.lr, or look at these utterances: "
+                f"{', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}"
             )
         rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
         for group in self.optimizer.param_groups:
@@ -197,19 +208,16 @@ class _Trainer:
         """Loss and accuracy over all validation utterances, with the averaged weights where they are kept."""
         if not len(self.data.valid):
             return
-        weights = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        if self.average is not None:
-            self._put(self.average.average)
         self.model.eval()
         total = 0.0
         right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
         generator = torch.Generator().manual_seed(0)
-        for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
-            batch = self.data.batch([self.data.valid[i] for i in numbers])
-            loss, correct, count = self._loss(batch, generator)
-            total += float(loss) * int(count.sum())
-            right, counted = right + correct, counted + count
-        self._put(weights)
+        with self.average.in_place(self.model) if self.average else nullcontext():
+            for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
+                batch = self.data.batch([self.data.valid[i] for i in numbers])
+                loss, correct, count = self._loss(batch, generator)
+                total += float(loss) * int(count.sum())
+                right, counted = right + correct, counted + count
         metrics: dict[str, Any] = {
             "loss": total / int(counted.sum()),
             "accuracy": _shares(right, counted),
@@ -236,11 +244,6 @@ class _Trainer:
             logits, _, _ = model.parallel_forward(inputs, model.initial_state(len(inputs)), given)
         return self.loss(logits, targets, counted), *accuracy(logits, targets, counted)
 
-    @torch.no_grad()
-    def _put(self, weights: dict[str, Tensor]) -> None:
-        for name, value in self.model.named_parameters():
-            value.copy_(weights[name])
-
 
 def _step_seed(seed: int, step: int) -> int:
     return (seed * 1_000_000_007 + step) % 2**63
@@ -248,28 +251,6 @@ def _step_seed(seed: int, step: int) -> int:
 
 def _shares(right: Tensor, counted: Tensor) -> list[float]:
     return [round(share, 6) for share in (right / counted.clamp(min=1)).tolist()]
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """The first SIGTERM or SIGINT asks to stop after the step; a second one acts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def ask(number: int, frame: object) -> None:
-        stop.set()
-        signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
-
-    for number in previous:
-        signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def checkpoint_folder(directory: Path) -> Path:

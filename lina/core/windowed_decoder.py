@@ -103,5 +103,4 @@ class WindowedDecoder:
             :, :, None
         ]
         mixed = before + (now - before) * weight
-        mixed = torch.where((frame == 0)[..., None, None], now, mixed)
         return torch.where((frame >= 0)[..., None, None], mixed, 0.0)

@@ -28,8 +28,11 @@ def tidy(text: str) -> str:
         TextError: a character that is no part of written English (named with its code point), a currency sign
             that stands before no number, a word of more than 24 letters or a number of more than 15 digits.
     """
-    composed = _WORD.sub(_lower_accented, unicodedata.normalize("NFC", text))
-    tidied = "".join(map(_tidy_character, composed))
+    for character in text:
+        if len(unicodedata.normalize("NFC", character)) > 1:  # it falls apart there: name what was written
+            raise _refusal(character)
+    written = unicodedata.normalize("NFC", text)
+    tidied = "".join(map(_tidy_character, _WORD.sub(_lower_accented, written), written))
     for sign in CURRENCY.intersection(_AMOUNT.sub("", tidied)):
         raise TextError(
             f"currency sign {sign!r} in {excerpt(tidied)} is not before a number; write {sign}5, or use words"
@@ -48,10 +51,12 @@ def tidy(text: str) -> str:
 def _lower_accented(word: re.Match[str]) -> str:
     """``CAFÉ`` as ``café``: the phonemizer knows accented letters in lower case only."""
     accented = any(not character.isascii() and character.isupper() for character in word[0])
-    return word[0].lower() if accented else word[0]
+    # İ alone becomes two characters in lower case; it is read as I further on.
+    return "".join(c if len(c.lower()) > 1 else c.lower() for c in word[0]) if accented else word[0]
 
 
-def _tidy_character(character: str) -> str:
+def _tidy_character(character: str, written: str) -> str:
+    """``written`` is the character before it was lowered, for the refusal."""
     if (character.isascii() and character.isalnum()) or character.isspace():
         return character
     if character in SILENT or character in _READ or character in CURRENCY or character in _ACCENTED:
@@ -62,8 +67,12 @@ def _tidy_character(character: str) -> str:
         base = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
         if base.isascii() and base.isalpha():
             return base
+    raise _refusal(written)
+
+
+def _refusal(character: str) -> TextError:
     name = unicodedata.name(character, "no name")
-    raise TextError(
+    return TextError(
         f"character {character!r} (U+{ord(character):04X} {name}) cannot be read as English; remove it"
     )
 

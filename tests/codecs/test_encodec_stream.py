@@ -1,5 +1,6 @@
 """The laws of a streaming codec, on EnCodec with a tiny random network."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_chunks_compose(side: str, cuts: tuple[int, ...]) -> None:
     stream, x = getattr(CODEC, side), inputs(side, 15)
     whole, end = stream.parallel_forward(x, stream.initial_state(2))
     pieces, state, edges = [], stream.initial_state(2), (0, *cuts, 15)
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         y, state = stream.parallel_forward(stretch(side, x, start, stop), state)
         pieces.append(y)
     torch.testing.assert_close(join(side, pieces), whole, rtol=0, atol=1e-5)

@@ -4,6 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
@@ -43,8 +44,10 @@ class EnCodecConfig(PluginConfig):
 class StreamingEnCodec(nn.Module):
     """A ``StreamingCodec``: mono, 24 kHz, that also encodes and decodes whole utterances.
 
-    Streaming gives the whole's audio within 1e-5, and its codes wherever two entries of a codebook are not
-    equally near within rounding.
+    The whole faces equal the reference bit for bit; they run without gradients, because torch has another
+    LSTM kernel where gradients are on, which rounds otherwise. Gradients flow through the streams. Streaming
+    gives the whole's audio within 1e-5, and its codes wherever two entries of a codebook are not equally near
+    within rounding.
     """
 
     channels = 1
@@ -58,10 +61,12 @@ class StreamingEnCodec(nn.Module):
         self.encoder = EnCodecEncoder(network, hop)
         self.decoder = EnCodecDecoder(network, hop)
 
+    @torch.no_grad()
     def encode(self, audio: Float[Tensor, "B 1 samples"]) -> Int[Tensor, "B T Q"]:
         validate_audio(self, audio)
         return self.network.encode(audio)
 
+    @torch.no_grad()
     def decode(self, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B 1 samples"]:
         validate_codes(self, codes)
         return self.network.decode(codes)

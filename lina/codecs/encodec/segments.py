@@ -46,6 +46,7 @@ class SegmentedEnCodec(nn.Module):
         self.network, self.hop, self.segment, self.overlap = network, hop, segment, overlap
         self.codebook_sizes = (network.sizes.codebook_size,) * network.sizes.codebooks + (LOUDNESS_LEVELS,)
 
+    @torch.no_grad()
     def encode(self, audio: Float[Tensor, "B 2 samples"]) -> Int[Tensor, "B T Q"]:
         validate_audio(self, audio)
         return torch.cat(
@@ -59,6 +60,7 @@ class SegmentedEnCodec(nn.Module):
         level = loudness_code(scale[:, 0, 0])[:, None, None]
         return torch.cat([codes, level.expand(-1, codes.shape[1], 1)], dim=2)
 
+    @torch.no_grad()
     def decode(self, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B 2 samples"]:
         validate_codes(self, codes)
         time = codes.shape[1]

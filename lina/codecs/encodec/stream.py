@@ -7,7 +7,8 @@ whole latency: outputs lag by 6 frames, in both directions, and no fewer would b
 before 7 frames, the missing ones count as zeros, as they do for the network as a whole.
 
 Tensors carry the position of their first element for each row (int64 [B], negative before the start), so rows
-may be at different places. What lies at negative positions is a filler that nothing reads; states hold zeros there.
+may be at different places. What lies at negative positions is a filler that nothing reads, and that does not
+depend on how time is cut wherever a state keeps it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -72,7 +73,7 @@ def stream_layers(
             kept += tail
         elif isinstance(layer, Conv) and layer.padding:
             seen = torch.cat([next(tails), x], dim=2)
-            kept.append(from_start(seen[..., -layer.padding :], first + x.shape[-1] - layer.padding))
+            kept.append(seen[..., -layer.padding :])
             x = layer.conv(reflected(seen, first - layer.padding, seen.shape[-1]))
             first = first // layer.stride
         elif isinstance(layer, UpConv):
@@ -114,11 +115,14 @@ def stream_memory(
     pieces = []
     slow = min(fillers, x.shape[-1])
     for frame in range(slow):
-        y, after = _run(memory, x[..., frame : frame + 1], state)
+        y, after = _run_frame(memory, x[..., frame], state)
         started = (first + frame >= 0)[:, None, None]
         state = Recurrent(*(torch.where(started, new, old) for new, old in zip(after, state, strict=True)))
         pieces.append(y)
-    if slow < x.shape[-1]:
+    if slow == x.shape[-1] - 1:
+        y, state = _run_frame(memory, x[..., slow], state)
+        pieces.append(y)
+    elif slow < x.shape[-1]:
         y, state = _run(memory, x[..., slow:], state)
         pieces.append(y)
     return torch.cat(pieces, dim=2), state
@@ -129,6 +133,16 @@ def _run(memory: Memory, x: Tensor, state: Recurrent) -> tuple[Tensor, Recurrent
     layers_first = tuple(part.transpose(0, 1).contiguous() for part in state)
     y, after = memory.lstm(over_time, layers_first)
     return (y + over_time).permute(1, 2, 0), Recurrent(*(part.transpose(0, 1) for part in after))
+
+
+def _run_frame(memory: Memory, x: Tensor, state: Recurrent) -> tuple[Tensor, Recurrent]:
+    """One frame x [B, C]. By cells: on CPUs, ``nn.LSTM`` packs its weights anew at each call."""
+    y, after = x, []
+    for layer, (hidden, cell) in enumerate(zip(state.hidden.unbind(1), state.cell.unbind(1), strict=True)):
+        after.append(torch.lstm_cell(y, (hidden, cell), *memory.lstm.all_weights[layer]))
+        y = after[-1][0]
+    hiddens, cells = zip(*after, strict=True)
+    return (x + y)[..., None], Recurrent(torch.stack(hiddens, 1), torch.stack(cells, 1))
 
 
 class EnCodecDecoder(nn.Module):

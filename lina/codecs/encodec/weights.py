@@ -54,7 +54,10 @@ def load_weights(network: Network, path: Path) -> None:
             "use the file of this variant, and the sizes that it was trained with"
         )
     shapes = {name: (found[name], value) for name, value in expected.items() if name in found}
-    shapes["quantizer.layers.0.codebook.embed"] = (present[0], embed[0])
+    shapes |= {
+        f"quantizer.layers.{q}.codebook.embed": pair
+        for q, pair in enumerate(zip(present, embed, strict=True))
+    }
     for name, (given, wanted) in shapes.items():
         if given.shape != wanted.shape:
             raise PluginError(
@@ -73,7 +76,7 @@ def _read(file: Path) -> dict[str, Any]:
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PluginError(f"{file}: cannot be read as weights ({reason}); {WANTED}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise PluginError(f"{file}: holds no dictionary of tensors; {WANTED}")

@@ -1,0 +1,197 @@
+"""On a GPU machine: all backbone laws on the GPU, and each fast form against the plain one.
+
+    make gpu-laws              prints a table and writes benchmarks/gpu-laws.json
+
+The JSON holds a fingerprint of the code it covers; a test fails when that code has changed since. Relative errors are
+root mean square over root mean square, of outputs, final state and gradients together with the worst of them named.
+Limits: 5e-3 for float32 (TF32 units), 2e-2 under bfloat16 autocast.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lina.core.kernels import FastFormConfig
+from lina.core.laws import run_laws
+from lina.core.plugin import BackbonePlugin
+from lina.core.registry import load, records
+from lina.core.state import named_leaves, tree_map
+
+ROOT = Path(__file__).resolve().parent.parent
+COVERED = (
+    "lina/backbones",
+    "lina/core/laws",
+    "lina/core/linear_attention.py",
+    "lina/core/stack.py",
+    "lina/core/kernels.py",
+)
+LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
+FRAMES = (1, 63, 64, 300, 1024)
+SIZES = {"d_model": 256, "n_layers": 2}
+
+
+def fingerprint() -> str:
+    """SHA-256 of the covered sources."""
+    paths = sorted(
+        path
+        for name in COVERED
+        for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+    )
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def plugins() -> Iterator[tuple[str, type[BackbonePlugin]]]:
+    for record in records("backbone"):
+        if record.distribution == "lina":
+            yield record.name, load("backbone", record.name)
+
+
+def compare(
+    plugin: type[BackbonePlugin], dtype: torch.dtype, gates: str, frames: int, device: str
+) -> dict[str, Any]:
+    """The worst relative difference between the fast and the plain form on the same weights and inputs."""
+    torch.manual_seed(0)
+    config = plugin.example()["config"]
+    plain = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "plain"}))
+    if gates == "extreme":
+        plugin.extreme(plain)
+    fast = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "fast"}))
+    fast.load_state_dict(plain.state_dict())
+    x = torch.randn(2, frames, SIZES["d_model"], device=device)
+    weight = torch.randn_like(x)
+    results = [outcome(copy.deepcopy(model).to(device), x, weight, dtype) for model in (plain, fast)]
+    errors = {name: relative(results[1][name], truth) for name, truth in results[0].items()}
+    worst = max(errors, key=lambda name: errors[name])
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "gates": gates,
+        "frames": frames,
+        "worst": worst,
+        "error": errors[worst],
+        "limit": LIMITS[dtype],
+        "passed": errors[worst] <= LIMITS[dtype],
+    }
+
+
+def outcome(model: Any, x: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+
+    def noise(leaf: torch.Tensor) -> torch.Tensor:
+        random = torch.randn(leaf.shape, generator=generator).to(leaf.device, leaf.dtype)
+        return random.requires_grad_() if leaf.is_floating_point() else leaf
+
+    state = tree_map(noise, model.initial_state(len(x)))
+    inputs = x.clone().requires_grad_()
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        y, final = model.parallel_forward(inputs, state)
+    objective = (y.float() * weight).sum() + sum(
+        leaf.float().sum() for leaf in named_leaves(final).values() if leaf.is_floating_point()
+    )
+    objective.backward()
+    found = {"output": y, "gradient of input": inputs.grad}
+    found |= {f"state {name}": leaf for name, leaf in named_leaves(final).items()}
+    found |= {
+        f"gradient of state {name}": leaf.grad
+        for name, leaf in named_leaves(state).items()
+        if leaf.requires_grad
+    }
+    found |= {f"gradient of {name}": value.grad for name, value in model.named_parameters()}
+    return {name: value.detach().double().cpu() for name, value in found.items() if value is not None}
+
+
+def relative(found: torch.Tensor, truth: torch.Tensor) -> float:
+    size = float(truth.square().mean().sqrt())
+    difference = float((found - truth).square().mean().sqrt())
+    return difference / max(size, 1e-6) if size or difference else 0.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--device", default="cuda")
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        print("gpu-laws needs a CUDA device; none is visible to PyTorch", file=sys.stderr)
+        return 2
+    found: dict[str, Any] = {}
+    for name, plugin in plugins():
+        began = time.perf_counter()
+        laws = run_laws(plugin, device=arguments.device)
+        broken = [{"case": result.case, "detail": result.detail} for result in laws if not result.passed]
+        has_fast = issubclass(plugin.Config, FastFormConfig)
+        forms = (
+            [
+                compare(plugin, dtype, gates, frames, arguments.device)
+                for dtype in LIMITS
+                for gates in ("ordinary", "extreme")
+                for frames in FRAMES
+            ]
+            if has_fast
+            else []
+        )
+        found[name] = {"laws": len(laws), "broken": broken, "fast_against_plain": forms}
+        kept = f"laws {len(laws) - len(broken)}/{len(laws)}"
+        print(f"{name:16} {kept}  {_in_brief(forms)}  {time.perf_counter() - began:.0f} s", flush=True)
+        for one in broken:
+            print(f"  BROKEN {one['case']}: {one['detail']}")
+        for form in forms:
+            if not form["passed"]:
+                print(f"  BEYOND {form}")
+    passed = all(
+        not one["broken"] and all(form["passed"] for form in one["fast_against_plain"])
+        for one in found.values()
+    )
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps(record(arguments.device) | {"passed": passed, "backbones": found}, indent=1) + "\n"
+        )
+    return 0 if passed else 1
+
+
+def _in_brief(forms: list[dict[str, Any]]) -> str:
+    if not forms:
+        return "no fast form"
+    worst, within = max(form["error"] for form in forms), sum(form["passed"] for form in forms)
+    return f"fast against plain: worst {worst:.1e}, {within}/{len(forms)} within limits"
+
+
+def record(device: str) -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for package in ("torch", "triton", "fla-core", "flash-linear-attention"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT
+    ).stdout.strip()
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit or None,
+        "covered_sha256": fingerprint(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""What a run was made with, in ``run.json``: machine, versions, plugins, size."""
+
+import logging
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lina.core.hooks import Run
+from lina.core.model import count_parameters
+from lina.core.resolve import Resolved
+from lina.core.run_files import MachineInfo, ModelInfo, PluginInfo, RunInfo, read_run_info, write_run_info
+
+PACKAGES = ("torch", "numpy", "safetensors", "flash-linear-attention", "fla-core", "triton", "faster-whisper")
+log = logging.getLogger("lina")
+
+
+def record_run(run: Run, resolved: Resolved, model: Any) -> None:
+    """Write ``run.json``; a plugin of another version than at the last start is told of."""
+    before = read_run_info(run.directory)
+    plugins = tuple(
+        PluginInfo(role=one.role, name=one.name, distribution=one.distribution, version=one.version)
+        for one in resolved.records
+    )
+    if before:
+        _tell_changes(run.directory, before.plugins, plugins)
+    info = RunInfo(
+        lina=version("lina"),
+        started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=MachineInfo(
+            cpu=_processor(),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        ),
+        versions=_versions(),
+        plugins=plugins,
+        model=ModelInfo(
+            parameters=count_parameters(model),
+            backbone=count_parameters(model.encoder) + count_parameters(model.decoder),
+        ),
+    )
+    if info != before:
+        write_run_info(run.directory, info)
+
+
+def _tell_changes(directory: Path, before: Sequence[PluginInfo], now: Sequence[PluginInfo]) -> None:
+    versions = {(one.role, one.name): f"{one.distribution} {one.version}" for one in before}
+    for one in now:
+        then = versions.get((one.role, one.name))
+        if then not in (None, f"{one.distribution} {one.version}"):
+            log.warning(
+                "%s: %s:%s was of %s, now it is of %s %s; results may differ",
+                *(directory, one.role, one.name, then, one.distribution, one.version),
+            )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,112 @@
+"""Stages evaluate and synthesize: each is redone when the weights, its texts or the sampling change, not otherwise."""
+
+import time
+from typing import Any
+
+from lina.core.checkpoint import Checkpoint
+from lina.core.evaluate import evaluation, listen, records
+from lina.core.hooks import Run
+from lina.core.prepare import Prepared
+from lina.core.resolve import Resolved
+from lina.core.run_files import EVALUATION_FILE, SampleRecord, read_samples, write_evaluation, write_samples
+from lina.core.samples import Wanted, make_samples
+from lina.core.stages import finish, forget, is_finished
+from lina.core.voice import Voice
+
+ORDER = ("train", "unseen", "spec")
+"""The kinds of samples, as the index lists them."""
+
+
+def evaluate(
+    run: Run, resolved: Resolved, prepared: Prepared, voice: Voice, checkpoint: Checkpoint, hooks: Any
+) -> None:
+    """Training sentences said back and unseen ones, and what the recogniser hears, if the spec names one."""
+    wanted = _to_evaluate(run, prepared, voice)
+    causes = [run.spec.evaluate.model_dump(mode="json"), _sampling(run), checkpoint.weights]
+    if _nothing_to_do(run, "evaluate", causes, wanted, ("train", "unseen"), hooks):
+        return
+    began = time.perf_counter()
+    chosen = resolved.recognizer
+    hooks.stage_started(run=run, stage="evaluate", total=len(wanted) * (2 if chosen else 1), done=0)
+
+    def progress(done: int) -> None:
+        hooks.stage_progress(run=run, stage="evaluate", done=done, info={})
+
+    recognizer = chosen.plugin.build(config=chosen.config) if chosen else None
+    samples = make_samples(run, checkpoint.step, voice, wanted, hooks, {}, progress)
+    if chosen is None or recognizer is None:
+        _replace_samples(run, ("train", "unseen"), [SampleRecord.of(sample) for sample in samples])
+    else:
+        heard = listen(run.directory, samples, recognizer, lambda done: progress(len(wanted) + done))
+        write_evaluation(run.directory, evaluation(chosen.record.name, heard))
+        _replace_samples(run, ("train", "unseen"), records(heard))
+    finish(run.directory, "evaluate", causes)
+    hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
+
+
+def synthesize(run: Run, voice: Voice, checkpoint: Checkpoint, hooks: Any) -> None:
+    """The texts of the spec, spoken."""
+    texts = run.spec.synthesize.texts
+    wanted = [Wanted(f"{place:02d}", "spec", text) for place, text in enumerate(texts, start=1)]
+    causes = [list(texts), _sampling(run), checkpoint.weights]
+    if _nothing_to_do(run, "synthesize", causes, wanted, ("spec",), hooks):
+        return
+    began = time.perf_counter()
+    hooks.stage_started(run=run, stage="synthesize", total=len(wanted), done=0)
+
+    def progress(done: int) -> None:
+        hooks.stage_progress(run=run, stage="synthesize", done=done, info={})
+
+    samples = make_samples(run, checkpoint.step, voice, wanted, hooks, {}, progress)
+    _replace_samples(run, ("spec",), [SampleRecord.of(sample) for sample in samples])
+    finish(run.directory, "synthesize", causes)
+    hooks.stage_finished(run=run, stage="synthesize", seconds=time.perf_counter() - began)
+
+
+def _to_evaluate(run: Run, prepared: Prepared, voice: Voice) -> list[Wanted]:
+    spec, data = run.spec.evaluate, prepared.dataset
+    said = [
+        Wanted(
+            data.ids[i],
+            "train",
+            data.texts[i],
+            data[i].codes,
+            prepared.recordings.get(data.ids[i]),
+            data.speakers[i] if voice.model.speaker_embed is not None and data.speakers[i] else None,
+        )
+        for i in prepared.training.train[: spec.sentences]
+    ]
+    return said + [Wanted(f"{place:02d}", "unseen", text) for place, text in enumerate(spec.unseen, start=1)]
+
+
+def _sampling(run: Run) -> dict[str, Any]:
+    """How speech is drawn, without what is said."""
+    return run.spec.synthesize.model_dump(mode="json", exclude={"texts"})
+
+
+def _nothing_to_do(
+    run: Run, stage: str, causes: Any, wanted: list[Wanted], kinds: tuple[str, ...], hooks: Any
+) -> bool:
+    """The stage is finished, its files are there, or nothing is wanted; results of other causes are dropped."""
+    made = [record for record in read_samples(run.directory) if record.kind in kinds]
+    files = [record.audio for record in made]
+    if stage == "evaluate" and run.spec.evaluate.recognizer:
+        files.append(EVALUATION_FILE)
+    there = len(made) == len(wanted) and all((run.directory / file).is_file() for file in files)
+    if wanted and there and is_finished(run.directory, stage, causes):
+        hooks.stage_finished(run=run, stage=stage, seconds=0.0)
+        return True
+    forget(run.directory, stage)
+    _replace_samples(run, kinds, [])
+    if stage == "evaluate":
+        (run.directory / EVALUATION_FILE).unlink(missing_ok=True)
+    return not wanted
+
+
+def _replace_samples(run: Run, kinds: tuple[str, ...], new: list[SampleRecord]) -> None:
+    """Replace the samples of these kinds in the index."""
+    before = read_samples(run.directory)
+    after = [record for record in before if record.kind not in kinds] + new
+    after.sort(key=lambda record: ORDER.index(record.kind))
+    if after != before:
+        write_samples(run.directory, after)

@@ -1,0 +1,26 @@
+"""Every installed plugin keeps every law of its role; built-ins and anything else that is installed here."""
+
+import pytest
+
+from lina.core.laws import LawCase, law_cases
+from lina.core.registry import load_record, records
+
+LAWFUL = ("backbone", "codec", "tokenizer")
+
+
+def _cases() -> list[LawCase]:
+    installed = [record for record in records() if record.role in LAWFUL]
+    return [
+        pytest.param(case, id=f"{record.full_name}-{case}")
+        for record in installed
+        for case in law_cases(load_record(record))
+    ]
+
+
+@pytest.mark.parametrize("case", _cases())
+def test_law(case: LawCase) -> None:
+    case.check()
+
+
+def test_all_roles_are_there() -> None:
+    assert {record.role for record in records()} >= {*LAWFUL, "corpus", "hook", "recognizer"}

@@ -102,5 +102,6 @@ class WindowedDecoder:
         weight = torch.where((frame % self.block == 0)[..., None], ramp, (ramp * SHORT).clamp(max=1.0))[
             :, :, None
         ]
-        mixed = before + (now - before) * weight
+        # Nothing sounded before the first frame: it is not faded from what was made without the one after it.
+        mixed = torch.where((frame == 0)[..., None, None], now, before + (now - before) * weight)
         return torch.where((frame >= 0)[..., None, None], mixed, 0.0)

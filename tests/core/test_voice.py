@@ -118,12 +118,17 @@ def test_chunks_come_frame_by_frame(streaming: Any) -> None:
 
 @pytest.mark.parametrize("frames", [1, 2, 30])
 def test_a_whole_codec_streams_nearly_what_it_says(frames: int) -> None:
-    voice = make(Smooth(), stop=-3.0, temperature=1.0)
+    voice = make(Smooth(), stop=-0.5, temperature=8.0)
     seconds = frames / 1000
     said = voice.say("hello", max_seconds=seconds)
     streamed = torch.cat(list(voice.stream("hello", max_seconds=seconds)), -1)
     assert streamed.shape == said.shape == (1, frames * HOP)
-    assert (streamed - said).abs().mean() <= 0.25 * said.abs().mean()
+    if frames > 2:  # the last frame is rendered without an end; with fewer it outweighs the others
+        torch.testing.assert_close(streamed[:, :HOP], said[:, :HOP])
+        assert (streamed - said).abs().mean() <= 0.1 * said.abs().mean()
+        assert (streamed.roll(HOP, -1) - said).abs().mean() > 0.5 * said.abs().mean(), (
+            "a shift would be noticed"
+        )
 
 
 def test_texts_together_are_said_as_alone(streaming: Any) -> None:

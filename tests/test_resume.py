@@ -13,7 +13,7 @@ import pytest
 from tests.core.small_run import EVERYTHING, assert_same_training
 
 ROOT = Path(__file__).parents[1]
-STEPS = 12
+STEPS = 16
 SMALLER = (
     "backbone.d_model=16",
     "backbone.n_layers=1",

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +137,10 @@ def test_two_runs_in_one_directory(tmp_path: Path) -> None:
 
 
 def test_the_directory_is_free_again_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TextError) as kept:
+    with pytest.raises(TextError) as kept:  # its traceback holds the frames of the first run
         run(tmp_path, "synthesize.texts=['']")
-    run(tmp_path, "train.steps=1", out="other")
-    with pytest.raises(CheckpointError, match="train.steps"):
-        run(tmp_path, "train.steps=1")
-    assert kept.value is not None
+    run(tmp_path)
+    assert "synthesize.texts[0]" in str(kept.value)
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
@@ -265,9 +262,9 @@ class Fake(RecognizerPlugin):
 
 
 @pytest.fixture
-def recognizer(distributions: FakeDistributions) -> Iterator[str]:
+def recognizer(distributions: FakeDistributions) -> str:
     distributions.install("fake-ears", {"lina.recognizers": {"fake": "fake_ears:Fake"}}, fake_ears=RECOGNIZER)
-    yield "evaluate.recognizer=fake"
+    return "evaluate.recognizer=fake"
 
 
 def test_a_recogniser_hears_speech_recordings_and_resynthesis(tmp_path: Path, recognizer: str) -> None:

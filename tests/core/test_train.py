@@ -189,7 +189,7 @@ def test_a_gradient_that_is_no_number_stops_too(tmp_path: Path, monkeypatch: pyt
         return loss + (loss - loss.detach()).clamp(min=0).sqrt()  # value as ever, slope infinite
 
     monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
-    with pytest.raises(DataError, match="gradient norm (nan|inf)"):
+    with pytest.raises(DataError, match=r"gradient norm (nan|inf)"):
         trained(tmp_path)
 
 
@@ -255,7 +255,7 @@ def test_recordings_that_changed_are_refused(tmp_path: Path) -> None:
     trained(tmp_path)
     write_corpus(tmp_path / "other", tuple(reversed([str(n) for n in range(6)])))
     os.replace(tmp_path / "other" / "5.wav", tmp_path / "corpus" / "0.wav")
-    with pytest.raises(CheckpointError, match="trained on other data.*choose another name"):
+    with pytest.raises(CheckpointError, match=r"trained on other data.*choose another name"):
         trained(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,4 +31,13 @@ class FakeDistributions:
             (site / f"{module}.py").write_text(textwrap.dedent(source))
             self._monkeypatch.delitem(sys.modules, module, raising=False)
         self._monkeypatch.syspath_prepend(str(site))
+        return site
+
+    def install_project(self, project: Path) -> Path:
+        """As ``pip install -e`` would: what the project's pyproject.toml declares, its modules where they are."""
+        declared = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+        site = self.install(declared["name"], declared["entry-points"], declared["version"])
+        for module in project.glob("*.py"):
+            self._monkeypatch.delitem(sys.modules, module.stem, raising=False)
+        self._monkeypatch.syspath_prepend(str(project))
         return site

@@ -82,17 +82,22 @@ class WindowAttention(nn.Module):
         keys = state.keys.scatter(1, _spread(slot, k), k)
         values = state.values.scatter(1, _spread(slot, v), v)
         filled = torch.arange(self.window, device=x.device) <= state.position[:, None]
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=filled[:, None, None]
-        )
+        with torch.autocast(x.device.type, enabled=False):
+            out = F.scaled_dot_product_attention(
+                q.transpose(1, 2),
+                keys.transpose(1, 2),
+                values.transpose(1, 2),
+                attn_mask=filled[:, None, None],
+            )
         mixed: Tensor = self.out(out.transpose(1, 2).flatten(1).to(x.dtype))
         return mixed, WindowState(keys, values, state.position + 1)
 
     def _project(
         self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"], state: WindowState
     ) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).to(state.keys.dtype).unbind(2)
-        return rotate(q, positions), rotate(k, positions), v
+        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).to(state.keys.dtype)
+        q, k = rotate(qkv[:, :, :2].flatten(2, 3), positions).unflatten(2, (2, -1)).unbind(2)
+        return q, k, qkv[:, :, 2]
 
     def _blocks(
         self,

@@ -26,6 +26,8 @@ class TextMemory(NamedTuple):
     keys: Float[Tensor, "B J D"]
     values: Float[Tensor, "B J D"]
     mask: Bool[Tensor, "B J"]
+    positions: Float[Tensor, "B J P"]
+    """Sinusoidal positions, which blind attention reads; P is 0 for plain attention."""
 
 
 class AttentionState(NamedTuple):
@@ -50,7 +52,8 @@ class CrossAttention(nn.Module):
     def remember(self, text: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> TextMemory:
         """Keys and values of an encoded text."""
         positions = torch.arange(text.shape[1], device=text.device).expand(text.shape[0], -1)
-        return TextMemory(self._turn(self.ln_k(self.k(text)), positions), self.ln_v(self.v(text)), mask)
+        keys, values = self._turn(self.ln_k(self.k(text)), positions), self.ln_v(self.v(text))
+        return TextMemory(keys, values, mask, values.new_zeros(*mask.shape, 0))
 
     def initial_state(self, batch: int) -> AttentionState:
         return AttentionState(torch.zeros(batch, dtype=torch.int64, device=self.q.weight.device), ())
@@ -106,34 +109,34 @@ class BlindCrossAttention(CrossAttention):
         self.pos_net: Any = position_net
         self.d_position = d_position
 
+    def remember(self, text: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> TextMemory:
+        memory = super().remember(text, mask)
+        positions = sinusoids(mask.shape[1], self.d_position, memory.values)
+        return memory._replace(positions=positions.expand(mask.shape[0], -1, -1))
+
     def initial_state(self, batch: int) -> AttentionState:
         return super().initial_state(batch)._replace(position=self.pos_net.initial_state(batch))
 
     def parallel_forward(
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        positions = self._positions(memory)
-        where = _softmax(self._scores(x, state, memory)[:, 0], memory.mask) @ positions
+        where = _softmax(self._scores(x, state, memory)[:, 0], memory.mask) @ memory.positions
         where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position)
-        out, weights = self._read(where, positions, memory)
+        out, weights = self._read(where, memory)
         return out.to(x.dtype), AttentionState(state.time + x.shape[1], position), weights
 
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
     ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
-        positions = self._positions(memory)
-        where = _softmax(self._scores(x[:, None], state, memory)[:, 0], memory.mask) @ positions
+        where = _softmax(self._scores(x[:, None], state, memory)[:, 0], memory.mask) @ memory.positions
         where, position = self.pos_net.step(where[:, 0].to(x.dtype), state.position)
-        out, weights = self._read(where[:, None], positions, memory)
+        out, weights = self._read(where[:, None], memory)
         return out[:, 0].to(x.dtype), AttentionState(state.time + 1, position), weights[:, 0]
 
-    def _positions(self, memory: TextMemory) -> Float[Tensor, "J P"]:
-        return sinusoids(memory.mask.shape[1], self.d_position, memory.values)
-
     def _read(
-        self, where: Float[Tensor, "B T P"], positions: Float[Tensor, "J P"], memory: TextMemory
+        self, where: Float[Tensor, "B T P"], memory: TextMemory
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T J"]]:
-        scores = where @ positions.to(where.dtype).T * self.d_position**-0.5
+        scores = where @ memory.positions.to(where.dtype).transpose(-1, -2) * self.d_position**-0.5
         weights = _softmax(scores, memory.mask)
         return weights @ memory.values.to(weights.dtype), weights
 

@@ -19,35 +19,34 @@ class SkewState(NamedTuple):
 class Skew:
     """Holds codebook q back by ``lags[q]`` frames; before the first frame comes ``fill``."""
 
-    def __init__(self, lags: list[int], fill: int) -> None:
-        self.lags = torch.tensor(lags)
-        self.fill = fill
+    def __init__(self, lags: list[int], fill: int, device: torch.device | str = "cpu") -> None:
+        self.longest, self.fill = max(lags), fill
+        self.offsets = torch.tensor([self.longest - lag for lag in lags], device=device)
+        """Where in history and frames together each codebook's first output lies."""
 
-    def initial_state(self, batch: int, device: torch.device | str = "cpu") -> SkewState:
-        shape = (batch, int(self.lags.max()), len(self.lags))
-        return SkewState(torch.full(shape, self.fill, dtype=torch.int64, device=device))
+    def initial_state(self, batch: int) -> SkewState:
+        shape = (batch, self.longest, len(self.offsets))
+        return SkewState(torch.full(shape, self.fill, dtype=torch.int64, device=self.offsets.device))
 
     def parallel_forward(
         self, frames: Int[Tensor, "B T Q"], state: SkewState
     ) -> tuple[Int[Tensor, "B T Q"], SkewState]:
-        longest = state.history.shape[1]
         held = torch.cat([state.history, frames], dim=1)
-        times = torch.arange(longest, held.shape[1], device=frames.device)[:, None] - self.lags.to(
-            frames.device
-        )
+        times = self.offsets + torch.arange(frames.shape[1], device=frames.device)[:, None]
         out = held.gather(1, times.expand(frames.shape[0], -1, -1))
-        return out, SkewState(held[:, held.shape[1] - longest :])
+        return out, SkewState(held[:, frames.shape[1] :])
 
     def step(self, frame: Int[Tensor, "B Q"], state: SkewState) -> tuple[Int[Tensor, "B Q"], SkewState]:
-        out, state = self.parallel_forward(frame[:, None], state)
-        return out[:, 0], state
+        held = torch.cat([state.history, frame[:, None]], dim=1)
+        out = held.gather(1, self.offsets.expand(frame.shape[0], 1, -1))
+        return out[:, 0], SkewState(held[:, 1:])
 
 
-def delay(codebooks: int, fill: int) -> Skew:
+def delay(codebooks: int, fill: int, device: torch.device | str = "cpu") -> Skew:
     """Codebook q lags by q."""
-    return Skew(list(range(codebooks)), fill)
+    return Skew(list(range(codebooks)), fill, device)
 
 
-def undelay(codebooks: int, fill: int) -> Skew:
+def undelay(codebooks: int, fill: int, device: torch.device | str = "cpu") -> Skew:
     """Codebook q lags by Q - 1 - q: what ``delay`` held back is aligned again."""
-    return Skew(list(range(codebooks - 1, -1, -1)), fill)
+    return Skew(list(range(codebooks - 1, -1, -1)), fill, device)

@@ -15,10 +15,12 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """A CUDA device if there is one and it is not refused.
 
     Raises:
-        LinaError: CUDA is asked for and there is none.
+        LinaError: CUDA is asked for and there is none, or ``wanted`` is none of the three.
     """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise LinaError(f"device: {wanted!r} is not auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise LinaError("train.device: 'cuda', but PyTorch sees no CUDA device here; say auto or cpu")
+        raise LinaError("device: 'cuda', but PyTorch sees no CUDA device here; say auto or cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 

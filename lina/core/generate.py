@@ -44,13 +44,16 @@ def generate(
 ) -> Iterator[Frame]:
     """Yield a ``Frame`` a step until all rows have ended or have ``max_frames`` (beyond the prompt).
 
-    ``prompt``: codes that every row begins with; they are read in one stretch and not given out again.
+    ``prompt``: codes that each row begins with; they are read in one stretch and not given out again.
+    ``generators``: one a row, in place of those that ``seed`` gives; a row says the same in any company with its own.
     """
     rows, codebooks = conditions.speaker.shape[0], len(lm.codebook_sizes)
     device = conditions.speaker.device
     given = 0 if prompt is None else prompt.shape[1]
     rules = sampling.per_codebook(codebooks)
-    generators = generators or row_generators(seed, rows)
+    generators = row_generators(seed, rows) if generators is None else generators
+    if len(generators) != rows:
+        raise ValueError(f"{len(generators)} generators for {rows} rows; give one a row")
     may_go_on, may_stop = _allowed(lm, device, stop=False), _allowed(lm, device, stop=True)
     book = torch.arange(codebooks, device=device)
     lengths = torch.full((rows,), given + max_frames, device=device)
@@ -62,8 +65,8 @@ def generate(
     if given:
         _, state, _ = lm.parallel_forward(forced[:, :given], state, conditions)
         column = forced[:, given]
-    align = undelay(codebooks, START)
-    aligner = align.initial_state(rows, device)
+    align = undelay(codebooks, START, device)
+    aligner = align.initial_state(rows)
     if given:
         _, aligner = align.parallel_forward(forced[:, 1 : given + 1], aligner)
 

@@ -62,7 +62,7 @@ def gated_linear_attention_step(
     scale: float,
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
     """One frame of the same recurrence."""
-    memory = memory * log_decay.exp()[..., None] + k[..., None] * v[..., None, :]
+    memory = torch.addcmul(memory * log_decay.exp()[..., None], k[..., None], v[..., None, :])
     return scale * (q[..., None, :] @ memory).squeeze(-2), memory
 
 
@@ -102,12 +102,13 @@ class _IntraChunkScores(torch.autograd.Function):
         grad_q, grad_k = torch.zeros_like(q), torch.zeros_like(k)
         decay = log_decay.exp()
         product = torch.ones_like(decay)
-        for lag in range(CHUNK):
-            if lag:
-                product = product[..., 1:, :] * decay[..., 1 : CHUNK - lag + 1, :]
+        for lag in range(1, CHUNK):
+            product = product[..., 1:, :] * decay[..., 1 : CHUNK - lag + 1, :]
             weighted = product * gradient.diagonal(-lag, -2, -1)[..., None]
             grad_q[..., lag:, :] += weighted * k[..., : CHUNK - lag, :]
             grad_k[..., : CHUNK - lag, :] += weighted * q[..., lag:, :]
         # A decay at t acts on the pairs j < t <= i: what q_i gives up to the end, less what k_j gives up to there.
+        # The pairs i = j know no decay; added before, they would cancel only up to rounding.
         grad_log_decay = (q * grad_q - k * grad_k).flip(-2).cumsum(-2).flip(-2)
-        return grad_q, grad_k, grad_log_decay
+        own = gradient.diagonal(0, -2, -1)[..., None]
+        return grad_q + own * k, grad_k + own * q, grad_log_decay

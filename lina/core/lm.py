@@ -78,8 +78,9 @@ class DelayLM(nn.Module):
         self.no_text = nn.Parameter(torch.randn(d_model) * 0.02) if drops_text else None
         """What is read where the text is dropped."""
         self.dropout = nn.Dropout(dropout)
-        nn.init.normal_(self.txt_embed.weight, std=0.02)
-        nn.init.normal_(self.rvq_embed.weight, std=0.02)
+        # Of unit size, so that what a token is outweighs what its neighbours mix into it.
+        nn.init.normal_(self.txt_embed.weight)
+        nn.init.normal_(self.rvq_embed.weight, std=len(codebook_sizes) ** -0.5)
         nn.init.normal_(self.logits_head.weight, std=0.02)
 
     def conditions(
@@ -143,6 +144,6 @@ class DelayLM(nn.Module):
         logits = self.logits_head(self.head_norm(x))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if not self.uniform:
-            absent = logits.new_full((*logits.shape[:-1], 1), -torch.inf)
-            logits = torch.cat([logits, absent], -1).index_select(-1, self.logit_columns)  # type: ignore[arg-type]
+            padded = nn.functional.pad(logits, (0, 1), value=-torch.inf)
+            logits = padded.index_select(-1, self.logit_columns)  # type: ignore[arg-type]
         return logits.unflatten(-1, (len(self.codebook_sizes), self.vocab))  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ A row draws one uniform number a codebook and step, so what it says does not dep
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,20 +29,16 @@ class Sampling:
         """One value a codebook, on the CPU.
 
         Raises:
-            LinaError: a list of another length, or a value out of range.
+            LinaError: a list of another length, or a value that is no number or out of range.
         """
-        temperature = _spread("temperature", self.temperature, codebooks, 0.0)
-        top_k = _spread("top_k", self.top_k, codebooks, 0)
-        top_p = _spread("top_p", self.top_p, codebooks, 1.0)
-        for name, values, least, most in (
-            ("temperature", temperature, 0.0, 100.0),
-            ("top_k", top_k, 0, 2**31),
-            ("top_p", top_p, 1e-6, 1.0),
-        ):
-            for value in values:
-                if not least <= value <= most:
-                    raise LinaError(f"sampling: {name} = {value} is not in {least} .. {most}")
-        return CodebookSampling(torch.tensor(temperature), torch.tensor(top_k), torch.tensor(top_p))
+        temperature = _spread("temperature", self.temperature, codebooks, 0.0, 0.0, 100.0)
+        top_k = _spread("top_k", self.top_k, codebooks, 0, 1, 2**31)
+        top_p = _spread("top_p", self.top_p, codebooks, 1.0, 1e-6, 1.0)
+        return CodebookSampling(
+            torch.tensor(temperature, dtype=torch.float64),
+            torch.tensor(top_k),
+            torch.tensor(top_p, dtype=torch.float64),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,17 @@ def row_generators(seed: int, rows: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed((seed * 1_000_003 + row) % 2**63) for row in range(rows)]
 
 
-def _spread(name: str, value: object, codebooks: int, absent: float) -> list[float]:
-    values: list[Any] = list(value) if isinstance(value, Sequence) else [value] * codebooks
+def _spread(
+    name: str, value: object, codebooks: int, absent: float, least: float, most: float
+) -> list[int | float]:
+    """A value for each codebook; None becomes ``absent``. Bounds that are integers want integers."""
+    many = isinstance(value, Sequence) and not isinstance(value, str)
+    values: list[Any] = list(cast(Sequence[Any], value)) if many else [value] * codebooks
     if len(values) != codebooks:
         raise LinaError(f"sampling: {name} has {len(values)} values, but the codec has {codebooks} codebooks")
+    kind: Any = int if isinstance(least, int) else (int, float)
+    for item in values:
+        if item is not None and not (isinstance(item, kind) and least <= item <= most):
+            wanted = "an integer" if kind is int else "a number"
+            raise LinaError(f"sampling: {name} = {item!r} is not {wanted} in {least} .. {most}")
     return [absent if item is None else item for item in values]

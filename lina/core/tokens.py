@@ -28,10 +28,10 @@ def delayed_columns(codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> I
     """The S + 1 = T + Q + 1 columns of each row; after a row's ``lengths`` frames comes STOP."""
     batch, frames, codebooks = codes.shape
     time = torch.arange(frames, device=codes.device)
-    tokens = torch.where(time[None, :, None] < lengths[:, None, None], codes + MARKS, STOP)
+    tokens = torch.where(time[None, :, None] < lengths[:, None, None], codes.long() + MARKS, STOP)
     tail = tokens.new_full((batch, codebooks, codebooks), STOP)
-    skew = delay(codebooks, START)
-    skewed, _ = skew.parallel_forward(torch.cat([tokens, tail], 1), skew.initial_state(batch, codes.device))
+    skew = delay(codebooks, START, codes.device)
+    skewed, _ = skew.parallel_forward(torch.cat([tokens, tail], 1), skew.initial_state(batch))
     return torch.cat([tokens.new_full((batch, 1, codebooks), START), skewed], dim=1)
 
 

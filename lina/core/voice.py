@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -20,7 +20,7 @@ from lina.core.batch import pad_texts
 from lina.core.checkpoint import load_weights, newest_checkpoint
 from lina.core.codec import AnyCodec, decode, decoder_stream, frame_rate
 from lina.core.device import choose_device
-from lina.core.errors import CheckpointError, LinaError, did_you_mean
+from lina.core.errors import CheckpointError, LinaError, TextError, did_you_mean
 from lina.core.generate import Frame, generate
 from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
@@ -33,6 +33,9 @@ from lina.core.text import check_text
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
+
+MAX_SECONDS = 3600
+"""The longest that a limit may be, as in a spec."""
 
 SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speakers.json"
 
@@ -82,7 +85,7 @@ class Voice:
         frames = self._frames([text], **options)  # checks the text now, not at the first chunk
         return self._decoded(frames)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decoded(self, frames: Iterator[Frame]) -> Iterator[Float[Tensor, "C n"]]:
         decoder = decoder_stream(self.codec)
         state = decoder.initial_state(1)
@@ -100,13 +103,18 @@ class Voice:
             rest = decoder.flush(state)[0]
             yield rest[:, filler * self.codec.hop :]
 
+    @torch.no_grad()
     def speak(self, texts: Sequence[str], **options: Any) -> list[Speech]:
-        """Speak texts side by side; each ends on its own and says what it would say alone."""
+        """Speak texts side by side. Options as for ``say``.
+
+        Each ends on its own and hears nothing of the others; sampled, a text draws by the seed and its place.
+        """
+        frames = self._frames(texts, **options)
         labels = [tuple(self.frontend.labels(self.frontend.parallel_forward(text))) for text in texts]
         codes: list[list[Tensor]] = [[] for _ in texts]
         attention: list[list[Tensor]] = [[] for _ in texts]
         stopped = [False] * len(texts)
-        for frame in self._frames(texts, **options):
+        for frame in frames:
             complete, speaking = frame.complete.tolist(), frame.speaking.tolist()
             rows, weights = frame.codes.cpu(), frame.attention.float().cpu()
             for row in range(len(texts)):
@@ -144,6 +152,8 @@ class Voice:
             raise LinaError(f"say: unknown option {name!r}{did_you_mean(name, options)}")
         chosen |= {name: value for name, value in sampling.items() if value is not None}
         seconds = spec.max_seconds if max_seconds is None else max_seconds
+        if not 0 < seconds <= MAX_SECONDS:
+            raise LinaError(f"say: max_seconds = {seconds} is not in 0 .. {MAX_SECONDS}")
         return generate(
             self.model,
             self._conditions(texts, speaker),
@@ -156,18 +166,29 @@ class Voice:
     def _conditions(self, texts: Sequence[str], speaker: str | None) -> Conditions:
         for text in texts:
             check_text(text, self.resolved.spec.text.max_characters)
-        ids, mask = pad_texts([self.frontend.parallel_forward(text) for text in texts], TEXT_BUCKET)
+        read = [self.frontend.parallel_forward(text) for text in texts]
+        for text, ids_of_text in zip(texts, read, strict=True):
+            if not ids_of_text:
+                raise TextError(
+                    f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words"
+                )
+        ids, mask = pad_texts(read, TEXT_BUCKET)
         device = self.model.logits_head.weight.device
         number = 0
         if speaker is not None:
-            if self.model.speaker_embed is None or speaker not in self.speakers:
+            if self.model.speaker_embed is None:
+                raise LinaError(
+                    f"say: speaker {speaker!r}, but this run has learnt no speakers; "
+                    "leave it out, or train with conditions.speaker: true"
+                )
+            if speaker not in self.speakers:
                 raise LinaError(f"say: unknown speaker {speaker!r}{did_you_mean(speaker, self.speakers)}")
             number = self.speakers.index(speaker) + 1
         who = torch.full((len(texts),), number, device=device)
         return self.model.conditions(ids.to(device), mask.to(device), who)
 
 
-def load(directory: str | Path, device: str = "auto") -> Voice:
+def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> Voice:
     """The newest checkpoint of a run, with its averaged weights where there are any.
 
     Raises:
@@ -187,7 +208,7 @@ def load(directory: str | Path, device: str = "auto") -> Voice:
     resolved = resolve(load_spec(directory / SPEC_FILE))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     frontend = build_frontend(resolved, directory)
-    speakers = json.loads((directory / SPEAKERS_FILE).read_text())
+    speakers = _read_json(directory / SPEAKERS_FILE)
     model = build_lm(
         resolved,
         codebook_sizes=codec.codebook_sizes,
@@ -196,15 +217,19 @@ def load(directory: str | Path, device: str = "auto") -> Voice:
         seed=resolved.spec.seed,
     )
     load_weights(model, checkpoint, average=True)
-    return Voice(resolved, model.to(choose_device(device)), codec, frontend, speakers)  # type: ignore[arg-type]
+    return Voice(resolved, model.to(choose_device(device)), codec, frontend, speakers)
 
 
 def build_frontend(resolved: Resolved, directory: Path) -> Frontend:
     """The run's text frontend, with what it learnt from the corpus."""
+    learnt = _read_json(directory / TOKENIZER_FILE)
+    if not isinstance(learnt, dict) or "trained" not in learnt:
+        raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")
+    return resolved.tokenizer.plugin.build(config=resolved.tokenizer.config, trained=learnt["trained"])
+
+
+def _read_json(path: Path) -> Any:
     try:
-        trained = json.loads((directory / TOKENIZER_FILE).read_text())["trained"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{directory / TOKENIZER_FILE}: cannot be read ({error}); run the spec again"
-        ) from None
-    return resolved.tokenizer.plugin.build(config=resolved.tokenizer.config, trained=trained)
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); run the spec again") from None

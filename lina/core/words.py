@@ -1,10 +1,9 @@
 """Word and character error rates between a text and what a recogniser heard, on one spelling of both."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
-
-from torchmetrics.functional.text import char_error_rate, word_error_rate
 
 _ONES = [
     "zero",
@@ -39,14 +38,27 @@ class ErrorRates(NamedTuple):
 
 
 def error_rates(texts: Sequence[str], heard: Sequence[str]) -> ErrorRates:
-    """Levenshtein errors over reference length, after ``spelling`` on both sides."""
+    """Levenshtein errors over reference length, after ``spelling`` on both sides.
+
+    Texts without any word count as one: whatever is heard is wrong, and nothing heard is right.
+    """
     wanted, got = [spelling(text) for text in texts], [spelling(text) for text in heard]
+    if not any(wanted):
+        return ErrorRates(float(sum(len(text.split()) for text in got)), float(sum(map(len, got))))
+    from torchmetrics.functional.text import char_error_rate, word_error_rate
+
     return ErrorRates(float(word_error_rate(got, wanted)), float(char_error_rate(got, wanted)))
 
 
 def spelling(text: str) -> str:
     """Lower case, numbers up to 999,999 in words, no punctuation but apostrophes inside words."""
-    text = text.lower().replace("’", "'").replace("&", " and ").replace("%", " percent ")
+    text = (
+        unicodedata.normalize("NFC", text)
+        .lower()
+        .replace("’", "'")
+        .replace("&", " and ")
+        .replace("%", " percent ")
+    )
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     text = re.sub(r"\d+", lambda match: f" {number_words(match.group())} ", text)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)

@@ -12,7 +12,7 @@ from lina.core.errors import LinaError
 from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
 
-BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "data")]
+BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "new", "data")]
 BUILT_IN += [["data", name] for name in ("list", "get", "inspect")]
 
 
@@ -33,7 +33,7 @@ def test_help_fits_a_screen_and_shows_an_example(lina: Lina, command: list[str])
 
 def test_every_command_is_listed_with_what_it_does(lina: Lina) -> None:
     listed = lina("--help").out
-    for (name,) in BUILT_IN[:5]:
+    for (name,) in BUILT_IN[:6]:
         line = next(line for line in listed.splitlines() if line.startswith(f"  {name} "))
         assert len(line.split()) > 2
 

@@ -1,0 +1,87 @@
+"""The tokenizer letters for lina: the letters of English, in lower case and without accents.
+
+Ids: 0 the end, then a blank, some punctuation and a to z. Blanks at either end are dropped and runs of them are one.
+Everything else is refused by name: numbers, for one, have to be written out.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from lina.core.errors import TextError
+from lina.core.plugin import PluginConfig, TokenizerPlugin
+
+SIGNS = " !',-.?abcdefghijklmnopqrstuvwxyz"
+END = 0
+
+
+class ReaderConfig(PluginConfig):
+    punctuation: bool = True
+    """Whether punctuation is read; if not, it is a blank."""
+
+
+class ReaderState(NamedTuple):
+    begun: bool = False
+    """Something was said."""
+    blank: bool = False
+    """A blank is owed: it is said if anything follows."""
+
+
+class Reader:
+    vocab_size = 1 + len(SIGNS)
+
+    def __init__(self, punctuation: bool) -> None:
+        self.punctuation = punctuation
+
+    def initial_state(self) -> ReaderState:
+        return ReaderState()
+
+    def parallel_forward(self, text: str) -> list[int]:
+        ids, state = self.step(text, self.initial_state())
+        return ids + self.flush(state)
+
+    def step(self, piece: str, state: ReaderState) -> tuple[list[int], ReaderState]:
+        ids = []
+        begun, blank = state
+        for character in piece:
+            for sign in self._signs(character):
+                if sign == " ":
+                    blank = begun
+                    continue
+                ids += [1 + SIGNS.index(one) for one in " " * blank + sign]
+                begun, blank = True, False
+        return ids, ReaderState(begun, blank)
+
+    def flush(self, state: ReaderState) -> list[int]:
+        return [END]
+
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        return ["END" if index == END else SIGNS[index - 1].replace(" ", "_") for index in ids]
+
+    def _signs(self, character: str) -> str:
+        """A character's base letters in lower case; one character at a time, for a stream sees no further.
+
+        Raises:
+            TextError: the character is none that this tokenizer reads.
+        """
+        if character.isspace():
+            return " "
+        base = unicodedata.normalize("NFKD", character.replace("\u2019", "'")).lower()
+        signs = "".join(sign for sign in base if not unicodedata.combining(sign))
+        if any(sign not in SIGNS for sign in signs):
+            raise TextError(f"letters does not read {character!a}; write it in letters, or leave it out")
+        return signs if self.punctuation else "".join(s if s.isalpha() else " " for s in signs)
+
+
+class LettersTokenizer(TokenizerPlugin):
+    """The plugin: what the entry point in pyproject.toml names."""
+
+    Config = ReaderConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"config": ReaderConfig()}
+
+    @classmethod
+    def build(cls, *, config: ReaderConfig, trained: Any = None) -> Reader:
+        return Reader(config.punctuation)

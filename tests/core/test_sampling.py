@@ -1,0 +1,163 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.errors import LinaError
+from lina.core.sampling import Sampling, row_generators, sample
+
+LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.5, 0.0, 1.4])
+DRAWS = 20_000
+
+
+def shares(sampling: Sampling, logits: Tensor = LOGITS, allowed: Tensor | None = None) -> Tensor:
+    """How often each token is drawn: one row of many codebooks stands for many draws."""
+    size = len(logits)
+    allowed = torch.ones(size, dtype=torch.bool) if allowed is None else allowed
+    rules = sampling.per_codebook(DRAWS)
+    drawn = sample(
+        logits.expand(1, DRAWS, -1), allowed.expand(DRAWS, -1), rules, [torch.Generator().manual_seed(4)]
+    )
+    return torch.bincount(drawn[0], minlength=size) / DRAWS
+
+
+def assert_drawn_from(drawn: Tensor, probabilities: Tensor) -> None:
+    """Pearson's statistic below the 1 - 1e-4 quantile of chi-square with 5 degrees of freedom; zeros exactly."""
+    possible = probabilities > 0
+    assert not drawn[~possible].any()
+    statistic = ((drawn - probabilities)[possible] ** 2 / probabilities[possible]).sum() * DRAWS
+    assert float(statistic) < 25.7
+
+
+def exact(temperature: float, kept: list[int]) -> Tensor:
+    mask = torch.zeros(len(LOGITS), dtype=torch.bool)
+    mask[kept] = True
+    return (LOGITS.double() / temperature).masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_temperature(temperature: float) -> None:
+    drawn = shares(Sampling(temperature=temperature))
+    assert_drawn_from(drawn, exact(temperature, [0, 1, 2, 3, 4, 5]))
+    wrong = ((drawn - exact(temperature * 1.2, [0, 1, 2, 3, 4, 5])) ** 2).sum() * DRAWS
+    assert float(wrong) > 5, "the bound can tell a wrong temperature"
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_top_k_keeps_the_same_tokens_at_any_temperature(temperature: float) -> None:
+    assert_drawn_from(shares(Sampling(temperature=temperature, top_k=3)), exact(temperature, [0, 3, 5]))
+
+
+def test_top_k_of_one_is_greedy_and_of_many_is_none() -> None:
+    assert shares(Sampling(temperature=5.0, top_k=1)).tolist() == [1, 0, 0, 0, 0, 0]
+    assert torch.equal(shares(Sampling(1.0, top_k=1000)), shares(Sampling(1.0)))
+
+
+def test_top_p_keeps_the_fewest_that_hold_it() -> None:
+    """At temperature 1: 0.39, 0.23, 0.21, ...: two hold 0.62, three hold 0.83."""
+    assert_drawn_from(shares(Sampling(1.0, top_p=0.3)), exact(1.0, [0]))
+    assert_drawn_from(shares(Sampling(1.0, top_p=0.6)), exact(1.0, [0, 3]))
+    assert_drawn_from(shares(Sampling(1.0, top_p=0.7)), exact(1.0, [0, 3, 5]))
+    assert torch.equal(shares(Sampling(1.0, top_p=1.0)), shares(Sampling(1.0)))
+
+
+def test_temperature_acts_before_top_p() -> None:
+    """0.7 holds one token at temperature 0.25 (0.80) and five of them at 100."""
+    assert_drawn_from(shares(Sampling(0.25, top_p=0.7)), exact(0.25, [0]))
+    assert_drawn_from(shares(Sampling(100.0, top_p=0.7)), exact(100.0, [0, 2, 3, 4, 5]))
+
+
+def test_top_p_is_of_what_top_k_left() -> None:
+    """Of the three likeliest the first two hold 0.75."""
+    assert_drawn_from(shares(Sampling(1.0, top_k=3, top_p=0.7)), exact(1.0, [0, 3]))
+
+
+def test_only_allowed_tokens_are_drawn() -> None:
+    allowed = torch.tensor([False, True, True, False, True, True])
+    assert_drawn_from(shares(Sampling(1.0), allowed=allowed), exact(1.0, [1, 2, 4, 5]))
+    assert shares(Sampling(), allowed=allowed).tolist() == [0, 0, 0, 0, 0, 1]
+    assert_drawn_from(shares(Sampling(1.0, top_k=2), allowed=allowed), exact(1.0, [2, 5]))
+
+
+def test_absent_tokens_are_never_drawn() -> None:
+    logits = LOGITS.clone()
+    logits[[0, 3]] = -torch.inf
+    assert_drawn_from(shares(Sampling(100.0), logits), exact(100.0, [1, 2, 4, 5]))
+
+
+def test_each_codebook_by_its_own_rules() -> None:
+    rules = Sampling(
+        temperature=[0.0, 1.0, 1.0], top_k=[None, 2, None], top_p=[None, None, 0.3]
+    ).per_codebook(3)
+    drawn = torch.cat(
+        [
+            sample(
+                LOGITS.expand(1, 3, -1), torch.ones(3, 6, dtype=torch.bool), rules, row_generators(seed, 1)
+            )
+            for seed in range(200)
+        ]
+    )
+    assert drawn[:, 0].unique().tolist() == [0], "greedy beside sampled ones"
+    assert drawn[:, 1].unique().tolist() == [0, 3]
+    assert drawn[:, 2].unique().tolist() == [0]
+
+
+def test_greedy_draws_no_random_number() -> None:
+    generators = row_generators(0, 1)
+    before = generators[0].get_state()
+    sample(
+        LOGITS.expand(1, 2, -1), torch.ones(2, 6, dtype=torch.bool), Sampling().per_codebook(2), generators
+    )
+    assert torch.equal(generators[0].get_state(), before)
+
+
+def test_a_row_draws_the_same_in_any_company() -> None:
+    logits = torch.randn(5, 3, 6, generator=torch.Generator().manual_seed(0))
+    allowed, rules = torch.ones(3, 6, dtype=torch.bool), Sampling(3.0).per_codebook(3)
+    together, alone = row_generators(7, 5), row_generators(7, 5)
+    draws = torch.stack([sample(logits, allowed, rules, together) for _ in range(20)])
+    for row in range(5):
+        own = torch.cat(
+            [sample(logits[row : row + 1], allowed, rules, alone[row : row + 1]) for _ in range(20)]
+        )
+        assert torch.equal(draws[:, row], own)
+    assert draws.unique(dim=1).shape[1] == 5, "rows differ from each other"
+
+
+def test_seeds_of_rows_differ() -> None:
+    drawn = {
+        float(torch.rand(1, generator=g)) for seed in (0, 1, 2**63 - 1) for g in row_generators(seed, 50)
+    }
+    assert len(drawn) == 150
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"temperature": [1.0, 1.0]}, "temperature has 2 values, but the codec has 3 codebooks"),
+        ({"top_k": [1, 2, 3, 4]}, "top_k has 4 values"),
+        ({"top_p": ()}, "top_p has 0 values"),
+        ({"temperature": -0.1}, "temperature = -0.1 is not a number in 0.0 .. 100.0"),
+        ({"temperature": float("nan")}, "temperature = nan"),
+        ({"temperature": [0.0, 1.0, 101.0]}, "temperature = 101.0"),
+        ({"temperature": "hot"}, "temperature = 'hot' is not a number"),
+        ({"top_k": 0}, "top_k = 0 is not an integer in 1"),
+        ({"top_k": -1}, "top_k = -1"),
+        ({"top_k": 2.5}, "top_k = 2.5 is not an integer"),
+        ({"top_p": 0.0}, "top_p = 0.0"),
+        ({"top_p": 1.1}, "top_p = 1.1"),
+        ({"top_p": [0.5, None, 2.0]}, "top_p = 2.0"),
+    ],
+)
+def test_wrong_rules_are_refused(sampling: dict[str, Any], message: str) -> None:
+    with pytest.raises(LinaError, match=message) as error:
+        Sampling(**sampling).per_codebook(3)
+    assert "\n" not in str(error.value)
+
+
+def test_integers_are_numbers() -> None:
+    rules = Sampling(temperature=1, top_k=3, top_p=1).per_codebook(2)
+    assert rules.temperature.tolist() == [1.0, 1.0]
+    assert rules.top_k.tolist() == [3, 3]
+    assert not rules.greedy

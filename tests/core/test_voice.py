@@ -1,0 +1,195 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lina.core import voice as voice_module
+from lina.core.codec import AnyCodec
+from lina.core.errors import CheckpointError, LinaError, TextError
+from lina.core.spec import Spec
+from lina.core.voice import Voice, load
+from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
+from tests.core.toy_frontend import Letters
+from tests.core.toy_model import push_stop, toy_lm
+
+TEXTS = ["hello there", "a", "one more of them"]
+
+
+class Smooth:
+    """A whole codec whose frames hear their neighbours, so that windows of it are only near the whole."""
+
+    sample_rate, hop, channels, codebook_sizes = 8_000, HOP, 1, (16,)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        return Levels().encode(audio)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        steps = Levels().decode(codes)
+        return nn.functional.avg_pool1d(steps, 2 * HOP + 1, 1, HOP, count_include_pad=False)
+
+
+def spec(**synthesize: Any) -> Spec:
+    return Spec.model_validate(
+        {
+            "lina": 1,
+            "name": "toy",
+            "backbone": {"plugin": "gla"},
+            "codec": {"plugin": "toy"},
+            "tokenizer": {"plugin": "toy"},
+            "text": {"max_characters": 40},
+            "data": {"source": "folder"},
+            "synthesize": {"max_seconds": 0.03, **synthesize},
+        }
+    )
+
+
+def make(codec: AnyCodec, stop: float = 0.02, speakers: tuple[str, ...] = (), **synthesize: Any) -> Voice:
+    lm = push_stop(toy_lm(sizes=codec.codebook_sizes, vocabulary=28, speakers=len(speakers)), stop)
+    return Voice(SimpleNamespace(spec=spec(**synthesize)), lm, codec, Letters(), speakers)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def streaming() -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ToyStreamingCodec.build(config={})
+
+
+def test_say_gives_whole_frames_of_audio(streaming: Any) -> None:
+    voice = make(streaming, stop=-3.0)
+    audio = voice.say("hello")
+    assert audio.shape == (1, 30 * HOP), "0.03 s at 1000 frames a second"
+    assert not audio.requires_grad
+    assert voice.sample_rate == 8_000
+    audio *= 0.5  # a plain tensor, to do with as one likes
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_streamed_speech_is_said_speech(streaming: Any, temperature: float, seed: int) -> None:
+    voice = make(streaming)
+    for text in TEXTS:
+        said = voice.say(text, temperature=temperature, seed=seed)
+        chunks = list(voice.stream(text, temperature=temperature, seed=seed))
+        torch.testing.assert_close(torch.cat(chunks, -1), said, atol=1e-6, rtol=1e-6)
+
+
+def test_chunks_come_frame_by_frame(streaming: Any) -> None:
+    voice = make(streaming, stop=-3.0)
+    chunks = list(voice.stream("hello"))
+    assert [chunk.shape[-1] for chunk in chunks] == [HOP] * 30
+    assert not any(chunk.requires_grad for chunk in chunks)
+    chunks[0] *= 0.5
+
+
+@pytest.mark.parametrize("frames", [1, 2, 30])
+def test_a_whole_codec_streams_nearly_what_it_says(frames: int) -> None:
+    voice = make(Smooth(), stop=-3.0, temperature=1.0)
+    seconds = frames / 1000
+    said = voice.say("hello", max_seconds=seconds)
+    streamed = torch.cat(list(voice.stream("hello", max_seconds=seconds)), -1)
+    assert streamed.shape == said.shape == (1, frames * HOP)
+    assert (streamed - said).abs().mean() <= 0.25 * said.abs().mean()
+
+
+def test_texts_together_are_said_as_alone(streaming: Any) -> None:
+    voice = make(streaming)
+    together = voice.speak(TEXTS)
+    for text, speech in zip(TEXTS, together, strict=True):
+        (alone,) = voice.speak([text])
+        assert torch.equal(alone.codes, speech.codes)
+        assert alone.stopped == speech.stopped
+        torch.testing.assert_close(alone.audio, speech.audio)
+        torch.testing.assert_close(alone.attention, speech.attention, atol=1e-5, rtol=1e-5)
+        assert speech.labels == tuple(Letters().labels(Letters().parallel_forward(text)))
+        assert speech.attention.shape == (len(speech.codes), len(speech.labels))
+        assert speech.audio.shape == (1, len(speech.codes) * HOP)
+
+
+def test_stopped_is_false_where_the_limit_cut(streaming: Any) -> None:
+    assert not make(streaming, stop=-3.0).speak(["a"])[0].stopped
+    (ended,) = make(streaming, stop=5.0).speak(["a"])
+    assert ended.stopped
+    assert len(ended.codes) == 1
+
+
+def test_options_default_to_the_spec(streaming: Any) -> None:
+    sampled = make(streaming, stop=-3.0, temperature=5.0, seed=3)
+    plain = make(streaming, stop=-3.0)
+    assert torch.equal(sampled.say("hello"), plain.say("hello", temperature=5.0, seed=3))
+    assert not torch.equal(sampled.say("hello"), sampled.say("hello", seed=4))
+    assert torch.equal(sampled.say("hello", top_k=1), plain.say("hello"))
+    assert plain.say("hello", max_seconds=0.005).shape == (1, 5 * HOP)
+
+
+def test_speakers_by_name(streaming: Any) -> None:
+    voice = make(streaming, speakers=("ann", "bob"), stop=-0.5, temperature=3.0)
+    ann, bob, nobody = (voice.say("hello", speaker=name) for name in ("ann", "bob", None))
+    assert not torch.equal(ann, bob)
+    assert not torch.equal(ann, nobody)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "kind", "message"),
+    [
+        ("hello", {"temperatur": 1.0}, LinaError, "unknown option 'temperatur'; did you mean 'temperature'?"),
+        ("hello", {"speed": 2}, LinaError, "unknown option 'speed'; .*max_seconds"),
+        ("hello", {"temperature": -1.0}, LinaError, "temperature = -1.0"),
+        ("hello", {"top_k": [1]}, LinaError, "top_k has 1 values, but the codec has 2 codebooks"),
+        ("hello", {"max_seconds": 0.0}, LinaError, "max_seconds = 0.0 is not in 0 .. 3600"),
+        ("hello", {"max_seconds": float("nan")}, LinaError, "max_seconds = nan"),
+        ("hello", {"max_seconds": float("inf")}, LinaError, "max_seconds = inf"),
+        ("hello", {"speaker": "an"}, LinaError, "unknown speaker 'an'; did you mean 'ann'"),
+        ("", {}, TextError, "empty"),
+        ("x" * 41, {}, TextError, "41 characters, the limit is 40"),
+        ("\0", {}, TextError, r"U\+0000"),
+    ],
+)
+@pytest.mark.parametrize("face", ["say", "stream"])
+def test_wrong_requests_are_refused(
+    streaming: Any, face: str, text: str, options: dict[str, Any], kind: type[LinaError], message: str
+) -> None:
+    voice = make(streaming, speakers=("ann", "bob"))
+    with pytest.raises(kind, match=message) as error:
+        list(getattr(voice, face)(text, **options))
+    assert "\n" not in str(error.value)
+
+
+def test_a_stream_refuses_its_text_before_the_first_chunk(streaming: Any) -> None:
+    with pytest.raises(TextError):
+        make(streaming).stream("")
+
+
+def test_a_speaker_of_a_run_without_speakers(streaming: Any) -> None:
+    voice = make(streaming)
+    voice.speakers = ("ann",)  # the corpus names her, the model has not learnt her
+    with pytest.raises(LinaError, match=r"'ann', but this run has learnt no speakers.*conditions.speaker"):
+        voice.say("hello", speaker="ann")
+
+
+def test_a_text_of_which_nothing_is_left(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = make(streaming)
+    monkeypatch.setattr(voice.frontend, "parallel_forward", lambda text: [])
+    with pytest.raises(TextError, match=r"'\?\?' holds nothing that this run's tokenizer reads"):
+        voice.say("??")
+
+
+def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a run"):
+        load(tmp_path)
+    with pytest.raises(CheckpointError, match="is not a run"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "spec.yaml").write_text("lina: 1\n")
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_a_damaged_tokenizer_file_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: .*run the spec again"):
+        voice_module.build_frontend(SimpleNamespace(), tmp_path)  # type: ignore[arg-type]

@@ -1,0 +1,3 @@
+from tests.cli.conftest import lina
+
+__all__ = ["lina"]

@@ -14,10 +14,11 @@ import torch
 from lina.core import speech_stages
 from lina.core.errors import CheckpointError, DataError, LinaError, TextError
 from lina.core.hooks import hookimpl
+from lina.core.plugin_manager import add_plugin, build_manager
 from lina.core.run import run_spec
 from lina.core.run_files import read_data_summary, read_evaluation, read_samples
 from lina.core.signals import Stopped
-from lina.core.voice import load
+from lina.core.voice import Voice, load
 from tests.core.small_run import Listener, hooks_of, small, stored, write_corpus
 from tests.fakes import FakeDistributions
 
@@ -237,6 +238,66 @@ def test_a_plugin_of_another_version_is_told(tmp_path: Path, caplog: pytest.LogC
     caplog.clear()
     run(tmp_path, "train.steps=1")
     assert not any("results may differ" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("stage", ["data", "evaluate", "report"])
+def test_ctrl_c_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Path, stage: str) -> None:
+    class Interrupter:
+        @hookimpl
+        def stage_started(self, stage: str) -> None:
+            if stage == wanted:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    wanted = stage
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
+    assert done(run(tmp_path, *SPEAKING, "train.steps=1"))["report"]
+
+
+def test_sigterm_inside_a_hook_plugin_is_not_taken_for_its_failure(tmp_path: Path) -> None:
+    class Interrupter:
+        @hookimpl
+        def stage_started(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    manager = build_manager(())
+    add_plugin(manager, Interrupter(), "interrupter")
+    with pytest.raises(Stopped):
+        run_spec(small(tmp_path), manager.hook)
+
+
+def test_a_damaged_tokenizer_file_is_mended_by_the_same_command(tmp_path: Path) -> None:
+    run(tmp_path, "train.steps=1")
+    path = tmp_path / "run" / "tokenizer.json"
+    before = path.read_bytes()
+    path.write_bytes(before[:10])
+    assert not done(run(tmp_path, "train.steps=1"))["train"]
+    assert path.read_bytes() == before
+
+
+def test_training_sentences_are_said_by_their_speakers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str | None, tuple[str, ...]]] = []
+    real = Voice.speak
+
+    def recorded(self: Voice, texts: list[str], **options: Any) -> Any:
+        asked.append((options["speaker"], tuple(texts)))
+        return real(self, texts, **options)
+
+    monkeypatch.setattr(Voice, "speak", recorded)
+    run(tmp_path, "conditions.speaker=true", *SPEAKING, "evaluate.sentences=3", "train.steps=1")
+    assert asked == [
+        ("anna", ("one", "three is more")),
+        ("bert", ("two words",)),
+        (None, ("three",)),
+        (None, ("one", "two")),
+    ]
+    assert [record.text for record in read_samples(tmp_path / "run")][:3] == [
+        "one",
+        "two words",
+        "three is more",
+    ]
 
 
 RECOGNIZER = """

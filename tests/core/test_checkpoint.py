@@ -155,6 +155,23 @@ def test_if_none_is_whole_nothing_is_started_anew(tmp_path: Path) -> None:
     assert steps(tmp_path) == [1, 2]
 
 
+def test_reading_beside_a_run_that_replaces_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1)
+    real = module.open_checkpoint
+
+    def late(path: Path) -> module.Checkpoint:
+        if path.name == "step-00000001":
+            save(tmp_path, 2, keep=1)
+        return real(path)
+
+    monkeypatch.setattr(module, "open_checkpoint", late)
+    found = newest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.step == 2
+
+
 def test_another_format_is_refused_not_passed_over(tmp_path: Path) -> None:
     save(tmp_path, 1)
     facts = save(tmp_path, 2) / "checkpoint.json"

@@ -157,14 +157,28 @@ def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
         run(tmp_path)
 
 
-def test_a_disk_that_fills_up_is_told_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), PermissionError(13, "Denied", "a/b")]
+)
+def test_a_disk_that_refuses_is_told_in_one_line(tmp_path: Path, error: OSError) -> None:
     class Full:
         @hookimpl
         def run_started(self) -> None:
-            raise OSError(28, "No space left on device")
+            raise error
 
-    with pytest.raises(LinaError, match="cannot be written: No space left on device; make room and run"):
+    where = error.filename or tmp_path / "run"
+    with pytest.raises(LinaError, match=f"^{where}: {error.strerror}; mend that and run the same command"):
         run(tmp_path, plugins=(Full(),))
+
+
+def test_a_bug_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    class Wrong:
+        @hookimpl
+        def run_started(self) -> None:
+            raise FileNotFoundError(2, "No such file")
+
+    with pytest.raises(FileNotFoundError):
+        run(tmp_path, plugins=(Wrong(),))
 
 
 def test_a_missing_corpus_is_named(tmp_path: Path) -> None:

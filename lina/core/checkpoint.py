@@ -111,6 +111,8 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
             return open_checkpoint(path)
         except DamagedError as error:
             log.warning("%s; trying the one before", error)
+    if _steps(folder) != steps:
+        return newest_checkpoint(folder)  # a run that goes on has replaced them meanwhile
     if steps:
         raise CheckpointError(
             f"{folder}: none of its {len(steps)} checkpoints is whole; put one back, "

@@ -171,7 +171,7 @@ def _frontend(resolved: Resolved, utterances: Sequence[Utterance], directory: Pa
     except (OSError, ValueError, KeyError):
         known = None
     if known != key:
-        if any(checkpoint_folder(directory).glob("step-*")):
+        if known is not None and any(checkpoint_folder(directory).glob("step-*")):
             raise CheckpointError(
                 f"{directory}: was trained on other utterances: the corpus has changed since; "
                 "choose another name or train.out, or delete that directory"

@@ -44,6 +44,7 @@ FREE_KEYS = (
 )
 """Keys that may change between two starts of a run: they do not change what training computes."""
 
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 log = logging.getLogger("lina")
 
 
@@ -89,10 +90,10 @@ def _owned(directory: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            if error.errno not in DISK_REFUSES:
                 raise
             raise LinaError(
-                f"{directory}: cannot be written: {error.strerror}; make room and run the same command to go on"
+                f"{error.filename or directory}: {error.strerror}; mend that and run the same command to go on"
             ) from error
 
 

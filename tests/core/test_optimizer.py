@@ -1,0 +1,147 @@
+"""Schedule, parameter groups, moving average, and what an optimiser remembers."""
+
+import contextlib
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lina.core.errors import PluginError, SpecError
+from lina.core.optimizer import (
+    OPTIMIZERS,
+    MovingAverage,
+    choose,
+    learning_rate,
+    optimizer_state,
+    parameter_groups,
+    restore_optimizer,
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(1, 0.25), (2, 0.5), (4, 1.0), (8, 0.55), (12, 0.1), (13, 0.1), (6, 0.1 + 0.9 * (1 + 0.5**0.5) / 2)],
+)
+def test_the_rate_rises_linearly_and_falls_by_a_cosine(step: int, rate: float) -> None:
+    assert learning_rate(step, steps=12, peak=1.0, warmup=4, floor=0.1) == pytest.approx(rate)
+
+
+def test_the_rate_without_warm_up_and_with_nothing_but_warm_up() -> None:
+    assert learning_rate(1, steps=1, peak=2.0, warmup=0, floor=0.5) == pytest.approx(1.0)
+    assert learning_rate(3, steps=3, peak=2.0, warmup=6, floor=0.5) == pytest.approx(1.0)
+    assert learning_rate(6, steps=6, peak=2.0, warmup=6, floor=0.5) == pytest.approx(2.0)
+
+
+def test_only_matrices_decay() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Embedding(4, 3), nn.Conv1d(1, 1, 2))
+    frozen = model[0].weight.requires_grad_(False)
+    decaying, others = parameter_groups(model, 0.3)
+    assert decaying["weight_decay"] == 0.3
+    assert others["weight_decay"] == 0.0
+    assert [one.dim() for one in decaying["params"]] == [2, 3]
+    assert [one.dim() for one in others["params"]] == [1, 1, 1, 1]
+    assert all(one is not frozen for one in decaying["params"])
+
+
+def test_the_average_is_what_a_hand_computes() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    weight: Tensor = model.weight.data
+    weight.fill_(4.0)
+    average = MovingAverage(model, 0.75)
+    expected = 4.0
+    for value in (8.0, 0.0, -4.0):
+        weight.fill_(value)
+        average.update(model)
+        expected = 0.75 * expected + 0.25 * value
+        assert average.average["weight"].item() == pytest.approx(expected)
+    assert weight.item() == -4.0
+
+
+def test_in_place_the_model_computes_with_the_average_and_then_as_before() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    before, parameters = model.weight.detach().clone(), list(model.parameters())
+    average = MovingAverage(model, 0.5)
+    average.average["weight"].fill_(7.0)
+    seen = []
+    with contextlib.suppress(KeyError), average.in_place(model):
+        seen.append(model.weight.detach().clone())
+        raise KeyError
+    assert bool((seen[0] == 7.0).all())
+    assert model.weight.equal(before)
+    assert bool((average.average["weight"] == 7.0).all())
+    assert all(one is two for one, two in zip(model.parameters(), parameters, strict=True))
+    assert optimizer.param_groups[0]["params"][0] is model.weight
+
+
+def test_the_state_of_an_average_has_the_buffers_too() -> None:
+    model = nn.BatchNorm1d(2)
+    model.running_mean.fill_(3.0)  # type: ignore[union-attr]
+    state = MovingAverage(model, 0.5).state(model)
+    assert state.keys() == model.state_dict().keys()
+    assert state["running_mean"].tolist() == [3.0, 3.0]
+
+
+def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+    with pytest.raises(
+        SpecError, match=r"unknown optimizer 'adam'; did you mean 'adamw'\? \(known: adamw, lion\)"
+    ):
+        choose("optimizer", "adam", OPTIMIZERS, [{"lion": None}])
+
+
+def test_ours_cannot_be_replaced_by_a_plugin_in_silence() -> None:
+    assert choose("optimizer", "adamw", OPTIMIZERS, [{"adamw": None}]) is OPTIMIZERS["adamw"]
+
+
+class Remembering(torch.optim.SGD):
+    """Keeps numbers beside tensors, and one in its group, as some published optimisers do."""
+
+    def step(self, closure: Any = None) -> None:
+        group = self.param_groups[0]
+        group["k"] = group.get("k", 0) + 1
+        for parameter in group["params"]:
+            state = self.state[parameter]
+            state["count"] = state.get("count", 0) + 2
+            state["sum"] = state.get("sum", 0) + parameter.grad
+            parameter.data -= 0.1 * group["k"] * state["count"] * state["sum"]
+
+
+def three_steps(optimizer: torch.optim.Optimizer, model: nn.Module, first: int = 0) -> None:
+    for number in range(first, first + 3):
+        optimizer.zero_grad()
+        model(torch.full((1, 2), 0.1 * (number + 1))).sum().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("kind", [Remembering, torch.optim.AdamW, torch.optim.RAdam, torch.optim.Adagrad])
+def test_an_optimiser_goes_on_as_if_never_stopped(kind: Any) -> None:
+    torch.manual_seed(0)
+    model, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    optimizer = kind(model.parameters(), lr=0.01)
+    three_steps(optimizer, model)
+    tensors, numbers = optimizer_state(model, optimizer)
+    tensors = {name: value.clone() for name, value in tensors.items()}
+    other.load_state_dict(model.state_dict())
+    resumed = kind(other.parameters(), lr=0.01)
+    restore_optimizer(other, resumed, tensors, numbers)
+    three_steps(optimizer, model, 3)
+    three_steps(resumed, other, 3)
+    assert all(one.equal(two) for one, two in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_moments_find_their_parameter_by_name_not_by_order() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW([model.weight, model.bias])
+    three_steps(optimizer, model)
+    resumed = torch.optim.AdamW([model.bias, model.weight])
+    restore_optimizer(model, resumed, *optimizer_state(model, optimizer))
+    assert resumed.state[model.bias]["exp_avg"].equal(optimizer.state[model.bias]["exp_avg"])
+
+
+def test_what_no_checkpoint_can_hold_is_refused() -> None:
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters())
+    optimizer.state[model.weight]["history"] = [1, 2]
+    with pytest.raises(PluginError, match=r"SGD keeps a list in 'history'; a checkpoint holds tensors"):
+        optimizer_state(model, optimizer)

@@ -1,0 +1,420 @@
+"""Whole runs in this process: stages, the directory, and what is wrong with it."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lina.core import speech_stages
+from lina.core.errors import CheckpointError, DataError, LinaError, TextError
+from lina.core.hooks import hookimpl
+from lina.core.plugin_manager import add_plugin, build_manager
+from lina.core.run import run_spec
+from lina.core.run_files import read_data_summary, read_evaluation, read_samples
+from lina.core.signals import Stopped
+from lina.core.voice import Voice, load
+from tests.core.small_run import Listener, hooks_of, small, stored, write_corpus
+from tests.fakes import FakeDistributions
+
+SPEAKING = ("evaluate.sentences=2", "evaluate.unseen=[three]", "synthesize.texts=[one, two]")
+
+
+def run(folder: Path, *overrides: str, plugins: tuple[object, ...] = (), out: str = "run") -> Listener:
+    listener = Listener()
+    run_spec(small(folder, *overrides, out=out), hooks_of(listener, *plugins))
+    return listener
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def done(listener: Listener) -> dict[str, bool]:
+    """Stage -> whether there was anything to do."""
+    return {event[1]: event[0] == "finished" for event in listener.stages if event[0] != "started"}
+
+
+def test_finished_work_is_not_redone(tmp_path: Path) -> None:
+    first = run(tmp_path, *SPEAKING)
+    stages = ("data", "train", "evaluate", "synthesize", "report")
+    assert done(first) == dict.fromkeys(stages, True)
+    before = files(tmp_path / "run")
+    second = run(tmp_path, *SPEAKING)
+    assert done(second) == dict.fromkeys(stages, False) | {"report": True}
+    assert second.samples == []
+    assert files(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "redone"),
+    [
+        ("synthesize.texts=[other]", {"synthesize"}),
+        ("evaluate.unseen=[other]", {"evaluate"}),
+        ("evaluate.sentences=1", {"evaluate"}),
+        ("synthesize.temperature=0.5", {"evaluate", "synthesize"}),
+        ("synthesize.max_seconds=0.1", {"evaluate", "synthesize"}),
+        ("train.keep=1", set()),
+        ("train.threads=1", set()),
+    ],
+)
+def test_only_what_a_change_concerns_is_redone(tmp_path: Path, change: str, redone: set[str]) -> None:
+    run(tmp_path, *SPEAKING, "train.steps=1")
+    again = done(run(tmp_path, *SPEAKING, "train.steps=1", change))
+    assert {stage for stage, worked in again.items() if worked} == redone | {"report"}
+
+
+def test_samples_are_made_again_for_other_weights_of_the_same_step(tmp_path: Path) -> None:
+    run(tmp_path, *SPEAKING, "train.steps=1")
+    run(tmp_path, *SPEAKING, "train.steps=1", "seed=4", out="other")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "other" / "checkpoints").rename(tmp_path / "run" / "checkpoints")
+    again = done(run(tmp_path, *SPEAKING, "train.steps=1"))
+    assert again["evaluate"]
+    assert again["synthesize"]
+    assert not again["train"]
+
+
+def test_a_sample_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    run(tmp_path, *SPEAKING, "train.steps=1")
+    (tmp_path / "run" / "samples" / "spec-01.wav").unlink()
+    again = done(run(tmp_path, *SPEAKING, "train.steps=1"))
+    assert again["synthesize"]
+    assert not again["evaluate"]
+    assert (tmp_path / "run" / "samples" / "spec-01.wav").is_file()
+
+
+def test_samples_that_are_no_longer_wanted_leave_the_index(tmp_path: Path) -> None:
+    run(tmp_path, *SPEAKING, "train.steps=1")
+    kinds = [record.kind for record in read_samples(tmp_path / "run")]
+    assert kinds == ["train", "train", "unseen", "spec", "spec"]
+    again = run(tmp_path, "train.steps=1", "synthesize.texts=[one]")
+    assert [(record.kind, record.text) for record in read_samples(tmp_path / "run")] == [("spec", "one")]
+    assert "evaluate" not in done(again)
+
+
+def test_a_changed_spec_is_refused_with_what_changed(tmp_path: Path) -> None:
+    run(tmp_path, "train.steps=1")
+    before = files(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"train.lr: 0.01 -> 0.5; choose another name") as refused:
+        run(tmp_path, "train.steps=1", "train.lr=0.5")
+    assert "\n" not in str(refused.value)
+    with pytest.raises(CheckpointError, match=r"\(and 2 more\)"):
+        run(tmp_path, "train.steps=2", "train.lr=0.5", "seed=1", "train.clip=2", "train.warmup=7")
+    assert files(tmp_path / "run") == before
+
+
+def test_free_keys_may_change(tmp_path: Path) -> None:
+    run(tmp_path, "train.steps=2")
+    free = ("train.valid_every=7", "train.checkpoint_every=9", "train.keep=5", "train.log_every=3")
+    again = run(tmp_path, "train.steps=2", *free, "data.max_rejects=0.5", "train.device=cpu")
+    assert not done(again)["train"]
+    assert "valid_every: 7" in (tmp_path / "run" / "spec.yaml").read_text()
+
+
+def test_two_runs_in_one_directory(tmp_path: Path) -> None:
+    inside, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        @hookimpl
+        def run_started(self) -> None:
+            inside.set()
+            may_end.wait(60)
+
+    thread = threading.Thread(target=run, args=(tmp_path, "train.steps=1"), kwargs={"plugins": (Slow(),)})
+    thread.start()
+    assert inside.wait(60)
+    with pytest.raises(LinaError, match="another lina is running there; wait for it") as refused:
+        run(tmp_path, "train.steps=1")
+    assert refused.value.exit_code == 2
+    may_end.set()
+    thread.join()
+    run(tmp_path, "train.steps=1")
+
+
+def test_the_directory_is_free_again_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TextError) as kept:  # its traceback holds the frames of the first run
+        run(tmp_path, "synthesize.texts=['']")
+    run(tmp_path)
+    assert "synthesize.texts[0]" in str(kept.value)
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LinaError, match=r"cannot be written: Not a directory; choose another train\.out"):
+        run(tmp_path, out="file/run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o500)
+    with pytest.raises(LinaError, match="cannot be written: Permission denied"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), PermissionError(13, "Denied", "a/b")]
+)
+def test_a_disk_that_refuses_is_told_in_one_line(tmp_path: Path, error: OSError) -> None:
+    class Full:
+        @hookimpl
+        def run_started(self) -> None:
+            raise error
+
+    where = error.filename or tmp_path / "run"
+    with pytest.raises(LinaError, match=f"^{where}: {error.strerror}; mend that and run the same command"):
+        run(tmp_path, plugins=(Full(),))
+
+
+def test_a_bug_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    class Wrong:
+        @hookimpl
+        def run_started(self) -> None:
+            raise FileNotFoundError(2, "No such file")
+
+    with pytest.raises(FileNotFoundError):
+        run(tmp_path, plugins=(Wrong(),))
+
+
+def test_a_missing_corpus_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+        run(tmp_path, "data.config.path=nowhere.jsonl")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_corpus_of_which_nothing_can_be_used(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"6 of 6 utterances were rejected.*too short.*rejects\.jsonl"):
+        run(tmp_path, "data.min_seconds=5", "data.max_rejects=1")
+    rejects = (tmp_path / "run" / "data" / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in rejects] == [f"tone-{n}" for n in range(6)]
+
+
+def test_the_summary_counts_rejects_of_every_kind(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    (tmp_path / "corpus" / "0.wav").write_bytes(b"no audio")
+    manifest.write_text(manifest.read_text().replace('"1.wav"', '"missing.wav"') + "not json\n")
+    run(tmp_path, "data.max_rejects=0.6", "data.max_seconds=0.55", "train.steps=1")
+    summary = read_data_summary(tmp_path / "run")
+    rejects = (tmp_path / "run" / "data" / "rejects.jsonl").read_text().splitlines()
+    assert summary is not None
+    assert (summary.utterances, summary.rejects) == (3, len(rejects)) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("synthesize.texts=[fine, ' ']", r"synthesize\.texts\[1\]: .*blank"),
+        ("evaluate.unseen=['']", r"evaluate\.unseen\[0\]: .*empty"),
+        ("synthesize.temperature=[0.0, 1.0]", "temperature has 2 values, but the codec has 14 codebooks"),
+        ("conditions.speaker=true", "the corpus names no speakers; say speaker: false"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused_before_training(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    manifest.write_text(manifest.read_text().replace("anna", "").replace("bert", ""))
+    with pytest.raises(LinaError, match=message):
+        run(tmp_path, override)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("stage", ["data", "evaluate", "report"])
+def test_sigterm_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Path, stage: str) -> None:
+    class Interrupter:
+        @hookimpl
+        def stage_started(self, stage: str) -> None:
+            if stage == wanted:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    wanted, before = stage, signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="run the same command to go on"):
+        run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
+    assert signal.getsignal(signal.SIGTERM) is before
+    again = done(run(tmp_path, *SPEAKING, "train.steps=1"))
+    assert again["report"]
+    assert again["train"] == (stage == "data")
+
+
+def test_a_plugin_of_another_version_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, "train.steps=1")
+    info = tmp_path / "run" / "run.json"
+    lines = json.loads(info.read_text())
+    lines["plugins"][0]["version"] = "0.0.1"
+    info.write_text(json.dumps(lines))
+    run(tmp_path, "train.steps=1")
+    assert any("backbone:gla was of lina 0.0.1, now it is of lina" in line for line in caplog.messages)
+    caplog.clear()
+    run(tmp_path, "train.steps=1")
+    assert not any("results may differ" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("stage", ["data", "evaluate", "report"])
+def test_ctrl_c_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Path, stage: str) -> None:
+    class Interrupter:
+        @hookimpl
+        def stage_started(self, stage: str) -> None:
+            if stage == wanted:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    wanted = stage
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
+    assert done(run(tmp_path, *SPEAKING, "train.steps=1"))["report"]
+
+
+def test_sigterm_inside_a_hook_plugin_is_not_taken_for_its_failure(tmp_path: Path) -> None:
+    class Interrupter:
+        @hookimpl
+        def stage_started(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    manager = build_manager(())
+    add_plugin(manager, Interrupter(), "interrupter")
+    with pytest.raises(Stopped):
+        run_spec(small(tmp_path), manager.hook)
+
+
+def test_a_damaged_tokenizer_file_is_mended_by_the_same_command(tmp_path: Path) -> None:
+    run(tmp_path, "train.steps=1")
+    path = tmp_path / "run" / "tokenizer.json"
+    before = path.read_bytes()
+    path.write_bytes(before[:10])
+    assert not done(run(tmp_path, "train.steps=1"))["train"]
+    assert path.read_bytes() == before
+
+
+def test_training_sentences_are_said_by_their_speakers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str | None, tuple[str, ...]]] = []
+    real = Voice.speak
+
+    def recorded(self: Voice, texts: list[str], **options: Any) -> Any:
+        asked.append((options["speaker"], tuple(texts)))
+        return real(self, texts, **options)
+
+    monkeypatch.setattr(Voice, "speak", recorded)
+    run(tmp_path, "conditions.speaker=true", *SPEAKING, "evaluate.sentences=3", "train.steps=1")
+    assert asked == [
+        ("anna", ("one", "three is more")),
+        ("bert", ("two words",)),
+        (None, ("three",)),
+        (None, ("one", "two")),
+    ]
+    assert [record.text for record in read_samples(tmp_path / "run")][:3] == [
+        "one",
+        "two words",
+        "three is more",
+    ]
+
+
+RECOGNIZER = """
+from lina.core.plugin import PluginConfig, RecognizerPlugin
+
+class Says:
+    sample_rate = 16_000
+    heard = []
+
+    def transcribe(self, audio):
+        self.heard.append(len(audio))
+        return "one"
+
+class Fake(RecognizerPlugin):
+    @classmethod
+    def example(cls):
+        return {"config": PluginConfig()}
+
+    @classmethod
+    def build(cls, *, config):
+        return Says()
+"""
+
+
+@pytest.fixture
+def recognizer(distributions: FakeDistributions) -> str:
+    distributions.install("fake-ears", {"lina.recognizers": {"fake": "fake_ears:Fake"}}, fake_ears=RECOGNIZER)
+    return "evaluate.recognizer=fake"
+
+
+def test_a_recogniser_hears_speech_recordings_and_resynthesis(tmp_path: Path, recognizer: str) -> None:
+    run(tmp_path, *SPEAKING, recognizer, "train.steps=1")
+    found = read_evaluation(tmp_path / "run")
+    assert found is not None
+    assert found.recognizer == "fake"
+    rates = {group.name: (group.sentences, group.word_error_rate) for group in found.groups}
+    # "one" and "two words" against "one", "one": two of three words are wrong.
+    assert rates == {
+        "training sentences": (2, pytest.approx(2 / 3)),
+        "unseen sentences": (1, 1.0),
+        "codec resynthesis": (2, pytest.approx(2 / 3)),
+        "recordings": (2, pytest.approx(2 / 3)),
+    }
+    first, second, unseen, *spec = read_samples(tmp_path / "run")
+    assert (first.transcript, first.error_rate, first.resynthesis_error_rate) == ("one", 0.0, 0.0)
+    assert second.error_rate == 1.0
+    assert unseen.resynthesis_transcript is None
+    assert all(one.transcript is None for one in spec)
+    again = run(tmp_path, *SPEAKING, recognizer, "train.steps=1", "synthesize.texts=[new]")
+    assert done(again)["synthesize"]
+    assert not done(again)["evaluate"]
+    assert read_evaluation(tmp_path / "run") == found
+
+
+def test_without_the_recogniser_its_findings_go(tmp_path: Path, recognizer: str) -> None:
+    run(tmp_path, *SPEAKING, recognizer, "train.steps=1")
+    run(tmp_path, *SPEAKING, "train.steps=1")
+    assert read_evaluation(tmp_path / "run") is None
+    assert all(record.transcript is None for record in read_samples(tmp_path / "run"))
+
+
+def test_a_broken_recogniser_leaves_the_stage_undone(
+    tmp_path: Path, recognizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(*arguments: Any) -> None:
+        raise LinaError("deaf")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(speech_stages, "listen", deaf)
+        with pytest.raises(LinaError, match="deaf"):
+            run(tmp_path, *SPEAKING, recognizer, "train.steps=1")
+    again = done(run(tmp_path, *SPEAKING, recognizer, "train.steps=1"))
+    assert again["evaluate"]
+    assert not again["train"]
+
+
+def test_ids_that_make_one_file_name_keep_files_of_their_own(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    manifest.write_text(manifest.read_text().replace("tone-0", "a/b").replace("tone-1", "a_b"))
+    run(tmp_path, "evaluate.sentences=2", "train.steps=1")
+    first, second = read_samples(tmp_path / "run")
+    assert first.audio != second.audio
+    assert {first.id, second.id} == {"a/b", "a_b"}
+    assert (tmp_path / "run" / first.audio).parent == tmp_path / "run" / "samples"
+
+
+def test_speech_comes_from_the_averaged_weights(tmp_path: Path) -> None:
+    run(tmp_path, "train.ema=0.9", "train.steps=3")
+    voice = load(tmp_path / "run", device="cpu")
+    tensors = stored(tmp_path / "run")
+    for name, value in voice.model.state_dict().items():
+        assert value.equal(tensors[f"average.safetensors {name}"])
+    assert any(
+        not value.equal(tensors[name.replace("average", "model")])
+        for name, value in tensors.items()
+        if name.startswith("average")
+    )
+
+
+def test_a_run_leaves_the_number_of_threads_that_it_was_told(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        run(tmp_path, "train.threads=2", "train.steps=1")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

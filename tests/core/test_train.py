@@ -1,0 +1,274 @@
+"""Training: resumed bit for bit, validated without a trace, stopped before harm."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core import train as train_module
+from lina.core.checkpoint import newest_checkpoint
+from lina.core.errors import CheckpointError, DataError, SpecError
+from lina.core.hooks import hookimpl
+from lina.core.loss import cross_entropy
+from lina.core.signals import Stopped
+from lina.core.train import TrainingData, train
+from tests.core.small_run import (
+    EVERYTHING,
+    Listener,
+    assert_same_training,
+    hooks_of,
+    learnt,
+    ready,
+    small,
+    stored,
+    write_corpus,
+)
+
+
+class Interrupter:
+    """Sends this process a signal after a step."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGTERM) -> None:
+        self.step, self.number = step, number
+
+    @hookimpl
+    def step_done(self, step: int) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+class Plain:
+    """Plain gradient descent as a plugin's optimiser, whose steps are easily computed by hand."""
+
+    @hookimpl
+    def optimizers(self) -> Mapping[str, Callable[..., Any]]:
+        return {"sgd": lambda groups, lr, betas, weight_decay: torch.optim.SGD(groups, lr=lr)}
+
+
+SGD = (
+    "train.optimizer=sgd",
+    "train.weight_decay=0",
+    "train.warmup=0",
+    "train.min_lr=1",
+    "train.lr=1",
+    "train.steps=1",
+)
+
+
+def trained(folder: Path, *overrides: str, out: str = "run", plugins: tuple[object, ...] = ()) -> Path:
+    resolved, hooks = small(folder, *overrides, out=out), hooks_of(*plugins)
+    train(*ready(resolved, hooks), hooks)
+    return folder / out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_bit_for_bit_with_everything_random_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    whole = trained(tmp_path, *EVERYTHING, out="whole")
+    for step in (1, 4):
+        with pytest.raises(Stopped, match=f"at step {step} of 6; run the same command") as stopped:
+            trained(tmp_path, *EVERYTHING, plugins=(Interrupter(step, number),))
+        assert stopped.value.exit_code == 75
+    assert_same_training(whole, trained(tmp_path, *EVERYTHING))
+
+
+def test_everything_random_does_something(tmp_path: Path) -> None:
+    plain = learnt(trained(tmp_path, out="plain"))
+    for number, override in enumerate(one for one in EVERYTHING if "ema" not in one and one[-4:] != "true"):
+        speaker = ("conditions.speaker=true",) if "speaker" in override else ()
+        base = learnt(trained(tmp_path, *speaker, out=f"base{number}")) if speaker else plain
+        assert learnt(trained(tmp_path, *speaker, override, out=f"other{number}")) != base, override
+
+
+def test_training_stopped_by_a_signal_in_its_last_step_does_not_go_on_to_the_next_stage(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Stopped):
+        trained(tmp_path, plugins=(Interrupter(6),))
+    listener = Listener()
+    trained(tmp_path, plugins=(listener,))
+    assert listener.steps == []
+
+
+def test_the_signal_handlers_are_put_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    trained(tmp_path, "train.steps=1")
+    with pytest.raises(Stopped):
+        trained(tmp_path, plugins=(Interrupter(2),), out="other")
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_validation_leaves_no_trace_in_training(tmp_path: Path) -> None:
+    valid = (*EVERYTHING, "data.valid=0.3")
+    often = trained(tmp_path, *valid, "train.valid_every=1", out="often")
+    seldom = trained(tmp_path, *valid, "train.valid_every=100", out="seldom")
+    assert all(stored(seldom)[name].equal(value) for name, value in stored(often).items())
+    by_step = [line for line in learnt(often) if line[1] == "train"]
+    assert by_step == [line for line in learnt(seldom) if line[1] == "train"]
+    assert [line[0] for line in learnt(often) if line[1] == "valid"] == [1, 2, 3, 4, 5, 6]
+    assert [line[0] for line in learnt(seldom) if line[1] == "valid"] == [6]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_validation_is_on_the_averaged_weights_without_dropout(tmp_path: Path, ema: float) -> None:
+    listener = Listener()
+    hooks = hooks_of(listener)
+    run, model, data = ready(small(tmp_path, *EVERYTHING, f"train.ema={ema}", "data.valid=0.3"), hooks)
+    train(run, model, data, hooks)
+    tensors = stored(run.directory)
+    file = "average.safetensors" if ema else "model.safetensors"
+    model.load_state_dict({name.split(" ")[1]: t for name, t in tensors.items() if name.startswith(file)})
+    model.eval()
+    batch = data.batch(data.valid)
+    columns = train_module.teacher_forcing(batch.codes, batch.lengths)
+    with torch.no_grad():
+        given = model.conditions(batch.text, batch.text_mask, batch.speaker)
+        logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
+    expected = float(cross_entropy(logits, columns.targets, columns.counted))
+    [(step, metrics)] = listener.evaluations
+    assert step == 6
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_epoch_has_every_sample_once_also_across_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    real = TrainingData.batch
+
+    def recorded(self: TrainingData, numbers: list[int]) -> Any:
+        seen.extend(numbers)
+        return real(self, numbers)
+
+    monkeypatch.setattr(TrainingData, "batch", recorded)
+    options = ("train.accumulate=3", "train.steps=8")
+    trained(tmp_path, *options, out="whole")
+    whole = list(seen)
+    seen.clear()
+    with pytest.raises(Stopped):
+        trained(tmp_path, *options, plugins=(Interrupter(3),))
+    trained(tmp_path, *options)
+    assert seen == whole
+    epochs = [whole[start : start + 6] for start in range(0, len(whole) - 5, 6)]
+    assert len(epochs) >= 3
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4, 5] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+        calls.append(1)
+        return cross_entropy(logits, targets, counted) * (float("nan") if len(calls) == 3 else 1.0)
+
+    monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
+    hooks = hooks_of()
+    run, model, data = ready(small(tmp_path, "train.checkpoint_every=2"), hooks)
+    with pytest.raises(DataError, match=r"step 3: loss nan.*weights were not changed.*tone-\d") as refused:
+        train(run, model, data, hooks)
+    assert "\n" not in str(refused.value)
+    kept = stored(run.directory)
+    assert all(value.equal(kept[f"model.safetensors {name}"]) for name, value in model.state_dict().items())
+    newest = newest_checkpoint(run.directory / "checkpoints")
+    assert newest is not None
+    assert newest.step == 2
+
+
+def test_a_gradient_that_is_no_number_stops_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+        loss = cross_entropy(logits, targets, counted)
+        return loss + (loss - loss.detach()).clamp(min=0).sqrt()  # value as ever, slope infinite
+
+    monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
+    with pytest.raises(DataError, match=r"step 1: loss \d.*gradient norm (nan|inf)"):
+        trained(tmp_path)
+
+
+def test_the_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:
+    listener = Listener()
+    hooks = hooks_of(Plain(), listener)
+    run, model, data = ready(small(tmp_path, *SGD, "train.clip=0.01"), hooks)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    train(run, model, data, hooks)
+    moved = torch.cat([(value.detach() - before[name]).flatten() for name, value in model.named_parameters()])
+    assert listener.steps[0][1]["grad_norm"] > 0.1
+    assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
+    hooks = hooks_of(Plain())
+    run, model, data = ready(small(tmp_path, *SGD, "train.clip=1e6", "train.accumulate=2"), hooks)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    plan = data.plan(data.train, 1.0, run.spec.seed)
+    gradients = []
+    for number in (0, 1):
+        batch = data.batch([data.train[i] for i in plan.batch(number)])
+        columns = train_module.teacher_forcing(batch.codes, batch.lengths)
+        given = model.conditions(batch.text, batch.text_mask)
+        logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
+        loss = cross_entropy(logits, columns.targets, columns.counted)
+        gradients.append(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+    train(run, model, data, hooks)
+    for (name, value), first, second in zip(model.named_parameters(), *gradients, strict=True):
+        if first is not None:
+            torch.testing.assert_close(value, before[name] - (first + second) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_the_stage_says_where_it_begins_and_that_it_is_done(tmp_path: Path) -> None:
+    first, second, third = Listener(), Listener(), Listener()
+    with pytest.raises(Stopped):
+        trained(tmp_path, plugins=(first, Interrupter(3)))
+    trained(tmp_path, plugins=(second,))
+    trained(tmp_path, plugins=(third,))
+    assert first.stages == [
+        ("started", "data", 6, 0),
+        ("finished", "data"),
+        ("started", "train", 6, 0),
+    ]
+    assert second.stages == [("already done", "data"), ("started", "train", 6, 3), ("finished", "train")]
+    assert third.stages == [("already done", "data"), ("already done", "train")]
+    seconds = [metrics["seconds"] for _, metrics in first.steps + second.steps]
+    assert seconds == sorted(seconds)
+    assert all(metrics["frames/s"] > 0 for _, metrics in second.steps)
+
+
+def test_a_corpus_that_changed_is_refused_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    manifest = tmp_path / "corpus" / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace("seven", "eight"))
+    with pytest.raises(CheckpointError, match="the corpus has changed since; choose another name"):
+        trained(tmp_path)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == kept
+
+
+def test_recordings_that_changed_are_refused(tmp_path: Path) -> None:
+    trained(tmp_path)
+    write_corpus(tmp_path / "other", tuple(reversed([str(n) for n in range(6)])))
+    os.replace(tmp_path / "other" / "5.wav", tmp_path / "corpus" / "0.wav")
+    with pytest.raises(CheckpointError, match=r"trained on other data.*choose another name"):
+        trained(tmp_path)
+
+
+def test_a_recording_that_was_only_touched_is_the_same(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    before = stored(run)
+    os.utime(tmp_path / "corpus" / "0.wav", (1, 1))
+    trained(tmp_path)
+    assert all(value.equal(before[name]) for name, value in stored(run).items())
+
+
+@pytest.mark.parametrize("key", ["optimizer", "loss"])
+def test_an_unknown_optimizer_or_loss_is_named(tmp_path: Path, key: str) -> None:
+    near = {"optimizer": "adamv", "loss": "cross_entropi"}[key]
+    with pytest.raises(SpecError, match=f"train.{key}: unknown {key} '{near}'; did you mean"):
+        trained(tmp_path, f"train.{key}={near}")

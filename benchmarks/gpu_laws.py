@@ -65,7 +65,7 @@ def compare(
 ) -> dict[str, Any]:
     """The worst relative difference between the fast and the plain form on the same weights and inputs."""
     torch.manual_seed(0)
-    config = plugin.example()["config"]
+    config = plugin.Config()
     plain = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "plain"}))
     if gates == "extreme":
         plugin.extreme(plain)

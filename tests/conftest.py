@@ -1,8 +1,20 @@
+"""With LINA_CHECK_SHAPES set, every shape annotation of the tensor code is checked (jaxtyping's hook, beartype)."""
+
+import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
-from tests.fakes import FakeDistributions
+import tests.typecheck  # noqa: F401 (the hook finds it by name)
+
+CORE = "cross_attention delays generate linear_attention lm loss rotary stack text_encoder tokens"
+
+if os.environ.get("LINA_CHECK_SHAPES"):
+    shaped = ["lina.backbones", *(f"lina.core.{name}" for name in CORE.split())]
+    hook = install_import_hook(shaped, "tests.typecheck.check")
+
+from tests.fakes import FakeDistributions  # noqa: E402 (after the hook)
 
 
 @pytest.fixture

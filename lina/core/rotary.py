@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def rotate(x: Float[Tensor, "B T H D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B T H D"]:
+def rotate(x: Float[Tensor, "B T H D"], positions: Int[Tensor, "#B T"]) -> Float[Tensor, "B T H D"]:
     """Rotate channel pairs (2i, 2i + 1) of the first D / 2 channels by positions * 10000^(-2i / (D / 2))."""
     rotated = x.shape[-1] // 4 * 2
     if rotated == 0:

@@ -7,7 +7,7 @@ columns: one of START, then the frames skewed by the delay pattern between START
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from lina.core.delays import delay
@@ -24,7 +24,7 @@ class Columns(NamedTuple):
     counted: Bool[Tensor, "B S Q"]
 
 
-def delayed_columns(codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> Int[Tensor, "B S1 Q"]:
+def delayed_columns(codes: Integer[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> Int[Tensor, "B S1 Q"]:
     """The S + 1 = T + Q + 1 columns of each row; after a row's ``lengths`` frames comes STOP."""
     batch, frames, codebooks = codes.shape
     time = torch.arange(frames, device=codes.device)
@@ -36,7 +36,7 @@ def delayed_columns(codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> I
 
 
 def teacher_forcing(
-    codes: Int[Tensor, "B T Q"], lengths: Int[Tensor, "B"], prompts: Int[Tensor, "B"] | None = None
+    codes: Integer[Tensor, "B T Q"], lengths: Int[Tensor, "B"], prompts: Int[Tensor, "B"] | None = None
 ) -> Columns:
     """Inputs and targets, S = T + Q. Counted are the codes, and codebook 0's first STOP, which ends the row.
 

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a broken law or a bug (with its traceback), 2 a mistake in
 75 stopped by a signal and ready to go on, 130 stopped by Ctrl-C.
 """
 
+import errno
 import importlib
 import logging
 import sys
@@ -24,6 +25,12 @@ COMMANDS = {
     "data": "lina.cli.data",
 }
 """Name -> module whose attribute of that name is the command."""
+
+MACHINE_REFUSES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.EIO),
+)
+"""What a disk or a path can do to any command, and no bug does."""
 
 
 class LazyCommands(click.Group):
@@ -78,17 +85,35 @@ def _run(arguments: Sequence[str] | None) -> int:
         kind = "error: " if error.exit_code == LinaError.exit_code else ""
         click.echo(f"lina: {kind}{' '.join(str(error).split())}", err=True)
         return error.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        help_at = f"; see: {context.command_path} --help" if context else ""
+        message = " ".join(error.format_message().split())
+        click.echo(f"lina: error: {message.removesuffix('.')}{help_at}", err=True)
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in MACHINE_REFUSES:
+            raise
+        where = f"{_short(str(error.filename))}: " if error.filename else ""
+        click.echo(f"lina: error: {where}{error.strerror}; mend that and try again", err=True)
+        return LinaError.exit_code
     except click.Abort:
         click.echo("lina: stopped", err=True)
         return 130
     return code if isinstance(code, int) else 0
 
 
+def _short(path: str) -> str:
+    return path if len(path) <= 200 else f"{path[:100]} ... {path[-50:]}"
+
+
 def _log_to_stderr() -> None:
     log = logging.getLogger("lina")
+    # Which kernels run, and what a spec's swap leaves out, is for the person at the terminal to know.
+    log.setLevel(logging.INFO)
     if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
         log.addHandler(_ToStderr())
 

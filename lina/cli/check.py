@@ -32,9 +32,9 @@ def check(ctx: click.Context, name: str, device: str) -> None:
 
     from lina.core.laws import run_laws
 
-    click.echo(f"{record}")
     if device != "cpu":
         _require(device)
+    click.echo(f"{record}")
     results = run_laws(plugin, _print, device=device)
     broken = sum(not result.passed for result in results)
     click.echo(f"{len(results) - broken} kept, {broken} broken")

@@ -77,6 +77,8 @@ def _checked(typed: dict[str, str | None]) -> dict[str, Any]:
 
 
 def _from_stdin() -> str:
+    if sys.stdin is None:
+        raise TextError("standard input is closed; give the text itself instead of -")
     try:
         text = sys.stdin.read(MAX_STDIN + 1)
     except UnicodeDecodeError as error:
@@ -88,11 +90,16 @@ def _from_stdin() -> str:
 
 def _look_before_loading(directory: Path, out: Path) -> None:
     """What can be seen to fail at once should not first cost the loading of a model."""
+    if directory.is_file():
+        raise CheckpointError(f"{directory}: is a file; --run names the directory of a run")
     if not directory.is_dir():
         runs = sorted(str(spec.parent) for spec in directory.parent.glob("*/spec.yaml"))[:20]
         hint = did_you_mean(str(directory), runs)
         raise CheckpointError(f"{directory}: there is no such run{hint}; make one with: lina run SPEC")
     if out.exists() and not out.is_file():
         raise DataError(f"{out}: is not a regular file; name a file such as out.wav")
+    if out.suffix.lower() != ".wav":
+        # Anything else is either a hope for another format or a slip that would overwrite a file of another kind.
+        raise DataError(f"{out}: speech is written as WAV; name a file such as {out.stem or 'out'}.wav")
     if not out.parent.is_dir():
         raise DataError(f"{out}: there is no folder {out.parent}; make it first")

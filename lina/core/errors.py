@@ -36,5 +36,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not names:
         return ""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} (known: {', '.join(names)})"

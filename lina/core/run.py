@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from lina.core.checkpoint import Checkpoint
+from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
@@ -27,7 +28,7 @@ from lina.core.signals import terminated_as_stopped
 from lina.core.spec import differences
 from lina.core.spec_load import load_spec
 from lina.core.speech_stages import evaluate, synthesize
-from lina.core.train import train
+from lina.core.train import checkpoint_folder, train
 from lina.core.voice import SPEC_FILE, load
 
 FREE_KEYS = (
@@ -44,6 +45,9 @@ FREE_KEYS = (
 )
 """Keys that may change between two starts of a run: they do not change what training computes."""
 
+DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
+"""Keys that what is encoded depends on."""
+
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 log = logging.getLogger("lina")
 
@@ -56,6 +60,7 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
         LinaError: something in the spec, the corpus or the directory is wrong. What was finished stays.
     """
     spec, directory = resolved.spec, resolved.spec.train.out
+    choose_device(spec.train.device)  # a machine without it is told of before hours of encoding, not after
     with terminated_as_stopped(), _owned(directory):
         run = Run(directory, spec)
         _claim(run)
@@ -98,10 +103,17 @@ def _owned(directory: Path) -> Iterator[None]:
 
 
 def _claim(run: Run) -> None:
-    """Write the spec, or check that the one there asks for the same."""
+    """Write the spec, or check that the one there asks for the same where something depends on it.
+
+    A mistake that is found before there is anything to lose is mended by running the mended spec.
+    """
     path = run.directory / SPEC_FILE
-    if path.exists():
+    trained = any(checkpoint_folder(run.directory).glob("step-*"))
+    encoded = any((run.directory / "data").glob("shard-*.json"))
+    if path.exists() and (trained or encoded):
         changed = [line for line in differences(load_spec(path), run.spec) if not line.startswith(FREE_KEYS)]
+        if not trained:
+            changed = [line for line in changed if line.startswith(DATA_KEYS)]
         if changed:
             more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
             raise CheckpointError(

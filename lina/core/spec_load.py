@@ -178,7 +178,8 @@ def _text(path: Path, including: tuple[Path, ...]) -> str:
         if not path.is_file():
             there = "is not a file" if path.exists() else "does not exist"
             near = [one.name for one in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-            raise SpecError(f"{path}: this spec {there}{by}{did_you_mean(path.name, near[:20])}")
+            hint = did_you_mean(path.name, near[:20]) or "; name a YAML file such as specs/first.yaml"
+            raise SpecError(f"{path}: this spec {there}{by}{hint}")
         if path.stat().st_size > MAX_BYTES:
             raise SpecError(f"{path}: a spec of more than {MAX_BYTES} bytes is refused{by}")
         return path.read_text(encoding="utf-8")

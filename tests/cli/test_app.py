@@ -1,3 +1,4 @@
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,10 +62,16 @@ def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
 @pytest.mark.parametrize(
     "arguments", [["run"], ["say"], ["run", "--what"], ["plugins", "extra"], ["data", "nothing"]]
 )
-def test_a_wrong_call_exits_with_2_and_says_how(lina: Lina, arguments: list[str]) -> None:
-    done = lina(*arguments)
+def test_a_wrong_call_is_one_line_that_says_where_help_is(
+    refused: Callable[..., str], arguments: list[str]
+) -> None:
+    assert refused(*arguments).endswith(f"; see: lina {arguments[0]} --help\n")
+
+
+def test_lina_alone_shows_its_help(lina: Lina) -> None:
+    done = lina()
     assert done.code == 2
-    assert "Usage: lina" in done.err
+    assert done.err.startswith("Usage: lina")
 
 
 def failing(error: BaseException) -> click.Command:
@@ -105,6 +112,33 @@ def test_a_bug_keeps_its_traceback(with_command: Callable[[click.Command], None]
     with_command(failing(ZeroDivisionError("bug")))
     with pytest.raises(ZeroDivisionError):
         app.main(["fails"])
+
+
+def test_what_the_machine_refuses_is_one_line(
+    refused: Callable[..., str], with_command: Callable[[click.Command], None]
+) -> None:
+    with_command(failing(OSError(28, "No space left on device", "a/b")))
+    assert refused("fails") == "lina: error: a/b: No space left on device; mend that and try again\n"
+    with_command(failing(OSError(36, "File name too long", "x" * 5000)))
+    assert len(refused("fails")) < 300
+
+
+def test_a_file_that_lina_itself_lost_is_a_bug(with_command: Callable[[click.Command], None]) -> None:
+    with_command(failing(FileNotFoundError(2, "No such file or directory", "a/b")))
+    with pytest.raises(FileNotFoundError):
+        app.main(["fails"])
+
+
+def test_what_is_logged_for_information_reaches_the_terminal(
+    lina: Lina, with_command: Callable[[click.Command], None]
+) -> None:
+    @click.command("tells")
+    def tells() -> None:
+        logging.getLogger("lina").info("fast kernels")
+        logging.getLogger("lina").debug("details")
+
+    with_command(tells)
+    assert lina("tells").err == "lina: fast kernels\n"
 
 
 EXTRA = """

@@ -225,6 +225,31 @@ class TestSay:
             assert "is not a regular file" in message
         assert (tmp_path / "pipe").is_fifo()
 
+    @pytest.mark.usefixtures("voice")
+    @pytest.mark.parametrize("name", ["spec.yaml", "o.mp3", "o"])
+    def test_only_a_wav_is_written(self, refused: Refused, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("precious")
+        message = refused("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / name))
+        assert f"speech is written as WAV; name a file such as {Path(name).stem}.wav" in message
+        assert (tmp_path / name).read_text() == "precious"
+
+    @pytest.mark.usefixtures("voice")
+    def test_a_name_that_no_disk_takes(self, refused: Refused, tmp_path: Path) -> None:
+        message = refused("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / f"{'a' * 300}.wav"))
+        assert "File name too long" in message
+
+    def test_a_file_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
+        (tmp_path / "spec.yaml").touch()
+        message = refused("say", "--run", str(tmp_path / "spec.yaml"), "Hi.", "-o", str(tmp_path / "o.wav"))
+        assert "is a file; --run names the directory of a run" in message
+
+    def test_a_closed_standard_input(
+        self, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", None)
+        message = refused("say", "--run", str(tmp_path), "-", "-o", str(tmp_path / "o.wav"))
+        assert "standard input is closed" in message
+
     def test_a_failure_leaves_no_half_file(self, refused: Refused, voice: FakeVoice, tmp_path: Path) -> None:
         voice.error = DataError("lost it")
         assert "lost it" in refused("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"))

@@ -93,7 +93,7 @@ def test_a_place_that_cannot_be_written(refused: Refused, tmp_path: Path) -> Non
             "backbnoe",
             "no template for a 'backbnoe'; did you mean 'backbone'? (known: backbone, codec, tokenizer)",
         ),
-        ("corpus", "no template for a 'corpus'; (known: backbone, codec, tokenizer)"),
+        ("corpus", "no template for a 'corpus' (known: backbone, codec, tokenizer)"),
     ],
 )
 def test_an_unknown_role(refused: Refused, tmp_path: Path, role: str, expected: str) -> None:

@@ -109,6 +109,36 @@ def test_a_changed_spec_is_refused_with_what_changed(tmp_path: Path) -> None:
     assert files(tmp_path / "run") == before
 
 
+def test_a_mistake_found_before_anything_is_made_does_not_claim_the_directory(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match="blank"):
+        run(tmp_path, "train.steps=1", "synthesize.texts=[' ']", "codec.plugin=codec2", "train.lr=0.5")
+    assert done(run(tmp_path, "train.steps=1", "tokenizer.plugin=bytes"))["train"]
+
+
+def test_before_training_only_what_is_encoded_holds_the_spec(tmp_path: Path) -> None:
+    with pytest.raises(LinaError):
+        run(tmp_path, "train.steps=1", "train.lr=0.5", plugins=(Untrainable(),))
+    with pytest.raises(CheckpointError, match=r"data\.min_seconds: .* choose another name"):
+        run(tmp_path, "train.steps=1", "data.min_seconds=0.3")
+    again = done(run(tmp_path, "train.steps=1"))
+    assert not again["data"]
+    assert again["train"]
+
+
+class Untrainable:
+    @hookimpl
+    def stage_started(self, stage: str) -> None:
+        if stage == "train":
+            raise LinaError("not today")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is wanted")
+def test_a_missing_device_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(LinaError, match="no CUDA device"):
+        run(tmp_path, "train.device=cuda")
+    assert not (tmp_path / "run").exists()
+
+
 def test_free_keys_may_change(tmp_path: Path) -> None:
     run(tmp_path, "train.steps=2")
     free = ("train.valid_every=7", "train.checkpoint_every=9", "train.keep=5", "train.log_every=3")

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a broken law or a bug (with its traceback), 2 a mistake in
 
 import errno
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ COMMANDS = {
 
 MACHINE_REFUSES = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.EIO),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.EIO),
 )
 """What a disk or a path can do to any command, and no bug does."""
 
@@ -75,6 +76,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``lina`` and leave the process with its exit code."""
     _log_to_stderr()
+    _print_any_name()
     sys.exit(_run(arguments))
 
 
@@ -104,6 +106,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo("lina: stopped", err=True)
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _print_any_name() -> None:
+    """A file name may hold bytes that are no text; what was done must be told all the same."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
+        out.reconfigure(errors="backslashreplace")
 
 
 def _short(path: str) -> str:

@@ -48,7 +48,12 @@ FREE_KEYS = (
 DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
 """Keys that what is encoded depends on."""
 
-DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_REFUSES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+"""A full or failing disk, and things put where a run wants to put its own."""
+
 log = logging.getLogger("lina")
 
 

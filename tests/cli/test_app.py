@@ -1,3 +1,4 @@
+import io
 import logging
 import subprocess
 import sys
@@ -139,6 +140,20 @@ def test_what_is_logged_for_information_reaches_the_terminal(
 
     with_command(tells)
     assert lina("tells").err == "lina: fast kernels\n"
+
+
+def test_a_file_name_that_is_no_text_can_be_told(
+    lina: Lina, with_command: Callable[[click.Command], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command("tells")
+    def tells() -> None:
+        click.echo("a\udcff.wav")
+
+    with_command(tells)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr("sys.stdout", out)
+    assert lina("tells").code == 0
+    assert out.buffer.getvalue() == b"a\\udcff.wav\n"  # type: ignore[attr-defined]
 
 
 EXTRA = """

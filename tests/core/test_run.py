@@ -201,6 +201,13 @@ def test_a_disk_that_refuses_is_told_in_one_line(tmp_path: Path, error: OSError)
         run(tmp_path, plugins=(Full(),))
 
 
+def test_a_file_where_a_folder_of_the_run_belongs(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "data").write_text("in the way")
+    with pytest.raises(LinaError, match=f"^{tmp_path}/run/data: File exists; mend that"):
+        run(tmp_path)
+
+
 def test_a_bug_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
     class Wrong:
         @hookimpl

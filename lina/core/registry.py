@@ -88,8 +88,13 @@ def load_record(record: Record) -> Any:
     Raises:
         PluginError: the import failed (whatever it raised, ``SystemExit`` too) or what it gave is no plugin.
     """
+    entry = EntryPoint(record.name, record.value, GROUPS[record.role])
+    if entry.pattern.match(entry.value) is None:
+        raise PluginError(
+            f"{record} cannot be loaded: its entry point is not module:name; tell the authors of {record.distribution}"
+        )
     try:
-        plugin = EntryPoint(record.name, record.value, GROUPS[record.role]).load()
+        plugin = entry.load()
         _check(record, plugin)
     except (KeyboardInterrupt, PluginError):
         raise

@@ -29,6 +29,7 @@ def refuse_too_many(rejects: Sequence[Reject], total: int, max_rejects: float, l
     if len(rejects) < total and fraction <= max_rejects:
         return
     reasons = ", ".join(f"{count} {kind}" for kind, count in count_kinds(rejects).items())
+    # Where nothing is left, no limit helps.
     remedy = "mend the corpus" + ("" if len(rejects) == total else " or raise data.max_rejects")
     raise DataError(
         f"{len(rejects)} of {total} utterances were rejected ({fraction:.1%}, allowed {max_rejects:.1%}): "

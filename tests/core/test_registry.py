@@ -143,7 +143,7 @@ def test_a_person_may_still_interrupt_a_slow_import(distributions: FakeDistribut
         ("fake_mod:Unfinished", "lacks build"),
         ("fake_mod:LooseConfig", "must derive from lina.core.plugin.PluginConfig"),
         ("fake_mod:Missing", "AttributeError"),
-        ("not a value", "cannot be loaded"),
+        ("not a value", "cannot be loaded: its entry point is not module:name"),
     ],
 )
 def test_what_breaks_its_contract_is_refused(

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 from lina.core.errors import LinaError
 from lina.core.plugin_manager import build_manager
 from lina.core.resolve import resolve
-from lina.core.run import run_spec
+from lina.core.run import FREE_KEYS, run_spec
 from lina.core.spec_load import load_spec
 from tests.cli.conftest import Lina
 from tests.docs.look import CHECKS, ROOT, look_at_lina, look_at_make, look_at_pip
@@ -78,6 +79,18 @@ def test_the_page_can_be_followed(
     Reader(ROOT, {"lina": lina_tool, "pip": pip_tool}, CHECKS).read(ROOT / page)
 
 
+def test_the_guide_names_every_file_of_a_run(run_directory: Path) -> None:
+    text = (ROOT / "docs/guide.md").read_text().partition("### The run directory")[2]
+    for path in run_directory.iterdir():
+        assert f"`{path.name}" in text, path.name
+
+
+def test_the_guide_names_every_exit_code_and_free_key() -> None:
+    text = (ROOT / "docs/guide.md").read_text()
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == {0, 1, 2, 75, 130}
+    assert all(f'"{key}",' in text for key in FREE_KEYS)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for path, heading, own in LINK.findall(page.read_text()):
@@ -109,7 +122,5 @@ def test_every_page_is_linked_from_the_readme() -> None:
     ],
 )
 def test_a_wrong_command_is_seen(look: Callable[[list[str]], None], arguments: list[str]) -> None:
-    import click
-
     with pytest.raises((AssertionError, LinaError, click.ClickException)):
         look(arguments)

@@ -7,7 +7,11 @@ from lina.core.registry import records
 from lina.core.spec import Spec
 from tests.docs.spec_tables import PAGE, TABLE, documented, model_of, renewed, table
 
-SECTIONS = [name for name, field in Spec.model_fields.items() if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)]
+SECTIONS = [
+    name
+    for name, field in Spec.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+]
 
 
 def test_the_tables_of_the_guide_are_current() -> None:
@@ -16,7 +20,9 @@ def test_the_tables_of_the_guide_are_current() -> None:
 
 
 def test_every_section_and_plugin_has_its_table() -> None:
-    own = {record.full_name for record in records() if record.distribution == "lina" and record.role != "hook"}
+    own = {
+        record.full_name for record in records() if record.distribution == "lina" and record.role != "hook"
+    }
     assert {found[2] for found in TABLE.finditer(PAGE.read_text())} == {"spec", *SECTIONS} | own
 
 

@@ -4,7 +4,9 @@ Nothing in a spec is executed, imported or looked up in the environment.
 """
 
 import itertools
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,16 @@ MAX_FILES = 100
 MAX_DEPTH = 40
 MAX_EVENTS = 10_000
 COMMAND_LINE = "command line"
+PLUGIN_KEYS = {
+    "backbone": "plugin",
+    "codec": "plugin",
+    "tokenizer": "plugin",
+    "data": "source",
+    "evaluate": "recognizer",
+}
+"""Section -> the key that names its plugin."""
+
+log = logging.getLogger("lina")
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
@@ -33,10 +45,36 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     Raises:
         SpecError: one line, beginning with the file and line, for the first mistake.
     """
-    sources = [*_command_line(overrides), *_files(Path(path), (), [])]
+    sources = _without_stale_configs([*_command_line(overrides), *_files(Path(path), (), [])])
     origin = Origin(tuple(sources))
     merged = _merge(sources)
     return validate(Spec, interpolate(merged, origin), origin).with_origin(origin)
+
+
+def _without_stale_configs(sources: Sequence[Source]) -> list[Source]:
+    """Drop a plugin's ``config`` where something that wins names another plugin: it was not written for that one.
+
+    So ``backbone.plugin=other``, or a spec that includes another one, swaps a plugin in one line.
+    """
+    kept, named = [], dict[str, object]()
+    for source in sources:
+        tree = source.tree
+        for section, key in PLUGIN_KEYS.items():
+            here = tree.get(section) if isinstance(tree, dict) else None
+            if not isinstance(here, dict):
+                continue
+            if key in here and here[key] != named.setdefault(section, here[key]) and "config" in here:
+                pruned = {name: value for name, value in here.items() if name != "config"}
+                log.info(
+                    "%s: %s.config was written for %s and is left out for %s",
+                    source.name,
+                    section,
+                    here[key],
+                    named[section],
+                )
+                tree = tree | {section: pruned}
+        kept.append(replace(source, tree=tree))
+    return kept
 
 
 def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:

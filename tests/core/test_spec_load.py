@@ -10,6 +10,8 @@ from lina.core.errors import SpecError
 from lina.core.spec import Spec, differences
 from lina.core.spec_load import load_spec
 
+ROOT = Path(__file__).parents[2]
+
 GOOD = """\
 lina: 1
 name: first
@@ -322,3 +324,15 @@ def test_origin_does_not_count_in_a_comparison(tmp_path: Path) -> None:
     assert one == other
     assert one.origin.where(("train", "steps")).endswith("spec.yaml:9")
     assert Spec.model_validate(one.model_dump()).origin.where(("name",)) == "spec"
+
+
+def test_naming_another_plugin_leaves_the_old_ones_config_out(tmp_path: Path) -> None:
+    base = ROOT / "specs/first.yaml"
+    assert load_spec(base).backbone.config
+    assert load_spec(base, ["backbone.plugin=transformer"]).backbone.config == {}
+    own = load_spec(base, ["backbone.plugin=transformer", "backbone.config.window=64"])
+    assert own.backbone.config == {"window": 64}
+    assert load_spec(base, ["backbone.plugin=gla"]).backbone.config == load_spec(base).backbone.config
+    swapped = tmp_path / "swapped.yaml"
+    swapped.write_text(f"include: {base}\nbackbone: {{plugin: transformer}}\n")
+    assert load_spec(swapped).backbone.config == {}

@@ -1,8 +1,7 @@
-"""Gated linear attention (Yang et al. 2023, arXiv 2312.06635).
+"""Gated linear attention (Yang et al. 2023, arXiv 2312.06635), in the seed system's sizes.
 
-Per head a matrix memory of K x V, forgotten channel by channel with a decay that depends on the input. Keys and
-values have the model's width (the seed system's values twice that: ``expand_v: 2``); the decay is
-sigmoid(low-rank projection)^(1/16).
+Per head a matrix memory of K x V, forgotten channel by channel with a decay that depends on the input. Keys have
+the model's width, values twice that; the decay is sigmoid(low-rank projection)^(1/16).
 """
 
 from typing import Any, NamedTuple, cast
@@ -25,7 +24,7 @@ class GLAConfig(FastFormConfig):
     n_heads: int = Field(default=4, ge=1)
     expand_k: float = Field(default=1.0, gt=0)
     """Key width over model width."""
-    expand_v: float = Field(default=1.0, gt=0)
+    expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""
     gate_rank: int = Field(default=16, ge=1)
     gate_temperature: float = Field(default=16.0, gt=0)
@@ -106,7 +105,7 @@ class GLA(MixerPlugin):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        return {"d_model": 32, "n_layers": 2, "config": GLAConfig(n_heads=2, expand_v=2.0)}
+        return {"d_model": 32, "n_layers": 2, "config": GLAConfig(n_heads=2)}
 
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: GLAConfig) -> Backbone:

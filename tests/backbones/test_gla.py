@@ -35,7 +35,7 @@ def test_sizes_that_do_not_fit_are_refused(config: dict[str, float], message: st
 
 @torch.no_grad()
 def test_starts_restart_from_the_initial_state() -> None:
-    layer, x = mixer(expand_v=2.0), torch.randn(2, 40, 16)
+    layer, x = mixer(), torch.randn(2, 40, 16)
     starts = torch.zeros(2, 40, dtype=torch.bool)
     starts[1, 19] = True
     before = GLAState(torch.randn(2, 2, 8, 16))

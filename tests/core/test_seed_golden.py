@@ -34,7 +34,7 @@ class Seed(NamedTuple):
 @pytest.fixture(scope="module")
 def seed() -> Seed:
     tensors = load_file(FILE)
-    config = GLAConfig(n_heads=4, expand_v=2.0)
+    config = GLAConfig(n_heads=4)
     lm = DelayLM(
         codebook_sizes=(VOCABULARY - MARKS,) * CODEBOOKS,
         vocab_size=256,

@@ -30,42 +30,59 @@ class Section(BaseModel):
 
 class BackboneSection(Section):
     plugin: PluginName
+    """Name of a backbone plugin."""
     d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
+    """Width of the model, of its text encoder too."""
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
     """Layers on each side of the text."""
     config: dict[str, Any] = {}
+    """The plugin's own keys."""
 
 
 class CodecSection(Section):
     plugin: PluginName
+    """Name of a codec plugin."""
     config: dict[str, Any] = {}
+    """The plugin's own keys."""
 
 
 class TokenizerSection(Section):
     plugin: PluginName
+    """Name of a text frontend plugin."""
     config: dict[str, Any] = {}
+    """The plugin's own keys."""
 
 
 class TextSection(Section):
     """The text encoder and the attention that binds it to the audio."""
 
     layers: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Layers of the text encoder."""
     heads: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Heads of the text encoder."""
     attention: Literal["blind", "plain"] = "blind"
+    """``plain``: ordinary attention; ``blind``: by way of a small network that moves over text positions."""
     heads_cross: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Heads of the plain attention; the blind one has one."""
     position_dim: Annotated[int, Field(ge=2, le=65_536)] = 64
     """Width of the position network of the blind attention."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """In the text encoder."""
     rotary: bool = False
+    """Whether queries and keys of the attention are turned by their positions."""
     max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Longer texts are refused, in the corpus and in speaking."""
 
 
 class ConditionsSection(Section):
     """What besides the text the model is told in training, and how often it is left out."""
 
     speaker: bool = False
+    """Whether the model is told who speaks."""
     drop_text: Fraction = 0.0
+    """Probability that a training row is not told its text."""
     drop_speaker: Fraction = 0.0
+    """Probability that a training row is not told its speaker."""
     prompt: Fraction = 0.0
     """Probability that the beginning of a training row is given as a prompt."""
 
@@ -80,10 +97,13 @@ class DataSection(Section):
     source: PluginName
     """Name of a corpus plugin."""
     config: dict[str, Any] = {}
+    """The plugin's own keys."""
     valid: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
     """Part of the corpus that is held back for validation."""
     min_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 0.2
+    """Shorter recordings are rejected."""
     max_seconds: Seconds = 20.0
+    """Longer recordings are rejected."""
     max_rejects: Fraction = 0.05
     """The run stops if a larger part of the corpus cannot be used."""
 
@@ -98,34 +118,50 @@ class DataSection(Section):
 
 class TrainSection(Section):
     steps: Count = 800
+    """Optimiser steps."""
     batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
     """Audio in a batch, padding included."""
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Batches whose gradients make one step."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
+    """The highest learning rate."""
     min_lr: Fraction = 0.1
     """Where the cosine ends, as a fraction of ``lr``."""
     warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
+    """Steps over which the learning rate rises to ``lr``."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
+    """Of matrices; vectors never decay."""
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (
         0.9,
         0.99,
     )
+    """Decays of the optimiser's two moments."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
     """Largest norm of the gradient."""
     optimizer: PluginName = "adamw"
+    """``adamw``, or what a hook plugin offers."""
     loss: PluginName = "cross_entropy"
+    """``cross_entropy``, or what a hook plugin offers."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products; ``auto``: bfloat16 where the machine multiplies it in hardware."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay of the moving average of the weights; 0 keeps none."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Before each half of the backbone."""
     valid_every: Count = 200
+    """Steps between validations."""
     checkpoint_every: Count = 200
+    """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=1, le=10_000)] = 2
     """Checkpoints kept."""
     log_every: Count = 10
+    """Steps between lines of metrics.jsonl."""
     gradient_checkpointing: bool = False
+    """Less memory for more time: layers are computed again in the backward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto``: a GPU if there is one."""
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Of PyTorch on the CPU; its own choice if left out."""
     out: Path = Path("runs/${name}")
     """The run directory, relative to where lina is started."""
 
@@ -136,6 +172,7 @@ class EvaluateSection(Section):
     recognizer: PluginName | None = None
     """Name of a speech recogniser plugin; without one, samples are made but not judged."""
     config: dict[str, Any] = {}
+    """The recogniser's own keys."""
     sentences: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     """Training sentences to say back."""
     unseen: tuple[str, ...] = ()
@@ -146,11 +183,17 @@ class SynthesizeSection(Section):
     """Sampling takes one number, or a list with one for each codebook. Temperature 0 is greedy."""
 
     texts: tuple[str, ...] = ()
+    """Said after training."""
     temperature: Temperature | tuple[Temperature, ...] = 0.0
+    """Above 1 more varied, below 1 less."""
     top_k: TopK | tuple[TopK, ...] | None = None
+    """Sample among so many likeliest codes."""
     top_p: TopP | tuple[TopP, ...] | None = None
+    """Sample among the likeliest codes that have this probability together."""
     seed: Seed = 0
+    """Of the sampling."""
     max_seconds: Seconds = 20.0
+    """Speech is cut there."""
 
 
 class Spec(Section):
@@ -159,7 +202,9 @@ class Spec(Section):
     lina: Literal[1]
     """Version of the spec's format."""
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    """Of the run: letters, digits, ``.``, ``_`` and ``-``."""
     seed: Seed = 0
+    """Of the first weights, the order of batches, the split, and all that training draws."""
     backbone: BackboneSection
     codec: CodecSection
     tokenizer: TokenizerSection

@@ -4,6 +4,7 @@
     ```python from=FILE          a quotation: must stand in that file of the repository
     ```yaml FILE                 written to that file (any language)
     ```console                   lines after ``$`` are commands, the others what they print
+    ```console slow              too slow for a test: the commands are looked at, not run
     ```text                      left alone
 
 Printed lines are compared with ``...`` for whatever is in between, and without regard to decimal numbers.
@@ -55,10 +56,18 @@ def require_same(wanted: str, found: str, where: str) -> None:
 
 
 class Reader:
-    """Follows a page in the current folder. ``tools`` runs programs by name: arguments -> (exit code, output)."""
+    """Follows a page in the current folder. ``tools`` runs programs by name: arguments -> (exit code, output).
 
-    def __init__(self, root: Path, tools: dict[str, Callable[[list[str]], tuple[int, str]]]) -> None:
-        self.root, self.tools = root, tools
+    ``checks`` looks at the commands that are not run, by program: an exception says what is wrong with them.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        tools: dict[str, Callable[[list[str]], tuple[int, str]]],
+        checks: dict[str, Callable[[list[str]], None]] | None = None,
+    ) -> None:
+        self.root, self.tools, self.checks = root, tools, checks or {}
         self.names: dict[str, Any] = {"__name__": "page"}
 
     def read(self, page: Path) -> None:
@@ -66,6 +75,10 @@ class Reader:
             where = f"{page.name}:{block.line}"
             if block.info.startswith("from="):
                 assert block.text in (self.root / block.info.removeprefix("from=")).read_text(), where
+            elif (block.language, block.info) == ("console", "slow"):
+                for command, _ in commands(block):
+                    program, *arguments = shlex.split(command)
+                    self.checks[program](arguments)
             elif block.info:
                 Path(block.info).parent.mkdir(parents=True, exist_ok=True)
                 Path(block.info).write_text(block.text)

@@ -47,10 +47,11 @@ def test_the_page_can_be_followed(
     ("role", "name"), [("backbone", "gla"), ("codec", "encodec"), ("codec", "codec2"), ("tokenizer", "bytes")]
 )
 def test_every_law_is_explained(role: str, name: str) -> None:
-    text = PAGE.read_text()
-    for law in laws_for(load(role, name)):  # type: ignore[call-overload]
-        plain = law.name.removeprefix("encoder_").removeprefix("decoder_")
-        assert f"`{plain}`" in text, law.name
+    for page in (PAGE, PAGE.with_name("design.md")):
+        text = page.read_text()
+        for law in laws_for(load(role, name)):  # type: ignore[call-overload]
+            plain = law.name.removeprefix("encoder_").removeprefix("decoder_")
+            assert f"`{plain}`" in text, f"{page.name}: {law.name}"
 
 
 class TestReader:

@@ -1,0 +1,99 @@
+"""The tables of keys in docs/guide.md, made from the pydantic models: ``python -m tests.docs.spec_tables`` renews them.
+
+A table stands between ``<!-- keys of NAME -->`` and ``<!-- end -->``; NAME is a section of a spec, ``spec``, or the
+full name of a plugin, such as ``codec:codec2``.
+"""
+
+import ast
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from lina.core.registry import load
+from lina.core.spec import Spec
+
+PAGE = Path(__file__).parents[2] / "docs/guide.md"
+TABLE = re.compile(r"(<!-- keys of ([\w:-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+KINDS = {"integer": "whole number", "string": "text", "boolean": "true or false"}
+
+
+def renewed(page: str) -> str:
+    """The page with every table as the models are now."""
+    return TABLE.sub(lambda found: f"{found[1]}{table(model_of(found[2]))}{found[3]}", page)
+
+
+def model_of(name: str) -> type[BaseModel]:
+    if name == "spec":
+        return Spec
+    if ":" in name:
+        return load(*name.split(":")).Config  # type: ignore[call-overload, no-any-return]
+    section: Any = Spec.model_fields[name].annotation
+    return section  # type: ignore[no-any-return]
+
+
+def table(model: type[BaseModel]) -> str:
+    schema = model.model_json_schema()
+    meanings = documented(model)
+    lines = ["| key | value | if left out | meaning |", "|---|---|---|---|"]
+    for key, about in schema.get("properties", {}).items():
+        if "$ref" in about or "$ref" in str(about.get("allOf")):
+            continue  # a section: it has a table of its own
+        left_out = "needed" if key in schema.get("required", ()) else f"`{shown(about.get('default'))}`"
+        meaning = meanings.get(key, "").replace("``", "`")
+        lines.append(f"| `{key}` | {kind(about)} | {left_out} | {meaning} |".replace(" |  |", " | |"))
+    return "\n".join(lines) + "\n"
+
+
+def documented(model: type[BaseModel]) -> dict[str, str]:
+    """Key -> the string under it in the source of the class or of one it derives from."""
+    found: dict[str, str] = {}
+    for owner in reversed(model.__mro__):
+        if not (issubclass(owner, BaseModel) and owner.__module__.startswith("lina.")):
+            continue
+        [definition] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(definition, ast.ClassDef)
+        for key, below in zip(definition.body, definition.body[1:], strict=False):
+            is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            if is_text and isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
+                found[key.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
+    return found
+
+
+def kind(about: dict[str, Any]) -> str:
+    """What may be written, in words."""
+    if "anyOf" in about:
+        return " or ".join(kind(one) for one in about["anyOf"] if one.get("type") != "null")
+    if "enum" in about:
+        return ", ".join(f"`{shown(one)}`" for one in about["enum"])
+    if "const" in about:
+        return f"`{shown(about['const'])}`"
+    if about.get("format") == "path":
+        return "path"
+    if about["type"] == "array":
+        each = about.get("items") or about["prefixItems"][0]
+        count = f"{about['maxItems']} of " if about.get("maxItems") else ""
+        return f"list: {count}{kind(each)}"
+    if about["type"] == "object":
+        return "section"
+    limits = [f"{sign} {number(about[name])}" for name, sign in LIMITS.items() if name in about]
+    return " ".join([KINDS.get(about["type"], about["type"]), ", ".join(limits)]).strip()
+
+
+def number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value or '""'
+    return json.dumps(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text()))

@@ -1,0 +1,46 @@
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from lina.core.registry import records
+from lina.core.spec import Spec
+from tests.docs.spec_tables import PAGE, TABLE, documented, model_of, renewed, table
+
+SECTIONS = [
+    name
+    for name, field in Spec.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+]
+
+
+def test_the_tables_of_the_guide_are_current() -> None:
+    page = PAGE.read_text()
+    assert renewed(page) == page, "run: python -m tests.docs.spec_tables"
+
+
+def test_every_section_and_plugin_has_its_table() -> None:
+    own = {
+        record.full_name for record in records() if record.distribution == "lina" and record.role != "hook"
+    }
+    assert {found[2] for found in TABLE.finditer(PAGE.read_text())} == {"spec", *SECTIONS} | own
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "spec"])
+def test_every_key_of_a_spec_is_explained(section: str) -> None:
+    model = model_of(section)
+    assert set(documented(model)) == set(model.model_fields) - (set(SECTIONS) if section == "spec" else set())
+
+
+def test_a_table_says_bounds_defaults_and_meaning() -> None:
+    lines = table(model_of("text"))
+    assert "| `layers` | whole number ≥ 0, ≤ 1,000 | `3` | Layers of the text encoder. |" in lines
+    assert "| `attention` | `blind`, `plain` | `blind` |" in lines
+
+
+def test_a_stale_table_is_renewed() -> None:
+    stale = "before\n<!-- keys of codec -->\nold\n<!-- end -->\nafter\n"
+    fresh = renewed(stale)
+    assert "old" not in fresh
+    assert re.search(r"^before\n<!-- keys of codec -->\n\| key .*<!-- end -->\nafter\n$", fresh, re.DOTALL)
+    assert renewed(fresh) == fresh

@@ -1,0 +1,47 @@
+"""The specs that people run: each loads, finds its plugins, and its sizes make a model."""
+
+from pathlib import Path
+
+import pytest
+
+from lina.core.model import build_lm, count_parameters
+from lina.core.resolve import resolve
+from lina.core.spec_load import load_spec
+
+ROOT = Path(__file__).parents[1]
+SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+LARGEST = 20_000_000
+"""Parameters; larger models belong into no spec that claims to run without a cluster."""
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_spec_loads_resolves_and_builds(path: Path) -> None:
+    resolved = resolve(load_spec(path))
+    assert resolved.spec.name == path.stem
+    assert resolved.spec.train.out == Path("runs") / path.stem
+    codec = resolved.codec.plugin.build(config=resolved.codec.config)
+    frontend = resolved.tokenizer.plugin.build(config=resolved.tokenizer.config)
+    sizes, vocabulary = codec.codebook_sizes, frontend.vocab_size
+    model = build_lm(resolved, codebook_sizes=sizes, vocab_size=vocabulary, speakers=0, seed=0)
+    assert 1_000_000 < count_parameters(model) < LARGEST
+
+
+def test_there_are_specs_to_check() -> None:
+    assert {"first", "asterisk"} <= {path.stem for path in SPECS}
+
+
+@pytest.mark.parametrize("plugin", ["transformer", "gla"])
+def test_the_backbone_of_a_spec_is_one_line(plugin: str) -> None:
+    """Nothing of one backbone's configuration stands in another's way."""
+    assert (
+        resolve(load_spec(ROOT / "specs/first.yaml", [f"backbone.plugin={plugin}"])).backbone.record.name
+        == plugin
+    )
+
+
+@pytest.mark.parametrize(
+    "line", [("codec.config.mode=1300",), ("codec.plugin=encodec", "codec.config.random_weights=true")]
+)
+def test_the_codec_of_a_spec_is_one_line(line: tuple[str, ...]) -> None:
+    codec = resolve(load_spec(ROOT / "specs/first.yaml", line)).codec
+    assert codec.plugin.build(config=codec.config).codebook_sizes

@@ -109,7 +109,9 @@ def test_damaged_packages_leave_nothing_behind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not gzip", gzip.compress(b"hello: x\n")[:-4], gzip.compress(b"hello: \xe9\n")]
+    "content",
+    [b"not gzip", gzip.compress(b"hello: x\n", mtime=0)[:-4], gzip.compress(b"hello: \xe9\n", mtime=0)],
+    ids=["not-gzip", "cut", "not-utf-8"],
 )
 def test_unreadable_list(tmp_path, content):
     (tmp_path / SOUNDS).mkdir(parents=True)

@@ -117,13 +117,27 @@ class DelayLM(nn.Module):
             self.decoder.initial_state(batch),
         )
 
+    def next_text(self, state: LMState) -> LMState:
+        """The state in which the stream goes on with another text: read from its beginning, in the same breath."""
+        return state._replace(attention=self.cross_att.initial_state(len(state.attention.time)))
+
     def parallel_forward(
-        self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
+        self,
+        tokens: Int[Tensor, "B S Q"],
+        state: LMState,
+        conditions: Conditions,
+        starts: Bool[Tensor, "B S"] | None = None,
     ) -> tuple[Float[Tensor, "B S Q V"], LMState, Float[Tensor, "B S J"]]:
-        """Logits of the next column at every step, the state after, and the attention over the text."""
+        """Logits of the next column at every step, the state after, and the attention over the text.
+
+        ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts a row
+        (``lina.core.seams``).
+        """
         x = self._embed(tokens) + conditions.speaker[:, None]
         y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder)
-        read, attention, weights = self.cross_att.parallel_forward(y, state.attention, conditions.text)
+        read, attention, weights = self.cross_att.parallel_forward(
+            y, state.attention, conditions.text, starts
+        )
         out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder)
         return self._logits(out), LMState(encoder, attention, decoder), weights
 

@@ -32,6 +32,11 @@ class LMState(NamedTuple):
     decoder: State
 
 
+def next_text(state: LMState, fresh: LMState) -> LMState:
+    """The state in which a stream goes on with another text: that is read from its beginning, all else is kept."""
+    return state._replace(attention=fresh.attention)
+
+
 class DelayLM(nn.Module):
     """P(next column | columns so far, conditions) for every codebook at once.
 
@@ -116,10 +121,6 @@ class DelayLM(nn.Module):
             self.cross_att.initial_state(batch),
             self.decoder.initial_state(batch),
         )
-
-    def next_text(self, state: LMState) -> LMState:
-        """The state in which the stream goes on with another text: read from its beginning, in the same breath."""
-        return state._replace(attention=self.cross_att.initial_state(len(state.attention.time)))
 
     def parallel_forward(
         self,

@@ -10,7 +10,7 @@ from lina.backbones.gla import GLA, GLAConfig
 from lina.backbones.transformer import Transformer, TransformerConfig
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.errors import SpecError
-from lina.core.lm import Conditions, DelayLM
+from lina.core.lm import Conditions, DelayLM, next_text
 from lina.core.seams import check_seams, join_columns, join_conditions
 from lina.core.state import named_leaves, take_rows
 from lina.core.text_encoder import TextEncoder
@@ -95,8 +95,8 @@ def gradients(lm: DelayLM, loss: Tensor) -> dict[str, Tensor]:
 def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str, attention: str) -> None:
     lm = model(backbone, attention)
     codes = random_codes(len(LENGTHS), int(LENGTHS.max()))
-    (columns, starts) = join_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
-    weigh = torch.randn(SIZES.__len__(), lm.vocab, dtype=torch.float64)
+    columns, starts = join_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
+    weigh = torch.randn(len(SIZES), lm.vocab, dtype=torch.float64)
 
     def loss(logits: Tensor) -> Tensor:
         return (logits.masked_fill(logits.isinf(), 0.0) * weigh).tanh().sum()
@@ -112,7 +112,7 @@ def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str,
             if starts[row, t]:
                 utterance += 1
                 memory = texts(lm, numbers[utterance])
-                state = lm.next_text(state)
+                state = next_text(state, lm.initial_state(1))
             out, state, read = lm.step(column[None], state, memory)
             logits.append(out[0])
             width = weights.shape[2] // ROWS.shape[1]

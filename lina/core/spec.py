@@ -150,6 +150,8 @@ class TrainSection(Section):
     """Decay of the moving average of the weights; 0 keeps none."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Before each half of the backbone."""
+    guided_attention: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
+    """Weight of a loss that draws attention over the text to the diagonal."""
     valid_every: Count = 200
     """Steps between validations."""
     checkpoint_every: Count = 200

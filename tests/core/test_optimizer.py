@@ -52,7 +52,7 @@ def test_the_average_is_what_a_hand_computes() -> None:
     expected = 4.0
     for value in (8.0, 0.0, -4.0):
         weight.fill_(value)
-        average.update(model)
+        average.update(model, 1000)
         expected = 0.75 * expected + 0.25 * value
         assert average.average["weight"].item() == pytest.approx(expected)
     assert weight.item() == -4.0

@@ -166,9 +166,15 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, step, seconds, corpus, weights, precision)
 
 
+def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
+    """The file of the weights that are asked for, and whether they are averaged ones."""
+    averaged = average and (checkpoint.path / AVERAGE).exists()
+    return checkpoint.path / (AVERAGE if averaged else MODEL), averaged
+
+
 def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
     """The weights by name, low-rank matrices merged into what they adapt; averaged ones as in ``load_weights``."""
-    return merged(_read(_weights(checkpoint, average)))
+    return merged(_read(weights_file(checkpoint, average)[0]))
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> None:
@@ -179,7 +185,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
     Raises:
         CheckpointError: they are another model's; the first difference is named.
     """
-    path = _weights(checkpoint, average)
+    path, _ = weights_file(checkpoint, average)
     own, tensors = model.state_dict(), _read(path)
     if not is_adapted(own):
         tensors = merged(tensors)
@@ -244,11 +250,6 @@ def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         stored[name] = value.clone() if place in seen else value
         seen.add(place)
     return stored
-
-
-def _weights(checkpoint: Checkpoint, average: bool) -> Path:
-    path = checkpoint.path / AVERAGE
-    return path if average and path.exists() else checkpoint.path / MODEL
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -40,7 +40,9 @@ def keep_precision(begun: str, here: torch.dtype, device: torch.device, where: o
     """
     known = {precision_name(one): one for one in (torch.float32, torch.bfloat16)}
     if begun not in known:
-        raise CheckpointError(f"{where}: was trained in {begun!r}, which this lina does not know; use a newer one")
+        raise CheckpointError(
+            f"{where}: was trained in {begun!r}, which this lina does not know; use a newer one"
+        )
     if known[begun] == here:
         return here
     if known[begun] == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():

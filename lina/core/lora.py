@@ -22,7 +22,9 @@ MARK = ".parametrizations.weight."
 class LowRank(nn.Module):
     """What is added to a weight. B (``up``) begins at zero, so that nothing is added at first (section 4.1)."""
 
-    def __init__(self, weight: Float[Tensor, "out in"], rank: int, alpha: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, weight: Float[Tensor, "out in"], rank: int, alpha: float, generator: torch.Generator
+    ) -> None:
         super().__init__()
         wide, narrow = weight.shape[1], weight.shape[0]
         down = torch.randn(rank, wide, generator=generator) * wide**-0.5

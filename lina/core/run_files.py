@@ -6,6 +6,7 @@
     metrics.jsonl         MetricsRecord, one a line, in the order they happened
     samples/index.json    list of SampleRecord; its paths are relative to the run directory
     evaluation.json       Evaluation
+    init.json             InitRecord, where the spec has an ``init``
 
 Every ``read`` gives None (or an empty list) for a file that is not there: a run may be young, or have no
 evaluation. A file that is there and cannot be understood is a ``CheckpointError``. Whole files are replaced
@@ -28,6 +29,7 @@ DATA_FILE = Path("data/summary.json")
 METRICS_FILE = Path("metrics.jsonl")
 SAMPLES_FILE = Path("samples/index.json")
 EVALUATION_FILE = Path("evaluation.json")
+INIT_FILE = Path("init.json")
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -162,6 +164,36 @@ class Evaluation(_Record):
     groups: tuple[EvaluationGroup, ...] = ()
 
 
+class InitPart(_Record):
+    """What became of a part of the model; counts of numbers."""
+
+    part: str
+    loaded: int
+    fresh: int
+    """As a new model has them."""
+    left: int
+    """Numbers of the source that have no place here."""
+    how: tuple[str, ...] = ()
+
+
+class InitRecord(_Record):
+    """What a run began with. Resuming needs no source: only, with low-rank matrices, what is trained."""
+
+    source: str
+    remarks: tuple[str, ...] = ()
+    parts: tuple[InitPart, ...] = ()
+    trained: int
+    """Numbers that are trained, low-rank matrices among them."""
+    frozen: int
+    rank: int | None = None
+    """Of the low-rank matrices; None where all is trained."""
+    alpha: float | None = None
+    targets: tuple[str, ...] = ()
+    """Layers that have low-rank matrices."""
+    whole: tuple[str, ...] = ()
+    """Beside them, the parameters that are trained as they are."""
+
+
 def read_run_info(directory: Path) -> RunInfo | None:
     return _read(directory / RUN_FILE, RunInfo)
 
@@ -176,6 +208,14 @@ def read_data_summary(directory: Path) -> DataSummary | None:
 
 def write_data_summary(directory: Path, summary: DataSummary) -> None:
     _write(directory / DATA_FILE, summary.model_dump_json(indent=2))
+
+
+def read_init(directory: Path) -> InitRecord | None:
+    return _read(directory / INIT_FILE, InitRecord)
+
+
+def write_init(directory: Path, record: InitRecord) -> None:
+    _write(directory / INIT_FILE, record.model_dump_json(indent=2))
 
 
 def read_evaluation(directory: Path) -> Evaluation | None:

@@ -206,7 +206,7 @@ class LoraSection(Section):
     targets: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...], Field(min_length=1)
     ] = ("encoder.*", "decoder.*")
-    """Linear layers by name, or the end of it; ``*`` stands for anything. By default all of the backbone's two halves."""
+    """Linear layers by name or its end; ``*`` stands for anything. By default all of both halves of the backbone."""
 
 
 class InitSection(Section):

@@ -140,7 +140,9 @@ class _Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         if self.spec.precision == "auto" and checkpoint.precision is not None:
-            self.precision = keep_precision(checkpoint.precision, self.precision, self.device, checkpoint.path)
+            self.precision = keep_precision(
+                checkpoint.precision, self.precision, self.device, checkpoint.path
+            )
         load_weights(self.model, checkpoint, average=False)
         load_optimizer(self.model, self.optimizer, checkpoint)
         if self.average is not None:

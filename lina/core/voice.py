@@ -25,8 +25,8 @@ from lina.core.generate import Frame, generate
 from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
-from lina.core.protocols import Frontend
 from lina.core.plugin import TokenizerPlugin
+from lina.core.protocols import Frontend
 from lina.core.resolve import Chosen, Resolved, resolve
 from lina.core.sampling import Sampling
 from lina.core.spec_load import load_spec
@@ -209,7 +209,7 @@ def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto")
     resolved = resolve(load_spec(directory / SPEC_FILE))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     frontend = build_frontend(resolved, directory)
-    speakers = _read_json(directory / SPEAKERS_FILE)
+    speakers = read_json(directory / SPEAKERS_FILE)
     model = build_lm(
         resolved,
         codebook_sizes=codec.codebook_sizes,
@@ -228,13 +228,18 @@ def build_frontend(resolved: Resolved, directory: Path) -> Frontend:
 
 def frontend_of(chosen: Chosen[TokenizerPlugin], directory: Path) -> Frontend:
     """The frontend of the run in ``directory``, whose spec chose this plugin."""
-    learnt = _read_json(directory / TOKENIZER_FILE)
+    learnt = read_json(directory / TOKENIZER_FILE)
     if not isinstance(learnt, dict) or "trained" not in learnt:
         raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")
     return chosen.plugin.build(config=chosen.config, trained=learnt["trained"])
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a small file of a run holds.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

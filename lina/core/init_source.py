@@ -82,7 +82,11 @@ def open_source(path: Path, average: bool) -> Source:
         raise CheckpointError(
             f"init.from: {path}: {kind} (no {run / SPEC_FILE}); name the directory of a run"
         )
-    checkpoint = open_checkpoint(path) if single else newest_checkpoint(run / "checkpoints")
+    try:
+        checkpoint = open_checkpoint(path) if single else newest_checkpoint(run / "checkpoints")
+    except CheckpointError as error:
+        reason = str(error).partition(";")[0]  # what to do about it is not the same for a source
+        raise CheckpointError(f"init.from: {reason}; name another run or checkpoint") from None
     if checkpoint is None:
         raise CheckpointError(
             f"init.from: {path}: has no checkpoint yet; train it first, or name another run"

@@ -145,7 +145,7 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products; ``auto``: bfloat16 where the machine multiplies it in hardware."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Decay of the moving average of the weights; 0 keeps none."""
+    """Decay of the moving average of the weights, less in the first steps; 0 keeps none."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Before each half of the backbone."""
     valid_every: Count = 200

@@ -85,9 +85,9 @@ def _loaded(resolved: Resolved, model: DelayLM, prepared: Prepared) -> tuple[Tra
         return imported(resolved, model), name, []
     source = _opened(spec)
     tensors = source.tensors()
-    there, remarks = source_rows(source, tensors)
     labels = row_labels(prepared.frontend, prepared.frontend.vocab_size)
     here = Rows(prepared.codec.codebook_sizes, labels, prepared.speakers)
+    there, remarks = source_rows(source, tensors, here)
     kind = "averaged weights" if source.averaged else "weights"
     name = f"{source.path}, step {source.checkpoint.step}, {kind}"
     return (

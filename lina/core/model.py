@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
@@ -52,7 +53,11 @@ def sketch_lm(resolved: Resolved) -> DelayLM:
     try:
         with torch.device("meta"):
             return build_lm(resolved, **facts)
-    except (NotImplementedError, RuntimeError):  # a constructor that looks into its tensors
+    except LinaError:
+        raise
+    except (
+        Exception
+    ):  # a constructor may look into its tensors, and fail there in any way; with values it must not
         return build_lm(resolved, **facts)
 
 

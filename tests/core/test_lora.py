@@ -35,7 +35,7 @@ def model_of(backbone: str) -> DelayLM:
         "data": {"source": "folder"},
     }
     spec = Spec.model_validate({"lina": 1, "name": "toy"} | sections)
-    chosen = SimpleNamespace(plugin=plugin, config=example["config"])
+    chosen = SimpleNamespace(plugin=plugin, config=example["config"], record=SimpleNamespace(name=backbone))
     resolved: Any = SimpleNamespace(spec=spec, backbone=chosen)
     return build_lm(resolved, codebook_sizes=SIZES, vocab_size=20, speakers=0, seed=0)
 

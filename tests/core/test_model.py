@@ -26,7 +26,7 @@ def build(seed: int = 0, speakers: int = 0, **changes: Any) -> DelayLM:
         }
         | changes
     )
-    backbone = SimpleNamespace(plugin=GLA, config=GLAConfig(n_heads=2))
+    backbone = SimpleNamespace(plugin=GLA, config=GLAConfig(n_heads=2), record=SimpleNamespace(name="gla"))
     resolved: Any = SimpleNamespace(spec=spec, backbone=backbone)
     return build_lm(resolved, codebook_sizes=SIZES, vocab_size=20, speakers=speakers, seed=seed)
 
@@ -91,7 +91,9 @@ def asked(plugin: Any = GLA, **changes: Any) -> Any:
         "data": {"source": "folder"},
     }
     spec = Spec.model_validate({"lina": 1, "name": "toy"} | sections | changes)
-    return SimpleNamespace(spec=spec, backbone=SimpleNamespace(plugin=plugin, config=GLAConfig(n_heads=2)))
+    record = SimpleNamespace(name="gla")
+    chosen = SimpleNamespace(plugin=plugin, config=GLAConfig(n_heads=2), record=record)
+    return SimpleNamespace(spec=spec, backbone=chosen)
 
 
 def test_a_sketch_has_names_and_shapes_but_takes_no_memory() -> None:

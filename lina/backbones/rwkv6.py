@@ -123,7 +123,7 @@ class TimeMixing(nn.Module):
         low = torch.tanh((x + difference * self.time_maa_x.flatten()) @ self.time_maa_w1)
         added = torch.einsum("...nr,nrd->n...d", low.unflatten(-1, (len(BLENDS), -1)), self.time_maa_w2)
         blends = blends.view(-1, *[1] * (x.dim() - 1), x.shape[-1])
-        for_decay, for_key, for_value, for_receptance, for_gate = x + difference * (blends + added)
+        for_decay, for_key, for_value, for_receptance, for_gate = torch.addcmul(x, difference, blends + added)
         heads = (self.n_heads, -1)
         r = self.receptance(for_receptance).unflatten(-1, heads).to(dtype)
         k = self.key(for_key).unflatten(-1, heads).to(dtype)

@@ -1,4 +1,4 @@
-"""Model files as RWKV publishes them: ``blocks.N`` with ln1, att, ln2, ffn are our ``layers.N`` with norm1, tmix, ..."""
+"""Model files as RWKV publishes them: their ``blocks.N`` with ln1, att, ln2, ffn are our ``layers.N``."""
 
 import re
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ and gate. Parameters are named as in RWKV's own checkpoints, with norm1, norm2, 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
 from lina.core.kernels import FastFormConfig, use_fast
-from lina.core.plugin import BackbonePlugin
+from lina.core.plugin import BackbonePlugin, Half
 from lina.core.stack import Layers
 
 BLENDS = ("w", "k", "v", "r", "g")
@@ -234,7 +234,7 @@ class RWKV6(BackbonePlugin):
         d_model: int,
         n_layers: int,
         config: RWKV6Config,
-        half: Literal["encoder", "decoder"],
+        half: Half,
     ) -> dict[str, Tensor]:
         """Layers of a published RWKV-6 model: the first ``n_layers`` before the text, the next after it."""
         with torch.device("meta"):

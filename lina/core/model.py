@@ -5,9 +5,11 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
+from lina.core.seams import check_seams
 from lina.core.text_encoder import TextEncoder
 
 
@@ -26,6 +28,7 @@ def build_lm(
             )
         else:
             attention = CrossAttention(width, text.heads_cross, text.rotary)
+        check_seams(attention, resolved.backbone.record.name, spec.train.consecutive)
         return DelayLM(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,
@@ -52,7 +55,11 @@ def sketch_lm(resolved: Resolved) -> DelayLM:
     try:
         with torch.device("meta"):
             return build_lm(resolved, **facts)
-    except (NotImplementedError, RuntimeError):  # a constructor that looks into its tensors
+    except LinaError:
+        raise
+    except (
+        Exception
+    ):  # a constructor may look into its tensors, and fail there in any way; with values it must not
         return build_lm(resolved, **facts)
 
 

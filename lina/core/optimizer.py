@@ -33,10 +33,10 @@ def choose(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mappi
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, gains and other vectors do not."""
+    """Matrices decay; biases, gains and other vectors do not, whatever axes of one they have."""
     parameters = [parameter for _, parameter in _trained(model)]
-    matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-    vectors = [parameter for parameter in parameters if parameter.dim() < 2]
+    matrices = [parameter for parameter in parameters if parameter.squeeze().dim() >= 2]
+    vectors = [parameter for parameter in parameters if parameter.squeeze().dim() < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 

@@ -34,13 +34,14 @@ def test_the_rate_without_warm_up_and_with_nothing_but_warm_up() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Embedding(4, 3), nn.Conv1d(1, 1, 2))
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Embedding(4, 3), nn.Conv1d(1, 2, 2))
+    model[1].register_parameter("row", nn.Parameter(torch.zeros(1, 1, 3)))
     frozen = model[0].weight.requires_grad_(False)
     decaying, others = parameter_groups(model, 0.3)
     assert decaying["weight_decay"] == 0.3
     assert others["weight_decay"] == 0.0
     assert [one.dim() for one in decaying["params"]] == [2, 3]
-    assert [one.dim() for one in others["params"]] == [1, 1, 1, 1]
+    assert [one.dim() for one in others["params"]] == [1, 1, 1, 3, 1]
     assert all(one is not frozen for one in decaying["params"])
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import gated_delta_fast
+from lina.backbones import flash_linear_attention, gated_delta_fast
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.delta_rule import gated_delta_rule, gated_delta_rule_step
 from lina.core.errors import SpecError
@@ -85,9 +85,8 @@ class GatedDeltaMixer(nn.Module, ABC):
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and dtype == torch.float32
-        fast = can_be_fast and use_fast(
-            self.plugin, self.config.kernels, gated_delta_fast.obstacle, x.is_cuda
-        )
+        obstacle = flash_linear_attention.obstacle
+        fast = can_be_fast and use_fast(self.plugin, self.config.kernels, obstacle, x.is_cuda)
         operator = gated_delta_fast.gated_delta_rule if fast else gated_delta_rule
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, beta, log_decay, state.memory, self.scale)

@@ -1,6 +1,4 @@
-"""The fast form of the gated delta rule: flash-linear-attention's Triton kernels (MIT; Yang & Zhang 2024)."""
-
-import functools
+"""The fast form of the gated delta rule: flash-linear-attention's Triton kernels."""
 
 import torch
 from jaxtyping import Float
@@ -8,19 +6,6 @@ from torch import Tensor
 
 SHORT = 64
 """Up to this many frames the recurrent kernels are as fast and in full float32; they have no backward pass."""
-
-
-@functools.cache
-def obstacle() -> str | None:
-    """Why the kernels cannot run here, and what to do; None if they can."""
-    if not torch.cuda.is_available():
-        return "there is no CUDA device"
-    try:
-        import fla.ops.gated_delta_rule
-        import fla.ops.kda  # noqa: F401
-    except Exception as error:
-        return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
-    return None
 
 
 def gated_delta_rule(
@@ -36,19 +21,18 @@ def gated_delta_rule(
     from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
     from fla.ops.kda import chunk_kda, fused_recurrent_kda
 
-    tensors = (q, k, v, beta, log_decay, memory)
-    trained = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    recurrent = q.shape[1] <= SHORT and not trained
-    if log_decay.shape[-1] == 1 < q.shape[-1]:
-        operator = fused_recurrent_gated_delta_rule if recurrent else chunk_gated_delta_rule
+    tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
+    short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
+    if log_decay.shape[-1] == 1:
+        operator = fused_recurrent_gated_delta_rule if short else chunk_gated_delta_rule
         log_decay = log_decay.squeeze(-1)
     else:
-        operator = fused_recurrent_kda if recurrent else chunk_kda
+        operator = fused_recurrent_kda if short else chunk_kda
     return operator(  # type: ignore[no-any-return]
         q=q,
         k=k,
         v=v,
-        g=log_decay.contiguous(),
+        g=log_decay,
         beta=beta,
         scale=scale,
         initial_state=memory.float(),

@@ -1,5 +1,7 @@
 """Gated DeltaNet and Kimi Delta Attention: what the laws do not ask."""
 
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -8,10 +10,15 @@ from torch import Tensor
 
 from lina.backbones import gated_delta_fast
 from lina.backbones.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer
+from lina.backbones.kda import KDA, KDAConfig, KDAMixer
+from lina.core.delta_rule import gated_delta_rule
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves
 
-PLUGINS = {"gated_deltanet": (GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer)}
+PLUGINS = {
+    "gated_deltanet": (GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer),
+    "kda": (KDA, KDAConfig, KDAMixer),
+}
 EACH = pytest.mark.parametrize("name", PLUGINS)
 
 
@@ -100,12 +107,58 @@ def test_fast_kernels_want_a_gpu(name: str) -> None:
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))
 
 
-def test_the_obstacle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    gated_delta_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert gated_delta_fast.obstacle() == "there is no CUDA device"
-    gated_delta_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(__import__("sys").modules, "fla.ops.gated_delta_rule", None)
-    assert "pip install 'lina[fla]'" in (gated_delta_fast.obstacle() or "")
-    gated_delta_fast.obstacle.cache_clear()
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which operators of flash-linear-attention, here stand-ins, have been asked."""
+    names: list[str] = []
+
+    def operator(name: str) -> Any:
+        def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
+            assert output_final_state
+            assert g.dim() == (4 if "kda" in name else 3)
+            names.append(name)
+            order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
+            given["g"] = g if g.dim() == 4 else g[..., None]
+            return gated_delta_rule(*(given[argument] for argument in order))
+
+        return run
+
+    for package in ("fla", "fla.ops"):
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    for rule in ("gated_delta_rule", "kda"):
+        stand_in = types.ModuleType(f"fla.ops.{rule}")
+        for form in ("chunk", "fused_recurrent"):
+            setattr(stand_in, f"{form}_{rule}", operator(f"{form}_{rule}"))
+        monkeypatch.setitem(sys.modules, f"fla.ops.{rule}", stand_in)
+    return names
+
+
+@pytest.mark.parametrize(("channels", "rule"), [(1, "gated_delta_rule"), (4, "kda")])
+@pytest.mark.parametrize(
+    ("frames", "wants_gradient", "grad_enabled", "form"),
+    [
+        (3, False, True, "fused_recurrent"),
+        (3, True, False, "fused_recurrent"),
+        (3, True, True, "chunk"),
+        (65, False, True, "chunk"),
+    ],
+)
+def test_no_gradient_goes_through_the_recurrent_kernels(
+    asked: list[str],
+    channels: int,
+    rule: str,
+    frames: int,
+    wants_gradient: bool,
+    grad_enabled: bool,
+    form: str,
+) -> None:
+    """They have no backward pass."""
+    q, k, v = (torch.randn(1, frames, 2, 4) for _ in range(3))
+    beta, decay = torch.rand(1, frames, 2), -torch.rand(1, frames, 2, channels)
+    memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
+    with torch.set_grad_enabled(grad_enabled):
+        got = gated_delta_fast.gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
+        wanted = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
+    assert asked == [f"{form}_{rule}"]
+    for one, other in zip(got, wanted, strict=True):
+        assert torch.equal(one, other)

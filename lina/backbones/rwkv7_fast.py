@@ -1,9 +1,14 @@
 """The fast form of RWKV-7's delta rule: flash-linear-attention's Triton kernels."""
 
+import math
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+STRONGEST_DECAY = math.exp(-0.5)
+"""RWKV-7's log-decays are never below minus this; knowing a bound, the kernel can use tensor cores in the chunks."""
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast and in full float32; it has no backward pass."""
 
@@ -18,12 +23,15 @@ def delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.delta_rule.delta_rule``, on a GPU; float32 inputs go through TF32 units."""
+    """As ``lina.core.delta_rule.delta_rule``, on a GPU, for log-decays that RWKV-7 can have.
+
+    float32 inputs go through TF32 units.
+    """
     from fla.ops.rwkv7 import chunk_rwkv7, fused_recurrent_rwkv7
 
     tracked = any(tensor.requires_grad for tensor in (q, k, v, a, b, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
-    operator = fused_recurrent_rwkv7 if short else chunk_rwkv7
+    operator = fused_recurrent_rwkv7 if short else partial(chunk_rwkv7, lower_bound=-STRONGEST_DECAY)
     return operator(  # type: ignore[no-any-return]
         r=q,
         w=log_decay,

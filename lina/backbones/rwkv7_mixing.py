@@ -14,8 +14,6 @@ from lina.core.delta_rule import delta_rule, delta_rule_step
 from lina.core.errors import SpecError
 from lina.core.kernels import FastFormConfig, use_fast
 
-STRONGEST_DECAY = math.exp(-0.5)
-"""Of a log-decay, per frame."""
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""
 
@@ -150,7 +148,7 @@ class TimeMixing(nn.Module):
         gate = torch.sigmoid(for_gate @ self.g1) @ self.g2
         r = heads(self.receptance(for_receptance))
         first = own if first_values is None else first_values
-        return Projected(r, k, v, removed, rate, -STRONGEST_DECAY * decay, gate, first)
+        return Projected(r, k, v, removed, rate, -rwkv7_fast.STRONGEST_DECAY * decay, gate, first)
 
     def _output(self, out: Float[Tensor, "*B H V"], p: Projected) -> Float[Tensor, "*B D"]:
         dtype = self.ln_x.weight.dtype

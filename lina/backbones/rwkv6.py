@@ -7,7 +7,7 @@ and gate. Parameters are named as in RWKV's own checkpoints, with norm1, norm2, 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
 from lina.core.kernels import FastFormConfig, use_fast
-from lina.core.plugin import BackbonePlugin
+from lina.core.plugin import BackbonePlugin, Half
 from lina.core.stack import Layers
 
 BLENDS = ("w", "k", "v", "r", "g")
@@ -125,9 +125,14 @@ class TimeMixing(nn.Module):
         blends = blends.view(-1, *[1] * (x.dim() - 1), x.shape[-1])
         for_decay, for_key, for_value, for_receptance, for_gate = torch.addcmul(x, difference, blends + added)
         heads = (self.n_heads, -1)
-        r = self.receptance(for_receptance).unflatten(-1, heads).to(dtype)
-        k = self.key(for_key).unflatten(-1, heads).to(dtype)
-        v = self.value(for_value).unflatten(-1, heads).to(dtype)
+        r, k, v = (
+            project(frames).unflatten(-1, heads).to(dtype)
+            for project, frames in (
+                (self.receptance, for_receptance),
+                (self.key, for_key),
+                (self.value, for_value),
+            )
+        )
         moved = torch.tanh(for_decay @ self.time_decay_w1) @ self.time_decay_w2
         decay = self.time_decay.flatten().to(dtype) + moved.to(dtype)
         return r, k, v, -decay.unflatten(-1, heads).exp(), F.silu(self.gate(for_gate))
@@ -141,7 +146,7 @@ class TimeMixing(nn.Module):
 class ChannelMixing(nn.Module):
     def __init__(self, d_model: int, layer: int, n_layers: int) -> None:
         super().__init__()
-        hidden = int(3.5 * d_model // 32 * 32)
+        hidden = max(32, int(3.5 * d_model // 32 * 32))
         ratio = (1 - (torch.arange(d_model) / d_model) ** (1 - layer / n_layers)).view(1, 1, -1)
         self.time_maa_k = nn.Parameter(ratio)
         self.time_maa_r = nn.Parameter(ratio.clone())
@@ -182,7 +187,9 @@ class RWKV6Layer(nn.Module):
         refined = self.norm2(x)
         x = x + self.cmix(refined, _shifted(refined, state.channel_shift, starts))
         dtype = state.time_shift.dtype
-        return x, RWKV6State(seen[:, -1].to(dtype), memory, refined[:, -1].to(dtype))
+        # Copies, so that the state does not keep the whole stretch.
+        time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
+        return x, RWKV6State(time_shift, memory, channel_shift)
 
     def step(self, x: Float[Tensor, "B D"], state: RWKV6State) -> tuple[Float[Tensor, "B D"], RWKV6State]:
         seen = self.norm1(x)
@@ -227,7 +234,7 @@ class RWKV6(BackbonePlugin):
         d_model: int,
         n_layers: int,
         config: RWKV6Config,
-        half: Literal["encoder", "decoder"],
+        half: Half,
     ) -> dict[str, Tensor]:
         """Layers of a published RWKV-6 model: the first ``n_layers`` before the text, the next after it."""
         with torch.device("meta"):

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
 from lina.core.errors import CheckpointError
+from lina.core.plugin import Half
 
 PARTS = {"norm1": "ln1", "tmix": "att", "norm2": "ln2", "cmix": "ffn"}
 """Of a layer: our name, RWKV's name."""
@@ -21,7 +21,7 @@ def layers_for_half(
     plugin: str,
     sizes: Mapping[str, tuple[str, int]],
     n_layers: int,
-    half: Literal["encoder", "decoder"],
+    half: Half,
 ) -> dict[str, Tensor]:
     """The tensors ``wanted`` (a stack's state dict): of the file's first ``n_layers`` layers, or of those after them.
 

@@ -18,6 +18,15 @@ def test_heads_that_do_not_fit_are_refused() -> None:
         RWKV6.build(d_model=16, n_layers=1, config=RWKV6Config(n_heads=3))
 
 
+def test_a_narrow_network_still_mixes_channels() -> None:
+    stack = RWKV6.build(d_model=4, n_layers=1, config=RWKV6Config(n_heads=2))
+    assert stack.layers[0].cmix.key.weight.shape == (32, 4)
+    assert RWKV6.build(d_model=64, n_layers=1, config=RWKV6Config()).layers[0].cmix.key.weight.shape == (
+        224,
+        64,
+    )
+
+
 def test_mixing_begins_as_in_rwkv() -> None:
     """The first layer listens to the frame before in its first channels most; the last blends nearly evenly."""
     first, last = (layer.tmix for layer in RWKV6.build(d_model=64, n_layers=2, config=RWKV6Config()).layers)

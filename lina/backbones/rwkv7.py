@@ -9,7 +9,7 @@ norm2, tmix and cmix for ln1, ln2, att, ffn.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lina.backbones.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMixing
+from lina.backbones.rwkv_shift import shifted
 from lina.backbones.rwkv_weights import layers_for_half
-from lina.core.plugin import BackbonePlugin
+from lina.core.plugin import BackbonePlugin, Half
 
 PUBLISHED_SIZES = {
     "backbone.d_model": ("norm1.weight", 0),
@@ -64,15 +65,17 @@ class RWKV7Layer(nn.Module):
         starts: Bool[Tensor, "B T"] | None,
     ) -> tuple[Float[Tensor, "B T D"], RWKV7State, Float[Tensor, "B T D"]]:
         seen = self.norm1(x)
-        before = _shifted(seen, state.time_shift, starts)
+        before = shifted(seen, state.time_shift, starts)
         mixed, memory, first_values = self.tmix.parallel_forward(
             seen, before, state.memory, first_values, starts
         )
         x = x + mixed
         refined = self.norm2(x)
-        x = x + self.cmix(refined, _shifted(refined, state.channel_shift, starts))
+        x = x + self.cmix(refined, shifted(refined, state.channel_shift, starts))
         dtype = state.time_shift.dtype
-        return x, RWKV7State(seen[:, -1].to(dtype), memory, refined[:, -1].to(dtype)), first_values
+        # Copies, so that the state does not keep the whole stretch.
+        time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
+        return x, RWKV7State(time_shift, memory, channel_shift), first_values
 
     def step(
         self, x: Float[Tensor, "B D"], state: RWKV7State, first_values: Float[Tensor, "B D"] | None
@@ -131,14 +134,6 @@ class RWKV7Stack(nn.Module):
         return list(self.layers)
 
 
-def _shifted(
-    x: Float[Tensor, "B T D"], last: Float[Tensor, "B D"], starts: Bool[Tensor, "B T"] | None
-) -> Float[Tensor, "B T D"]:
-    """The frame before each frame: zeros where rows start."""
-    before = torch.cat([last[:, None].to(x.dtype), x[:, :-1]], dim=1)
-    return before if starts is None else before.masked_fill(starts[..., None], 0.0)
-
-
 class RWKV7(BackbonePlugin):
     """The plugin."""
 
@@ -161,7 +156,7 @@ class RWKV7(BackbonePlugin):
         d_model: int,
         n_layers: int,
         config: RWKV7Config,
-        half: Literal["encoder", "decoder"],
+        half: Half,
     ) -> dict[str, Tensor]:
         """Layers of a published RWKV-7 model: the first ``n_layers`` before the text, the next after it.
 

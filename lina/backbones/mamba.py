@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lina.core.kernels import FastFormConfig
+from lina.backbones import mamba_fast
+from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone
 from lina.core.selective_scan import selective_scan, selective_scan_step
@@ -72,17 +73,23 @@ class MambaMixer(nn.Module):
     ) -> tuple[Float[Tensor, "B T D"], MambaState]:
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
         seen = torch.cat([state.tail, inner.to(state.tail.dtype)], dim=1)
-        u = F.silu(self._convolve(seen, starts))
-        delta, b, c = self._select(u.to(x.dtype), state)
+        u = F.silu(self._convolve(seen, starts)).to(inner.dtype)
+        delta, b, c = self._select(u, state)
+        dtype = state.memory.dtype
+        # The kernels know no float64; they read bfloat16 as it is.
+        fast = dtype == torch.float32 and use_fast("mamba", self.config.kernels, mamba_fast.obstacle, x.is_cuda)
+        operator = mamba_fast.selective_scan if fast else selective_scan
+        u, b, c = (tensor if fast else tensor.to(dtype) for tensor in (u, b, c))
         with torch.autocast(x.device.type, enabled=False):
-            y, memory = selective_scan(u, delta, self._rate(state), b, c, self._skip(state), state.memory, starts)
+            y, memory = operator(u, delta, self._rate(state), b, c, self._skip(state), state.memory, starts)
         return self._output(y, gate), MambaState(self._tail(seen, starts), memory)
 
     def step(self, x: Float[Tensor, "B D"], state: MambaState) -> tuple[Float[Tensor, "B D"], MambaState]:
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
         seen = torch.cat([state.tail, inner[:, None].to(state.tail.dtype)], dim=1)
-        u = F.silu(self._convolve(seen, None))[:, 0]
-        delta, b, c = self._select(u.to(x.dtype), state)
+        u = F.silu(self._convolve(seen, None)[:, 0]).to(inner.dtype)
+        delta, b, c = self._select(u, state)
+        u, b, c = (tensor.to(state.memory.dtype) for tensor in (u, b, c))
         with torch.autocast(x.device.type, enabled=False):
             y, memory = selective_scan_step(u, delta, self._rate(state), b, c, self._skip(state), state.memory)
         return self._output(y, gate), MambaState(seen[:, 1:], memory)
@@ -117,11 +124,10 @@ class MambaMixer(nn.Module):
     def _select(
         self, u: Float[Tensor, "*B D"], state: MambaState
     ) -> tuple[Float[Tensor, "*B D"], Float[Tensor, "*B N"], Float[Tensor, "*B N"]]:
-        """Step sizes and the directions of writing and reading, in the memory's dtype."""
+        """Step sizes, in the memory's dtype, and the directions of writing and reading."""
         sizes = [self.dt_rank, self.config.d_state, self.config.d_state]
         rank, b, c = self.x_proj(u).split(sizes, dim=-1)
-        dtype = state.memory.dtype
-        return F.softplus(self.dt_proj(rank).to(dtype)), b.to(dtype), c.to(dtype)
+        return F.softplus(self.dt_proj(rank).to(state.memory.dtype)), b, c
 
     def _rate(self, state: MambaState) -> Float[Tensor, "D N"]:
         return -self.A_log.to(state.memory.dtype).exp()

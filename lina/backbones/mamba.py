@@ -5,8 +5,10 @@ mixing of its own, and the stack ends in a norm, so this plugin is a whole stack
 seed system's released checkpoints.
 """
 
+import functools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lina.backbones import mamba_fast
+from lina.backbones import mamba_fast, mamba_ssm_form
 from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone
@@ -31,6 +33,8 @@ class MambaConfig(FastFormConfig):
     """Numbers of state for each inner channel."""
     d_conv: int = Field(default=4, ge=2)
     """Frames that the short convolution sees, the present one among them."""
+    fast_form: Literal["triton", "mamba-ssm"] = "triton"
+    """Whose kernels the fast form is: lina's, or mamba-ssm's extension (float32, no restarts within a stretch)."""
 
 
 class MambaState(NamedTuple):
@@ -75,13 +79,12 @@ class MambaMixer(nn.Module):
         seen = torch.cat([state.tail, inner.to(state.tail.dtype)], dim=1)
         u = F.silu(self._convolve(seen, starts)).to(inner.dtype)
         delta, b, c = self._select(u, state)
-        dtype = state.memory.dtype
-        # The kernels know no float64; they read bfloat16 as it is.
-        fast = dtype == torch.float32 and use_fast("mamba", self.config.kernels, mamba_fast.obstacle, x.is_cuda)
-        operator = mamba_fast.selective_scan if fast else selective_scan
-        u, b, c = (tensor if fast else tensor.to(dtype) for tensor in (u, b, c))
+        operator = self._fast_form(x, state, starts)
+        if operator is None:
+            operator = functools.partial(selective_scan, starts=starts)
+            u, b, c = (tensor.to(delta.dtype) for tensor in (u, b, c))
         with torch.autocast(x.device.type, enabled=False):
-            y, memory = operator(u, delta, self._rate(state), b, c, self._skip(state), state.memory, starts)
+            y, memory = operator(u, delta, self._rate(state), b, c, self._skip(state), state.memory)
         return self._output(y, gate), MambaState(self._tail(seen, starts), memory)
 
     def step(self, x: Float[Tensor, "B D"], state: MambaState) -> tuple[Float[Tensor, "B D"], MambaState]:
@@ -91,8 +94,23 @@ class MambaMixer(nn.Module):
         delta, b, c = self._select(u, state)
         u, b, c = (tensor.to(state.memory.dtype) for tensor in (u, b, c))
         with torch.autocast(x.device.type, enabled=False):
-            y, memory = selective_scan_step(u, delta, self._rate(state), b, c, self._skip(state), state.memory)
+            y, memory = selective_scan_step(
+                u, delta, self._rate(state), b, c, self._skip(state), state.memory
+            )
         return self._output(y, gate), MambaState(seen[:, 1:], memory)
+
+    def _fast_form(
+        self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None
+    ) -> Callable[..., tuple[Tensor, Tensor]] | None:
+        """The kernels to take, if any; they know no float64, and read bfloat16 as it is."""
+        if state.memory.dtype != torch.float32:
+            return None
+        published = self.config.fast_form == "mamba-ssm" and starts is None
+        form: Any = mamba_ssm_form if published else mamba_fast
+        if not use_fast("mamba", self.config.kernels, form.obstacle, x.is_cuda):
+            return None
+        scan: Callable[..., tuple[Tensor, Tensor]] = form.selective_scan
+        return scan if starts is None else functools.partial(scan, starts=starts)
 
     def _convolve(
         self, seen: Float[Tensor, "B W_plus_T D"], starts: Bool[Tensor, "B T"] | None

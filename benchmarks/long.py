@@ -71,7 +71,9 @@ class Stream:
         return all(value <= LIMITS[name] for name, value in self.change.items())
 
 
-def measure(voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: Path, recognizer: Any) -> Stream:
+def measure(
+    voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: Path, recognizer: Any
+) -> Stream:
     """Read for so many minutes of audio, then listen to it."""
     name = "carried" if carry else "fresh"
     rate = frame_rate(voice.codec)
@@ -153,7 +155,9 @@ def table(streams: Sequence[Stream]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="directory of a run whose model speaks")
     parser.add_argument("--minutes", type=int, default=10, help="of audio, at least 2")
     parser.add_argument("--sentences", type=int, default=30, help="how many training sentences go round")

@@ -106,7 +106,7 @@ class RetNetMixer(nn.Module):
 
     def _output(self, out: Float[Tensor, "*B H V"], x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         gate = self.g_proj(x)
-        norm = self.group_norm
+        norm = self.group_norm  # over the channels of a head, frame by frame, in the recurrence's dtype
         normed = F.layer_norm(out, out.shape[-1:], eps=norm.eps).flatten(-2)
         normed = torch.addcmul(norm.bias.to(out.dtype), normed, norm.weight.to(out.dtype))
         mixed: Tensor = self.o_proj(normed.to(gate.dtype) * F.silu(gate))

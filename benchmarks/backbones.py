@@ -150,7 +150,7 @@ def measure_apart(
 def table(results: dict[str, Any]) -> str:
     """Markdown, the best validation loss first."""
     lines = [
-        f"{results['spec']} on {results['device']}, {results['steps']} steps of {results['precision']} each; "
+        f"{results['spec']} on {results['device']}, {results['steps']} steps each, in {results['precision']}; "
         f"sizes near {results['reference']}.",
         "",
         "| backbone | layers | parameters | kernels | training, frames/s | "

@@ -159,7 +159,7 @@ class Mamba2(BackbonePlugin):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        config = Mamba2Config(head_dim=16, d_state=8, n_groups=2)
+        config = Mamba2Config(head_dim=16, d_state=16, n_groups=2)
         return {"d_model": 32, "n_layers": 2, "config": config}
 
     @classmethod

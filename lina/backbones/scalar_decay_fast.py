@@ -12,6 +12,11 @@ from torch import Tensor
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
 
+FORGOTTEN = -30.0
+"""e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of log-decays, which larger ones
+would leave without digits, and their gradients of a gate that is shut are rounding, which a log-decay of -1e4 blows up.
+"""
+
 
 @functools.cache
 def obstacle() -> str | None:
@@ -42,6 +47,7 @@ def scalar_decay_attention(
     each = v.shape[2] // q.shape[2]
     if each > 1:  # the kernels know no groups
         q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))
+    log_decay = log_decay.clamp(min=FORGOTTEN)
     operator = chunk_simple_gla if q.shape[1] > SHORT else fused_recurrent_simple_gla
     return operator(  # type: ignore[no-any-return]
         q, k, v, g=log_decay, scale=scale, initial_state=memory.float(), output_final_state=True

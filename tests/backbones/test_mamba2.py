@@ -6,7 +6,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.backbones import scalar_decay_fast
 from lina.backbones.mamba2 import Mamba2, Mamba2Config, Mamba2Mixer
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves, named_leaves
@@ -126,14 +125,3 @@ def test_fast_kernels_want_a_gpu() -> None:
     model = stack(kernels="fast")
     with pytest.raises(PluginError, match=r"mamba2: config\.kernels is 'fast', but the model is on the CPU"):
         model.parallel_forward(torch.randn(1, 3, 16), model.initial_state(1))
-
-
-def test_the_obstacle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    scalar_decay_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert scalar_decay_fast.obstacle() == "there is no CUDA device"
-    scalar_decay_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(__import__("sys").modules, "fla.ops.simple_gla", None)
-    assert "pip install 'lina[fla]'" in (scalar_decay_fast.obstacle() or "")
-    scalar_decay_fast.obstacle.cache_clear()

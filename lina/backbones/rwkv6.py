@@ -6,6 +6,7 @@ frame itself is written, which counts with a bonus instead. Both mixings blend e
 and gate. Parameters are named as in RWKV's own checkpoints, with norm1, norm2, tmix and cmix for ln1, ln2, att, ffn.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,15 +15,24 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from lina.backbones import flash_linear_attention, rwkv6_fast
+from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig
-from lina.core.plugin import BackbonePlugin
-from lina.core.protocols import Backbone
+from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.plugin import BackbonePlugin, Half
 from lina.core.stack import Layers
 
 BLENDS = ("w", "k", "v", "r", "g")
 """What a frame is blended for: decay, key, value, receptance, gate; in the order of ``time_maa_w2``."""
+
+PUBLISHED_SIZES = {
+    "backbone.d_model": ("norm1.weight", 0),
+    "backbone.config.n_heads": ("tmix.time_faaaa", 0),
+    "backbone.config.mix_rank": ("tmix.time_maa_w2", 1),
+    "backbone.config.decay_rank": ("tmix.time_decay_w1", 1),
+}
+"""Keys of a spec, each with the tensor of a layer and its dimension that have its value."""
 
 
 class RWKV6Config(FastFormConfig):
@@ -44,6 +54,8 @@ class RWKV6State(NamedTuple):
 
 
 class TimeMixing(nn.Module):
+    time_maa_x: nn.Parameter
+
     def __init__(self, d_model: int, layer: int, n_layers: int, config: RWKV6Config) -> None:
         super().__init__()
         if d_model % config.n_heads:
@@ -81,16 +93,25 @@ class TimeMixing(nn.Module):
         starts: Bool[Tensor, "B T"] | None,
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"]]:
         r, k, v, log_decay, gate = self._project(x, before, memory.dtype)
+        # The kernels know neither restarts nor float64.
+        can_be_fast = starts is None and memory.dtype == torch.float32
+        obstacle = flash_linear_attention.obstacle
+        fast = can_be_fast and use_fast("rwkv6", self.config.kernels, obstacle, x.is_cuda)
+        bonus = self.time_faaaa.to(memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = bonus_attention(r, k, v, log_decay, self._bonus(memory), memory, starts)
+            if fast:
+                out, memory = rwkv6_fast.bonus_attention(r, k, v, log_decay, bonus, memory)
+            else:
+                out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, starts)
         return self._output(out, gate), memory
 
     def step(
         self, x: Float[Tensor, "B D"], before: Float[Tensor, "B D"], memory: Float[Tensor, "B H K V"]
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H K V"]]:
         r, k, v, log_decay, gate = self._project(x, before, memory.dtype)
+        bonus = self.time_faaaa.to(memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = bonus_attention_step(r, k, v, log_decay, self._bonus(memory), memory)
+            out, memory = bonus_attention_step(r, k, v, log_decay, bonus, memory)
         return self._output(out, gate), memory
 
     def _project(
@@ -102,17 +123,19 @@ class TimeMixing(nn.Module):
         low = torch.tanh((x + difference * self.time_maa_x.flatten()) @ self.time_maa_w1)
         added = torch.einsum("...nr,nrd->n...d", low.unflatten(-1, (len(BLENDS), -1)), self.time_maa_w2)
         blends = blends.view(-1, *[1] * (x.dim() - 1), x.shape[-1])
-        for_decay, for_key, for_value, for_receptance, for_gate = x + difference * (blends + added)
+        for_decay, for_key, for_value, for_receptance, for_gate = torch.addcmul(x, difference, blends + added)
         heads = (self.n_heads, -1)
-        r = self.receptance(for_receptance).unflatten(-1, heads).to(dtype)
-        k = self.key(for_key).unflatten(-1, heads).to(dtype)
-        v = self.value(for_value).unflatten(-1, heads).to(dtype)
+        r, k, v = (
+            project(frames).unflatten(-1, heads).to(dtype)
+            for project, frames in (
+                (self.receptance, for_receptance),
+                (self.key, for_key),
+                (self.value, for_value),
+            )
+        )
         moved = torch.tanh(for_decay @ self.time_decay_w1) @ self.time_decay_w2
         decay = self.time_decay.flatten().to(dtype) + moved.to(dtype)
         return r, k, v, -decay.unflatten(-1, heads).exp(), F.silu(self.gate(for_gate))
-
-    def _bonus(self, memory: Float[Tensor, "B H K V"]) -> Float[Tensor, "H K"]:
-        return self.time_faaaa.to(memory.dtype)
 
     def _output(self, out: Float[Tensor, "*B H V"], gate: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         normed = self.ln_x(out.reshape(-1, gate.shape[-1]).to(self.ln_x.weight.dtype)).view_as(gate)
@@ -123,7 +146,7 @@ class TimeMixing(nn.Module):
 class ChannelMixing(nn.Module):
     def __init__(self, d_model: int, layer: int, n_layers: int) -> None:
         super().__init__()
-        hidden = int(3.5 * d_model // 32 * 32)
+        hidden = max(32, int(3.5 * d_model // 32 * 32))
         ratio = (1 - (torch.arange(d_model) / d_model) ** (1 - layer / n_layers)).view(1, 1, -1)
         self.time_maa_k = nn.Parameter(ratio)
         self.time_maa_r = nn.Parameter(ratio.clone())
@@ -164,7 +187,9 @@ class RWKV6Layer(nn.Module):
         refined = self.norm2(x)
         x = x + self.cmix(refined, _shifted(refined, state.channel_shift, starts))
         dtype = state.time_shift.dtype
-        return x, RWKV6State(seen[:, -1].to(dtype), memory, refined[:, -1].to(dtype))
+        # Copies, so that the state does not keep the whole stretch.
+        time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
+        return x, RWKV6State(time_shift, memory, channel_shift)
 
     def step(self, x: Float[Tensor, "B D"], state: RWKV6State) -> tuple[Float[Tensor, "B D"], RWKV6State]:
         seen = self.norm1(x)
@@ -198,8 +223,25 @@ class RWKV6(BackbonePlugin):
         return {"d_model": 32, "n_layers": 2, "config": RWKV6Config(n_heads=2, mix_rank=4, decay_rank=4)}
 
     @classmethod
-    def build(cls, *, d_model: int, n_layers: int, config: RWKV6Config) -> Backbone:
+    def build(cls, *, d_model: int, n_layers: int, config: RWKV6Config) -> Layers:
         return Layers(RWKV6Layer(d_model, layer, n_layers, config) for layer in range(n_layers))
+
+    @classmethod
+    def import_weights(
+        cls,
+        tensors: Mapping[str, Tensor],
+        *,
+        d_model: int,
+        n_layers: int,
+        config: RWKV6Config,
+        half: Half,
+    ) -> dict[str, Tensor]:
+        """Layers of a published RWKV-6 model: the first ``n_layers`` before the text, the next after it."""
+        with torch.device("meta"):
+            wanted = cls.build(d_model=d_model, n_layers=n_layers, config=config).state_dict()
+        return layers_for_half(
+            tensors, wanted, plugin="rwkv6", sizes=PUBLISHED_SIZES, n_layers=n_layers, half=half
+        )
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
@@ -40,6 +41,26 @@ def build_lm(
             drops_text=spec.conditions.drop_text > 0,
             dropout=spec.train.dropout,
         )
+
+
+def sketch_lm(resolved: Resolved) -> DelayLM:
+    """The model of a spec before its corpus is known: right in all but vocabularies and speakers, and mostly unreal.
+
+    Parameters take no memory where the plugin can do without their values.
+
+    Raises:
+        SpecError: sizes do not fit each other or the plugin's configuration.
+    """
+    facts: dict[str, Any] = {"codebook_sizes": (1,), "vocab_size": 1, "speakers": 1, "seed": 0}
+    try:
+        with torch.device("meta"):
+            return build_lm(resolved, **facts)
+    except LinaError:
+        raise
+    except (
+        Exception
+    ):  # a constructor may look into its tensors, and fail there in any way; with values it must not
+        return build_lm(resolved, **facts)
 
 
 def count_parameters(module: Any) -> int:

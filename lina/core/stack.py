@@ -5,6 +5,7 @@ Pre-norm blocks as in the seed system: x + mixer(norm(x)), then x + swiglu(norm(
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, final
 
 import torch.nn.functional as F
@@ -81,7 +82,7 @@ class Layers(nn.Module):
         after = []
         for layer, before in zip(self._each(), state, strict=True):
             if self.gradient_checkpointing and self.training:
-                x, new = checkpoint(layer.parallel_forward, x, before, use_reentrant=False, **given)
+                x, new = checkpoint(partial(layer.parallel_forward, **given), x, before, use_reentrant=False)
             else:
                 x, new = layer.parallel_forward(x, before, **given)
             after.append(new)

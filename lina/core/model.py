@@ -20,12 +20,12 @@ def build_lm(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
         if text.attention == "blind":
-            position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
+            position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
             attention: CrossAttention = BlindCrossAttention(
-                width, position_net, text.position_dim, text.rotary
+                width, position_net, text.position_dim, text.rotary, text.rotary_channels
             )
         else:
-            attention = CrossAttention(width, text.heads_cross, text.rotary)
+            attention = CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
         return DelayLM(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,
@@ -36,6 +36,7 @@ def build_lm(
             text_encoder=TextEncoder(width, text.layers, text.heads, text.dropout),
             speakers=speakers if spec.conditions.speaker else 0,
             drops_text=spec.conditions.drop_text > 0,
+            head_norm=spec.backbone.head_norm,
             dropout=spec.train.dropout,
         )
 

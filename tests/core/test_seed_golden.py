@@ -42,7 +42,7 @@ def seed() -> Seed:
         encoder=GLA.build(d_model=WIDTH, n_layers=2, config=config),
         decoder=GLA.build(d_model=WIDTH, n_layers=2, config=config),
         attention=BlindCrossAttention(
-            WIDTH, GLA.build(d_model=32, n_layers=1, config=config), 32, rotary=True, rotary_heads=1
+            WIDTH, GLA.build(d_model=32, n_layers=1, config=config), 32, rotary=True, rotary_channels=32
         ),
         text_encoder=TextEncoder(WIDTH, 2, 4, 0.0),
         head_norm=False,

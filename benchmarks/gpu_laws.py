@@ -34,6 +34,7 @@ COVERED = (
     "lina/backbones",
     "lina/core/laws",
     "lina/core/linear_attention.py",
+    "lina/core/bonus_attention.py",
     "lina/core/stack.py",
     "lina/core/kernels.py",
 )

@@ -42,9 +42,7 @@ class AttentionState(NamedTuple):
 class CrossAttention(nn.Module):
     """Plain cross-attention with normalised queries, keys and values, and no output projection (as in the seed)."""
 
-    def __init__(
-        self, d_model: int, n_heads: int, rotary: bool, rotary_channels: int | None = None
-    ) -> None:
+    def __init__(self, d_model: int, n_heads: int, rotary: bool, rotary_channels: int | None = None) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.rotary, self.rotary_channels = rotary, rotary_channels

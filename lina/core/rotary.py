@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864): interleaved pairs, on the first channels of each head."""
+"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864): interleaved pairs of each head's first channels."""
 
 import torch
 from jaxtyping import Float, Int

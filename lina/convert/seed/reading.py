@@ -57,7 +57,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _named(path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, no dictionary; {WANTED}")
-    found = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), Mapping)), None)
+    found = next(
+        (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), Mapping)), None
+    )
     if found is None:
         raise CheckpointError(f"{path}: its keys are {some(map(str, content))}; {WANTED}")
     odd = [str(name) for name, value in found.items() if not _is_weight(name, value)]

@@ -25,7 +25,6 @@ from lina.core.origin import Origin, Source
 from lina.core.resolve import Resolved, choose, resolve
 from lina.core.run_info import record_run
 from lina.core.spec import Spec
-from lina.core.spec_load import load_spec
 from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 
@@ -63,26 +62,30 @@ def convert(
     tensors = read_tensors(checkpoint)
     try:
         sizes = read_sizes(tensors)
-        spec = spec_of(sizes, out, codec_weights)
-        if tokenizer is not None:
-            _check_tokenizer(tokenizer, sizes)
-        with _whole(out) as directory:
-            if tokenizer is not None:
-                shutil.copyfile(tokenizer, directory / tokenizer_file(sizes))
-            write_atomic(directory / SPEC_FILE, spec.to_yaml().encode())
-            write_atomic(directory / TOKENIZER_FILE, json.dumps({"key": "", "trained": None}).encode())
-            write_atomic(directory / SPEAKERS_FILE, b"[]")
-            resolved = resolve(load_spec(directory / SPEC_FILE))
-            if codec_weights is not None:
-                resolved.codec.plugin.build(config=resolved.codec.config)
-            model = _model(resolved, sizes, tensors)
-            record_run(Run(directory, spec), resolved, model)
-            _save(directory, spec, model, sha256(checkpoint))
-            check(model)
+        spec = spec_of(sizes, checkpoint, out, codec_weights)
+        resolved = resolve(spec)
+        model = _model(resolved, sizes, tensors)
     except NotConvertible as error:
         raise CheckpointError(f"{checkpoint}: {error}") from None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer, sizes)
+    if codec_weights is not None:
+        resolved.codec.plugin.build(config=resolved.codec.config)
+    with _whole(out) as directory:
+        if tokenizer is not None:
+            shutil.copyfile(tokenizer, directory / tokenizer_file(sizes))
+        write_atomic(directory / SPEC_FILE, spec.to_yaml().encode())
+        write_atomic(directory / TOKENIZER_FILE, json.dumps({"key": "", "trained": None}).encode())
+        write_atomic(directory / SPEAKERS_FILE, b"[]")
+        record_run(Run(directory, spec), resolved, model)
+        _save(directory, spec, model, sha256(checkpoint))
+        check(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    missing = [name for name, given in ((tokenizer_file(sizes), tokenizer), (CODEC_WEIGHTS, codec_weights)) if not given]
+    missing = [
+        name
+        for name, given in ((tokenizer_file(sizes), tokenizer), (CODEC_WEIGHTS, codec_weights))
+        if not given
+    ]
     return Converted(sizes, parameters, tuple(out / name for name in missing))
 
 
@@ -117,21 +120,21 @@ def _check_tokenizer(file: Path, sizes: Sizes) -> None:
 
 
 def _model(resolved: Resolved, sizes: Sizes, tensors: Mapping[str, Tensor]) -> DelayLM:
-    model = build_lm(
-        resolved,
-        codebook_sizes=(sizes.codebook_size,) * sizes.codebooks,
-        vocab_size=sizes.vocabulary,
-        speakers=0,
-        seed=0,
-    )
+    codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
+    try:
+        model = build_lm(
+            resolved, codebook_sizes=codebook_sizes, vocab_size=sizes.vocabulary, speakers=0, seed=0
+        )
+    except SpecError as error:  # of the backbone plugin
+        raise NotConvertible(str(error)) from None
     fill(model, tensors, sizes.backbone)
     return model
 
 
 def _save(directory: Path, spec: Spec, model: DelayLM, digest: str) -> None:
     """Step 0 of a training that has not begun; then the weights as they are in the file."""
-    rates = {"lr": spec.train.lr, "betas": spec.train.betas, "weight_decay": spec.train.weight_decay}
-    optimizer = adamw(parameter_groups(model, spec.train.weight_decay), **rates)
+    rate, decay = spec.train.lr, spec.train.weight_decay
+    optimizer = adamw(parameter_groups(model, decay), lr=rate, betas=spec.train.betas, weight_decay=decay)
     written = save_checkpoint(
         checkpoint_folder(directory),
         step=0,

@@ -71,7 +71,9 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     blind = any(name.startswith(f"{CROSS}pos_net.") for name in tensors)
     turned = 2 * shapes(f"{CROSS}{ROTARY}", 1)[0] if f"{CROSS}{ROTARY}" in tensors else None
     if turned is None and not blind:
-        raise NotConvertible(f"{CROSS}{ROTARY} is missing: it alone tells how many heads a plain attention has")
+        raise NotConvertible(
+            f"{CROSS}{ROTARY} is missing: it alone tells how many heads a plain attention has"
+        )
     for name in tensors:
         if name.endswith(ROTARY):
             _check_rotary(name, tensors[name])
@@ -87,7 +89,9 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
         heads_cross=1 if blind else d_model // (2 * (turned or 1)),
         rotary_channels=turned,
         position_dim=_position_dim(shapes, backbone) if blind else None,
-        position_layers=_layers(tensors, f"{CROSS}pos_net.backbone.layers.") if backbone == "mamba" and blind else 1,
+        position_layers=_layers(tensors, f"{CROSS}pos_net.backbone.layers.")
+        if backbone == "mamba" and blind
+        else 1,
         codebooks=codebooks,
         codebook_size=tokens - MARKS,
     )
@@ -99,10 +103,14 @@ class _Shapes:
 
     def __call__(self, name: str, dimensions: int) -> list[int]:
         if name not in self.tensors:
-            raise NotConvertible(f"{name} is missing; there are {len(self.tensors)} tensors: {some(self.tensors)}")
+            raise NotConvertible(
+                f"{name} is missing; there are {len(self.tensors)} tensors: {some(self.tensors)}"
+            )
         shape = list(self.tensors[name].shape)
         if len(shape) != dimensions or 0 in shape:
-            raise NotConvertible(f"{name} is {shape}; it should have {dimensions} dimensions, none of them empty")
+            raise NotConvertible(
+                f"{name} is {shape}; it should have {dimensions} dimensions, none of them empty"
+            )
         return shape
 
 
@@ -116,7 +124,9 @@ def _check_rotary(name: str, frequencies: Tensor) -> None:
     n = frequencies.numel()
     wanted = 10000.0 ** (-torch.arange(n, dtype=torch.float64) / max(n, 1))
     if frequencies.dim() != 1 or not torch.allclose(frequencies.double(), wanted, rtol=1e-2, atol=0):
-        raise NotConvertible(f"{name} are not the frequencies of rotary positions with base 10,000, lina's only ones")
+        raise NotConvertible(
+            f"{name} are not the frequencies of rotary positions with base 10,000, lina's only ones"
+        )
 
 
 def _gla(shapes: _Shapes, d_model: int) -> dict[str, Any]:

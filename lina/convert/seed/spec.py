@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lina.convert.seed.sizes import NotConvertible, Sizes
-from lina.core.errors import SpecError
+from lina.convert.seed.sizes import Sizes
 from lina.core.invalid import validate
 from lina.core.origin import Origin, Source
 from lina.core.spec import Spec
@@ -19,11 +18,11 @@ def tokenizer_file(sizes: Sizes) -> str:
     return f"bpe{sizes.vocabulary}.json"
 
 
-def spec_of(sizes: Sizes, out: Path, codec_weights: Path | None) -> Spec:
+def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -> Spec:
     """The spec of the run ``out``; its paths are relative to that, but for ``codec_weights``, which are elsewhere.
 
     Raises:
-        NotConvertible: sizes that do not go together.
+        SpecError: sizes that do not go together; the line begins with ``source``.
     """
     encodec: dict[str, Any] = {
         "variant": "24khz",
@@ -60,7 +59,5 @@ def spec_of(sizes: Sizes, out: Path, codec_weights: Path | None) -> Spec:
         # The first codebook was drawn among its 100 likeliest codes, the others were greedy.
         "synthesize": {"temperature": [1.0] + [0.0] * (sizes.codebooks - 1), "top_k": 100},
     }
-    try:
-        return validate(Spec, tree, Origin((Source("its sizes", Path(), {}),)))
-    except SpecError as error:
-        raise NotConvertible(str(error)) from None
+    origin = Origin((Source(str(source), out, tree),))
+    return validate(Spec, tree, origin).with_origin(origin)

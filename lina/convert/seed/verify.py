@@ -63,8 +63,8 @@ def differences(model: DelayLM, expected: Mapping[str, Tensor]) -> list[Differen
     text, codes = expected["text"], expected["codes"].transpose(1, 2)
     if codes.shape[2] != len(model.codebook_sizes) or int(text.max()) >= model.txt_embed.num_embeddings:
         raise CheckpointError(
-            f"--verify: codes {list(expected['codes'].shape)} or text ids up to {int(text.max())} are of another model: "
-            f"this one has {len(model.codebook_sizes)} codebooks and {model.txt_embed.num_embeddings} text ids"
+            f"--verify: codes {list(expected['codes'].shape)} or text ids up to {int(text.max())} are of another "
+            f"model: this one has {len(model.codebook_sizes)} codebooks, {model.txt_embed.num_embeddings} text ids"
         )
     columns = delayed_columns(codes, torch.full((len(codes),), codes.shape[1]))
     inputs, conditions = columns[:, :-1], _conditions(model, text)

@@ -34,6 +34,8 @@ COVERED = (
     "lina/backbones",
     "lina/core/laws",
     "lina/core/linear_attention.py",
+    "lina/core/selective_scan.py",
+    "lina/core/causal_convolution.py",
     "lina/core/stack.py",
     "lina/core/kernels.py",
 )
@@ -176,7 +178,7 @@ def record(device: str) -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for package in ("torch", "triton", "fla-core", "flash-linear-attention"):
+    for package in ("torch", "triton", "fla-core", "flash-linear-attention", "mamba-ssm"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -21,7 +21,6 @@ from lina.backbones import mamba_fast, mamba_ssm_form
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.plugin import BackbonePlugin
-from lina.core.protocols import Backbone
 from lina.core.selective_scan import selective_scan, selective_scan_step
 
 NORM_EPS = 1e-5
@@ -211,7 +210,7 @@ class Mamba(BackbonePlugin):
         return {"d_model": 32, "n_layers": 2, "config": MambaConfig(d_state=8)}
 
     @classmethod
-    def build(cls, *, d_model: int, n_layers: int, config: MambaConfig) -> Backbone:
+    def build(cls, *, d_model: int, n_layers: int, config: MambaConfig) -> MambaStack:
         return MambaStack(d_model, n_layers, config)
 
     @classmethod

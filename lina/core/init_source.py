@@ -25,9 +25,10 @@ from lina.core.resolve import choose
 from lina.core.run_files import read_data_summary
 from lina.core.spec import Spec
 from lina.core.spec_load import load_spec
+from lina.core.tokens import MARKS
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, frontend_of, read_json
 
-TEXT = "txt_embed.weight"
+TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,28 @@ def open_source(path: Path, average: bool) -> Source:
         raise CheckpointError(
             f"init.from: {path}: {kind} (no {run / SPEC_FILE}); name the directory of a run"
         )
-    checkpoint = open_checkpoint(path) if single else newest_checkpoint(run / "checkpoints")
+    try:
+        checkpoint = open_checkpoint(path) if single else newest_checkpoint(run / "checkpoints")
+    except CheckpointError as error:
+        reason = str(error).partition(";")[0]  # what to do about it is not the same for a source
+        raise CheckpointError(f"init.from: {reason}; name another run or checkpoint") from None
     if checkpoint is None:
         raise CheckpointError(
             f"init.from: {path}: has no checkpoint yet; train it first, or name another run"
         )
     file, averaged = weights_file(checkpoint, average)
     with safe_open(file, "pt") as tensors:
-        if TEXT not in tensors.keys():  # noqa: SIM118 (no mapping)
-            raise CheckpointError(f"init.from: {file}: has no {TEXT}; it is no model of lina's")
+        if missing := {TEXT, AUDIO} - set(tensors.keys()):
+            raise CheckpointError(f"init.from: {file}: has no {min(missing)}; it is no model of lina's")
         width = tensors.get_slice(TEXT).get_shape()[1]
     return Source(run, load_spec(run / SPEC_FILE), checkpoint, averaged, width)
 
 
-def source_rows(source: Source, tensors: Mapping[str, Tensor]) -> tuple[Rows, list[str]]:
-    """What the source's rows mean, and a remark for each thing that cannot be told.
+def source_rows(source: Source, tensors: Mapping[str, Tensor], here: Rows) -> tuple[Rows, list[str]]:
+    """What the source's rows mean, and a remark for each thing that cannot be told and is taken to be as ``here``.
 
     Raises:
-        CheckpointError: its codebooks are not known, or not those of its weights.
+        CheckpointError: its codebooks are not known.
     """
     remarks = []
     try:
@@ -108,7 +113,16 @@ def source_rows(source: Source, tensors: Mapping[str, Tensor]) -> tuple[Rows, li
         labels = None
         remarks.append(f"the ids of the source's texts are not known, so they are matched by number: {error}")
     speakers = read_json(source.path / SPEAKERS_FILE) if (source.path / SPEAKERS_FILE).exists() else ()
-    return Rows(_codebook_sizes(source), labels, tuple(map(str, speakers))), remarks
+    try:
+        sizes = _codebook_sizes(source)
+    except LinaError as error:
+        sizes = _like(here.codebook_sizes, len(tensors[AUDIO]))
+        if not sizes:
+            raise CheckpointError(f"init.from: {source.path}: its codebooks are not known: {error}") from None
+        remarks.append(
+            f"the source's codebooks are taken to be {len(sizes)} of {_named(sizes)} codes: {error}"
+        )
+    return Rows(sizes, labels, tuple(map(str, speakers))), remarks
 
 
 def row_labels(frontend: Frontend, rows: int) -> tuple[str, ...] | None:
@@ -119,6 +133,18 @@ def row_labels(frontend: Frontend, rows: int) -> tuple[str, ...] | None:
         return tuple(frontend.labels([one])[0] for one in range(rows))
     except (ValueError, IndexError, KeyError):
         return None
+
+
+def _named(sizes: tuple[int, ...]) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
+
+
+def _like(sizes: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """Codebooks that need ``rows`` rows: these, or more or fewer of their one size; none if neither."""
+    if sum(sizes) + MARKS * len(sizes) == rows:
+        return sizes
+    each = sizes[0] + MARKS
+    return sizes[:1] * (rows // each) if len(set(sizes)) == 1 and rows % each == 0 else ()
 
 
 def _frontend(source: Source) -> Frontend:

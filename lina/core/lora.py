@@ -26,10 +26,10 @@ class LowRank(nn.Module):
         self, weight: Float[Tensor, "out in"], rank: int, alpha: float, generator: torch.Generator
     ) -> None:
         super().__init__()
-        wide, narrow = weight.shape[1], weight.shape[0]
-        down = torch.randn(rank, wide, generator=generator) * wide**-0.5
+        outputs, inputs = weight.shape
+        down = torch.randn(rank, inputs, generator=generator) * inputs**-0.5
         self.down = nn.Parameter(down.to(weight))
-        self.up = nn.Parameter(weight.new_zeros(narrow, rank))
+        self.up = nn.Parameter(weight.new_zeros(outputs, rank))
         self.register_buffer("scale", torch.tensor(alpha / rank).to(weight))
 
     def forward(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:

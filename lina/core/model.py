@@ -5,9 +5,11 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
+from lina.core.seams import check_seams
 from lina.core.text_encoder import TextEncoder
 
 
@@ -19,13 +21,8 @@ def build_lm(
     width, text = spec.backbone.d_model, spec.text
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
-        if text.attention == "blind":
-            position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
-            attention: CrossAttention = BlindCrossAttention(
-                width, position_net, text.position_dim, text.rotary
-            )
-        else:
-            attention = CrossAttention(width, text.heads_cross, text.rotary)
+        attention = _attention(resolved)
+        check_seams(attention, resolved.backbone.record.name, spec.train.consecutive)
         return DelayLM(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,
@@ -52,13 +49,24 @@ def sketch_lm(resolved: Resolved) -> DelayLM:
     try:
         with torch.device("meta"):
             return build_lm(resolved, **facts)
-    except (NotImplementedError, RuntimeError):  # a constructor that looks into its tensors
+    except LinaError:
+        raise
+    except Exception:
+        # A constructor may look into its tensors, and fail there in any way; with values it must not.
         return build_lm(resolved, **facts)
 
 
 def count_parameters(module: Any) -> int:
     """Trained numbers of a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _attention(resolved: Resolved) -> CrossAttention:
+    width, text = resolved.spec.backbone.d_model, resolved.spec.text
+    if text.attention == "plain":
+        return CrossAttention(width, text.heads_cross, text.rotary)
+    position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
+    return BlindCrossAttention(width, position_net, text.position_dim, text.rotary)
 
 
 def _backbone(resolved: Resolved, *, d_model: int, n_layers: int) -> Backbone:

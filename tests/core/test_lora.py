@@ -35,7 +35,7 @@ def model_of(backbone: str) -> DelayLM:
         "data": {"source": "folder"},
     }
     spec = Spec.model_validate({"lina": 1, "name": "toy"} | sections)
-    chosen = SimpleNamespace(plugin=plugin, config=example["config"])
+    chosen = SimpleNamespace(plugin=plugin, config=example["config"], record=SimpleNamespace(name=backbone))
     resolved: Any = SimpleNamespace(spec=spec, backbone=chosen)
     return build_lm(resolved, codebook_sizes=SIZES, vocab_size=20, speakers=0, seed=0)
 
@@ -102,14 +102,15 @@ MARKED = "parametrizations.weight.0."
 def test_what_is_added_is_the_formula() -> None:
     linear = nn.Linear(3, 5)
     weight = linear.weight.detach().clone()
-    adapt(linear_in := nn.Sequential(linear), ["0"], rank=2, alpha=6.0, seed=1)
+    model = nn.Sequential(linear)
+    adapt(model, ["0"], rank=2, alpha=6.0, seed=1)
     low: Any = linear.parametrizations["weight"][0]  # type: ignore[index]
     assert (low.down.shape, low.up.shape) == ((2, 3), (5, 2))
     with torch.no_grad():
         low.up.copy_(torch.arange(10.0).reshape(5, 2))
     expected = weight + 6.0 / 2 * low.up @ low.down
     torch.testing.assert_close(linear.weight, expected)
-    whole = merged(linear_in.state_dict())
+    whole = merged(model.state_dict())
     assert whole.keys() == {"0.weight", "0.bias"}
     assert whole["0.weight"].equal(linear.weight)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MODULES = (
     "lm",
+    "causal_convolution",
     "linear_attention",
     "decayed_scores",
     "delta_rule",

@@ -8,7 +8,7 @@ checks every promise made here; docs/plugins.md walks through writing a plugin.
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -33,6 +33,7 @@ def keeps(thing: object, protocol: Any) -> bool:
     return all(hasattr(thing, name) for name in promises(protocol))
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A causal stream over vectors with a state of constant size.
 

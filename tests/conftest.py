@@ -9,6 +9,7 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401 (the hook finds it by name)
 
 CORE = (
+    "bonus_attention "
     "causal_convolution cross_attention decayed_scores delays delta_rule generate linear_attention lm loss rotary "
     "stack text_encoder tokens"
 )

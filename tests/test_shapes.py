@@ -10,6 +10,7 @@ MODULES = (
     "lm",
     "causal_convolution",
     "linear_attention",
+    "bonus_attention",
     "decayed_scores",
     "delta_rule",
     "cross_attention",

@@ -26,9 +26,7 @@ def resolved(name: str, *overrides: str) -> Resolved:
 def build(name: str) -> DelayLM:
     with torch.device("meta"):
         vocabulary = VOCABULARY.get(name, 256)
-        return build_lm(
-            resolved(name), codebook_sizes=(1024,) * 4, vocab_size=vocabulary, speakers=0, seed=0
-        )
+        return build_lm(resolved(name), codebook_sizes=(1024,) * 4, vocab_size=vocabulary, speakers=0, seed=0)
 
 
 def frequencies(spec: Spec) -> int:

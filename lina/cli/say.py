@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ MAX_STDIN = 1_000_000
 
 
 @click.command(short_help="Speak a text with a trained run.")
-@click.argument("text")
+@click.argument("text", required=False)
+@click.option("--file", "book", type=Path, metavar="FILE", help="Read this text file, sentence by sentence.")
+@click.option("--carry", is_flag=True, help="With --file: go on from sentence to sentence in one state.")
 @click.option("--run", "directory", required=True, type=Path, metavar="DIR", help="Directory of the run.")
 @click.option("-o", "--out", required=True, type=Path, metavar="FILE", help="WAV file to write.")
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
@@ -22,9 +25,17 @@ MAX_STDIN = 1_000_000
 @click.option("--top-k", metavar="K[,K...]", help="Sample among the K likeliest codes.")
 @click.option("--top-p", metavar="P[,P...]", help="Sample among the likeliest, P in sum.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
-@click.option("--max-seconds", metavar="S", help="Cut the speech there.")
-def say(text: str, directory: Path, out: Path, speaker: str | None, **sampling: str | None) -> None:
-    """Speak TEXT (- reads it from standard input) into a WAV file.
+@click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
+def say(
+    text: str | None,
+    book: Path | None,
+    carry: bool,
+    directory: Path,
+    out: Path,
+    speaker: str | None,
+    **sampling: str | None,
+) -> None:
+    """Speak TEXT (- reads it from standard input), or a long text from a file, into a WAV file.
 
     What the options leave out is as in the run's spec.
 
@@ -32,31 +43,40 @@ def say(text: str, directory: Path, out: Path, speaker: str | None, **sampling: 
     Example:
       lina say --run runs/first "Good morning." -o morning.wav
     """
+    if (text is None) == (book is None):
+        raise LinaError(f"say: give {'a text' if text is None else 'one of them: a text'} or --file FILE")
+    if carry and book is None:
+        raise LinaError("say: --carry is for --file: with a single text there is nothing to carry over")
     options = _checked(sampling)
     if speaker is not None:
         options["speaker"] = speaker
     text = _from_stdin() if text == "-" else text
-    if not text.strip():
+    if text is not None and not text.strip():
         raise TextError("the text to say is empty; give at least one word")
     _look_before_loading(directory, out)
 
+    from lina.cli.reading import read_file
     from lina.core import voice
 
     speaking = voice.load(directory)
     began = time.perf_counter()
-    seconds = _write(out, speaking, text, options)
+    chunks = (
+        speaking.stream(text, **options)
+        if book is None
+        else read_file(speaking, book, carry=carry, **options)
+    )
+    seconds = _write(out, speaking.sample_rate, chunks)
     click.echo(f"{out}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
 
 
-def _write(out: Path, voice: Any, text: str, options: dict[str, Any]) -> float:
+def _write(out: Path, sample_rate: int, chunks: Iterator[Any]) -> float:
     """Write each chunk as it is made; the duration in seconds."""
     from lina.core.audio import WavWriter
 
-    chunks = iter(voice.stream(text, **options))
     first = next(chunks, None)
     if first is None:
         raise LinaError("the model ended at once and said nothing; train it longer, or try another --seed")
-    with WavWriter(out, voice.sample_rate, channels=first.shape[0]) as wav:
+    with WavWriter(out, sample_rate, channels=first.shape[0]) as wav:
         wav.write(first)
         for chunk in chunks:
             wav.write(chunk)

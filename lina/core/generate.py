@@ -4,7 +4,7 @@ Codebook 0 ends a row by saying STOP; the other codebooks then finish the frames
 the delay pattern are given to the model as in training, never sampled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,8 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.delays import undelay
-from lina.core.lm import Conditions, DelayLM
+from lina.core.guidance import LanguageModel
+from lina.core.lm import Conditions, LMState
 from lina.core.sampling import Sampling, row_generators, sample
+from lina.core.state import join_rows, take_rows
 from lina.core.tokens import MARKS, START, STOP, delayed_columns
 
 
@@ -31,67 +33,100 @@ class Frame(NamedTuple):
     """The row has ended by itself."""
 
 
+class Ending(NamedTuple):
+    """Where a single row's stream is when it has ended: ``step`` of ``column`` leaves it as training did."""
+
+    column: Int[Tensor, "B Q"]
+    """The last one, which completed the last frame and has not been read."""
+    state: LMState
+
+
 @torch.inference_mode()
 def generate(
-    lm: DelayLM,
+    lm: LanguageModel,
     conditions: Conditions,
     *,
     sampling: Sampling,
     max_frames: int,
     seed: int = 0,
     prompt: Int[Tensor, "B P Q"] | None = None,
+    prompt_lengths: Int[Tensor, "B"] | None = None,
     generators: Sequence[torch.Generator] | None = None,
-) -> Iterator[Frame]:
+    state: LMState | None = None,
+) -> Generator[Frame, None, Ending]:
     """Yield a ``Frame`` a step until all rows have ended or have ``max_frames`` (beyond the prompt).
 
     ``prompt``: codes that each row begins with; they are read in one stretch and not given out again.
+    ``prompt_lengths``: how many of them are a row's own, 0 .. P; all by default. Row r's step n is of its own frame
+    ``prompt_lengths[r] + n``: rows of different prompts speak side by side.
     ``generators``: one a row, in place of those that ``seed`` gives; a row says the same in any company with its own.
+    ``state``: what was before, in which each row begins; the model's initial state by default.
     """
     rows, codebooks = conditions.speaker.shape[0], len(lm.codebook_sizes)
     device = conditions.speaker.device
-    given = 0 if prompt is None else prompt.shape[1]
     rules = sampling.per_codebook(codebooks, device)
     generators = row_generators(seed, rows) if generators is None else generators
     if len(generators) != rows:
         raise ValueError(f"{len(generators)} generators for {rows} rows; give one a row")
     may_go_on, may_stop = _allowed(lm, device, stop=False), _allowed(lm, device, stop=True)
     book = torch.arange(codebooks, device=device)
-    lengths = torch.full((rows,), given + max_frames, device=device)
+    if prompt is None:
+        prompt = torch.zeros(rows, 0, codebooks, dtype=torch.int64, device=device)
+    given = torch.full((rows,), prompt.shape[1], device=device) if prompt_lengths is None else prompt_lengths
+    forced = delayed_columns(prompt, given)
+    lengths = given + max_frames
     stopped = torch.zeros(rows, dtype=torch.bool, device=device)
 
-    column = torch.full((rows, codebooks), START, dtype=torch.int64, device=device)
-    forced = column[:, None] if prompt is None else _prompt_columns(prompt)
-    state = lm.initial_state(rows)
-    if given:
-        _, state, _ = lm.parallel_forward(forced[:, :given], state, conditions)
-        column = forced[:, given]
+    state = _prefill(lm, forced, given, conditions, lm.initial_state(rows) if state is None else state)
+    column, step = _at(forced, given), given
     align = undelay(codebooks, START, device)
     aligner = align.initial_state(rows)
 
-    step = given
-    while step < given + codebooks or bool((step - codebooks + 1 < lengths).any()):
+    steps = 0
+    while steps < codebooks or bool((step - codebooks + 1 < lengths).any()):
         logits, state, attention = lm.step(column, state, conditions)
-        step += 1  # the column being made: codebook q says frame step - 1 - q
-        chosen = sample(logits, may_stop if step > given + 1 else may_go_on, rules, generators)
+        step = step + 1  # the column being made: codebook q says frame step - 1 - q
+        chosen = sample(logits, may_stop if steps else may_go_on, rules, generators)
         ends = (chosen[:, 0] == STOP) & ~stopped & (step - 1 < lengths)
         lengths = torch.where(ends, step - 1, lengths)
         stopped = stopped | ends
-        frame = step - 1 - book
-        column = torch.where(frame >= lengths[:, None], STOP, torch.where(frame < 0, START, chosen))
-        if step < forced.shape[1]:
-            column = torch.where(frame < given, forced[:, step], column)
+        frame = (step - 1)[:, None] - book
+        column = torch.where(frame < given[:, None], _at(forced, step), chosen)
+        column = torch.where(frame >= lengths[:, None], STOP, column)
         tokens, aligner = align.step(column, aligner)
         done = step - codebooks
         complete = (done < lengths) & (done >= given)
         yield Frame((tokens - MARKS).clamp(min=0), complete, attention, step - 1 < lengths, stopped)
+        steps += 1
+    return Ending(column, state)
 
 
-def _prompt_columns(prompt: Int[Tensor, "B P Q"]) -> Int[Tensor, "B C Q"]:
-    lengths = torch.full((prompt.shape[0],), prompt.shape[1], device=prompt.device)
-    return delayed_columns(prompt, lengths)
+def _prefill(
+    lm: LanguageModel,
+    columns: Int[Tensor, "B C Q"],
+    given: Int[Tensor, "B"],
+    conditions: Conditions,
+    before: LMState,
+) -> LMState:
+    """The state after each row has read its own first ``given`` columns; rows that have as many read together."""
+    parts, read = [], []
+    for length in given.unique().tolist():
+        rows = (given == length).nonzero()[:, 0]
+        state = take_rows(before, rows)
+        if length:
+            _, state, _ = lm.parallel_forward(columns[rows, :length], state, take_rows(conditions, rows))
+        parts.append(state)
+        read.append(rows)
+    return take_rows(join_rows(parts), torch.cat(read).argsort())
 
 
-def _allowed(lm: DelayLM, device: torch.device, stop: bool) -> Bool[Tensor, "Q V"]:
+def _at(columns: Int[Tensor, "B C Q"], step: Int[Tensor, "B"]) -> Int[Tensor, "B Q"]:
+    """Column ``step`` of each row; beyond the last, the last."""
+    index = step.clamp(max=columns.shape[1] - 1)[:, None, None]
+    return columns.take_along_dim(index, 1)[:, 0]
+
+
+def _allowed(lm: LanguageModel, device: torch.device, stop: bool) -> Bool[Tensor, "Q V"]:
     token = torch.arange(lm.vocab, device=device)
     sizes = torch.tensor(lm.codebook_sizes, device=device)[:, None]
     codes = (token >= MARKS) & (token < sizes + MARKS)

@@ -8,6 +8,7 @@ from lina.core.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
+from lina.core.seams import check_seams
 from lina.core.text_encoder import TextEncoder
 
 
@@ -19,13 +20,8 @@ def build_lm(
     width, text = spec.backbone.d_model, spec.text
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
-        if text.attention == "blind":
-            position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
-            attention: CrossAttention = BlindCrossAttention(
-                width, position_net, text.position_dim, text.rotary, text.rotary_channels
-            )
-        else:
-            attention = CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
+        attention = _attention(resolved)
+        check_seams(attention, resolved.backbone.record.name, spec.train.consecutive)
         return DelayLM(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,
@@ -41,9 +37,28 @@ def build_lm(
         )
 
 
+def check_training(resolved: Resolved) -> None:
+    """Whether the model of a spec can be trained as the spec says, before anything is made for it.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    if resolved.spec.train.consecutive > 1:
+        with torch.random.fork_rng(devices=[]):
+            check_seams(_attention(resolved), resolved.backbone.record.name, resolved.spec.train.consecutive)
+
+
 def count_parameters(module: Any) -> int:
     """Trained numbers of a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _attention(resolved: Resolved) -> CrossAttention:
+    width, text = resolved.spec.backbone.d_model, resolved.spec.text
+    if text.attention == "plain":
+        return CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
+    position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
+    return BlindCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
 
 
 def _backbone(resolved: Resolved, *, d_model: int, n_layers: int) -> Backbone:

@@ -20,7 +20,7 @@ from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
-from lina.core.model import build_lm
+from lina.core.model import build_lm, check_training
 from lina.core.prepare import Prepared, prepare
 from lina.core.resolve import Resolved
 from lina.core.run_info import record_run
@@ -66,6 +66,7 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
     """
     spec, directory = resolved.spec, resolved.spec.train.out
     choose_device(spec.train.device)  # a machine without it is told of before hours of encoding, not after
+    check_training(resolved)
     with terminated_as_stopped(), _owned(directory):
         run = Run(directory, spec)
         _claim(run)

@@ -127,6 +127,8 @@ class TrainSection(Section):
     """Optimiser steps."""
     batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
     """Audio in a batch, padding included."""
+    consecutive: Annotated[int, Field(ge=1, le=64)] = 1
+    """Utterances of one speaker end to end in a row; from 2 on the model learns to go on to another text."""
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Batches whose gradients make one step."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
@@ -154,6 +156,8 @@ class TrainSection(Section):
     """Decay of the moving average of the weights; 0 keeps none."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Before each half of the backbone."""
+    guided_attention: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
+    """Weight of a loss that draws attention over the text to the diagonal."""
     valid_every: Count = 200
     """Steps between validations."""
     checkpoint_every: Count = 200

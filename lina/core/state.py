@@ -3,7 +3,7 @@
 A state can be forked, stacked, moved, tuned by gradient or stored in a file. Nothing here knows what it means.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +62,11 @@ def where_rows(rows: Tensor, chosen: S, other: S) -> S:
 def take_rows(state: S, index: Tensor) -> S:
     """Rows ``index`` (int64 [N], repeats allowed) of a state: forks or reorders its streams."""
     return tree_map(lambda leaf: leaf.index_select(0, index.to(leaf.device)), state)
+
+
+def join_rows(parts: Sequence[S]) -> S:
+    """One state of the rows of several, in their order."""
+    return tree_map(lambda *rows: torch.cat(rows), *parts)
 
 
 def save_state(path: str | Path, state: State) -> None:

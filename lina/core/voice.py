@@ -7,7 +7,7 @@ for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
 from lina.core.protocols import Frontend
+from lina.core.reading import read
 from lina.core.resolve import Resolved, resolve
 from lina.core.sampling import Sampling
 from lina.core.spec_load import load_spec
@@ -85,6 +86,15 @@ class Voice:
         frames = self._frames([text], **options)  # checks the text now, not at the first chunk
         return self._decoded(frames)
 
+    def read(
+        self, texts: Iterable[str], *, carry: bool = False, **options: Any
+    ) -> Iterator[Float[Tensor, "C n"]]:
+        """Texts one after the other in one stream, in chunks as they are made; options as for ``say``.
+
+        Memory and time a step are constant however many there are; see ``lina.core.reading.read``.
+        """
+        return (spoken.audio for spoken in read(self, texts, carry=carry, **options))
+
     @torch.no_grad()
     def _decoded(self, frames: Iterator[Frame]) -> Iterator[Float[Tensor, "C n"]]:
         decoder = decoder_stream(self.codec)
@@ -139,10 +149,15 @@ class Voice:
         texts: Sequence[str],
         *,
         speaker: str | None = None,
-        seed: int | None = None,
-        max_seconds: float | None = None,
-        **sampling: Any,
+        **options: Any,
     ) -> Iterator[Frame]:
+        chosen = self.choices(**options)
+        return generate(self.model, self.conditions(texts, speaker), **chosen)
+
+    def choices(
+        self, *, seed: int | None = None, max_seconds: float | None = None, **sampling: Any
+    ) -> dict[str, Any]:
+        """What ``generate`` is told besides the conditions."""
         spec = self.resolved.spec.synthesize
         chosen = {name: getattr(spec, name) for name in ("temperature", "top_k", "top_p")}
         unknown = sampling.keys() - chosen.keys()
@@ -154,25 +169,28 @@ class Voice:
         seconds = spec.max_seconds if max_seconds is None else max_seconds
         if not 0 < seconds <= MAX_SECONDS:
             raise LinaError(f"say: max_seconds = {seconds} is not in 0 .. {MAX_SECONDS}")
-        return generate(
-            self.model,
-            self._conditions(texts, speaker),
-            sampling=Sampling(**chosen),
-            max_frames=max(1, int(seconds * frame_rate(self.codec))),
-            seed=spec.seed if seed is None else seed,
-        )
+        return {
+            "sampling": Sampling(**chosen),
+            "max_frames": max(1, int(seconds * frame_rate(self.codec))),
+            "seed": spec.seed if seed is None else seed,
+        }
+
+    def ids(self, text: str) -> list[int]:
+        """What the model reads of a text.
+
+        Raises:
+            TextError: the text cannot be spoken.
+        """
+        check_text(text, self.resolved.spec.text.max_characters)
+        ids = self.frontend.parallel_forward(text)
+        if not ids:
+            raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")
+        return ids
 
     @torch.inference_mode()
-    def _conditions(self, texts: Sequence[str], speaker: str | None) -> Conditions:
-        for text in texts:
-            check_text(text, self.resolved.spec.text.max_characters)
-        read = [self.frontend.parallel_forward(text) for text in texts]
-        for text, ids_of_text in zip(texts, read, strict=True):
-            if not ids_of_text:
-                raise TextError(
-                    f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words"
-                )
-        ids, mask = pad_texts(read, TEXT_BUCKET)
+    def conditions(self, texts: Sequence[str], speaker: str | None) -> Conditions:
+        """What the model is told of texts and of one of ``speakers``, or of nobody."""
+        ids, mask = pad_texts([self.ids(text) for text in texts], TEXT_BUCKET)
         device = self.model.logits_head.weight.device
         number = 0
         if speaker is not None:

@@ -185,6 +185,70 @@ def test_frames_of_the_prompt_are_not_said_again() -> None:
     assert torch.equal(rest.codes, first.codes[4:])
 
 
+@pytest.mark.parametrize("attention", ["blind", "plain"])
+@pytest.mark.parametrize("sampling", [Sampling(), SAMPLED])
+def test_rows_of_unequal_prompts_are_said_as_alone(attention: str, sampling: Sampling) -> None:
+    lm = push_stop(toy_lm(attention=attention), 0.02)
+    lengths = torch.tensor([4, 0, 7, 4])
+    prompt = random_codes(4, 7)
+    together = say(
+        lm, toy_conditions(lm, *TEXTS), sampling, prompt=prompt, prompt_lengths=lengths, max_frames=9, seed=1
+    )
+    for row, text in enumerate(TEXTS):
+        own = row_generators(1, len(TEXTS))[row : row + 1]
+        given = prompt[row : row + 1, : lengths[row]]
+        (alone,) = say(lm, toy_conditions(lm, text), sampling, prompt=given, generators=own, max_frames=9)
+        assert torch.equal(alone.codes, together[row].codes), row
+        assert alone.stopped == together[row].stopped
+        weights = together[row].attention[:, : len(text)]
+        torch.testing.assert_close(weights, alone.attention, atol=1e-5, rtol=1e-5)
+
+
+def test_what_lies_beyond_a_rows_own_prompt_is_not_read(lm: DelayLM) -> None:
+    prompt, lengths = random_codes(2, 6), torch.tensor([6, 2])
+    changed = prompt.clone()
+    changed[1, 2:] = 0
+    one, other = (
+        say(lm, toy_conditions(lm, *TEXTS[:2]), prompt=codes, prompt_lengths=lengths, seed=1)
+        for codes in (prompt, changed)
+    )
+    assert all(torch.equal(a.codes, b.codes) for a, b in zip(one, other, strict=True))
+
+
+def test_a_prompt_of_no_frames_is_no_prompt(lm: DelayLM) -> None:
+    conditions = toy_conditions(lm, *TEXTS)
+    plain = say(lm, conditions, seed=3)
+    for prompt, lengths in (
+        (random_codes(4, 0), None),
+        (random_codes(4, 5), torch.zeros(4, dtype=torch.int64)),
+    ):
+        prompted = say(lm, conditions, seed=3, prompt=prompt, prompt_lengths=lengths)
+        for one, other in zip(plain, prompted, strict=True):
+            assert torch.equal(one.codes, other.codes)
+            assert torch.equal(one.attention, other.attention)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 6])
+def test_a_continuation_is_what_the_model_would_have_said(seed: int) -> None:
+    """Greedy: given any beginning of its own speech, the model says the rest of it, and reads the text as it did."""
+    lm = push_stop(toy_lm(seed=seed), 0.02)
+    conditions = toy_conditions(lm, *TEXTS)
+    said = say(lm, conditions, Sampling())
+    assert sum(len(row.codes.unique(dim=0)) for row in said) > 15, "it says different things"
+    starts = torch.tensor([max(1, len(row.codes) // (2 + place)) for place, row in enumerate(said)])
+    prompt = torch.nn.utils.rnn.pad_sequence([row.codes for row in said], batch_first=True)
+    rest = say(lm, conditions, Sampling(), prompt=prompt, prompt_lengths=starts)
+    for row, start in enumerate(starts.tolist()):
+        # Speech that was cut had no time to finish what its last codes were to be.
+        wanted = said[row].codes[start:] if said[row].stopped else said[row].codes[start : -len(SIZES) + 1]
+        assert torch.equal(rest[row].codes[: len(wanted)], wanted)
+        if said[row].stopped:
+            assert rest[row].stopped
+            assert len(rest[row].codes) == len(wanted)
+        seen = said[row].attention[start : start + len(wanted)]
+        torch.testing.assert_close(rest[row].attention[: len(wanted)], seen, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("sizes", [(5,), (6, 6), (3,) * 9])
 def test_any_number_of_codebooks(sizes: tuple[int, ...]) -> None:
     lm = push_stop(toy_lm(sizes=sizes), -3.0)

@@ -1,0 +1,163 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.errors import LinaError
+from lina.core.generate import generate
+from lina.core.guidance import Guided
+from lina.core.lm import Conditions, DelayLM
+from lina.core.sampling import Sampling, row_generators
+from lina.core.state import leaves
+from lina.core.tokens import delayed_columns
+from tests.core.toy_model import SIZES, push_stop, random_codes, toy_conditions, toy_lm
+
+TEXTS = ([2, 3, 4, 5, 6, 7, 8], [9, 10, 11], [12, 2])
+SAMPLED = Sampling(temperature=1.0)
+
+
+@pytest.fixture(scope="module")
+def lm() -> DelayLM:
+    lm = push_stop(toy_lm(drops_text=True, speakers=2), 0.02)
+    with torch.no_grad():
+        assert lm.no_text is not None
+        lm.no_text.normal_(generator=torch.Generator().manual_seed(3))
+    return lm
+
+
+def conditions(model: Any, *texts: list[int], **rest: Any) -> Conditions:
+    return toy_conditions(model, *texts, speaker=torch.arange(len(texts)) % 3, **rest)
+
+
+def without_text(lm: DelayLM, *texts: list[int]) -> Conditions:
+    return conditions(lm, *texts, without_text=torch.ones(len(texts), dtype=torch.bool))
+
+
+def columns(rows: int, frames: int = 6) -> Tensor:
+    return delayed_columns(random_codes(rows, frames), torch.full((rows,), frames))
+
+
+def whole(model: Any, tokens: Tensor, given: Conditions) -> tuple[Tensor, Tensor]:
+    logits, _, attention = model.parallel_forward(tokens, model.initial_state(len(tokens)), given)
+    return logits, attention
+
+
+def say(model: Any, given: Conditions, sampling: Sampling = SAMPLED, **options: Any) -> list[Tensor]:
+    frames = list(generate(model, given, sampling=sampling, **{"max_frames": 12, **options}))
+    rows = range(given.speaker.shape[0])
+    return [torch.stack([frame.codes[row] for frame in frames if frame.complete[row]]) for row in rows]
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
+@torch.no_grad()
+def test_logits_move_from_without_the_text_to_with_it_and_on(lm: DelayLM, scale: float) -> None:
+    guided, tokens = Guided(lm, scale), columns(3)
+    logits, attention = whole(guided, tokens, conditions(guided, *TEXTS))
+    told, seen = whole(lm, tokens, conditions(lm, *TEXTS))
+    untold, _ = whole(lm, tokens, without_text(lm, *TEXTS))
+    exists = told.isfinite()
+    torch.testing.assert_close(
+        logits[exists], (untold + scale * (told - untold))[exists], atol=1e-4, rtol=1e-4
+    )
+    assert (logits[~exists] == -torch.inf).all(), "what a smaller codebook lacks is -inf and no NaN"
+    torch.testing.assert_close(attention, seen, atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_the_limit_of_scale_one_is_no_guidance(lm: DelayLM) -> None:
+    tokens = columns(3)
+    told, _ = whole(lm, tokens, conditions(lm, *TEXTS))
+    far = []
+    for distance in (1e-1, 1e-2, 1e-3, 0.0):
+        for scale in (1 - distance, 1 + distance):
+            guided = Guided(lm, scale)
+            logits, _ = whole(guided, tokens, conditions(guided, *TEXTS))
+            far.append(float((logits - told)[told.isfinite()].abs().max()))
+    slope = far[0] / 1e-1
+    for pair, distance in enumerate((1e-1, 1e-2, 1e-3, 0.0)):
+        assert max(far[2 * pair : 2 * pair + 2]) <= slope * distance + 2e-5
+    assert far[0] > 0.05, "the text matters here"
+
+
+@torch.no_grad()
+def test_a_guided_model_is_a_stream(lm: DelayLM) -> None:
+    guided, tokens = Guided(lm, 2.5), columns(3)
+    given = conditions(guided, *TEXTS)
+    wanted, after, weights = guided.parallel_forward(tokens, guided.initial_state(3), given)
+    state = guided.initial_state(3)
+    for t, column in enumerate(tokens.unbind(1)):
+        logits, state, read = guided.step(column, state, given)
+        torch.testing.assert_close(logits, wanted[:, t], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(read, weights[:, t], atol=1e-5, rtol=1e-5)
+    for one, other in zip(leaves(state), leaves(after), strict=True):
+        assert one.shape[:2] == (3, 2)
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_scale_zero_speaks_as_without_the_text(lm: DelayLM) -> None:
+    guided = Guided(lm, 0.0)
+    for one, other in zip(
+        say(guided, conditions(guided, *TEXTS), seed=4),
+        say(lm, without_text(lm, *TEXTS), seed=4),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+def test_scale_one_speaks_as_without_guidance(lm: DelayLM) -> None:
+    guided = Guided(lm, 1.0)
+    for sampling in (SAMPLED, Sampling()):
+        for one, other in zip(
+            say(guided, conditions(guided, *TEXTS), sampling),
+            say(lm, conditions(lm, *TEXTS), sampling),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
+
+
+def test_guidance_changes_what_is_said(lm: DelayLM) -> None:
+    guided = Guided(lm, 4.0)
+    assert not torch.equal(
+        say(guided, conditions(guided, TEXTS[0]), Sampling())[0],
+        say(lm, conditions(lm, TEXTS[0]), Sampling())[0],
+    )
+
+
+def test_a_text_in_company_is_said_as_alone(lm: DelayLM) -> None:
+    guided, prompt, lengths = Guided(lm, 2.0), random_codes(3, 5), torch.tensor([3, 0, 5])
+    together = say(guided, conditions(guided, *TEXTS), prompt=prompt, prompt_lengths=lengths, seed=1)
+    for row, text in enumerate(TEXTS):
+        given = toy_conditions(guided, text, speaker=torch.tensor([row % 3]))  # type: ignore[arg-type]
+        (alone,) = say(
+            guided,
+            given,
+            prompt=prompt[row : row + 1, : int(lengths[row])],
+            generators=row_generators(1, 3)[row : row + 1],
+        )
+        assert torch.equal(alone, together[row]), row
+
+
+def test_both_rows_of_a_pair_read_what_was_said_in_one_step(
+    lm: DelayLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Tensor] = []
+    step = lm.step
+
+    def overheard(tokens: Tensor, *rest: Any) -> Any:
+        read.append(tokens)
+        return step(tokens, *rest)
+
+    monkeypatch.setattr(lm, "step", overheard)
+    guided = Guided(lm, 2.0)
+    frames = list(generate(guided, conditions(guided, *TEXTS), sampling=SAMPLED, max_frames=5))
+    assert len(read) == len(frames), "one step of the model a frame"
+    for tokens in read:
+        assert tokens.shape == (6, len(SIZES))
+        assert torch.equal(tokens[::2], tokens[1::2])
+
+
+def test_a_model_that_always_had_its_text_cannot_be_guided() -> None:
+    with pytest.raises(LinaError, match=r"guidance = 2\.0, but .* text always there; .*drop_text") as error:
+        Guided(toy_lm(), 2.0)
+    assert "\n" not in str(error.value)

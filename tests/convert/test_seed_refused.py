@@ -118,6 +118,8 @@ def test_a_checkpoint_that_is_cut_off(seeds: dict[str, Tensors], tmp_path: Path,
         ({}, "model", "it is empty"),
         ({"x": torch.zeros(2), "y": 3}, "model", "y in it are no tensors of numbers"),
         ({"x": torch.zeros(2, dtype=torch.int64)}, "model", "x in it are no tensors of numbers"),
+        ({"x": torch.zeros(1).expand(10**13)}, "model", "x in it are no tensors of numbers"),
+        ({"x": torch.eye(2).to_sparse()}, "model", "x in it are no tensors of numbers"),
         ({"x": torch.tensor([0.0, torch.nan])}, "state_dict", "not all numbers of x are finite"),
         (
             {"conv1.weight": torch.zeros(2)},

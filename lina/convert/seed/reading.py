@@ -76,7 +76,13 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _is_weight(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
+    if not (isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()):
+        return False
+    # A view that is larger than what the file holds would be a bomb.
+    return (
+        value.layout == torch.strided
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def _folder(path: Path) -> str:

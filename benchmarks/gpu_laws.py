@@ -35,8 +35,13 @@ COVERED = (
     "lina/core/laws",
     "lina/core/linear_attention.py",
     "lina/core/bonus_attention.py",
+    "lina/core/causal_convolution.py",
+    "lina/core/decayed_scores.py",
+    "lina/core/delta_rule.py",
     "lina/core/stack.py",
     "lina/core/kernels.py",
+    "lina/core/mixer_stack.py",
+    "lina/core/scalar_decay.py",
 )
 LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
 FRAMES = (1, 64, 300, 1024)

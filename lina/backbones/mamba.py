@@ -5,8 +5,10 @@ mixing of its own, and the stack ends in a norm, so this plugin is a whole stack
 seed system's released checkpoints.
 """
 
+import functools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lina.backbones import mamba_fast
+from lina.backbones import mamba_fast, mamba_ssm_form
+from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone
@@ -31,6 +34,8 @@ class MambaConfig(FastFormConfig):
     """Numbers of state for each inner channel."""
     d_conv: int = Field(default=4, ge=2)
     """Frames that the short convolution sees, the present one among them."""
+    fast_form: Literal["triton", "mamba-ssm"] = "triton"
+    """Whose kernels the fast form is: lina's, or mamba-ssm's extension (float32, no restarts within a stretch)."""
 
 
 class MambaState(NamedTuple):
@@ -72,54 +77,43 @@ class MambaMixer(nn.Module):
         self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], MambaState]:
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
-        seen = torch.cat([state.tail, inner.to(state.tail.dtype)], dim=1)
-        u = F.silu(self._convolve(seen, starts)).to(inner.dtype)
+        convolved, tail = causal_convolution(
+            inner.to(state.tail.dtype), *self._taps(state), state.tail, starts
+        )
+        u = F.silu(convolved).to(inner.dtype)
         delta, b, c = self._select(u, state)
-        dtype = state.memory.dtype
-        # The kernels know no float64; they read bfloat16 as it is.
-        fast = dtype == torch.float32 and use_fast("mamba", self.config.kernels, mamba_fast.obstacle, x.is_cuda)
-        operator = mamba_fast.selective_scan if fast else selective_scan
-        u, b, c = (tensor if fast else tensor.to(dtype) for tensor in (u, b, c))
+        operator = self._fast_form(x, state, starts)
+        if operator is None:
+            operator = functools.partial(selective_scan, starts=starts)
+            u, b, c = (tensor.to(delta.dtype) for tensor in (u, b, c))
         with torch.autocast(x.device.type, enabled=False):
-            y, memory = operator(u, delta, self._rate(state), b, c, self._skip(state), state.memory, starts)
-        return self._output(y, gate), MambaState(self._tail(seen, starts), memory)
+            y, memory = operator(u, delta, self._rate(state), b, c, self._skip(state), state.memory)
+        return self._output(y, gate), MambaState(tail, memory)
 
     def step(self, x: Float[Tensor, "B D"], state: MambaState) -> tuple[Float[Tensor, "B D"], MambaState]:
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
-        seen = torch.cat([state.tail, inner[:, None].to(state.tail.dtype)], dim=1)
-        u = F.silu(self._convolve(seen, None)[:, 0]).to(inner.dtype)
+        convolved, tail = causal_convolution_step(inner.to(state.tail.dtype), *self._taps(state), state.tail)
+        u = F.silu(convolved).to(inner.dtype)
         delta, b, c = self._select(u, state)
         u, b, c = (tensor.to(state.memory.dtype) for tensor in (u, b, c))
         with torch.autocast(x.device.type, enabled=False):
-            y, memory = selective_scan_step(u, delta, self._rate(state), b, c, self._skip(state), state.memory)
-        return self._output(y, gate), MambaState(seen[:, 1:], memory)
+            y, memory = selective_scan_step(
+                u, delta, self._rate(state), b, c, self._skip(state), state.memory
+            )
+        return self._output(y, gate), MambaState(tail, memory)
 
-    def _convolve(
-        self, seen: Float[Tensor, "B W_plus_T D"], starts: Bool[Tensor, "B T"] | None
-    ) -> Float[Tensor, "B T D"]:
-        """Each frame with the ``d_conv - 1`` before it; those before a start are as zero."""
-        taps = self.conv1d.weight[:, 0].to(seen.dtype).unbind(-1)
-        frames = seen.shape[1] - len(taps) + 1
-        out = self.conv1d.bias.to(seen.dtype)  # type: ignore[union-attr]
-        for tap, weight in enumerate(taps):
-            heard = seen[:, tap : tap + frames]
-            lag = len(taps) - 1 - tap
-            if starts is not None and lag:
-                heard = heard.masked_fill(_started_within(starts, lag)[..., None], 0.0)
-            out = torch.addcmul(out, heard, weight)
-        return out
-
-    def _tail(
-        self, seen: Float[Tensor, "B W_plus_T D"], starts: Bool[Tensor, "B T"] | None
-    ) -> Float[Tensor, "B W D"]:
-        width = self.config.d_conv - 1
-        tail = seen[:, -width:]
-        if starts is None:
-            return tail.clone()
-        # Forgotten is what lies before the last start: a frame is kept if nothing after it starts.
-        later = F.pad(starts, (width + 1, 0))[:, -width:].flip(1).cumsum(1).flip(1)
-        after = F.pad(later[:, 1:], (0, 1))
-        return tail.masked_fill((after > 0)[..., None], 0.0)
+    def _fast_form(
+        self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None
+    ) -> Callable[..., tuple[Tensor, Tensor]] | None:
+        """The kernels to take, if any; they know no float64, and read bfloat16 as it is."""
+        if state.memory.dtype != torch.float32:
+            return None
+        published = self.config.fast_form == "mamba-ssm" and starts is None
+        form: Any = mamba_ssm_form if published else mamba_fast
+        if not use_fast("mamba", self.config.kernels, form.obstacle, x.is_cuda):
+            return None
+        scan: Callable[..., tuple[Tensor, Tensor]] = form.selective_scan
+        return scan if starts is None else functools.partial(scan, starts=starts)
 
     def _select(
         self, u: Float[Tensor, "*B D"], state: MambaState
@@ -128,6 +122,11 @@ class MambaMixer(nn.Module):
         sizes = [self.dt_rank, self.config.d_state, self.config.d_state]
         rank, b, c = self.x_proj(u).split(sizes, dim=-1)
         return F.softplus(self.dt_proj(rank).to(state.memory.dtype)), b, c
+
+    def _taps(self, state: MambaState) -> tuple[Float[Tensor, "D 1 W"], Float[Tensor, "D"]]:
+        """Weight and bias of the convolution, in the state's dtype."""
+        weight, bias = self.conv1d.weight, cast(Tensor, self.conv1d.bias)
+        return weight.to(state.tail.dtype), bias.to(state.tail.dtype)
 
     def _rate(self, state: MambaState) -> Float[Tensor, "D N"]:
         return -self.A_log.to(state.memory.dtype).exp()
@@ -229,8 +228,3 @@ class Mamba(BackbonePlugin):
 
 def _inverse_softplus(x: Tensor) -> Tensor:
     return x + torch.log(-torch.expm1(-x))
-
-
-def _started_within(starts: Bool[Tensor, "B T"], lag: int) -> Bool[Tensor, "B T"]:
-    """Whether any of the last ``lag`` frames, the present one among them, starts."""
-    return F.pad(starts, (lag - 1, 0)).unfold(1, lag, 1).any(-1)

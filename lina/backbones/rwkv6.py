@@ -7,7 +7,7 @@ and gate. Parameters are named as in RWKV's own checkpoints, with norm1, norm2, 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, rwkv6_fast
+from lina.backbones.rwkv_shift import shifted
 from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
 from lina.core.kernels import FastFormConfig, use_fast
-from lina.core.plugin import BackbonePlugin
+from lina.core.plugin import BackbonePlugin, Half
 from lina.core.stack import Layers
 
 BLENDS = ("w", "k", "v", "r", "g")
@@ -181,11 +182,11 @@ class RWKV6Layer(nn.Module):
         self, x: Float[Tensor, "B T D"], state: RWKV6State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], RWKV6State]:
         seen = self.norm1(x)
-        before = _shifted(seen, state.time_shift, starts)
+        before = shifted(seen, state.time_shift, starts)
         mixed, memory = self.tmix.parallel_forward(seen, before, state.memory, starts)
         x = x + mixed
         refined = self.norm2(x)
-        x = x + self.cmix(refined, _shifted(refined, state.channel_shift, starts))
+        x = x + self.cmix(refined, shifted(refined, state.channel_shift, starts))
         dtype = state.time_shift.dtype
         # Copies, so that the state does not keep the whole stretch.
         time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
@@ -199,14 +200,6 @@ class RWKV6Layer(nn.Module):
         x = x + self.cmix(refined, state.channel_shift.to(refined.dtype))
         dtype = state.time_shift.dtype
         return x, RWKV6State(seen.to(dtype), memory, refined.to(dtype))
-
-
-def _shifted(
-    x: Float[Tensor, "B T D"], last: Float[Tensor, "B D"], starts: Bool[Tensor, "B T"] | None
-) -> Float[Tensor, "B T D"]:
-    """The frame before each frame: zeros where rows start."""
-    before = torch.cat([last[:, None].to(x.dtype), x[:, :-1]], dim=1)
-    return before if starts is None else before.masked_fill(starts[..., None], 0.0)
 
 
 def _uniform(bound: float, *shape: int) -> nn.Parameter:
@@ -234,7 +227,7 @@ class RWKV6(BackbonePlugin):
         d_model: int,
         n_layers: int,
         config: RWKV6Config,
-        half: Literal["encoder", "decoder"],
+        half: Half,
     ) -> dict[str, Tensor]:
         """Layers of a published RWKV-6 model: the first ``n_layers`` before the text, the next after it."""
         with torch.device("meta"):

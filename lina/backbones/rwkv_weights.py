@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
 from lina.core.errors import CheckpointError
+from lina.core.plugin import Half
 
 PARTS = {"norm1": "ln1", "tmix": "att", "norm2": "ln2", "cmix": "ffn"}
 """Of a layer: our name, RWKV's name."""
@@ -21,7 +21,7 @@ def layers_for_half(
     plugin: str,
     sizes: Mapping[str, tuple[str, int]],
     n_layers: int,
-    half: Literal["encoder", "decoder"],
+    half: Half,
 ) -> dict[str, Tensor]:
     """The tensors ``wanted`` (a stack's state dict): of the file's first ``n_layers`` layers, or of those after them.
 
@@ -35,7 +35,13 @@ def layers_for_half(
     numbers = (re.match(r"blocks\.(\d+)\.", name) for name in tensors)
     there = 1 + max(int(number[1]) for number in numbers if number)
     for key, (name, dimension) in sizes.items():
-        found, asked = tensors.get(_published(name, 0)), wanted[f"layers.0.{name}"].shape[dimension]
+        having = next((i for i in range(n_layers) if f"layers.{i}.{name}" in wanted), None)
+        if having is None:  # no layer of the spec's has such a tensor
+            continue
+        found, asked = (
+            tensors.get(_published(name, having)),
+            wanted[f"layers.{having}.{name}"].shape[dimension],
+        )
         if found is not None and found.dim() > dimension and found.shape[dimension] != asked:
             size = found.shape[dimension]
             raise CheckpointError(

@@ -35,7 +35,7 @@ def causal_convolution(
         if age is not None:
             earlier = earlier.masked_fill((age < lag)[..., None], 0.0)
         out = torch.addcmul(out, earlier, weight[:, 0, -1 - lag])
-    tail = padded[:, frames:]
+    tail = padded[:, frames:].clone()  # else the state would keep the whole stretch
     if age is not None:
         lags = torch.arange(width - 2, -1, -1, device=x.device)
         tail = tail.masked_fill((age[:, -1:] < lags)[..., None], 0.0)

@@ -26,7 +26,13 @@ from lina.core.checkpoint import (
     save_checkpoint,
 )
 from lina.core.consecutive import RowPlan, row_numbers
-from lina.core.device import choose_device, choose_precision, mixed_precision
+from lina.core.device import (
+    choose_device,
+    choose_precision,
+    keep_precision,
+    mixed_precision,
+    precision_name,
+)
 from lina.core.errors import CheckpointError, DataError
 from lina.core.guided_attention import guided_attention
 from lina.core.hooks import Run
@@ -121,6 +127,7 @@ class _Trainer:
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)
         self.precision = choose_precision(spec.precision, self.device)
+        """Of this machine, until a checkpoint says what the run began with."""
         self.model = model.to(self.device)
         for module in model.modules():
             if hasattr(module, "gradient_checkpointing"):
@@ -135,6 +142,10 @@ class _Trainer:
         self.seconds = 0.0
 
     def restore(self, checkpoint: Checkpoint) -> None:
+        if self.spec.precision == "auto" and checkpoint.precision is not None:
+            self.precision = keep_precision(
+                checkpoint.precision, self.precision, self.device, checkpoint.path
+            )
         load_weights(self.model, checkpoint, average=False)
         load_optimizer(self.model, self.optimizer, checkpoint)
         if self.average is not None:
@@ -147,6 +158,7 @@ class _Trainer:
             step=self.step,
             seconds=self.seconds,
             corpus=self.data.identity,
+            precision=precision_name(self.precision),
             model=self.model,
             optimizer=self.optimizer,
             average=self.average.state(self.model) if self.average else None,
@@ -190,7 +202,7 @@ class _Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, step)
         self.step = step
         spent = time.perf_counter() - began
         self.seconds += spent

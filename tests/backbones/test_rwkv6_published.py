@@ -1,5 +1,7 @@
 """Models as RWKV publishes them: lina reads them, and says what the ``rwkv`` package says."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,6 +11,9 @@ from torch import Tensor
 
 from lina.backbones.rwkv6 import RWKV6, RWKV6Config, RWKV6State
 from lina.core.errors import CheckpointError
+from lina.core.init_foreign import imported
+from lina.core.model import build_lm
+from lina.core.spec import Spec
 from tests.backbones.rwkv_oracle import ask
 
 WIDTH, HEADS, HIDDEN, VOCABULARY = 32, 2, 96, 11
@@ -120,6 +125,32 @@ def test_a_published_model_is_cut_in_halves() -> None:
     assert torch.equal(encoder["layers.1.tmix.key.weight"], model["blocks.1.att.key.weight"])
     assert torch.equal(decoder["layers.0.cmix.value.weight"], model["blocks.2.ffn.value.weight"])
     assert torch.equal(decoder["layers.1.norm2.bias"], model["blocks.3.ln2.bias"])
+
+
+def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
+    """Published files hold bfloat16; the position network, of another width, begins afresh."""
+    model = {name: value.bfloat16() for name, value in published().items()}
+    torch.save(model, tmp_path / "model.pth")
+    spec = Spec.model_validate(
+        {
+            "lina": 1,
+            "name": "toy",
+            "backbone": {"plugin": "rwkv6", "d_model": WIDTH, "n_layers": 1},
+            "codec": {"plugin": "toy"},
+            "tokenizer": {"plugin": "toy"},
+            "text": {"layers": 1, "heads": 2, "position_dim": 8, "attention": "blind"},
+            "data": {"source": "folder"},
+            "init": {"backbone": str(tmp_path / "model.pth")},
+        }
+    )
+    resolved: Any = SimpleNamespace(spec=spec, backbone=SimpleNamespace(plugin=RWKV6, config=CONFIG))
+    lm = build_lm(resolved, codebook_sizes=(4, 4), vocab_size=20, speakers=0, seed=0)
+    before = {name: value.clone() for name, value in lm.cross_att.state_dict().items()}
+    lm.load_state_dict(imported(resolved, lm).state)
+    for backbone, wanted in zip((lm.encoder, lm.decoder), halves(model), strict=True):
+        for name, value in wanted.state_dict().items():
+            assert torch.equal(backbone.state_dict()[name], value), name
+    assert all(torch.equal(value, before[name]) for name, value in lm.cross_att.state_dict().items())
 
 
 @pytest.mark.parametrize(

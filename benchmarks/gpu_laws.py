@@ -34,6 +34,7 @@ COVERED = (
     "lina/backbones",
     "lina/core/laws",
     "lina/core/linear_attention.py",
+    "lina/core/selective_scan.py",
     "lina/core/bonus_attention.py",
     "lina/core/causal_convolution.py",
     "lina/core/decayed_scores.py",
@@ -182,7 +183,7 @@ def record(device: str) -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for package in ("torch", "triton", "fla-core", "flash-linear-attention"):
+    for package in ("torch", "triton", "fla-core", "flash-linear-attention", "mamba-ssm"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -8,7 +8,7 @@ from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 (the hook finds it by name)
 
-CORE = "cross_attention delays generate linear_attention lm loss rotary stack text_encoder tokens"
+CORE = "cross_attention delays generate linear_attention lm loss rotary selective_scan stack text_encoder tokens"
 
 if os.environ.get("LINA_CHECK_SHAPES"):
     shaped = ["lina.backbones", *(f"lina.core.{name}" for name in CORE.split())]

@@ -159,8 +159,8 @@ class BlindCrossAttention(CrossAttention):
     ) -> Float[Tensor, "B M T J"]:
         """Where the queries point, and where the position network then reads."""
         read = self.parallel_forward(x, state, memory)[2]
-        times, readable = _times(state.time, x.shape[1], None), _readable(memory, None)
-        return torch.stack([self._asked(x, times, memory, readable), read], dim=1)
+        asked = self._asked(x, _times(state.time, x.shape[1], None), memory, _readable(memory, None))
+        return torch.stack([asked, read], dim=1)
 
     def _asked(
         self,

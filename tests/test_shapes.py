@@ -13,6 +13,8 @@ MODULES = (
     "bonus_attention",
     "decayed_scores",
     "delta_rule",
+    "scalar_decay",
+    "mixer_stack",
     "cross_attention",
     "text_encoder",
     "tokens",

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.core.decayed_scores import segment_sums
+
 CHUNK = 32
 
 
@@ -42,7 +44,7 @@ def scalar_decay_attention(
     log_decay = log_decay.unflatten(2, (groups, -1)).unflatten(1, (-1, size)).permute(0, 3, 4, 1, 2)
     memory = memory.unflatten(1, (groups, -1))
 
-    decay = _segment_decay(log_decay)
+    decay = segment_sums(log_decay).exp()
     from_start = log_decay.cumsum(-1).exp()
     scores = (scale * q) @ k.transpose(-1, -2)
     inside = (scores[:, :, None] * decay) @ v
@@ -68,14 +70,6 @@ def scalar_decay_attention_step(
     # In place on the product, which nobody else holds: a third less time where the memory is large.
     memory = (memory * log_decay.exp()[..., None, None]).addcmul_(k[..., None], v[..., None, :])
     return scale * (q[..., None, :] @ memory).squeeze(-2), memory
-
-
-def _segment_decay(log_decay: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C C"]:
-    """decay[i, j] = prod_{j < t <= i} exp(log_decay_t) for j <= i, else 0."""
-    size = log_decay.shape[-1]
-    later = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).tril(-1)
-    sums = torch.where(later, log_decay[..., None], 0.0).cumsum(-2)
-    return sums.masked_fill(later.T, -torch.inf).exp()
 
 
 def _carry(

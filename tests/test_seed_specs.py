@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from lina.convert.seed.names import seed_name
+from lina.convert.seed.sizes import read_sizes
+from lina.convert.seed.spec import spec_of
 from lina.core.errors import SpecError
 from lina.core.lm import DelayLM
 from lina.core.model import build_lm, count_parameters
@@ -27,6 +31,19 @@ def build(name: str) -> DelayLM:
     with torch.device("meta"):
         vocabulary = VOCABULARY.get(name, 256)
         return build_lm(resolved(name), codebook_sizes=(1024,) * 4, vocab_size=vocabulary, speakers=0, seed=0)
+
+
+def stored(name: str) -> dict[str, Tensor]:
+    """A checkpoint of the seed of that size, without its numbers."""
+    spec, model = resolved(name).spec, build(name)
+    tensors = {seed_name(key, spec.backbone.plugin): value for key, value in model.state_dict().items()}
+    for joined in ("rvq_embed.weight", "logits_head.weight"):
+        tensors[joined] = tensors[joined].unflatten(0, (4, -1))
+    width = spec.backbone.d_model
+    text = width // spec.text.heads // 4
+    lengths = {f"txt_encoder.sa.{layer}.tmix.rotary.freqs": text for layer in range(spec.text.layers)}
+    lengths["attentive_rnn.cross_att.rotary.freqs"] = width // 4
+    return tensors | {key: 10000.0 ** (-torch.arange(n) / n) for key, n in lengths.items()}
 
 
 def frequencies(spec: Spec) -> int:
@@ -57,6 +74,24 @@ def test_rwkv6_has_the_size_of_its_checkpoint() -> None:
     tensors = len(model.state_dict()) + 1 + spec.text.layers
     assert tensors == 479
     assert round((4 * (count_parameters(model) + frequencies(spec)) + 392 * tensors) / 1e6) == 263
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_checkpoint_of_that_size_is_read_as_that_spec(name: str) -> None:
+    ours, tensors = resolved(name), stored(name)
+    read = resolve(spec_of(read_sizes(tensors), Path("seed.pt"), Path("run"), None))
+    assert read.backbone.config == ours.backbone.config
+    without_config = {"config": {}}
+    assert read.spec.backbone.model_copy(update=without_config) == ours.spec.backbone.model_copy(
+        update=without_config
+    )
+    written = {"dropout": ours.spec.text.dropout, "rotary_channels": None}
+    assert read.spec.text.rotary_channels == ours.spec.backbone.d_model // 2, "half, which is the default"
+    assert read.spec.text.model_copy(update=written) == ours.spec.text
+    assert read.spec.synthesize.temperature == ours.spec.synthesize.temperature
+    assert sum(tensor.numel() for tensor in tensors.values()) == count_parameters(build(name)) + frequencies(
+        ours.spec
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -103,8 +103,9 @@ class CrossAttention(nn.Module):
     def maps(
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
     ) -> Float[Tensor, "B M T J"]:
-        """Every attention over the text that ``parallel_forward`` makes on its way, for looking at."""
-        return self.parallel_forward(x, state, memory)[2][:, None]
+        """Every attention over the text that ``parallel_forward`` makes on its way: of each head."""
+        times, readable = _times(state.time, x.shape[1], None), _readable(memory, None)
+        return _softmax(self._scores(x, times, memory), readable)
 
 
 class BlindCrossAttention(CrossAttention):

@@ -157,7 +157,8 @@ def test_training_can_start_there(seeds: Seeds, written: Written, tmp_path: Path
 def test_verification_sees_every_tensor(seeds: Seeds, written: Written, tmp_path: Path) -> None:
     model, _ = converted(written(seeds["gla"]), tmp_path / "run")
     for name, faces in (("delayed", 1), ("logits", 2), ("attention", 2), ("greedy", 1)):
-        wanted = expected("gla")
+        kept = ("text", "codes", "tokens", name)
+        wanted = {one: value for one, value in expected("gla").items() if one in kept}
         wanted[name].view(-1)[5] += 1
         large = [one for one in differences(model, wanted) if not one.small]
         assert len(large) == faces

@@ -96,6 +96,10 @@ def test_a_zip_that_is_not_torchs(tmp_path: Path, refused: Refused) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
     assert "cannot be read as torch's" in refused(path)
+    with zipfile.ZipFile(path, "w") as archive:  # as TorchScript's are
+        for name in ("data.pkl", "constants.pkl", "version"):
+            archive.writestr(f"archive/{name}", "3")
+    assert "cannot be read as torch's (Cannot use ``weights_only=True`` with TorchScript" in refused(path)
 
 
 def test_a_checkpoint_that_is_cut_off(seeds: dict[str, Tensors], tmp_path: Path, refused: Refused) -> None:
@@ -114,6 +118,8 @@ def test_a_checkpoint_that_is_cut_off(seeds: dict[str, Tensors], tmp_path: Path,
         ({}, "model", "it is empty"),
         ({"x": torch.zeros(2), "y": 3}, "model", "y in it are no tensors of numbers"),
         ({"x": torch.zeros(2, dtype=torch.int64)}, "model", "x in it are no tensors of numbers"),
+        ({"x": torch.zeros(1).expand(10**13)}, "model", "x in it are no tensors of numbers"),
+        ({"x": torch.eye(2).to_sparse()}, "model", "x in it are no tensors of numbers"),
         ({"x": torch.tensor([0.0, torch.nan])}, "state_dict", "not all numbers of x are finite"),
         (
             {"conv1.weight": torch.zeros(2)},

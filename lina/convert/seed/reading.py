@@ -5,6 +5,7 @@ begin with ``model.``.
 """
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if not zipfile.is_zipfile(path):
             raise CheckpointError(f"{path}: is {_foreign(path)}; {WANTED}")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():  # of other kinds of archives, which are refused below
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: holds {_objects(path, error)}, and lina loads nothing but tensors; where it was trained, "
@@ -73,7 +76,13 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _is_weight(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
+    if not (isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()):
+        return False
+    # A view that is larger than what the file holds would be a bomb.
+    return (
+        value.layout == torch.strided
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def _folder(path: Path) -> str:
@@ -109,5 +118,5 @@ def some(names: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) <= 160 else f"{line[:157]}..."
+    sentence = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
+    return sentence if len(sentence) <= 160 else f"{sentence[:157]}..."

@@ -1,9 +1,9 @@
 """How far a converted model is from what lina-speech itself computed, tensor by tensor.
 
 EXPECTED is a safetensors file: ``text`` [B, J] ids without padding, ``codes`` [B, Q, T], and any of ``delayed``
-[B, T + Q + 1, Q], ``logits`` [B, T + Q, Q, V] for inputs ``delayed[:, :-1]``, ``attention`` [B, M, T + Q, J] (all maps
-of the cross-attention), ``greedy`` [Q, N] (N steps of all-greedy generation for ``text[0]``). Where it has ``tokens``
-[Q, K], its logits [B, T + Q, Q, K] are of those tokens only.
+[B, T + Q + 1, Q], ``logits`` [B, T + Q, Q, V] for inputs ``delayed[:, :-1]``, ``attention`` [B, M, T + Q, J] (both maps
+of the blind attention, or one for each head of the plain one), ``greedy`` [Q, N] (N steps of all-greedy generation for
+``text[0]``). Where it has ``tokens`` [Q, K], its logits [B, T + Q, Q, K] are of those tokens only.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lina.core.cross_attention import BlindCrossAttention
 from lina.core.errors import CheckpointError
 from lina.core.lm import Conditions, DelayLM
 from lina.core.tokens import START, delayed_columns
@@ -99,12 +100,13 @@ def _step_by_step(
     model: DelayLM, inputs: Int[Tensor, "B S Q"], conditions: Conditions
 ) -> tuple[Float[Tensor, "B S Q V"], Float[Tensor, "B M S J"]]:
     state = model.initial_state(len(inputs))
+    own = 1 if isinstance(model.cross_att, BlindCrossAttention) else 0
     logits, maps = [], []
     for column in inputs.unbind(1):
-        first = model.attention_maps(column[:, None], state, conditions)[:, :-1, 0]
-        said, state, read = model.step(column, state, conditions)
+        seen = model.attention_maps(column[:, None], state, conditions)[:, :, 0]
+        said, state, seen[:, own] = model.step(column, state, conditions)
         logits.append(said)
-        maps.append(torch.cat([first, read[:, None]], dim=1))
+        maps.append(seen)
     return torch.stack(logits, 1), torch.stack(maps, 2)
 
 

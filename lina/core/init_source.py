@@ -36,6 +36,7 @@ class Rows:
     """What the rows of the tables of a model stand for."""
 
     codebook_sizes: tuple[int, ...]
+    """Empty where they are not known."""
     labels: tuple[str, ...] | None
     """Of the text's ids; None where they are not known."""
     speakers: tuple[str, ...]
@@ -101,11 +102,7 @@ def open_source(path: Path, average: bool) -> Source:
 
 
 def source_rows(source: Source, tensors: Mapping[str, Tensor], here: Rows) -> tuple[Rows, list[str]]:
-    """What the source's rows mean, and a remark for each thing that cannot be told and is taken to be as ``here``.
-
-    Raises:
-        CheckpointError: its codebooks are not known.
-    """
+    """What the source's rows mean, and a remark for each thing that cannot be told and is taken to be as ``here``."""
     remarks = []
     try:
         labels = row_labels(_frontend(source), len(tensors[TEXT]))
@@ -117,11 +114,8 @@ def source_rows(source: Source, tensors: Mapping[str, Tensor], here: Rows) -> tu
         sizes = _codebook_sizes(source)
     except LinaError as error:
         sizes = _like(here.codebook_sizes, len(tensors[AUDIO]))
-        if not sizes:
-            raise CheckpointError(f"init.from: {source.path}: its codebooks are not known: {error}") from None
-        remarks.append(
-            f"the source's codebooks are taken to be {len(sizes)} of {_named(sizes)} codes: {error}"
-        )
+        taken = f"are taken to be {len(sizes)} of {_named(sizes)} codes" if sizes else "are not known"
+        remarks.append(f"the source's codebooks {taken}: {error}")
     return Rows(sizes, labels, tuple(map(str, speakers))), remarks
 
 

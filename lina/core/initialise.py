@@ -124,7 +124,13 @@ def _differing(there: Spec, here: Spec) -> list[str]:
     changed = [
         line for line in differences(there, here) if line.startswith(TOLD) and not line.startswith(PLAIN)
     ]
-    return [f"differs from the source: {line}" for line in changed]
+    told = []
+    for section in ("backbone", "codec", "tokenizer", "text"):
+        lines = [line for line in changed if line.startswith(f"{section}.")]
+        # Of another plugin, the configuration says nothing more.
+        lines = [line for line in lines if line.startswith(f"{section}.plugin:")] or lines
+        told += [f"differs from the source: {'; '.join(lines)}"] if lines else []
+    return told
 
 
 def _targets(spec: Spec, model: nn.Module) -> list[str]:

@@ -145,6 +145,8 @@ def _speakers(value: Tensor, old: Tensor, here: Rows, there: Rows) -> tuple[Pair
 
 def _codes(value: Tensor, old: Tensor, here: Rows, there: Rows) -> tuple[Pairs, list[str]]:
     """Codebook by codebook: the marks first, then code by code."""
+    if not there.codebook_sizes:
+        return [], ["the source's codebooks are not known"]
     starts, before = _starts(here.codebook_sizes), _starts(there.codebook_sizes)
     if before[-1] != len(old):
         raise CheckpointError(

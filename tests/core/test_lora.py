@@ -41,10 +41,10 @@ def model_of(backbone: str) -> DelayLM:
 
 
 def logits(model: DelayLM, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, targets, counted = teacher_forcing(codes, torch.tensor([len(row) for row in codes]))
+    columns = teacher_forcing(codes, torch.tensor([len(row) for row in codes]))
     text = toy_conditions(model, [3, 1, 4], [1, 5, 9])
-    given, _, _ = model.parallel_forward(inputs, model.initial_state(len(inputs)), text)
-    return given, targets, counted
+    given, *_ = model.parallel_forward(columns.inputs, model.initial_state(len(codes)), text)
+    return given, columns.targets, columns.counted
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

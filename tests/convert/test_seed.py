@@ -122,6 +122,14 @@ def test_a_plain_attention_is_known(seeds: Seeds, written: Written, tmp_path: Pa
     model, done = converted(written(tensors), tmp_path / "run")
     assert type(model.cross_att) is CrossAttention
     assert (done.sizes.heads_cross, done.sizes.rotary_channels) == (4, 8)
+    given = {name: expected("gla")[name] for name in ("text", "codes", "delayed")}
+    conditions = model.conditions(given["text"], torch.ones_like(given["text"], dtype=torch.bool))
+    with torch.no_grad():
+        maps = model.attention_maps(given["delayed"][:, :-1], model.initial_state(2), conditions)
+    assert maps.shape[1] == 4
+    in_parallel, step_by_step = differences(model, given | {"attention": maps})[1:]
+    assert in_parallel.largest == 0
+    assert 0 < step_by_step.largest < LIMIT
 
 
 def test_the_run_speaks(seeds: Seeds, written: Written, tmp_path: Path) -> None:

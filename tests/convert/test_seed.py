@@ -16,6 +16,7 @@ from lina.convert.seed.verify import LIMIT, differences
 from lina.core.cross_attention import CrossAttention
 from lina.core.delays import undelay
 from lina.core.errors import LinaError
+from lina.core.init_source import Rows, open_source, source_rows
 from lina.core.lm import DelayLM
 from lina.core.spec_load import load_spec
 from lina.core.tokens import MARKS, START
@@ -121,6 +122,14 @@ def test_a_plain_attention_is_known(seeds: Seeds, written: Written, tmp_path: Pa
     model, done = converted(written(tensors), tmp_path / "run")
     assert type(model.cross_att) is CrossAttention
     assert (done.sizes.heads_cross, done.sizes.rotary_channels) == (4, 8)
+    given = {name: expected("gla")[name] for name in ("text", "codes", "delayed")}
+    conditions = model.conditions(given["text"], torch.ones_like(given["text"], dtype=torch.bool))
+    with torch.no_grad():
+        maps = model.attention_maps(given["delayed"][:, :-1], model.initial_state(2), conditions)
+    assert maps.shape[1] == 4
+    in_parallel, step_by_step = differences(model, given | {"attention": maps})[1:]
+    assert in_parallel.largest == 0
+    assert 0 < step_by_step.largest < LIMIT
 
 
 def test_the_run_speaks(seeds: Seeds, written: Written, tmp_path: Path) -> None:
@@ -152,6 +161,19 @@ def test_training_can_start_there(seeds: Seeds, written: Written, tmp_path: Path
     spec = load_spec(tmp_path / "run/spec.yaml")
     assert (spec.train.lr, spec.train.warmup, spec.train.betas) == (5e-4, 500, (0.9, 0.999))
     assert spec.train.out == tmp_path / "run"
+
+
+def test_fine_tuning_knows_its_rows(seeds: Seeds, written: Written, tmp_path: Path) -> None:
+    """Codes and text ids, though EnCodec's weights are not there."""
+    tensors = seeds["gla"] | {"txt_embed.weight": seeds["gla"]["txt_embed.weight"][:61]}
+    converted(written(tensors), tmp_path / "run", tokenizer=SMALL_BPE)
+    source = open_source(tmp_path / "run", average=True)
+    here = Rows((1024,) * 4, None, ())
+    there, remarks = source_rows(source, source.tensors(), here)
+    assert there.codebook_sizes == (1024,) * 4
+    assert there.labels is not None
+    assert len(there.labels) == 61
+    assert (remarks, source.width, source.checkpoint.step) == ([], 64, 0)
 
 
 def test_verification_sees_every_tensor(seeds: Seeds, written: Written, tmp_path: Path) -> None:

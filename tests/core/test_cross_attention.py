@@ -72,3 +72,32 @@ def test_the_position_network_is_part_of_the_state() -> None:
     attention = BlindCrossAttention(8, DiagonalDecay(6), 6, rotary=False)
     assert len(leaves(attention.initial_state(2))) == 4
     assert len(leaves(CrossAttention(8, 2, rotary=False).initial_state(2))) == 1
+
+
+def test_maps_are_every_attention_on_the_way() -> None:
+    torch.manual_seed(0)
+    mask, text, x = torch.ones(1, 4, dtype=torch.bool), torch.randn(1, 4, 8), torch.randn(1, 3, 8)
+    plain, blind = CrossAttention(8, 2, rotary=True), BlindCrossAttention(8, DiagonalDecay(6), 6, rotary=True)
+    for attention, own in ((plain, 0), (blind, 1)):
+        state, memory = attention.initial_state(1), attention.remember(text, mask)
+        maps = attention.maps(x, state, memory)
+        assert maps.shape == (1, 2, 3, 4)
+        torch.testing.assert_close(maps.sum(-1), torch.ones(1, 2, 3))
+        assert torch.equal(maps[:, own], attention.parallel_forward(x, state, memory)[2])
+        assert not torch.allclose(maps[:, own], maps[:, 1 - own])
+
+
+def test_fewer_channels_may_be_turned() -> None:
+    torch.manual_seed(0)
+    text, mask = torch.randn(1, 5, 8), torch.ones(1, 5, dtype=torch.bool)
+    still, half, two = (
+        CrossAttention(8, 1, rotary, channels)
+        for rotary, channels in ((False, None), (True, None), (True, 2))
+    )
+    for other in (half, two):
+        other.load_state_dict(still.state_dict())
+    keys, turned, turned_less = (one.remember(text, mask).keys for one in (still, half, two))
+    assert torch.equal(turned[..., 4:], keys[..., 4:])
+    assert not torch.allclose(turned[:, 1:, 2:4], keys[:, 1:, 2:4])
+    assert torch.equal(turned_less[..., 2:], keys[..., 2:])
+    torch.testing.assert_close(turned_less[..., :2], turned[..., :2])

@@ -23,6 +23,7 @@ from lina.core.model import build_lm
 from lina.core.optimizer import adamw, parameter_groups
 from lina.core.origin import Origin, Source
 from lina.core.resolve import Resolved, choose, resolve
+from lina.core.run_files import CodecInfo, DataSummary, write_data_summary
 from lina.core.run_info import record_run
 from lina.core.spec import Spec
 from lina.core.train import checkpoint_folder
@@ -77,6 +78,7 @@ def convert(
         write_atomic(directory / SPEC_FILE, spec.to_yaml().encode())
         write_atomic(directory / TOKENIZER_FILE, json.dumps({"key": "", "trained": None}).encode())
         write_atomic(directory / SPEAKERS_FILE, b"[]")
+        write_data_summary(directory, _no_data(sizes))
         record_run(Run(directory, spec), resolved, model)
         _save(directory, spec, model, sha256(checkpoint))
         check(model)
@@ -129,6 +131,13 @@ def _model(resolved: Resolved, sizes: Sizes, tensors: Mapping[str, Tensor]) -> D
         raise NotConvertible(str(error)) from None
     fill(model, tensors, sizes.backbone)
     return model
+
+
+def _no_data(sizes: Sizes) -> DataSummary:
+    """Nothing was encoded here, but fine-tuning asks what the codes are, and EnCodec's weights may be missing."""
+    codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
+    codec = CodecInfo(name="encodec", sample_rate=24_000, hop=320, codebook_sizes=codebook_sizes)
+    return DataSummary(utterances=0, valid=0, seconds=0.0, codec=codec)
 
 
 def _save(directory: Path, spec: Spec, model: DelayLM, digest: str) -> None:

@@ -34,6 +34,10 @@ COVERED = (
     "lina/backbones",
     "lina/core/laws",
     "lina/core/linear_attention.py",
+    "lina/core/bonus_attention.py",
+    "lina/core/causal_convolution.py",
+    "lina/core/decayed_scores.py",
+    "lina/core/delta_rule.py",
     "lina/core/stack.py",
     "lina/core/kernels.py",
 )

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[1]
 MODULES = (
     "lm",
     "linear_attention",
+    "decayed_scores",
+    "delta_rule",
     "cross_attention",
     "text_encoder",
     "tokens",

@@ -69,7 +69,9 @@ class CrossAttention(nn.Module):
         memory: TextMemory,
         starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        """What each frame reads, the state after, and the attention over the text (averaged over heads).
+        """What each frame reads, the state after, and the attention of the first head over the text.
+
+        The first head is the one that training may guide (``lina.core.guided_attention``) and that plots show.
 
         ``starts``: frames at which a row goes on to the next text of its memory, and its state begins anew.
         """
@@ -77,7 +79,7 @@ class CrossAttention(nn.Module):
         weights = _softmax(self._scores(x, times, memory), _readable(memory, starts))
         values = memory.values.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         out = (weights @ values.to(weights.dtype)).transpose(1, 2).flatten(2)
-        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights.mean(1)
+        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights[:, 0]
 
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory

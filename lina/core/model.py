@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
@@ -36,15 +37,23 @@ def build_lm(
         )
 
 
-def check_training(resolved: Resolved) -> None:
-    """Whether the model of a spec can be trained as the spec says, before anything is made for it.
+def sketch_lm(resolved: Resolved) -> DelayLM:
+    """The model of a spec before its corpus is known: right in all but vocabularies and speakers, and mostly unreal.
+
+    Parameters take no memory where the plugin can do without their values.
 
     Raises:
-        SpecError: it cannot.
+        SpecError: sizes do not fit each other or the plugin's configuration.
     """
-    if resolved.spec.train.consecutive > 1:
-        with torch.random.fork_rng(devices=[]):
-            check_seams(_attention(resolved), resolved.backbone.record.name, resolved.spec.train.consecutive)
+    facts: dict[str, Any] = {"codebook_sizes": (1,), "vocab_size": 1, "speakers": 1, "seed": 0}
+    try:
+        with torch.device("meta"):
+            return build_lm(resolved, **facts)
+    except LinaError:
+        raise
+    except Exception:
+        # A constructor may look into its tensors, and fail there in any way; with values it must not.
+        return build_lm(resolved, **facts)
 
 
 def count_parameters(module: Any) -> int:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lina.core import device
 from lina.core import train as train_module
 from lina.core.checkpoint import newest_checkpoint
 from lina.core.errors import CheckpointError, DataError, SpecError
@@ -299,3 +300,19 @@ def test_an_unknown_optimizer_or_loss_is_named(tmp_path: Path, key: str) -> None
     near = {"optimizer": "adamv", "loss": "cross_entropi"}[key]
     with pytest.raises(SpecError, match=f"train.{key}: unknown {key} '{near}'; did you mean"):
         trained(tmp_path, f"train.{key}={near}")
+
+
+def test_precision_auto_is_kept_over_a_resumption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: False)
+    auto = "train.precision=auto"
+    whole = trained(tmp_path, auto, out="whole")
+    with pytest.raises(Stopped):
+        trained(tmp_path, auto, plugins=(Interrupter(2),))
+    monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: True)
+    assert_same_training(whole, trained(tmp_path, auto))
+    assert any("was trained in float32 and goes on in it" in line for line in caplog.messages)
+    last = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert last is not None
+    assert last.precision == "float32"

@@ -40,6 +40,8 @@ COVERED = (
     "lina/core/delta_rule.py",
     "lina/core/stack.py",
     "lina/core/kernels.py",
+    "lina/core/mixer_stack.py",
+    "lina/core/scalar_decay.py",
 )
 LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
 FRAMES = (1, 64, 300, 1024)

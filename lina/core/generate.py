@@ -4,7 +4,7 @@ Codebook 0 ends a row by saying STOP; the other codebooks then finish the frames
 the delay pattern are given to the model as in training, never sampled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -88,6 +88,35 @@ def generate(
         complete = (done < lengths) & (done >= given)
         yield Frame((tokens - MARKS).clamp(min=0), complete, attention, step - 1 < lengths, stopped)
         steps += 1
+
+
+class Said(NamedTuple):
+    """All that one row said, on the CPU."""
+
+    codes: Int[Tensor, "T Q"]
+    attention: Float[Tensor, "T J"]
+    """Where each frame (of codebook 0) read the text."""
+    stopped: bool
+
+
+def collect(frames: Iterable[Frame]) -> list[Said]:
+    """What each row says, whole."""
+    codes: list[list[Tensor]] = []
+    attention: list[list[Tensor]] = []
+    stopped: list[bool] = []
+    for frame in frames:
+        complete, speaking, stopped = frame.complete.tolist(), frame.speaking.tolist(), frame.stopped.tolist()
+        said, weights = frame.codes.cpu(), frame.attention.float().cpu()
+        if not codes:
+            codes, attention = [[] for _ in complete], [[] for _ in complete]
+        for row in range(len(complete)):
+            if complete[row]:
+                codes[row].append(said[row])
+            if speaking[row]:
+                attention[row].append(weights[row])
+    return [
+        Said(torch.stack(c), torch.stack(a), s) for c, a, s in zip(codes, attention, stopped, strict=True)
+    ]
 
 
 def _prefill(

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lina.core.batch import pad_texts
 from lina.core.best_of import choose
 from lina.core.checkpoint import load_weights, newest_checkpoint
-from lina.core.codec import AnyCodec, decoder_stream, frame_rate
+from lina.core.codec import AnyCodec, decoder_stream, frame_rate, skip
 from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.generate import Frame, collect, generate
@@ -105,7 +105,7 @@ class Voice:
         heard, filler = False, decoder.latency
         if len(prompt):
             # Outputs lag, so the first chunks from here on still belong to the prompt: as many as there are fillers.
-            _, state = decoder.parallel_forward(prompt[None], state)
+            state = skip(decoder, prompt[None], state)
         for code in codes:
             heard = True
             chunk, state = decoder.step(code, state)

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -15,7 +15,9 @@ MAX_STDIN = 1_000_000
 
 
 @click.command(short_help="Speak a text with a trained run.")
-@click.argument("text")
+@click.argument("text", required=False)
+@click.option("--file", "book", type=Path, metavar="FILE", help="Read this text file, sentence by sentence.")
+@click.option("--carry", is_flag=True, help="With --file: one state for all sentences.")
 @click.option("--run", "directory", required=True, type=Path, metavar="DIR", help="Directory of the run.")
 @click.option("-o", "--out", required=True, type=Path, metavar="FILE", help="WAV file to write.")
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
@@ -27,10 +29,12 @@ MAX_STDIN = 1_000_000
 @click.option("--guidance", metavar="S", help="Above 1: follow the text more closely.")
 @click.option("--best-of", metavar="N", help="Say it N times, keep the best aligned.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
-@click.option("--max-seconds", metavar="S", help="Cut the speech there.")
+@click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell how what was said was judged.")
 def say(
-    text: str,
+    text: str | None,
+    book: Path | None,
+    carry: bool,
     directory: Path,
     out: Path,
     speaker: str | None,
@@ -39,35 +43,43 @@ def say(
     verbose: bool,
     **sampling: str | None,
 ) -> None:
-    """Speak TEXT (- reads it from standard input) into a WAV file.
-    What the options leave out is as in the run's spec.
+    """Speak TEXT (- is standard input) or a file; the run's spec has the defaults.
 
     \b
     Example:
       lina say --run runs/first "Good morning." -o morning.wav
     """
+    if (text is None) == (book is None):
+        raise LinaError(f"say: give {'a text' if text is None else 'one of them: a text'} or --file FILE")
+    if carry and book is None:
+        raise LinaError("say: --carry is for --file: with a single text there is nothing to carry over")
+    if verbose and book is not None:
+        raise LinaError("say: -v tells how a single text was said; leave it out with --file")
     options = _checked(sampling)
     if speaker is not None:
         options["speaker"] = speaker
     text = _from_stdin() if text == "-" else text
-    if not text.strip():
+    if text is not None and not text.strip():
         raise TextError("the text to say is empty; give at least one word")
     _look_before_loading(directory, out)
     if prompt is not None or transcript is not None:
         options["prompt"] = _prompt(prompt, transcript)
 
+    from lina.cli.reading import read_file
     from lina.core import voice
 
     speaking = voice.load(directory)
     began = time.perf_counter()
-    if verbose or options.get("best_of", speaking.resolved.spec.synthesize.best_of) > 1:
+    if text is None:
+        chunks = read_file(speaking, cast(Path, book), carry=carry, **options)
+    elif verbose or options.get("best_of", speaking.resolved.spec.synthesize.best_of) > 1:
         (speech,) = speaking.speak([text], **options)
         chunks = iter([speech.audio])
         if verbose:
             click.echo(_table(speech))
     else:
-        chunks = iter(speaking.stream(text, **options))
-    seconds = _write(out, chunks, speaking.sample_rate)
+        chunks = speaking.stream(text, **options)
+    seconds = _write(out, speaking.sample_rate, chunks)
     click.echo(f"{out}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
 
 
@@ -96,7 +108,7 @@ def _table(speech: Any) -> str:
     return "\n".join(lines)
 
 
-def _write(out: Path, chunks: Iterator[Any], sample_rate: int) -> float:
+def _write(out: Path, sample_rate: int, chunks: Iterator[Any]) -> float:
     """Write each chunk as it is made; the duration in seconds."""
     from lina.core.audio import WavWriter
 

@@ -1,11 +1,13 @@
 """What core derives from a codec: whole encode and decode, checks, and a streaming decoder for any codec."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.errors import DataError
-from lina.core.protocols import Codec, DecoderStream, StreamingCodec
+from lina.core.protocols import Codec, DecoderStream, StreamingCodec, keeps
 from lina.core.state import State
 from lina.core.windowed_decoder import WindowedDecoder
 
@@ -78,9 +80,9 @@ def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q
     """
     audio = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % codec.hop))
     validate_audio(codec, audio)
-    if isinstance(codec, Codec):
-        return codec.encode(audio)
-    stream = codec.encoder
+    if keeps(codec, Codec):
+        return cast(Codec, codec).encode(audio)
+    stream = cast(StreamingCodec, codec).encoder
     codes, state = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
     return torch.cat([codes, stream.flush(state)], dim=1)[:, stream.latency :]
 
@@ -92,9 +94,9 @@ def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C s
         DataError: as ``validate_codes``.
     """
     validate_codes(codec, codes)
-    if isinstance(codec, Codec):
-        return codec.decode(codes)
-    stream = codec.decoder
+    if keeps(codec, Codec):
+        return cast(Codec, codec).decode(codes)
+    stream = cast(StreamingCodec, codec).decoder
     audio, state = stream.parallel_forward(codes, stream.initial_state(codes.shape[0]))
     return torch.cat([audio, stream.flush(state)], dim=2)[..., stream.latency * codec.hop :]
 
@@ -106,10 +108,12 @@ def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08
     The approximation says so by ``exact = False``; ``block`` and ``context`` are its times in seconds, see
     ``WindowedDecoder``.
     """
-    if isinstance(codec, StreamingCodec):
-        return codec.decoder
+    if keeps(codec, StreamingCodec):
+        return cast(StreamingCodec, codec).decoder
     rate = frame_rate(codec)
-    return WindowedDecoder(codec, block=max(1, round(block * rate)), context=max(1, round(context * rate)))
+    return WindowedDecoder(
+        cast(Codec, codec), block=max(1, round(block * rate)), context=max(1, round(context * rate))
+    )
 
 
 def skip(decoder: DecoderStream, codes: Int[Tensor, "B T Q"], state: State) -> State:

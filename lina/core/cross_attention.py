@@ -6,7 +6,8 @@
 text *positions*; a small recurrent network moves through them over time; what it says attends to positions again and
 so reads the values. The path through the text is thus a stream of its own, hard to lose.
 
-Keys and values are computed once an utterance (``TextMemory``); the state is the position network's.
+Keys and values are computed once an utterance (``TextMemory``); the state is the position network's. Where utterances
+lie end to end in a row, ``starts`` marks their first frames: from there the next text is read, from its beginning.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from lina.core.protocols import Backbone
 from lina.core.rotary import rotate
-from lina.core.state import State
+from lina.core.state import State, tree_map
 
 
 class TextMemory(NamedTuple):
@@ -28,6 +29,8 @@ class TextMemory(NamedTuple):
     mask: Bool[Tensor, "B J"]
     positions: Float[Tensor, "B J P"]
     """Sinusoidal positions, which blind attention reads; P is 0 for plain attention."""
+    text: Int[Tensor, "B J"]
+    """Which of the row's texts a position belongs to, from 0; all 0 where a row has one text."""
 
 
 class AttentionState(NamedTuple):
@@ -53,20 +56,28 @@ class CrossAttention(nn.Module):
         """Keys and values of an encoded text."""
         positions = torch.arange(text.shape[1], device=text.device).expand(text.shape[0], -1)
         keys, values = self._turn(self.ln_k(self.k(text)), positions), self.ln_v(self.v(text))
-        return TextMemory(keys, values, mask, values.new_zeros(*mask.shape, 0))
+        one_text = torch.zeros_like(mask, dtype=torch.int64)
+        return TextMemory(keys, values, mask, values.new_zeros(*mask.shape, 0), one_text)
 
     def initial_state(self, batch: int) -> AttentionState:
         return AttentionState(torch.zeros(batch, dtype=torch.int64, device=self.q.weight.device), ())
 
     def parallel_forward(
-        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+        self,
+        x: Float[Tensor, "B T D"],
+        state: AttentionState,
+        memory: TextMemory,
+        starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        """What each frame reads, the state after, and the attention over the text (averaged over heads)."""
-        scores = self._scores(x, state, memory)
-        weights = _softmax(scores, memory.mask)
+        """What each frame reads, the state after, and the attention over the text (averaged over heads).
+
+        ``starts``: frames at which a row goes on to the next text of its memory, and its state begins anew.
+        """
+        times = _times(state.time, x.shape[1], starts)
+        weights = _softmax(self._scores(x, times, memory), _readable(memory, starts))
         values = memory.values.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         out = (weights @ values.to(weights.dtype)).transpose(1, 2).flatten(2)
-        return out.to(x.dtype), state._replace(time=state.time + x.shape[1]), weights.mean(1)
+        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights.mean(1)
 
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
@@ -75,9 +86,8 @@ class CrossAttention(nn.Module):
         return out[:, 0], state, weights[:, 0]
 
     def _scores(
-        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+        self, x: Float[Tensor, "B T D"], times: Int[Tensor, "B T"], memory: TextMemory
     ) -> Float[Tensor, "B H T J"]:
-        times = state.time[:, None] + torch.arange(x.shape[1], device=x.device)
         queries = self._turn(self.ln_q(self.q(x)), times).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         keys = memory.keys.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         scores: Tensor = queries @ keys.to(queries.dtype).transpose(-1, -2) * queries.shape[-1] ** -0.5
@@ -118,26 +128,34 @@ class BlindCrossAttention(CrossAttention):
         return super().initial_state(batch)._replace(position=self.pos_net.initial_state(batch))
 
     def parallel_forward(
-        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+        self,
+        x: Float[Tensor, "B T D"],
+        state: AttentionState,
+        memory: TextMemory,
+        starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        where = _softmax(self._scores(x, state, memory)[:, 0], memory.mask) @ memory.positions
-        where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position)
-        out, weights = self._read(where, memory)
-        return out.to(x.dtype), AttentionState(state.time + x.shape[1], position), weights
+        times, readable = _times(state.time, x.shape[1], starts), _readable(memory, starts)
+        where = _softmax(self._scores(x, times, memory)[:, 0], readable) @ memory.positions
+        given = {} if starts is None else {"starts": starts}
+        where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position, **given)
+        out, weights = self._read(where, memory, readable)
+        return out.to(x.dtype), AttentionState(times[:, -1] + 1, position), weights
 
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
     ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
-        where = _softmax(self._scores(x[:, None], state, memory)[:, 0], memory.mask) @ memory.positions
+        readable = _readable(memory, None)
+        scores = self._scores(x[:, None], state.time[:, None], memory)[:, 0]
+        where = _softmax(scores, readable) @ memory.positions
         where, position = self.pos_net.step(where[:, 0].to(x.dtype), state.position)
-        out, weights = self._read(where[:, None], memory)
+        out, weights = self._read(where[:, None], memory, readable)
         return out[:, 0].to(x.dtype), AttentionState(state.time + 1, position), weights[:, 0]
 
     def _read(
-        self, where: Float[Tensor, "B T P"], memory: TextMemory
+        self, where: Float[Tensor, "B T P"], memory: TextMemory, readable: Bool[Tensor, "B #T J"]
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T J"]]:
         scores = where @ memory.positions.to(where.dtype).transpose(-1, -2) * self.d_position**-0.5
-        weights = _softmax(scores, memory.mask)
+        weights = _softmax(scores, readable)
         return weights @ memory.values.to(weights.dtype), weights
 
 
@@ -149,8 +167,39 @@ def sinusoids(length: int, width: int, like: Tensor) -> Float[Tensor, "J P"]:
     return torch.cat([angles.sin(), (angles + torch.pi / 2).sin()], dim=-1).to(dtype)
 
 
-def _softmax(scores: Float[Tensor, "B *H T J"], mask: Bool[Tensor, "B J"]) -> Float[Tensor, "B *H T J"]:
-    """Attention weights over the true positions of the mask, in float32 or better."""
-    allowed = mask.view(mask.shape[0], *[1] * (scores.dim() - 2), mask.shape[1])
+def side_by_side(memory: TextMemory, rows: Int[Tensor, "B N"]) -> TextMemory:
+    """The memories of several texts as one for each row, which reads one after the other (``starts``).
+
+    ``rows``: numbers of the texts that each row has, in order; -1 after the last one of a row with fewer.
+    """
+    count, width = rows.shape[1], memory.mask.shape[1]
+    chosen = rows.clamp(min=0).flatten()  # what stands for a missing text is never read
+    laid = tree_map(lambda leaf: leaf[chosen].unflatten(0, rows.shape).flatten(1, 2), memory)
+    place = torch.arange(count, device=memory.text.device).repeat_interleave(width)
+    return laid._replace(text=place.expand(len(rows), -1))
+
+
+def _times(time: Int[Tensor, "B"], frames: int, starts: Bool[Tensor, "B T"] | None) -> Int[Tensor, "B T"]:
+    """Steps made with the present text before each frame."""
+    frame = torch.arange(frames, device=time.device)
+    if starts is None:
+        return time[:, None] + frame
+    start = torch.where(starts, frame, -1).cummax(1).values
+    return torch.where(start < 0, time[:, None] + frame, frame - start)
+
+
+def _readable(memory: TextMemory, starts: Bool[Tensor, "B T"] | None) -> Bool[Tensor, "B #T J"]:
+    """Which positions each frame may read: those of its own text. The first frame's text is the row's first."""
+    if starts is None:
+        return memory.mask[:, None]
+    reading = starts.long().cumsum(1) - starts[:, :1].long()
+    return memory.mask[:, None] & (memory.text[:, None] == reading[..., None])
+
+
+def _softmax(
+    scores: Float[Tensor, "B *H T J"], readable: Bool[Tensor, "B #T J"]
+) -> Float[Tensor, "B *H T J"]:
+    """Attention weights over the readable positions, in float32 or better."""
+    allowed = readable[:, None] if scores.dim() == 4 else readable
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return scores.masked_fill(~allowed, -torch.inf).softmax(-1)

@@ -4,7 +4,7 @@ Codebook 0 ends a row by saying STOP; the other codebooks then finish the frames
 the delay pattern are given to the model as in training, never sampled.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,6 +33,14 @@ class Frame(NamedTuple):
     """The row has ended by itself."""
 
 
+class Ending(NamedTuple):
+    """Where a single row's stream is when it has ended: ``step`` of ``column`` leaves it as training did."""
+
+    column: Int[Tensor, "B Q"]
+    """The last one, which completed the last frame and has not been read."""
+    state: LMState
+
+
 @torch.inference_mode()
 def generate(
     lm: LanguageModel,
@@ -44,13 +52,15 @@ def generate(
     prompt: Int[Tensor, "B P Q"] | None = None,
     prompt_lengths: Int[Tensor, "B"] | None = None,
     generators: Sequence[torch.Generator] | None = None,
-) -> Iterator[Frame]:
+    state: LMState | None = None,
+) -> Generator[Frame, None, Ending]:
     """Yield a ``Frame`` a step until all rows have ended or have ``max_frames`` (beyond the prompt).
 
     ``prompt``: codes that each row begins with; they are read in one stretch and not given out again.
     ``prompt_lengths``: how many of them are a row's own, 0 .. P; all by default. Row r's step n is of its own frame
     ``prompt_lengths[r] + n``: rows of different prompts speak side by side.
     ``generators``: one a row, in place of those that ``seed`` gives; a row says the same in any company with its own.
+    ``state``: what was before, in which each row begins; the model's initial state by default.
     """
     rows, codebooks = conditions.speaker.shape[0], len(lm.codebook_sizes)
     device = conditions.speaker.device
@@ -62,12 +72,13 @@ def generate(
     book = torch.arange(codebooks, device=device)
     if prompt is None:
         prompt = torch.zeros(rows, 0, codebooks, dtype=torch.int64, device=device)
-    given = torch.full((rows,), prompt.shape[1], device=device) if prompt_lengths is None else prompt_lengths
-    forced = delayed_columns(prompt, given)
+    given = torch.full((rows,), prompt.shape[1]) if prompt_lengths is None else prompt_lengths
+    given = given.to(device)
+    forced = delayed_columns(prompt.to(device), given)
     lengths = given + max_frames
     stopped = torch.zeros(rows, dtype=torch.bool, device=device)
 
-    state = _prefill(lm, forced, given, conditions)
+    state = _prefill(lm, forced, given, conditions, lm.initial_state(rows) if state is None else state)
     column, step = _at(forced, given), given
     align = undelay(codebooks, START, device)
     aligner = align.initial_state(rows)
@@ -88,6 +99,7 @@ def generate(
         complete = (done < lengths) & (done >= given)
         yield Frame((tokens - MARKS).clamp(min=0), complete, attention, step - 1 < lengths, stopped)
         steps += 1
+    return Ending(column, state)
 
 
 class Said(NamedTuple):
@@ -120,13 +132,17 @@ def collect(frames: Iterable[Frame]) -> list[Said]:
 
 
 def _prefill(
-    lm: LanguageModel, columns: Int[Tensor, "B C Q"], given: Int[Tensor, "B"], conditions: Conditions
+    lm: LanguageModel,
+    columns: Int[Tensor, "B C Q"],
+    given: Int[Tensor, "B"],
+    conditions: Conditions,
+    before: LMState,
 ) -> LMState:
     """The state after each row has read its own first ``given`` columns; rows that have as many read together."""
     parts, read = [], []
     for length in given.unique().tolist():
         rows = (given == length).nonzero()[:, 0]
-        state = lm.initial_state(len(rows))
+        state = take_rows(before, rows)
         if length:
             _, state, _ = lm.parallel_forward(columns[rows, :length], state, take_rows(conditions, rows))
         parts.append(state)

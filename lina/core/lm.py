@@ -32,6 +32,11 @@ class LMState(NamedTuple):
     decoder: State
 
 
+def next_text(state: LMState, fresh: LMState) -> LMState:
+    """The state in which a stream goes on with another text: that is read from its beginning, all else is kept."""
+    return state._replace(attention=fresh.attention)
+
+
 class DelayLM(nn.Module):
     """P(next column | columns so far, conditions) for every codebook at once.
 
@@ -118,12 +123,22 @@ class DelayLM(nn.Module):
         )
 
     def parallel_forward(
-        self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
+        self,
+        tokens: Int[Tensor, "B S Q"],
+        state: LMState,
+        conditions: Conditions,
+        starts: Bool[Tensor, "B S"] | None = None,
     ) -> tuple[Float[Tensor, "B S Q V"], LMState, Float[Tensor, "B S J"]]:
-        """Logits of the next column at every step, the state after, and the attention over the text."""
+        """Logits of the next column at every step, the state after, and the attention over the text.
+
+        ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts a row
+        (``lina.core.seams``).
+        """
         x = self._embed(tokens) + conditions.speaker[:, None]
         y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder)
-        read, attention, weights = self.cross_att.parallel_forward(y, state.attention, conditions.text)
+        read, attention, weights = self.cross_att.parallel_forward(
+            y, state.attention, conditions.text, starts
+        )
         out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder)
         return self._logits(out), LMState(encoder, attention, decoder), weights
 

@@ -8,6 +8,7 @@ from lina.core.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
+from lina.core.seams import check_seams
 from lina.core.text_encoder import TextEncoder
 
 
@@ -26,6 +27,7 @@ def build_lm(
             )
         else:
             attention = CrossAttention(width, text.heads_cross, text.rotary)
+        check_seams(attention, resolved.backbone.record.name, spec.train.consecutive)
         return DelayLM(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,

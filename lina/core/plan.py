@@ -107,21 +107,27 @@ class Plan:
     def padding(self, epoch: int = 0) -> float:
         """The fraction of an epoch's padded frames that is padding."""
         order, bounds = self._epoch(epoch)
-        longest = np.maximum.reduceat(self.lengths[order], bounds[:-1])
-        return 1.0 - float(self.lengths.sum()) / float((longest * np.diff(bounds)).sum())
+        lengths = self._lengths(epoch)
+        longest = np.maximum.reduceat(lengths[order], bounds[:-1])
+        return 1.0 - float(lengths.sum()) / float((longest * np.diff(bounds)).sum())
+
+    def _lengths(self, epoch: int) -> Integers:
+        """Frames of what is packed in an epoch."""
+        return self.lengths
 
     def _compute(self, epoch: int) -> tuple[Integers, Integers]:
         """The utterances in the order of their batches, and the bounds of the batches in it."""
         generator = np.random.Generator(np.random.Philox(key=[self.seed & (2**64 - 1), epoch]))
-        order = np.arange(len(self.lengths), dtype=np.int64)
+        lengths = self._lengths(epoch)
+        order = np.arange(len(lengths), dtype=np.int64)
         if self.shuffle:
             generator.shuffle(order)
             for start in range(0, len(order), self.window):
                 part = order[start : start + self.window]
-                part[:] = part[np.argsort(-self.lengths[part], kind="stable")]
-            starts = _pack_windows(self.lengths[order], self.budget, self.window)
+                part[:] = part[np.argsort(-lengths[part], kind="stable")]
+            starts = _pack_windows(lengths[order], self.budget, self.window)
         else:
-            starts = _pack_in_order(self.lengths, self.budget)
+            starts = _pack_in_order(lengths, self.budget)
         bounds = np.append(starts, len(order))
         return _permuted(order, bounds, generator) if self.shuffle else (order, bounds)
 

@@ -22,10 +22,8 @@ class Prompt:
 
 
 @torch.no_grad()
-def prompt_codes(
-    prompt: Prompt, codec: AnyCodec, min_seconds: float, max_seconds: float
-) -> Int[Tensor, "P Q"]:
-    """The frames of a prompt. A recording is read and checked as one of a corpus is, and cut to whole frames.
+def encoded(prompt: Prompt, codec: AnyCodec, min_seconds: float, max_seconds: float) -> Prompt:
+    """The prompt with codes for audio. A recording is read and checked as one of a corpus is, and cut to whole frames.
 
     Cut and not filled up with silence, as the end of a training recording is: the speech goes on there.
 
@@ -35,13 +33,13 @@ def prompt_codes(
     """
     audio = prompt.audio
     if isinstance(audio, Tensor):
-        validate_codes(codec, audio[None])
-        return audio.to("cpu", torch.int64)
-    sound = read_audio(audio, codec.sample_rate, codec.channels, max_seconds)
-    if sound.shape[1] < min_seconds * codec.sample_rate:
-        raise AudioError(audio, f"too short: less than {min_seconds:g} s")
-    if sound.shape[1] < codec.hop:
-        raise AudioError(audio, f"too short: less than one frame of {codec.hop} samples")
-    codes = encode(codec, sound[None, :, : sound.shape[1] // codec.hop * codec.hop])
+        codes = audio[None]
+    else:
+        sound = read_audio(audio, codec.sample_rate, codec.channels, max_seconds)
+        if sound.shape[1] < min_seconds * codec.sample_rate:
+            raise AudioError(audio, f"too short: less than {min_seconds:g} s")
+        if sound.shape[1] < codec.hop:
+            raise AudioError(audio, f"too short: less than one frame of {codec.hop} samples")
+        codes = encode(codec, sound[None, :, : sound.shape[1] // codec.hop * codec.hop])
     validate_codes(codec, codes)
-    return codes[0].to("cpu", torch.int64)
+    return Prompt(codes[0].to("cpu", torch.int64), prompt.transcript)

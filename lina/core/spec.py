@@ -123,6 +123,8 @@ class TrainSection(Section):
     """Optimiser steps."""
     batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
     """Audio in a batch, padding included."""
+    consecutive: Annotated[int, Field(ge=1, le=64)] = 1
+    """Utterances of one speaker end to end in a row; from 2 on the model learns to go on to another text."""
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Batches whose gradients make one step."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3

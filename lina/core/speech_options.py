@@ -1,12 +1,12 @@
 """How texts are to be spoken: what a call asks for, and the run's spec for the rest."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.prompt import Prompt
 from lina.core.sampling import Sampling
+from lina.core.script import Prompts
 from lina.core.spec import MAX_BEST_OF, MAX_GUIDANCE, SynthesizeSection
 
 MAX_SECONDS = 3600
@@ -24,7 +24,7 @@ class SpeechOptions:
     guidance: float
     best_of: int
     speaker: str | None = None
-    prompt: Prompt | Sequence[Prompt | None] | None = None
+    prompt: Prompts = None
 
     @classmethod
     def of(cls, section: SynthesizeSection, given: dict[str, Any]) -> "SpeechOptions":
@@ -45,6 +45,10 @@ class SpeechOptions:
         return options
 
     def _check(self) -> None:
+        prompts = self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]
+        for prompt in prompts:
+            if not isinstance(prompt, Prompt | None):
+                raise LinaError(f"say: prompt {prompt!r} is not a lina.core.prompt.Prompt(audio, transcript)")
         if not 0 < self.max_seconds <= MAX_SECONDS:
             raise LinaError(f"say: max_seconds = {self.max_seconds} is not in 0 .. {MAX_SECONDS}")
         if not 0 <= self.guidance <= MAX_GUIDANCE:

@@ -25,6 +25,7 @@ from lina.core.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
+from lina.core.consecutive import RowPlan, row_numbers
 from lina.core.device import choose_device, choose_precision, mixed_precision
 from lina.core.errors import CheckpointError, DataError
 from lina.core.hooks import Run
@@ -32,8 +33,8 @@ from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES, accuracy
 from lina.core.memory import keep_freed_memory
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.core.plan import Plan
 from lina.core.run_files import MetricsRecord, append_metrics, rewind_metrics
+from lina.core.seams import join_columns, join_conditions
 from lina.core.signals import Stopped, asked_to_stop
 from lina.core.tokens import teacher_forcing
 
@@ -64,10 +65,11 @@ class TrainingData:
             [self.speakers[i] for i in numbers],
         )
 
-    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int) -> Plan:
-        """Batches of positions in ``numbers``."""
+    def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int, utterances: int = 1) -> RowPlan:
+        """Batches of positions in ``numbers``; with so many utterances in a row."""
         budget = max(1, int(budget_seconds * self.frame_rate))
-        return Plan([self.lengths[i] for i in numbers], budget, seed)
+        lengths, speakers = ([of[i] for i in numbers] for of in (self.lengths, self.speakers))
+        return RowPlan(lengths, speakers, utterances, budget, seed)
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:
@@ -127,7 +129,7 @@ class _Trainer:
         self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
         self.loss = choose("loss", spec.loss, LOSSES, hooks.losses())
         self.average = MovingAverage(model, spec.ema) if spec.ema else None
-        self.plan = data.plan(data.train, spec.batch_seconds, run.spec.seed)
+        self.plan = data.plan(data.train, spec.batch_seconds, run.spec.seed, spec.consecutive)
         self.step = 0
         self.seconds = 0.0
 
@@ -161,12 +163,13 @@ class _Trainer:
         generator = torch.Generator().manual_seed(seed ^ CONDITIONS)
         self.model.train()
         parts = range(self.step * spec.accumulate, step * spec.accumulate)
-        batches = [[self.data.train[i] for i in self.plan.batch(part)] for part in parts]
+        rows = [self.plan.rows(part) for part in parts]
+        batches = [[self.data.train[i] for row in part for i in row] for part in rows]
         total, frames = 0.0, 0
         right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
-        for numbers in batches:
+        for numbers, part in zip(batches, rows, strict=True):
             batch = self.data.batch(numbers)
-            loss, correct, count = self._loss(batch, generator)
+            loss, correct, count = self._loss(batch, generator, row_numbers(part))
             torch.autograd.backward(loss / len(batches))
             total += float(loss.detach()) / len(batches)
             right, counted = right + correct, counted + count
@@ -226,13 +229,19 @@ class _Trainer:
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
 
-    def _loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(
+        self, batch: Batch, generator: torch.Generator, rows: Int[Tensor, "B N"] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``rows``: which utterances of the batch lie end to end; None where each is a row by itself."""
         conditions, model = self.run.spec.conditions, self.model
         drop = (0.0, 0.0, 0.0)
         if model.training:
             drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
         dropped = drop_conditions(batch.lengths, *drop, generator)
-        columns = teacher_forcing(batch.codes, batch.lengths, dropped.prompts)
+        columns, starts = teacher_forcing(batch.codes, batch.lengths, dropped.prompts), None
+        if rows is not None:
+            columns, starts = join_columns(columns, batch.lengths, rows)
+            starts, rows = starts.to(self.device), rows.to(self.device)
         inputs, targets, counted, batch = (
             *(tensor.to(self.device) for tensor in columns),
             batch.to(self.device),
@@ -241,7 +250,8 @@ class _Trainer:
         without = dropped.text.to(self.device) if model.no_text is not None else None
         with mixed_precision(self.device, self.precision):
             given = model.conditions(batch.text, batch.text_mask, speaker, without)
-            logits, _, _ = model.parallel_forward(inputs, model.initial_state(len(inputs)), given)
+            given = given if rows is None else join_conditions(given, rows)
+            logits, _, _ = model.parallel_forward(inputs, model.initial_state(len(inputs)), given, starts)
         return self.loss(logits, targets, counted), *accuracy(logits, targets, counted)
 
 

@@ -8,6 +8,7 @@ for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as 
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +28,12 @@ from lina.core.guidance import Guided, LanguageModel
 from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
+from lina.core.prompt import encoded
 from lina.core.protocols import Frontend
+from lina.core.reading import read
 from lina.core.resolve import Resolved, resolve
 from lina.core.sampling import row_generators
-from lina.core.script import Script, write_scripts
+from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.spec_load import load_spec
 from lina.core.speech import Speech, decoded
 from lina.core.speech_options import SpeechOptions
@@ -81,8 +84,8 @@ class Voice:
 
         With a codec that streams, the chunks together are what ``say`` gives; with one that does not, nearly.
         """
-        asked = self._asked(options)
-        scripts = self._scripts([text], asked)
+        asked = self.asked(options)
+        scripts = self.scripts([text], asked)
         frames = self._frames(scripts, asked)  # checks all that is asked now, not at the first chunk
         return self._decoded(scripts[0].prompt, self._codes(frames, scripts, asked))
 
@@ -95,6 +98,15 @@ class Voice:
             yield from chosen.said.codes.split(1)
         else:
             yield from (frame.codes.cpu() for frame in frames if bool(frame.complete[0]))
+
+    def read(
+        self, texts: Iterable[str], *, carry: bool = False, **options: Any
+    ) -> Iterator[Float[Tensor, "C n"]]:
+        """Texts one after the other in one stream, in chunks as they are made; options as for ``say``.
+
+        Memory and time a step are constant however many there are; see ``lina.core.reading.read``.
+        """
+        return (spoken.audio for spoken in read(self, texts, carry=carry, **options))
 
     @torch.no_grad()
     def _decoded(
@@ -122,46 +134,75 @@ class Voice:
 
         Each ends on its own and hears nothing of the others; sampled, a text draws by the seed and its place.
         """
-        asked = self._asked(options)
-        scripts = self._scripts(texts, asked)
+        asked = self.asked(options)
+        scripts = self.scripts(texts, asked)
         chosen = choose(collect(self._frames(scripts, asked)), scripts, asked.seed)
         return [
             decoded(script, choice, self.codec, self.frontend)
             for script, choice in zip(scripts, chosen, strict=True)
         ]
 
-    def _asked(self, options: dict[str, Any]) -> SpeechOptions:
-        return SpeechOptions.of(self.resolved.spec.synthesize, options)
-
-    def _scripts(self, texts: Sequence[str], asked: SpeechOptions) -> list[Script]:
-        return write_scripts(texts, asked.prompt, self.frontend, self.codec, self.resolved.spec)
-
     def _frames(self, scripts: Sequence[Script], asked: SpeechOptions) -> Iterator[Frame]:
         """Rows: all scripts with the first seed, then all with the next, ``best_of`` times."""
-        model: LanguageModel = self.model
-        if asked.guidance != 1:
-            model = Guided(self.model, asked.guidance)
-        device, times, rows = self.model.logits_head.weight.device, asked.best_of, len(scripts)
+        lm, times, rows = self.language_model(asked), asked.best_of, len(scripts)
+        told = self.told(lm, [script.ids for script in scripts], asked.speaker)
         prompts = [script.prompt for script in scripts] * times
         return generate(
-            model,
-            self._conditions(model, scripts, asked),
+            lm,
+            take_rows(told, torch.arange(rows).repeat(times)),
             sampling=asked.sampling,
-            max_frames=max(1, int(asked.max_seconds * frame_rate(self.codec))),
-            prompt=pad_sequence(prompts, batch_first=True).to(device),
-            prompt_lengths=torch.tensor([len(prompt) for prompt in prompts], device=device),
+            max_frames=self.longest(asked),
+            prompt=pad_sequence(prompts, batch_first=True),
+            prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
             generators=[one for place in range(times) for one in row_generators(asked.seed + place, rows)],
         )
 
+    def asked(self, options: dict[str, Any]) -> SpeechOptions:
+        """What a call asks for, checked; recordings of prompts are encoded.
+
+        Raises:
+            LinaError: an unknown option, a wrong value, or a recording that cannot be used.
+        """
+        spec = self.resolved.spec
+        asked = SpeechOptions.of(spec.synthesize, options)
+        bounds = spec.data.min_seconds, spec.data.max_seconds
+        return replace(asked, prompt=with_codes(asked.prompt, lambda one: encoded(one, self.codec, *bounds)))
+
+    def ids(self, text: str) -> list[int]:
+        """What the model reads of a text.
+
+        Raises:
+            TextError: the text cannot be spoken.
+        """
+        return text_ids(text, self.frontend, self.resolved.spec.text.max_characters)
+
+    def scripts(self, texts: Sequence[str], asked: SpeechOptions) -> list[Script]:
+        """What the model gets of each text, with its prompt.
+
+        Raises:
+            TextError: a text, or a prompt's transcript, cannot be spoken.
+        """
+        limit, codebooks = self.resolved.spec.text.max_characters, len(self.codec.codebook_sizes)
+        return [
+            write_script(text, prompt, self.frontend, limit, codebooks)
+            for text, prompt in zip(texts, each_prompt(asked.prompt, len(texts)), strict=True)
+        ]
+
+    def language_model(self, asked: SpeechOptions) -> LanguageModel:
+        """The model, guided if that is asked for; scale 1 is the model itself."""
+        return self.model if asked.guidance == 1 else Guided(self.model, asked.guidance)
+
+    def longest(self, asked: SpeechOptions) -> int:
+        """Frames at which speech is cut."""
+        return max(1, int(asked.max_seconds * frame_rate(self.codec)))
+
     @torch.inference_mode()
-    def _conditions(
-        self, model: LanguageModel, scripts: Sequence[Script], asked: SpeechOptions
-    ) -> Conditions:
-        ids, mask = pad_texts([script.ids for script in scripts], TEXT_BUCKET)
+    def told(self, lm: LanguageModel, ids: Sequence[Sequence[int]], speaker: str | None) -> Conditions:
+        """What the model is told: texts, and one of ``speakers`` or nobody."""
+        texts, mask = pad_texts(ids, TEXT_BUCKET)
         device = self.model.logits_head.weight.device
-        who = torch.full((len(scripts),), self._speaker_number(asked.speaker), device=device)
-        told = model.conditions(ids.to(device), mask.to(device), who)
-        return take_rows(told, torch.arange(len(scripts)).repeat(asked.best_of))
+        who = torch.full((len(ids),), self._speaker_number(speaker), device=device)
+        return lm.conditions(texts.to(device), mask.to(device), who)
 
     def _speaker_number(self, speaker: str | None) -> int:
         if speaker is None:

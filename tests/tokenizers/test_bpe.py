@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lina.core.errors import DataError, PluginError, SpecError, TextError
-from lina.core.protocols import Frontend
+from lina.core.protocols import Frontend, keeps
 from lina.tokenizers.bpe import BPE, BPEConfig, BPEFrontend
 from tests.tokenizers.streams import cuts, in_pieces, split, texts
 
@@ -59,7 +59,7 @@ def test_pieces_of_a_file_give_what_the_whole_gives(
 
 def test_it_is_a_frontend_and_no_pieces_are_the_empty_text() -> None:
     frontend = BPE.build(**BPE.example())
-    assert isinstance(frontend, Frontend)
+    assert keeps(frontend, Frontend)
     marks = [frontend.begin, frontend.end]
     assert in_pieces(frontend, []) == in_pieces(frontend, ["", ""]) == frontend.parallel_forward("") == marks
 

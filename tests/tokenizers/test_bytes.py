@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lina.core.errors import TextError
-from lina.core.protocols import Frontend
+from lina.core.protocols import Frontend, keeps
 from lina.tokenizers.bytes import BEGIN, END, Bytes, BytesConfig
 from tests.tokenizers.streams import cuts, in_pieces, split, texts
 
@@ -24,7 +24,7 @@ def test_bytes_are_the_text_between_marks(text: str) -> None:
 
 def test_it_is_a_frontend_and_no_pieces_are_the_empty_text() -> None:
     frontend = Bytes.build(**Bytes.example())
-    assert isinstance(frontend, Frontend)
+    assert keeps(frontend, Frontend)
     assert in_pieces(frontend, []) == in_pieces(frontend, ["", ""]) == [256, 257]
     assert frontend.parallel_forward("") == [256, 257]
 

@@ -11,7 +11,7 @@ from lina.core.laws.frontend import FRONTEND_LAWS
 from lina.core.laws.law import Conditions, Law, LawCase, LawResult
 from lina.core.laws.stream import seeded_build
 from lina.core.plugin import Plugin
-from lina.core.protocols import StreamingCodec
+from lina.core.protocols import StreamingCodec, keeps
 
 
 def laws_for(plugin: type[Plugin]) -> list[Law]:
@@ -26,7 +26,7 @@ def laws_for(plugin: type[Plugin]) -> list[Law]:
     if role == "tokenizer":
         return [BUILDS, *FRONTEND_LAWS]
     try:
-        streams = isinstance(seeded_build(plugin), StreamingCodec)
+        streams = keeps(seeded_build(plugin), StreamingCodec)
     except Exception:
         return [BUILDS]
     return [BUILDS, *(STREAMING_CODEC_LAWS if streams else WHOLE_CODEC_LAWS)]

@@ -1,7 +1,7 @@
 """The laws of codecs: those that all keep, and those of the two directions of streaming ones."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ from lina.core.laws.law import Conditions, Law, Violation
 from lina.core.laws.stream import SEED, Stream, clone, fold, parallel, seeded_build
 from lina.core.laws.streams import stream_law, stream_laws
 from lina.core.plugin import Plugin
-from lina.core.protocols import Codec, StreamingCodec
+from lina.core.protocols import Codec, StreamingCodec, keeps
 from lina.core.state import named_leaves, take_rows
 
 Audio = Float[Tensor, "B C samples"]
@@ -34,7 +34,7 @@ def facts_are_sane(codec: Any, device: str) -> None:
         raise Violation(
             f"codebook_sizes: expected a tuple of at least one size, found {codec.codebook_sizes!r}"
         )
-    if isinstance(codec, StreamingCodec):
+    if keeps(codec, StreamingCodec):
         for name, part in (("encoder", codec.encoder), ("decoder", codec.decoder)):
             if type(part.latency) is not int or part.latency < 0:
                 raise Violation(f"{name}.latency: expected a whole number of frames, found {part.latency!r}")
@@ -137,21 +137,21 @@ def flush_completes(stream: Stream) -> None:
 def encode(codec: Codec | StreamingCodec, audio: Audio) -> Codes:
     """Whole encode of either kind of codec."""
     with torch.no_grad():
-        if not isinstance(codec, StreamingCodec):
-            return codec.encode(audio)
-        codes, state = codec.encoder.parallel_forward(audio, codec.encoder.initial_state(audio.shape[0]))
-        return torch.cat([codes, codec.encoder.flush(state)], dim=1)[:, codec.encoder.latency :]
+        if not keeps(codec, StreamingCodec):
+            return cast(Codec, codec).encode(audio)
+        stream = cast(StreamingCodec, codec).encoder
+        codes, state = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
+        return torch.cat([codes, stream.flush(state)], dim=1)[:, stream.latency :]
 
 
 def decode(codec: Codec | StreamingCodec, codes: Codes) -> Audio:
     """Whole decode of either kind of codec."""
     with torch.no_grad():
-        if not isinstance(codec, StreamingCodec):
-            return codec.decode(codes)
-        audio, state = codec.decoder.parallel_forward(codes, codec.decoder.initial_state(codes.shape[0]))
-        return torch.cat([audio, codec.decoder.flush(state)], dim=2)[
-            :, :, codec.decoder.latency * codec.hop :
-        ]
+        if not keeps(codec, StreamingCodec):
+            return cast(Codec, codec).decode(codes)
+        stream = cast(StreamingCodec, codec).decoder
+        audio, state = stream.parallel_forward(codes, stream.initial_state(codes.shape[0]))
+        return torch.cat([audio, stream.flush(state)], dim=2)[:, :, stream.latency * codec.hop :]
 
 
 def require_codes(codec: Any, codes: Tensor, batch: int, frames: int) -> None:

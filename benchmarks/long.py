@@ -1,0 +1,197 @@
+"""Ten minutes in one stream: is the last minute as intelligible, as fast and as small as the first?
+
+    python benchmarks/long.py --run runs/first [--minutes 10] [--out DIR] [--json FILE]
+
+A trained run reads sentences that it was trained on, over and over, in one stream: each from a fresh state and, where
+the run was trained on consecutive utterances, with the state carried from one to the next. For each minute it shows
+
+    WER          word error rate of what a recogniser hears in each sentence that begins in it (a recogniser that hears
+                 the recordings themselves without errors is assumed; evaluation.json of the run says if it does)
+    ms a frame   the median time from one frame of audio to the next; of this process alone where it works on a CPU, so
+                 that what else the machine does is left out
+    MiB          resident memory when it ends
+
+and the last minute against the first. It fails, with exit code 1, if the last minute has 3 points more word errors,
+takes 1.25 times as long a frame or 1.05 times as much memory. The audio is kept in --out.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import soxr
+import torch
+
+from lina.core.codec import frame_rate
+from lina.core.dataset import TokenDataset
+from lina.core.reading import read
+from lina.core.registry import load as load_plugin
+from lina.core.voice import Voice, load
+from lina.core.wav import WavWriter
+from lina.core.words import error_rates
+
+LIMITS = {"word_error_rate": 0.03, "frame_time": 1.25, "memory": 1.05}
+"""Largest difference of error rates and largest ratios, last minute to first."""
+
+
+@dataclass
+class Minute:
+    sentences: int
+    word_error_rate: float
+    frame_milliseconds: float
+    memory_mib: float
+
+
+@dataclass
+class Stream:
+    """What one pass of reading gave."""
+
+    name: str
+    minutes: list[Minute] = field(default_factory=list)
+
+    @property
+    def change(self) -> dict[str, float]:
+        first, last = self.minutes[0], self.minutes[-1]
+        return {
+            "word_error_rate": last.word_error_rate - first.word_error_rate,
+            "frame_time": last.frame_milliseconds / first.frame_milliseconds,
+            "memory": last.memory_mib / first.memory_mib,
+        }
+
+    @property
+    def holds(self) -> bool:
+        return all(value <= LIMITS[name] for name, value in self.change.items())
+
+
+def measure(voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: Path, recognizer: Any) -> Stream:
+    """Read for so many minutes of audio, then listen to it."""
+    name = "carried" if carry else "fresh"
+    rate = frame_rate(voice.codec)
+    per_minute, path = int(60 * rate), out / f"{name}.wav"
+    clock = time.perf_counter if voice.model.logits_head.weight.is_cuda else time.process_time
+    times: list[list[float]] = [[]]
+    memory: list[float] = []
+    ends: list[int] = []
+    spoken = read(voice, _round(texts), carry=carry)
+    with WavWriter(path, voice.sample_rate, voice.codec.channels) as wav:
+        frames, before = 0, clock()
+        for one in spoken:
+            now = clock()
+            times[-1].append(now - before)
+            if one.sentence == len(ends):
+                ends.append(frames)  # for now where it begins
+            wav.write(one.audio)
+            frames += 1
+            if frames % per_minute == 0:
+                memory.append(_resident_mib())
+                print(f"{name}: minute {len(memory)} of {minutes}", file=sys.stderr)
+                if len(memory) == minutes:
+                    break
+                times.append([])
+            before = clock()
+    begins = ends  # the last sentence is cut by the end of the time, so it is not judged
+    pairs: list[list[tuple[str, str]]] = [[] for _ in range(minutes)]
+    for number, (start, end) in enumerate(zip(begins, begins[1:], strict=False)):
+        heard = recognizer.transcribe(_listen(path, start, end, voice.codec.hop, recognizer.sample_rate))
+        pairs[start // per_minute].append((texts[number % len(texts)], heard))
+    return Stream(
+        name,
+        [
+            Minute(
+                len(said),
+                error_rates([text for text, _ in said], [heard for _, heard in said]).words,
+                1000 * statistics.median(seconds),
+                mib,
+            )
+            for said, seconds, mib in zip(pairs, times, memory, strict=True)
+        ],
+    )
+
+
+def _round(texts: Sequence[str]) -> Iterator[str]:
+    while True:
+        yield from texts
+
+
+def _listen(path: Path, start: int, end: int, hop: int, sample_rate: int) -> torch.Tensor:
+    audio, rate = soundfile.read(path, start=start * hop, stop=end * hop, dtype="float32", always_2d=True)
+    return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
+
+
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def table(streams: Sequence[Stream]) -> str:
+    lines = []
+    for stream in streams:
+        lines += [
+            f"{stream.name} state",
+            f"{'minute':>8} {'sentences':>9} {'WER %':>7} {'ms a frame':>10} {'MiB':>8}",
+        ]
+        for number, minute in enumerate(stream.minutes, start=1):
+            lines.append(
+                f"{number:>8} {minute.sentences:>9} {100 * minute.word_error_rate:>7.1f} "
+                f"{minute.frame_milliseconds:>10.2f} {minute.memory_mib:>8.0f}"
+            )
+        change = stream.change
+        lines.append(
+            f"  last against first: {100 * change['word_error_rate']:+.1f} points of WER, "
+            f"{change['frame_time']:.2f} x time, {change['memory']:.3f} x memory: "
+            f"{'holds' if stream.holds else 'DOES NOT HOLD'}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="directory of a run whose model speaks")
+    parser.add_argument("--minutes", type=int, default=10, help="of audio, at least 2")
+    parser.add_argument("--sentences", type=int, default=30, help="how many training sentences go round")
+    parser.add_argument("--recognizer", default="faster-whisper", help="a recogniser plugin")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--out", type=Path, help="folder for the audio; a temporary one by default")
+    parser.add_argument("--json", type=Path, help="write the numbers there")
+    asked = parser.parse_args()
+    if asked.minutes < 2:
+        parser.error("--minutes must be at least 2: the last is compared with the first")
+    voice = load(asked.run, asked.device)
+    spec = voice.resolved.spec
+    dataset = TokenDataset(asked.run / "data", verify=False)
+    texts = [dataset.texts[number] for number in dataset.split(spec.data.valid, spec.seed).train]
+    plugin = load_plugin("recognizer", asked.recognizer)
+    recognizer = plugin.build(config=plugin.Config())
+    with tempfile.TemporaryDirectory() as temporary:
+        out = asked.out or Path(temporary)
+        out.mkdir(parents=True, exist_ok=True)
+        streams = [
+            measure(voice, texts[: asked.sentences], asked.minutes, carry, out, recognizer)
+            for carry in ([False, True] if spec.train.consecutive > 1 else [False])
+        ]
+    print(table(streams))
+    if asked.json:
+        record = {
+            "run": spec.name,
+            "consecutive": spec.train.consecutive,
+            "device": str(voice.model.logits_head.weight.device),
+            "torch": torch.__version__,
+            "limits": LIMITS,
+            "streams": [
+                asdict(stream) | {"change": stream.change, "holds": stream.holds} for stream in streams
+            ],
+        }
+        asked.json.write_text(json.dumps(record, indent=2) + "\n")
+    return 0 if all(stream.holds for stream in streams) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

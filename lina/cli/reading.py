@@ -1,0 +1,29 @@
+"""``lina say --file``: a long text, read from a file while it is spoken."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lina.core.errors import TextError
+
+
+def read_file(voice: Any, path: Path, **options: Any) -> Iterator[Any]:
+    """The audio of a text file in chunks.
+
+    The file is read twice, so that a sentence that cannot be spoken is told of before hours of speech, not amid them.
+
+    Raises:
+        TextError: the file cannot be read, holds no sentence, or one that cannot be spoken.
+    """
+    from lina.core.reading import check
+    from lina.core.sentences import sentences_of_file
+
+    try:
+        count = check(voice, sentences_of_file(path))
+    except TextError as error:
+        message = str(error)
+        raise TextError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+    if not count:
+        raise TextError(f"{path}: holds no sentence; write one")
+    chunks: Iterator[Any] = voice.read(sentences_of_file(path), **options)
+    return chunks

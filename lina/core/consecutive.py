@@ -1,0 +1,83 @@
+"""The order of batches where a training row is several utterances of one speaker, end to end.
+
+In each epoch the utterances of a speaker follow each other in another random order; every so many make a row, what is
+left over a shorter one. Rows are then packed as ``lina.core.plan`` packs utterances, so the order is again a pure
+function, with each utterance in exactly one row of an epoch.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lina.core.plan import Integers, Plan
+
+SUCCESSORS = 0x5EA
+"""Keeps the draws of who follows whom apart from those of the batches."""
+
+
+class RowPlan(Plan):
+    """A plan over rows: ``batch`` and ``batches`` number the rows of an epoch, ``rows`` gives their utterances.
+
+    Args:
+        lengths: frames of each utterance, all at least 1.
+        speakers: a number for each utterance; only the same ones follow each other.
+        utterances: as many in a row, where the speaker has them. 1: the rows are the utterances, by number.
+        budget: largest rows * longest of a batch, in frames.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | Integers,
+        speakers: Sequence[int] | Integers,
+        utterances: int,
+        budget: int,
+        seed: int = 0,
+    ) -> None:
+        self.utterances, self.seed = utterances, seed
+        self._frames = np.asarray(lengths, dtype=np.int64)
+        self._speakers = np.asarray(speakers, dtype=np.int64)
+        self._rows = lru_cache(maxsize=2)(self._compute_rows)
+        super().__init__(self._lengths(0) if len(self._frames) else self._frames, budget, seed)
+
+    def rows(self, position: int) -> list[list[int]]:
+        """The rows of batch ``position`` of the endless sequence, each as numbers of utterances in order."""
+        order, bounds = self._rows(self.epoch_of(position)[0])
+        return [order[bounds[row] : bounds[row + 1]].tolist() for row in self.batch(position)]
+
+    def _lengths(self, epoch: int) -> Integers:
+        order, bounds = self._rows(epoch)
+        lengths: Integers = np.add.reduceat(self._frames[order], bounds[:-1])
+        return lengths
+
+    def _compute_rows(self, epoch: int) -> tuple[Integers, Integers]:
+        """The utterances in the order of the rows, and the bounds of the rows in it."""
+        count = len(self._frames)
+        order = place = np.arange(count, dtype=np.int64)
+        if self.utterances == 1 or not count:
+            return order, np.arange(count + 1, dtype=np.int64)
+        key = [(self.seed ^ SUCCESSORS) & (2**64 - 1), epoch]
+        order = np.random.Generator(np.random.Philox(key=key)).permutation(order)
+        order = order[np.argsort(self._speakers[order], kind="stable")]
+        changes = np.append(True, np.diff(self._speakers[order]) != 0)
+        since = place - np.maximum.accumulate(np.where(changes, place, 0))
+        return order, np.append(place[since % self.utterances == 0], count)
+
+
+def row_numbers(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B N"] | None:
+    """Where the utterances of each row are in their batch (row after row), -1 where a row has fewer.
+
+    None if each row is one utterance.
+    """
+    longest = max(map(len, rows))
+    if longest == 1:
+        return None
+    numbers = torch.full((len(rows), longest), -1)
+    first = 0
+    for place, row in enumerate(rows):
+        numbers[place, : len(row)] = torch.arange(first, first + len(row))
+        first += len(row)
+    return numbers

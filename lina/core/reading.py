@@ -1,0 +1,151 @@
+"""Long texts: sentence after sentence in one stream of audio, for as long as there are sentences.
+
+What is kept from one to the next has a constant size: the state of the codec's decoder, the random numbers, and with
+``carry`` the state of the model. Nothing is kept of what has been said.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lina.core.codec import AnyCodec, decoder_stream, skip
+from lina.core.errors import LinaError, TextError
+from lina.core.generate import Ending, Frame, generate
+from lina.core.lm import LMState, next_text
+from lina.core.prompt import Prompt
+from lina.core.sampling import row_generators
+from lina.core.speech_options import SpeechOptions
+
+if TYPE_CHECKING:
+    from lina.core.voice import Voice
+
+log = logging.getLogger("lina")
+
+
+class Spoken(NamedTuple):
+    """A frame of audio."""
+
+    audio: Float[Tensor, "C hop"]
+    sentence: int
+    """Which sentence it is of, from 0."""
+
+
+def read(
+    voice: "Voice",
+    sentences: Iterable[str],
+    *,
+    carry: bool = False,
+    **options: Any,
+) -> Iterator[Spoken]:
+    """Speak sentences one after the other; options as for ``Voice.say``, ``max_seconds`` being that of a sentence.
+
+    Each begins as training rows begin, or with the ``prompt``, of which nothing is given out. With ``carry`` the model
+    goes on in the state that the sentence before has left, and only the text is swapped, as in rows of
+    ``train.consecutive`` utterances. The codec's stream goes through in both cases, and no silence is put between
+    sentences. One that has not ended at ``max_seconds`` is cut there, which is logged.
+
+    Raises:
+        LinaError: ``carry`` with a run that was trained on single utterances, or an unknown option.
+        TextError: a sentence cannot be spoken; of a list this is said before anything is spoken.
+    """
+    consecutive = voice.resolved.spec.train.consecutive
+    if carry and consecutive == 1:
+        raise LinaError(
+            "carry: this run was trained on single utterances and has never gone on from one text to another; "
+            "leave it out, or train a run with train.consecutive: 2 or more"
+        )
+    if isinstance(sentences, Sequence):
+        check(voice, sentences)
+    asked = voice.asked(options)
+    if asked.best_of > 1:
+        raise LinaError(
+            f"read: best_of = {asked.best_of} chooses among whole speeches; say best_of 1 to read on"
+        )
+    if not isinstance(asked.prompt, Prompt | None):
+        raise LinaError("read: several prompts; give one, which the reading begins with")
+    return _decoded(voice.codec, asked.prompt, _frames(voice, sentences, carry, asked))
+
+
+def check(voice: "Voice", sentences: Iterable[str]) -> int:
+    """How many sentences there are, all of which can be spoken.
+
+    Raises:
+        TextError: one cannot be; it is named.
+    """
+    count = 0
+    for count, sentence in enumerate(sentences, start=1):
+        try:
+            voice.ids(sentence)
+        except TextError as error:
+            raise TextError(f"sentence {count} ({sentence[:40]!r}): {error}") from None
+    return count
+
+
+class _Said:
+    """What ``generate`` yields, and then how it ended."""
+
+    ending: Ending
+
+    def __init__(self, frames: Generator[Frame, None, Ending]) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.ending = yield from self._frames
+
+
+@torch.inference_mode()
+def _frames(
+    voice: "Voice", sentences: Iterable[str], carry: bool, asked: SpeechOptions
+) -> Iterator[tuple[Int[Tensor, "1 Q"], int]]:
+    """Complete frames of codes, each with the number of its sentence."""
+    lm, generators = voice.language_model(asked), row_generators(asked.seed, 1)
+    state: LMState | None = None
+    for number, sentence in enumerate(sentences):
+        (script,) = voice.scripts([sentence], asked)
+        conditions = voice.told(lm, [script.ids], asked.speaker)
+        frames = generate(
+            lm,
+            conditions,
+            sampling=asked.sampling,
+            max_frames=voice.longest(asked),
+            prompt=script.prompt[None],
+            generators=generators,
+            state=state,
+        )
+        said, stopped = _Said(frames), False
+        for frame in said:
+            stopped = bool(frame.stopped[0])
+            if bool(frame.complete[0]):
+                yield frame.codes, number
+        if not stopped:
+            log.warning("sentence %d was cut at %.1f s: %r", number + 1, asked.max_seconds, sentence[:60])
+        if carry:
+            _, state, _ = lm.step(said.ending.column, said.ending.state, conditions)
+            state = next_text(state, lm.initial_state(1))
+            asked = replace(asked, prompt=None)  # it is in the state
+
+
+@torch.no_grad()
+def _decoded(
+    codec: AnyCodec, prompt: Prompt | None, frames: Iterable[tuple[Int[Tensor, "1 Q"], int]]
+) -> Iterator[Spoken]:
+    decoder = decoder_stream(codec)
+    state = decoder.initial_state(1)
+    if prompt is not None:
+        state = skip(decoder, cast(Tensor, prompt.audio)[None], state)
+    waiting: deque[int] = deque()
+    for codes, number in frames:
+        waiting.append(number)
+        audio, state = decoder.step(codes.cpu(), state)
+        if len(waiting) > decoder.latency:
+            yield Spoken(audio[0], waiting.popleft())
+    if waiting:
+        rest = decoder.flush(state)[0][:, -len(waiting) * codec.hop :]
+        for audio in rest.split(codec.hop, dim=1):
+            yield Spoken(audio, waiting.popleft())

@@ -1,0 +1,227 @@
+import gc
+import itertools
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.codec import AnyCodec, decode
+from lina.core.errors import LinaError, TextError
+from lina.core.laws.counting import Cost, cost
+from lina.core.reading import check, read
+from lina.core.seams import join_columns, join_conditions
+from lina.core.state import state_bytes
+from lina.core.tokens import MARKS, STOP, teacher_forcing
+from lina.core.voice import Voice
+from tests.core.test_voice import Late, Smooth, make
+from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
+
+TEXTS = ["hello there", "a", "one more of them", "and the last"]
+
+
+def trained_on(voice: Voice, consecutive: int) -> Voice:
+    spec = voice.resolved.spec
+    train = spec.train.model_copy(update={"consecutive": consecutive})
+    voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
+    return voice
+
+
+@pytest.fixture
+def streaming() -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ToyStreamingCodec.build(config={})
+
+
+class Overheard:
+    """What a voice says, taken down: the columns that its model reads, and the codes that its decoder gets."""
+
+    def __init__(self, voice: Voice, **options: Any) -> None:
+        columns: list[Tensor] = []
+        codes: list[Tensor] = []
+        embed, step = voice.model._embed, voice.codec.decoder.step  # type: ignore[union-attr]
+
+        def embedded(tokens: Tensor) -> Tensor:
+            columns.append(tokens.view(-1, tokens.shape[-1]))
+            return embed(tokens)
+
+        def decoded(frame: Tensor, state: Any) -> Any:
+            codes.append(frame[0])
+            return step(frame, state)
+
+        voice.model._embed = embedded  # type: ignore[method-assign]
+        voice.codec.decoder.step = decoded  # type: ignore[union-attr, method-assign]
+        try:
+            spoken = list(read(voice, TEXTS, **options))
+        finally:
+            voice.model._embed = embed  # type: ignore[method-assign]
+            voice.codec.decoder.step = step  # type: ignore[union-attr, method-assign]
+        self.audio = torch.cat([one.audio for one in spoken], -1)
+        self.columns, self.codes = torch.cat(columns), torch.stack(codes)
+        sentences = torch.tensor([one.sentence for one in spoken])
+        self.lengths = sentences.bincount(minlength=len(TEXTS))
+        assert torch.equal(sentences, sentences.sort().values)
+
+    def padded(self) -> Tensor:
+        """The codes [U, T, Q] of the sentences."""
+        return torch.nn.utils.rnn.pad_sequence(
+            list(self.codes.split(self.lengths.tolist())), batch_first=True
+        )
+
+
+@pytest.mark.parametrize("stop", [0.02, -3.0])
+def test_what_is_read_aloud_is_a_training_row(streaming: Any, stop: float) -> None:
+    """Whether sentences end or are cut: the columns that the model reads are those of a row of utterances."""
+    voice = trained_on(make(streaming, stop), 2)
+    said = Overheard(voice, carry=True, temperature=2.0, seed=4)
+    rows = torch.arange(len(TEXTS))[None]
+    joined = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
+    assert torch.equal(said.columns, joined.columns.inputs[0])
+    assert len(set(said.lengths.tolist())) > 1 or stop < 0
+
+
+@torch.no_grad()
+def test_greedy_reading_is_what_the_training_forward_would_say(streaming: Any) -> None:
+    voice = trained_on(make(streaming, -0.5), 2)
+    said = Overheard(voice, carry=True)
+    rows = torch.arange(len(TEXTS))[None]
+    columns, starts = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
+    given = join_conditions(voice.told(voice.model, [voice.ids(text) for text in TEXTS], None), rows)
+    lm = voice.model
+    logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
+    logits[..., :STOP] = -torch.inf
+    logits[:, :, 1:, STOP] = -torch.inf
+    codes = columns.counted & (columns.targets >= MARKS)
+    assert torch.equal(logits.argmax(-1)[codes], columns.targets[codes])
+    alone, _, _ = lm.parallel_forward(
+        columns.inputs, lm.initial_state(1), given, starts & (starts.cumsum(1) < 3)
+    )
+    assert not torch.allclose(logits[codes], alone[codes], atol=1e-2), "the texts are read"
+
+
+def test_without_carrying_each_sentence_begins_afresh(streaming: Any) -> None:
+    voice = make(streaming, 0.02)
+    said = Overheard(voice)
+    parts = said.codes.split(said.lengths.tolist())
+    for text, codes in zip(TEXTS, parts, strict=True):
+        assert torch.equal(codes, voice.speak([text])[0].codes)
+    torch.testing.assert_close(said.audio, decode(streaming, said.codes[None])[0], atol=1e-6, rtol=1e-6)
+    fresh = Overheard(voice, temperature=1.0)
+    carried = Overheard(trained_on(voice, 2), carry=True, temperature=1.0)
+    first = int(fresh.lengths[0])
+    assert torch.equal(carried.codes[:first], fresh.codes[:first]), "nothing was before the first"
+    assert carried.codes.shape != fresh.codes.shape or not torch.equal(carried.codes, fresh.codes)
+
+
+def test_the_seed_decides(streaming: Any) -> None:
+    voice = make(streaming)
+
+    def said(seed: int) -> Tensor:
+        return torch.cat(list(voice.read(TEXTS, temperature=1.0, seed=seed)), -1)
+
+    assert torch.equal(said(1), said(1))
+    assert said(1).shape != said(2).shape or not torch.equal(said(1), said(2))
+    first = voice.say(TEXTS[0], temperature=1.0, seed=1)
+    torch.testing.assert_close(said(1)[:, : first.shape[1] - HOP], first[:, :-HOP], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_sentences_shorter_than_the_latency_are_whole(frames: int) -> None:
+    codec: Any = type(
+        "Codec", (), {"sample_rate": 8_000, "hop": HOP, "channels": 1, "codebook_sizes": (16,)}
+    )()
+    codec.encoder, codec.decoder = None, Late()
+    voice = make(codec, stop=-3.0, temperature=5.0)
+    for count in (1, 3):
+        spoken = list(read(voice, TEXTS[:count], max_seconds=frames / 1000))
+        assert [one.sentence for one in spoken] == [n for n in range(count) for _ in range(frames)]
+        assert all(one.audio.shape == (1, HOP) and one.audio.all() for one in spoken)
+
+
+@pytest.mark.parametrize("codec", [Smooth(), Levels()])
+def test_codecs_without_streams_are_read_with_too(codec: AnyCodec) -> None:
+    voice = make(codec, -3.0)
+    chunks = list(voice.read(TEXTS))
+    assert sum(chunk.shape[1] for chunk in chunks) == len(TEXTS) * 30 * HOP
+    chunks[0] *= 0.5  # a plain tensor
+
+
+def test_a_sentence_that_does_not_end_is_cut_and_said_so(streaming: Any, caplog: Any) -> None:
+    voice = make(streaming, -3.0)
+    with caplog.at_level(logging.WARNING, "lina"):
+        list(voice.read(TEXTS[:2]))
+    assert [record.getMessage() for record in caplog.records] == [
+        "sentence 1 was cut at 0.0 s: 'hello there'",
+        "sentence 2 was cut at 0.0 s: 'a'",
+    ]
+    caplog.clear()
+    list(make(streaming, 5.0).read(TEXTS))
+    assert not caplog.records
+
+
+def test_carrying_wants_a_run_that_was_trained_so(streaming: Any) -> None:
+    with pytest.raises(LinaError, match=r"carry: this run was trained on single utterances.*consecutive: 2"):
+        make(streaming).read(TEXTS, carry=True)
+
+
+def test_a_list_is_checked_before_anything_is_said(streaming: Any) -> None:
+    voice = make(streaming)
+    with pytest.raises(TextError, match=r"^sentence 2 \(' '\): text is blank"):
+        voice.read(["hello", " "])
+    assert check(voice, TEXTS) == len(TEXTS)
+    with pytest.raises(LinaError, match="unknown option 'temprature'; did you mean 'temperature'"):
+        voice.read(TEXTS, temprature=1.0)
+
+
+def test_texts_are_taken_as_they_are_needed(streaming: Any) -> None:
+    taken = []
+
+    def texts() -> Iterator[str]:
+        for number in itertools.count():
+            taken.append(number)
+            yield TEXTS[number % len(TEXTS)]
+
+    spoken = read(make(streaming, -3.0), texts())
+    assert not taken
+    for _ in range(45):
+        next(spoken)
+    assert taken == [0, 1]
+
+
+@pytest.mark.parametrize(("carry", "last"), [(True, 1_000), (False, 190)])
+def test_reading_on_costs_what_it_cost_at_first(streaming: Any, carry: bool, last: int) -> None:
+    """State, operations of a step, live objects and tensors are the same at step 10 and at the last."""
+    voice = trained_on(make(streaming, -3.0), 2)
+    lm, step = voice.model, voice.model.step
+    costs: dict[int, Cost] = {}
+    sizes: dict[int, int] = {}
+    steps = itertools.count(1)
+
+    def counted(column: Tensor, state: Any, conditions: Any) -> Any:
+        number = next(steps)
+        if number in (10, last):
+            costs[number] = cost(lambda: step(column, state, conditions))
+            sizes[number] = state_bytes((state, conditions))
+        return step(column, state, conditions)
+
+    lm.step = counted  # type: ignore[method-assign]
+    spoken = read(voice, itertools.cycle(TEXTS[::2]), carry=carry)
+    alive = {}
+    for frame, _ in enumerate(spoken, start=1):
+        if frame in (40, last - 30):  # at the same place in a sentence
+            gc.collect()
+            objects = gc.get_objects()
+            tensors = [one for one in objects if type(one) is Tensor]
+            alive[frame] = (len(objects), len(tensors), sum(one.nbytes for one in tensors))
+            del objects, tensors
+        if frame == last:
+            break
+    assert costs[10] == costs[last]
+    assert costs[10].operations > 20
+    assert sizes[10] == sizes[last]
+    (objects, *tensors), (later_objects, *later_tensors) = alive.values()
+    assert tensors == later_tensors
+    assert abs(later_objects - objects) < 50, "of which this test's own few"

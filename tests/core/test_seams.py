@@ -1,0 +1,198 @@
+"""The law of seams: rows of utterances at once are one stream whose text is swapped."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lina.backbones.gla import GLA, GLAConfig
+from lina.backbones.transformer import Transformer, TransformerConfig
+from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import SpecError
+from lina.core.lm import Conditions, DelayLM, next_text
+from lina.core.seams import check_seams, join_columns, join_conditions
+from lina.core.state import named_leaves, take_rows
+from lina.core.text_encoder import TextEncoder
+from lina.core.tokens import START, STOP, delayed_columns, teacher_forcing
+from tests.core.toy_backbone import Toy
+from tests.core.toy_model import SIZES, VOCABULARY, WIDTH, random_codes
+
+LENGTHS = torch.tensor([5, 3, 6, 4, 2, 7])
+ROWS = torch.tensor([[0, 1, 2], [4, 3, -1], [5, -1, -1]])
+TEXTS = [[2, 3, 4, 5], [6, 7], [8, 9, 10, 11, 12], [2], [13, 14, 15], [16, 3]]
+BACKBONES: dict[str, Any] = {
+    "gla": lambda width: GLA.build(d_model=width, n_layers=1, config=GLAConfig(n_heads=2, gate_rank=4)),
+    "transformer": lambda width: Transformer.build(
+        d_model=width, n_layers=1, config=TransformerConfig(n_heads=2, window=6)
+    ),
+    "toy": lambda width: Toy.build(d_model=width, n_layers=1, config={}),
+}
+
+
+class Restarting(nn.Module):
+    """The toy backbone with starts: a loop, short and slow."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner: Any = Toy.build(d_model=width, n_layers=1, config={})
+        self.initial_state, self.step = self.inner.initial_state, self.inner.step
+
+    def parallel_forward(self, x: Tensor, state: Any, starts: Tensor | None = None) -> tuple[Tensor, Any]:
+        out = []
+        for t, frame in enumerate(x.unbind(1)):
+            if starts is not None:
+                fresh = self.initial_state(len(x))
+                state = type(state)(
+                    *(
+                        torch.where(starts[:, t].view(-1, *[1] * (new.dim() - 1)), new, old)
+                        for new, old in zip(fresh, state, strict=True)
+                    )
+                )
+            y, state = self.step(frame, state)
+            out.append(y)
+        return torch.stack(out, 1), state
+
+
+def model(backbone: str, attention: str) -> DelayLM:
+    build = BACKBONES[backbone]
+    torch.manual_seed(0)
+    cross: CrossAttention
+    if attention == "plain":
+        cross = CrossAttention(WIDTH, 2, rotary=True)
+    else:
+        cross = BlindCrossAttention(WIDTH, Restarting(8) if backbone == "toy" else build(8), 8, rotary=True)
+    return DelayLM(
+        codebook_sizes=SIZES,
+        vocab_size=VOCABULARY,
+        d_model=WIDTH,
+        encoder=build(WIDTH),
+        decoder=build(WIDTH),
+        attention=cross,
+        text_encoder=TextEncoder(WIDTH, 1, 2, 0.0),
+        speakers=2,
+    ).double()
+
+
+def texts(lm: DelayLM, *numbers: int) -> Conditions:
+    chosen = [TEXTS[number] for number in numbers]
+    width = max(map(len, chosen))
+    ids = torch.tensor([text + [0] * (width - len(text)) for text in chosen])
+    mask = torch.tensor([[True] * len(text) + [False] * (width - len(text)) for text in chosen])
+    return lm.conditions(ids, mask, torch.ones(len(chosen), dtype=torch.int64))
+
+
+def gradients(lm: DelayLM, loss: Tensor) -> dict[str, Tensor]:
+    lm.zero_grad()
+    loss.backward()
+    return {name: part.grad.clone() for name, part in lm.named_parameters() if part.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "attention"),
+    [("gla", "plain"), ("gla", "blind"), ("transformer", "plain"), ("toy", "plain"), ("toy", "blind")],
+)
+def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str, attention: str) -> None:
+    lm = model(backbone, attention)
+    codes = random_codes(len(LENGTHS), int(LENGTHS.max()))
+    columns, starts = join_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
+    weigh = torch.randn(len(SIZES), lm.vocab, dtype=torch.float64)
+
+    def loss(logits: Tensor) -> Tensor:
+        return (logits.masked_fill(logits.isinf(), 0.0) * weigh).tanh().sum()
+
+    given = join_conditions(texts(lm, *range(len(TEXTS))), ROWS)
+    wanted, after, weights = lm.parallel_forward(columns.inputs, lm.initial_state(len(ROWS)), given, starts)
+    wanted_gradients = gradients(lm, loss(wanted))
+
+    said, states = [], []
+    for row, numbers in enumerate(ROWS.tolist()):
+        state, utterance, logits = lm.initial_state(1), -1, []
+        for t, column in enumerate(columns.inputs[row]):
+            if starts[row, t]:
+                utterance += 1
+                memory = texts(lm, numbers[utterance])
+                state = next_text(state, lm.initial_state(1))
+            out, state, read = lm.step(column[None], state, memory)
+            logits.append(out[0])
+            width = weights.shape[2] // ROWS.shape[1]
+            own = weights[row, t].unflatten(0, (-1, width))
+            torch.testing.assert_close(own[utterance, : read.shape[1]], read[0], atol=1e-9, rtol=1e-9)
+            torch.testing.assert_close(own[utterance].sum(), torch.ones((), dtype=torch.float64))
+        said.append(torch.stack(logits))
+        states.append(state)
+    torch.testing.assert_close(torch.stack(said), wanted, atol=1e-9, rtol=1e-9)
+    for row, state in enumerate(states):
+        expected = named_leaves(take_rows(after, torch.tensor([row])))
+        for name, leaf in named_leaves(state).items():
+            torch.testing.assert_close(leaf, expected[name], atol=1e-9, rtol=1e-9, msg=name)
+    found = gradients(lm, loss(torch.stack(said)))
+    assert found.keys() == wanted_gradients.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted_gradients[name], atol=1e-8, rtol=1e-8, msg=name)
+
+
+def test_a_row_that_begins_in_the_middle_of_a_text_goes_on_with_it() -> None:
+    lm = model("gla", "blind")
+    columns, starts = join_columns(
+        teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, torch.tensor([[0, 1]])
+    )
+    given = join_conditions(texts(lm, 0, 1), torch.tensor([[0, 1]]))
+    state = lm.initial_state(1)
+    wanted, _, _ = lm.parallel_forward(columns.inputs, state, given, starts)
+    first, state, _ = lm.parallel_forward(columns.inputs[:, :3], state, given, starts[:, :3])
+    second, _, _ = lm.parallel_forward(columns.inputs[:, 3:], state, given, starts[:, 3:])
+    torch.testing.assert_close(torch.cat([first, second], 1), wanted, atol=1e-9, rtol=1e-9)
+
+
+def test_the_state_hears_the_utterance_before() -> None:
+    lm = model("gla", "plain")
+    said = []
+    for before in (0, 2):
+        rows = torch.tensor([[before, 1]])
+        columns, starts = join_columns(teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, rows)
+        given = join_conditions(texts(lm, *range(6)), rows)
+        logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
+        said.append(logits[0, -int(LENGTHS[1]) :])
+    assert not torch.allclose(*said, atol=1e-3)
+
+
+def test_columns_at_the_seams() -> None:
+    codes = random_codes(len(LENGTHS), int(LENGTHS.max()))
+    joined = join_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
+    codebooks = len(SIZES)
+    for row, numbers in enumerate(ROWS.tolist()):
+        at = 0
+        for number in (number for number in numbers if number >= 0):
+            length = int(LENGTHS[number])
+            alone = delayed_columns(codes[number : number + 1, :length], torch.tensor([length]))[0]
+            steps = length + codebooks
+            assert torch.equal(joined.columns.inputs[row, at : at + steps], alone[:-1])
+            assert torch.equal(joined.columns.targets[row, at : at + steps], alone[1:])
+            assert (joined.columns.inputs[row, at] == START).all()
+            counted = joined.columns.counted[row, at : at + steps]
+            assert counted.sum(0).tolist() == [length + 1, *[length] * (codebooks - 1)]
+            assert joined.starts[row, at : at + steps].nonzero().tolist() == [[0]]
+            at += steps
+        assert (joined.columns.inputs[row, at:] == STOP).all()
+        assert (joined.columns.targets[row, at:] == STOP).all()
+        assert not joined.columns.counted[row, at:].any()
+        assert not joined.starts[row, at:].any()
+
+
+def test_rows_of_one_are_the_columns_themselves() -> None:
+    columns = teacher_forcing(random_codes(len(LENGTHS), int(LENGTHS.max())), LENGTHS)
+    joined = join_columns(columns, LENGTHS, torch.arange(len(LENGTHS))[:, None])
+    for one, other in zip(joined.columns, columns, strict=True):
+        assert torch.equal(one, other)
+    assert joined.starts.nonzero()[:, 1].tolist() == [0] * len(LENGTHS)
+
+
+def test_a_blind_attention_that_cannot_begin_anew_is_refused() -> None:
+    lm = model("transformer", "blind")
+    check_seams(lm.cross_att, "transformer", 1)
+    check_seams(model("gla", "blind").cross_att, "gla", 3)
+    with pytest.raises(
+        SpecError, match=r"train.consecutive is 2.*'transformer' takes no starts; say text.att"
+    ):
+        check_seams(lm.cross_att, "transformer", 2)

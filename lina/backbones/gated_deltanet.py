@@ -18,9 +18,9 @@ from lina.core.stack import MixerPlugin
 
 
 class GatedDeltaNetConfig(GatedDeltaConfig):
-    expand_k: float = Field(default=0.75, gt=0)
+    expand_k: float = Field(default=1.0, gt=0)
     """Key width over model width."""
-    expand_v: float = Field(default=1.5, gt=0)
+    expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""
 
 

@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lina.backbones import mamba_fast, mamba_ssm_form
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.mixer_stack import MixerStack
 from lina.core.plugin import BackbonePlugin
-from lina.core.protocols import Backbone
 from lina.core.selective_scan import selective_scan, selective_scan_step
 
 NORM_EPS = 1e-5
@@ -139,68 +138,6 @@ class MambaMixer(nn.Module):
         return mixed
 
 
-class MambaLayer(nn.Module):
-    def __init__(self, d_model: int, config: MambaConfig) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(d_model, eps=NORM_EPS)
-        self.mixer = MambaMixer(d_model, config)
-
-    def forward(
-        self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None
-    ) -> tuple[Float[Tensor, "B T D"], MambaState]:
-        mixed, state = self.mixer.parallel_forward(self.norm(x), state, starts)
-        return x + mixed, state
-
-    def step(self, x: Float[Tensor, "B D"], state: MambaState) -> tuple[Float[Tensor, "B D"], MambaState]:
-        mixed, state = self.mixer.step(self.norm(x), state)
-        return x + mixed, state
-
-
-class MambaStack(nn.Module):
-    """Layers one after the other, then a norm. The state is the tuple of the layers' states."""
-
-    def __init__(self, d_model: int, n_layers: int, config: MambaConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(MambaLayer(d_model, config) for _ in range(n_layers))
-        self.norm_f = nn.LayerNorm(d_model, eps=NORM_EPS)
-        self.gradient_checkpointing = False
-        """Set by the trainer: keep only each layer's input for the backward pass and compute the rest again."""
-        with torch.no_grad():  # so that the sum of all layers is of the size of one (GPT-2's scheme)
-            for layer in self._layers():
-                layer.mixer.out_proj.weight.div_(math.sqrt(n_layers))
-
-    def initial_state(self, batch: int) -> tuple[MambaState, ...]:
-        return tuple(layer.mixer.initial_state(batch) for layer in self._layers())
-
-    def parallel_forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        state: tuple[MambaState, ...],
-        starts: Bool[Tensor, "B T"] | None = None,
-    ) -> tuple[Float[Tensor, "B T D"], tuple[MambaState, ...]]:
-        """``starts``: frames at which the state restarts."""
-        after = []
-        for layer, before in zip(self._layers(), state, strict=True):
-            if self.gradient_checkpointing and self.training:
-                x, new = checkpoint(layer, x, before, starts, use_reentrant=False)
-            else:
-                x, new = layer(x, before, starts)
-            after.append(new)
-        return self.norm_f(x), tuple(after)
-
-    def step(
-        self, x: Float[Tensor, "B D"], state: tuple[MambaState, ...]
-    ) -> tuple[Float[Tensor, "B D"], tuple[MambaState, ...]]:
-        after = []
-        for layer, before in zip(self._layers(), state, strict=True):
-            x, new = layer.step(x, before)
-            after.append(new)
-        return self.norm_f(x), tuple(after)
-
-    def _layers(self) -> list[Any]:
-        return list(self.layers)
-
-
 class Mamba(BackbonePlugin):
     """The plugin."""
 
@@ -211,8 +148,12 @@ class Mamba(BackbonePlugin):
         return {"d_model": 32, "n_layers": 2, "config": MambaConfig(d_state=8)}
 
     @classmethod
-    def build(cls, *, d_model: int, n_layers: int, config: MambaConfig) -> Backbone:
-        return MambaStack(d_model, n_layers, config)
+    def build(cls, *, d_model: int, n_layers: int, config: MambaConfig) -> MixerStack:
+        mixers = [MambaMixer(d_model, config) for _ in range(n_layers)]
+        with torch.no_grad():  # so that the sum of all layers is of the size of one (GPT-2's scheme)
+            for mixer in mixers:
+                mixer.out_proj.weight.div_(math.sqrt(n_layers))
+        return MixerStack(mixers, lambda: nn.LayerNorm(d_model, eps=NORM_EPS))
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:

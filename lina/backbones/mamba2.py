@@ -31,11 +31,11 @@ class Mamba2Config(FastFormConfig):
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     head_dim: int = Field(default=64, ge=1)
-    """Value channels a head; the inner width is a multiple of it."""
+    """Value channels a head; the inner width is a multiple of it, or narrower: then there is one head."""
     d_state: int = Field(default=128, ge=1)
     """Key channels a head. 128 is the paper's, and as large a memory as that of gla at d_model 512."""
     n_groups: int = Field(default=1, ge=1)
-    """Sets of keys and queries; the heads of a group share one."""
+    """Sets of keys and queries, shared by the heads of a group; where there are fewer heads, each has its own."""
     d_conv: int = Field(default=4, ge=1)
     """Taps of the convolution."""
 
@@ -53,17 +53,20 @@ class Mamba2Mixer(nn.Module):
         super().__init__()
         self.config = config
         d_inner = d_model * config.expand
-        if d_inner % config.head_dim:
+        # The position network of the blind attention is of the same configuration, and much narrower.
+        self.head_dim = min(config.head_dim, d_inner)
+        if d_inner % self.head_dim:
             raise SpecError(
                 f"mamba2: d_model * expand = {d_inner} is not a multiple of head_dim = {config.head_dim}"
             )
-        self.n_heads = d_inner // config.head_dim
-        if self.n_heads % config.n_groups:
+        self.n_heads = d_inner // self.head_dim
+        self.n_groups = min(config.n_groups, self.n_heads)
+        if self.n_heads % self.n_groups:
             raise SpecError(
                 f"mamba2: its {self.n_heads} heads (d_model * expand / head_dim) are not a multiple of "
                 f"n_groups = {config.n_groups}"
             )
-        shared = config.n_groups * config.d_state
+        shared = self.n_groups * config.d_state
         self.widths = (d_inner, shared, shared)
         channels = sum(self.widths)
         self.in_proj = nn.Linear(d_model, d_inner + channels + self.n_heads, bias=False)
@@ -71,7 +74,7 @@ class Mamba2Mixer(nn.Module):
         self.dt_bias = nn.Parameter(torch.empty(self.n_heads))
         self.A_log = nn.Parameter(torch.empty(self.n_heads))
         self.D = nn.Parameter(torch.ones(self.n_heads))
-        self.norm = GatedNorm(d_inner, config.n_groups)
+        self.norm = GatedNorm(d_inner, self.n_groups)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
         with torch.no_grad():
             self.A_log.uniform_(*A_RANGE).log_()
@@ -83,7 +86,7 @@ class Mamba2Mixer(nn.Module):
         weight, config = self.in_proj.weight, self.config
         dtype = torch.promote_types(weight.dtype, torch.float32)
         tail = torch.zeros(batch, config.d_conv - 1, sum(self.widths), dtype=dtype, device=weight.device)
-        memory = tail.new_zeros(batch, self.n_heads, config.d_state, config.head_dim)
+        memory = tail.new_zeros(batch, self.n_heads, config.d_state, self.head_dim)
         return Mamba2State(tail, memory)
 
     def parallel_forward(
@@ -131,7 +134,7 @@ class Mamba2Mixer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """q, k, v as [..., heads or groups, channels], the log-decay [..., heads], and what skips the memory."""
         value, k, q = F.silu(mixed).split(self.widths, dim=-1)
-        q, k = (tensor.unflatten(-1, (self.config.n_groups, -1)) for tensor in (q, k))
+        q, k = (tensor.unflatten(-1, (self.n_groups, -1)) for tensor in (q, k))
         value = value.unflatten(-1, (self.n_heads, -1))
         dt = F.softplus(dt + self.dt_bias.to(dt.dtype))
         log_decay = -self.A_log.to(dt.dtype).exp() * dt

@@ -136,7 +136,7 @@ class _SelectiveScan(torch.autograd.Function):
                 frames,
                 channels,
                 rows,
-                BLOCKS=blocks,
+                blocks,
                 **_constants(grad_final, starts, BACKWARD),
             )
         return (

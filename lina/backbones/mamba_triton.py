@@ -45,7 +45,7 @@ def _decay(delta, rate, starts, row, frames, t, HAS_STARTS: tl.constexpr):
     return decay
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames"])
 def forward_kernel(
     u,
     delta,
@@ -96,7 +96,7 @@ def forward_kernel(
     tl.store(final + row * channels * STATE + cell, state, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames"])
 def border_gradients_kernel(
     delta,
     rate,
@@ -140,7 +140,7 @@ def border_gradients_kernel(
     tl.store(grad_memory + row * channels * STATE + cell, gradient, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "rows", "blocks"])
 def gradients_kernel(
     u,
     delta,
@@ -160,14 +160,14 @@ def gradients_kernel(
     frames,
     channels,
     rows,
-    BLOCKS: tl.constexpr,
+    blocks,
     STATE: tl.constexpr,
     HAS_STARTS: tl.constexpr,
     FRAMES: tl.constexpr,
     CHANNELS: tl.constexpr,
     NUMBERS: tl.constexpr,
 ):
-    """One program a chunk, row and group of ``BLOCKS`` blocks of channels.
+    """One program a chunk, row and group of ``blocks`` blocks of channels.
 
     ``grad_b`` and ``grad_c`` are [groups, B, T, N] and ``grad_skip`` [B, chunks, D], to be summed; the gradient of the
     rate, to be summed as well, takes the place of ``reaching``.
@@ -186,8 +186,8 @@ def gradients_kernel(
     bs_before = _load(b, row, frames, t - 1, STATE, number)
     sum_b = tl.zeros((FRAMES, NUMBERS), tl.float32)
     sum_c = tl.zeros((FRAMES, NUMBERS), tl.float32)
-    for block in range(BLOCKS):
-        channel = (group * BLOCKS + block) * CHANNELS + tl.arange(0, CHANNELS)
+    for block in range(blocks):
+        channel = (group * blocks + block) * CHANNELS + tl.arange(0, CHANNELS)
         cell = border * STATE + channel[:, None] * STATE + number[None, :]
         real = (channel < channels)[:, None] & (number < STATE)[None, :]
         of_rate = channel[:, None] * STATE + number[None, :]

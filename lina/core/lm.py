@@ -156,6 +156,14 @@ class DelayLM(nn.Module):
         out, decoder = self.decoder.step(self.dropout(y + read), state.decoder)
         return self._logits(out), LMState(encoder, attention, decoder), weights
 
+    def attention_maps(
+        self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
+    ) -> Float[Tensor, "B M S J"]:
+        """All M attentions over the text on the way to ``parallel_forward``'s logits: one a head, two if blind."""
+        x = self._embed(tokens) + conditions.speaker[:, None]
+        y, _ = self.encoder.parallel_forward(self.dropout(x), state.encoder)
+        return self.cross_att.maps(y, state.attention, conditions.text)
+
     def _embed(self, tokens: Int[Tensor, "*B Q"]) -> Float[Tensor, "*B D"]:
         return self.rvq_embed(tokens + self.token_offsets).sum(-2)  # type: ignore[operator, no-any-return]
 

@@ -33,6 +33,7 @@ def build_lm(
             text_encoder=TextEncoder(width, text.layers, text.heads, text.dropout),
             speakers=speakers if spec.conditions.speaker else 0,
             drops_text=spec.conditions.drop_text > 0,
+            head_norm=spec.backbone.head_norm,
             dropout=spec.train.dropout,
         )
 
@@ -64,9 +65,9 @@ def count_parameters(module: Any) -> int:
 def _attention(resolved: Resolved) -> CrossAttention:
     width, text = resolved.spec.backbone.d_model, resolved.spec.text
     if text.attention == "plain":
-        return CrossAttention(width, text.heads_cross, text.rotary)
-    position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
-    return BlindCrossAttention(width, position_net, text.position_dim, text.rotary)
+        return CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
+    position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
+    return BlindCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
 
 
 def _backbone(resolved: Resolved, *, d_model: int, n_layers: int) -> Backbone:

@@ -18,7 +18,16 @@ from lina.core.model import count_parameters
 from lina.core.resolve import Resolved
 from lina.core.run_files import MachineInfo, ModelInfo, PluginInfo, RunInfo, read_run_info, write_run_info
 
-PACKAGES = ("torch", "numpy", "safetensors", "flash-linear-attention", "fla-core", "triton", "faster-whisper")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "safetensors",
+    "flash-linear-attention",
+    "fla-core",
+    "mamba-ssm",
+    "triton",
+    "faster-whisper",
+)
 log = logging.getLogger("lina")
 
 

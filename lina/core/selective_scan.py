@@ -24,8 +24,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 16
-CACHED = 32_768
+CHUNK = 32
+CACHED = 65_536
 """Numbers of a block's state for each thread; PyTorch gives a thread no fewer."""
 ON_ACCELERATOR = 1_048_576
 """Numbers of a block's state where kernels, not caches, are what is scarce."""

@@ -37,6 +37,8 @@ class BackboneSection(Section):
     """Width of the model, of its text encoder too."""
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
     """Layers on each side of the text."""
+    head_norm: bool = True
+    """Whether a LayerNorm stands between the last layer and the heads that predict codes."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
 
@@ -68,10 +70,14 @@ class TextSection(Section):
     """Heads of the plain attention; the blind one has one."""
     position_dim: Annotated[int, Field(ge=2, le=65_536)] = 64
     """Width of the position network of the blind attention."""
+    position_layers: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Layers of the position network of the blind attention."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """In the text encoder."""
     rotary: bool = False
     """Whether queries and keys of the attention are turned by their positions."""
+    rotary_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] | None = None
+    """How many channels of each head are turned; half of them if left out."""
     max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Longer texts are refused, in the corpus and in speaking."""
 
@@ -292,6 +298,25 @@ class Spec(Section):
             raise ValueError(
                 f"synthesize.best_of ({chosen.best_of}) needs a synthesize.temperature above 0: "
                 "greedy speech is the same every time"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _attention_fits_its_kind(self) -> Self:
+        text = self.text
+        if text.attention == "blind" and text.heads_cross != 1:
+            raise ValueError(
+                f"text.heads_cross ({text.heads_cross}) is for attention: plain; the blind one has one head: "
+                "say heads_cross: 1"
+            )
+        if text.rotary_channels is None:
+            return self
+        width = self.backbone.d_model // text.heads_cross
+        if not text.rotary:
+            raise ValueError("text.rotary_channels needs text.rotary: true")
+        if text.rotary_channels > width:
+            raise ValueError(
+                f"text.rotary_channels ({text.rotary_channels}) is more than the {width} channels of a head"
             )
         return self
 

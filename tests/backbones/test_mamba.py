@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.backbones import mamba_fast, mamba_ssm_form
-from lina.backbones.mamba import Mamba, MambaConfig, MambaMixer, MambaStack, MambaState
+from lina.backbones.mamba import Mamba, MambaConfig, MambaMixer, MambaState
 from lina.core.errors import PluginError
+from lina.core.mixer_stack import MixerStack
 from lina.core.state import leaves
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mamba.safetensors"
@@ -21,11 +22,9 @@ def mixer(**config: object) -> MambaMixer:
     return MambaMixer(WIDTH, MambaConfig(d_state=STATE, **config))  # type: ignore[arg-type]
 
 
-def stack(d_model: int = WIDTH, n_layers: int = 2) -> MambaStack:
+def stack(d_model: int = WIDTH, n_layers: int = 2) -> MixerStack:
     torch.manual_seed(0)
-    built = Mamba.build(d_model=d_model, n_layers=n_layers, config=MambaConfig())
-    assert isinstance(built, MambaStack)
-    return built
+    return Mamba.build(d_model=d_model, n_layers=n_layers, config=MambaConfig())
 
 
 def test_sizes_follow_the_configuration() -> None:

@@ -61,6 +61,14 @@ def test_sizes_follow_the_configuration() -> None:
     assert mixer.parallel_forward(x, state)[0].shape == x.shape
 
 
+def test_a_narrow_network_has_one_head() -> None:
+    """The blind attention's position network, of the same configuration."""
+    model = Mamba2.build(d_model=8, n_layers=1, config=Mamba2Config(head_dim=64, d_state=6, n_groups=4))
+    state = model.initial_state(2)
+    assert [leaf.shape for leaf in leaves(state)] == [(2, 3, 16 + 2 * 6), (2, 1, 6, 16)]
+    assert model.parallel_forward(torch.randn(2, 5, 8), state)[0].shape == (2, 5, 8)
+
+
 def test_initial_values_are_those_of_the_papers_code() -> None:
     torch.manual_seed(0)
     mixer = Mamba2Mixer(64, 1, Mamba2Config(head_dim=1, d_state=4))

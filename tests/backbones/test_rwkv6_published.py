@@ -2,18 +2,19 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from lina.backbones.rwkv6 import RWKV6, RWKV6Config, RWKV6State
 from lina.core.errors import CheckpointError
 from lina.core.init_foreign import imported
-from lina.core.model import build_lm
+from lina.core.plugin import Half
 from lina.core.spec import Spec
+from lina.core.stack import Layers
 from tests.backbones.rwkv_oracle import ask
 
 WIDTH, HEADS, HIDDEN, VOCABULARY = 32, 2, 96, 11
@@ -53,15 +54,18 @@ def published(n_layers: int = 2) -> dict[str, Tensor]:
     return model
 
 
-def halves(model: dict[str, Tensor], n_layers: int = 1, config: RWKV6Config = CONFIG) -> list[Any]:
+def halves(model: dict[str, Tensor], n_layers: int = 1) -> list[Layers]:
     """The backbones before and after the text with the weights of a published model."""
-    built = []
-    for half in ("encoder", "decoder"):
-        sizes: dict[str, Any] = {"d_model": WIDTH, "n_layers": n_layers, "config": config}
-        backbone = RWKV6.build(**sizes)
-        backbone.load_state_dict(RWKV6.import_weights(model, half=half, **sizes))
-        built.append(backbone)
+    built: list[Layers] = []
+    for half in get_args(Half):
+        built.append(stack(n_layers))
+        weights = RWKV6.import_weights(model, d_model=WIDTH, n_layers=n_layers, config=CONFIG, half=half)
+        built[-1].load_state_dict(weights)
     return built
+
+
+def stack(n_layers: int) -> Layers:
+    return RWKV6.build(d_model=WIDTH, n_layers=n_layers, config=CONFIG)
 
 
 class Oracle(NamedTuple):
@@ -128,7 +132,7 @@ def test_a_published_model_is_cut_in_halves() -> None:
 
 
 def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
-    """Published files hold bfloat16; the position network, of another width, begins afresh."""
+    """Published files hold bfloat16; what is no half of the backbone begins afresh."""
     model = {name: value.bfloat16() for name, value in published().items()}
     torch.save(model, tmp_path / "model.pth")
     spec = Spec.model_validate(
@@ -138,19 +142,18 @@ def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
             "backbone": {"plugin": "rwkv6", "d_model": WIDTH, "n_layers": 1},
             "codec": {"plugin": "toy"},
             "tokenizer": {"plugin": "toy"},
-            "text": {"layers": 1, "heads": 2, "position_dim": 8, "attention": "blind"},
             "data": {"source": "folder"},
             "init": {"backbone": str(tmp_path / "model.pth")},
         }
     )
     resolved: Any = SimpleNamespace(spec=spec, backbone=SimpleNamespace(plugin=RWKV6, config=CONFIG))
-    lm = build_lm(resolved, codebook_sizes=(4, 4), vocab_size=20, speakers=0, seed=0)
-    before = {name: value.clone() for name, value in lm.cross_att.state_dict().items()}
+    lm: Any = nn.ModuleDict({half: stack(1) for half in ("encoder", "decoder", "position_net")})
+    before = {name: value.clone() for name, value in lm["position_net"].state_dict().items()}
     lm.load_state_dict(imported(resolved, lm).state)
-    for backbone, wanted in zip((lm.encoder, lm.decoder), halves(model), strict=True):
+    for half, wanted in zip(("encoder", "decoder"), halves(model), strict=True):
         for name, value in wanted.state_dict().items():
-            assert torch.equal(backbone.state_dict()[name], value), name
-    assert all(torch.equal(value, before[name]) for name, value in lm.cross_att.state_dict().items())
+            assert torch.equal(lm[half].state_dict()[name], value), name
+    assert all(torch.equal(value, before[name]) for name, value in lm["position_net"].state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Ten minutes in one stream: is the last minute as intelligible, as fast and as small as the first?
 
-    python benchmarks/long.py --run runs/first [--minutes 10] [--out DIR] [--json FILE]
+    python benchmarks/long.py --run runs/first [--minutes 10] [--state carried] [--out DIR] [--json FILE]
 
-A trained run reads sentences that it was trained on, over and over, in one stream: each from a fresh state and, where
-the run was trained on consecutive utterances, with the state carried from one to the next. For each minute it shows
+A trained run reads sentences that it was trained on, as many as take a minute, over and over in one stream, so that all
+minutes say the same: each sentence from a fresh state and, where the run was trained on consecutive utterances, with
+the state carried from one to the next. For each minute it shows
 
     WER          word error rate of what a recogniser hears in each sentence that begins in it (a recogniser that hears
                  the recordings themselves without errors is assumed; evaluation.json of the run says if it does)
@@ -18,6 +19,7 @@ takes 1.25 times as long a frame or 1.05 times as much memory. The audio is kept
 import argparse
 import itertools
 import json
+import logging
 import resource
 import statistics
 import sys
@@ -118,6 +120,21 @@ def measure(
     )
 
 
+def _states(asked: str | None, consecutive: int) -> list[bool]:
+    """Whether the state is carried, of each stream that is wanted."""
+    if asked is not None:
+        return [asked == "carried"]
+    return [False, True] if consecutive > 1 else [False]
+
+
+def a_minute(dataset: TokenDataset, numbers: Sequence[int]) -> list[str]:
+    """The texts of the first recordings that together take at most a minute, or of the first alone."""
+    ends = dataset.lengths[list(numbers)].cumsum() * dataset.hop / dataset.sample_rate
+    return [dataset.texts[number] for number, end in zip(numbers, ends, strict=True) if end <= 60] or [
+        dataset.texts[numbers[0]]
+    ]
+
+
 def _listen(path: Path, start: int, end: int, hop: int, sample_rate: int) -> torch.Tensor:
     audio, rate = soundfile.read(path, start=start * hop, stop=end * hop, dtype="float32", always_2d=True)
     return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
@@ -154,7 +171,9 @@ def main() -> int:
     )
     parser.add_argument("--run", type=Path, required=True, help="directory of a run whose model speaks")
     parser.add_argument("--minutes", type=int, default=10, help="of audio, at least 2")
-    parser.add_argument("--sentences", type=int, default=30, help="how many training sentences go round")
+    parser.add_argument(
+        "--state", choices=("fresh", "carried"), help="one of them; by default all that the run offers"
+    )
     parser.add_argument("--recognizer", default="faster-whisper", help="a recogniser plugin")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, help="folder for the audio; a temporary one by default")
@@ -162,18 +181,19 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.minutes < 2:
         parser.error("--minutes must be at least 2: the last is compared with the first")
+    logging.basicConfig(format="%(message)s")
     voice = load(asked.run, asked.device)
     spec = voice.resolved.spec
     dataset = TokenDataset(asked.run / "data", verify=False)
-    texts = [dataset.texts[number] for number in dataset.split(spec.data.valid, spec.seed).train]
+    texts = a_minute(dataset, dataset.split(spec.data.valid, spec.seed).train.tolist())
     plugin = load_plugin("recognizer", asked.recognizer)
     recognizer = plugin.build(config=plugin.Config())
     with tempfile.TemporaryDirectory() as temporary:
         out = asked.out or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
         streams = [
-            measure(voice, texts[: asked.sentences], asked.minutes, carry, out, recognizer)
-            for carry in ([False, True] if spec.train.consecutive > 1 else [False])
+            measure(voice, texts, asked.minutes, carry, out, recognizer)
+            for carry in _states(asked.state, spec.train.consecutive)
         ]
     print(table(streams))
     if asked.json:

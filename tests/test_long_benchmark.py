@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -86,3 +87,9 @@ def test_what_does_not_hold_is_said(script: ModuleType) -> None:
         stream = script.Stream("fresh", [good, good, last])
         assert stream.holds is holds
         assert ("DOES NOT HOLD" in script.table([stream])) is not holds
+
+
+@pytest.mark.parametrize(("frames", "count"), [((200, 300, 100, 50), 3), ((700, 10), 1)])
+def test_a_round_is_a_minute(script: ModuleType, frames: tuple[int, ...], count: int) -> None:
+    dataset = SimpleNamespace(lengths=np.array([0, *frames]), hop=10, sample_rate=100, texts="0abcd")
+    assert "".join(script.a_minute(dataset, range(1, len(frames) + 1))) == "abcd"[:count]

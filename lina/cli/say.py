@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -17,15 +17,20 @@ MAX_STDIN = 1_000_000
 @click.command(short_help="Speak a text with a trained run.")
 @click.argument("text", required=False)
 @click.option("--file", "book", type=Path, metavar="FILE", help="Read this text file, sentence by sentence.")
-@click.option("--carry", is_flag=True, help="With --file: go on from sentence to sentence in one state.")
+@click.option("--carry", is_flag=True, help="With --file: one state for all sentences.")
 @click.option("--run", "directory", required=True, type=Path, metavar="DIR", help="Directory of the run.")
 @click.option("-o", "--out", required=True, type=Path, metavar="FILE", help="WAV file to write.")
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
+@click.option("--prompt", type=Path, metavar="FILE", help="Go on from this recording, in its voice.")
+@click.option("--prompt-text", "transcript", metavar="TEXT", help="What is said in it.")
 @click.option("--temperature", metavar="T[,T...]", help="0 is greedy; a list has one a codebook.")
 @click.option("--top-k", metavar="K[,K...]", help="Sample among the K likeliest codes.")
 @click.option("--top-p", metavar="P[,P...]", help="Sample among the likeliest, P in sum.")
+@click.option("--guidance", metavar="S", help="Above 1: follow the text more closely.")
+@click.option("--best-of", metavar="N", help="Say it N times, keep the best aligned.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
 @click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell how what was said was judged.")
 def say(
     text: str | None,
     book: Path | None,
@@ -33,11 +38,12 @@ def say(
     directory: Path,
     out: Path,
     speaker: str | None,
+    prompt: Path | None,
+    transcript: str | None,
+    verbose: bool,
     **sampling: str | None,
 ) -> None:
-    """Speak TEXT (- reads it from standard input), or a long text from a file, into a WAV file.
-
-    What the options leave out is as in the run's spec.
+    """Speak TEXT (- is standard input) or a file; the run's spec has the defaults.
 
     \b
     Example:
@@ -47,6 +53,8 @@ def say(
         raise LinaError(f"say: give {'a text' if text is None else 'one of them: a text'} or --file FILE")
     if carry and book is None:
         raise LinaError("say: --carry is for --file: with a single text there is nothing to carry over")
+    if verbose and book is not None:
+        raise LinaError("say: -v tells how a single text was said; leave it out with --file")
     options = _checked(sampling)
     if speaker is not None:
         options["speaker"] = speaker
@@ -54,19 +62,50 @@ def say(
     if text is not None and not text.strip():
         raise TextError("the text to say is empty; give at least one word")
     _look_before_loading(directory, out)
+    if prompt is not None or transcript is not None:
+        options["prompt"] = _prompt(prompt, transcript)
 
     from lina.cli.reading import read_file
     from lina.core import voice
 
     speaking = voice.load(directory)
     began = time.perf_counter()
-    chunks = (
-        speaking.stream(text, **options)
-        if book is None
-        else read_file(speaking, book, carry=carry, **options)
-    )
+    if text is None:
+        chunks = read_file(speaking, cast(Path, book), carry=carry, **options)
+    elif verbose or options.get("best_of", speaking.resolved.spec.synthesize.best_of) > 1:
+        (speech,) = speaking.speak([text], **options)
+        chunks = iter([speech.audio])
+        if verbose:
+            click.echo(_table(speech))
+    else:
+        chunks = speaking.stream(text, **options)
     seconds = _write(out, speaking.sample_rate, chunks)
     click.echo(f"{out}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
+
+
+def _prompt(recording: Path | None, transcript: str | None) -> Any:
+    from lina.core.audio import check_file
+    from lina.core.prompt import Prompt
+
+    if recording is None:
+        raise LinaError("--prompt-text is what is said in a recording; name it with --prompt FILE")
+    if transcript is None:
+        raise LinaError(f"--prompt {recording}: say with --prompt-text what is said in it, word for word")
+    return Prompt(check_file(recording), transcript)
+
+
+def _table(speech: Any) -> str:
+    """A line for each speech that was tried, the best marked."""
+    lines = ["  seed  frames  skipped  repeated  unread  stopped  badness"]
+    for one in speech.candidates:
+        judged = one.alignment
+        shares = f"{judged.skipped:7.1%}  {judged.repeated:8.1%}  {judged.unread:6.1%}"
+        stopped = "yes" if judged.stopped else "no"
+        lines.append(
+            f"{'*' if one == speech.candidate else ' '} {one.seed:4}  {one.frames:6}  {shares}  {stopped:>7}  "
+            f"{judged.badness:7.3f}"
+        )
+    return "\n".join(lines)
 
 
 def _write(out: Path, sample_rate: int, chunks: Iterator[Any]) -> float:

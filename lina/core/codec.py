@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lina.core.errors import DataError
 from lina.core.protocols import Codec, DecoderStream, StreamingCodec, keeps
+from lina.core.state import State
 from lina.core.windowed_decoder import WindowedDecoder
 
 AnyCodec = Codec | StreamingCodec
@@ -113,3 +114,10 @@ def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08
     return WindowedDecoder(
         cast(Codec, codec), block=max(1, round(block * rate)), context=max(1, round(context * rate))
     )
+
+
+def skip(decoder: DecoderStream, codes: Int[Tensor, "B T Q"], state: State) -> State:
+    """The state after ``codes``, T >= 1, whose audio nobody wants."""
+    if isinstance(decoder, WindowedDecoder):
+        return decoder.skip(codes, state)
+    return decoder.parallel_forward(codes, state)[1]

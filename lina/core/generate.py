@@ -4,7 +4,7 @@ Codebook 0 ends a row by saying STOP; the other codebooks then finish the frames
 the delay pattern are given to the model as in training, never sampled.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,8 +72,9 @@ def generate(
     book = torch.arange(codebooks, device=device)
     if prompt is None:
         prompt = torch.zeros(rows, 0, codebooks, dtype=torch.int64, device=device)
-    given = torch.full((rows,), prompt.shape[1], device=device) if prompt_lengths is None else prompt_lengths
-    forced = delayed_columns(prompt, given)
+    given = torch.full((rows,), prompt.shape[1]) if prompt_lengths is None else prompt_lengths
+    given = given.to(device)
+    forced = delayed_columns(prompt.to(device), given)
     lengths = given + max_frames
     stopped = torch.zeros(rows, dtype=torch.bool, device=device)
 
@@ -99,6 +100,35 @@ def generate(
         yield Frame((tokens - MARKS).clamp(min=0), complete, attention, step - 1 < lengths, stopped)
         steps += 1
     return Ending(column, state)
+
+
+class Said(NamedTuple):
+    """All that one row said, on the CPU."""
+
+    codes: Int[Tensor, "T Q"]
+    attention: Float[Tensor, "T J"]
+    """Where each frame (of codebook 0) read the text."""
+    stopped: bool
+
+
+def collect(frames: Iterable[Frame]) -> list[Said]:
+    """What each row says, whole."""
+    codes: list[list[Tensor]] = []
+    attention: list[list[Tensor]] = []
+    stopped: list[bool] = []
+    for frame in frames:
+        complete, speaking, stopped = frame.complete.tolist(), frame.speaking.tolist(), frame.stopped.tolist()
+        said, weights = frame.codes.cpu(), frame.attention.float().cpu()
+        if not codes:
+            codes, attention = [[] for _ in complete], [[] for _ in complete]
+        for row in range(len(complete)):
+            if complete[row]:
+                codes[row].append(said[row])
+            if speaking[row]:
+                attention[row].append(weights[row])
+    return [
+        Said(torch.stack(c), torch.stack(a), s) for c, a, s in zip(codes, attention, stopped, strict=True)
+    ]
 
 
 def _prefill(

@@ -7,17 +7,20 @@ What is kept from one to the next has a constant size: the state of the codec's 
 import logging
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.codec import AnyCodec, decoder_stream, frame_rate
+from lina.core.codec import AnyCodec, decoder_stream, skip
 from lina.core.errors import LinaError, TextError
 from lina.core.generate import Ending, Frame, generate
 from lina.core.lm import LMState, next_text
+from lina.core.prompt import Prompt
 from lina.core.sampling import row_generators
+from lina.core.speech_options import SpeechOptions
 
 if TYPE_CHECKING:
     from lina.core.voice import Voice
@@ -38,15 +41,14 @@ def read(
     sentences: Iterable[str],
     *,
     carry: bool = False,
-    speaker: str | None = None,
     **options: Any,
 ) -> Iterator[Spoken]:
     """Speak sentences one after the other; options as for ``Voice.say``, ``max_seconds`` being that of a sentence.
 
-    Each begins as training rows begin. With ``carry`` the model goes on in the state that the sentence before has
-    left, and only the text is swapped, as in rows of ``train.consecutive`` utterances. The codec's stream goes through
-    in both cases, and no silence is put between sentences. One that has not ended at ``max_seconds`` is cut there,
-    which is logged.
+    Each begins as training rows begin, or with the ``prompt``, of which nothing is given out. With ``carry`` the model
+    goes on in the state that the sentence before has left, and only the text is swapped, as in rows of
+    ``train.consecutive`` utterances. The codec's stream goes through in both cases, and no silence is put between
+    sentences. One that has not ended at ``max_seconds`` is cut there, which is logged.
 
     Raises:
         LinaError: ``carry`` with a run that was trained on single utterances, or an unknown option.
@@ -60,8 +62,14 @@ def read(
         )
     if isinstance(sentences, Sequence):
         check(voice, sentences)
-    chosen = voice.choices(**options)
-    return _decoded(voice.codec, _frames(voice, sentences, carry, speaker, chosen))
+    asked = voice.asked(options)
+    if asked.best_of > 1:
+        raise LinaError(
+            f"read: best_of = {asked.best_of} chooses among whole speeches; say best_of 1 to read on"
+        )
+    if not isinstance(asked.prompt, Prompt | None):
+        raise LinaError("read: several prompts; give one, which the reading begins with")
+    return _decoded(voice.codec, asked.prompt, _frames(voice, sentences, carry, asked))
 
 
 def check(voice: "Voice", sentences: Iterable[str]) -> int:
@@ -93,30 +101,44 @@ class _Said:
 
 @torch.inference_mode()
 def _frames(
-    voice: "Voice", sentences: Iterable[str], carry: bool, speaker: str | None, chosen: dict[str, Any]
+    voice: "Voice", sentences: Iterable[str], carry: bool, asked: SpeechOptions
 ) -> Iterator[tuple[Int[Tensor, "1 Q"], int]]:
     """Complete frames of codes, each with the number of its sentence."""
-    lm, generators = voice.model, row_generators(chosen["seed"], 1)
+    lm, generators = voice.language_model(asked), row_generators(asked.seed, 1)
     state: LMState | None = None
     for number, sentence in enumerate(sentences):
-        conditions = voice.conditions([sentence], speaker)
-        said, stopped = _Said(generate(lm, conditions, generators=generators, state=state, **chosen)), False
+        (script,) = voice.scripts([sentence], asked)
+        conditions = voice.told(lm, [script.ids], asked.speaker)
+        frames = generate(
+            lm,
+            conditions,
+            sampling=asked.sampling,
+            max_frames=voice.longest(asked),
+            prompt=script.prompt[None],
+            generators=generators,
+            state=state,
+        )
+        said, stopped = _Said(frames), False
         for frame in said:
             stopped = bool(frame.stopped[0])
             if bool(frame.complete[0]):
                 yield frame.codes, number
         if not stopped:
-            seconds = chosen["max_frames"] / frame_rate(voice.codec)
-            log.warning("sentence %d was cut at %.1f s: %r", number + 1, seconds, sentence[:60])
+            log.warning("sentence %d was cut at %.1f s: %r", number + 1, asked.max_seconds, sentence[:60])
         if carry:
             _, state, _ = lm.step(said.ending.column, said.ending.state, conditions)
             state = next_text(state, lm.initial_state(1))
+            asked = replace(asked, prompt=None)  # it is in the state
 
 
 @torch.no_grad()
-def _decoded(codec: AnyCodec, frames: Iterable[tuple[Int[Tensor, "1 Q"], int]]) -> Iterator[Spoken]:
+def _decoded(
+    codec: AnyCodec, prompt: Prompt | None, frames: Iterable[tuple[Int[Tensor, "1 Q"], int]]
+) -> Iterator[Spoken]:
     decoder = decoder_stream(codec)
     state = decoder.initial_state(1)
+    if prompt is not None:
+        state = skip(decoder, cast(Tensor, prompt.audio)[None], state)
     waiting: deque[int] = deque()
     for codes, number in frames:
         waiting.append(number)

@@ -15,7 +15,8 @@ from torch import Tensor
 from lina.core.audio import read_audio
 from lina.core.codec import decode
 from lina.core.hooks import Run, Sample
-from lina.core.voice import Speech, Voice
+from lina.core.speech import Speech
+from lina.core.voice import Voice
 from lina.core.wav import WavWriter
 
 ROWS = 16

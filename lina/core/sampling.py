@@ -25,6 +25,11 @@ class Sampling:
     top_p: float | Sequence[float | None] | None = None
     """Only the fewest likeliest that hold this much probability (Holtzman et al. 2020, arXiv 1904.09751)."""
 
+    @property
+    def is_greedy(self) -> bool:
+        """All temperatures are 0: nothing is drawn."""
+        return not any(self.temperature) if isinstance(self.temperature, Sequence) else not self.temperature
+
     def per_codebook(self, codebooks: int, device: torch.device | str = "cpu") -> "CodebookSampling":
         """One value a codebook, on the device of the logits.
 

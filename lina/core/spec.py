@@ -20,6 +20,8 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Temperature = Annotated[float, Field(ge=0.0, le=100.0)]
 TopK = Annotated[int, Field(ge=1, le=1_000_000)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0)]
+MAX_GUIDANCE = 100.0
+MAX_BEST_OF = 64
 
 
 class Section(BaseModel):
@@ -200,6 +202,10 @@ class SynthesizeSection(Section):
     """Sample among so many likeliest codes."""
     top_p: TopP | tuple[TopP, ...] | None = None
     """Sample among the likeliest codes that have this probability together."""
+    guidance: Annotated[float, Field(ge=0.0, le=MAX_GUIDANCE)] = 1.0
+    """How much is made of what the text changes; 1 is off, above it needs ``conditions.drop_text``."""
+    best_of: Annotated[int, Field(ge=1, le=MAX_BEST_OF)] = 1
+    """Each text is said so many times, with seeds of their own, and the best by alignment is kept."""
     seed: Seed = 0
     """Of the sampling."""
     max_seconds: Seconds = 20.0
@@ -277,6 +283,22 @@ class Spec(Section):
                 raise ValueError(
                     f"backbone.d_model ({self.backbone.d_model}) is not a multiple of text.{key} ({heads})"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _speech_can_be_made_so(self) -> Self:
+        chosen = self.synthesize
+        if chosen.guidance != 1.0 and not self.conditions.drop_text:
+            raise ValueError(
+                f"synthesize.guidance ({chosen.guidance}) needs a model that is trained with "
+                "conditions.drop_text above 0, such as 0.1"
+            )
+        temperatures = chosen.temperature if isinstance(chosen.temperature, tuple) else (chosen.temperature,)
+        if chosen.best_of > 1 and not any(temperatures):
+            raise ValueError(
+                f"synthesize.best_of ({chosen.best_of}) needs a synthesize.temperature above 0: "
+                "greedy speech is the same every time"
+            )
         return self
 
     @model_validator(mode="after")

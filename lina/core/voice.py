@@ -8,56 +8,55 @@ for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as 
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from lina.core.batch import pad_texts
+from lina.core.best_of import choose
 from lina.core.checkpoint import load_weights, newest_checkpoint
-from lina.core.codec import AnyCodec, decode, decoder_stream, frame_rate
+from lina.core.codec import AnyCodec, decoder_stream, frame_rate, skip
 from lina.core.device import choose_device
-from lina.core.errors import CheckpointError, LinaError, TextError, did_you_mean
-from lina.core.generate import Frame, generate
+from lina.core.errors import CheckpointError, LinaError, did_you_mean
+from lina.core.generate import Frame, collect, generate
+from lina.core.guidance import Guided, LanguageModel
 from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
 from lina.core.plugin import TokenizerPlugin
+from lina.core.prompt import encoded
 from lina.core.protocols import Frontend
 from lina.core.reading import read
 from lina.core.resolve import Chosen, Resolved, resolve
-from lina.core.sampling import Sampling
+from lina.core.sampling import row_generators
+from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.spec_load import load_spec
-from lina.core.text import check_text
+from lina.core.speech import Speech, decoded
+from lina.core.speech_options import SpeechOptions
+from lina.core.state import take_rows
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
 
-MAX_SECONDS = 3600
-"""The longest that a limit may be, as in a spec."""
-
 SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speakers.json"
 
 
-@dataclass(frozen=True)
-class Speech:
-    """What was said for one text."""
-
-    audio: Float[Tensor, "C samples"]
-    codes: Int[Tensor, "T Q"]
-    attention: Float[Tensor, "T J"]
-    """Where each frame (of codebook 0) read the text."""
-    labels: tuple[str, ...]
-    """The J text positions."""
-    stopped: bool
-    """False: cut at the limit, the model did not end by itself."""
-
-
 class Voice:
-    """A language model with its codec and text frontend."""
+    """A language model with its codec and text frontend.
+
+    Options of ``say``, ``stream`` and ``speak``; what is left out is as in the run's spec:
+
+    - ``speaker``: one of ``speakers``.
+    - ``prompt``: a ``lina.core.prompt.Prompt`` (a recording and what is said in it) to go on from, in its voice.
+    - ``temperature``, ``top_k``, ``top_p``, ``seed``: the sampling. ``max_seconds``: speech is cut there.
+    - ``guidance``: the scale of classifier-free guidance; 1 is none.
+    - ``best_of``: say it so many times, with the seeds ``seed``, ``seed`` + 1, ..., and keep the best aligned.
+    """
 
     def __init__(
         self, resolved: Resolved, model: DelayLM, codec: AnyCodec, frontend: Frontend, speakers: Sequence[str]
@@ -72,20 +71,34 @@ class Voice:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def say(self, text: str, **options: Any) -> Float[Tensor, "C samples"]:
-        """Speak one text. Options: speaker, temperature, top_k, top_p, seed, max_seconds (the spec's by default).
+        """Speak one text.
 
         Raises:
             TextError: the text cannot be spoken.
+            DataError: a prompt's recording cannot be used.
+            LinaError: an option is wrong, or this model cannot do it.
         """
         return self.speak([text], **options)[0].audio
 
     def stream(self, text: str, **options: Any) -> Iterator[Float[Tensor, "C n"]]:
-        """The speech of ``say`` in chunks, each as soon as its frames are there.
+        """The speech of ``say`` in chunks, each as soon as its frames are there; of several, once one is chosen.
 
         With a codec that streams, the chunks together are what ``say`` gives; with one that does not, nearly.
         """
-        frames = self._frames([text], **options)  # checks the text now, not at the first chunk
-        return self._decoded(frames)
+        asked = self.asked(options)
+        scripts = self.scripts([text], asked)
+        frames = self._frames(scripts, asked)  # checks all that is asked now, not at the first chunk
+        return self._decoded(scripts[0].prompt, self._codes(frames, scripts, asked))
+
+    @staticmethod
+    def _codes(
+        frames: Iterator[Frame], scripts: Sequence[Script], asked: SpeechOptions
+    ) -> Iterator[Int[Tensor, "1 Q"]]:
+        if asked.best_of > 1:
+            (chosen,) = choose(collect(frames), scripts, asked.seed)
+            yield from chosen.said.codes.split(1)
+        else:
+            yield from (frame.codes.cpu() for frame in frames if bool(frame.complete[0]))
 
     def read(
         self, texts: Iterable[str], *, carry: bool = False, **options: Any
@@ -97,15 +110,18 @@ class Voice:
         return (spoken.audio for spoken in read(self, texts, carry=carry, **options))
 
     @torch.no_grad()
-    def _decoded(self, frames: Iterator[Frame]) -> Iterator[Float[Tensor, "C n"]]:
+    def _decoded(
+        self, prompt: Int[Tensor, "P Q"], codes: Iterable[Int[Tensor, "1 Q"]]
+    ) -> Iterator[Float[Tensor, "C n"]]:
         decoder = decoder_stream(self.codec)
         state = decoder.initial_state(1)
         heard, filler = False, decoder.latency
-        for frame in frames:
-            if not bool(frame.complete[0]):
-                continue
+        if len(prompt):
+            # Outputs lag, so the first chunks from here on still belong to the prompt: as many as there are fillers.
+            state = skip(decoder, prompt[None], state)
+        for code in codes:
             heard = True
-            chunk, state = decoder.step(frame.codes.cpu(), state)
+            chunk, state = decoder.step(code, state)
             if filler:
                 filler -= 1
             else:
@@ -114,67 +130,44 @@ class Voice:
             rest = decoder.flush(state)[0]
             yield rest[:, filler * self.codec.hop :]
 
-    @torch.no_grad()
     def speak(self, texts: Sequence[str], **options: Any) -> list[Speech]:
-        """Speak texts side by side. Options as for ``say``.
+        """Speak texts side by side; ``prompt`` may be one for all, or a list with one (or None) for each.
 
         Each ends on its own and hears nothing of the others; sampled, a text draws by the seed and its place.
         """
-        frames = self._frames(texts, **options)
-        labels = [tuple(self.frontend.labels(self.frontend.parallel_forward(text))) for text in texts]
-        codes: list[list[Tensor]] = [[] for _ in texts]
-        attention: list[list[Tensor]] = [[] for _ in texts]
-        stopped = [False] * len(texts)
-        for frame in frames:
-            complete, speaking = frame.complete.tolist(), frame.speaking.tolist()
-            rows, weights = frame.codes.cpu(), frame.attention.float().cpu()
-            for row in range(len(texts)):
-                if complete[row]:
-                    codes[row].append(rows[row])
-                if speaking[row]:
-                    attention[row].append(weights[row])
-            stopped = frame.stopped.tolist()
+        asked = self.asked(options)
+        scripts = self.scripts(texts, asked)
+        chosen = choose(collect(self._frames(scripts, asked)), scripts, asked.seed)
         return [
-            Speech(
-                decode(self.codec, torch.stack(codes[row])[None])[0],
-                torch.stack(codes[row]),
-                torch.stack(attention[row])[:, : len(labels[row])],
-                labels[row],
-                stopped[row],
-            )
-            for row in range(len(texts))
+            decoded(script, choice, self.codec, self.frontend)
+            for script, choice in zip(scripts, chosen, strict=True)
         ]
 
-    def _frames(
-        self,
-        texts: Sequence[str],
-        *,
-        speaker: str | None = None,
-        **options: Any,
-    ) -> Iterator[Frame]:
-        chosen = self.choices(**options)
-        return generate(self.model, self.conditions(texts, speaker), **chosen)
+    def _frames(self, scripts: Sequence[Script], asked: SpeechOptions) -> Iterator[Frame]:
+        """Rows: all scripts with the first seed, then all with the next, ``best_of`` times."""
+        lm, times, rows = self.language_model(asked), asked.best_of, len(scripts)
+        told = self.told(lm, [script.ids for script in scripts], asked.speaker)
+        prompts = [script.prompt for script in scripts] * times
+        return generate(
+            lm,
+            take_rows(told, torch.arange(rows).repeat(times)),
+            sampling=asked.sampling,
+            max_frames=self.longest(asked),
+            prompt=pad_sequence(prompts, batch_first=True),
+            prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
+            generators=[one for place in range(times) for one in row_generators(asked.seed + place, rows)],
+        )
 
-    def choices(
-        self, *, seed: int | None = None, max_seconds: float | None = None, **sampling: Any
-    ) -> dict[str, Any]:
-        """What ``generate`` is told besides the conditions."""
-        spec = self.resolved.spec.synthesize
-        chosen = {name: getattr(spec, name) for name in ("temperature", "top_k", "top_p")}
-        unknown = sampling.keys() - chosen.keys()
-        if unknown:
-            name = min(unknown)
-            options = [*chosen, "speaker", "seed", "max_seconds"]
-            raise LinaError(f"say: unknown option {name!r}{did_you_mean(name, options)}")
-        chosen |= {name: value for name, value in sampling.items() if value is not None}
-        seconds = spec.max_seconds if max_seconds is None else max_seconds
-        if not 0 < seconds <= MAX_SECONDS:
-            raise LinaError(f"say: max_seconds = {seconds} is not in 0 .. {MAX_SECONDS}")
-        return {
-            "sampling": Sampling(**chosen),
-            "max_frames": max(1, int(seconds * frame_rate(self.codec))),
-            "seed": spec.seed if seed is None else seed,
-        }
+    def asked(self, options: dict[str, Any]) -> SpeechOptions:
+        """What a call asks for, checked; recordings of prompts are encoded.
+
+        Raises:
+            LinaError: an unknown option, a wrong value, or a recording that cannot be used.
+        """
+        spec = self.resolved.spec
+        asked = SpeechOptions.of(spec.synthesize, options)
+        bounds = spec.data.min_seconds, spec.data.max_seconds
+        return replace(asked, prompt=with_codes(asked.prompt, lambda one: encoded(one, self.codec, *bounds)))
 
     def ids(self, text: str) -> list[int]:
         """What the model reads of a text.
@@ -182,29 +175,47 @@ class Voice:
         Raises:
             TextError: the text cannot be spoken.
         """
-        check_text(text, self.resolved.spec.text.max_characters)
-        ids = self.frontend.parallel_forward(text)
-        if not ids:
-            raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")
-        return ids
+        return text_ids(text, self.frontend, self.resolved.spec.text.max_characters)
+
+    def scripts(self, texts: Sequence[str], asked: SpeechOptions) -> list[Script]:
+        """What the model gets of each text, with its prompt.
+
+        Raises:
+            TextError: a text, or a prompt's transcript, cannot be spoken.
+        """
+        limit, codebooks = self.resolved.spec.text.max_characters, len(self.codec.codebook_sizes)
+        return [
+            write_script(text, prompt, self.frontend, limit, codebooks)
+            for text, prompt in zip(texts, each_prompt(asked.prompt, len(texts)), strict=True)
+        ]
+
+    def language_model(self, asked: SpeechOptions) -> LanguageModel:
+        """The model, guided if that is asked for; scale 1 is the model itself."""
+        return self.model if asked.guidance == 1 else Guided(self.model, asked.guidance)
+
+    def longest(self, asked: SpeechOptions) -> int:
+        """Frames at which speech is cut."""
+        return max(1, int(asked.max_seconds * frame_rate(self.codec)))
 
     @torch.inference_mode()
-    def conditions(self, texts: Sequence[str], speaker: str | None) -> Conditions:
-        """What the model is told of texts and of one of ``speakers``, or of nobody."""
-        ids, mask = pad_texts([self.ids(text) for text in texts], TEXT_BUCKET)
+    def told(self, lm: LanguageModel, ids: Sequence[Sequence[int]], speaker: str | None) -> Conditions:
+        """What the model is told: texts, and one of ``speakers`` or nobody."""
+        texts, mask = pad_texts(ids, TEXT_BUCKET)
         device = self.model.logits_head.weight.device
-        number = 0
-        if speaker is not None:
-            if self.model.speaker_embed is None:
-                raise LinaError(
-                    f"say: speaker {speaker!r}, but this run has learnt no speakers; "
-                    "leave it out, or train with conditions.speaker: true"
-                )
-            if speaker not in self.speakers:
-                raise LinaError(f"say: unknown speaker {speaker!r}{did_you_mean(speaker, self.speakers)}")
-            number = self.speakers.index(speaker) + 1
-        who = torch.full((len(texts),), number, device=device)
-        return self.model.conditions(ids.to(device), mask.to(device), who)
+        who = torch.full((len(ids),), self._speaker_number(speaker), device=device)
+        return lm.conditions(texts.to(device), mask.to(device), who)
+
+    def _speaker_number(self, speaker: str | None) -> int:
+        if speaker is None:
+            return 0
+        if self.model.speaker_embed is None:
+            raise LinaError(
+                f"say: speaker {speaker!r}, but this run has learnt no speakers; "
+                "leave it out, or train with conditions.speaker: true"
+            )
+        if speaker not in self.speakers:
+            raise LinaError(f"say: unknown speaker {speaker!r}{did_you_mean(speaker, self.speakers)}")
+        return self.speakers.index(speaker) + 1
 
 
 def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> Voice:

@@ -30,18 +30,18 @@ class WavWriter:
                 wav.write(chunk)
 
     Raises:
-        DataError: the folder cannot be written, a chunk has the wrong shape or holds NaN, or 4 GiB are full.
+        DataError: ``path`` is there and no regular file, the folder cannot be written, a chunk has the wrong
+            shape or holds NaN, or 4 GiB are full.
     """
 
     def __init__(self, path: str | Path, sample_rate: int, channels: int = 1) -> None:
         self.path = Path(path)
-        self.partial = temporary_name(self.path)
         self.sample_rate = sample_rate
         self.channels = channels
         self._data_bytes = 0
-        if self.path.is_dir():
-            raise DataError(f"{self.path}: is a directory; name a file such as {self.path / 'out.wav'}")
         try:
+            _refuse_what_is_no_file(self.path)
+            self.partial = temporary_name(self.path)
             self._file: BinaryIO = self.partial.open("wb")
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written: {error.strerror}") from None
@@ -117,6 +117,14 @@ class WavWriter:
             self.close()
         else:
             self.abort()
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Renaming over a device or a pipe would replace it by a file."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a directory; name a file such as {path / 'out.wav'}")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is not a regular file; name a file such as out.wav")
 
 
 def write_wav(path: str | Path, audio: Float[Tensor, "*C N"], sample_rate: int) -> None:

@@ -87,6 +87,13 @@ class WindowedDecoder:
     ) -> tuple[Float[Tensor, "B C hop"], WindowState]:
         return self.parallel_forward(codes[:, None], state)
 
+    def skip(self, codes: Int[Tensor, "B T Q"], state: WindowState) -> WindowState:
+        """The state that ``parallel_forward`` leaves, without decoding more than the last window."""
+        passed = codes.shape[1] - 1
+        seen = torch.cat([state.codes, codes[:, :-1]], dim=1)
+        before = WindowState(state.position + passed, seen[:, passed:], state.carried)
+        return self.parallel_forward(codes[:, -1:], before)[1]
+
     def flush(self, state: WindowState) -> Float[Tensor, "B C samples"]:
         return self.parallel_forward(state.codes[:, -1:].expand(-1, self.latency, -1), state)[0]
 

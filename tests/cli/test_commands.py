@@ -11,6 +11,8 @@ import pytest
 import soundfile
 import torch
 
+from lina.core.alignment import Alignment
+from lina.core.best_of import Candidate
 from lina.core.errors import DataError, TextError
 from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
@@ -69,6 +71,7 @@ def spec(tmp_path: Path) -> str:
 
 class FakeVoice:
     sample_rate = 8000
+    resolved = SimpleNamespace(spec=SimpleNamespace(synthesize=SimpleNamespace(best_of=1)))
 
     def __init__(self, chunks: int = 3, error: Exception | None = None) -> None:
         self.chunks, self.error, self.asked = chunks, error, ("", {})
@@ -89,6 +92,16 @@ class FakeVoice:
         if "§" in text:
             raise TextError("no")
         return [1]
+
+    def speak(self, texts: list[str], **options: Any) -> list[Any]:
+        self.asked = (texts[0], options)
+        tried = [
+            Candidate(seed, 90 + seed, Alignment(0.125 * (seed != 8), 0.0, 0.0, seed != 9))
+            for seed in (7, 8, 9)
+        ]
+        return [
+            SimpleNamespace(audio=torch.full((1, 4000), 0.5), candidate=tried[1], candidates=tuple(tried))
+        ]
 
 
 @pytest.fixture
@@ -172,6 +185,55 @@ class TestSay:
             "speaker": "ann",
         }
 
+    def test_the_best_of_several_is_written_and_all_are_shown(
+        self, lina: Lina, voice: FakeVoice, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "o.wav"
+        quiet = lina("say", "--run", str(tmp_path), "Hi.", "-o", str(out), "--best-of", "3")
+        assert voice.asked == ("Hi.", {"best_of": 3})
+        assert quiet.out.startswith(f"{out}: 0.50 s of speech")
+        done = lina("say", "--run", str(tmp_path), "Hi.", "-o", str(out), "--best-of", "3", "-v")
+        header, *rows, _ = done.out.splitlines()
+        assert header.split() == ["seed", "frames", "skipped", "repeated", "unread", "stopped", "badness"]
+        assert [row.split() for row in rows] == [
+            ["7", "97", "12.5%", "0.0%", "0.0%", "yes", "0.125"],
+            ["*", "8", "98", "0.0%", "0.0%", "0.0%", "yes", "0.000"],
+            ["9", "99", "12.5%", "0.0%", "0.0%", "no", "1.125"],
+        ]
+        assert len({len(row) for row in (header, *rows)}) == 1, "columns stand below each other"
+
+    def test_a_prompt_is_a_recording_and_what_is_said_in_it(
+        self, lina: Lina, voice: FakeVoice, tmp_path: Path
+    ) -> None:
+        recording = tmp_path / "a.wav"
+        recording.write_bytes(b"RIFF")
+        options = ["--prompt", str(recording), "--prompt-text", "One two.", "--guidance", "2.5"]
+        assert lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options).code == 0
+        prompt = voice.asked[1].pop("prompt")  # type: ignore[attr-defined]
+        assert (prompt.audio, prompt.transcript) == (recording, "One two.")
+        assert voice.asked[1] == {"guidance": 2.5}
+
+    @pytest.mark.usefixtures("voice")
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--prompt", "a.wav"], "--prompt a.wav: say with --prompt-text what is said in it"),
+            (["--prompt-text", "One."], "name it with --prompt FILE"),
+            (["--prompt", "none.wav", "--prompt-text", "One."], "none.wav: no such file"),
+        ],
+    )
+    def test_half_a_prompt(self, refused: Refused, tmp_path: Path, options: list[str], expected: str) -> None:
+        assert expected in refused(
+            "say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options
+        )
+
+    @pytest.mark.usefixtures("voice")
+    def test_a_file_has_no_table(self, refused: Refused, tmp_path: Path) -> None:
+        message = refused(
+            "say", "--run", str(tmp_path), "--file", "a.txt", "-o", str(tmp_path / "o.wav"), "-v"
+        )
+        assert "-v tells how a single text was said" in message
+
     def test_a_dash_reads_standard_input(
         self, lina: Lina, voice: FakeVoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -240,6 +302,9 @@ class TestSay:
             (["Hi.", "--top-k", "2.5"], "top_k: expected a whole number"),
             (["Hi.", "--top-p", "1.5"], "top_p: expected a number less than or equal to 1"),
             (["Hi.", "--seed", "x"], 'seed: expected a whole number, found "x"'),
+            (["Hi.", "--guidance", "-1"], "guidance: expected a number greater than or equal to 0"),
+            (["Hi.", "--best-of", "0"], "best_of: expected a number greater than or equal to 1"),
+            (["Hi.", "--best-of", "2.5"], "best_of: expected a whole number"),
             (["Hi.", "--max-seconds", "0"], "max_seconds: expected a number greater than 0"),
             (["Hi.", "--max-seconds", "${oc.env:HOME}"], "is not allowed"),
         ],

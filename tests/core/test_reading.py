@@ -89,7 +89,7 @@ def test_greedy_reading_is_what_the_training_forward_would_say(streaming: Any) -
     said = Overheard(voice, carry=True)
     rows = torch.arange(len(TEXTS))[None]
     columns, starts = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
-    given = join_conditions(voice.conditions(TEXTS, None), rows)
+    given = join_conditions(voice.told(voice.model, [voice.ids(text) for text in TEXTS], None), rows)
     lm = voice.model
     logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
     logits[..., :STOP] = -torch.inf

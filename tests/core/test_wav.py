@@ -1,4 +1,5 @@
 import io
+import os
 
 import pytest
 import soundfile
@@ -84,6 +85,18 @@ def test_unwritable(tmp_path):
         write_wav(tmp_path / "none" / "a.wav", some(), 8_000)
     with pytest.raises(DataError, match="is a directory"):
         write_wav(tmp_path, some(), 8_000)
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", "/dev/null"):
+        with pytest.raises(DataError, match=r"is not a regular file; name a file such as out\.wav"):
+            WavWriter(path, 8_000)
+    assert (tmp_path / "pipe.wav").is_fifo()
+    assert list(tmp_path.iterdir()) == [tmp_path / "pipe.wav"]
+    for folder in ("/", "."):
+        with pytest.raises(DataError, match="is a directory"):
+            WavWriter(folder, 8_000)
 
 
 def test_closing_twice(tmp_path):

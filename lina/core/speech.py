@@ -1,0 +1,46 @@
+"""Speech as it is given out: what was chosen, decoded."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lina.core.best_of import Candidate, Choice
+from lina.core.codec import AnyCodec, decode
+from lina.core.protocols import Frontend
+from lina.core.script import Script
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was said for one text; nothing of the prompt, where there was one."""
+
+    audio: Float[Tensor, "C samples"]
+    codes: Int[Tensor, "T Q"]
+    attention: Float[Tensor, "T J"]
+    """Where each frame (of codebook 0) read the text."""
+    labels: tuple[str, ...]
+    """The J text positions, those of a prompt's transcript first."""
+    stopped: bool
+    """False: cut at the limit, the model did not end by itself."""
+    candidate: Candidate
+    """Its seed and how it followed the text."""
+    candidates: tuple[Candidate, ...]
+    """All that it was chosen among (``best_of``), itself too, in the order of their seeds."""
+
+
+@torch.no_grad()
+def decoded(script: Script, choice: Choice, codec: AnyCodec, frontend: Frontend) -> Speech:
+    """The prompt's frames are decoded with those after it, for the sake of the seam, and then cut away."""
+    codes, attention, stopped = choice.said
+    audio = decode(codec, torch.cat([script.prompt, codes])[None])[0]
+    return Speech(
+        audio[:, len(script.prompt) * codec.hop :],
+        codes,
+        attention[:, : len(script.ids)],
+        tuple(frontend.labels(script.ids)),
+        stopped,
+        choice.candidate,
+        choice.candidates,
+    )

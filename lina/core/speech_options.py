@@ -1,0 +1,62 @@
+"""How texts are to be spoken: what a call asks for, and the run's spec for the rest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lina.core.errors import LinaError, did_you_mean
+from lina.core.prompt import Prompt
+from lina.core.sampling import Sampling
+from lina.core.script import Prompts
+from lina.core.spec import MAX_BEST_OF, MAX_GUIDANCE, SynthesizeSection
+
+MAX_SECONDS = 3600
+"""The longest that a limit may be, as in a spec."""
+
+FROM_SPEC = ("temperature", "top_k", "top_p", "seed", "max_seconds", "guidance", "best_of")
+"""Options whose value is the spec's where a call leaves them out."""
+
+
+@dataclass(frozen=True)
+class SpeechOptions:
+    sampling: Sampling
+    seed: int
+    max_seconds: float
+    guidance: float
+    best_of: int
+    speaker: str | None = None
+    prompt: Prompts = None
+
+    @classmethod
+    def of(cls, section: SynthesizeSection, given: dict[str, Any]) -> "SpeechOptions":
+        """``given`` wins over the spec's section; None is as left out.
+
+        Raises:
+            LinaError: an unknown option, a value out of range, or options that do not go together.
+        """
+        for name in given:
+            if name not in (*FROM_SPEC, "speaker", "prompt"):
+                hint = did_you_mean(name, [*FROM_SPEC, "speaker", "prompt"])
+                raise LinaError(f"say: unknown option {name!r}{hint}")
+        chosen = {name: getattr(section, name) for name in FROM_SPEC}
+        chosen |= {name: value for name, value in given.items() if value is not None}
+        sampling = Sampling(*(chosen.pop(name) for name in ("temperature", "top_k", "top_p")))
+        options = cls(sampling, **chosen)
+        options._check()
+        return options
+
+    def _check(self) -> None:
+        prompts = self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]
+        for prompt in prompts:
+            if not isinstance(prompt, Prompt | None):
+                raise LinaError(f"say: prompt {prompt!r} is not a lina.core.prompt.Prompt(audio, transcript)")
+        if not 0 < self.max_seconds <= MAX_SECONDS:
+            raise LinaError(f"say: max_seconds = {self.max_seconds} is not in 0 .. {MAX_SECONDS}")
+        if not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise LinaError(f"say: guidance = {self.guidance} is not in 0 .. {MAX_GUIDANCE:g}")
+        if not (isinstance(self.best_of, int) and 1 <= self.best_of <= MAX_BEST_OF):
+            raise LinaError(f"say: best_of = {self.best_of} is not a whole number in 1 .. {MAX_BEST_OF}")
+        if self.best_of > 1 and self.sampling.is_greedy:
+            raise LinaError(
+                f"say: best_of = {self.best_of}, but at temperature 0 all would be the same; "
+                "say a temperature above 0, such as 0.7"
+            )

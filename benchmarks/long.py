@@ -16,12 +16,14 @@ takes 1.25 times as long a frame or 1.05 times as much memory. The audio is kept
 """
 
 import argparse
+import itertools
 import json
+import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,9 @@ class Stream:
         return all(value <= LIMITS[name] for name, value in self.change.items())
 
 
-def measure(voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: Path, recognizer: Any) -> Stream:
+def measure(
+    voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: Path, recognizer: Any
+) -> Stream:
     """Read for so many minutes of audio, then listen to it."""
     name = "carried" if carry else "fresh"
     rate = frame_rate(voice.codec)
@@ -79,29 +83,27 @@ def measure(voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: 
     clock = time.perf_counter if voice.model.logits_head.weight.is_cuda else time.process_time
     times: list[list[float]] = [[]]
     memory: list[float] = []
-    ends: list[int] = []
-    spoken = read(voice, _round(texts), carry=carry)
+    begins: list[int] = []
+    """The first frame of each sentence."""
     with WavWriter(path, voice.sample_rate, voice.codec.channels) as wav:
-        frames, before = 0, clock()
-        for one in spoken:
-            now = clock()
-            times[-1].append(now - before)
-            if one.sentence == len(ends):
-                ends.append(frames)  # for now where it begins
+        before = clock()
+        for frame, one in enumerate(read(voice, itertools.cycle(texts), carry=carry)):
+            times[-1].append(clock() - before)
+            if one.sentence == len(begins):
+                begins.append(frame)
             wav.write(one.audio)
-            frames += 1
-            if frames % per_minute == 0:
+            if (frame + 1) % per_minute == 0:
                 memory.append(_resident_mib())
                 print(f"{name}: minute {len(memory)} of {minutes}", file=sys.stderr)
                 if len(memory) == minutes:
                     break
                 times.append([])
             before = clock()
-    begins = ends  # the last sentence is cut by the end of the time, so it is not judged
     pairs: list[list[tuple[str, str]]] = [[] for _ in range(minutes)]
-    for number, (start, end) in enumerate(zip(begins, begins[1:], strict=False)):
+    # The last sentence is cut by the end of the time: it is not judged.
+    for (start, end), text in zip(itertools.pairwise(begins), itertools.cycle(texts), strict=False):
         heard = recognizer.transcribe(_listen(path, start, end, voice.codec.hop, recognizer.sample_rate))
-        pairs[start // per_minute].append((texts[number % len(texts)], heard))
+        pairs[start // per_minute].append((text, heard))
     return Stream(
         name,
         [
@@ -116,19 +118,13 @@ def measure(voice: Voice, texts: Sequence[str], minutes: int, carry: bool, out: 
     )
 
 
-def _round(texts: Sequence[str]) -> Iterator[str]:
-    while True:
-        yield from texts
-
-
 def _listen(path: Path, start: int, end: int, hop: int, sample_rate: int) -> torch.Tensor:
     audio, rate = soundfile.read(path, start=start * hop, stop=end * hop, dtype="float32", always_2d=True)
     return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
 
 
 def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def table(streams: Sequence[Stream]) -> str:
@@ -153,7 +149,9 @@ def table(streams: Sequence[Stream]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="directory of a run whose model speaks")
     parser.add_argument("--minutes", type=int, default=10, help="of audio, at least 2")
     parser.add_argument("--sentences", type=int, default=30, help="how many training sentences go round")

@@ -8,7 +8,10 @@ from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 (the hook finds it by name)
 
-CORE = "cross_attention delays generate linear_attention lm loss rotary stack text_encoder tokens"
+CORE = (
+    "bonus_attention causal_convolution cross_attention decayed_scores delays delta_rule generate guided_attention "
+    "linear_attention lm loss rotary scalar_decay selective_scan stack text_encoder tokens"
+)
 
 if os.environ.get("LINA_CHECK_SHAPES"):
     shaped = ["lina.backbones", *(f"lina.core.{name}" for name in CORE.split())]

@@ -8,7 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MODULES = (
     "lm",
+    "causal_convolution",
     "linear_attention",
+    "bonus_attention",
+    "decayed_scores",
+    "delta_rule",
     "cross_attention",
     "text_encoder",
     "tokens",

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import gla_fast
+from lina.backbones import flash_linear_attention, gla_fast
 from lina.core.errors import SpecError
 from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.linear_attention import gated_linear_attention, gated_linear_attention_step
@@ -69,7 +69,9 @@ class GLAMixer(nn.Module):
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and q.dtype == torch.float32
-        fast = can_be_fast and use_fast("gla", self.config.kernels, gla_fast.obstacle, x.is_cuda)
+        fast = can_be_fast and use_fast(
+            "gla", self.config.kernels, flash_linear_attention.obstacle, x.is_cuda
+        )
         operator = gla_fast.gated_linear_attention if fast else gated_linear_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)

@@ -1,28 +1,10 @@
-"""The fast form of gated linear attention: flash-linear-attention's Triton kernels (MIT; Yang & Zhang 2024)."""
+"""The fast form of gated linear attention: flash-linear-attention's Triton kernels."""
 
-import functools
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
-
-
-@functools.cache
-def obstacle() -> str | None:
-    """Why the kernels cannot run here, and what to do; None if they can.
-
-    ``import fla`` alone proves nothing: without Triton it succeeds and is empty.
-    """
-    if not torch.cuda.is_available():
-        return "there is no CUDA device"
-    try:
-        import fla.ops.gla  # noqa: F401
-    except Exception as error:
-        return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
-    return None
 
 
 def gated_linear_attention(

@@ -24,6 +24,7 @@ COMMANDS = {
     "check": "lina.cli.check",
     "new": "lina.cli.new",
     "data": "lina.cli.data",
+    "convert": "lina.cli.convert",
 }
 """Name -> module whose attribute of that name is the command."""
 

@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError
 from lina.core.files import sha256, sync_directory
+from lina.core.lora import is_adapted, merged
 from lina.core.optimizer import optimizer_state, restore_optimizer
 
 FORMAT = 1
@@ -44,6 +45,8 @@ class Checkpoint(NamedTuple):
     """What it was trained on: the ``identity`` of its ``TrainingData``."""
     weights: str
     """SHA-256 of the weights that speak: the averaged ones where there are any."""
+    precision: str | None = None
+    """Of the matrix products in training, as a spec writes it; checkpoints of lina's first days do not say."""
 
 
 class DamagedError(CheckpointError):
@@ -60,6 +63,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor] | None,
     keep: int,
+    precision: str | None = None,
 ) -> Checkpoint:
     """Write ``folder/step-N``, then remove the oldest ones beyond ``keep``, and those of later steps.
 
@@ -75,7 +79,9 @@ def save_checkpoint(
         temporary = folder / f".step-{step:08d}.{os.getpid()}"
         temporary.mkdir()
         try:
-            sums = _write(temporary, step, seconds, corpus, model, optimizer, average)
+            facts = {"format": FORMAT, "step": step, "seconds": round(seconds, 3), "corpus": corpus}
+            facts |= {"precision": precision} if precision else {}
+            sums = _write(temporary, facts, model, optimizer, average)
             final = folder / f"step-{step:08d}"
             if final.exists():
                 _discard(final)
@@ -95,7 +101,7 @@ def save_checkpoint(
             _discard(path)
     for number in [number for number in steps if number <= step][keep:]:
         _discard(steps[number])
-    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL])
+    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL], precision)
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
@@ -137,7 +143,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
                 "or delete that checkpoint"
             )
         seconds, corpus, sums = float(facts["seconds"]), str(facts["corpus"]), dict(facts["sha256"])
-        weights = sums.get(AVERAGE) or sums[MODEL]
+        weights, precision = sums.get(AVERAGE) or sums[MODEL], facts.get("precision")
     except PermissionError as error:
         raise CheckpointError(f"{path}: may not be read: {error.strerror}; mend its permissions") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -157,20 +163,32 @@ def open_checkpoint(path: Path) -> Checkpoint:
             raise DamagedError(f"{path / name}: cannot be read: {error.strerror}") from None
         if found != expected:
             raise DamagedError(f"{path / name}: is damaged (its SHA-256 is not the one in {FACTS})")
-    return Checkpoint(path, step, seconds, corpus, weights)
+    return Checkpoint(path, step, seconds, corpus, weights, precision)
+
+
+def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
+    """The file of the weights that are asked for, and whether they are averaged ones."""
+    averaged = average and (checkpoint.path / AVERAGE).exists()
+    return checkpoint.path / (AVERAGE if averaged else MODEL), averaged
+
+
+def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
+    """The weights by name, low-rank matrices merged into what they adapt; averaged ones as in ``load_weights``."""
+    return merged(_read(weights_file(checkpoint, average)[0]))
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> None:
     """Load the weights, or their moving average where there is one and ``average`` asks for it.
 
+    Low-rank matrices are merged where the model has none: it then speaks as fast as any.
+
     Raises:
         CheckpointError: they are another model's; the first difference is named.
     """
-    path = checkpoint.path / AVERAGE
-    if not (average and path.exists()):
-        path = checkpoint.path / MODEL
-    tensors = _read(path)
-    own = model.state_dict()
+    path, _ = weights_file(checkpoint, average)
+    own, tensors = model.state_dict(), _read(path)
+    if not is_adapted(own):
+        tensors = merged(tensors)
     for name in sorted(own.keys() | tensors.keys()):
         here, there = (list(side[name].shape) if name in side else "nothing" for side in (own, tensors))
         if here != there:
@@ -201,9 +219,7 @@ def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 def _write(
     temporary: Path,
-    step: int,
-    seconds: float,
-    corpus: str,
+    facts: Mapping[str, Any],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor] | None,
@@ -217,8 +233,7 @@ def _write(
         save_file(_storable(tensors), temporary / name)
     (temporary / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
     sums = {name: sha256(temporary / name) for name in (*files, NUMBERS)}
-    facts = {"format": FORMAT, "step": step, "seconds": round(seconds, 3), "corpus": corpus, "sha256": sums}
-    (temporary / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    (temporary / FACTS).write_text(json.dumps({**facts, "sha256": sums}, indent=1) + "\n")
     for name in (*sums, FACTS):
         _sync(temporary / name)
     sync_directory(temporary)

@@ -45,10 +45,10 @@ class AttentionState(NamedTuple):
 class CrossAttention(nn.Module):
     """Plain cross-attention with normalised queries, keys and values, and no output projection (as in the seed)."""
 
-    def __init__(self, d_model: int, n_heads: int, rotary: bool, rotary_heads: int | None = None) -> None:
+    def __init__(self, d_model: int, n_heads: int, rotary: bool, rotary_channels: int | None = None) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.rotary_heads = (rotary_heads or n_heads) if rotary else None
+        self.rotary, self.rotary_channels = rotary, rotary_channels
         self.q, self.k, self.v = (nn.Linear(d_model, d_model) for _ in range(3))
         self.ln_q, self.ln_k, self.ln_v = (nn.LayerNorm(d_model) for _ in range(3))
 
@@ -69,7 +69,9 @@ class CrossAttention(nn.Module):
         memory: TextMemory,
         starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        """What each frame reads, the state after, and the attention over the text (averaged over heads).
+        """What each frame reads, the state after, and the attention of the first head over the text.
+
+        The first head is the one that training may guide (``lina.core.guided_attention``) and that plots show.
 
         ``starts``: frames at which a row goes on to the next text of its memory, and its state begins anew.
         """
@@ -77,7 +79,7 @@ class CrossAttention(nn.Module):
         weights = _softmax(self._scores(x, times, memory), _readable(memory, starts))
         values = memory.values.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         out = (weights @ values.to(weights.dtype)).transpose(1, 2).flatten(2)
-        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights.mean(1)
+        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights[:, 0]
 
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
@@ -94,14 +96,16 @@ class CrossAttention(nn.Module):
         return scores
 
     def _turn(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        if self.rotary_heads is None:
+        if not self.rotary:
             return x
-        # rotate() turns half of what it is given; blind attention may turn fewer channels than it has (seed's heads).
-        width = x.shape[-1] // self.rotary_heads
-        if self.rotary_heads == self.n_heads:
-            return rotate(x.unflatten(-1, (self.n_heads, width)), positions).flatten(2)
-        turned = rotate(x[..., None, :width], positions)[..., 0, :]
-        return torch.cat([turned, x[..., width:]], dim=-1)
+        return rotate(x.unflatten(-1, (self.n_heads, -1)), positions, self.rotary_channels).flatten(2)
+
+    def maps(
+        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+    ) -> Float[Tensor, "B M T J"]:
+        """Every attention over the text that ``parallel_forward`` makes on its way: of each head."""
+        times, readable = _times(state.time, x.shape[1], None), _readable(memory, None)
+        return _softmax(self._scores(x, times, memory), readable)
 
 
 class BlindCrossAttention(CrossAttention):
@@ -113,9 +117,9 @@ class BlindCrossAttention(CrossAttention):
         position_net: Backbone,
         d_position: int,
         rotary: bool,
-        rotary_heads: int | None = None,
+        rotary_channels: int | None = None,
     ) -> None:
-        super().__init__(d_model, 1, rotary, rotary_heads)
+        super().__init__(d_model, 1, rotary, rotary_channels)
         self.pos_net: Any = position_net
         self.d_position = d_position
 
@@ -135,7 +139,7 @@ class BlindCrossAttention(CrossAttention):
         starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
         times, readable = _times(state.time, x.shape[1], starts), _readable(memory, starts)
-        where = _softmax(self._scores(x, times, memory)[:, 0], readable) @ memory.positions
+        where = self._asked(x, times, memory, readable) @ memory.positions
         given = {} if starts is None else {"starts": starts}
         where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position, **given)
         out, weights = self._read(where, memory, readable)
@@ -145,11 +149,27 @@ class BlindCrossAttention(CrossAttention):
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
     ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
         readable = _readable(memory, None)
-        scores = self._scores(x[:, None], state.time[:, None], memory)[:, 0]
-        where = _softmax(scores, readable) @ memory.positions
+        where = self._asked(x[:, None], state.time[:, None], memory, readable) @ memory.positions
         where, position = self.pos_net.step(where[:, 0].to(x.dtype), state.position)
         out, weights = self._read(where[:, None], memory, readable)
         return out[:, 0].to(x.dtype), AttentionState(state.time + 1, position), weights[:, 0]
+
+    def maps(
+        self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
+    ) -> Float[Tensor, "B M T J"]:
+        """Where the queries point, and where the position network then reads."""
+        read = self.parallel_forward(x, state, memory)[2]
+        asked = self._asked(x, _times(state.time, x.shape[1], None), memory, _readable(memory, None))
+        return torch.stack([asked, read], dim=1)
+
+    def _asked(
+        self,
+        x: Float[Tensor, "B T D"],
+        times: Int[Tensor, "B T"],
+        memory: TextMemory,
+        readable: Bool[Tensor, "B #T J"],
+    ) -> Float[Tensor, "B T J"]:
+        return _softmax(self._scores(x, times, memory)[:, 0], readable)
 
     def _read(
         self, where: Float[Tensor, "B T P"], memory: TextMemory, readable: Bool[Tensor, "B #T J"]

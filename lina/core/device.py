@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from lina.core.errors import LinaError
+from lina.core.errors import CheckpointError, LinaError
 
 log = logging.getLogger("lina")
 
@@ -30,6 +30,36 @@ def choose_precision(wanted: Literal["auto", "float32", "bfloat16"], device: tor
         return torch.float32 if wanted == "float32" else torch.bfloat16
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
+
+
+def keep_precision(begun: str, here: torch.dtype, device: torch.device, where: object) -> torch.dtype:
+    """The precision in which a run goes on: ``begun``, whatever this machine would choose (``here``).
+
+    Raises:
+        CheckpointError: the machine cannot compute in it.
+    """
+    known = {precision_name(one): one for one in (torch.float32, torch.bfloat16)}
+    if begun not in known:
+        raise CheckpointError(
+            f"{where}: was trained in {begun!r}, which this lina does not know; use a newer one"
+        )
+    if known[begun] == here:
+        return here
+    if known[begun] == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise CheckpointError(
+            f"{where}: was trained in bfloat16, which this GPU does not compute; "
+            "go on with train.device=cpu, or on another machine"
+        )
+    log.warning(
+        "%s: was trained in %s and goes on in it, though precision auto would be %s on this machine",
+        *(where, begun, precision_name(here)),
+    )
+    return known[begun]
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """As a spec writes it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def mixed_precision(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:

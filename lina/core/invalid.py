@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from lina.core.errors import SpecError, did_you_mean
@@ -105,9 +106,17 @@ def known_keys(model: type[BaseModel], key: Key) -> Iterable[str]:
     """The keys of the section at ``key`` of ``model``."""
     section: Any = model
     for part in key:
-        field = section.model_fields.get(part) if _is_model(section) else None
-        section = field.annotation if field is not None else None
-    return section.model_fields if _is_model(section) else ()
+        field = _fields(section).get(str(part))
+        kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        section = next(filter(_is_model, kinds), None)
+    return _fields(section)
+
+
+def _fields(section: Any) -> dict[str, FieldInfo]:
+    """The fields of a model by the names that are written."""
+    if not _is_model(section):
+        return {}
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _is_model(kind: Any) -> bool:

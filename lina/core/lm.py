@@ -61,23 +61,27 @@ class DelayLM(nn.Module):
     ) -> None:
         super().__init__()
         self.codebook_sizes = codebook_sizes
-        sizes = torch.tensor(codebook_sizes) + MARKS
-        starts = sizes.cumsum(0) - sizes
-        self.vocab = int(sizes.max())
-        self.uniform = bool((sizes == sizes[0]).all())
-        self.register_buffer("token_offsets", starts, persistent=False)
-        column = torch.arange(self.vocab)
-        spread = torch.where(column < sizes[:, None], starts[:, None] + column, int(sizes.sum()))
-        self.register_buffer("logit_columns", spread.flatten(), persistent=False)
+        # In plain numbers: a model on the meta device can look into no tensor.
+        sizes = [size + MARKS for size in codebook_sizes]
+        starts = [sum(sizes[:q]) for q in range(len(sizes))]
+        self.vocab = max(sizes)
+        self.uniform = len(set(sizes)) == 1
+        self.register_buffer("token_offsets", torch.tensor(starts), persistent=False)
+        columns = [
+            start + column if column < size else sum(sizes)
+            for start, size in zip(starts, sizes, strict=True)
+            for column in range(self.vocab)
+        ]
+        self.register_buffer("logit_columns", torch.tensor(columns), persistent=False)
 
         self.txt_embed = nn.Embedding(vocab_size, d_model)
         self.txt_encoder = text_encoder
-        self.rvq_embed = nn.Embedding(int(sizes.sum()), d_model)
+        self.rvq_embed = nn.Embedding(sum(sizes), d_model)
         self.encoder: Any = encoder
         self.cross_att = attention
         self.decoder: Any = decoder
         self.head_norm = nn.LayerNorm(d_model) if head_norm else nn.Identity()
-        self.logits_head = nn.Linear(d_model, int(sizes.sum()), bias=False)
+        self.logits_head = nn.Linear(d_model, sum(sizes), bias=False)
         self.speaker_embed = nn.Embedding(speakers + 1, d_model) if speakers else None
         """Row 0 is nobody: no speaker given, or dropped in training."""
         self.no_text = nn.Parameter(torch.randn(d_model) * 0.02) if drops_text else None
@@ -151,6 +155,14 @@ class DelayLM(nn.Module):
         read, attention, weights = self.cross_att.step(y, state.attention, conditions.text)
         out, decoder = self.decoder.step(self.dropout(y + read), state.decoder)
         return self._logits(out), LMState(encoder, attention, decoder), weights
+
+    def attention_maps(
+        self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
+    ) -> Float[Tensor, "B M S J"]:
+        """All M attentions over the text on the way to ``parallel_forward``'s logits: one a head, two if blind."""
+        x = self._embed(tokens) + conditions.speaker[:, None]
+        y, _ = self.encoder.parallel_forward(self.dropout(x), state.encoder)
+        return self.cross_att.maps(y, state.attention, conditions.text)
 
     def _embed(self, tokens: Int[Tensor, "*B Q"]) -> Float[Tensor, "*B D"]:
         return self.rvq_embed(tokens + self.token_offsets).sum(-2)  # type: ignore[operator, no-any-return]

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from lina.core.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
 from lina.core.protocols import Backbone
 from lina.core.resolve import Resolved
@@ -20,13 +21,7 @@ def build_lm(
     width, text = spec.backbone.d_model, spec.text
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
-        if text.attention == "blind":
-            position_net = _backbone(resolved, d_model=text.position_dim, n_layers=1)
-            attention: CrossAttention = BlindCrossAttention(
-                width, position_net, text.position_dim, text.rotary
-            )
-        else:
-            attention = CrossAttention(width, text.heads_cross, text.rotary)
+        attention = _attention(resolved)
         check_seams(attention, resolved.backbone.record.name, spec.train.consecutive)
         return DelayLM(
             codebook_sizes=codebook_sizes,
@@ -38,13 +33,41 @@ def build_lm(
             text_encoder=TextEncoder(width, text.layers, text.heads, text.dropout),
             speakers=speakers if spec.conditions.speaker else 0,
             drops_text=spec.conditions.drop_text > 0,
+            head_norm=spec.backbone.head_norm,
             dropout=spec.train.dropout,
         )
+
+
+def sketch_lm(resolved: Resolved) -> DelayLM:
+    """The model of a spec before its corpus is known: right in all but vocabularies and speakers, and mostly unreal.
+
+    Parameters take no memory where the plugin can do without their values.
+
+    Raises:
+        SpecError: sizes do not fit each other or the plugin's configuration.
+    """
+    facts: dict[str, Any] = {"codebook_sizes": (1,), "vocab_size": 1, "speakers": 1, "seed": 0}
+    try:
+        with torch.device("meta"):
+            return build_lm(resolved, **facts)
+    except LinaError:
+        raise
+    except Exception:
+        # A constructor may look into its tensors, and fail there in any way; with values it must not.
+        return build_lm(resolved, **facts)
 
 
 def count_parameters(module: Any) -> int:
     """Trained numbers of a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _attention(resolved: Resolved) -> CrossAttention:
+    width, text = resolved.spec.backbone.d_model, resolved.spec.text
+    if text.attention == "plain":
+        return CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
+    position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
+    return BlindCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
 
 
 def _backbone(resolved: Resolved, *, d_model: int, n_layers: int) -> Backbone:

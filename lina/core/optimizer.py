@@ -33,10 +33,10 @@ def choose(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mappi
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, gains and other vectors do not."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-    vectors = [parameter for parameter in parameters if parameter.dim() < 2]
+    """Matrices decay; biases, gains and other vectors do not, whatever axes of one they have."""
+    parameters = [parameter for _, parameter in _trained(model)]
+    matrices = [parameter for parameter in parameters if parameter.squeeze().dim() >= 2]
+    vectors = [parameter for parameter in parameters if parameter.squeeze().dim() < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
@@ -49,16 +49,22 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: int, floor: flo
 
 
 class MovingAverage:
-    """An exponential moving average of a model's parameters, kept in their dtype."""
+    """An exponential moving average of the parameters that a model trains, kept in their dtype.
+
+    Its decay rises with the steps, min(decay, (1 + n) / (10 + n)) where n came before: a constant one would hold
+    on to the first weights for thousands of steps.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
+        self.average = {name: value.detach().clone() for name, value in _trained(model)}
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights of step ``step`` (the first is 1)."""
+        decay = min(self.decay, step / (step + 9))
         torch._foreach_lerp_(
-            list(self.average.values()), [value.detach() for value in model.parameters()], 1.0 - self.decay
+            list(self.average.values()), [value.detach() for _, value in _trained(model)], 1.0 - decay
         )
 
     def load(self, average: Mapping[str, Tensor]) -> None:
@@ -68,7 +74,7 @@ class MovingAverage:
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """The model's whole state dict with its parameters averaged; tied ones under each of their names."""
-        averaged = {value: self.average[name] for name, value in model.named_parameters()}
+        averaged = {value: self.average[name] for name, value in _trained(model)}
         state: dict[str, Any] = model.state_dict(keep_vars=True)
         return {name: averaged.get(value, value) for name, value in state.items()}
 
@@ -82,7 +88,7 @@ class MovingAverage:
             self._swap(model)
 
     def _swap(self, model: nn.Module) -> None:
-        for name, value in model.named_parameters():
+        for name, value in _trained(model):
             value.data, self.average[name] = self.average[name], value.data
 
 
@@ -132,6 +138,10 @@ def restore_optimizer(
     plain = optimizer.state_dict()
     groups = [one | stored for one, stored in zip(plain["param_groups"], numbers["groups"], strict=True)]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, value) for name, value in model.named_parameters() if value.requires_grad]
 
 
 def _is_number(value: object) -> bool:

@@ -5,19 +5,22 @@ A plugin class holds no state: it validates its own configuration and builds the
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
+from torch import Tensor, nn
 
-from lina.core.errors import DataError
+from lina.core.errors import CheckpointError, DataError
 from lina.core.protocols import Backbone, Codec, Frontend, Recognizer, StreamingCodec
 from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
+
+Half = Literal["encoder", "decoder"]
+"""The backbone before the text, and the one after it."""
 
 
 class PluginConfig(BaseModel):
@@ -51,6 +54,26 @@ class BackbonePlugin(Plugin):
         Raises:
             SpecError: the sizes do not fit the configuration (say which).
         """
+
+    @classmethod
+    def import_weights(
+        cls, tensors: Mapping[str, Tensor], *, d_model: int, n_layers: int, config: Any, half: Half
+    ) -> Mapping[str, Tensor]:
+        """Weights of another project's model for one half of the backbone: ``init: {backbone: FILE}`` of a spec.
+
+        An optional capability. Core reads the file (tensors only, nothing is executed) and gives all of them;
+        the result is named and shaped as in the state dict of ``build`` with the same sizes. What is left out
+        stays as it was initialised. By custom the encoder takes the model's first ``n_layers`` layers and the
+        decoder the ``n_layers`` after them; the position network is never imported.
+
+        Raises:
+            CheckpointError: they are no such model's, or its sizes are not these; say what is there and what to
+                write into the spec. Core puts the file's name before it.
+        """
+        raise CheckpointError(
+            f"{cls.__name__} imports no weights of other projects; leave init.backbone out, or name a backbone "
+            "that does"
+        )
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:

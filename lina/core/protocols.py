@@ -8,7 +8,7 @@ checks every promise made here; docs/plugins.md walks through writing a plugin.
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -28,11 +28,12 @@ def promises(protocol: Any) -> set[str]:
 def keeps(thing: object, protocol: Any) -> bool:
     """Whether ``thing`` has all that ``protocol`` promises.
 
-    Not ``isinstance``: since Python 3.12 that overlooks the submodules of an ``nn.Module``.
+    Not ``isinstance``, which since Python 3.12 overlooks the submodules of an ``nn.Module``.
     """
     return all(hasattr(thing, name) for name in promises(protocol))
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A causal stream over vectors with a state of constant size.
 
@@ -66,6 +67,7 @@ def takes_starts(backbone: Backbone) -> bool:
     return bool(declared)
 
 
+@runtime_checkable
 class EncoderStream(Protocol):
     """Audio in, codes out, lagging by ``latency`` frames.
 
@@ -89,6 +91,7 @@ class EncoderStream(Protocol):
     def flush(self, state: State) -> Int[Tensor, "B latency Q"]: ...
 
 
+@runtime_checkable
 class DecoderStream(Protocol):
     """Codes in, audio out, lagging by ``latency`` frames; otherwise as ``EncoderStream`` (fillers are silence)."""
 
@@ -109,6 +112,7 @@ class DecoderStream(Protocol):
         ...
 
 
+@runtime_checkable
 class Codec(Protocol):
     """Audio to codes and back, whole utterances only. Audio is in [-1, 1] at ``sample_rate``."""
 
@@ -130,6 +134,7 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
 class StreamingCodec(Protocol):
     """A codec that is a pair of streams. Core derives whole ``encode`` and ``decode`` from them.
 
@@ -144,6 +149,7 @@ class StreamingCodec(Protocol):
     decoder: DecoderStream
 
 
+@runtime_checkable
 class Frontend(Protocol):
     """Text to ids in 0 .. vocab_size - 1. The state is an immutable value that JSON can hold.
 
@@ -167,6 +173,7 @@ class Frontend(Protocol):
         ...
 
 
+@runtime_checkable
 class Recognizer(Protocol):
     """Speech to text, to judge what a model says."""
 

@@ -39,7 +39,7 @@ class Chosen(Generic[P]):
 @dataclass(frozen=True)
 class Resolved:
     spec: Spec
-    """The spec with every path in a plugin's configuration made absolute: it means the same in any folder."""
+    """The spec with every path that it reads from made absolute: it means the same in any folder."""
     backbone: Chosen[BackbonePlugin]
     codec: Chosen[CodecPlugin]
     tokenizer: Chosen[TokenizerPlugin]
@@ -74,10 +74,16 @@ def resolve(spec: Spec) -> Resolved:
     if spec.evaluate.recognizer is not None:
         recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"))
         sections["evaluate"] = recognizer
-    placed = {
+    placed: dict[str, Any] = {
         name: getattr(spec, name).model_copy(update={"config": _as_written(chosen.config)})
         for name, chosen in sections.items()
     }
+    placed["init"] = spec.init.model_copy(
+        update={
+            "source": _absolute(spec.init.source, spec.origin, ("init", "from")),
+            "backbone": _absolute(spec.init.backbone, spec.origin, ("init", "backbone")),
+        }
+    )
     return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
 
 

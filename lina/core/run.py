@@ -20,7 +20,8 @@ from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
-from lina.core.model import build_lm
+from lina.core.initialise import check_init, initialise
+from lina.core.model import build_lm, sketch_lm
 from lina.core.prepare import Prepared, prepare
 from lina.core.resolve import Resolved
 from lina.core.run_info import record_run
@@ -65,7 +66,9 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
         LinaError: something in the spec, the corpus or the directory is wrong. What was finished stays.
     """
     spec, directory = resolved.spec, resolved.spec.train.out
-    choose_device(spec.train.device)  # a machine without it is told of before hours of encoding, not after
+    # What can be seen to fail is told before hours of encoding, not after.
+    choose_device(spec.train.device)
+    check_init(resolved, sketch_lm(resolved))
     with terminated_as_stopped(), _owned(directory):
         run = Run(directory, spec)
         _claim(run)
@@ -137,6 +140,7 @@ def _train(run: Run, resolved: Resolved, prepared: Prepared, hooks: Any) -> Chec
         seed=run.spec.seed,
     )
     record_run(run, resolved, model)
+    initialise(run, resolved, model, prepared)
     return train(run, model, prepared.training, hooks)
 
 

@@ -6,12 +6,14 @@
     metrics.jsonl         MetricsRecord, one a line, in the order they happened
     samples/index.json    list of SampleRecord; its paths are relative to the run directory
     evaluation.json       Evaluation
+    init.json             InitRecord, where the spec has an ``init``
 
 Every ``read`` gives None (or an empty list) for a file that is not there: a run may be young, or have no
-evaluation. A file that is there and cannot be understood is a ``CheckpointError``. Whole files are replaced
-atomically.
+evaluation. A file that is there and cannot be understood is a ``CheckpointError``, but for lines of metrics: nothing
+is computed from them, so damaged ones are told of and left out. Whole files are replaced atomically.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,8 +30,10 @@ DATA_FILE = Path("data/summary.json")
 METRICS_FILE = Path("metrics.jsonl")
 SAMPLES_FILE = Path("samples/index.json")
 EVALUATION_FILE = Path("evaluation.json")
+INIT_FILE = Path("init.json")
 
 F = TypeVar("F", bound=BaseModel)
+log = logging.getLogger("lina")
 
 
 class _Record(BaseModel):
@@ -79,6 +83,7 @@ class RunInfo(_Record):
     plugins: tuple[PluginInfo, ...] = ()
     model: ModelInfo | None = None
     commit: str | None = None
+    """Of lina, where it runs from a git checkout or was installed from one."""
 
 
 class CodecInfo(_Record):
@@ -162,6 +167,36 @@ class Evaluation(_Record):
     groups: tuple[EvaluationGroup, ...] = ()
 
 
+class InitPart(_Record):
+    """What became of a part of the model; counts of numbers."""
+
+    part: str
+    loaded: int
+    fresh: int
+    """As a new model has them."""
+    left: int
+    """Numbers of the source that have no place here."""
+    how: tuple[str, ...] = ()
+
+
+class InitRecord(_Record):
+    """What a run began with. Resuming needs no source: only, with low-rank matrices, what is trained."""
+
+    source: str
+    remarks: tuple[str, ...] = ()
+    parts: tuple[InitPart, ...] = ()
+    trained: int
+    """Numbers that are trained, low-rank matrices among them."""
+    frozen: int
+    rank: int | None = None
+    """Of the low-rank matrices; None where all is trained."""
+    alpha: float | None = None
+    targets: tuple[str, ...] = ()
+    """Layers that have low-rank matrices."""
+    whole: tuple[str, ...] = ()
+    """Beside them, the parameters that are trained as they are."""
+
+
 def read_run_info(directory: Path) -> RunInfo | None:
     return _read(directory / RUN_FILE, RunInfo)
 
@@ -176,6 +211,14 @@ def read_data_summary(directory: Path) -> DataSummary | None:
 
 def write_data_summary(directory: Path, summary: DataSummary) -> None:
     _write(directory / DATA_FILE, summary.model_dump_json(indent=2))
+
+
+def read_init(directory: Path) -> InitRecord | None:
+    return _read(directory / INIT_FILE, InitRecord)
+
+
+def write_init(directory: Path, record: InitRecord) -> None:
+    _write(directory / INIT_FILE, record.model_dump_json(indent=2))
 
 
 def read_evaluation(directory: Path) -> Evaluation | None:
@@ -212,27 +255,42 @@ def append_metrics(directory: Path, record: MetricsRecord) -> None:
 def read_metrics(directory: Path) -> list[MetricsRecord]:
     """All records, the later one where a resumed run repeated a step.
 
-    A last line without its newline was cut by a kill and is left out.
+    A last line without its newline was cut by a kill and is left out. So are damaged ones, with a warning.
+    """
+    return _metrics(directory / METRICS_FILE)[0]
+
+
+def rewind_metrics(directory: Path, step: int) -> None:
+    """Forget what came after ``step``, and a line cut by a kill: the run resumes at a checkpoint of then.
+
+    A file with damaged lines is kept beside it, as ``metrics.jsonl.damaged``.
     """
     path = directory / METRICS_FILE
+    records, damaged = _metrics(path)
+    if damaged:
+        path.with_name(f"{path.name}.damaged").write_bytes(path.read_bytes())
+    if path.exists():
+        _write(path, "".join(_line(record) for record in records if record.step <= step))
+
+
+def _metrics(path: Path) -> tuple[list[MetricsRecord], bool]:
+    """The records, and whether lines were left out."""
     if not path.exists():
-        return []
+        return [], False
     records: dict[tuple[int, str], MetricsRecord] = {}
+    damaged: list[str] = []
     *lines, _cut = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
             record = MetricsRecord.model_validate_json(line)
         except ValidationError as error:
-            raise _damaged(path, error, f" line {number}") from error
-        records[record.step, record.split] = record
-    return sorted(records.values(), key=lambda record: record.step)
-
-
-def rewind_metrics(directory: Path, step: int) -> None:
-    """Forget what came after ``step``, and a line cut by a kill: the run resumes at a checkpoint of then."""
-    if (directory / METRICS_FILE).exists():
-        kept = [record for record in read_metrics(directory) if record.step <= step]
-        _write(directory / METRICS_FILE, "".join(map(_line, kept)))
+            damaged.append(f"line {number}: {_reason(error)}")
+        else:
+            records[record.step, record.split] = record
+    if damaged:
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        log.warning("%s: %s%s; left out of curves and report", path, damaged[0], more)
+    return sorted(records.values(), key=lambda record: record.step), bool(damaged)
 
 
 def _line(record: MetricsRecord) -> str:
@@ -255,8 +313,11 @@ def _write(path: Path, text: str) -> None:
     os.replace(unfinished, path)
 
 
-def _damaged(path: Path, error: ValidationError, where: str = "") -> CheckpointError:
+def _damaged(path: Path, error: ValidationError) -> CheckpointError:
+    return CheckpointError(f"{path}: {_reason(error)}; mend or remove the file, then run again")
+
+
+def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    field = f" {field}:" if field else ""
-    return CheckpointError(f"{path}{where}:{field} {first['msg']}; mend or remove the file, then run again")
+    return f"{field}: {first['msg']}" if field else first["msg"]

@@ -1,11 +1,13 @@
 """What a run was made with, in ``run.json``: machine, versions, plugins, size."""
 
+import json
 import logging
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,16 @@ from lina.core.model import count_parameters
 from lina.core.resolve import Resolved
 from lina.core.run_files import MachineInfo, ModelInfo, PluginInfo, RunInfo, read_run_info, write_run_info
 
-PACKAGES = ("torch", "numpy", "safetensors", "flash-linear-attention", "fla-core", "triton", "faster-whisper")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "safetensors",
+    "flash-linear-attention",
+    "fla-core",
+    "mamba-ssm",
+    "triton",
+    "faster-whisper",
+)
 log = logging.getLogger("lina")
 
 
@@ -43,6 +54,7 @@ def record_run(run: Run, resolved: Resolved, model: Any) -> None:
             parameters=count_parameters(model),
             backbone=count_parameters(model.encoder) + count_parameters(model.decoder),
         ),
+        commit=lina_commit(),
     )
     if info != before:
         write_run_info(run.directory, info)
@@ -67,6 +79,20 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def lina_commit(checkout: Path | None = None) -> str | None:
+    """The commit of lina's own code: of the checkout it runs from, or what pip noted (PEP 610). None if neither."""
+    root = checkout or Path(__file__).parents[2]
+    try:
+        if (root / ".git").exists():
+            command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+            told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            return told.stdout.strip() or None
+        noted = json.loads(distribution("lina").read_text("direct_url.json") or "{}")
+        return noted.get("vcs_info", {}).get("commit_id")  # type: ignore[no-any-return]
+    except (OSError, ValueError, subprocess.SubprocessError, PackageNotFoundError):
+        return None
 
 
 def _processor() -> str:

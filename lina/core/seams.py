@@ -40,10 +40,13 @@ def join_columns(columns: Columns, lengths: Int[Tensor, "U"], rows: Int[Tensor, 
     place = place.clamp(max=rows.shape[1] - 1)
     utterance = rows.gather(1, place).clamp(min=0)
     within = (step - (ends - steps).gather(1, place)).clamp(max=columns.inputs.shape[1] - 1)
-    inputs, targets, counted = (part[utterance, within] for part in columns)
+    inputs, targets, counted, progress = (part[utterance, within] for part in columns)
     padding = ~exists[..., None]
     joined = Columns(
-        inputs.masked_fill(padding, STOP), targets.masked_fill(padding, STOP), counted & ~padding
+        inputs.masked_fill(padding, STOP),
+        targets.masked_fill(padding, STOP),
+        counted & ~padding,
+        progress.masked_fill(~exists, 1.0),
     )
     return Joined(joined, exists & (within == 0))
 

@@ -27,7 +27,7 @@ MAX_BEST_OF = 64
 class Section(BaseModel):
     """A part of a spec: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 class BackboneSection(Section):
@@ -37,6 +37,8 @@ class BackboneSection(Section):
     """Width of the model, of its text encoder too."""
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
     """Layers on each side of the text."""
+    head_norm: bool = True
+    """Whether a LayerNorm stands between the last layer and the heads that predict codes."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
 
@@ -68,10 +70,14 @@ class TextSection(Section):
     """Heads of the plain attention; the blind one has one."""
     position_dim: Annotated[int, Field(ge=2, le=65_536)] = 64
     """Width of the position network of the blind attention."""
+    position_layers: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Layers of the position network of the blind attention."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """In the text encoder."""
     rotary: bool = False
     """Whether queries and keys of the attention are turned by their positions."""
+    rotary_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] | None = None
+    """How many channels of each head are turned; half of them if left out."""
     max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Longer texts are refused, in the corpus and in speaking."""
 
@@ -149,9 +155,11 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products; ``auto``: bfloat16 where the machine multiplies it in hardware."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Decay of the moving average of the weights; 0 keeps none."""
+    """Decay of the moving average of the weights, less in the first steps; 0 keeps none."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Before each half of the backbone."""
+    guided_attention: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
+    """Weight of a loss that draws attention over the text to the diagonal."""
     valid_every: Count = 200
     """Steps between validations."""
     checkpoint_every: Count = 200
@@ -204,6 +212,40 @@ class SynthesizeSection(Section):
     """Speech is cut there."""
 
 
+class LoraSection(Section):
+    """Low-rank adaptation: what was loaded stays as it is, and small matrices beside it are trained."""
+
+    rank: Annotated[int, Field(ge=1, le=65_536)] = 8
+    """Inner width of the two matrices that are added to each target."""
+    alpha: Annotated[float, Field(gt=0.0, le=1e6)] = 16.0
+    """Their product counts alpha / rank times."""
+    targets: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...], Field(min_length=1)
+    ] = ("encoder.*", "decoder.*")
+    """Linear layers by name or its end; ``*`` stands for anything. By default all of both halves of the backbone."""
+
+
+class InitSection(Section):
+    """What the first weights are, if not random."""
+
+    source: Path | None = Field(default=None, alias="from")
+    """A run, or one checkpoint of a run, whose weights are taken over."""
+    average: bool = True
+    """Take its averaged weights where it has kept them."""
+    backbone: Path | None = None
+    """A file of another project whose weights the backbone plugin can import."""
+    lora: LoraSection | None = None
+    """Train small matrices beside what was loaded, and what was not loaded; all else stays as it is."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.source is not None and self.backbone is not None:
+            raise ValueError("from and backbone are two sources; leave one out")
+        if self.lora is not None and self.source is None and self.backbone is None:
+            raise ValueError("lora adapts loaded weights; say where they are: from, or backbone")
+        return self
+
+
 class Spec(Section):
     """A whole run. Two specs are compared by ``differences``."""
 
@@ -219,6 +261,7 @@ class Spec(Section):
     text: TextSection = TextSection()
     conditions: ConditionsSection = ConditionsSection()
     data: DataSection
+    init: InitSection = InitSection()
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()
     synthesize: SynthesizeSection = SynthesizeSection()
@@ -258,6 +301,25 @@ class Spec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _attention_fits_its_kind(self) -> Self:
+        text = self.text
+        if text.attention == "blind" and text.heads_cross != 1:
+            raise ValueError(
+                f"text.heads_cross ({text.heads_cross}) is for attention: plain; the blind one has one head: "
+                "say heads_cross: 1"
+            )
+        if text.rotary_channels is None:
+            return self
+        width = self.backbone.d_model // text.heads_cross
+        if not text.rotary:
+            raise ValueError("text.rotary_channels needs text.rotary: true")
+        if text.rotary_channels > width:
+            raise ValueError(
+                f"text.rotary_channels ({text.rotary_channels}) is more than the {width} channels of a head"
+            )
+        return self
+
     @property
     def origin(self) -> Origin:
         """Where each key was written, for messages and relative paths."""
@@ -276,7 +338,7 @@ class Spec(Section):
 
 def differences(old: Spec, new: Spec) -> list[str]:
     """What changed, a line a key: ``train.lr: 0.001 -> 0.0003``. Empty if the specs ask for the same."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
     missing = "(nothing)"
     return [

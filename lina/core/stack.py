@@ -4,7 +4,8 @@ Pre-norm blocks as in the seed system: x + mixer(norm(x)), then x + swiglu(norm(
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, final
 
 import torch.nn.functional as F
@@ -41,9 +42,13 @@ class Block(nn.Module):
         self.tmix = mixer
         self.norm2 = nn.LayerNorm(d_model)
         self.cmix = SwiGLU(d_model)
+        self.takes_starts = takes_starts(mixer)
 
-    def forward(
-        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None
+    def initial_state(self, batch: int) -> State:
+        return self.tmix.initial_state(batch)
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], State]:
         given = {} if starts is None else {"starts": starts}
         mixed, state = self.tmix.parallel_forward(self.norm1(x), state, **given)
@@ -56,41 +61,49 @@ class Block(nn.Module):
         return x + self.cmix(self.norm2(x)), state
 
 
-class ResidualStack(nn.Module):
-    """Blocks one after the other. The state is the tuple of the mixers' states."""
+class Layers(nn.Module):
+    """Backbones one after the other, themselves a backbone. The state is the tuple of the layers' states."""
 
-    def __init__(self, mixers: Sequence[Backbone], d_model: int) -> None:
+    def __init__(self, layers: Iterable[Backbone]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(mixer, d_model) for mixer in mixers)
-        self.takes_starts = all(takes_starts(mixer) for mixer in mixers)
+        self.layers = nn.ModuleList(layers)  # type: ignore[arg-type]
+        self.takes_starts = all(takes_starts(layer) for layer in self._each())
         self.gradient_checkpointing = False
-        """Set by the trainer: keep only each block's input for the backward pass and compute the rest again."""
+        """Set by the trainer: keep only each layer's input for the backward pass and compute the rest again."""
 
     def initial_state(self, batch: int) -> State:
-        return tuple(block.tmix.initial_state(batch) for block in self._blocks())
+        return tuple(layer.initial_state(batch) for layer in self._each())
 
     def parallel_forward(
         self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], State]:
-        """``starts``: frames at which the state restarts; only if the mixer offers it."""
+        """``starts``: frames at which the state restarts; only if the layers offer it."""
+        given = {} if starts is None else {"starts": starts}
         after = []
-        for block, before in zip(self._blocks(), state, strict=True):
+        for layer, before in zip(self._each(), state, strict=True):
             if self.gradient_checkpointing and self.training:
-                x, new = checkpoint(block, x, before, starts, use_reentrant=False)
+                x, new = checkpoint(partial(layer.parallel_forward, **given), x, before, use_reentrant=False)
             else:
-                x, new = block(x, before, starts)
+                x, new = layer.parallel_forward(x, before, **given)
             after.append(new)
         return x, tuple(after)
 
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
         after = []
-        for block, before in zip(self._blocks(), state, strict=True):
-            x, new = block.step(x, before)
+        for layer, before in zip(self._each(), state, strict=True):
+            x, new = layer.step(x, before)
             after.append(new)
         return x, tuple(after)
 
-    def _blocks(self) -> list[Any]:
+    def _each(self) -> list[Any]:
         return list(self.layers)
+
+
+class ResidualStack(Layers):
+    """Blocks around mixers. The state is the tuple of the mixers' states."""
+
+    def __init__(self, mixers: Sequence[Backbone], d_model: int) -> None:
+        super().__init__(Block(mixer, d_model) for mixer in mixers)
 
 
 class MixerPlugin(BackbonePlugin):

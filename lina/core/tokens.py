@@ -7,7 +7,7 @@ columns: one of START, then the frames skewed by the delay pattern between START
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from lina.core.delays import delay
@@ -17,11 +17,13 @@ MARKS = 3
 
 
 class Columns(NamedTuple):
-    """What the model reads, what it should say next, and which of that counts in the loss."""
+    """What the model reads, what it should say next, which of that counts in the loss, and how far along it is."""
 
     inputs: Int[Tensor, "B S Q"]
     targets: Int[Tensor, "B S Q"]
     counted: Bool[Tensor, "B S Q"]
+    progress: Float[Tensor, "B S"]
+    """Of the row's frames, the share said before codebook 0's target; 1 from the last one on."""
 
 
 def delayed_columns(codes: Integer[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> Int[Tensor, "B S1 Q"]:
@@ -49,4 +51,5 @@ def teacher_forcing(
     ends = lengths[:, None, None] + (book == 0)
     first = torch.zeros_like(lengths) if prompts is None else prompts
     counted = (frame >= first[:, None, None]) & (frame < ends)
-    return Columns(columns[:, :-1], columns[:, 1:], counted)
+    progress = (torch.arange(steps, device=codes.device) / lengths[:, None]).clamp(max=1.0)
+    return Columns(columns[:, :-1], columns[:, 1:], counted, progress)

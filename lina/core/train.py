@@ -26,8 +26,15 @@ from lina.core.checkpoint import (
     save_checkpoint,
 )
 from lina.core.consecutive import RowPlan, row_numbers
-from lina.core.device import choose_device, choose_precision, mixed_precision
+from lina.core.device import (
+    choose_device,
+    choose_precision,
+    keep_precision,
+    mixed_precision,
+    precision_name,
+)
 from lina.core.errors import CheckpointError, DataError
+from lina.core.guided_attention import guided_attention
 from lina.core.hooks import Run
 from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES, accuracy
@@ -120,6 +127,7 @@ class _Trainer:
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)
         self.precision = choose_precision(spec.precision, self.device)
+        """Of this machine, until a checkpoint says what the run began with."""
         self.model = model.to(self.device)
         for module in model.modules():
             if hasattr(module, "gradient_checkpointing"):
@@ -134,6 +142,10 @@ class _Trainer:
         self.seconds = 0.0
 
     def restore(self, checkpoint: Checkpoint) -> None:
+        if self.spec.precision == "auto" and checkpoint.precision is not None:
+            self.precision = keep_precision(
+                checkpoint.precision, self.precision, self.device, checkpoint.path
+            )
         load_weights(self.model, checkpoint, average=False)
         load_optimizer(self.model, self.optimizer, checkpoint)
         if self.average is not None:
@@ -146,6 +158,7 @@ class _Trainer:
             step=self.step,
             seconds=self.seconds,
             corpus=self.data.identity,
+            precision=precision_name(self.precision),
             model=self.model,
             optimizer=self.optimizer,
             average=self.average.state(self.model) if self.average else None,
@@ -165,13 +178,14 @@ class _Trainer:
         parts = range(self.step * spec.accumulate, step * spec.accumulate)
         rows = [self.plan.rows(part) for part in parts]
         batches = [[self.data.train[i] for row in part for i in row] for part in rows]
-        total, frames = 0.0, 0
+        total, stray, frames = 0.0, 0.0, 0
         right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
         for numbers, part in zip(batches, rows, strict=True):
             batch = self.data.batch(numbers)
-            loss, correct, count = self._loss(batch, generator, row_numbers(part))
-            torch.autograd.backward(loss / len(batches))
+            loss, strayed, correct, count = self._loss(batch, generator, row_numbers(part))
+            torch.autograd.backward((loss + spec.guided_attention * strayed) / len(batches))
             total += float(loss.detach()) / len(batches)
+            stray += float(strayed) / len(batches)
             right, counted = right + correct, counted + count
             frames += int(batch.lengths.sum())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)
@@ -188,7 +202,7 @@ class _Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, step)
         self.step = step
         spent = time.perf_counter() - began
         self.seconds += spent
@@ -200,6 +214,8 @@ class _Trainer:
             "frames/s": frames / spent,
             "seconds": self.seconds,
         }
+        if spec.guided_attention:
+            metrics["guided_attention"] = stray
         if step % spec.log_every == 0 or step in (1, spec.steps):
             append_metrics(self.run.directory, MetricsRecord(step=step, split="train", **metrics))
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
@@ -218,7 +234,7 @@ class _Trainer:
         with self.average.in_place(self.model) if self.average else nullcontext():
             for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
                 batch = self.data.batch([self.data.valid[i] for i in numbers])
-                loss, correct, count = self._loss(batch, generator)
+                loss, _, correct, count = self._loss(batch, generator)
                 total += float(loss) * int(count.sum())
                 right, counted = right + correct, counted + count
         metrics: dict[str, Any] = {
@@ -231,8 +247,11 @@ class _Trainer:
 
     def _loss(
         self, batch: Batch, generator: torch.Generator, rows: Int[Tensor, "B N"] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """``rows``: which utterances of the batch lie end to end; None where each is a row by itself."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss, how far attention strays from the diagonal (0 if not asked), right guesses and counted ones.
+
+        ``rows``: which utterances of the batch lie end to end; None where each is a row by itself.
+        """
         conditions, model = self.run.spec.conditions, self.model
         drop = (0.0, 0.0, 0.0)
         if model.training:
@@ -242,7 +261,7 @@ class _Trainer:
         if rows is not None:
             columns, starts = join_columns(columns, batch.lengths, rows)
             starts, rows = starts.to(self.device), rows.to(self.device)
-        inputs, targets, counted, batch = (
+        inputs, targets, counted, progress, batch = (
             *(tensor.to(self.device) for tensor in columns),
             batch.to(self.device),
         )
@@ -251,8 +270,13 @@ class _Trainer:
         with mixed_precision(self.device, self.precision):
             given = model.conditions(batch.text, batch.text_mask, speaker, without)
             given = given if rows is None else join_conditions(given, rows)
-            logits, _, _ = model.parallel_forward(inputs, model.initial_state(len(inputs)), given, starts)
-        return self.loss(logits, targets, counted), *accuracy(logits, targets, counted)
+            logits, _, attention = model.parallel_forward(
+                inputs, model.initial_state(len(inputs)), given, starts
+            )
+        strayed = attention.new_zeros(())
+        if model.training and self.spec.guided_attention:
+            strayed = guided_attention(attention, progress, given.text)
+        return self.loss(logits, targets, counted), strayed, *accuracy(logits, targets, counted)
 
 
 def _step_seed(seed: int, step: int) -> int:

@@ -28,10 +28,11 @@ from lina.core.guidance import Guided, LanguageModel
 from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
+from lina.core.plugin import TokenizerPlugin
 from lina.core.prompt import encoded
 from lina.core.protocols import Frontend
 from lina.core.reading import read
-from lina.core.resolve import Resolved, resolve
+from lina.core.resolve import Chosen, Resolved, resolve
 from lina.core.sampling import row_generators
 from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.spec_load import load_spec
@@ -237,7 +238,7 @@ def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto")
     resolved = resolve(load_spec(directory / SPEC_FILE))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     frontend = build_frontend(resolved, directory)
-    speakers = _read_json(directory / SPEAKERS_FILE)
+    speakers = read_json(directory / SPEAKERS_FILE)
     model = build_lm(
         resolved,
         codebook_sizes=codec.codebook_sizes,
@@ -251,13 +252,23 @@ def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto")
 
 def build_frontend(resolved: Resolved, directory: Path) -> Frontend:
     """The run's text frontend, with what it learnt from the corpus."""
-    learnt = _read_json(directory / TOKENIZER_FILE)
+    return frontend_of(resolved.tokenizer, directory)
+
+
+def frontend_of(chosen: Chosen[TokenizerPlugin], directory: Path) -> Frontend:
+    """The frontend of the run in ``directory``, whose spec chose this plugin."""
+    learnt = read_json(directory / TOKENIZER_FILE)
     if not isinstance(learnt, dict) or "trained" not in learnt:
         raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")
-    return resolved.tokenizer.plugin.build(config=resolved.tokenizer.config, trained=learnt["trained"])
+    return chosen.plugin.build(config=chosen.config, trained=learnt["trained"])
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a small file of a run holds.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

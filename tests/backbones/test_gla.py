@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import gla_fast
 from lina.backbones.gla import GLA, GLAConfig, GLAMixer, GLAState
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves
@@ -81,14 +80,3 @@ def test_fast_kernels_want_a_gpu() -> None:
     layer = mixer(kernels="fast")
     with pytest.raises(PluginError, match="kernels is 'fast', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))
-
-
-def test_the_obstacle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    gla_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert gla_fast.obstacle() == "there is no CUDA device"
-    gla_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(__import__("sys").modules, "fla.ops.gla", None)
-    assert "pip install 'lina[fla]'" in (gla_fast.obstacle() or "")
-    gla_fast.obstacle.cache_clear()

@@ -1,7 +1,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from lina.core.alignment import Alignment
 from lina.core.best_of import Candidate
-from lina.core.errors import DataError
+from lina.core.errors import DataError, TextError
 from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
 
@@ -92,6 +92,16 @@ class FakeVoice:
         return [
             SimpleNamespace(audio=torch.full((1, 4000), 0.5), candidate=tried[1], candidates=tuple(tried))
         ]
+
+    def read(self, texts: Iterable[str], **options: Any) -> Iterator[torch.Tensor]:
+        for text in texts:
+            self.asked = (f"{self.asked[0]}<{text}>", options)
+            yield torch.full((1, 4000), 0.5)
+
+    def ids(self, text: str) -> list[int]:
+        if "§" in text:
+            raise TextError("no")
+        return [1]
 
 
 @pytest.fixture
@@ -230,6 +240,42 @@ class TestSay:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(read=lambda limit: " From a pipe.\n"[:limit]))
         assert lina("say", "--run", str(tmp_path), "-", "-o", str(tmp_path / "o.wav")).code == 0
         assert voice.asked[0] == "From a pipe."
+
+    def test_a_file_is_read_sentence_by_sentence(self, lina: Lina, voice: FakeVoice, tmp_path: Path) -> None:
+        (tmp_path / "book.txt").write_text("It was\nlate. Mr. Smith slept.\n")
+        out = tmp_path / "out.wav"
+        done = lina(
+            "say", "--run", str(tmp_path), "--file", str(tmp_path / "book.txt"), "--carry", "-o", str(out)
+        )
+        assert done.code == 0, done.err
+        assert done.out.startswith(f"{out}: 1.00 s of speech in ")
+        assert voice.asked == ("<It was late.><Mr. Smith slept.>", {"carry": True})
+
+    @pytest.mark.usefixtures("voice")
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ([], "say: give a text or --file FILE"),
+            (["Hi.", "--file", "book.txt"], "say: give one of them: a text or --file FILE"),
+            (["Hi.", "--carry"], "say: --carry is for --file"),
+            (["--file", "none.txt"], "none.txt: cannot be read: No such file"),
+            (["--file", "book.txt"], "book.txt: sentence 2 ('That is § 2.'): no"),
+            (["--file", "empty.txt"], "empty.txt: holds no sentence"),
+        ],
+    )
+    def test_files_that_cannot_be_read(
+        self,
+        refused: Refused,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        options: list[str],
+        expected: str,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("book.txt").write_text("This is one. That is § 2.")
+        Path("empty.txt").write_text(" * * *\n")
+        assert expected in refused("say", "--run", str(tmp_path), *options, "-o", "o.wav")
+        assert not Path("o.wav").exists()
 
     @pytest.mark.usefixtures("voice")
     def test_an_endless_standard_input_is_refused(

@@ -40,6 +40,7 @@ EVERYTHING = (
     "text.dropout=0.1",
     "train.ema=0.8",
     "train.accumulate=2",
+    "train.consecutive=2",
     "conditions.speaker=true",
     "conditions.drop_text=0.4",
     "conditions.drop_speaker=0.3",

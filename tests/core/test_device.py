@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lina.core import device as module
-from lina.core.device import choose_device, choose_precision, mixed_precision
-from lina.core.errors import LinaError
+from lina.core.device import choose_device, choose_precision, keep_precision, mixed_precision, precision_name
+from lina.core.errors import CheckpointError, LinaError
 
 CPU = torch.device("cpu")
 
@@ -56,3 +56,28 @@ def test_mixed_precision_is_of_products_only() -> None:
             y = layer(torch.ones(1, 2))
         assert y.dtype == dtype
         assert layer.weight.dtype == torch.float32
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(caplog: pytest.LogCaptureFixture) -> None:
+    assert keep_precision("float32", torch.float32, CPU, "run") is torch.float32
+    assert not caplog.messages
+    assert keep_precision("bfloat16", torch.float32, CPU, "run") is torch.bfloat16
+    assert keep_precision("float32", torch.bfloat16, CPU, "run") is torch.float32
+    assert caplog.messages == [
+        f"run: was trained in {then} and goes on in it, though precision auto would be {now} on this machine"
+        for then, now in (("bfloat16", "float32"), ("float32", "bfloat16"))
+    ]
+
+
+def test_a_precision_that_the_machine_cannot_keep_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(
+        CheckpointError, match=r"run: was trained in bfloat16, which this GPU does not compute"
+    ):
+        keep_precision("bfloat16", torch.float32, torch.device("cuda"), "run")
+    with pytest.raises(CheckpointError, match=r"run: was trained in 'float8', which this lina does not know"):
+        keep_precision("float8", torch.float32, CPU, "run")
+
+
+def test_precisions_are_named_as_in_a_spec() -> None:
+    assert [precision_name(one) for one in (torch.float32, torch.bfloat16)] == ["float32", "bfloat16"]

@@ -8,6 +8,7 @@ import torch
 
 from lina.core.errors import PluginError
 from lina.core.laws import Conditions, LawBroken, frozen_json, law_cases, laws_for, run_laws
+from lina.core.laws.backbone import BackboneStream
 from lina.core.laws.stream import SEED
 from lina.core.plugin import CorpusPlugin
 from lina.core.protocols import takes_starts
@@ -54,6 +55,16 @@ def test_message_says_what_where_and_by_how_much():
     )
     with pytest.raises(LawBroken, match=message):
         check(LouderStep, "step_equals_parallel")
+
+
+def test_extreme_gates_drawn_at_random_are_the_truths_too():
+    class Drawn(Toy):
+        @classmethod
+        def extreme(cls, backbone):
+            torch.nn.init.normal_(backbone.decay.bias)
+
+    stream = BackboneStream(Drawn, Conditions(torch.float32, "extreme"))
+    assert torch.equal(stream.module.decay.bias.double(), stream.truth().module.decay.bias)
 
 
 def test_extreme_gates_find_decays_that_overflow():

@@ -55,7 +55,7 @@ def test_accuracy_by_codebook() -> None:
 def test_codebooks_of_different_sizes_give_finite_loss_and_gradients() -> None:
     lm = toy_lm().train()
     codes, lengths = random_codes(2, 6), torch.tensor([6, 3])
-    inputs, targets, counted = teacher_forcing(codes, lengths)
+    inputs, targets, counted, _ = teacher_forcing(codes, lengths)
     logits, _, _ = lm.parallel_forward(inputs, lm.initial_state(2), toy_conditions(lm, [2, 3, 4], [5]))
     loss = cross_entropy(logits, targets, counted)
     loss.backward()
@@ -76,7 +76,7 @@ def test_padding_of_a_row_changes_no_loss() -> None:
     codes, lengths = random_codes(2, 6), torch.tensor([6, 3])
 
     def sum_of(rows: slice, frames: int) -> tuple[Tensor, int]:
-        inputs, targets, counted = teacher_forcing(codes[rows, :frames], lengths[rows])
+        inputs, targets, counted, _ = teacher_forcing(codes[rows, :frames], lengths[rows])
         texts = [[2, 3, 4], [5]][rows]
         logits, _, _ = lm.parallel_forward(inputs, lm.initial_state(len(inputs)), toy_conditions(lm, *texts))
         return cross_entropy(logits, targets, counted) * counted.sum(), int(counted.sum())

@@ -6,8 +6,9 @@ import torch
 
 from lina.backbones.gla import GLA, GLAConfig
 from lina.core.cross_attention import BlindCrossAttention
+from lina.core.errors import SpecError
 from lina.core.lm import DelayLM
-from lina.core.model import build_lm, count_parameters
+from lina.core.model import build_lm, count_parameters, sketch_lm
 from lina.core.spec import Spec
 from tests.core.toy_model import SIZES
 
@@ -25,7 +26,7 @@ def build(seed: int = 0, speakers: int = 0, **changes: Any) -> DelayLM:
         }
         | changes
     )
-    backbone = SimpleNamespace(plugin=GLA, config=GLAConfig(n_heads=2))
+    backbone = SimpleNamespace(plugin=GLA, config=GLAConfig(n_heads=2), record=SimpleNamespace(name="gla"))
     resolved: Any = SimpleNamespace(spec=spec, backbone=backbone)
     return build_lm(resolved, codebook_sizes=SIZES, vocab_size=20, speakers=speakers, seed=seed)
 
@@ -79,3 +80,44 @@ def test_count_parameters() -> None:
     layer = torch.nn.Linear(3, 4)
     layer.bias.requires_grad_(False)
     assert count_parameters(layer) == 12
+
+
+def asked(plugin: Any = GLA, **changes: Any) -> Any:
+    sections = {
+        "backbone": {"plugin": "gla", "d_model": 16, "n_layers": 2},
+        "codec": {"plugin": "toy"},
+        "tokenizer": {"plugin": "toy"},
+        "text": {"layers": 1, "heads": 2, "position_dim": 8},
+        "data": {"source": "folder"},
+    }
+    spec = Spec.model_validate({"lina": 1, "name": "toy"} | sections | changes)
+    record = SimpleNamespace(name="gla")
+    chosen = SimpleNamespace(plugin=plugin, config=GLAConfig(n_heads=2), record=record)
+    return SimpleNamespace(spec=spec, backbone=chosen)
+
+
+def test_a_sketch_has_names_and_shapes_but_takes_no_memory() -> None:
+    sketch, real = sketch_lm(asked()).state_dict(), build().state_dict()
+    assert all(value.is_meta for value in sketch.values())
+    assert sketch.keys() == real.keys()
+    vocabularies = {"txt_embed.weight", "rvq_embed.weight", "logits_head.weight"}
+    assert {name for name in real if real[name].shape != sketch[name].shape} == vocabularies
+
+
+def test_a_sketch_refuses_sizes_that_do_not_fit() -> None:
+    with pytest.raises(SpecError, match="is not a multiple of n_heads = 2"):
+        sketch_lm(asked(text={"heads": 2, "position_dim": 9}))
+
+
+class Looking(GLA):
+    """Looks into its tensors as it is built."""
+
+    @classmethod
+    def build(cls, *, d_model: int, n_layers: int, config: Any) -> Any:
+        built: Any = GLA.build(d_model=d_model, n_layers=n_layers, config=config)
+        assert any(bool(value.any()) for value in built.parameters())
+        return built
+
+
+def test_a_backbone_that_looks_into_its_tensors_is_built_with_values() -> None:
+    assert not any(value.is_meta for value in sketch_lm(asked(Looking)).state_dict().values())

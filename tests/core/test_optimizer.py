@@ -34,13 +34,14 @@ def test_the_rate_without_warm_up_and_with_nothing_but_warm_up() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Embedding(4, 3), nn.Conv1d(1, 1, 2))
+    model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Embedding(4, 3), nn.Conv1d(1, 2, 2))
+    model[1].register_parameter("row", nn.Parameter(torch.zeros(1, 1, 3)))
     frozen = model[0].weight.requires_grad_(False)
     decaying, others = parameter_groups(model, 0.3)
     assert decaying["weight_decay"] == 0.3
     assert others["weight_decay"] == 0.0
     assert [one.dim() for one in decaying["params"]] == [2, 3]
-    assert [one.dim() for one in others["params"]] == [1, 1, 1, 1]
+    assert [one.dim() for one in others["params"]] == [1, 1, 1, 3, 1]
     assert all(one is not frozen for one in decaying["params"])
 
 
@@ -52,10 +53,38 @@ def test_the_average_is_what_a_hand_computes() -> None:
     expected = 4.0
     for value in (8.0, 0.0, -4.0):
         weight.fill_(value)
-        average.update(model)
+        average.update(model, 1000)
         expected = 0.75 * expected + 0.25 * value
         assert average.average["weight"].item() == pytest.approx(expected)
     assert weight.item() == -4.0
+
+
+def test_the_average_follows_at_once_and_then_slows_down() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    weight: Tensor = model.weight.data
+    weight.fill_(1.0)
+    average = MovingAverage(model, 0.6)
+    weight.fill_(0.0)
+    left = []
+    for step in range(1, 20):
+        before = average.average["weight"].item()
+        average.update(model, step)
+        left.append(average.average["weight"].item() / before)
+    assert left == pytest.approx([min(0.6, step / (9 + step)) for step in range(1, 20)])
+    assert left[0] == pytest.approx(0.1)
+    assert left[-1] == pytest.approx(0.6)
+
+
+def test_the_average_keeps_nothing_of_what_is_not_trained() -> None:
+    model = nn.Linear(2, 2)
+    model.weight.requires_grad_(False)
+    average = MovingAverage(model, 0.5)
+    assert average.average.keys() == {"bias"}
+    assert average.state(model)["weight"] is model.weight
+    average.update(model, 1)
+    weight, bias = model.weight.data_ptr(), model.bias.data_ptr()
+    with average.in_place(model):
+        assert (model.weight.data_ptr() == weight, model.bias.data_ptr() == bias) == (True, False)
 
 
 def test_in_place_the_model_computes_with_the_average_and_then_as_before() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lina.core import speech_stages
-from lina.core.errors import CheckpointError, DataError, LinaError, TextError
+from lina.core.errors import CheckpointError, DataError, LinaError, SpecError, TextError
 from lina.core.hooks import hookimpl
 from lina.core.plugin_manager import add_plugin, build_manager
 from lina.core.run import run_spec
@@ -455,3 +455,10 @@ def test_a_run_leaves_the_number_of_threads_that_it_was_told(tmp_path: Path) -> 
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_backbone_that_cannot_begin_anew_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    resolved = small(tmp_path, "backbone.plugin=transformer", "train.consecutive=2")
+    with pytest.raises(SpecError, match=r"train.consecutive is 2.*backbone 'transformer' takes no starts"):
+        run_spec(resolved, hooks_of())
+    assert not (tmp_path / "run" / "data").exists()

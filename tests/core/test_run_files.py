@@ -118,13 +118,7 @@ def test_rewinding_a_young_run_makes_no_file(tmp_path):
         ("evaluation.json", '{"recognizer": "r", "groops": []}', run_files.read_evaluation, "groops"),
         ("data/summary.json", '{"utterances": "many"}', run_files.read_data_summary, "utterances"),
         ("samples/index.json", '[{"id": "a"}]', run_files.read_samples, "0.kind"),
-        (
-            "metrics.jsonl",
-            '{"step": 1, "split": "x", "loss": 1}\n',
-            run_files.read_metrics,
-            "line 1: split:",
-        ),
-        ("metrics.jsonl", "\n\n", run_files.read_metrics, "line 1"),
+        ("init.json", '{"source": "runs/first"}', run_files.read_init, "trained: Field required"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, file, content, read, told):
@@ -136,3 +130,29 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, file, content, read, told
     assert str(path) in str(error.value)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (b'{"step": 1, "split": "x", "loss": 1}\n', "line 2: split:"),
+        (b"\n\n", "line 2: "),
+        (b"\xff\xfe\n", "line 2: "),
+        (bytes(40) + b"\n{}\n[1]\n", "line 2: "),
+    ],
+)
+def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(tmp_path, caplog, damage, told):
+    path = tmp_path / "metrics.jsonl"
+    run_files.append_metrics(tmp_path, metric(1))
+    path.write_bytes(path.read_bytes() + damage)
+    run_files.append_metrics(tmp_path, metric(2))
+    before = path.read_bytes()
+    assert run_files.read_metrics(tmp_path) == [metric(1), metric(2)]
+    [warning] = caplog.messages
+    assert warning.startswith(f"{path}: {told}")
+    assert path.read_bytes() == before
+    run_files.rewind_metrics(tmp_path, 1)
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == before
+    caplog.clear()
+    assert run_files.read_metrics(tmp_path) == [metric(1)]
+    assert not caplog.messages

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from lina.backbones.gla import GLA, GLAConfig
 from lina.backbones.transformer import Transformer, TransformerConfig
 from lina.core.protocols import takes_starts
-from lina.core.stack import ResidualStack, SwiGLU
+from lina.core.stack import Layers, ResidualStack, SwiGLU
 from lina.core.state import leaves
 from tests.core.toy_backbone import DiagonalDecay
 
@@ -77,3 +77,16 @@ def test_one_state_a_layer(layers: int) -> None:
     assert len(stack.initial_state(2)) == layers
     with pytest.raises(ValueError, match="zip"):
         stack.step(torch.zeros(2, 4), stack.initial_state(2)[1:])
+
+
+@torch.no_grad()
+def test_layers_are_any_backbones_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    first, second, x = DiagonalDecay(4), DiagonalDecay(4), torch.randn(2, 5, 4)
+    stack = Layers([first, second])
+    heard, one = first.parallel_forward(x, first.initial_state(2))
+    wanted, other = second.parallel_forward(heard, second.initial_state(2))
+    out, state = stack.parallel_forward(x, stack.initial_state(2))
+    torch.testing.assert_close(out, wanted)
+    for after, before in zip(leaves(state), leaves((one, other)), strict=True):
+        torch.testing.assert_close(after, before)

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from lina.core import device
 from lina.core import train as train_module
 from lina.core.checkpoint import newest_checkpoint
 from lina.core.errors import CheckpointError, DataError, SpecError
 from lina.core.hooks import hookimpl
+from lina.core.lm import next_text
 from lina.core.loss import cross_entropy
 from lina.core.signals import Stopped
 from lina.core.train import TrainingData, train
@@ -223,6 +225,32 @@ def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
             torch.testing.assert_close(value, before[name] - (first + second) / 2, rtol=1e-4, atol=1e-6)
 
 
+def test_consecutive_utterances_are_one_row_with_its_texts_swapped(tmp_path: Path) -> None:
+    hooks = hooks_of(Plain())
+    run, model, data = ready(small(tmp_path, *SGD, "train.clip=1e6", "train.consecutive=3"), hooks)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    rows = data.plan(data.train, 1.0, run.spec.seed, 3).rows(0)
+    assert len(rows[0]) == 3
+    assert all(len({data.speakers[number] for number in row}) == 1 for row in rows)
+    losses, counts = [], []
+    for row in rows:
+        state = model.initial_state(1)
+        for number in row:
+            batch = data.batch([number])
+            columns = train_module.teacher_forcing(batch.codes, batch.lengths)
+            given = model.conditions(batch.text, batch.text_mask)
+            state = next_text(state, model.initial_state(1))
+            logits, state, _ = model.parallel_forward(columns.inputs, state, given)
+            counts.append(int(columns.counted.sum()))
+            losses.append(cross_entropy(logits, columns.targets, columns.counted) * counts[-1])
+    loss = torch.stack(losses).sum() / sum(counts)
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    train(run, model, data, hooks)
+    for (name, value), gradient in zip(model.named_parameters(), gradients, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(value, before[name] - gradient, rtol=1e-4, atol=1e-6)
+
+
 def test_the_stage_says_where_it_begins_and_that_it_is_done(tmp_path: Path) -> None:
     first, second, third = Listener(), Listener(), Listener()
     with pytest.raises(Stopped):
@@ -293,3 +321,19 @@ def test_a_row_that_is_not_told_its_text_learns_nothing_of_it(tmp_path: Path, sh
     assert (f"{WEIGHTS} no_text" in after) == (share > 0.0)
     if share:
         assert not torch.allclose(after[f"{WEIGHTS} no_text"], before[f"{WEIGHTS} no_text"], atol=1e-5)
+
+
+def test_precision_auto_is_kept_over_a_resumption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: False)
+    auto = "train.precision=auto"
+    whole = trained(tmp_path, auto, out="whole")
+    with pytest.raises(Stopped):
+        trained(tmp_path, auto, plugins=(Interrupter(2),))
+    monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: True)
+    assert_same_training(whole, trained(tmp_path, auto))
+    assert any("was trained in float32 and goes on in it" in line for line in caplog.messages)
+    last = newest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert last is not None
+    assert last.precision == "float32"

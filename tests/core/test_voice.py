@@ -275,4 +275,4 @@ def test_a_damaged_tokenizer_file_is_named(tmp_path: Path, content: str | None) 
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: .*run the spec again"):
-        voice_module.build_frontend(SimpleNamespace(), tmp_path)  # type: ignore[arg-type]
+        voice_module.build_frontend(SimpleNamespace(tokenizer=None), tmp_path)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The tables of keys in docs/guide.md, made from the pydantic models: ``python -m tests.docs.spec_tables`` renews them.
 
-A table stands between ``<!-- keys of NAME -->`` and ``<!-- end -->``; NAME is a section of a spec, ``spec``, or the
-full name of a plugin, such as ``codec:codec2``.
+A table stands between ``<!-- keys of NAME -->`` and ``<!-- end -->``; NAME is a section of a spec (``init.lora``: one
+in another), ``spec``, or the full name of a plugin, such as ``codec:codec2``.
 """
 
 import ast
@@ -10,7 +10,7 @@ import json
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from lina.core.registry import load
 from lina.core.spec import Spec
 
 PAGE = Path(__file__).parents[2] / "docs/guide.md"
-TABLE = re.compile(r"(<!-- keys of ([\w:-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- keys of ([\w:.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {"integer": "whole number", "string": "text", "boolean": "true or false"}
 
@@ -33,7 +33,12 @@ def model_of(name: str) -> type[BaseModel]:
         return Spec
     if ":" in name:
         return load(*name.split(":")).Config  # type: ignore[call-overload, no-any-return]
-    section: Any = Spec.model_fields[name].annotation
+    section: Any = Spec
+    for part in name.split("."):
+        kinds = section.model_fields[part].annotation
+        section = next(
+            one for one in (kinds, *get_args(kinds)) if isinstance(one, type) and issubclass(one, BaseModel)
+        )
     return section  # type: ignore[no-any-return]
 
 
@@ -61,7 +66,9 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
         for key, below in zip(definition.body, definition.body[1:], strict=False):
             is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
             if is_text and isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
-                found[key.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
+                found[owner.model_fields[key.target.id].alias or key.target.id] = " ".join(
+                    str(below.value.value).split()
+                )  # type: ignore[attr-defined]
     return found
 
 
@@ -69,6 +76,8 @@ def kind(about: dict[str, Any]) -> str:
     """What may be written, in words."""
     if "anyOf" in about:
         return " or ".join(kind(one) for one in about["anyOf"] if one.get("type") != "null")
+    if "$ref" in about:
+        return "section"
     if "enum" in about:
         return ", ".join(f"`{shown(one)}`" for one in about["enum"])
     if "const" in about:

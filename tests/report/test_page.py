@@ -13,6 +13,7 @@ from lina.core.errors import CheckpointError
 from lina.core.hooks import Run, Sample, Section
 from lina.core.run_files import (
     METRICS_FILE,
+    RUN_FILE,
     MetricsRecord,
     SampleRecord,
     append_metrics,
@@ -224,11 +225,18 @@ def test_any_file_may_be_missing(tmp_path, missing):
 
 def test_a_damaged_file_is_an_error(tmp_path):
     run = make_run(tmp_path, samples=0, steps=1)
+    (tmp_path / RUN_FILE).write_text("{}")
+    with pytest.raises(CheckpointError, match=r"run\.json: lina: Field required"):
+        Report().write_report(run=run, sections=[])
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_damaged_metrics_are_left_out(tmp_path):
+    run = make_run(tmp_path, samples=0, steps=2)
+    before = page(run, [])
     with (tmp_path / METRICS_FILE).open("a") as file:
         file.write("{}\n")
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl line 2"):
-        Report().write_report(run, [])
-    assert not (tmp_path / "report.html").exists()
+    assert page(run, []) == before
 
 
 def one_sample(directory, **changes):

@@ -18,6 +18,7 @@ from lina.core.laws.stream import (
     float_leaves,
     fold,
     parallel,
+    seeded,
     seeded_build,
 )
 from lina.core.laws.streams import stream_law, stream_laws
@@ -33,7 +34,8 @@ class BackboneStream(Stream):
     def build(self) -> Any:
         backbone = seeded_build(self.plugin)
         if self.conditions.gates == "extreme" and issubclass(self.plugin, BackbonePlugin):
-            self.plugin.extreme(backbone)
+            with seeded():  # what a plugin draws there is drawn again for the truth
+                self.plugin.extreme(backbone)
         return backbone
 
     def part(self, owner: Any) -> Any:

@@ -1,7 +1,8 @@
 """A stream as the laws see it, whatever its role: frames [B, T, ...] in, frames [B, T, ...] out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -18,10 +19,17 @@ Frames = Shaped[Tensor, "B T ..."]
 Frame = Shaped[Tensor, "B ..."]
 
 
-def seeded_build(plugin: Any) -> Any:
-    """``plugin.build(**plugin.example())`` with the same weights each time; the random state is put back."""
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Inside, the same random numbers each time; after it, the random state is as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
+        yield
+
+
+def seeded_build(plugin: Any) -> Any:
+    """``plugin.build(**plugin.example())`` with the same weights each time; the random state is put back."""
+    with seeded():
         return plugin.build(**plugin.example())
 
 

@@ -1,0 +1,136 @@
+"""What Gated DeltaNet and Kimi Delta Attention share: short convolutions, unit keys, the gated delta rule."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.backbones import flash_linear_attention, gated_delta_fast
+from lina.core.causal_convolution import causal_convolution, causal_convolution_step
+from lina.core.delta_rule import gated_delta_rule, gated_delta_rule_step
+from lina.core.errors import SpecError
+from lina.core.kernels import FastFormConfig, use_fast
+
+
+class GatedDeltaConfig(FastFormConfig):
+    n_heads: int = Field(default=4, ge=1)
+    convolution: int = Field(default=4, ge=2)
+    """Taps, in frames, of the causal convolutions of queries, keys and values."""
+
+
+class GatedDeltaState(NamedTuple):
+    tail: Float[Tensor, "B W_minus_1 C"]
+    """The last inputs of the convolutions: queries, keys and values side by side."""
+    memory: Float[Tensor, "B H K V"]
+
+
+class GatedDeltaMixer(nn.Module, ABC):
+    """Time mixing but for its two gates: how much is forgotten, and how much of what is read comes out."""
+
+    plugin: str
+
+    def __init__(self, d_model: int, d_key: int, d_value: int, config: GatedDeltaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.n_heads = config.n_heads
+        for name, width in (("key", d_key), ("value", d_value)):
+            if width % config.n_heads or not width:
+                raise SpecError(
+                    f"{self.plugin}: {name} width {width} (d_model = {d_model} times its expansion) is not a "
+                    f"multiple of n_heads = {config.n_heads}"
+                )
+        self.q_proj = nn.Linear(d_model, d_key, bias=False)
+        self.k_proj = nn.Linear(d_model, d_key, bias=False)
+        self.v_proj = nn.Linear(d_model, d_value, bias=False)
+        self.b_proj = nn.Linear(d_model, config.n_heads, bias=False)
+        self.q_conv1d, self.k_conv1d, self.v_conv1d = (
+            nn.Conv1d(width, width, config.convolution, groups=width, bias=False)
+            for width in (d_key, d_key, d_value)
+        )
+        self.o_norm = nn.RMSNorm(d_value // config.n_heads, eps=1e-5)
+        self.o_proj = nn.Linear(d_value, d_model, bias=False)
+        self.scale = (d_key // config.n_heads) ** -0.5
+
+    @abstractmethod
+    def log_decay(self, x: Float[Tensor, "*B D"], dtype: torch.dtype) -> Float[Tensor, "*B H G"]:
+        """<= 0, in ``dtype``, for every key channel or (G = 1) for the head."""
+
+    @abstractmethod
+    def out_gate(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B H_V"]:
+        """What the normalised readings are multiplied by."""
+
+    def initial_state(self, batch: int) -> GatedDeltaState:
+        weight = self.q_proj.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        d_key, d_value = self.q_proj.out_features, self.v_proj.out_features
+        tail = (batch, self.config.convolution - 1, 2 * d_key + d_value)
+        memory = (batch, self.n_heads, d_key // self.n_heads, d_value // self.n_heads)
+        return GatedDeltaState(
+            *(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in (tail, memory))
+        )
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: GatedDeltaState, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], GatedDeltaState]:
+        dtype = state.memory.dtype
+        mixed, tail = causal_convolution(
+            self._projected(x, dtype), self._taps(dtype), None, state.tail, starts
+        )
+        q, k, v, beta, log_decay = self._heads(mixed, x)
+        if starts is not None:
+            log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
+        # The kernels know neither restarts nor float64.
+        can_be_fast = starts is None and dtype == torch.float32
+        obstacle = flash_linear_attention.obstacle
+        fast = can_be_fast and use_fast(self.plugin, self.config.kernels, obstacle, x.is_cuda)
+        operator = gated_delta_fast.gated_delta_rule if fast else gated_delta_rule
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = operator(q, k, v, beta, log_decay, state.memory, self.scale)
+        return self._output(out, x), GatedDeltaState(tail, memory)
+
+    def step(
+        self, x: Float[Tensor, "B D"], state: GatedDeltaState
+    ) -> tuple[Float[Tensor, "B D"], GatedDeltaState]:
+        dtype = state.memory.dtype
+        mixed, tail = causal_convolution_step(self._projected(x, dtype), self._taps(dtype), None, state.tail)
+        q, k, v, beta, log_decay = self._heads(mixed, x)
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = gated_delta_rule_step(q, k, v, beta, log_decay, state.memory, self.scale)
+        return self._output(out, x), GatedDeltaState(tail, memory)
+
+    def _projected(self, x: Float[Tensor, "*B D"], dtype: torch.dtype) -> Float[Tensor, "*B C"]:
+        return torch.cat([project(x) for project in (self.q_proj, self.k_proj, self.v_proj)], -1).to(dtype)
+
+    def _taps(self, dtype: torch.dtype) -> Float[Tensor, "C 1 W"]:
+        return torch.cat([self.q_conv1d.weight, self.k_conv1d.weight, self.v_conv1d.weight]).to(dtype)
+
+    def _heads(
+        self, mixed: Float[Tensor, "*B C"], x: Float[Tensor, "*B D"]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v [..., H, channels], beta [..., H] and log-decay [..., H, G], in the memory's dtype."""
+        d_key, d_value = self.q_proj.out_features, self.v_proj.out_features
+        q, k, v = (
+            part.unflatten(-1, (self.n_heads, -1))
+            for part in F.silu(mixed).split([d_key, d_key, d_value], dim=-1)
+        )
+        beta = torch.sigmoid(self.b_proj(x).to(mixed.dtype))
+        return _unit(q), _unit(k), v, beta, self.log_decay(x, mixed.dtype)
+
+    def _output(self, out: Float[Tensor, "*B H V"], x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        gate = self.out_gate(x)
+        mixed: Tensor = self.o_proj(self.o_norm(out).flatten(-2).to(gate.dtype) * gate)
+        return mixed
+
+
+def inverse_softplus(steps: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+    """The x > 0 of which softplus(x) is this."""
+    return steps + torch.log(-torch.expm1(-steps))
+
+
+def _unit(x: Float[Tensor, "*B K"]) -> Float[Tensor, "*B K"]:
+    """Of length 1, or less where there is next to nothing."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)

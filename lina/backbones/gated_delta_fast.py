@@ -1,0 +1,40 @@
+"""The fast form of the gated delta rule: flash-linear-attention's Triton kernels."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SHORT = 64
+"""Up to this many frames the recurrent kernels are as fast and in full float32; they have no backward pass."""
+
+
+def gated_delta_rule(
+    q: Float[Tensor, "B T H K"],
+    k: Float[Tensor, "B T H K"],
+    v: Float[Tensor, "B T H V"],
+    beta: Float[Tensor, "B T H"],
+    log_decay: Float[Tensor, "B T H G"],
+    memory: Float[Tensor, "B H K V"],
+    scale: float,
+) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
+    """As ``lina.core.delta_rule.gated_delta_rule``, on a GPU; float32 inputs go through TF32 units."""
+    from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
+    from fla.ops.kda import chunk_kda, fused_recurrent_kda
+
+    tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
+    short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
+    if log_decay.shape[-1] == 1:
+        operator = fused_recurrent_gated_delta_rule if short else chunk_gated_delta_rule
+        log_decay = log_decay.squeeze(-1)
+    else:
+        operator = fused_recurrent_kda if short else chunk_kda
+    return operator(  # type: ignore[no-any-return]
+        q=q,
+        k=k,
+        v=v,
+        g=log_decay,
+        beta=beta,
+        scale=scale,
+        initial_state=memory.float(),
+        output_final_state=True,
+    )

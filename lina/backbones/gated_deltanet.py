@@ -1,0 +1,70 @@
+"""Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464): a memory that is corrected, and forgets at one rate a head.
+
+The value stored under a unit key moves by beta from what it is towards the new one; before that, the whole memory of
+the head decays by exp(-A softplus(projection + bias)). Parameters are named as in flash-linear-attention's layer.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.backbones.gated_delta import GatedDeltaConfig, GatedDeltaMixer, inverse_softplus
+from lina.core.protocols import Backbone
+from lina.core.stack import MixerPlugin
+
+
+class GatedDeltaNetConfig(GatedDeltaConfig):
+    expand_k: float = Field(default=1.0, gt=0)
+    """Key width over model width."""
+    expand_v: float = Field(default=2.0, gt=0)
+    """Value width over model width."""
+
+
+class GatedDeltaNetMixer(GatedDeltaMixer):
+    plugin = "gated_deltanet"
+
+    def __init__(self, d_model: int, config: GatedDeltaNetConfig) -> None:
+        d_value = int(d_model * config.expand_v)
+        super().__init__(d_model, int(d_model * config.expand_k), d_value, config)
+        self.a_proj = nn.Linear(d_model, config.n_heads, bias=False)
+        self.A_log = nn.Parameter(torch.empty(config.n_heads).uniform_(1, 16).log())
+        # The steps of Mamba-2: from 1e-3 to 0.1, evenly in their logarithms.
+        steps = 10 ** torch.empty(config.n_heads).uniform_(-3, -1)
+        self.dt_bias = nn.Parameter(inverse_softplus(steps))
+        self.g_proj = nn.Linear(d_model, d_value, bias=False)
+
+    def log_decay(self, x: Float[Tensor, "*B D"], dtype: torch.dtype) -> Float[Tensor, "*B H 1"]:
+        step = F.softplus(self.a_proj(x).to(dtype) + self.dt_bias.to(dtype))
+        return (-self.A_log.to(dtype).exp() * step)[..., None]
+
+    def out_gate(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B H_V"]:
+        return F.silu(self.g_proj(x))
+
+
+class GatedDeltaNet(MixerPlugin):
+    """The plugin."""
+
+    Config = GatedDeltaNetConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"d_model": 32, "n_layers": 2, "config": GatedDeltaNetConfig(n_heads=4)}
+
+    @classmethod
+    def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: GatedDeltaNetConfig) -> Backbone:
+        return GatedDeltaNetMixer(d_model, config)
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """Heads whose log-decays run from about -1e-4 to -1e4 a step, and corrections of nearly all or nothing."""
+        for module in backbone.modules():
+            if isinstance(module, GatedDeltaNetMixer):
+                spread = torch.logspace(-4, 4, module.n_heads, dtype=torch.float64).log()
+                with torch.no_grad():
+                    module.A_log.copy_(spread[torch.randperm(module.n_heads)])
+                    module.dt_bias.fill_(inverse_softplus(torch.ones(())))
+                    module.b_proj.weight.mul_(30.0)

@@ -1,0 +1,171 @@
+"""Mamba (Gu & Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752).
+
+A layer is x + mixer(norm(x)): a short causal convolution, the selective scan, and a gate around both; it has no channel
+mixing of its own, and the stack ends in a norm, so this plugin is a whole stack. Names of parameters are those of the
+seed system's released checkpoints.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.backbones import mamba_fast, mamba_ssm_form
+from lina.core.causal_convolution import causal_convolution, causal_convolution_step
+from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.mixer_stack import MixerStack
+from lina.core.plugin import BackbonePlugin
+from lina.core.selective_scan import selective_scan, selective_scan_step
+
+NORM_EPS = 1e-5
+
+
+class MambaConfig(FastFormConfig):
+    expand: int = Field(default=2, ge=1)
+    """Inner width over model width."""
+    d_state: int = Field(default=16, ge=1)
+    """Numbers of state for each inner channel."""
+    d_conv: int = Field(default=4, ge=2)
+    """Frames that the short convolution sees, the present one among them."""
+    fast_form: Literal["triton", "mamba-ssm"] = "triton"
+    """Whose kernels the fast form is: lina's, or mamba-ssm's extension (float32, no restarts within a stretch)."""
+
+
+class MambaState(NamedTuple):
+    tail: Float[Tensor, "B W D"]
+    """The last ``d_conv - 1`` inputs of the convolution, oldest first."""
+    memory: Float[Tensor, "B D N"]
+
+
+class MambaMixer(nn.Module):
+    def __init__(self, d_model: int, config: MambaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.d_inner = config.expand * d_model
+        self.dt_rank = math.ceil(d_model / 16)
+        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
+        self.conv1d = nn.Conv1d(self.d_inner, self.d_inner, config.d_conv, groups=self.d_inner)
+        self.x_proj = nn.Linear(self.d_inner, self.dt_rank + 2 * config.d_state, bias=False)
+        self.dt_proj = nn.Linear(self.dt_rank, self.d_inner)
+        self.A_log = nn.Parameter(torch.arange(1.0, config.d_state + 1).log().repeat(self.d_inner, 1))
+        self.D = nn.Parameter(torch.ones(self.d_inner))
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+        self._initialise_step_sizes()
+
+    @torch.no_grad()
+    def _initialise_step_sizes(self) -> None:
+        """Section 3.6 of the paper: softplus of the bias is log-uniform from 0.001 to 0.1."""
+        delta = 10 ** (-3 + 2 * torch.rand(self.d_inner))
+        self.dt_proj.bias.copy_(_inverse_softplus(delta))
+        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+
+    def initial_state(self, batch: int) -> MambaState:
+        weight = self.in_proj.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        tail = torch.zeros(batch, self.config.d_conv - 1, self.d_inner, dtype=dtype, device=weight.device)
+        memory = torch.zeros(batch, self.d_inner, self.config.d_state, dtype=dtype, device=weight.device)
+        return MambaState(tail, memory)
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], MambaState]:
+        inner, gate = self.in_proj(x).chunk(2, dim=-1)
+        convolved, tail = causal_convolution(
+            inner.to(state.tail.dtype), *self._taps(state), state.tail, starts
+        )
+        u = F.silu(convolved).to(inner.dtype)
+        delta, b, c = self._select(u, state)
+        operator = self._fast_form(x, state, starts)
+        if operator is None:
+            operator = functools.partial(selective_scan, starts=starts)
+            u, b, c = (tensor.to(delta.dtype) for tensor in (u, b, c))
+        with torch.autocast(x.device.type, enabled=False):
+            y, memory = operator(u, delta, self._rate(state), b, c, self._skip(state), state.memory)
+        return self._output(y, gate), MambaState(tail, memory)
+
+    def step(self, x: Float[Tensor, "B D"], state: MambaState) -> tuple[Float[Tensor, "B D"], MambaState]:
+        inner, gate = self.in_proj(x).chunk(2, dim=-1)
+        convolved, tail = causal_convolution_step(inner.to(state.tail.dtype), *self._taps(state), state.tail)
+        u = F.silu(convolved).to(inner.dtype)
+        delta, b, c = self._select(u, state)
+        u, b, c = (tensor.to(state.memory.dtype) for tensor in (u, b, c))
+        with torch.autocast(x.device.type, enabled=False):
+            y, memory = selective_scan_step(
+                u, delta, self._rate(state), b, c, self._skip(state), state.memory
+            )
+        return self._output(y, gate), MambaState(tail, memory)
+
+    def _fast_form(
+        self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None
+    ) -> Callable[..., tuple[Tensor, Tensor]] | None:
+        """The kernels to take, if any; they know no float64, and read bfloat16 as it is."""
+        if state.memory.dtype != torch.float32:
+            return None
+        published = self.config.fast_form == "mamba-ssm" and starts is None
+        form: Any = mamba_ssm_form if published else mamba_fast
+        if not use_fast("mamba", self.config.kernels, form.obstacle, x.is_cuda):
+            return None
+        scan: Callable[..., tuple[Tensor, Tensor]] = form.selective_scan
+        return scan if starts is None else functools.partial(scan, starts=starts)
+
+    def _select(
+        self, u: Float[Tensor, "*B D"], state: MambaState
+    ) -> tuple[Float[Tensor, "*B D"], Float[Tensor, "*B N"], Float[Tensor, "*B N"]]:
+        """Step sizes, in the memory's dtype, and the directions of writing and reading."""
+        sizes = [self.dt_rank, self.config.d_state, self.config.d_state]
+        rank, b, c = self.x_proj(u).split(sizes, dim=-1)
+        return F.softplus(self.dt_proj(rank).to(state.memory.dtype)), b, c
+
+    def _taps(self, state: MambaState) -> tuple[Float[Tensor, "D 1 W"], Float[Tensor, "D"]]:
+        """Weight and bias of the convolution, in the state's dtype."""
+        weight, bias = self.conv1d.weight, cast(Tensor, self.conv1d.bias)
+        return weight.to(state.tail.dtype), bias.to(state.tail.dtype)
+
+    def _rate(self, state: MambaState) -> Float[Tensor, "D N"]:
+        return -self.A_log.to(state.memory.dtype).exp()
+
+    def _skip(self, state: MambaState) -> Float[Tensor, "D"]:
+        return self.D.to(state.memory.dtype)
+
+    def _output(self, y: Float[Tensor, "*B D"], gate: Float[Tensor, "*B D"]) -> Float[Tensor, "*B E"]:
+        mixed: Tensor = self.out_proj(y.to(gate.dtype) * F.silu(gate))
+        return mixed
+
+
+class Mamba(BackbonePlugin):
+    """The plugin."""
+
+    Config = MambaConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"d_model": 32, "n_layers": 2, "config": MambaConfig(d_state=8)}
+
+    @classmethod
+    def build(cls, *, d_model: int, n_layers: int, config: MambaConfig) -> MixerStack:
+        mixers = [MambaMixer(d_model, config) for _ in range(n_layers)]
+        with torch.no_grad():  # so that the sum of all layers is of the size of one (GPT-2's scheme)
+            for mixer in mixers:
+                mixer.out_proj.weight.div_(math.sqrt(n_layers))
+        return MixerStack(mixers, lambda: nn.LayerNorm(d_model, eps=NORM_EPS))
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """Step sizes and rates spread so that the log-decays run from about -1e-4 to -1e4 a step."""
+        for module in backbone.modules():
+            if isinstance(module, MambaMixer):
+                delta = torch.logspace(-2, 1, module.d_inner)[torch.randperm(module.d_inner)]
+                rate = torch.logspace(-2, 3, module.config.d_state)
+                with torch.no_grad():
+                    module.dt_proj.bias.copy_(_inverse_softplus(delta))
+                    module.A_log.copy_(rate.log().expand_as(module.A_log))
+
+
+def _inverse_softplus(x: Tensor) -> Tensor:
+    return x + torch.log(-torch.expm1(-x))

@@ -1,0 +1,58 @@
+"""The selective scan through mamba-ssm's CUDA extension (Gu & Dao 2023; Apache-2.0), which begins with an empty state.
+
+Its kernel takes no state and lets no gradient through the one it returns. Both are said in frames: before the stretch
+come N that write the given state, one number of each channel a frame, with a step so small that nothing decays; after
+it come N that neither write nor forget and read the state out. Gradients then are the kernel's own.
+"""
+
+import functools
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+STEP = 2.0**-40
+"""Of a frame that writes the given state: for rates down to -1e4, exp(STEP * rate) is 1 in float32."""
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why the kernel cannot run here, and what to do; None if it can."""
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # noqa: F401
+    except Exception as error:
+        return (
+            f"mamba-ssm does not import ({type(error).__name__}: {error}); "
+            "pip install --no-build-isolation 'lina[mamba]' builds it with nvcc, or say fast_form: triton"
+        )
+    return None
+
+
+def selective_scan(
+    u: Float[Tensor, "B T D"],
+    delta: Float[Tensor, "B T D"],
+    a: Float[Tensor, "D N"],
+    b: Float[Tensor, "B T N"],
+    c: Float[Tensor, "B T N"],
+    skip: Float[Tensor, "D"],
+    memory: Float[Tensor, "B D N"],
+) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B D N"]]:
+    """As ``lina.core.selective_scan.selective_scan``, on a GPU, in float32; the outputs have the dtype of ``u``."""
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    rows, channels, state = memory.shape
+    each = torch.eye(state, device=u.device).expand(rows, -1, -1)
+    silent = torch.zeros_like(each)
+    still = memory.new_zeros(rows, state, channels)
+    frames = (
+        torch.cat([memory.transpose(1, 2) / STEP, u.float(), still], 1),
+        torch.cat([torch.full_like(still, STEP), delta.float(), still], 1),
+        torch.cat([each, b.float(), silent], 1),
+        torch.cat([silent, c.float(), each], 1),
+    )
+    u_all, delta_all, b_all, c_all = (part.transpose(1, 2).contiguous() for part in frames)
+    out = selective_scan_fn(u_all, delta_all, a, b_all, c_all, skip)
+    y, final = out[..., state:].split([u.shape[1], state], dim=-1)
+    return y.transpose(1, 2).to(u.dtype), final

@@ -1,0 +1,156 @@
+"""Retention (Sun et al. 2023, "Retentive Network", arXiv 2307.08621): linear attention whose decays are fixed.
+
+Head h forgets by gamma_h = 1 - 2^(-5 - h) a frame (eq. 8); queries and keys are turned by their positions, so that a
+score depends on the distance alone (eq. 6); each head's output is normed, then gated. Initial values are those of the
+paper's code.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.backbones import scalar_decay_fast
+from lina.core.errors import SpecError
+from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.protocols import Backbone
+from lina.core.scalar_decay import scalar_decay_attention, scalar_decay_attention_step
+from lina.core.stack import MixerPlugin
+
+
+class RetNetConfig(FastFormConfig):
+    n_heads: int = Field(default=4, ge=1)
+    expand_v: float = Field(default=2.0, gt=0)
+    """Value width over model width."""
+
+
+class RetNetState(NamedTuple):
+    memory: Float[Tensor, "B H K V"]
+    position: Int[Tensor, "B"]
+    """Frames seen so far."""
+
+
+class RetNetMixer(nn.Module):
+    log_decay: Tensor
+
+    def __init__(self, d_model: int, config: RetNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.n_heads = config.n_heads
+        d_value = int(d_model * config.expand_v)
+        if d_model % (2 * config.n_heads):
+            raise SpecError(
+                f"retnet: d_model = {d_model} is not a multiple of 2 * n_heads = {2 * config.n_heads}"
+            )
+        if d_value % config.n_heads or not d_value:
+            raise SpecError(
+                f"retnet: d_model * expand_v = {d_value} is not a multiple of n_heads = {config.n_heads}"
+            )
+        self.q_proj = nn.Linear(d_model, d_model, bias=False)
+        self.k_proj = nn.Linear(d_model, d_model, bias=False)
+        self.v_proj = nn.Linear(d_model, d_value, bias=False)
+        self.g_proj = nn.Linear(d_model, d_value, bias=False)
+        self.o_proj = nn.Linear(d_value, d_model, bias=False)
+        self.group_norm = nn.GroupNorm(config.n_heads, d_value, eps=1e-6)
+        log_decay = torch.log1p(-torch.exp2(-5.0 - torch.arange(config.n_heads, dtype=torch.float64)))
+        self.register_buffer("log_decay", log_decay.float(), persistent=False)
+        self.scale = (d_model // config.n_heads) ** -0.5
+        for projection in (self.q_proj, self.k_proj, self.v_proj, self.g_proj):
+            nn.init.xavier_uniform_(projection.weight, gain=2**-2.5)
+        nn.init.xavier_uniform_(self.o_proj.weight, gain=2**-1)
+
+    def initial_state(self, batch: int) -> RetNetState:
+        weight = self.q_proj.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        d_key, d_value = (size // self.n_heads for size in (weight.shape[0], self.v_proj.out_features))
+        return RetNetState(
+            torch.zeros(batch, self.n_heads, d_key, d_value, dtype=dtype, device=weight.device),
+            torch.zeros(batch, dtype=torch.int64, device=weight.device),
+        )
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: RetNetState, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], RetNetState]:
+        positions = _positions(x.shape[1], state.position, starts)
+        q, k, v = self._project(x, positions, state)
+        log_decay = self.log_decay.to(q.dtype).expand(*x.shape[:2], -1)
+        if starts is not None:
+            log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
+        # The kernels know neither restarts nor float64.
+        can_be_fast = starts is None and q.dtype == torch.float32
+        fast = can_be_fast and use_fast("retnet", self.config.kernels, scalar_decay_fast.obstacle, x.is_cuda)
+        operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = operator(q, k, v, log_decay, state.memory, self.scale)
+        return self._output(out, x), RetNetState(memory, positions[:, -1] + 1)
+
+    def step(self, x: Float[Tensor, "B D"], state: RetNetState) -> tuple[Float[Tensor, "B D"], RetNetState]:
+        q, k, v = self._project(x, state.position, state)
+        log_decay = self.log_decay.to(q.dtype).expand(x.shape[0], -1)
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = scalar_decay_attention_step(q, k, v, log_decay, state.memory, self.scale)
+        return self._output(out, x), RetNetState(memory, state.position + 1)
+
+    def _project(
+        self, x: Float[Tensor, "*B D"], positions: Int[Tensor, "*B"], state: RetNetState
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v as [..., H, channels], in the memory's dtype."""
+        q, k, v = (
+            project(x).unflatten(-1, (self.n_heads, -1)).to(state.memory.dtype)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        return turn(q, positions), turn(k, positions), v
+
+    def _output(self, out: Float[Tensor, "*B H V"], x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        gate = self.g_proj(x)
+        norm = self.group_norm  # over the channels of a head, frame by frame, in the recurrence's dtype
+        normed = F.layer_norm(out, out.shape[-1:], eps=norm.eps).flatten(-2)
+        normed = torch.addcmul(norm.bias.to(out.dtype), normed, norm.weight.to(out.dtype))
+        mixed: Tensor = self.o_proj(normed.to(gate.dtype) * F.silu(gate))
+        return mixed
+
+
+def turn(x: Float[Tensor, "*B H D"], positions: Int[Tensor, "*B"]) -> Float[Tensor, "*B H D"]:
+    """Turn channel pairs (2i, 2i + 1), all of them, by positions * 10000^(-i / (D / 2 - 1))."""
+    pairs = x.shape[-1] // 2
+    exponents = torch.arange(pairs, device=x.device, dtype=torch.float64) / max(pairs - 1, 1)
+    angles = positions[..., None].double() * 10000.0**-exponents
+    cos, sin = (f(angles)[..., None, :].to(x.dtype) for f in (torch.cos, torch.sin))
+    even, odd = x[..., ::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2)
+
+
+def _positions(
+    frames: int, before: Int[Tensor, "B"], starts: Bool[Tensor, "B T"] | None
+) -> Int[Tensor, "B T"]:
+    """Where each frame stands: counted on from ``before``, and from 0 where it starts."""
+    count = torch.arange(frames, device=before.device)
+    positions = before[:, None] + count
+    if starts is None:
+        return positions
+    origin = torch.where(starts, count, -1).cummax(dim=1).values
+    return torch.where(origin >= 0, count - origin, positions)
+
+
+class RetNet(MixerPlugin):
+    """The plugin."""
+
+    Config = RetNetConfig
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"d_model": 32, "n_layers": 2, "config": RetNetConfig(n_heads=2)}
+
+    @classmethod
+    def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: RetNetConfig) -> Backbone:
+        return RetNetMixer(d_model, config)
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """Decays are fixed, so training cannot make them extreme: here they are, from about -1e-4 to -1e4 a step."""
+        for module in backbone.modules():
+            if isinstance(module, RetNetMixer):
+                module.log_decay.copy_(-torch.logspace(-4, 4, module.n_heads))

@@ -1,0 +1,182 @@
+"""RWKV-7 "Goose" (Peng et al. 2025, arXiv 2503.14456), its channel mixing and its value residual included.
+
+Time mixing: a matrix memory a head that decays channel by channel, at most by exp(-exp(-1/2)) a frame; in it, what is
+stored under one unit key is taken out in part (its rate depends on the channel and on the input) and a new value put
+in. Both mixings blend each frame with the one before ("token shift"). From the second layer on, values move towards
+those that the first layer made of the same frame. Parameters are named as in RWKV's own checkpoints, with norm1,
+norm2, tmix and cmix for ln1, ln2, att, ffn.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lina.backbones.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMixing
+from lina.backbones.rwkv_shift import shifted
+from lina.backbones.rwkv_weights import layers_for_half
+from lina.core.plugin import BackbonePlugin, Half
+
+PUBLISHED_SIZES = {
+    "backbone.d_model": ("norm1.weight", 0),
+    "backbone.config.n_heads": ("tmix.r_k", 0),
+    "backbone.config.decay_rank": ("tmix.w1", 1),
+    "backbone.config.rate_rank": ("tmix.a1", 1),
+    "backbone.config.value_rank": ("tmix.v1", 1),
+    "backbone.config.gate_rank": ("tmix.g1", 1),
+}
+"""Keys of a spec, each with the tensor of a layer and its dimension that have its value."""
+
+
+class RWKV7State(NamedTuple):
+    """Of one layer."""
+
+    time_shift: Float[Tensor, "B D"]
+    """The frame before, as time mixing saw it."""
+    memory: Float[Tensor, "B H K V"]
+    channel_shift: Float[Tensor, "B D"]
+    """The frame before, as channel mixing saw it."""
+
+
+class RWKV7Layer(nn.Module):
+    def __init__(self, d_model: int, layer: int, n_layers: int, config: RWKV7Config) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(d_model)
+        self.tmix = TimeMixing(d_model, layer, n_layers, config)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.cmix = ChannelMixing(d_model, layer, n_layers)
+
+    def initial_state(self, batch: int) -> RWKV7State:
+        bonus, d_model = self.tmix.r_k, self.norm1.normalized_shape[0]
+        (heads, channels), dtype = bonus.shape, torch.promote_types(bonus.dtype, torch.float32)
+        shift = torch.zeros(batch, d_model, dtype=dtype, device=bonus.device)
+        memory = torch.zeros(batch, heads, channels, channels, dtype=dtype, device=bonus.device)
+        return RWKV7State(shift, memory, shift.clone())
+
+    def parallel_forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        state: RWKV7State,
+        first_values: Float[Tensor, "B T D"] | None,
+        starts: Bool[Tensor, "B T"] | None,
+    ) -> tuple[Float[Tensor, "B T D"], RWKV7State, Float[Tensor, "B T D"]]:
+        seen = self.norm1(x)
+        before = shifted(seen, state.time_shift, starts)
+        mixed, memory, first_values = self.tmix.parallel_forward(
+            seen, before, state.memory, first_values, starts
+        )
+        x = x + mixed
+        refined = self.norm2(x)
+        x = x + self.cmix(refined, shifted(refined, state.channel_shift, starts))
+        dtype = state.time_shift.dtype
+        # Copies, so that the state does not keep the whole stretch.
+        time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
+        return x, RWKV7State(time_shift, memory, channel_shift), first_values
+
+    def step(
+        self, x: Float[Tensor, "B D"], state: RWKV7State, first_values: Float[Tensor, "B D"] | None
+    ) -> tuple[Float[Tensor, "B D"], RWKV7State, Float[Tensor, "B D"]]:
+        seen = self.norm1(x)
+        before = state.time_shift.to(seen.dtype)
+        mixed, memory, first_values = self.tmix.step(seen, before, state.memory, first_values)
+        x = x + mixed
+        refined = self.norm2(x)
+        x = x + self.cmix(refined, state.channel_shift.to(refined.dtype))
+        dtype = state.time_shift.dtype
+        return x, RWKV7State(seen.to(dtype), memory, refined.to(dtype)), first_values
+
+
+class RWKV7Stack(nn.Module):
+    """Layers, with the first one's values handed on to the others within each frame."""
+
+    def __init__(self, d_model: int, n_layers: int, config: RWKV7Config) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(RWKV7Layer(d_model, i, n_layers, config) for i in range(n_layers))
+        self.gradient_checkpointing = False
+        """Set by the trainer: keep only each layer's input for the backward pass and compute the rest again."""
+
+    def initial_state(self, batch: int) -> tuple[RWKV7State, ...]:
+        return tuple(layer.initial_state(batch) for layer in self._each())
+
+    def parallel_forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        state: tuple[RWKV7State, ...],
+        starts: Bool[Tensor, "B T"] | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], tuple[RWKV7State, ...]]:
+        def run(layer: RWKV7Layer, *arguments: Any) -> Any:
+            forward = partial(layer.parallel_forward, starts=starts)
+            if self.gradient_checkpointing and self.training:
+                return checkpoint(forward, *arguments, use_reentrant=False)
+            return forward(*arguments)
+
+        return self._through(x, state, run)
+
+    def step(
+        self, x: Float[Tensor, "B D"], state: tuple[RWKV7State, ...]
+    ) -> tuple[Float[Tensor, "B D"], tuple[RWKV7State, ...]]:
+        return self._through(x, state, RWKV7Layer.step)
+
+    def _through(
+        self, x: Float[Tensor, "*B D"], state: tuple[RWKV7State, ...], run: Callable[..., Any]
+    ) -> tuple[Float[Tensor, "*B D"], tuple[RWKV7State, ...]]:
+        after, first_values = [], None
+        for layer, before in zip(self._each(), state, strict=True):
+            x, new, first_values = run(layer, x, before, first_values)
+            after.append(new)
+        return x, tuple(after)
+
+    def _each(self) -> list[Any]:
+        return list(self.layers)
+
+
+class RWKV7(BackbonePlugin):
+    """The plugin."""
+
+    Config = RWKV7Config
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        config = RWKV7Config(n_heads=2, decay_rank=4, rate_rank=4, value_rank=4, gate_rank=8)
+        return {"d_model": 32, "n_layers": 2, "config": config}
+
+    @classmethod
+    def build(cls, *, d_model: int, n_layers: int, config: RWKV7Config) -> RWKV7Stack:
+        return RWKV7Stack(d_model, n_layers, config)
+
+    @classmethod
+    def import_weights(
+        cls,
+        tensors: Mapping[str, Tensor],
+        *,
+        d_model: int,
+        n_layers: int,
+        config: RWKV7Config,
+        half: Half,
+    ) -> dict[str, Tensor]:
+        """Layers of a published RWKV-7 model: the first ``n_layers`` before the text, the next after it.
+
+        Each half has first values of its own, so the first layer after the text does without the value residual.
+        """
+        with torch.device("meta"):
+            wanted = cls.build(d_model=d_model, n_layers=n_layers, config=config).state_dict()
+        return layers_for_half(
+            tensors, wanted, plugin="rwkv7", sizes=PUBLISHED_SIZES, n_layers=n_layers, half=half
+        )
+
+    @classmethod
+    def extreme(cls, backbone: nn.Module) -> None:
+        """Log-decays from -1e-4 a step to the strongest there is, rates from 0 to 1, and nothing left at zero."""
+        with torch.no_grad():
+            for module in backbone.modules():
+                if isinstance(module, TimeMixing):
+                    for start, ends in ((module.w0, 9.0), (module.a0, 7.0)):
+                        spread = torch.linspace(-ends, ends, start.numel())
+                        start.copy_(spread[torch.randperm(start.numel())].view_as(start))
+            for parameter in backbone.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=parameter.shape[-1] ** -0.5)

@@ -1,0 +1,195 @@
+"""RWKV-7's two mixings (Peng et al. 2025, arXiv 2503.14456, section 4), and how their parameters begin."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from lina.backbones import flash_linear_attention, rwkv7_fast
+from lina.core.delta_rule import delta_rule, delta_rule_step
+from lina.core.errors import SpecError
+from lina.core.kernels import FastFormConfig, use_fast
+
+BLENDS = ("r", "w", "k", "v", "a", "g")
+"""What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""
+
+
+class RWKV7Config(FastFormConfig):
+    n_heads: int = Field(default=4, ge=1)
+    decay_rank: int | None = Field(default=None, ge=1)
+    """Rank of what the input adds to the decays; if left out, all ranks grow with the root of the width, as RWKV's."""
+    rate_rank: int | None = Field(default=None, ge=1)
+    """Rank of what the input adds to the rates of removal."""
+    value_rank: int | None = Field(default=None, ge=1)
+    """Rank of what the input adds to the share of the first layer's values."""
+    gate_rank: int | None = Field(default=None, ge=1)
+    """Rank of the output gate."""
+
+
+class Projected(NamedTuple):
+    """What time mixing makes of frames, [..., H, channels] in the memory's dtype; the gate is [..., D]."""
+
+    r: Tensor
+    k: Tensor
+    v: Tensor
+    removed: Tensor
+    """The unit key under which something is removed."""
+    rate: Tensor
+    """How much of it, in 0 .. 1."""
+    log_decay: Tensor
+    gate: Tensor
+    first_values: Tensor
+    """[..., D], in the model's dtype."""
+
+
+class TimeMixing(nn.Module):
+    def __init__(self, d_model: int, layer: int, n_layers: int, config: RWKV7Config) -> None:
+        super().__init__()
+        if d_model % config.n_heads:
+            raise SpecError(f"rwkv7: d_model = {d_model} is not a multiple of n_heads = {config.n_heads}")
+        self.config = config
+        self.n_heads = config.n_heads
+        depth, rest = layer / max(n_layers - 1, 1), 1 - layer / n_layers
+        channel = torch.arange(d_model) / d_model
+        for name, exponent in {"r": 0.2, "w": 0.9, "k": 0.7, "v": 0.7, "a": 0.9, "g": 0.2}.items():
+            self.register_parameter(f"x_{name}", _row(1 - channel ** (exponent * rest)))
+
+        place = torch.arange(d_model) / max(d_model - 1, 1)
+        in_head = torch.linspace(-1, 1, d_model // self.n_heads).repeat(self.n_heads)
+        zigzag = in_head * in_head.abs()
+        self.w0 = _row(-5.5 + 6 * place ** (1 + depth**0.3) + 2.5 * zigzag)
+        self.w1, self.w2 = _low_rank(d_model, config.decay_rank or _rank(2.5, d_model))
+        self.a0 = _row(-0.19 + 0.3 * zigzag + 0.4 * (place - 0.5))
+        self.a1, self.a2 = _low_rank(d_model, config.rate_rank or _rank(2.5, d_model))
+        self.has_value_residual = layer > 0
+        if self.has_value_residual:
+            self.v0 = _row(0.73 - 0.4 * (place - 0.5))
+            self.v1, self.v2 = _low_rank(d_model, config.value_rank or _rank(1.7, d_model))
+        self.g1, self.g2 = _low_rank(d_model, config.gate_rank or _rank(5.0, d_model))
+        self.k_k = _row(0.71 - 0.1 * (place - 0.5))
+        self.k_a = _row(torch.full((d_model,), 1.02))
+        self.r_k = nn.Parameter(torch.full((self.n_heads, d_model // self.n_heads), -0.04))
+
+        self.receptance = _linear(d_model, d_model, 0.5)
+        self.key = _linear(d_model, d_model, 0.05)
+        self.value = _linear(d_model, d_model, 0.5)
+        self.output = _linear(d_model, d_model, 0.0)
+        self.ln_x = nn.GroupNorm(self.n_heads, d_model, eps=64e-5)
+
+    def parallel_forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        before: Float[Tensor, "B T D"],
+        memory: Float[Tensor, "B H K V"],
+        first_values: Float[Tensor, "B T D"] | None,
+        starts: Bool[Tensor, "B T"] | None,
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"], Float[Tensor, "B T D"]]:
+        """Mixed frames, memory after, and the values that later layers are to see as the first ones."""
+        p = self._project(x, before, first_values, memory.dtype)
+        reading, log_decay = -p.removed, p.log_decay
+        if starts is not None:
+            log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
+            reading = reading.masked_fill(starts[..., None, None], 0.0)
+        # The kernels know neither restarts nor float64.
+        can_be_fast = starts is None and memory.dtype == torch.float32
+        obstacle = flash_linear_attention.obstacle
+        fast = can_be_fast and use_fast("rwkv7", self.config.kernels, obstacle, x.is_cuda)
+        operator = rwkv7_fast.delta_rule if fast else delta_rule
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = operator(p.r, p.k, p.v, reading, p.removed * p.rate, log_decay, memory, 1.0)
+        return self._output(out, p), memory, p.first_values
+
+    def step(
+        self,
+        x: Float[Tensor, "B D"],
+        before: Float[Tensor, "B D"],
+        memory: Float[Tensor, "B H K V"],
+        first_values: Float[Tensor, "B D"] | None,
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H K V"], Float[Tensor, "B D"]]:
+        p = self._project(x, before, first_values, memory.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            out, memory = delta_rule_step(
+                p.r, p.k, p.v, -p.removed, p.removed * p.rate, p.log_decay, memory, 1.0
+            )
+        return self._output(out, p), memory, p.first_values
+
+    def _project(
+        self,
+        x: Float[Tensor, "*B D"],
+        before: Float[Tensor, "*B D"],
+        first_values: Float[Tensor, "*B D"] | None,
+        dtype: torch.dtype,
+    ) -> Projected:
+        difference = before - x
+        blends = (torch.addcmul(x, difference, getattr(self, f"x_{name}").flatten()) for name in BLENDS)
+        for_receptance, for_decay, for_key, for_value, for_rate, for_gate = blends
+
+        def heads(tensor: Tensor) -> Tensor:
+            split: Tensor = tensor.unflatten(-1, (self.n_heads, -1))
+            return split.to(dtype)
+
+        def moved(start: Tensor, by: Tensor) -> Tensor:
+            return heads(start.flatten().to(dtype) + by.to(dtype))
+
+        decay = torch.sigmoid(moved(self.w0, torch.tanh(for_decay @ self.w1) @ self.w2))
+        rate = torch.sigmoid(moved(self.a0, (for_rate @ self.a1) @ self.a2))
+        key, own = self.key(for_key), self.value(for_value)
+        k, v = heads(key), heads(own)
+        if self.has_value_residual:
+            share = torch.sigmoid(moved(self.v0, (for_value @ self.v1) @ self.v2))
+            assert first_values is not None, "only the first layer is without"
+            v = torch.lerp(v, heads(first_values), share)
+        removed = F.normalize(k * heads(self.k_k.flatten()), dim=-1)
+        k = k * torch.addcmul(torch.ones_like(rate), rate - 1, heads(self.k_a.flatten()))
+        gate = torch.sigmoid(for_gate @ self.g1) @ self.g2
+        r = heads(self.receptance(for_receptance))
+        first = own if first_values is None else first_values
+        return Projected(r, k, v, removed, rate, -rwkv7_fast.STRONGEST_DECAY * decay, gate, first)
+
+    def _output(self, out: Float[Tensor, "*B H V"], p: Projected) -> Float[Tensor, "*B D"]:
+        dtype = self.ln_x.weight.dtype
+        normed = self.ln_x(out.reshape(-1, p.gate.shape[-1]).to(dtype)).view_as(p.gate)
+        bonus = (p.r * p.k * self.r_k.to(p.r.dtype)).sum(-1, keepdim=True) * p.v
+        mixed: Tensor = self.output((normed + bonus.flatten(-2)).to(p.gate.dtype) * p.gate)
+        return mixed
+
+
+class ChannelMixing(nn.Module):
+    def __init__(self, d_model: int, layer: int, n_layers: int) -> None:
+        super().__init__()
+        self.x_k = _row(1 - (torch.arange(d_model) / d_model) ** ((1 - layer / n_layers) ** 4))
+        self.key = _linear(d_model, 4 * d_model, 0.5)
+        self.value = _linear(4 * d_model, d_model, 0.0)
+
+    def forward(self, x: Float[Tensor, "*B D"], before: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        key = self.key(torch.addcmul(x, before - x, self.x_k.flatten()))
+        mixed: Tensor = self.value(F.relu(key).square())
+        return mixed
+
+
+def _row(values: Float[Tensor, "D"]) -> nn.Parameter:
+    return nn.Parameter(values.view(1, 1, -1))
+
+
+def _rank(factor: float, d_model: int) -> int:
+    """As RWKV suggests: a multiple of 32."""
+    return max(32, round(factor * math.sqrt(d_model) / 32) * 32)
+
+
+def _low_rank(d_model: int, rank: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """Two factors, the first zero: in the beginning the input adds nothing."""
+    second = torch.empty(rank, d_model)
+    nn.init.orthogonal_(second, gain=0.1 * max(rank / d_model, 1.0) ** 0.5)
+    return nn.Parameter(torch.zeros(d_model, rank)), nn.Parameter(second)
+
+
+def _linear(inputs: int, outputs: int, size: float) -> nn.Linear:
+    """Without a bias, uniform in -bound .. bound for bound = ``size`` / sqrt(d_model)."""
+    linear = nn.Linear(inputs, outputs, bias=False)
+    bound = size * min(inputs, outputs) ** -0.5
+    nn.init.uniform_(linear.weight, -bound, bound)
+    return linear

@@ -1,0 +1,54 @@
+"""The fast form of linear attention with one decay a head: flash-linear-attention's Triton kernels.
+
+(MIT; Yang & Zhang 2024. There it is called simple GLA; Mamba-2 and retention are this operator.)
+"""
+
+import functools
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SHORT = 64
+"""Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
+
+FORGOTTEN = -30.0
+"""e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of log-decays, which larger ones
+would leave without digits, and their gradients of a gate that is shut are rounding, which a log-decay of -1e4 blows up.
+"""
+
+
+@functools.cache
+def obstacle() -> str | None:
+    """Why the kernels cannot run here, and what to do; None if they can.
+
+    ``import fla`` alone proves nothing: without Triton it succeeds and is empty.
+    """
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    try:
+        import fla.ops.simple_gla  # noqa: F401
+    except Exception as error:
+        return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
+    return None
+
+
+def scalar_decay_attention(
+    q: Float[Tensor, "B T G K"],
+    k: Float[Tensor, "B T G K"],
+    v: Float[Tensor, "B T H V"],
+    log_decay: Float[Tensor, "B T H"],
+    memory: Float[Tensor, "B H K V"],
+    scale: float,
+) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
+    """As ``lina.core.scalar_decay.scalar_decay_attention``, on a GPU; float32 inputs go through TF32 units."""
+    from fla.ops.simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
+
+    each = v.shape[2] // q.shape[2]
+    if each > 1:  # the kernels know no groups
+        q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))
+    log_decay = log_decay.clamp(min=FORGOTTEN)
+    operator = chunk_simple_gla if q.shape[1] > SHORT else fused_recurrent_simple_gla
+    return operator(  # type: ignore[no-any-return]
+        q, k, v, g=log_decay, scale=scale, initial_state=memory.float(), output_final_state=True
+    )

@@ -1,0 +1,78 @@
+"""``lina convert``: checkpoints of other systems become runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lina.core.lm import DelayLM
+
+
+@click.group(short_help="Make runs of other systems' checkpoints.")
+def convert() -> None:
+    """Make runs of other systems' checkpoints.
+
+    \b
+    Example:
+      lina convert seed gla_60_librilight.pt runs/gla-60
+    """
+
+
+@convert.command(short_help="A checkpoint of lina-speech (beta).")
+@click.argument("checkpoint", type=Path)
+@click.argument("out", type=Path)
+@click.option("--tokenizer", type=Path, metavar="FILE", help="Its vocabulary, such as bpe256.json.")
+@click.option("--codec-weights", type=Path, metavar="FILE", help="EnCodec's weights, 24 kHz.")
+@click.option("--verify", type=Path, metavar="EXPECTED", help="What it should compute (safetensors).")
+def seed(
+    checkpoint: Path, out: Path, tokenizer: Path | None, codec_weights: Path | None, verify: Path | None
+) -> None:
+    """Make the run OUT of CHECKPOINT, a file of lina-speech (beta).
+
+    GLA, Mamba and RWKV-6 models and their training checkpoints are known; all
+    sizes are read from the tensors, and nothing in the file is executed.
+    What is not given can be put into OUT later.
+
+    \b
+    Example:
+      lina convert seed gla_60_librilight.pt runs/gla-60 --tokenizer bpe256.json
+    """
+    from lina.convert.seed.run import convert as convert_seed
+    from lina.convert.seed.verify import read_expected
+
+    expected = read_expected(verify) if verify is not None else None
+
+    def check(model: "DelayLM") -> None:
+        if expected is not None:
+            _verify(model, expected)
+
+    done = convert_seed(checkpoint, out, tokenizer=tokenizer, codec_weights=codec_weights, check=check)
+    sizes = done.sizes
+    click.echo(
+        f"{out}: {sizes.backbone}, {done.parameters:,} parameters, width {sizes.d_model}, "
+        f"{sizes.n_layers} layers a side, {sizes.codebooks} codebooks, {sizes.vocabulary} text ids"
+    )
+    for path in done.missing:
+        click.echo(f"before it speaks, put there: {path}")
+
+
+def _verify(model: "DelayLM", expected: "dict[str, Tensor]") -> None:
+    """Print the largest difference of each tensor.
+
+    Raises:
+        CheckpointError: one is too large.
+    """
+    from lina.convert.seed.verify import LIMIT, differences
+    from lina.core.errors import CheckpointError
+
+    found = differences(model, expected)
+    for one in found:
+        click.echo(f"{one.name:24} largest difference {one.largest:.1e}")
+    if large := [one.name for one in found if not one.small]:
+        raise CheckpointError(
+            f"--verify: {'; '.join(large)}: off by more than {LIMIT:g}; the run was not written, for this is not "
+            "the model that computed what is expected, or lina computes it wrongly"
+        )

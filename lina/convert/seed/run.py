@@ -1,0 +1,148 @@
+"""From a checkpoint of lina-speech to a run of lina: a directory that speaks, and that training can start from."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lina.convert.seed.names import fill
+from lina.convert.seed.reading import read_tensors
+from lina.convert.seed.sizes import NotConvertible, Sizes, read_sizes
+from lina.convert.seed.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
+from lina.core.checkpoint import load_weights, save_checkpoint
+from lina.core.errors import CheckpointError, SpecError
+from lina.core.files import sha256, sync_directory, write_atomic
+from lina.core.hooks import Run
+from lina.core.lm import DelayLM
+from lina.core.model import build_lm
+from lina.core.optimizer import adamw, parameter_groups
+from lina.core.origin import Origin, Source
+from lina.core.resolve import Resolved, choose, resolve
+from lina.core.run_info import record_run
+from lina.core.spec import Spec
+from lina.core.train import checkpoint_folder
+from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
+
+MARKED = [1, 2]
+"""What lina-speech's text ids begin and end with: [BOS] and [EOS]; 0 is padding."""
+
+
+class Converted(NamedTuple):
+    sizes: Sizes
+    parameters: int
+    missing: tuple[Path, ...]
+    """Files that the run needs before it can speak."""
+
+
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    tokenizer: Path | None = None,
+    codec_weights: Path | None = None,
+    check: Callable[[DelayLM], None] = lambda model: None,
+) -> Converted:
+    """Write the run ``out``: whole, or not at all.
+
+    ``tokenizer`` is copied into the run; ``codec_weights`` stay where they are. ``check`` is shown the model as it
+    was read back from the run's files; what it raises keeps the run from being there.
+
+    Raises:
+        CheckpointError: ``checkpoint`` is not one of lina-speech (says what is missing or odd), or ``out`` is there.
+        SpecError: sizes or the tokenizer do not fit.
+        PluginError: a plugin that is needed cannot be used.
+    """
+    if out.exists() or out.is_symlink():
+        raise CheckpointError(f"{out}: is there already; name a directory that is not, or delete it")
+    tensors = read_tensors(checkpoint)
+    try:
+        sizes = read_sizes(tensors)
+        spec = spec_of(sizes, checkpoint, out, codec_weights)
+        resolved = resolve(spec)
+        model = _model(resolved, sizes, tensors)
+    except NotConvertible as error:
+        raise CheckpointError(f"{checkpoint}: {error}") from None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer, sizes)
+    if codec_weights is not None:
+        resolved.codec.plugin.build(config=resolved.codec.config)
+    with _whole(out) as directory:
+        if tokenizer is not None:
+            shutil.copyfile(tokenizer, directory / tokenizer_file(sizes))
+        write_atomic(directory / SPEC_FILE, spec.to_yaml().encode())
+        write_atomic(directory / TOKENIZER_FILE, json.dumps({"key": "", "trained": None}).encode())
+        write_atomic(directory / SPEAKERS_FILE, b"[]")
+        record_run(Run(directory, spec), resolved, model)
+        _save(directory, spec, model, sha256(checkpoint))
+        check(model)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    missing = [
+        name
+        for name, given in ((tokenizer_file(sizes), tokenizer), (CODEC_WEIGHTS, codec_weights))
+        if not given
+    ]
+    return Converted(sizes, parameters, tuple(out / name for name in missing))
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A hidden directory beside ``out`` that takes its name when all is well, and is gone otherwise."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    hidden = out.with_name(f".{out.name}.{os.getpid()}.part")
+    hidden.mkdir()
+    try:
+        yield hidden
+        hidden.rename(out)
+        sync_directory(out.parent)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _check_tokenizer(file: Path, sizes: Sizes) -> None:
+    origin = Origin((Source("--tokenizer", Path(), {}),))
+    chosen = choose("tokenizer", "bpe", {"file": str(file.resolve())}, origin)
+    frontend = chosen.plugin.build(config=chosen.config)
+    if frontend.vocab_size != sizes.vocabulary:
+        raise SpecError(
+            f"--tokenizer {file}: has {frontend.vocab_size} ids, but the checkpoint has {sizes.vocabulary} text ids; "
+            "give the file that it was trained with"
+        )
+    if (marks := frontend.parallel_forward("")) != MARKED:
+        raise SpecError(
+            f"--tokenizer {file}: begins and ends a text with ids {marks}, but lina-speech did with {MARKED}; "
+            "give the file that it was trained with"
+        )
+
+
+def _model(resolved: Resolved, sizes: Sizes, tensors: Mapping[str, Tensor]) -> DelayLM:
+    codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
+    try:
+        model = build_lm(
+            resolved, codebook_sizes=codebook_sizes, vocab_size=sizes.vocabulary, speakers=0, seed=0
+        )
+    except SpecError as error:  # of the backbone plugin
+        raise NotConvertible(str(error)) from None
+    fill(model, tensors, sizes.backbone)
+    return model
+
+
+def _save(directory: Path, spec: Spec, model: DelayLM, digest: str) -> None:
+    """Step 0 of a training that has not begun; then the weights as they are in the file."""
+    rate, decay = spec.train.lr, spec.train.weight_decay
+    optimizer = adamw(parameter_groups(model, decay), lr=rate, betas=spec.train.betas, weight_decay=decay)
+    written = save_checkpoint(
+        checkpoint_folder(directory),
+        step=0,
+        seconds=0.0,
+        corpus=f"converted from lina-speech, SHA-256 {digest}",
+        model=model,
+        optimizer=optimizer,
+        average=None,
+        keep=1,
+    )
+    load_weights(model, written, average=True)

@@ -1,0 +1,63 @@
+"""The spec of a converted checkpoint: its sizes, the seed's codec, text and way of sampling, its training settings."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lina.convert.seed.sizes import Sizes
+from lina.core.invalid import validate
+from lina.core.origin import Origin, Source
+from lina.core.spec import Spec
+
+CODEC_WEIGHTS = "encodec_24khz-d7cc33bc.th"
+"""EnCodec's release, looked for in the run where nothing else is named."""
+
+
+def tokenizer_file(sizes: Sizes) -> str:
+    """Where in the run its vocabulary lies, by the name that lina-speech gave it."""
+    return f"bpe{sizes.vocabulary}.json"
+
+
+def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -> Spec:
+    """The spec of the run ``out``; its paths are relative to that, but for ``codec_weights``, which are elsewhere.
+
+    Raises:
+        SpecError: sizes that do not go together; the line begins with ``source``.
+    """
+    encodec: dict[str, Any] = {
+        "variant": "24khz",
+        "codebooks": sizes.codebooks,
+        "weights": str(codec_weights.resolve()) if codec_weights else CODEC_WEIGHTS,
+    }
+    if sizes.codebook_size != 1024:
+        encodec["codebook_size"] = sizes.codebook_size
+    text: dict[str, Any] = {
+        "layers": sizes.text_layers,
+        "heads": sizes.text_heads,
+        "attention": sizes.attention,
+        "heads_cross": sizes.heads_cross,
+        "rotary": sizes.rotary_channels is not None,
+        "rotary_channels": sizes.rotary_channels,
+    }
+    if sizes.position_dim is not None:
+        text |= {"position_dim": sizes.position_dim, "position_layers": sizes.position_layers}
+    tree = {
+        "lina": 1,
+        "name": out.name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", out.name) else "seed",
+        "backbone": {
+            "plugin": sizes.backbone,
+            "d_model": sizes.d_model,
+            "n_layers": sizes.n_layers,
+            "head_norm": False,
+            "config": sizes.config,
+        },
+        "codec": {"plugin": "encodec", "config": encodec},
+        "tokenizer": {"plugin": "bpe", "config": {"file": tokenizer_file(sizes)}},
+        "text": text,
+        "data": {"source": "folder", "config": {"path": "recordings"}},
+        "train": {"lr": 5e-4, "warmup": 500, "betas": [0.9, 0.999], "out": str(out)},
+        # The first codebook was drawn among its 100 likeliest codes, the others were greedy.
+        "synthesize": {"temperature": [1.0] + [0.0] * (sizes.codebooks - 1), "top_k": 100},
+    }
+    origin = Origin((Source(str(source), out, tree),))
+    return validate(Spec, tree, origin).with_origin(origin)

@@ -1,0 +1,130 @@
+"""How far a converted model is from what lina-speech itself computed, tensor by tensor.
+
+EXPECTED is a safetensors file: ``text`` [B, J] ids without padding, ``codes`` [B, Q, T], and any of ``delayed``
+[B, T + Q + 1, Q], ``logits`` [B, T + Q, Q, V] for inputs ``delayed[:, :-1]``, ``attention`` [B, M, T + Q, J] (both maps
+of the blind attention, or one for each head of the plain one), ``greedy`` [Q, N] (N steps of all-greedy generation for
+``text[0]``). Where it has ``tokens`` [Q, K], its logits [B, T + Q, Q, K] are of those tokens only.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lina.core.cross_attention import BlindCrossAttention
+from lina.core.errors import CheckpointError
+from lina.core.lm import Conditions, DelayLM
+from lina.core.tokens import START, delayed_columns
+
+LIMIT = 1e-4
+COMPARED = ("delayed", "logits", "attention", "greedy")
+
+
+class Difference(NamedTuple):
+    name: str
+    """The tensor, and the face that computed it where both do."""
+    largest: float
+    """NaN where either side has it."""
+
+    @property
+    def small(self) -> bool:
+        return self.largest <= LIMIT
+
+
+def read_expected(path: Path) -> dict[str, Tensor]:
+    """Raises:
+    CheckpointError: the file cannot be read, or holds nothing to compare.
+    """
+    try:
+        expected = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"--verify {path}: cannot be read as safetensors ({error})") from None
+    missing = [name for name in ("text", "codes") if name not in expected]
+    if missing or not any(name in expected for name in COMPARED):
+        raise CheckpointError(
+            f"--verify {path}: has {', '.join(sorted(expected))}; needed are text, codes "
+            f"and at least one of {', '.join(COMPARED)}"
+        )
+    return expected
+
+
+@torch.no_grad()
+def differences(model: DelayLM, expected: Mapping[str, Tensor]) -> list[Difference]:
+    """The largest difference of each tensor, in the order of ``COMPARED``.
+
+    Raises:
+        CheckpointError: the file is of a model of other sizes.
+    """
+    model.eval()
+    text, codes = expected["text"], expected["codes"].transpose(1, 2)
+    if codes.shape[2] != len(model.codebook_sizes) or int(text.max()) >= model.txt_embed.num_embeddings:
+        raise CheckpointError(
+            f"--verify: codes {list(expected['codes'].shape)} or text ids up to {int(text.max())} are of another "
+            f"model: this one has {len(model.codebook_sizes)} codebooks, {model.txt_embed.num_embeddings} text ids"
+        )
+    columns = delayed_columns(codes, torch.full((len(codes),), codes.shape[1]))
+    inputs, conditions = columns[:, :-1], _conditions(model, text)
+    found: list[Difference] = []
+
+    def compare(name: str, computed: Callable[[], Tensor], face: str = "") -> None:
+        if name in expected:
+            found.append(_difference(f"{name}{face}", computed(), expected[name]))
+
+    def kept(logits: Tensor) -> Tensor:
+        if "tokens" not in expected:
+            return logits
+        return logits.gather(-1, expected["tokens"].expand(*logits.shape[:2], -1, -1))
+
+    compare("delayed", lambda: columns)
+    state = model.initial_state(len(inputs))
+    compare("logits", lambda: kept(model.parallel_forward(inputs, state, conditions)[0]), ", in parallel")
+    compare("attention", lambda: model.attention_maps(inputs, state, conditions), ", in parallel")
+    if "logits" in expected or "attention" in expected:
+        logits, maps = _step_by_step(model, inputs, conditions)
+        compare("logits", lambda: kept(logits), ", step by step")
+        compare("attention", lambda: maps, ", step by step")
+    compare("greedy", lambda: _greedy(model, text[:1], expected["greedy"].shape[1]))
+    return found
+
+
+def _conditions(model: DelayLM, text: Int[Tensor, "B J"]) -> Conditions:
+    return model.conditions(text, torch.ones_like(text, dtype=torch.bool))
+
+
+def _step_by_step(
+    model: DelayLM, inputs: Int[Tensor, "B S Q"], conditions: Conditions
+) -> tuple[Float[Tensor, "B S Q V"], Float[Tensor, "B M S J"]]:
+    state = model.initial_state(len(inputs))
+    own = 1 if isinstance(model.cross_att, BlindCrossAttention) else 0
+    logits, maps = [], []
+    for column in inputs.unbind(1):
+        seen = model.attention_maps(column[:, None], state, conditions)[:, :, 0]
+        said, state, seen[:, own] = model.step(column, state, conditions)
+        logits.append(said)
+        maps.append(seen)
+    return torch.stack(logits, 1), torch.stack(maps, 2)
+
+
+def _greedy(model: DelayLM, text: Int[Tensor, "1 J"], steps: int) -> Int[Tensor, "Q N"]:
+    """Every column of likeliest tokens is fed back as it is, ramp and tail of the delay pattern included."""
+    conditions, state = _conditions(model, text), model.initial_state(1)
+    column = torch.full((1, len(model.codebook_sizes)), START)
+    said = []
+    for _ in range(steps):
+        logits, state, _ = model.step(column, state, conditions)
+        column = logits.argmax(-1)
+        said.append(column)
+    return torch.cat(said).T
+
+
+def _difference(name: str, found: Tensor, wanted: Tensor) -> Difference:
+    if found.shape != wanted.shape:
+        raise CheckpointError(
+            f"--verify: {name} is {list(wanted.shape)} there, but {list(found.shape)} here; it is of another model"
+        )
+    return Difference(name, float((found.double() - wanted.double()).abs().max()) if wanted.numel() else 0.0)

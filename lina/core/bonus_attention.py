@@ -1,0 +1,54 @@
+"""The plain form of linear attention that reads before it writes, with a bonus for the frame itself, in two faces.
+
+    o_t = (S_{t-1} + diag(bonus) k_t v_t^T)^T r_t        S_t = diag(exp(log_decay_t)) S_{t-1} + k_t v_t^T
+
+(Peng et al. 2024, "Eagle and Finch", arXiv 2404.05892, eqs. 19 and 20: RWKV-6.) Its memory is that of gated linear
+attention, and what frame t reads there is what gated linear attention reads at frame t - 1 with the query of frame t.
+
+Shapes: B rows, T frames, H heads, K key channels, V value channels a head.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lina.core.linear_attention import gated_linear_attention
+
+
+def bonus_attention(
+    r: Float[Tensor, "B T H K"],
+    k: Float[Tensor, "B T H K"],
+    v: Float[Tensor, "B T H V"],
+    log_decay: Float[Tensor, "B T H K"],
+    bonus: Float[Tensor, "H K"],
+    memory: Float[Tensor, "B H K V"],
+    starts: Bool[Tensor, "B T"] | None = None,
+) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
+    """A stretch of time at once; ``log_decay`` <= 0. At ``starts`` the memory is empty before that frame.
+
+    Computes in the dtype of its arguments, which must agree. Cost: that of ``gated_linear_attention``.
+    """
+    own = (r * bonus * k).sum(-1, keepdim=True) * v
+    if starts is not None:
+        # Forgetting alone comes too late: a decay acts after its own frame has read.
+        restart = starts[..., None, None]
+        r, log_decay = r.masked_fill(restart, 0.0), log_decay.masked_fill(restart, -torch.inf)
+    ahead = F.pad(r[:, 1:], (0, 0, 0, 0, 0, 1))
+    read, after = gated_linear_attention(ahead, k, v, log_decay, memory, scale=1.0)
+    first = (r[:, 0, :, None] @ memory).transpose(1, 2)
+    return torch.cat([first, read[:, :-1]], dim=1) + own, after
+
+
+def bonus_attention_step(
+    r: Float[Tensor, "B H K"],
+    k: Float[Tensor, "B H K"],
+    v: Float[Tensor, "B H V"],
+    log_decay: Float[Tensor, "B H K"],
+    bonus: Float[Tensor, "H K"],
+    memory: Float[Tensor, "B H K V"],
+) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
+    """One frame of the same recurrence."""
+    read = (r[..., None, :] @ memory).squeeze(-2)
+    memory = torch.addcmul(memory * log_decay.exp()[..., None], k[..., None], v[..., None, :])
+    return read + (r * bonus * k).sum(-1, keepdim=True) * v, memory

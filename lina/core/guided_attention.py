@@ -1,0 +1,32 @@
+"""Guided attention: a training loss that asks the attention to move through the text as speech does, evenly.
+
+Tachibana, Uenoyama & Aihara 2018, "Efficiently Trainable Text-to-Speech System Based on Deep Convolutional Networks
+with Guided Attention", arXiv 1710.08969, section 4.1.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lina.core.cross_attention import TextMemory
+
+WIDTH = 0.2
+"""g of the paper: how far, as a share of the text, attention may stray from the diagonal at little cost."""
+
+
+def guided_attention(
+    attention: Float[Tensor, "B S J"], progress: Float[Tensor, "B S"], memory: TextMemory
+) -> Float[Tensor, ""]:
+    """Mean over the frames of sum_j attention_j (1 - exp(-(j / J - t / T)^2 / (2 g^2))); 0 to 1.
+
+    ``progress`` is t / T; steps at 1 or beyond are no frames. A row may read several texts in turn.
+    """
+    texts = torch.nn.functional.one_hot(memory.text) * memory.mask[..., None]
+    lengths = texts.sum(1)
+    before = lengths.cumsum(1) - lengths
+    place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / lengths.gather(1, memory.text)
+    distance = place[:, None] - progress[..., None]
+    penalty = 1 - torch.exp(-(distance**2) / (2 * WIDTH**2))
+    frames = progress < 1
+    strayed = (attention.float() * penalty.masked_fill(~memory.mask[:, None], 0.0)).sum(-1)
+    return (strayed * frames).sum() / frames.sum()

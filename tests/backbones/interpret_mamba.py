@@ -1,0 +1,22 @@
+"""Runs the Triton kernels of the selective scan on a CPU, against the recurrence; needs TRITON_INTERPRET=1."""
+
+import torch
+
+from lina.backbones import mamba_fast
+from lina.backbones.mamba_fast import Tile
+from tests.core.test_selective_scan import ROWS, assert_near, inputs, loop, with_gradients
+
+
+def main() -> None:
+    mamba_fast.FORWARD = mamba_fast.BACKWARD = Tile(frames=8, channels=2, warps=1)
+    mamba_fast.GROUPS = 2
+    for frames, restarts in ((1, False), (8, False), (19, False), (19, True)):
+        tensors = inputs(frames)
+        starts = torch.arange(frames).expand(ROWS, -1) % 7 == 6 if restarts else None
+        found = with_gradients(mamba_fast.selective_scan, tensors, starts)
+        assert_near(found, with_gradients(loop, [tensor.double() for tensor in tensors], starts), 2e-6)
+        print("agrees", flush=True)
+
+
+if __name__ == "__main__":
+    main()

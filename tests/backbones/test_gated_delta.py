@@ -1,0 +1,164 @@
+"""Gated DeltaNet and Kimi Delta Attention: what the laws do not ask."""
+
+import sys
+import types
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.backbones import gated_delta_fast
+from lina.backbones.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer
+from lina.backbones.kda import KDA, KDAConfig, KDAMixer
+from lina.core.delta_rule import gated_delta_rule
+from lina.core.errors import PluginError, SpecError
+from lina.core.state import leaves
+
+PLUGINS = {
+    "gated_deltanet": (GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer),
+    "kda": (KDA, KDAConfig, KDAMixer),
+}
+EACH = pytest.mark.parametrize("name", PLUGINS)
+
+
+def mixer(name: str, **config: object) -> Any:
+    torch.manual_seed(0)
+    _, configuration, layer = PLUGINS[name]
+    return layer(16, configuration(n_heads=2, **config))  # type: ignore[arg-type]
+
+
+@EACH
+def test_sizes_follow_the_configuration(name: str) -> None:
+    wide = mixer(name, expand_k=0.5, expand_v=3.0, convolution=3)
+    state = wide.initial_state(3)
+    assert state.memory.shape == (3, 2, 4, 24)
+    assert state.tail.shape == (3, 2, 8 + 8 + 48)
+    x = torch.randn(3, 5, 16)
+    assert wide.parallel_forward(x, state)[0].shape == x.shape
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"n_heads": 3, "expand_k": 1.0}, "key width 16 .* is not a multiple of n_heads = 3"),
+        ({"n_heads": 2, "expand_v": 0.1}, "value width 1 "),
+        ({"n_heads": 2, "expand_k": 0.01}, "key width 0 "),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(name: str, config: dict[str, float], message: str) -> None:
+    plugin, configuration, _ = PLUGINS[name]
+    with pytest.raises(SpecError, match=f"{name}: {message}"):
+        plugin.build(d_model=16, n_layers=1, config=configuration(**config))  # type: ignore[arg-type]
+
+
+@EACH
+@torch.no_grad()
+def test_a_memory_is_corrected(name: str) -> None:
+    """Told twice, with all of the correction and nothing forgotten, a key keeps its value: nothing is summed up."""
+    layer = mixer(name)
+    x = torch.randn(1, 1, 16)
+    layer.b_proj.weight.copy_(100 * x[0].expand(2, 16))
+    layer.A_log.fill_(-30.0)
+    state = layer.initial_state(1)
+    for _ in range(4):  # until the convolutions have seen nothing but x
+        _, state = layer.step(x[:, 0], state)
+    _, later = layer.step(x[:, 0], state)
+    torch.testing.assert_close(later.memory, state.memory, atol=1e-5, rtol=1e-4)
+    assert state.memory.abs().max() > 1e-3
+
+
+@EACH
+def test_bfloat16_autocast_is_near_float32(name: str) -> None:
+    """Matrix products in bfloat16, the recurrence and its state in float32, over the whole length and step by step."""
+    torch.manual_seed(0)
+    plugin, configuration, _ = PLUGINS[name]
+    stack: Any = plugin.build(d_model=32, n_layers=2, config=configuration(n_heads=2))
+    x = torch.randn(2, 100, 32)
+    wanted, _ = stack.parallel_forward(x, stack.initial_state(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, state = stack.parallel_forward(x, stack.initial_state(2))
+        out.float().square().mean().backward()
+        stepped, steps = stack.initial_state(2), []
+        for frame in x.unbind(1):
+            said, stepped = stack.step(frame, stepped)
+            steps.append(said)
+    assert {leaf.dtype for leaf in leaves(state)} == {torch.float32}
+
+    def error(got: Tensor) -> float:
+        return float((got.float() - wanted).detach().norm() / wanted.detach().norm())
+
+    assert 1e-6 < error(out) < 1e-2, "bfloat16 was in use, and near"
+    assert error(torch.stack(steps, 1)) < 1e-2
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in stack.parameters())
+
+
+@EACH
+def test_the_state_is_float32_or_better(name: str) -> None:
+    assert {leaf.dtype for leaf in mixer(name).to(torch.bfloat16).initial_state(1)} == {torch.float32}
+    assert {leaf.dtype for leaf in mixer(name).double().initial_state(1)} == {torch.float64}
+
+
+@EACH
+def test_fast_kernels_want_a_gpu(name: str) -> None:
+    layer = mixer(name, kernels="fast")
+    with pytest.raises(PluginError, match=f"{name}: config.kernels is 'fast', but the model is on the CPU"):
+        layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which operators of flash-linear-attention, here stand-ins, have been asked."""
+    names: list[str] = []
+
+    def operator(name: str) -> Any:
+        def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
+            assert output_final_state
+            assert g.dim() == (4 if "kda" in name else 3)
+            names.append(name)
+            order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
+            given["g"] = g if g.dim() == 4 else g[..., None]
+            return gated_delta_rule(*(given[argument] for argument in order))
+
+        return run
+
+    for package in ("fla", "fla.ops"):
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    for rule in ("gated_delta_rule", "kda"):
+        stand_in = types.ModuleType(f"fla.ops.{rule}")
+        for form in ("chunk", "fused_recurrent"):
+            setattr(stand_in, f"{form}_{rule}", operator(f"{form}_{rule}"))
+        monkeypatch.setitem(sys.modules, f"fla.ops.{rule}", stand_in)
+    return names
+
+
+@pytest.mark.parametrize(("channels", "rule"), [(1, "gated_delta_rule"), (4, "kda")])
+@pytest.mark.parametrize(
+    ("frames", "wants_gradient", "grad_enabled", "form"),
+    [
+        (3, False, True, "fused_recurrent"),
+        (3, True, False, "fused_recurrent"),
+        (3, True, True, "chunk"),
+        (65, False, True, "chunk"),
+    ],
+)
+def test_no_gradient_goes_through_the_recurrent_kernels(
+    asked: list[str],
+    channels: int,
+    rule: str,
+    frames: int,
+    wants_gradient: bool,
+    grad_enabled: bool,
+    form: str,
+) -> None:
+    """They have no backward pass."""
+    q, k, v = (torch.randn(1, frames, 2, 4) for _ in range(3))
+    beta, decay = torch.rand(1, frames, 2), -torch.rand(1, frames, 2, channels)
+    memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
+    with torch.set_grad_enabled(grad_enabled):
+        got = gated_delta_fast.gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
+        wanted = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
+    assert asked == [f"{form}_{rule}"]
+    for one, other in zip(got, wanted, strict=True):
+        assert torch.equal(one, other)

@@ -1,0 +1,59 @@
+"""What the kernels are given; that they compute the same is checked on a GPU by benchmarks/gpu_laws.py."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.backbones import scalar_decay_fast
+from lina.core.scalar_decay import scalar_decay_attention
+from tests.core.naive import naive
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kernels that ran, in whose place flash-linear-attention's plain reference does."""
+    names: list[str] = []
+    reference = naive("simple_gla", "naive_recurrent_simple_gla")
+    kernels: Any = ModuleType("fla.ops.simple_gla")
+
+    def stand_in(name: str) -> Any:
+        def operator(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **options: Any) -> Any:
+            names.append(name)
+            assert q.shape[:3] == k.shape[:3] == v.shape[:3] == g.shape
+            assert g.min() >= scalar_decay_fast.FORGOTTEN
+            return reference(q, k, v, g, **options)
+
+        return operator
+
+    for name in ("chunk_simple_gla", "fused_recurrent_simple_gla"):
+        setattr(kernels, name, stand_in(name))
+    for module in ("fla", "fla.ops"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    monkeypatch.setitem(sys.modules, "fla.ops.simple_gla", kernels)
+    return names
+
+
+@pytest.mark.parametrize(("frames", "kernel"), [(64, "fused_recurrent_simple_gla"), (65, "chunk_simple_gla")])
+def test_is_the_plain_form_by_other_means(called: list[str], frames: int, kernel: str) -> None:
+    torch.manual_seed(0)
+    log_decay = -(10 ** (8 * torch.rand(2, frames, 4) - 4))
+    q, k, v = torch.randn(2, frames, 2, 3), torch.randn(2, frames, 2, 3), torch.randn(2, frames, 4, 5)
+    arguments = (q, k, v, log_decay, torch.randn(2, 4, 3, 5), 0.7)
+    wanted = scalar_decay_attention(*arguments)
+    torch.testing.assert_close(scalar_decay_fast.scalar_decay_attention(*arguments), wanted)
+    assert called == [kernel]
+
+
+def test_the_obstacle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    scalar_decay_fast.obstacle.cache_clear()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert scalar_decay_fast.obstacle() == "there is no CUDA device"
+    scalar_decay_fast.obstacle.cache_clear()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "fla.ops.simple_gla", None)
+    assert "pip install 'lina[fla]'" in (scalar_decay_fast.obstacle() or "")
+    scalar_decay_fast.obstacle.cache_clear()

@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.cli.conftest import Lina
+from tests.golden.seed.rebuild import checkpoint, expected
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("seed") / "gla.pt"
+    torch.save({"model": checkpoint("gla")}, path)
+    return path
+
+
+def test_a_run_is_made_and_what_it_lacks_is_told(lina: Lina, seed: Path, tmp_path: Path) -> None:
+    done = lina("convert", "seed", str(seed), str(tmp_path / "runs/gla"))
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        f"{tmp_path}/runs/gla: gla, 834,080 parameters, width 64, 2 layers a side, 4 codebooks, 256 text ids",
+        f"before it speaks, put there: {tmp_path}/runs/gla/bpe256.json",
+        f"before it speaks, put there: {tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th",
+    ]
+    said = lina("say", "--run", str(tmp_path / "runs/gla"), "Hello.", "-o", str(tmp_path / "a.wav"))
+    assert said.code == 2
+    assert f"{tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th: no such file" in said.err
+
+
+def test_verification_prints_each_difference(lina: Lina, seed: Path, tmp_path: Path) -> None:
+    save_file({name: value.contiguous() for name, value in expected("gla").items()}, tmp_path / "good")
+    done = lina("convert", "seed", str(seed), str(tmp_path / "run"), "--verify", str(tmp_path / "good"))
+    assert done.code == 0
+    names = [line.partition("  ")[0] for line in done.out.splitlines()[:6]]
+    assert names == [
+        "delayed",
+        "logits, in parallel",
+        "attention, in parallel",
+        "logits, step by step",
+        "attention, step by step",
+        "greedy",
+    ]
+    assert (tmp_path / "run/spec.yaml").exists()
+
+
+def test_a_model_that_is_off_is_not_written(lina: Lina, seed: Path, tmp_path: Path) -> None:
+    wrong = {"attention": expected("gla")["attention"] + 2e-4}
+    wrong |= {name: expected("gla")[name] for name in ("text", "codes")}
+    save_file(wrong, tmp_path / "wrong")
+    done = lina("convert", "seed", str(seed), str(tmp_path / "run"), "--verify", str(tmp_path / "wrong"))
+    assert done.code == 2
+    assert done.out.splitlines()[0] == "attention, in parallel   largest difference 2.0e-04"
+    assert (
+        "attention, in parallel; attention, step by step: off by more than 0.0001; the run was not"
+        in done.err
+    )
+    assert done.err.count("\n") == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["wrong"]
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        (None, "cannot be read as safetensors"),
+        ({"text": torch.ones(1, 3)}, "has text; needed are text, codes and at least one of delayed, logits"),
+        (
+            {
+                "text": torch.full((1, 3), 256),
+                "codes": torch.ones(1, 4, 2, dtype=torch.int64),
+                "greedy": torch.ones(4, 2, dtype=torch.int64),
+            },
+            "text ids up to 256 are of another model: this one has 4 codebooks, 256 text ids",
+        ),
+        (
+            {
+                "text": torch.ones(1, 3, dtype=torch.int64),
+                "codes": torch.ones(1, 4, 2, dtype=torch.int64),
+                "delayed": torch.ones(1, 2, 4, dtype=torch.int64),
+            },
+            "delayed is [1, 2, 4] there, but [1, 7, 4] here",
+        ),
+    ],
+)
+def test_an_expectation_that_cannot_be_one(
+    tensors: dict[str, torch.Tensor] | None, told: str, refused: Refused, seed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "expected"
+    if tensors is not None:
+        save_file(tensors, file)
+    assert told in refused("convert", "seed", str(seed), str(tmp_path / "run"), "--verify", str(file))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_checkpoint(refused: Refused, tmp_path: Path) -> None:
+    line = refused("convert", "seed", str(tmp_path / "none.pt"), str(tmp_path / "run"))
+    assert f"{tmp_path}/none.pt: no such file; a checkpoint of lina-speech is" in line

@@ -1,0 +1,62 @@
+"""A run to fine-tune, and what its tests ask of a run that begins with it."""
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from lina.core.errors import LinaError
+from lina.core.hooks import Run
+from lina.core.initialise import initialise
+from lina.core.model import build_lm
+from lina.core.prepare import prepare
+from lina.core.run import run_spec
+from tests.core.small_run import hooks_of, small, stored
+
+SPEAKERS = "conditions.speaker=true"
+
+
+def run(folder: Path, *overrides: str, out: str = "run", plugins: tuple[object, ...] = ()) -> Path:
+    run_spec(small(folder, *overrides, out=out), hooks_of(*plugins))
+    return folder / out
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with speakers anna and bert and averaged weights."""
+    return run(tmp_path_factory.mktemp("base"), SPEAKERS, "train.ema=0.5", "train.steps=3", out="base")
+
+
+def begun(folder: Path, *overrides: str) -> dict[str, Tensor]:
+    """The weights with which such a run would begin."""
+    resolved = small(folder, *overrides, out="begun")
+    hooks = hooks_of()
+    asked = Run(resolved.spec.train.out, resolved.spec)
+    asked.directory.mkdir()
+    prepared = prepare(asked, resolved, hooks)
+    model = build_lm(
+        resolved,
+        codebook_sizes=prepared.codec.codebook_sizes,
+        vocab_size=prepared.frontend.vocab_size,
+        speakers=len(prepared.speakers),
+        seed=resolved.spec.seed,
+    )
+    initialise(asked, resolved, model, prepared)
+    return model.state_dict()
+
+
+def weights(directory: Path, file: str = "model") -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{file}.safetensors "): value
+        for name, value in stored(directory).items()
+        if name.startswith(f"{file}.safetensors ")
+    }
+
+
+def refused(folder: Path, *overrides: str) -> str:
+    """The one line with which such a run is refused before any work."""
+    with pytest.raises(LinaError) as error:
+        run(folder, *overrides, out="refused")
+    assert not (folder / "refused").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -1,0 +1,149 @@
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.bonus_attention import bonus_attention, bonus_attention_step
+from lina.core.linear_attention import CHUNK
+
+B, H, K, V = 2, 3, 5, 4
+LENGTHS = (1, 2, 15, 16, 17, 100)
+NAMES = ("r", "k", "v", "log_decay", "bonus", "memory")
+
+
+@pytest.fixture(scope="module")
+def reference() -> Callable[..., Any]:
+    """flash-linear-attention's own loop, in our layout, read from its file: the package itself wants Triton."""
+    package = importlib.util.find_spec("fla")
+    assert package is not None, "pip install 'lina[dev]'"
+    assert package.submodule_search_locations is not None
+    path = Path(package.submodule_search_locations[0]) / "ops" / "rwkv6" / "recurrent_naive.py"
+    spec = importlib.util.spec_from_file_location("fla_naive_rwkv6", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        over_time = [tensor.transpose(1, 2) for tensor in arguments[:4]]
+        out, memory = module.naive_recurrent_rwkv6(
+            *over_time, arguments[4], scale=1.0, initial_state=arguments[5], output_final_state=True
+        )
+        return out.transpose(1, 2), memory
+
+    return run
+
+
+def inputs(frames: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
+    """r, k, v, log-decay (from about -5 to -1e-3 a frame), bonus and a memory that is not zero."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    r, k, v = randn(B, frames, H, K), randn(B, frames, H, K), randn(B, frames, H, V)
+    return [r, k, v, -torch.exp(2 * randn(B, frames, H, K) - 2), randn(H, K), randn(B, H, K, V)]
+
+
+def loop(
+    r: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, bonus: Tensor, memory: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The recurrence, written out."""
+    out = []
+    for t in range(r.shape[1]):
+        written = torch.einsum("bhk,bhv->bhkv", k[:, t], v[:, t])
+        out.append(torch.einsum("bhk,bhkv->bhv", r[:, t], memory + bonus[..., None] * written))
+        memory = torch.einsum("bhk,bhkv->bhkv", log_decay[:, t].exp(), memory) + written
+    return torch.stack(out, 1), memory
+
+
+def with_gradients(operator: Callable[..., Any], tensors: list[Tensor]) -> dict[str, Tensor]:
+    """Outputs, final memory and the gradients of all arguments, through both results."""
+    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
+    out, memory = operator(*arguments)
+    generator = torch.Generator().manual_seed(9)
+    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in (out, memory)]
+    loss = (out * weights[0]).sum() + (memory * weights[1]).sum()
+    gradients = torch.autograd.grad(loss, arguments)
+    named = {f"grad {name}": gradient for name, gradient in zip(NAMES, gradients, strict=True)}
+    return {"outputs": out.detach(), "memory": memory.detach(), **named}
+
+
+def assert_near(got: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float) -> None:
+    for name, other in wanted.items():
+        assert bool(got[name].isfinite().all()), name
+        error = (got[name].double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
+        assert float(error) <= tolerance, f"{name}: {float(error)}"
+
+
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_agrees_with_flash_linear_attention(reference: Callable[..., Any], frames: int) -> None:
+    tensors = inputs(frames)
+    assert_near(with_gradients(bonus_attention, tensors), with_gradients(reference, tensors), 1e-5)
+
+
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_step_agrees_with_flash_linear_attention(reference: Callable[..., Any], frames: int) -> None:
+    def fold(
+        r: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, bonus: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        out = []
+        for t in range(frames):
+            said, memory = bonus_attention_step(r[:, t], k[:, t], v[:, t], log_decay[:, t], bonus, memory)
+            out.append(said)
+        return torch.stack(out, 1), memory
+
+    tensors = inputs(frames, seed=1)
+    assert_near(with_gradients(fold, tensors), with_gradients(reference, tensors), 1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, CHUNK, CHUNK + 1])
+def test_gradients_are_those_of_finite_differences(frames: int) -> None:
+    r, k, v, log_decay, bonus, memory = inputs(frames, torch.float64)
+    over_time = [tensor[:1, :, :2, :2] for tensor in (r, k, v, log_decay)]
+    arguments = [*over_time, bonus[:2, :2], memory[:1, :2, :2, :2]]
+    for argument in arguments:
+        argument.requires_grad_()
+    assert torch.autograd.gradcheck(bonus_attention, arguments, fast_mode=True)
+
+
+@pytest.mark.parametrize("frames", [1, 40])
+def test_extreme_decays_stay_finite_and_right(frames: int) -> None:
+    """From hardly forgetting (-1e-4) to forgetting at once (-1e4), mixed over channels and frames."""
+    tensors = inputs(frames)
+    generator = torch.Generator().manual_seed(2)
+    tensors[3] = -(10 ** (8 * torch.rand(tensors[3].shape, generator=generator) - 4))
+    wanted = with_gradients(loop, [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(bonus_attention, tensors), wanted, 2e-6)
+
+
+@pytest.mark.parametrize("decay", [-1e-4, -1.0, -80.0, -1e4])
+def test_one_decay_everywhere(decay: float) -> None:
+    tensors = inputs(50)
+    tensors[3] = torch.full_like(tensors[3], decay)
+    wanted = with_gradients(loop, [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(bonus_attention, tensors), wanted, 5e-6)
+
+
+@pytest.mark.parametrize("start", [0, 1, 15, 16, 21, 39])
+def test_starts_empty_the_memory_before_their_frame(start: int) -> None:
+    tensors = inputs(40)
+    starts = torch.zeros(B, 40, dtype=torch.bool)
+    starts[1, start] = True
+
+    def restarted(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        return bonus_attention(*arguments, starts)  # type: ignore[arg-type]
+
+    def apart(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        whole, memory = loop(*arguments)
+        later = [tensor[1:, start:] for tensor in arguments[:4]]
+        fresh, after = loop(*later, arguments[4], torch.zeros_like(arguments[5][1:]))
+        begun = torch.cat([whole[1:, :start], fresh], dim=1)
+        return torch.cat([whole[:1], begun]), torch.cat([memory[:1], after])
+
+    wanted = with_gradients(apart, [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(restarted, tensors), wanted, 2e-6)

@@ -1,0 +1,185 @@
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lina.core.delta_rule import (
+    CHUNK,
+    delta_rule,
+    delta_rule_step,
+    gated_delta_rule,
+    gated_delta_rule_step,
+)
+
+B, H, K, V = 2, 3, 8, 4
+SCALE = K**-0.5
+LENGTHS = (1, 5, CHUNK, CHUNK + 1, 100)
+Operator = Callable[..., Any]
+
+
+def naive(path: str) -> ModuleType:
+    """flash-linear-attention's reference, read from its file: the package itself does not import without Triton."""
+    package = importlib.util.find_spec("fla")
+    assert package is not None, "pip install 'lina[dev]'"
+    assert package.submodule_search_locations is not None
+    file = Path(package.submodule_search_locations[0]) / "ops" / path / "naive.py"
+    spec = importlib.util.spec_from_file_location("fla_naive_" + path.replace("/", "_"), file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fla_general(*arguments: Any) -> Any:
+    *sequences, memory, scale = arguments
+    assert scale == SCALE, "the reference knows no other"
+    q, k, v, a, b, log_decay = (tensor.transpose(1, 2) for tensor in sequences)
+    recurrence = naive("generalized_delta_rule/dplr").dplr_recurrence
+    out, memory = recurrence(q, k, v, a, b, log_decay.expand_as(q), initial_state=memory)
+    return out.transpose(1, 2), memory
+
+
+def fla_gated(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, memory: Tensor, scale: float
+) -> Any:
+    if log_decay.shape[-1] == 1:
+        recurrence = naive("gated_delta_rule").naive_recurrent_gated_delta_rule
+        return recurrence(q, k, v, beta, log_decay.squeeze(-1), scale, memory, True)
+    return naive("kda").naive_recurrent_kda(q, k, v, log_decay, beta, scale, memory, True)
+
+
+def inputs(rule: str, channels: int, frames: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Arguments of a rule but for the scale; decays from about -5 to -1e-3 a frame, and a memory that is not zero."""
+    generator = torch.Generator().manual_seed(frames + channels)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    q, k, v = randn(B, frames, H, K), F.normalize(randn(B, frames, H, K), dim=-1), randn(B, frames, H, V)
+    log_decay = -torch.exp(2 * randn(B, frames, H, channels) - 2)
+    memory = randn(B, H, K, V)
+    if rule == "gated":
+        return [q, k, v, randn(B, frames, H).sigmoid(), log_decay, memory]
+    a = F.normalize(randn(B, frames, H, K), dim=-1)
+    return [q, k, v, -a, a * randn(B, frames, H, K).sigmoid(), log_decay, memory]
+
+
+RULES: dict[str, tuple[Operator, Operator, Operator]] = {
+    "general": (delta_rule, delta_rule_step, fla_general),
+    "gated": (gated_delta_rule, gated_delta_rule_step, fla_gated),
+}
+EACH = pytest.mark.parametrize(
+    ("rule", "channels"), [(rule, channels) for rule in RULES for channels in (1, K)]
+)
+
+
+def folded(step: Operator) -> Operator:
+    def run(*arguments: Any) -> Any:
+        *sequences, memory, scale = arguments
+        out = []
+        for frame in zip(*(tensor.unbind(1) for tensor in sequences), strict=True):
+            said, memory = step(*frame, memory, scale)
+            out.append(said)
+        return torch.stack(out, 1), memory
+
+    return run
+
+
+def with_gradients(operator: Operator, tensors: list[Tensor], scale: float = SCALE) -> list[Tensor]:
+    """Outputs, final state and the gradients of all arguments, through both results."""
+    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
+    out, memory = operator(*arguments, scale)
+    generator = torch.Generator().manual_seed(9)
+    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in (out, memory)]
+    loss = (out * weights[0]).sum() + (memory * weights[1]).sum()
+    return [out.detach(), memory.detach(), *torch.autograd.grad(loss, arguments)]
+
+
+def assert_near(got: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
+    for index, (one, other) in enumerate(zip(got, wanted, strict=True)):
+        error = (one.double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
+        assert float(error) <= tolerance, f"outputs, memory, gradients: number {index}: {float(error)}"
+
+
+@EACH
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_agrees_with_flash_linear_attention(rule: str, channels: int, frames: int) -> None:
+    operator, step, reference = RULES[rule]
+    tensors = inputs(rule, channels, frames)
+    wanted = with_gradients(reference, tensors)
+    assert_near(with_gradients(operator, tensors), wanted, 1e-5)
+    assert_near(with_gradients(folded(step), tensors), wanted, 1e-5)
+
+
+@EACH
+def test_float64_is_exact(rule: str, channels: int) -> None:
+    operator, step, _ = RULES[rule]
+    tensors = inputs(rule, channels, 70, torch.float64)
+    assert_near(with_gradients(operator, tensors, 0.7), with_gradients(folded(step), tensors, 0.7), 1e-13)
+
+
+@EACH
+def test_gradients_are_those_of_finite_differences(rule: str, channels: int) -> None:
+    tensors = [tensor[:1].requires_grad_() for tensor in inputs(rule, channels, CHUNK + 1, torch.float64)]
+    operator = RULES[rule][0]
+    assert torch.autograd.gradcheck(lambda *arguments: operator(*arguments, 0.7), tensors, fast_mode=True)
+
+
+@EACH
+def test_extreme_decays_stay_finite_and_right(rule: str, channels: int) -> None:
+    """From hardly forgetting (-1e-4) to forgetting at once (-1e4), mixed over channels and frames."""
+    operator, step, _ = RULES[rule]
+    tensors = inputs(rule, channels, 80)
+    generator = torch.Generator().manual_seed(2)
+    tensors[-2] = -(10 ** (8 * torch.rand(tensors[-2].shape, generator=generator) - 4))
+    got = with_gradients(operator, tensors)
+    assert all(bool(tensor.isfinite().all()) for tensor in got)
+    assert_near(got, with_gradients(folded(step), [tensor.double() for tensor in tensors]), 2e-6)
+
+
+@EACH
+@pytest.mark.parametrize("decay", [-1e-4, -1.0, -80.0, -1e4])
+def test_one_decay_everywhere(rule: str, channels: int, decay: float) -> None:
+    operator, step, _ = RULES[rule]
+    tensors = inputs(rule, channels, 80)
+    tensors[-2] = torch.full_like(tensors[-2], decay)
+    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(operator, tensors), wanted, 5e-6)
+
+
+@EACH
+def test_the_same_key_for_ever(rule: str, channels: int) -> None:
+    """The worst triangular system: each frame corrects all of the one before it, and nothing is forgotten."""
+    operator, step, _ = RULES[rule]
+    tensors = inputs(rule, channels, 80)
+    tensors[-2] = torch.zeros_like(tensors[-2])
+    tensors[1] = tensors[1][:, :1].expand_as(tensors[1]).clone()
+    if rule == "gated":
+        tensors[3] = torch.ones_like(tensors[3])
+    else:
+        tensors[3], tensors[4] = -tensors[1], tensors[1].clone()
+    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(operator, tensors), wanted, 5e-6)
+
+
+@EACH
+def test_minus_infinity_forgets_everything_before(rule: str, channels: int) -> None:
+    operator, step, _ = RULES[rule]
+    tensors = inputs(rule, channels, 60)
+    tensors[-2][:, 41] = -torch.inf
+    if rule == "general":
+        tensors[3][:, 41] = 0.0
+    got = with_gradients(operator, tensors)
+    assert all(bool(tensor.isfinite().all()) for tensor in got)
+    *sequences, memory = tensors
+    alone, after = operator(*(tensor[:, 41:] for tensor in sequences), torch.zeros_like(memory), SCALE)
+    torch.testing.assert_close(got[0][:, 41:], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got[1], after, atol=1e-5, rtol=1e-5)
+    assert_near(got, with_gradients(folded(step), [tensor.double() for tensor in tensors]), 2e-6)

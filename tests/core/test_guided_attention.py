@@ -1,0 +1,61 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.cross_attention import TextMemory, side_by_side
+from lina.core.guided_attention import WIDTH, guided_attention
+from lina.core.seams import join_columns
+from lina.core.tokens import teacher_forcing
+
+
+def memory(lengths: list[int], width: int) -> TextMemory:
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    nothing = torch.zeros(len(lengths), width, 0)
+    return TextMemory(nothing, nothing, mask, nothing, torch.zeros_like(mask, dtype=torch.int64))
+
+
+def pointing(at: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.one_hot(at, width).float()
+
+
+def test_the_papers_formula() -> None:
+    """One row of 4 frames over 5 of 7 positions, the attention anything."""
+    attention = torch.rand(1, 6, 7, generator=torch.Generator().manual_seed(0))
+    progress = torch.arange(6)[None] / 4
+    total = sum(
+        float(attention[0, t, j]) * (1 - math.exp(-((j / 5 - t / 4) ** 2) / (2 * WIDTH**2)))
+        for t in range(4)
+        for j in range(5)
+    )
+    assert float(guided_attention(attention, progress, memory([5], 7))) == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_the_diagonal_costs_least() -> None:
+    frames, places = 40, 20
+    progress = torch.arange(frames)[None] / frames
+    diagonal = torch.arange(frames)[None] * places // frames
+    costs = [
+        float(guided_attention(pointing(at, places), progress, memory([places], places)))
+        for at in (diagonal, torch.zeros_like(diagonal), diagonal.flip(1))
+    ]
+    assert costs[0] < 1e-2 < 0.3 < costs[1]
+    assert costs[0] < costs[2]
+
+
+def test_utterances_end_to_end_cost_what_they_cost_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    lengths, texts, width = torch.tensor([5, 9]), memory([3, 6], 6), 6
+    columns = teacher_forcing(torch.zeros(2, 9, 2, dtype=torch.int64), lengths)
+    attention = torch.rand(2, 11, width, generator=generator) * texts.mask[:, None]
+    rows = torch.tensor([[0, 1]])
+    joined, _ = join_columns(columns, lengths, rows)
+    beside = torch.zeros(1, 7 + 11, 2 * width)
+    beside[0, :7, :width], beside[0, 7:, width:] = attention[0, :7], attention[1]
+    together = guided_attention(beside, joined.progress, side_by_side(texts, rows))
+    alone = [
+        guided_attention(attention[i : i + 1], columns.progress[i : i + 1], memory([length], width))
+        for i, length in enumerate((3, 6))
+    ]
+    torch.testing.assert_close(together, (5 * alone[0] + 9 * alone[1]) / 14)

@@ -1,0 +1,151 @@
+"""Fine-tuning: what is refused before any work, in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from lina.core.errors import CheckpointError, SpecError
+from lina.core.init_source import _like
+from lina.core.resolve import resolve
+from lina.core.run_files import read_init
+from lina.core.spec_load import load_spec
+from tests.core.fine_tuning import base, begun, refused, run, weights
+from tests.core.small_run import (
+    write_spec,
+)
+
+__all__ = ["base"]
+
+
+def damaged(base: Path, folder: Path) -> Path:
+    shutil.copytree(base, folder / "damaged")
+    for file in (folder / "damaged" / "checkpoints").glob("*/average.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
+    return folder / "damaged"
+
+
+def emptied(base: Path, folder: Path, name: str) -> Path:
+    shutil.copytree(base, folder / "emptied")
+    there = folder / "emptied" / name
+    shutil.rmtree(there) if there.is_dir() else there.unlink()
+    return folder / "emptied"
+
+
+def test_sources_that_are_none(tmp_path: Path, base: Path) -> None:
+    told = refused(tmp_path, f"init.from={base.parent / 'bose'}")
+    assert (
+        told == f"init.from: {base.parent / 'bose'}: does not exist; did you mean '{base}'? (known: {base})"
+    )
+    (tmp_path / "empty").mkdir()
+    assert "empty: is not a run (no " in refused(tmp_path, f"init.from={tmp_path / 'empty'}")
+    told = refused(tmp_path, f"init.from={base / 'spec.yaml'}")
+    assert "is a file; name the directory of a run, or say init.backbone" in told
+    shutil.copytree(base / "checkpoints" / "step-00000003", tmp_path / "lonely" / "step-00000003")
+    told = refused(tmp_path, f"init.from={tmp_path / 'lonely' / 'step-00000003'}")
+    assert "is a checkpoint outside of its run" in told
+
+
+def test_sources_that_are_damaged(tmp_path: Path, base: Path) -> None:
+    told = refused(tmp_path, f"init.from={damaged(base, tmp_path)}")
+    assert told.endswith(
+        "damaged/checkpoints: none of its 2 checkpoints is whole; name another run or checkpoint"
+    )
+    told = refused(tmp_path, f"init.from={tmp_path / 'damaged' / 'checkpoints' / 'step-00000003'}")
+    assert "average.safetensors: is damaged (its SHA-256 is not the one in checkpoint.json)" in told
+    told = refused(tmp_path, f"init.from={emptied(base, tmp_path, 'checkpoints')}")
+    assert "has no checkpoint yet; train it first" in told
+
+
+def test_codebooks_that_no_file_names_are_the_codecs_or_as_here(tmp_path: Path, base: Path) -> None:
+    source = emptied(base, tmp_path, "data/summary.json")
+    expected = weights(base, "average")["rvq_embed.weight"]
+    assert begun(tmp_path, f"init.from={source}")["rvq_embed.weight"].equal(expected)
+    spec = source / "spec.yaml"
+    spec.write_text(spec.read_text().replace("plugin: codec2", "plugin: gone"))
+    shutil.rmtree(tmp_path / "begun")
+    assert begun(tmp_path, f"init.from={source}")["rvq_embed.weight"].equal(expected)
+    record = read_init(tmp_path / "begun")
+    assert record is not None
+    [remark] = [one for one in record.remarks if "codebooks" in one]
+    assert remark.startswith("the source's codebooks are taken to be 14 of 2 to 128 codes: ")
+    assert "no codec named 'gone' is installed" in remark
+    with pytest.raises(
+        CheckpointError, match=r"its codebooks are not known: .*no codec named 'gone' is installed"
+    ):
+        run(tmp_path, f"init.from={source}", "codec.config.mode=1300")
+
+
+def test_more_codebooks_of_the_same_size_are_told_by_the_rows() -> None:
+    assert _like((7, 7), 10 * 4) == (7, 7, 7, 7)
+    assert _like((7, 7), 41) == ()
+    assert _like((7, 4), 17) == (7, 4)
+    assert _like((7, 4), 20) == ()
+
+
+def test_another_width_and_unknown_targets(tmp_path: Path, base: Path) -> None:
+    told = refused(tmp_path, "backbone.d_model=32", f"init.from={base}")
+    assert told == (
+        f"init.from: {base}: is a model of width 16, but backbone.d_model is 32, "
+        "so that nothing of it would fit; say d_model: 16"
+    )
+    told = refused(tmp_path, f"init.from={base}", "init.lora.targets=[q_porj]")
+    assert "no linear layer is named 'q_porj'; did you mean 'q_proj'?" in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            "init.lora.rank=0",
+            "command line: init.lora.rank: expected a number greater than or equal to 1, found 0",
+        ),
+        ("init.lora.alpha=0", "command line: init.lora.alpha: expected a number greater than 0, found 0"),
+        (
+            "init.lora.rnak=4",
+            "init.lora.rnak: unknown key; did you mean 'rank'? (known: alpha, rank, targets)",
+        ),
+        ("init.lora.targets=[]", "command line: init.lora.targets: "),
+        (
+            "init.form=x",
+            "init.form: unknown key; did you mean 'from'? (known: average, backbone, from, lora)",
+        ),
+        ("init.source=x", "init.source: unknown key"),
+        ("init.backbone=x", "from and backbone are two sources; leave one out"),
+    ],
+)
+def test_keys_that_are_wrong(tmp_path: Path, base: Path, wrong: str, told: str) -> None:
+    assert told in refused(tmp_path, f"init.from={base}", wrong)
+
+
+def test_low_rank_matrices_need_something_to_adapt(tmp_path: Path, base: Path) -> None:
+    assert "lora adapts loaded weights; say where they are: from, or backbone" in refused(
+        tmp_path, "init.lora.rank=2"
+    )
+    shutil.copytree(base, tmp_path / "source")
+    path = tmp_path / "source" / "checkpoints" / "step-00000003" / "average.safetensors"
+    kept = {name: value for name, value in load_file(path).items() if "coder.layers" not in name}
+    save_file(kept, path)
+    facts = json.loads((path.parent / "checkpoint.json").read_text())
+    del facts["sha256"]["average.safetensors"]
+    (path.parent / "checkpoint.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        SpecError, match=r"init\.lora: none of its 18 layers was loaded from .*; leave lora out"
+    ):
+        run(tmp_path, f"init.from={tmp_path / 'source'}", "init.lora.rank=2")
+
+
+def test_a_relative_source_is_relative_to_its_spec(tmp_path: Path, base: Path) -> None:
+    shutil.copytree(base, tmp_path / "source")
+    path = write_spec(tmp_path)
+    path.write_text(path.read_text() + "init: {from: source}\n")
+    spec = resolve(load_spec(path, [f"train.out={tmp_path / 'run'}"])).spec
+    assert spec.init.source == tmp_path / "source"
+    assert f"from: {tmp_path / 'source'}" in spec.to_yaml()
+
+
+def test_sizes_that_do_not_fit_are_refused_before_any_work(tmp_path: Path) -> None:
+    assert "is not a multiple of n_heads = 3" in refused(tmp_path, "backbone.config.n_heads=3")
+    assert "is not a multiple of n_heads = 2" in refused(tmp_path, "text.position_dim=9")

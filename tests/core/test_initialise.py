@@ -1,0 +1,155 @@
+"""Fine-tuning as a run: where it begins, what it trains, how it is resumed."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from lina.core.errors import CheckpointError
+from lina.core.lora import is_adapted, merged
+from lina.core.run_files import read_init
+from lina.core.signals import Stopped
+from lina.core.voice import load
+from tests.core.fine_tuning import SPEAKERS, base, begun, run, weights
+from tests.core.small_run import EVERYTHING, assert_same_training, write_corpus
+from tests.core.test_train import Interrupter
+
+__all__ = ["base"]
+
+
+@pytest.mark.parametrize(("average", "file"), [("true", "average"), ("false", "model")])
+@pytest.mark.parametrize("where", ["run", "checkpoint"])
+def test_a_run_begins_with_the_weights_of_another(
+    tmp_path: Path, base: Path, average: str, file: str, where: str
+) -> None:
+    source = base if where == "run" else base / "checkpoints" / "step-00000003"
+    state = begun(tmp_path, SPEAKERS, f"init.from={source}", f"init.average={average}")
+    expected = weights(base, file)
+    assert state.keys() == expected.keys()
+    assert all(value.equal(expected[name]) for name, value in state.items())
+
+
+def test_other_speakers_codebooks_letters_and_layers(
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    manifest.write_text(manifest.read_text().replace("bert", "carl"))
+    changes = ("codec.config.mode=1300", "tokenizer.plugin=phonemes", "backbone.n_layers=2")
+    with caplog.at_level(logging.INFO, "lina"):
+        folder = run(tmp_path, SPEAKERS, *changes, "train.steps=1", f"init.from={base}")
+    record = read_init(folder)
+    assert record is not None
+    assert record.source == f"{base}, step 3, averaged weights"
+    by_part = {one.part: one for one in record.parts}
+    assert by_part["speakers"].how == ("by name: 2 kept", "1 new: carl", "1 left behind: bert")
+    assert by_part["text embeddings"].how[0].startswith("by label: ")
+    assert by_part["heads"].how[0] == "14 codebooks kept, 2 new"
+    assert by_part["backbone before the text"].how == ("fresh: encoder.layers.1",)
+    assert "differs from the source: codec.config.mode: (nothing) -> 1300" in record.remarks
+    table = [line for line in caplog.messages if line.startswith("init: ")]
+    assert table[0] == f"init: from {record.source}"
+    assert len(table) == len(record.remarks) + len(record.parts) + 4
+    assert table[-1] == f"init: trained {record.trained:,}, frozen 0"
+    assert len({len(line.split("  left")[0]) for line in table if "  left" in line}) == 1
+
+
+def test_a_tokenizer_that_is_not_here_is_told_and_ids_go_by_number(tmp_path: Path, base: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(base, source)
+    spec = source / "spec.yaml"
+    spec.write_text(spec.read_text().replace("plugin: bytes", "plugin: gone"))
+    state = begun(tmp_path, SPEAKERS, f"init.from={source}")
+    assert state["txt_embed.weight"].equal(weights(base, "average")["txt_embed.weight"])
+    record = read_init(tmp_path / "begun")
+    assert record is not None
+    assert any("no tokenizer named 'gone' is installed" in remark for remark in record.remarks)
+    assert record.parts[0].how == ("by number: 258 ids kept",)
+
+
+def test_another_backbone_is_said_in_one_line(tmp_path: Path, base: Path) -> None:
+    begun(tmp_path, "backbone.plugin=transformer", "backbone.config={n_heads: 2}", f"init.from={base}")
+    record = read_init(tmp_path / "begun")
+    assert record is not None
+    assert record.remarks == (
+        "the backbone was gla and is transformer now: of it only tensors of the same name and shape are loaded",
+    )
+    half = next(one for one in record.parts if one.part == "backbone before the text")
+    assert min(half.loaded, half.fresh, half.left) > 0
+
+
+LORA = (SPEAKERS, "init.lora.rank=2", "train.ema=0.8", "train.dropout=0.2", "conditions.drop_speaker=0.3")
+
+
+def test_low_rank_matrices_are_all_that_changes_and_the_voice_speaks_merged(
+    tmp_path: Path, base: Path
+) -> None:
+    folder = run(tmp_path, *LORA, f"init.from={base}", "train.steps=2")
+    state, source = weights(folder, "average"), weights(base, "average")
+    whole = merged(state)
+    assert whole.keys() == source.keys()
+    changed = {name for name in whole if not whole[name].equal(source[name])}
+    record = read_init(folder)
+    assert record is not None
+    assert changed == {f"{name}.weight" for name in record.targets}
+    assert len(record.targets) == 18
+    assert record.trained == sum(
+        value.numel() for name, value in state.items() if name.endswith(("up", "down"))
+    )
+    assert record.frozen == sum(value.numel() for value in source.values())
+    moments = load_file(folder / "checkpoints" / "step-00000002" / "optimizer.safetensors")
+    assert all(".parametrizations.weight.0." in name for name in moments)
+    voice = load(folder, device="cpu")
+    assert not is_adapted(voice.model.state_dict())
+    assert all(value.equal(whole[name]) for name, value in voice.model.state_dict().items())
+
+
+def test_with_low_rank_matrices_what_is_new_is_trained_whole(tmp_path: Path, base: Path) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    manifest.write_text(manifest.read_text().replace("bert", "carl"))
+    folder = run(tmp_path, *LORA, "backbone.n_layers=2", f"init.from={base}", "train.steps=2")
+    record = read_init(folder)
+    assert record is not None
+    assert "speaker_embed.weight" in record.whole
+    assert all("layers.1." in name for name in record.whole if name != "speaker_embed.weight")
+    assert all("layers.0." in name for name in record.targets)
+
+
+def test_a_fine_tuned_run_is_a_source_itself(tmp_path: Path, base: Path) -> None:
+    folder = run(tmp_path, *LORA, f"init.from={base}", "train.steps=2")
+    state = begun(tmp_path, SPEAKERS, f"init.from={folder}")
+    expected = merged(weights(folder, "average"))
+    assert all(value.equal(expected[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize("lora", [(), ("init.lora.rank=2",)])
+def test_a_stopped_run_goes_on_bit_for_bit_without_its_source(
+    tmp_path: Path, base: Path, lora: tuple[str, ...]
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(base, source)
+    asked = (*EVERYTHING, f"init.from={source}", *lora)
+    whole = run(tmp_path, *asked, out="whole")
+    with pytest.raises(Stopped):
+        run(tmp_path, *asked, plugins=(Interrupter(3),))
+    shutil.rmtree(source)
+    assert_same_training(whole, run(tmp_path, *asked))
+
+
+def test_the_source_is_read_again_if_nothing_was_trained_yet(tmp_path: Path, base: Path) -> None:
+    asked = (SPEAKERS, f"init.from={base}", "train.steps=1")
+    folder = run(tmp_path, *asked)
+    before = weights(folder)
+    shutil.rmtree(folder / "checkpoints")
+    assert all(value.equal(before[name]) for name, value in weights(run(tmp_path, *asked)).items())
+
+
+def test_a_resumed_run_without_its_record_is_refused(tmp_path: Path, base: Path) -> None:
+    asked = (*LORA, f"init.from={base}", "train.steps=1")
+    folder = run(tmp_path, *asked)
+    (folder / "init.json").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"run: has no init\.json, which says what of this run is trained"
+    ):
+        run(tmp_path, *asked)

@@ -1,0 +1,88 @@
+"""The benchmark of long texts, on a stream whose first sentences are clear and whose last are not."""
+
+import importlib.util
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.reading import Spoken
+
+TEXTS = ["one two three four", "five six"]
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("long", Path(__file__).parents[1] / "benchmarks/long.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["long"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["long"]
+
+
+class Loudness:
+    """Hears the sentence that a level stands for, and too much of it where the level is negative."""
+
+    sample_rate = 100
+
+    def transcribe(self, audio: Tensor) -> str:
+        level = audio.median()
+        return TEXTS[round(float(level.abs()) * 10)] + (" again" if level < 0 else "")
+
+
+def measured(script: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, from_second: float) -> Any:
+    """Two minutes at 10 frames a second, in sentences of 4 s; wrong from a second on."""
+
+    def read(voice: Any, texts: Any, carry: bool) -> Iterator[Spoken]:
+        assert carry
+        for frame in itertools.count():
+            sentence = frame // 40
+            level = (sentence % 2) / 10 + 0.01
+            wrong = frame / 10 >= from_second
+            yield Spoken(torch.full((1, 10), -level if wrong else level), sentence)
+
+    monkeypatch.setattr(script, "read", read)
+    model = SimpleNamespace(logits_head=torch.nn.Linear(1, 1))
+    codec = SimpleNamespace(sample_rate=100, hop=10, channels=1)
+    voice = SimpleNamespace(codec=codec, model=model, sample_rate=100)
+    return script.measure(voice, TEXTS, 2, True, out, Loudness())
+
+
+@pytest.mark.parametrize(
+    ("from_second", "rates"), [(999, (0.0, 0.0)), (60, (0.0, 14 / 42)), (100, (0.0, 4 / 42))]
+)
+def test_minutes_are_judged_each_by_itself(
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    from_second: float,
+    rates: tuple[float, float],
+) -> None:
+    stream = measured(script, tmp_path, monkeypatch, from_second)
+    assert [minute.sentences for minute in stream.minutes] == [15, 14], "the last is cut by the end"
+    assert [minute.word_error_rate for minute in stream.minutes] == pytest.approx(rates)
+    assert stream.change["word_error_rate"] == pytest.approx(rates[1])
+    assert (tmp_path / "carried.wav").stat().st_size == 44 + 2 * 12_000
+    assert all(minute.memory_mib > 1 and minute.frame_milliseconds > 0 for minute in stream.minutes)
+
+
+def test_what_does_not_hold_is_said(script: ModuleType) -> None:
+    good = script.Minute(10, 0.01, 2.0, 100.0)
+    for last, holds in (
+        (script.Minute(10, 0.03, 2.2, 101.0), True),
+        (script.Minute(10, 0.05, 2.0, 100.0), False),
+        (script.Minute(10, 0.01, 2.6, 100.0), False),
+        (script.Minute(10, 0.01, 2.0, 110.0), False),
+    ):
+        stream = script.Stream("fresh", [good, good, last])
+        assert stream.holds is holds
+        assert ("DOES NOT HOLD" in script.table([stream])) is not holds

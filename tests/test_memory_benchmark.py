@@ -1,0 +1,74 @@
+"""benchmarks/memory.py runs lina's own training; that its figures are of a GPU only a GPU can show."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+SMALL = ["backbone.d_model=16", "backbone.n_layers=1", "text.layers=1", "text.heads=2", "text.position_dim=8"]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = Path(__file__).parents[1] / "benchmarks/memory.py"
+    spec = importlib.util.spec_from_file_location("memory_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_needs_a_gpu(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert script.main([]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.count("\n") == 1
+    assert "needs a CUDA device" in written.err
+
+
+def test_it_trains_and_keeps_earlier_results(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "memory.json"
+    file.write_text('{"results": {"mamba-60m": {"plain": {"fits_10_gb": true}}}}')
+    asked = [
+        "--device",
+        "cpu",
+        "--only",
+        "gla-60m",
+        "--rows",
+        "2",
+        "--frames",
+        "5",
+        "--json",
+        str(file),
+        *SMALL,
+    ]
+    assert script.main(asked) == 0
+    results = json.loads(file.read_text())
+    assert results["rows"] == 2
+    assert results["results"]["mamba-60m"]["plain"]["fits_10_gb"] is True
+    assert set(results["results"]["gla-60m"]) == {"plain", "checkpointing"}
+    for found in results["results"]["gla-60m"].values():
+        assert found["frames_per_second"] > 0
+        assert found["fits_10_gb"] is None
+        assert "error" not in found
+    assert capsys.readouterr().out.count("gla-60m ") == 2
+
+
+def test_a_model_that_fails_does_not_stop_the_others(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*arguments: object) -> None:
+        raise RuntimeError("no such kernel\nand more")
+
+    monkeypatch.setattr(script, "train", train)
+    assert script.main(["--device", "cpu", "--only", "gla-60m", "--rows", "1", "--frames", "2", *SMALL]) == 0
+    assert capsys.readouterr().out.count("RuntimeError: no such kernel\n") == 2

@@ -185,7 +185,7 @@ class _Trainer:
             loss, strayed, correct, count = self._loss(batch, generator, row_numbers(part))
             torch.autograd.backward((loss + spec.guided_attention * strayed) / len(batches))
             total += float(loss.detach()) / len(batches)
-            stray += float(strayed) / len(batches)
+            stray += float(strayed.detach()) / len(batches)
             right, counted = right + correct, counted + count
             frames += int(batch.lengths.sum())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)

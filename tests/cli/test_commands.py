@@ -83,16 +83,6 @@ class FakeVoice:
         if self.error is not None:
             raise self.error
 
-    def read(self, texts: Iterable[str], **options: Any) -> Iterator[torch.Tensor]:
-        for text in texts:
-            self.asked = (f"{self.asked[0]}<{text}>", options)
-            yield torch.full((1, 4000), 0.5)
-
-    def ids(self, text: str) -> list[int]:
-        if "§" in text:
-            raise TextError("no")
-        return [1]
-
     def speak(self, texts: list[str], **options: Any) -> list[Any]:
         self.asked = (texts[0], options)
         tried = [
@@ -102,6 +92,16 @@ class FakeVoice:
         return [
             SimpleNamespace(audio=torch.full((1, 4000), 0.5), candidate=tried[1], candidates=tuple(tried))
         ]
+
+    def read(self, texts: Iterable[str], **options: Any) -> Iterator[torch.Tensor]:
+        for text in texts:
+            self.asked = (f"{self.asked[0]}<{text}>", options)
+            yield torch.full((1, 4000), 0.5)
+
+    def ids(self, text: str) -> list[int]:
+        if "§" in text:
+            raise TextError("no")
+        return [1]
 
 
 @pytest.fixture

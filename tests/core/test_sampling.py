@@ -169,6 +169,13 @@ def test_wrong_rules_are_refused(sampling: dict[str, Any], message: str) -> None
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("temperature", "greedy"), [(0.0, True), ([0.0, 0], True), (0.1, False), ([0.0, 0.1], False)]
+)
+def test_greedy_is_known_before_the_codebooks_are(temperature: Any, greedy: bool) -> None:
+    assert Sampling(temperature).is_greedy == greedy
+
+
 def test_integers_are_numbers() -> None:
     rules = Sampling(temperature=1, top_k=3, top_p=1).per_codebook(2)
     assert rules.temperature.tolist() == [1.0, 1.0]

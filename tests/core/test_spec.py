@@ -75,6 +75,12 @@ def test_a_name_is_safe_as_a_folder(name: str) -> None:
         {"synthesize": {"top_k": 0}},
         {"synthesize": {"top_p": [0.5, 0.0]}},
         {"synthesize": {"max_seconds": 1e9}},
+        {"synthesize": {"guidance": -1.0}, "conditions": {"drop_text": 0.1}},
+        {"synthesize": {"guidance": 2.0}},
+        {"synthesize": {"best_of": 0}},
+        {"synthesize": {"best_of": 65, "temperature": 1.0}},
+        {"synthesize": {"best_of": 4}},
+        {"synthesize": {"best_of": 4, "temperature": (0.0, 0.0)}},
         {"seed": -1},
         {"text": {"heads": 3}},
         {"text": {"heads_cross": 7}},
@@ -90,3 +96,18 @@ def test_a_name_is_safe_as_a_folder(name: str) -> None:
 def test_numbers_have_bounds_and_parts_fit_together(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         small(**change)
+
+
+def test_guidance_and_choice_want_a_model_and_a_sampling_that_can() -> None:
+    with pytest.raises(
+        ValidationError, match=r"synthesize\.guidance \(2\.0\) needs .* conditions\.drop_text above 0"
+    ):
+        small(synthesize={"guidance": 2.0})
+    with pytest.raises(
+        ValidationError, match=r"synthesize\.best_of \(4\) needs a synthesize\.temperature above 0"
+    ):
+        small(synthesize={"best_of": 4})
+    both = small(
+        synthesize={"guidance": 2.0, "best_of": 4, "temperature": (0.0, 0.5)}, conditions={"drop_text": 0.1}
+    )
+    assert both.synthesize.guidance == 2.0

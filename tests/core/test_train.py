@@ -302,6 +302,27 @@ def test_an_unknown_optimizer_or_loss_is_named(tmp_path: Path, key: str) -> None
         trained(tmp_path, f"train.{key}={near}")
 
 
+WEIGHTS = "model.safetensors"
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_row_that_is_not_told_its_text_learns_nothing_of_it(tmp_path: Path, share: float) -> None:
+    """With all texts dropped, one step of plain descent leaves what reads text as it was, and moves what stands in."""
+    before = stored(
+        trained(
+            tmp_path, *SGD, "train.lr=1e-9", f"conditions.drop_text={share}", plugins=(Plain(),), out="before"
+        )
+    )
+    after = stored(trained(tmp_path, *SGD, f"conditions.drop_text={share}", plugins=(Plain(),), out="after"))
+    moved = not torch.allclose(
+        after[f"{WEIGHTS} txt_embed.weight"], before[f"{WEIGHTS} txt_embed.weight"], atol=1e-7
+    )
+    assert moved == (share == 0.0)
+    assert (f"{WEIGHTS} no_text" in after) == (share > 0.0)
+    if share:
+        assert not torch.allclose(after[f"{WEIGHTS} no_text"], before[f"{WEIGHTS} no_text"], atol=1e-5)
+
+
 def test_precision_auto_is_kept_over_a_resumption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

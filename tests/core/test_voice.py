@@ -46,8 +46,15 @@ def spec(**synthesize: Any) -> Spec:
     )
 
 
-def make(codec: AnyCodec, stop: float = 0.02, speakers: tuple[str, ...] = (), **synthesize: Any) -> Voice:
-    lm = push_stop(toy_lm(sizes=codec.codebook_sizes, vocabulary=28, speakers=len(speakers)), stop)
+def make(
+    codec: AnyCodec,
+    stop: float = 0.02,
+    speakers: tuple[str, ...] = (),
+    drop_text: bool = False,
+    **synthesize: Any,
+) -> Voice:
+    lm = toy_lm(sizes=codec.codebook_sizes, vocabulary=28, speakers=len(speakers), drops_text=drop_text)
+    push_stop(lm, stop)
     return Voice(SimpleNamespace(spec=spec(**synthesize)), lm, codec, Letters(), speakers)  # type: ignore[arg-type]
 
 
@@ -161,6 +168,39 @@ def test_options_default_to_the_spec(streaming: Any) -> None:
     assert plain.say("hello", max_seconds=0.005).shape == (1, 5 * HOP)
 
 
+def test_scale_one_is_the_voice_without_guidance(streaming: Any) -> None:
+    voice = make(streaming, drop_text=True, temperature=1.0)
+    plain = voice.speak(TEXTS)
+    for speech, other in zip(plain, voice.speak(TEXTS, guidance=1.0), strict=True):
+        assert torch.equal(speech.audio, other.audio)
+        assert torch.equal(speech.attention, other.attention)
+    guided = voice.speak(TEXTS, guidance=5.0)
+    assert any(not torch.equal(one.audio, other.audio) for one, other in zip(plain, guided, strict=True))
+    assert [one.attention.shape[1] for one in guided] == [one.attention.shape[1] for one in plain]
+
+
+def test_the_best_of_several_is_what_its_own_seed_says(streaming: Any) -> None:
+    voice = make(streaming, temperature=1.0)
+    for text in TEXTS:
+        (speech,) = voice.speak([text], best_of=5, seed=3)
+        assert [one.seed for one in speech.candidates] == [3, 4, 5, 6, 7]
+        alone = [voice.speak([text], seed=seed)[0] for seed in range(3, 8)]
+        assert [one.frames for one in speech.candidates] == [len(one.codes) for one in alone]
+        best = min((one.candidate for one in alone), key=lambda one: (one.alignment.badness, one.frames))
+        assert speech.candidate.alignment.badness == pytest.approx(best.alignment.badness, abs=1e-5)
+        assert torch.equal(speech.codes, alone[speech.candidate.seed - 3].codes)
+        assert torch.equal(speech.audio, voice.say(text, best_of=5, seed=3))
+
+
+def test_the_best_of_each_text(streaming: Any) -> None:
+    voice = make(streaming, temperature=1.0)
+    together = voice.speak(TEXTS, best_of=3)
+    for place, speech in enumerate(together):
+        said = voice.speak(TEXTS, seed=speech.candidate.seed)[place]
+        assert torch.equal(said.codes, speech.codes)
+    assert len(voice.speak(TEXTS)[0].candidates) == 1
+
+
 def test_speakers_by_name(streaming: Any) -> None:
     voice = make(streaming, speakers=("ann", "bob"), stop=-0.5, temperature=3.0)
     ann, bob, nobody = (voice.say("hello", speaker=name) for name in ("ann", "bob", None))
@@ -175,6 +215,13 @@ def test_speakers_by_name(streaming: Any) -> None:
         ("hello", {"speed": 2}, LinaError, "unknown option 'speed'; .*max_seconds"),
         ("hello", {"temperature": -1.0}, LinaError, "temperature = -1.0"),
         ("hello", {"top_k": [1]}, LinaError, "top_k has 1 values, but the codec has 2 codebooks"),
+        ("hello", {"guidance": 2.0}, LinaError, "guidance = 2.0, but this model was trained with its text"),
+        ("hello", {"guidance": -1.0}, LinaError, "guidance = -1.0 is not in 0 .. 100"),
+        ("hello", {"guidance": float("nan")}, LinaError, "guidance = nan"),
+        ("hello", {"best_of": 0}, LinaError, "best_of = 0 is not a whole number in 1 .. 64"),
+        ("hello", {"best_of": 1.5, "temperature": 1.0}, LinaError, "best_of = 1.5 is not a whole number"),
+        ("hello", {"best_of": 2}, LinaError, "best_of = 2, but at temperature 0 all would be the same"),
+        ("hello", {"best_of": 2, "temperature": [0, 0.0]}, LinaError, "say a temperature above 0"),
         ("hello", {"max_seconds": 0.0}, LinaError, "max_seconds = 0.0 is not in 0 .. 3600"),
         ("hello", {"max_seconds": float("nan")}, LinaError, "max_seconds = nan"),
         ("hello", {"max_seconds": float("inf")}, LinaError, "max_seconds = inf"),

@@ -1,0 +1,204 @@
+"""A voice goes on from a recording: nothing of it is given out, and nothing of it is lost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.audio import write_wav
+from lina.core.codec import decode, decoder_stream, encode, skip
+from lina.core.errors import DataError, LinaError, TextError
+from lina.core.prompt import Prompt, encoded
+from lina.core.script import write_script
+from lina.core.state import leaves
+from lina.core.voice import Voice
+from tests.core.test_voice import Smooth, make
+from tests.core.toy_codec import HOP, ToyStreamingCodec
+from tests.core.toy_frontend import Letters
+from tests.core.toy_model import random_codes
+
+RATE = 8_000
+SIZES = (16, 5)
+
+
+@pytest.fixture
+def voice() -> Voice:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec: Any = ToyStreamingCodec.build(config={})
+    return make(codec, drop_text=True, temperature=1.0, max_seconds=0.012)
+
+
+def prompt(frames: int = 6, seed: int = 0) -> Prompt:
+    return Prompt(random_codes(1, frames, SIZES, seed)[0], "and so")
+
+
+def recording(folder: Path, samples: int = 2_005, name: str = "a.wav") -> Path:
+    audio = torch.rand(1, samples, generator=torch.Generator().manual_seed(1)) - 0.5
+    write_wav(folder / name, audio, RATE)
+    return folder / name
+
+
+def test_speech_is_what_follows_the_prompt(voice: Voice) -> None:
+    """Greedy: of its own speech given back as a prompt, with the text split at a word, the voice says the rest."""
+    whole = voice.speak(["hello there"], temperature=0.0, max_seconds=0.02)[0]
+    begun = Prompt(whole.codes[:5], "hello")
+    rest = voice.speak(["there"], temperature=0.0, max_seconds=0.02, prompt=begun)[0]
+    kept = min(len(rest.codes), len(whole.codes) - 5 - 1)
+    assert kept > 5
+    assert torch.equal(rest.codes[:kept], whole.codes[5 : 5 + kept])
+    assert rest.labels == whole.labels
+    torch.testing.assert_close(rest.attention[:kept], whole.attention[5 : 5 + kept], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_the_prompts_samples_are_cut_out_exactly(frames: int) -> None:
+    voice = make(Smooth(), stop=-0.5, temperature=8.0, max_seconds=0.012)
+    begun = Prompt(random_codes(1, frames, (16,))[0], "and so")
+    speech = voice.speak(["hello"], prompt=begun)[0]
+    both = decode(voice.codec, torch.cat([begun.audio, speech.codes])[None])[0]  # type: ignore[list-item]
+    assert torch.equal(speech.audio, both[:, frames * HOP :])
+    assert speech.audio.shape == (1, len(speech.codes) * HOP)
+    cold = decode(voice.codec, speech.codes[None])[0]
+    assert not torch.equal(speech.audio[:, :HOP], cold[:, :HOP]), "the decoder has heard the prompt"
+
+
+@pytest.mark.parametrize("options", [{}, {"guidance": 2.0}, {"best_of": 3}, {"guidance": 0.5, "best_of": 2}])
+@pytest.mark.parametrize("frames", [0, 6])
+def test_streamed_speech_is_said_speech(voice: Voice, frames: int, options: dict[str, Any]) -> None:
+    begun = prompt(frames) if frames else None
+    asked: dict[str, Any] = {"seed": 1, "prompt": begun, **options}
+    said = voice.say("hello", **asked)
+    streamed = torch.cat(list(voice.stream("hello", **asked)), -1)
+    torch.testing.assert_close(streamed, said, atol=1e-6, rtol=1e-6)
+
+
+def test_a_whole_codec_streams_nearly_what_it_says_after_a_prompt() -> None:
+    voice = make(Smooth(), stop=-0.5, temperature=8.0)
+    begun = Prompt(random_codes(1, 9, (16,))[0], "and so")
+    said = voice.say("hello", prompt=begun)
+    streamed = torch.cat(list(voice.stream("hello", prompt=begun)), -1)
+    assert streamed.shape == said.shape == (1, 30 * HOP)
+    assert (streamed - said).abs().mean() <= 0.1 * said.abs().mean()
+    assert (streamed.roll(HOP, -1) - said).abs().mean() > 0.5 * said.abs().mean(), "a shift would be noticed"
+
+
+@pytest.mark.parametrize("frames", [1, 3, 700])
+def test_skipping_leaves_the_state_that_decoding_leaves(frames: int) -> None:
+    decoder = decoder_stream(Smooth())
+    codes = random_codes(2, frames, (16,))
+    state = decoder.parallel_forward(random_codes(2, 4, (16,)), decoder.initial_state(2))[1]
+    skipped, decoded = skip(decoder, codes, state), decoder.parallel_forward(codes, state)[1]
+    for one, other in zip(leaves(skipped), leaves(decoded), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_texts_of_different_prompts_are_said_as_alone(voice: Voice) -> None:
+    texts = ["hello there", "a", "one more of them", "so"]
+    prompts = [prompt(3), None, prompt(8, seed=1), prompt(3, seed=2)]
+    for options in ({}, {"guidance": 3.0}):
+        together = voice.speak(texts, prompt=prompts, temperature=0.0, **options)
+        for text, begun, speech in zip(texts, prompts, together, strict=True):
+            (alone,) = voice.speak([text], prompt=begun, temperature=0.0, **options)
+            assert torch.equal(alone.codes, speech.codes)
+            torch.testing.assert_close(alone.audio, speech.audio)
+            assert alone.labels == speech.labels
+            assert alone.candidate.alignment.stopped == speech.stopped
+
+
+def test_a_recording_is_encoded_and_cut_to_whole_frames(voice: Voice, tmp_path: Path) -> None:
+    path = recording(tmp_path, samples=250 * HOP + 5)
+    codes = encoded(Prompt(path, "and so"), voice.codec, 0.2, 20.0).audio
+    assert isinstance(codes, Tensor)
+    assert codes.shape == (250, 2)
+    again = encode(
+        voice.codec,
+        (torch.rand(1, 1, 250 * HOP + 5, generator=torch.Generator().manual_seed(1)) - 0.5)[..., : 250 * HOP],
+    )
+    assert (codes == again[0]).float().mean() > 0.95, "but for 16 bits"
+    from_file = voice.say("hello", prompt=Prompt(path, "and so"))
+    assert torch.equal(from_file, voice.say("hello", prompt=Prompt(codes, "and so")))
+
+
+def test_one_recording_for_many_texts_is_encoded_once(
+    voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(
+        "lina.core.prompt.encode", lambda codec, audio: (calls.append(0), encode(codec, audio))[1]
+    )
+    begun = Prompt(str(recording(tmp_path)), "and so")
+    voice.speak(["a", "b", "c"], prompt=begun)
+    voice.speak(["a", "b", "c"], prompt=[begun, None, begun])
+    assert len(calls) == 2
+
+
+def test_the_transcript_is_read_before_the_text(voice: Voice) -> None:
+    script = write_script(" go on", Prompt(random_codes(1, 2, SIZES)[0], " and so "), Letters(), 40, 2)
+    assert script.ids == Letters().parallel_forward("and so go on")
+    assert script.ids[script.start :] == Letters().parallel_forward("go on")
+    assert write_script("go on", None, Letters(), 40, 2).start == 0
+    with pytest.raises(TypeError, match="not encoded"):
+        write_script("go on", Prompt("a.wav", "x"), Letters(), 40, 2)
+
+
+@pytest.mark.parametrize(
+    ("begun", "kind", "message"),
+    [
+        (Prompt("none.wav", "and so"), DataError, "none.wav: no such file"),
+        (Prompt(random_codes(1, 3, SIZES)[0], " "), TextError, "the prompt's transcript is blank"),
+        (Prompt(random_codes(1, 3, SIZES)[0], "a\0b"), TextError, r"the prompt's transcript has .* U\+0000"),
+        (
+            Prompt(random_codes(1, 3, SIZES)[0], "x" * 36),
+            TextError,
+            "the text after it has 42 char.*limit is 40",
+        ),
+        (Prompt(random_codes(1, 3, (16,))[0], "and so"), DataError, "wants .rows, frames, 2"),
+        (Prompt(torch.full((3, 2), 9), "and so"), DataError, "code 9 in codebook 1"),
+        (Prompt(torch.zeros(0, 2, dtype=torch.int64), "and so"), DataError, "nothing to decode"),
+        ("a.wav", LinaError, "prompt 'a.wav' is not a lina.core.prompt.Prompt"),
+        ([None, None], LinaError, "2 prompts for 1 texts; give one for all, or one for each"),
+    ],
+)
+@pytest.mark.parametrize("face", ["say", "stream"])
+def test_bad_prompts(voice: Voice, face: str, begun: Any, kind: type[LinaError], message: str) -> None:
+    with pytest.raises(kind, match=message) as error:
+        getattr(voice, face)("hello", prompt=begun)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"), [(1_599, "too short: less than 0.2 s"), (8_000 * 21, "too long: more than 20 s")]
+)
+def test_a_recording_is_refused_as_in_a_corpus(
+    voice: Voice, tmp_path: Path, samples: int, message: str
+) -> None:
+    path = recording(tmp_path, samples)
+    with pytest.raises(DataError, match=message):
+        voice.say("hello", prompt=Prompt(path, "and so"))
+    write_wav(path, torch.zeros(1, 4_000), RATE)
+    with pytest.raises(DataError, match="is silent"):
+        voice.say("hello", prompt=Prompt(path, "and so"))
+
+
+@pytest.mark.parametrize("carry", [False, True])
+def test_reading_begins_with_the_prompt(voice: Voice, carry: bool) -> None:
+    spec = voice.resolved.spec
+    train = spec.train.model_copy(update={"consecutive": 2})
+    voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
+    asked: dict[str, Any] = {"prompt": prompt(), "guidance": 2.0, "temperature": 0.0}
+    first = torch.cat(list(voice.read(["hello"], carry=carry, **asked)), -1)
+    torch.testing.assert_close(first, voice.say("hello", **asked), atol=1e-6, rtol=1e-6)
+    both = torch.cat(list(voice.read(["hello", "there"], carry=carry, **asked)), -1)
+    assert both.shape[1] > first.shape[1]
+    # The last frame rings on into the next sentence.
+    torch.testing.assert_close(both[:, : first.shape[1] - HOP], first[:, :-HOP], atol=1e-6, rtol=1e-6)
+
+
+def test_reading_has_one_prompt_and_no_choice(voice: Voice) -> None:
+    with pytest.raises(LinaError, match="best_of = 2 chooses among whole speeches"):
+        voice.read(["hello"], best_of=2)
+    with pytest.raises(LinaError, match="several prompts; give one"):
+        voice.read(["hello"], prompt=[prompt()])

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from lina.backbones.flash_linear_attention import VARIANTS
 from lina.core.kernels import FastFormConfig
 from lina.core.laws import run_laws
 from lina.core.plugin import BackbonePlugin
@@ -193,7 +194,9 @@ def _write(path: Path, found: dict[str, Any], device: str) -> None:
     """What is found, beside what the file holds of the same code on the same kind of device."""
     about = record(device)
     before = json.loads(path.read_text()) if path.exists() else {}
-    same = all(before.get(key) == about[key] for key in ("covered_sha256", "device", "versions"))
+    same = all(
+        before.get(key) == about[key] for key in ("covered_sha256", "device", "versions", "kernel_variants")
+    )
     backbones = dict(sorted(((before["backbones"] if same else {}) | found).items()))
     passed = all(map(is_well, backbones.values()))
     path.write_text(json.dumps(about | {"passed": passed, "backbones": backbones}, indent=1) + "\n")
@@ -226,6 +229,7 @@ def record(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor(),
         "python": platform.python_version(),
         "versions": versions,
+        "kernel_variants": os.environ.get(VARIANTS, "all"),
     }
 
 

@@ -3,9 +3,6 @@
 (MIT; Yang & Zhang 2024. There it is called simple GLA; Mamba-2 and retention are this operator.)
 """
 
-import functools
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,21 +13,6 @@ FORGOTTEN = -30.0
 """e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of log-decays, which larger ones
 would leave without digits, and their gradients of a gate that is shut are rounding, which a log-decay of -1e4 blows up.
 """
-
-
-@functools.cache
-def obstacle() -> str | None:
-    """Why the kernels cannot run here, and what to do; None if they can.
-
-    ``import fla`` alone proves nothing: without Triton it succeeds and is empty.
-    """
-    if not torch.cuda.is_available():
-        return "there is no CUDA device"
-    try:
-        import fla.ops.simple_gla  # noqa: F401
-    except Exception as error:
-        return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
-    return None
 
 
 def scalar_decay_attention(

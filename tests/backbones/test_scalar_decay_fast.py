@@ -46,14 +46,3 @@ def test_is_the_plain_form_by_other_means(called: list[str], frames: int, kernel
     wanted = scalar_decay_attention(*arguments)
     torch.testing.assert_close(scalar_decay_fast.scalar_decay_attention(*arguments), wanted)
     assert called == [kernel]
-
-
-def test_the_obstacle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    scalar_decay_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert scalar_decay_fast.obstacle() == "there is no CUDA device"
-    scalar_decay_fast.obstacle.cache_clear()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(sys.modules, "fla.ops.simple_gla", None)
-    assert "pip install 'lina[fla]'" in (scalar_decay_fast.obstacle() or "")
-    scalar_decay_fast.obstacle.cache_clear()

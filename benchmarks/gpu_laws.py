@@ -10,6 +10,7 @@ Limits: 5e-3 for float32 (TF32 units), 2e-2 under bfloat16 autocast.
 import argparse
 import copy
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 
 from lina.backbones.flash_linear_attention import VARIANTS
+from lina.core.errors import PluginError
 from lina.core.kernels import FastFormConfig
 from lina.core.laws import run_laws
 from lina.core.plugin import BackbonePlugin
@@ -157,23 +159,20 @@ def main() -> int:
 
 
 def examine(name: str, device: str) -> dict[str, Any]:
-    """The laws of one backbone, and its fast form against its plain one."""
+    """The laws of one backbone, and its fast form against its plain one where this machine can run it."""
     began, plugin = time.perf_counter(), dict(plugins())[name]
     laws = run_laws(plugin, device=device)
-    forms = []
-    if issubclass(plugin.Config, FastFormConfig):
-        forms = [
-            compare(plugin, dtype, gates, frames, device)
-            for dtype in LIMITS
-            for gates in ("ordinary", "extreme")
-            for frames in FRAMES
-        ]
-    return {
-        "laws": len(laws),
-        "broken": [{"case": result.case, "detail": result.detail} for result in laws if not result.passed],
-        "fast_against_plain": forms,
-        "seconds": round(time.perf_counter() - began),
-    }
+    broken = [{"case": result.case, "detail": result.detail} for result in laws if not result.passed]
+    found: dict[str, Any] = {"laws": len(laws), "broken": broken, "fast_against_plain": []}
+    try:
+        if issubclass(plugin.Config, FastFormConfig):
+            for dtype, gates, frames in itertools.product(LIMITS, ("ordinary", "extreme"), FRAMES):
+                found["fast_against_plain"].append(compare(plugin, dtype, gates, frames, device))
+    except PluginError as error:
+        found["obstacle"] = str(error)
+    except Exception as error:
+        broken.append({"case": "fast form", "detail": f"{type(error).__name__}: {error}"})
+    return found | {"seconds": round(time.perf_counter() - began)}
 
 
 def is_well(one: dict[str, Any]) -> bool:
@@ -182,7 +181,7 @@ def is_well(one: dict[str, Any]) -> bool:
 
 def _tell(name: str, one: dict[str, Any]) -> None:
     kept = f"laws {one['laws'] - len(one['broken'])}/{one['laws']}"
-    print(f"{name:16} {kept}  {_in_brief(one['fast_against_plain'])}  {one['seconds']} s", flush=True)
+    print(f"{name:16} {kept}  {_in_brief(one)}  {one['seconds']} s", flush=True)
     for law in one["broken"]:
         print(f"  BROKEN {law['case']}: {law['detail']}")
     for form in one["fast_against_plain"]:
@@ -202,9 +201,10 @@ def _write(path: Path, found: dict[str, Any], device: str) -> None:
     path.write_text(json.dumps(about | {"passed": passed, "backbones": backbones}, indent=1) + "\n")
 
 
-def _in_brief(forms: list[dict[str, Any]]) -> str:
+def _in_brief(one: dict[str, Any]) -> str:
+    forms = one["fast_against_plain"]
     if not forms:
-        return "no fast form"
+        return one.get("obstacle", "no fast form")  # type: ignore[no-any-return]
     worst, within = max(form["error"] for form in forms), sum(form["passed"] for form in forms)
     return f"fast against plain: worst {worst:.1e}, {within}/{len(forms)} within limits"
 

@@ -1,7 +1,9 @@
 """Whether flash-linear-attention's Triton kernels (MIT; Yang & Zhang 2024) can run on this machine."""
 
 import functools
+import importlib.util
 import os
+import re
 
 import torch
 
@@ -28,6 +30,24 @@ def obstacle() -> str | None:
         return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
     if VARIANTS in os.environ:
         _try_few(os.environ[VARIANTS])
+    return None
+
+
+@functools.cache
+def head_decay_obstacle() -> str | None:
+    """As ``obstacle``, for the kernels of decays that all channels of a head share.
+
+    On Hopper GPUs, Triton 3.4 to 3.7.0 computes wrong gradients of them (flash-linear-attention's issue 640), and its
+    backward pass refuses to run; with TileLang it does not need Triton there.
+    """
+    reason = obstacle()
+    if reason is not None or importlib.util.find_spec("tilelang") is not None:
+        return reason
+    import triton
+
+    version = tuple(int(part) for part in re.findall(r"\d+", triton.__version__)[:3])
+    if torch.cuda.get_device_capability()[0] == 9 and (3, 4, 0) <= version < (3, 7, 1):
+        return f"Triton {triton.__version__} computes wrong gradients of it on Hopper GPUs; install triton>=3.7.1"
     return None
 
 

@@ -5,15 +5,17 @@ from types import ModuleType
 import pytest
 import torch
 
-from lina.backbones.flash_linear_attention import VARIANTS, obstacle
+from lina.backbones.flash_linear_attention import VARIANTS, head_decay_obstacle, obstacle
 from lina.core.errors import PluginError
 
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    obstacle.cache_clear()
+    for cached in (obstacle, head_decay_obstacle):
+        cached.cache_clear()
     yield
-    obstacle.cache_clear()
+    for cached in (obstacle, head_decay_obstacle):
+        cached.cache_clear()
 
 
 def test_no_gpu_is_an_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +53,28 @@ def test_only_few_variants_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIANTS, "2")
     assert obstacle() is None
     assert Autotuner().prune_configs({}) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "works"),
+    [
+        ("3.3.1", (9, 0), True),
+        ("3.4.0", (9, 0), False),
+        ("3.6.0", (9, 0), False),
+        ("3.7.1", (9, 0), True),
+        ("3.6.0", (8, 0), True),
+        ("3.6.0+git1", (9, 0), False),
+    ],
+)
+def test_hopper_wants_a_newer_triton_for_decays_of_a_head(
+    monkeypatch: pytest.MonkeyPatch, version: str, capability: tuple[int, int], works: bool
+) -> None:
+    triton = ModuleType("triton")
+    triton.__version__ = version  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "triton", triton)
+    for name in ("fla", "fla.ops"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert (head_decay_obstacle() is None) == works
+    assert obstacle() is None

@@ -19,14 +19,17 @@ def guided_attention(
 ) -> Float[Tensor, ""]:
     """Mean over the frames of sum_j attention_j (1 - exp(-(j / J - t / T)^2 / (2 g^2))); 0 to 1.
 
-    ``progress`` is t / T; steps at 1 or beyond are no frames. A row may read several texts in turn.
+    ``progress`` is t / T; steps at 1 or beyond are no frames. A row may read several texts in turn. Where a text has
+    a single position, as one that is dropped has, there is nowhere to stray: its frames do not count. 0 without any.
     """
     texts = torch.nn.functional.one_hot(memory.text) * memory.mask[..., None]
     lengths = texts.sum(1)
     before = lengths.cumsum(1) - lengths
-    place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / lengths.gather(1, memory.text)
+    own = lengths.gather(1, memory.text)
+    place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / own
     distance = place[:, None] - progress[..., None]
     penalty = 1 - torch.exp(-(distance**2) / (2 * WIDTH**2))
-    frames = progress < 1
-    strayed = (attention.float() * penalty.masked_fill(~memory.mask[:, None], 0.0)).sum(-1)
-    return (strayed * frames).sum() / frames.sum()
+    paths = (memory.mask & (own > 1))[:, None]
+    frames = (progress < 1) & (attention.detach() * paths > 0).any(-1)
+    strayed = (attention.float() * penalty.masked_fill(~paths, 0.0)).sum(-1)
+    return (strayed * frames).sum() / frames.sum().clamp(min=1)

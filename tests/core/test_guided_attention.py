@@ -59,3 +59,17 @@ def test_utterances_end_to_end_cost_what_they_cost_alone() -> None:
         for i, length in enumerate((3, 6))
     ]
     torch.testing.assert_close(together, (5 * alone[0] + 9 * alone[1]) / 14)
+
+
+def test_a_text_of_one_position_has_no_path_and_does_not_count() -> None:
+    """As a text that is dropped in training: the others cost what they cost without it."""
+    lengths, width = torch.tensor([5, 9]), 6
+    texts = memory([1, 6], width)
+    columns = teacher_forcing(torch.zeros(2, 9, 2, dtype=torch.int64), lengths)
+    attention = torch.rand(2, 11, width, generator=torch.Generator().manual_seed(2)) * texts.mask[:, None]
+    both = guided_attention(attention, columns.progress, texts)
+    kept = guided_attention(attention[1:], columns.progress[1:], memory([6], width))
+    torch.testing.assert_close(both, kept)
+    assert kept > 0
+    nothing = guided_attention(attention[:1], columns.progress[:1], memory([1], width))
+    assert float(nothing) == 0

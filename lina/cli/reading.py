@@ -7,7 +7,7 @@ from typing import Any
 from lina.core.errors import TextError
 
 
-def read_file(voice: Any, path: Path, **options: Any) -> Iterator[Any]:
+def read_file(voice: Any, path: Path, *, carry: bool = False, **options: Any) -> Iterator[Any]:
     """The audio of a text file in chunks.
 
     The file is read twice, so that a sentence that cannot be spoken is told of before hours of speech, not amid them.
@@ -19,11 +19,11 @@ def read_file(voice: Any, path: Path, **options: Any) -> Iterator[Any]:
     from lina.core.sentences import sentences_of_file
 
     try:
-        count = check(voice, sentences_of_file(path))
+        count = check(voice, sentences_of_file(path), carry=carry, prompt=options.get("prompt"))
     except TextError as error:
         message = str(error)
         raise TextError(message if message.startswith(str(path)) else f"{path}: {message}") from None
     if not count:
         raise TextError(f"{path}: holds no sentence; write one")
-    chunks: Iterator[Any] = voice.read(sentences_of_file(path), **options)
+    chunks: Iterator[Any] = voice.read(sentences_of_file(path), carry=carry, **options)
     return chunks

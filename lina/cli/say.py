@@ -89,7 +89,7 @@ def _prompt(recording: Path | None, transcript: str | None) -> Any:
 
     if recording is None:
         raise LinaError("--prompt-text is what is said in a recording; name it with --prompt FILE")
-    if transcript is None:
+    if transcript is None or not transcript.strip():
         raise LinaError(f"--prompt {recording}: say with --prompt-text what is said in it, word for word")
     return Prompt(check_file(recording), transcript)
 

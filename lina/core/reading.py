@@ -5,21 +5,20 @@ What is kept from one to the next has a constant size: the state of the codec's 
 """
 
 import logging
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.codec import AnyCodec, decoder_stream, skip
 from lina.core.errors import LinaError, TextError
 from lina.core.generate import Ending, Frame, generate
 from lina.core.lm import LMState, next_text
 from lina.core.prompt import Prompt
 from lina.core.sampling import row_generators
+from lina.core.speech import decode_frames
 from lina.core.speech_options import SpeechOptions
 
 if TYPE_CHECKING:
@@ -51,8 +50,9 @@ def read(
     sentences. One that has not ended at ``max_seconds`` is cut there, which is logged.
 
     Raises:
-        LinaError: ``carry`` with a run that was trained on single utterances, or an unknown option.
-        TextError: a sentence cannot be spoken; of a list this is said before anything is spoken.
+        LinaError: ``carry`` with a run that was trained on single utterances, or an option is wrong.
+        TextError: a sentence cannot be spoken (after the prompt, where it begins so); of a list this is said before
+            anything is spoken.
     """
     consecutive = voice.resolved.spec.train.consecutive
     if carry and consecutive == 1:
@@ -60,8 +60,6 @@ def read(
             "carry: this run was trained on single utterances and has never gone on from one text to another; "
             "leave it out, or train a run with train.consecutive: 2 or more"
         )
-    if isinstance(sentences, Sequence):
-        check(voice, sentences)
     asked = voice.asked(options)
     if asked.best_of > 1:
         raise LinaError(
@@ -69,11 +67,20 @@ def read(
         )
     if not isinstance(asked.prompt, Prompt | None):
         raise LinaError("read: several prompts; give one, which the reading begins with")
-    return _decoded(voice.codec, asked.prompt, _frames(voice, sentences, carry, asked))
+    if isinstance(sentences, Sequence):
+        check(voice, sentences, carry=carry, prompt=asked.prompt)
+    begun = torch.zeros(0, len(voice.codec.codebook_sizes), dtype=torch.int64)
+    if asked.prompt is not None:
+        assert isinstance(asked.prompt.audio, Tensor)
+        begun = asked.prompt.audio
+    frames = decode_frames(voice.codec, begun, _frames(voice, sentences, carry, asked))
+    return (Spoken(*frame) for frame in frames)
 
 
-def check(voice: "Voice", sentences: Iterable[str]) -> int:
-    """How many sentences there are, all of which can be spoken.
+def check(
+    voice: "Voice", sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
+) -> int:
+    """How many sentences there are, all of which can be spoken as ``read`` would.
 
     Raises:
         TextError: one cannot be; it is named.
@@ -81,7 +88,7 @@ def check(voice: "Voice", sentences: Iterable[str]) -> int:
     count = 0
     for count, sentence in enumerate(sentences, start=1):
         try:
-            voice.ids(sentence)
+            voice.ids(sentence, prompt if count == 1 or not carry else None)
         except TextError as error:
             raise TextError(f"sentence {count} ({sentence[:40]!r}): {error}") from None
     return count
@@ -129,23 +136,3 @@ def _frames(
             _, state, _ = lm.step(said.ending.column, said.ending.state, conditions)
             state = next_text(state, lm.initial_state(1))
             asked = replace(asked, prompt=None)  # it is in the state
-
-
-@torch.no_grad()
-def _decoded(
-    codec: AnyCodec, prompt: Prompt | None, frames: Iterable[tuple[Int[Tensor, "1 Q"], int]]
-) -> Iterator[Spoken]:
-    decoder = decoder_stream(codec)
-    state = decoder.initial_state(1)
-    if prompt is not None:
-        state = skip(decoder, cast(Tensor, prompt.audio)[None], state)
-    waiting: deque[int] = deque()
-    for codes, number in frames:
-        waiting.append(number)
-        audio, state = decoder.step(codes.cpu(), state)
-        if len(waiting) > decoder.latency:
-            yield Spoken(audio[0], waiting.popleft())
-    if waiting:
-        rest = decoder.flush(state)[0][:, -len(waiting) * codec.hop :]
-        for audio in rest.split(codec.hop, dim=1):
-            yield Spoken(audio, waiting.popleft())

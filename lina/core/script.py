@@ -56,28 +56,30 @@ def write_script(text: str, prompt: Prompt | None, frontend: Frontend, limit: in
     Raises:
         TextError: the text or the transcript cannot be spoken, or they are too long together.
     """
-    ids = text_ids(text, frontend, limit)
+    ids, start = text_ids(text, prompt, frontend, limit)
     if prompt is None:
-        return Script(ids, 0, torch.zeros(0, codebooks, dtype=torch.int64))
+        return Script(ids, start, torch.zeros(0, codebooks, dtype=torch.int64))
     if not isinstance(prompt.audio, Tensor):
         raise TypeError("the prompt's audio is not encoded; see lina.core.prompt.encoded")
+    return Script(ids, start, prompt.audio)
+
+
+def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -> tuple[list[int], int]:
+    """What the model reads of a text, the prompt's transcript before it, and the first id that is to be said.
+
+    Raises:
+        TextError: as ``write_script``.
+    """
+    check_text(text, limit)
+    ids = frontend.parallel_forward(text)
+    if not ids:
+        raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")
+    if prompt is None:
+        return ids, 0
     check_text(prompt.transcript, limit, "the prompt's transcript")
     said = f"{prompt.transcript.strip()} "
     whole = said + text.lstrip()
     check_text(whole, limit, "the prompt's transcript with the text after it")
     ids = frontend.parallel_forward(whole)
     before, _ = frontend.step(said, frontend.initial_state())
-    return Script(ids, min(len(before), len(ids) - 1), prompt.audio)
-
-
-def text_ids(text: str, frontend: Frontend, limit: int) -> list[int]:
-    """What the model reads of a text.
-
-    Raises:
-        TextError: the text cannot be spoken.
-    """
-    check_text(text, limit)
-    ids = frontend.parallel_forward(text)
-    if not ids:
-        raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")
-    return ids
+    return ids, min(len(before), len(ids) - 1)

@@ -1,15 +1,20 @@
-"""Speech as it is given out: what was chosen, decoded."""
+"""Speech as it is given out: what was chosen, decoded whole, or frame by frame as it is said."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.best_of import Candidate, Choice
-from lina.core.codec import AnyCodec, decode
+from lina.core.codec import AnyCodec, decode, decoder_stream, skip
 from lina.core.protocols import Frontend
 from lina.core.script import Script
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,25 @@ def decoded(script: Script, choice: Choice, codec: AnyCodec, frontend: Frontend)
         choice.candidate,
         choice.candidates,
     )
+
+
+@torch.no_grad()
+def decode_frames(
+    codec: AnyCodec, prompt: Int[Tensor, "P Q"], frames: Iterable[tuple[Int[Tensor, "1 Q"], T]]
+) -> Iterator[tuple[Float[Tensor, "C hop"], T]]:
+    """The audio of each frame of one stream, with what came with its codes; the decoder hears ``prompt`` before."""
+    decoder = decoder_stream(codec)
+    state = decoder.initial_state(1)
+    if len(prompt):
+        state = skip(decoder, prompt[None], state)
+    # Outputs lag: what comes first is of no frame, or of the prompt's.
+    waiting: deque[T] = deque()
+    for codes, own in frames:
+        waiting.append(own)
+        audio, state = decoder.step(codes.cpu(), state)
+        if len(waiting) > decoder.latency:
+            yield audio[0], waiting.popleft()
+    if waiting:
+        rest = decoder.flush(state)[0][:, -len(waiting) * codec.hop :]
+        for audio in rest.split(codec.hop, dim=1):
+            yield audio, waiting.popleft()

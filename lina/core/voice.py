@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lina.core.batch import pad_texts
 from lina.core.best_of import choose
 from lina.core.checkpoint import load_weights, newest_checkpoint
-from lina.core.codec import AnyCodec, decoder_stream, frame_rate, skip
+from lina.core.codec import AnyCodec, frame_rate
 from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.generate import Frame, collect, generate
@@ -29,14 +29,14 @@ from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
 from lina.core.plugin import TokenizerPlugin
-from lina.core.prompt import encoded
+from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
 from lina.core.reading import read
 from lina.core.resolve import Chosen, Resolved, resolve
 from lina.core.sampling import row_generators
 from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.spec_load import load_spec
-from lina.core.speech import Speech, decoded
+from lina.core.speech import Speech, decode_frames, decoded
 from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows
 
@@ -81,14 +81,15 @@ class Voice:
         return self.speak([text], **options)[0].audio
 
     def stream(self, text: str, **options: Any) -> Iterator[Float[Tensor, "C n"]]:
-        """The speech of ``say`` in chunks, each as soon as its frames are there; of several, once one is chosen.
+        """The speech of ``say`` in chunks of a frame, each as soon as it is there; of several, once one is chosen.
 
         With a codec that streams, the chunks together are what ``say`` gives; with one that does not, nearly.
         """
         asked = self.asked(options)
         scripts = self.scripts([text], asked)
-        frames = self._frames(scripts, asked)  # checks all that is asked now, not at the first chunk
-        return self._decoded(scripts[0].prompt, self._codes(frames, scripts, asked))
+        frames = self._frames(scripts, asked)
+        codes = ((one, None) for one in self._codes(frames, scripts, asked))
+        return (audio for audio, _ in decode_frames(self.codec, scripts[0].prompt, codes))
 
     @staticmethod
     def _codes(
@@ -98,7 +99,7 @@ class Voice:
             (chosen,) = choose(collect(frames), scripts, asked.seed)
             yield from chosen.said.codes.split(1)
         else:
-            yield from (frame.codes.cpu() for frame in frames if bool(frame.complete[0]))
+            yield from (frame.codes for frame in frames if bool(frame.complete[0]))
 
     def read(
         self, texts: Iterable[str], *, carry: bool = False, **options: Any
@@ -108,27 +109,6 @@ class Voice:
         Memory and time a step are constant however many there are; see ``lina.core.reading.read``.
         """
         return (spoken.audio for spoken in read(self, texts, carry=carry, **options))
-
-    @torch.no_grad()
-    def _decoded(
-        self, prompt: Int[Tensor, "P Q"], codes: Iterable[Int[Tensor, "1 Q"]]
-    ) -> Iterator[Float[Tensor, "C n"]]:
-        decoder = decoder_stream(self.codec)
-        state = decoder.initial_state(1)
-        heard, filler = False, decoder.latency
-        if len(prompt):
-            # Outputs lag, so the first chunks from here on still belong to the prompt: as many as there are fillers.
-            state = skip(decoder, prompt[None], state)
-        for code in codes:
-            heard = True
-            chunk, state = decoder.step(code, state)
-            if filler:
-                filler -= 1
-            else:
-                yield chunk[0]
-        if heard:
-            rest = decoder.flush(state)[0]
-            yield rest[:, filler * self.codec.hop :]
 
     def speak(self, texts: Sequence[str], **options: Any) -> list[Speech]:
         """Speak texts side by side; ``prompt`` may be one for all, or a list with one (or None) for each.
@@ -159,23 +139,27 @@ class Voice:
         )
 
     def asked(self, options: dict[str, Any]) -> SpeechOptions:
-        """What a call asks for, checked; recordings of prompts are encoded.
+        """What a call asks for, checked before anything is said; recordings of prompts are encoded.
 
         Raises:
-            LinaError: an unknown option, a wrong value, or a recording that cannot be used.
+            LinaError: an unknown option, a wrong value, what this model cannot do, or a recording that cannot be
+                used.
         """
         spec = self.resolved.spec
         asked = SpeechOptions.of(spec.synthesize, options)
+        asked.sampling.per_codebook(len(self.codec.codebook_sizes))
+        self.language_model(asked)
+        self._speaker_number(asked.speaker)
         bounds = spec.data.min_seconds, spec.data.max_seconds
         return replace(asked, prompt=with_codes(asked.prompt, lambda one: encoded(one, self.codec, *bounds)))
 
-    def ids(self, text: str) -> list[int]:
-        """What the model reads of a text.
+    def ids(self, text: str, prompt: Prompt | None = None) -> list[int]:
+        """What the model reads of a text, and before it of a prompt's transcript.
 
         Raises:
-            TextError: the text cannot be spoken.
+            TextError: they cannot be spoken.
         """
-        return text_ids(text, self.frontend, self.resolved.spec.text.max_characters)
+        return text_ids(text, prompt, self.frontend, self.resolved.spec.text.max_characters)[0]
 
     def scripts(self, texts: Sequence[str], asked: SpeechOptions) -> list[Script]:
         """What the model gets of each text, with its prompt.

@@ -98,7 +98,7 @@ class FakeVoice:
             self.asked = (f"{self.asked[0]}<{text}>", options)
             yield torch.full((1, 4000), 0.5)
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str, prompt: Any = None) -> list[int]:
         if "§" in text:
             raise TextError("no")
         return [1]
@@ -218,6 +218,10 @@ class TestSay:
         ("options", "expected"),
         [
             (["--prompt", "a.wav"], "--prompt a.wav: say with --prompt-text what is said in it"),
+            (
+                ["--prompt", "a.wav", "--prompt-text", " "],
+                "--prompt a.wav: say with --prompt-text what is said in it",
+            ),
             (["--prompt-text", "One."], "name it with --prompt FILE"),
             (["--prompt", "none.wav", "--prompt-text", "One."], "none.wav: no such file"),
         ],

@@ -202,3 +202,23 @@ def test_reading_has_one_prompt_and_no_choice(voice: Voice) -> None:
         voice.read(["hello"], best_of=2)
     with pytest.raises(LinaError, match="several prompts; give one"):
         voice.read(["hello"], prompt=[prompt()])
+
+
+@pytest.mark.parametrize("carry", [False, True])
+def test_sentences_too_long_after_the_prompt_are_named_before_any_is_said(voice: Voice, carry: bool) -> None:
+    """Carried on, only the first one has the transcript before it."""
+    spec = voice.resolved.spec
+    train = spec.train.model_copy(update={"consecutive": 2})
+    voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
+    limit = spec.text.max_characters
+    begun = Prompt(prompt().audio, "x" * (limit - 10))
+    texts = ["hello", "hello there"]
+    for said in (texts, texts[::-1]):
+        if carry and said is texts:
+            assert list(voice.read(said, carry=True, prompt=begun))
+            continue
+        place = said.index("hello there") + 1
+        with pytest.raises(
+            TextError, match=rf"^sentence {place} \('hello there'\): .* with the text after it has"
+        ):
+            voice.read(said, carry=carry, prompt=begun)

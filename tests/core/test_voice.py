@@ -246,6 +246,17 @@ def test_a_stream_refuses_its_text_before_the_first_chunk(streaming: Any) -> Non
         make(streaming).stream("")
 
 
+@pytest.mark.parametrize(
+    "options", [{"temperature": [0.5] * 9}, {"guidance": 2.0}, {"speaker": "ann"}, {"top_k": 0}], ids=str
+)
+def test_wrong_options_are_refused_before_the_first_chunk(streaming: Any, options: dict[str, Any]) -> None:
+    voice = make(streaming)
+    with pytest.raises(LinaError):
+        voice.stream("hello", **options)
+    with pytest.raises(LinaError):
+        voice.read(iter(["hello"]), **options)
+
+
 def test_a_speaker_of_a_run_without_speakers(streaming: Any) -> None:
     voice = make(streaming)
     voice.speakers = ("ann",)  # the corpus names her, the model has not learnt her

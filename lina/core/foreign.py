@@ -38,15 +38,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "Save its state_dict() again by itself"
         ) from None
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+        reason = "it is empty" if not path.stat().st_size else " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path}: cannot be read as weights: {' '.join(str(error).split())[:200]}"
+            f"{path}: cannot be read as weights ({reason or type(error).__name__}); download or save it again"
         ) from None
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content:
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not tensors by name")
+        raise CheckpointError(
+            f"{path}: holds a {type(content).__name__}, not tensors by name; save a state_dict() alone"
+        )
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors or not all(isinstance(name, str) for name in tensors):
-        raise CheckpointError(f"{path}: holds no tensors by name")
+        raise CheckpointError(f"{path}: holds no tensors by name; save a state_dict() alone")
     return tensors

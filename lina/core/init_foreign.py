@@ -21,7 +21,10 @@ def imported(resolved: Resolved, model: DelayLM) -> Transfer:
     """
     path, section = resolved.spec.init.backbone, resolved.spec.backbone
     assert path is not None
-    tensors = read_tensors(path)
+    try:
+        tensors = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"init.backbone: {error}") from None
     own: dict[str, Tensor] = model.state_dict()
     state, whole, parts = dict(own), list[str](), dict[str, Part]()
     for half in get_args(Half):

@@ -76,7 +76,7 @@ def open_source(path: Path, average: bool) -> Source:
         near = did_you_mean(
             str(path), sorted(str(one.parent) for one in path.parent.glob(f"*/{SPEC_FILE}"))[:20]
         )
-        raise CheckpointError(f"init.from: {path}: does not exist{near}")
+        raise CheckpointError(f"init.from: {path}: does not exist{near or '; name a run'}")
     single = (path / FACTS).is_file()
     run = path.resolve().parent.parent if single else path
     if not (run / SPEC_FILE).is_file():

@@ -50,7 +50,10 @@ def test_what_is_no_file_of_tensors_is_one_line(tmp_path: Path, file: str, conte
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(CheckpointError) as refused:
         read_tensors(path)
-    assert str(refused.value).startswith(f"{path}: ")
+    told = str(refused.value)
+    assert told.startswith(f"{path}: ")
+    assert ("(it is empty)" in told) == (content == b"")
+    assert not told.endswith((": ", ":", "()"))
     assert "\n" not in str(refused.value)
 
 

@@ -71,7 +71,7 @@ def test_imported_layers_are_adapted_and_all_else_is_trained(tmp_path: Path, imp
 
 def test_imports_that_cannot_be(tmp_path: Path, importing: str) -> None:
     path = tmp_path / "model.pth"
-    assert f"{path}: does not exist" in refused(tmp_path, importing, f"init.backbone={path}")
+    assert f"init.backbone: {path}: does not exist" in refused(tmp_path, importing, f"init.backbone={path}")
     torch.save({"other": torch.zeros(1)}, path)
     told = refused(tmp_path, importing, f"init.backbone={path}")
     assert told == f"init.backbone: {path}: is no such model; it lacks blocks.0.query"

@@ -39,6 +39,8 @@ def test_sources_that_are_none(tmp_path: Path, base: Path) -> None:
     assert (
         told == f"init.from: {base.parent / 'bose'}: does not exist; did you mean '{base}'? (known: {base})"
     )
+    told = refused(tmp_path, f"init.from={tmp_path / 'none'}")
+    assert told == f"init.from: {tmp_path / 'none'}: does not exist; name a run"
     (tmp_path / "empty").mkdir()
     assert "empty: is not a run (no " in refused(tmp_path, f"init.from={tmp_path / 'empty'}")
     told = refused(tmp_path, f"init.from={base / 'spec.yaml'}")

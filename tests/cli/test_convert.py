@@ -73,7 +73,40 @@ def test_a_model_that_is_off_is_not_written(lina: Lina, seed: Path, tmp_path: Pa
                 "codes": torch.ones(1, 4, 2, dtype=torch.int64),
                 "greedy": torch.ones(4, 2, dtype=torch.int64),
             },
-            "text ids up to 256 are of another model: this one has 4 codebooks, 256 text ids",
+            "with ids up to 256 are of another model: this one has 4 codebooks of 1024 codes, 256 text ids",
+        ),
+        (
+            {
+                "text": torch.ones(1, 3, dtype=torch.int64),
+                "codes": torch.full((1, 4, 2), 1024),
+                "greedy": torch.ones(4, 2, dtype=torch.int64),
+            },
+            "codes [1, 4, 2] up to 1024 or",
+        ),
+        (
+            {
+                "text": torch.ones(3, dtype=torch.int64),
+                "codes": torch.ones(4, 2, dtype=torch.int64),
+                "greedy": torch.ones(4, 2, dtype=torch.int64),
+            },
+            "text is [3]; needed are 2 axes, none of them empty",
+        ),
+        (
+            {
+                "text": torch.ones(1, 3),
+                "codes": torch.ones(1, 4, 2, dtype=torch.int64),
+                "greedy": torch.ones(4, 2, dtype=torch.int64),
+            },
+            "text are torch.float32; needed are int64",
+        ),
+        (
+            {
+                "text": torch.ones(1, 3, dtype=torch.int64),
+                "codes": torch.ones(1, 4, 2, dtype=torch.int64),
+                "logits": torch.ones(1, 6, 4, 2),
+                "tokens": torch.ones(3, 2, dtype=torch.int64),
+            },
+            "are of another model: this one has 4 codebooks",
         ),
         (
             {

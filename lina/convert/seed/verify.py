@@ -23,6 +23,7 @@ from lina.core.tokens import START, delayed_columns
 
 LIMIT = 1e-4
 COMPARED = ("delayed", "logits", "attention", "greedy")
+AXES = {"text": 2, "codes": 3, "tokens": 2, "delayed": 3, "logits": 4, "attention": 4, "greedy": 2}
 
 
 class Difference(NamedTuple):
@@ -50,6 +51,14 @@ def read_expected(path: Path) -> dict[str, Tensor]:
             f"--verify {path}: has {', '.join(sorted(expected))}; needed are text, codes "
             f"and at least one of {', '.join(COMPARED)}"
         )
+    for name, axes in AXES.items():
+        if name in expected and (expected[name].dim() != axes or not expected[name].numel()):
+            raise CheckpointError(
+                f"--verify {path}: {name} is {list(expected[name].shape)}; needed are {axes} axes, none of them empty"
+            )
+    for name in ("text", "codes", "tokens"):
+        if name in expected and expected[name].dtype != torch.int64:
+            raise CheckpointError(f"--verify {path}: {name} are {expected[name].dtype}; needed are int64")
     return expected
 
 
@@ -62,10 +71,14 @@ def differences(model: DelayLM, expected: Mapping[str, Tensor]) -> list[Differen
     """
     model.eval()
     text, codes = expected["text"], expected["codes"].transpose(1, 2)
-    if codes.shape[2] != len(model.codebook_sizes) or int(text.max()) >= model.txt_embed.num_embeddings:
+    sizes, ids = model.codebook_sizes, model.txt_embed.num_embeddings
+    fits = codes.shape[2] == len(sizes) and len(codes) == len(text) and _within(text, ids)
+    fits = fits and _within(codes, min(sizes)) and _within(expected.get("tokens", text[:0]), model.vocab)
+    if not fits or ("tokens" in expected and len(expected["tokens"]) != len(sizes)):
         raise CheckpointError(
-            f"--verify: codes {list(expected['codes'].shape)} or text ids up to {int(text.max())} are of another "
-            f"model: this one has {len(model.codebook_sizes)} codebooks, {model.txt_embed.num_embeddings} text ids"
+            f"--verify: codes {list(expected['codes'].shape)} up to {int(codes.max())} or text {list(text.shape)} with "
+            f"ids up to {int(text.max())} are of another model: this one has {len(sizes)} codebooks of {min(sizes)} "
+            f"codes, {ids} text ids"
         )
     columns = delayed_columns(codes, torch.full((len(codes),), codes.shape[1]))
     inputs, conditions = columns[:, :-1], _conditions(model, text)
@@ -90,6 +103,10 @@ def differences(model: DelayLM, expected: Mapping[str, Tensor]) -> list[Differen
         compare("attention", lambda: maps, ", step by step")
     compare("greedy", lambda: _greedy(model, text[:1], expected["greedy"].shape[1]))
     return found
+
+
+def _within(ids: Tensor, count: int) -> bool:
+    return bool(((ids >= 0) & (ids < count)).all())
 
 
 def _conditions(model: DelayLM, text: Int[Tensor, "B J"]) -> Conditions:

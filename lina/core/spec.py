@@ -88,11 +88,11 @@ class ConditionsSection(Section):
     speaker: bool = False
     """Whether the model is told who speaks."""
     drop_text: Fraction = 0.0
-    """Probability that a training row is not told its text."""
+    """Probability that a training utterance is not told its text."""
     drop_speaker: Fraction = 0.0
     """Probability that a training row is not told its speaker."""
     prompt: Fraction = 0.0
-    """Probability that the beginning of a training row is given as a prompt."""
+    """Probability that the beginning of a training utterance is given as a prompt."""
 
     @model_validator(mode="after")
     def _speaker_before_dropping(self) -> Self:
@@ -203,7 +203,7 @@ class SynthesizeSection(Section):
     top_p: TopP | tuple[TopP, ...] | None = None
     """Sample among the likeliest codes that have this probability together."""
     guidance: Annotated[float, Field(ge=0.0, le=MAX_GUIDANCE)] = 1.0
-    """How much is made of what the text changes; 1 is off, above it needs ``conditions.drop_text``."""
+    """How much is made of what the text changes; 1 is off, all else needs ``conditions.drop_text``."""
     best_of: Annotated[int, Field(ge=1, le=MAX_BEST_OF)] = 1
     """Each text is said so many times, with seeds of their own, and the best by alignment is kept."""
     seed: Seed = 0

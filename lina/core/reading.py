@@ -54,6 +54,10 @@ def read(
         TextError: a sentence cannot be spoken (after the prompt, where it begins so); of a list this is said before
             anything is spoken.
     """
+    if isinstance(sentences, str):
+        raise LinaError(
+            "read: wants sentences one by one, and this is one text; cut it with lina.core.text.split_sentences"
+        )
     consecutive = voice.resolved.spec.train.consecutive
     if carry and consecutive == 1:
         raise LinaError(

@@ -7,7 +7,7 @@ from lina.core.errors import LinaError, did_you_mean
 from lina.core.prompt import Prompt
 from lina.core.sampling import Sampling
 from lina.core.script import Prompts
-from lina.core.spec import MAX_BEST_OF, MAX_GUIDANCE, SynthesizeSection
+from lina.core.spec import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection
 
 MAX_SECONDS = 3600
 """The longest that a limit may be, as in a spec."""
@@ -49,6 +49,13 @@ class SpeechOptions:
         for prompt in prompts:
             if not isinstance(prompt, Prompt | None):
                 raise LinaError(f"say: prompt {prompt!r} is not a lina.core.prompt.Prompt(audio, transcript)")
+        for name, value in (("max_seconds", self.max_seconds), ("guidance", self.guidance)):
+            if not isinstance(value, int | float):
+                raise LinaError(f"say: {name} = {value!r} is not a number")
+        if not (isinstance(self.seed, int) and 0 <= self.seed <= MAX_SEED):
+            raise LinaError(f"say: seed = {self.seed!r} is not a whole number in 0 .. {MAX_SEED}")
+        if not isinstance(self.speaker, str | None):
+            raise LinaError(f"say: speaker = {self.speaker!r} is not a name")
         if not 0 < self.max_seconds <= MAX_SECONDS:
             raise LinaError(f"say: max_seconds = {self.max_seconds} is not in 0 .. {MAX_SECONDS}")
         if not 0 <= self.guidance <= MAX_GUIDANCE:

@@ -115,8 +115,14 @@ class Voice:
 
         Each ends on its own and hears nothing of the others; sampled, a text draws by the seed and its place.
         """
+        if isinstance(texts, str):
+            raise LinaError(
+                "speak: wants a list of texts, and this is a single one; put it into [], or use say"
+            )
         asked = self.asked(options)
         scripts = self.scripts(texts, asked)
+        if not scripts:
+            return []
         chosen = choose(collect(self._frames(scripts, asked)), scripts, asked.seed)
         return [
             decoded(script, choice, self.codec, self.frontend)

@@ -225,6 +225,11 @@ def test_speakers_by_name(streaming: Any) -> None:
         ("hello", {"max_seconds": 0.0}, LinaError, "max_seconds = 0.0 is not in 0 .. 3600"),
         ("hello", {"max_seconds": float("nan")}, LinaError, "max_seconds = nan"),
         ("hello", {"max_seconds": float("inf")}, LinaError, "max_seconds = inf"),
+        ("hello", {"max_seconds": "3"}, LinaError, "max_seconds = '3' is not a number"),
+        ("hello", {"guidance": [2.0]}, LinaError, r"guidance = \[2.0\] is not a number"),
+        ("hello", {"seed": 1.5}, LinaError, "seed = 1.5 is not a whole number in 0 .. 9223372036854775807"),
+        ("hello", {"seed": -1}, LinaError, "seed = -1 is not"),
+        ("hello", {"speaker": 1}, LinaError, "speaker = 1 is not a name"),
         ("hello", {"speaker": "an"}, LinaError, "unknown speaker 'an'; did you mean 'ann'"),
         ("", {}, TextError, "empty"),
         ("x" * 41, {}, TextError, "41 characters, the limit is 40"),
@@ -239,6 +244,16 @@ def test_wrong_requests_are_refused(
     with pytest.raises(kind, match=message) as error:
         list(getattr(voice, face)(text, **options))
     assert "\n" not in str(error.value)
+
+
+def test_a_text_is_no_list_of_texts(streaming: Any) -> None:
+    """Said letter by letter, nobody would know why."""
+    voice = make(streaming)
+    with pytest.raises(LinaError, match="speak: wants a list of texts"):
+        voice.speak("hello")
+    with pytest.raises(LinaError, match="read: wants sentences one by one"):
+        voice.read("hello")
+    assert voice.speak([]) == []
 
 
 def test_a_stream_refuses_its_text_before_the_first_chunk(streaming: Any) -> None:

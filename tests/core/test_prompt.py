@@ -10,9 +10,12 @@ from torch import Tensor
 from lina.core.audio import write_wav
 from lina.core.codec import decode, decoder_stream, encode, skip
 from lina.core.errors import DataError, LinaError, TextError
+from lina.core.lm import next_text
 from lina.core.prompt import Prompt, encoded
+from lina.core.reading import read
 from lina.core.script import write_script
 from lina.core.state import leaves
+from lina.core.tokens import MARKS, teacher_forcing
 from lina.core.voice import Voice
 from tests.core.test_voice import Smooth, make
 from tests.core.toy_codec import HOP, ToyStreamingCodec
@@ -222,3 +225,38 @@ def test_sentences_too_long_after_the_prompt_are_named_before_any_is_said(voice:
             TextError, match=rf"^sentence {place} \('hello there'\): .* with the text after it has"
         ):
             voice.read(said, carry=carry, prompt=begun)
+
+
+def test_a_guided_reading_that_carries_on_from_a_prompt_is_two_streams_of_the_model(voice: Voice) -> None:
+    """Greedy: each code is the likeliest by the parallel logits with and without the texts, each in its own state."""
+    spec = voice.resolved.spec
+    train = spec.train.model_copy(update={"consecutive": 2})
+    voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
+    texts, scale, begun, lm = ["hello there", "a", "one more"], 2.5, prompt(), voice.model
+    heard: list[Tensor] = []
+    step = voice.codec.decoder.step  # type: ignore[union-attr]
+    voice.codec.decoder.step = lambda codes, state: (heard.append(codes), step(codes, state))[1]  # type: ignore
+    spoken = list(read(voice, texts, carry=True, guidance=scale, prompt=begun, temperature=0.0))
+    lengths = torch.tensor([one.sentence for one in spoken]).bincount(minlength=len(texts)).tolist()
+    states = {told: lm.initial_state(1) for told in (True, False)}
+    book = torch.arange(len(SIZES))
+    for place, (text, said) in enumerate(zip(texts, torch.cat(heard).split(lengths), strict=True)):
+        before = begun if place == 0 else None
+        given = begun.audio if before else said[:0]
+        assert isinstance(given, Tensor)
+        whole = torch.cat([given, said])[None]
+        inputs, targets, counted, _ = teacher_forcing(
+            whole, torch.tensor([whole.shape[1]]), torch.tensor([len(given)])
+        )
+        ids = torch.tensor([voice.ids(text, before)])
+        logits = {}
+        with torch.no_grad():
+            for told in states:
+                without = None if told else torch.tensor([True])
+                conditions = lm.conditions(ids, torch.ones_like(ids, dtype=torch.bool), None, without)
+                logits[told], after, _ = lm.parallel_forward(inputs, states[told], conditions)
+                states[told] = next_text(after, lm.initial_state(1))
+        guided = (logits[False] + scale * (logits[True] - logits[False])).nan_to_num(nan=-torch.inf)
+        frame = torch.arange(inputs.shape[1])[:, None] - book
+        codes = counted[0] & (frame < whole.shape[1])
+        assert torch.equal(guided[0, ..., MARKS:].argmax(-1)[codes] + MARKS, targets[0][codes])

@@ -10,11 +10,11 @@ import tests.typecheck  # noqa: F401 (the hook finds it by name)
 
 CORE = (
     "bonus_attention causal_convolution cross_attention decayed_scores delays delta_rule generate guided_attention "
-    "linear_attention lm loss rotary scalar_decay selective_scan stack text_encoder tokens"
+    "linear_attention lm loss mel rotary scalar_decay selective_scan stack text_encoder tokens"
 )
 
 if os.environ.get("LINA_CHECK_SHAPES"):
-    shaped = ["lina.backbones", *(f"lina.core.{name}" for name in CORE.split())]
+    shaped = ["lina.backbones", "lina.codecs", "lina.report", *(f"lina.core.{name}" for name in CORE.split())]
     hook = install_import_hook(shaped, "tests.typecheck.check")
 
 from tests.fakes import FakeDistributions  # noqa: E402 (after the hook)

@@ -4,8 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SHORT = 64
+SHORT = 32
 """Up to this many frames the recurrent kernels are as fast and in full float32; they have no backward pass."""
+
+FORGOTTEN = -30.0
+"""e^-30 of a memory is lost in float32 anyway, and stronger log-decays leave the kernels' gradients without digits."""
 
 
 def gated_delta_rule(
@@ -21,6 +24,7 @@ def gated_delta_rule(
     from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
     from fla.ops.kda import chunk_kda, fused_recurrent_kda
 
+    log_decay = log_decay.clamp(min=FORGOTTEN)
     tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
     if log_decay.shape[-1] == 1:

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from lina.backbones import scalar_decay_fast
 from lina.backbones.flash_linear_attention import head_decay_obstacle
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.kernels import FastFormConfig, Kernels, use_fast
 from lina.core.protocols import Backbone
 from lina.core.scalar_decay import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.stack import MixerPlugin
 
 
 class RetNetConfig(FastFormConfig):
+    kernels: Kernels = "plain"
+    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""

@@ -7,6 +7,9 @@ from torch import Tensor
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
 
+FORGOTTEN = -30.0
+"""e^-30 of a memory is lost in float32 anyway, and stronger log-decays leave the kernels' gradients without digits."""
+
 
 def bonus_attention(
     r: Float[Tensor, "B T H K"],
@@ -24,5 +27,12 @@ def bonus_attention(
     short = r.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
     operator = fused_recurrent_rwkv6 if short else chunk_rwkv6
     return operator(  # type: ignore[no-any-return]
-        r, k, v, log_decay, bonus, scale=1.0, initial_state=memory.float(), output_final_state=True
+        r,
+        k,
+        v,
+        log_decay.clamp(min=FORGOTTEN),
+        bonus,
+        scale=1.0,
+        initial_state=memory.float(),
+        output_final_state=True,
     )

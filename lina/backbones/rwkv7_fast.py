@@ -9,7 +9,7 @@ from torch import Tensor
 
 STRONGEST_DECAY = math.exp(-0.5)
 """RWKV-7's log-decays are never below minus this; knowing a bound, the kernel can use tensor cores in the chunks."""
-SHORT = 64
+SHORT = 32
 """Up to this many frames the recurrent kernel is as fast and in full float32; it has no backward pass."""
 
 

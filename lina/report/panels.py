@@ -49,7 +49,9 @@ def spectrogram(clip: Clip, seconds: float) -> Spectrogram:
         picture=picture,
         share=min(1.0, clip.seconds / seconds),
         x_ticks=tuple(Tick(at / seconds, short(at)) for at in ticks(0.0, seconds)),
-        y_ticks=tuple(Tick(hz_to_mel(torch.tensor(hz)).item() / top, short(hz / 1000)) for hz in marks),
+        y_ticks=tuple(
+            Tick(hz_to_mel(torch.tensor(float(hz))).item() / top, short(hz / 1000)) for hz in marks
+        ),
     )
 
 

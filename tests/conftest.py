@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 (the hook finds it by name)
@@ -18,6 +19,10 @@ if os.environ.get("LINA_CHECK_SHAPES"):
     hook = install_import_hook(shaped, "tests.typecheck.check")
 
 from tests.fakes import FakeDistributions  # noqa: E402 (after the hook)
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("lina", deadline=None)
+settings.load_profile("lina")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,10 +32,8 @@ def write(folder: Path, text: str, name: str = "spec.yaml") -> Path:
 
 
 def refusal(path: Path, *overrides: str) -> str:
-    start = time.perf_counter()
     with pytest.raises(SpecError) as caught:
         load_spec(path, overrides)
-    assert time.perf_counter() - start < 1.0
     message = str(caught.value)
     assert "\n" not in message
     return message

@@ -67,7 +67,7 @@ def read(
     asked = voice.asked(options)
     if asked.best_of > 1:
         raise LinaError(
-            f"read: best_of = {asked.best_of} chooses among whole speeches; say best_of 1 to read on"
+            f"read: best_of = {asked.best_of} chooses among whole speeches; say best_of 1 (--best-of 1) to read on"
         )
     if not isinstance(asked.prompt, Prompt | None):
         raise LinaError("read: several prompts; give one, which the reading begins with")

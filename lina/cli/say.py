@@ -125,8 +125,8 @@ def _write(out: Path, sample_rate: int, chunks: Iterator[Any]) -> float:
 def _checked(typed: dict[str, str | None]) -> dict[str, Any]:
     """The sampling options as values, under the bounds of a spec's ``synthesize`` section."""
     from lina.core.invalid import validate
-    from lina.core.spec import SynthesizeSection
     from lina.core.spec_load import typed_values
+    from lina.core.spec_sections import SynthesizeSection
 
     given = {name: value for name, value in typed.items() if value is not None}
     lists = {name: f"[{value}]" if "," in value else value for name, value in given.items()}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lina.core.hooks import Sample
 from lina.core.protocols import Recognizer
-from lina.core.run_files import Evaluation, EvaluationGroup, SampleRecord
+from lina.core.run_records import Evaluation, EvaluationGroup, SampleRecord
 from lina.core.words import error_rates
 
 

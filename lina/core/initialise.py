@@ -19,7 +19,8 @@ from lina.core.lm import DelayLM
 from lina.core.lora import adapt, choose_targets, train_only
 from lina.core.prepare import Prepared
 from lina.core.resolve import Resolved
-from lina.core.run_files import InitPart, InitRecord, read_init, write_init
+from lina.core.run_files import read_init, write_init
+from lina.core.run_records import InitPart, InitRecord
 from lina.core.spec import Spec, differences
 from lina.core.train import checkpoint_folder
 from lina.core.transfer import Transfer, transfer

@@ -15,7 +15,8 @@ from lina.core.files import write_atomic
 from lina.core.hooks import Run
 from lina.core.protocols import Frontend
 from lina.core.resolve import Resolved
-from lina.core.run_files import CodecInfo, DataSummary, write_data_summary
+from lina.core.run_files import write_data_summary
+from lina.core.run_records import CodecInfo, DataSummary
 from lina.core.sampling import Sampling
 from lina.core.shards import CodecFacts, build_tokens
 from lina.core.text import check_text

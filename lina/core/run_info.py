@@ -16,7 +16,8 @@ import torch
 from lina.core.hooks import Run
 from lina.core.model import count_parameters
 from lina.core.resolve import Resolved
-from lina.core.run_files import MachineInfo, ModelInfo, PluginInfo, RunInfo, read_run_info, write_run_info
+from lina.core.run_files import read_run_info, write_run_info
+from lina.core.run_records import MachineInfo, ModelInfo, PluginInfo, RunInfo
 
 PACKAGES = (
     "torch",

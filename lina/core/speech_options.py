@@ -7,7 +7,7 @@ from lina.core.errors import LinaError, did_you_mean
 from lina.core.prompt import Prompt
 from lina.core.sampling import Sampling
 from lina.core.script import Prompts
-from lina.core.spec import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection
+from lina.core.spec_sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection
 
 MAX_SECONDS = 3600
 """The longest that a limit may be, as in a spec."""

@@ -8,7 +8,8 @@ from lina.core.evaluate import evaluation, listen, records
 from lina.core.hooks import Run
 from lina.core.prepare import Prepared
 from lina.core.resolve import Resolved
-from lina.core.run_files import EVALUATION_FILE, SampleRecord, read_samples, write_evaluation, write_samples
+from lina.core.run_files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
+from lina.core.run_records import SampleRecord
 from lina.core.samples import Wanted, make_samples
 from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import Voice

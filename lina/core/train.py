@@ -39,8 +39,9 @@ from lina.core.hooks import Run
 from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES, accuracy
 from lina.core.memory import keep_freed_memory
+from lina.core.metrics_file import append_metrics, rewind_metrics
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.core.run_files import MetricsRecord, append_metrics, rewind_metrics
+from lina.core.run_records import MetricsRecord
 from lina.core.seams import join_columns, join_conditions
 from lina.core.signals import Stopped, asked_to_stop
 from lina.core.tokens import teacher_forcing

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from lina.core.run_files import MetricsRecord
+from lina.core.run_records import MetricsRecord
 from lina.report.chart import Chart, Curve, Point, line_chart
 
 _NAMES: dict[Literal["train", "valid"], str] = {"train": "training", "valid": "validation"}

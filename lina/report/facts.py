@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lina.core.run_files import CodecInfo, DataSummary, MetricsRecord, RunInfo
+from lina.core.run_records import CodecInfo, DataSummary, MetricsRecord, RunInfo
 from lina.report.numbers import count, duration, short
 
 

@@ -3,7 +3,7 @@
 from html import escape
 
 from lina.core.hooks import Section
-from lina.core.run_files import InitRecord
+from lina.core.run_records import InitRecord
 
 COLUMNS = ("Loaded", "Fresh", "Left behind")
 

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from lina.core import run_files
 from lina.core.hooks import Run, Section
-from lina.core.run_files import DataSummary, SampleRecord
+from lina.core.metrics_file import read_metrics
+from lina.core.run_records import DataSummary, SampleRecord
 from lina.report import audio, numbers
 from lina.report.audio import Clip, Format
 from lina.report.curves import charts
@@ -85,7 +86,7 @@ def page(run: Run, sections: Sequence[Section]) -> str:
     directory = run.directory
     info = run_files.read_run_info(directory)
     data = run_files.read_data_summary(directory)
-    metrics = run_files.read_metrics(directory)
+    metrics = read_metrics(directory)
     records = run_files.read_samples(directory)
     form = _format(directory, records)
     return environment.get_template("template.html.j2").render(

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from lina.core.hooks import Run, hookimpl
 from lina.core.lm import DelayLM
+from lina.core.metrics_file import read_metrics
 from lina.core.model import build_lm
 from lina.core.plugin_manager import build_manager
 from lina.core.prepare import prepare
 from lina.core.resolve import Resolved, resolve
-from lina.core.run_files import read_metrics
 from lina.core.spec_load import load_spec
 from lina.core.train import TrainingData
 

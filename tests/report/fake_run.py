@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from lina.core.hooks import Run, Sample, Section
-from lina.core.run_files import (
+from lina.core.metrics_file import append_metrics
+from lina.core.run_files import write_data_summary, write_evaluation, write_run_info, write_samples
+from lina.core.run_records import (
     CodecInfo,
     DataSummary,
     Evaluation,
@@ -24,11 +26,6 @@ from lina.core.run_files import (
     PluginInfo,
     RunInfo,
     SampleRecord,
-    append_metrics,
-    write_data_summary,
-    write_evaluation,
-    write_run_info,
-    write_samples,
 )
 
 RATE, HOP = 8000, 160

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from lina.core.hooks import Run
-from lina.core.run_files import InitPart, InitRecord, write_init
+from lina.core.run_files import write_init
+from lina.core.run_records import InitPart, InitRecord
 from lina.report.page import Report
 from lina.report.render import page
 from tests.report.fake_run import FakeSpec

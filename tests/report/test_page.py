@@ -11,15 +11,9 @@ from safetensors.torch import save_file
 
 from lina.core.errors import CheckpointError
 from lina.core.hooks import Run, Sample, Section
-from lina.core.run_files import (
-    METRICS_FILE,
-    RUN_FILE,
-    MetricsRecord,
-    SampleRecord,
-    append_metrics,
-    read_evaluation,
-    write_samples,
-)
+from lina.core.metrics_file import METRICS_FILE, append_metrics
+from lina.core.run_files import RUN_FILE, read_evaluation, write_samples
+from lina.core.run_records import MetricsRecord, SampleRecord
 from lina.report import audio
 from lina.report.page import Report
 from lina.report.render import page

@@ -23,8 +23,9 @@ from lina.core.model import build_lm
 from lina.core.optimizer import adamw, parameter_groups
 from lina.core.origin import Origin, Source
 from lina.core.resolve import Resolved, choose, resolve
-from lina.core.run_files import CodecInfo, DataSummary, write_data_summary
+from lina.core.run_files import write_data_summary
 from lina.core.run_info import record_run
+from lina.core.run_records import CodecInfo, DataSummary
 from lina.core.spec import Spec
 from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE

@@ -1,0 +1,68 @@
+"""``metrics.jsonl`` of a run directory: a ``MetricsRecord`` a line, in the order they happened.
+
+Nothing is computed from them, so damaged lines are told of and left out.
+"""
+
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lina.core.files import write_atomic
+from lina.core.invalid import first_reason
+from lina.core.run_records import MetricsRecord
+
+METRICS_FILE = Path("metrics.jsonl")
+
+log = logging.getLogger("lina")
+
+
+def append_metrics(directory: Path, record: MetricsRecord) -> None:
+    """Add a line to ``metrics.jsonl``."""
+    with (directory / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(_line(record))
+
+
+def read_metrics(directory: Path) -> list[MetricsRecord]:
+    """All records, the later one where a resumed run repeated a step.
+
+    A last line without its newline was cut by a kill and is left out. So are damaged ones, with a warning.
+    """
+    return _metrics(directory / METRICS_FILE)[0]
+
+
+def rewind_metrics(directory: Path, step: int) -> None:
+    """Forget what came after ``step``, and a line cut by a kill: the run resumes at a checkpoint of then.
+
+    A file with damaged lines is kept beside it, as ``metrics.jsonl.damaged``.
+    """
+    path = directory / METRICS_FILE
+    records, damaged = _metrics(path)
+    if damaged:
+        path.with_name(f"{path.name}.damaged").write_bytes(path.read_bytes())
+    if path.exists():
+        write_atomic(path, "".join(_line(record) for record in records if record.step <= step).encode())
+
+
+def _metrics(path: Path) -> tuple[list[MetricsRecord], bool]:
+    """The records, and whether lines were left out."""
+    if not path.exists():
+        return [], False
+    records: dict[tuple[int, str], MetricsRecord] = {}
+    damaged: list[str] = []
+    *lines, _cut = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = MetricsRecord.model_validate_json(line)
+        except ValidationError as error:
+            damaged.append(f"line {number}: {first_reason(error)}")
+        else:
+            records[record.step, record.split] = record
+    if damaged:
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        log.warning("%s: %s%s; left out of curves and report", path, damaged[0], more)
+    return sorted(records.values(), key=lambda record: record.step), bool(damaged)
+
+
+def _line(record: MetricsRecord) -> str:
+    return record.model_dump_json(by_alias=True, exclude_none=True) + "\n"

@@ -1,0 +1,240 @@
+"""The sections of a spec, every key with its bounds. docs/guide.md explains the keys."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+PluginName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+MAX_SEED = 2**63 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Temperature = Annotated[float, Field(ge=0.0, le=100.0)]
+TopK = Annotated[int, Field(ge=1, le=1_000_000)]
+TopP = Annotated[float, Field(gt=0.0, le=1.0)]
+MAX_GUIDANCE = 100.0
+MAX_BEST_OF = 64
+
+
+class Section(BaseModel):
+    """A part of a spec: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+
+class BackboneSection(Section):
+    plugin: PluginName
+    """Name of a backbone plugin."""
+    d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
+    """Width of the model, of its text encoder too."""
+    n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Layers on each side of the text."""
+    head_norm: bool = True
+    """Whether a LayerNorm stands between the last layer and the heads that predict codes."""
+    config: dict[str, Any] = {}
+    """The plugin's own keys."""
+
+
+class CodecSection(Section):
+    plugin: PluginName
+    """Name of a codec plugin."""
+    config: dict[str, Any] = {}
+    """The plugin's own keys."""
+
+
+class TokenizerSection(Section):
+    plugin: PluginName
+    """Name of a text frontend plugin."""
+    config: dict[str, Any] = {}
+    """The plugin's own keys."""
+
+
+class TextSection(Section):
+    """The text encoder and the attention that binds it to the audio."""
+
+    layers: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Layers of the text encoder."""
+    heads: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Heads of the text encoder."""
+    attention: Literal["blind", "plain"] = "blind"
+    """``plain``: ordinary attention; ``blind``: by way of a small network that moves over text positions."""
+    heads_cross: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Heads of the plain attention; the blind one has one."""
+    position_dim: Annotated[int, Field(ge=2, le=65_536)] = 64
+    """Width of the position network of the blind attention."""
+    position_layers: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Layers of the position network of the blind attention."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """In the text encoder."""
+    rotary: bool = False
+    """Whether queries and keys of the attention are turned by their positions."""
+    rotary_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] | None = None
+    """How many channels of each head are turned; half of them if left out."""
+    max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Longer texts are refused, in the corpus and in speaking."""
+
+
+class ConditionsSection(Section):
+    """What besides the text the model is told in training, and how often it is left out."""
+
+    speaker: bool = False
+    """Whether the model is told who speaks."""
+    drop_text: Fraction = 0.0
+    """Probability that a training utterance is not told its text."""
+    drop_speaker: Fraction = 0.0
+    """Probability that a training row is not told its speaker."""
+    prompt: Fraction = 0.0
+    """Probability that the beginning of a training utterance is given as a prompt."""
+
+    @model_validator(mode="after")
+    def _speaker_before_dropping(self) -> Self:
+        if self.drop_speaker and not self.speaker:
+            raise ValueError("drop_speaker needs speaker: true")
+        return self
+
+
+class DataSection(Section):
+    source: PluginName
+    """Name of a corpus plugin."""
+    config: dict[str, Any] = {}
+    """The plugin's own keys."""
+    valid: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
+    """Part of the corpus that is held back for validation."""
+    min_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 0.2
+    """Shorter recordings are rejected."""
+    max_seconds: Seconds = 20.0
+    """Longer recordings are rejected."""
+    max_rejects: Fraction = 0.05
+    """The run stops if a larger part of the corpus cannot be used."""
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.min_seconds >= self.max_seconds:
+            raise ValueError(
+                f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})"
+            )
+        return self
+
+
+class TrainSection(Section):
+    steps: Count = 800
+    """Optimiser steps."""
+    batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
+    """Audio in a batch, padding included."""
+    consecutive: Annotated[int, Field(ge=1, le=64)] = 1
+    """Utterances of one speaker end to end in a row; from 2 on the model learns to go on to another text."""
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Batches whose gradients make one step."""
+    lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
+    """The highest learning rate."""
+    min_lr: Fraction = 0.1
+    """Where the cosine ends, as a fraction of ``lr``."""
+    warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
+    """Steps over which the learning rate rises to ``lr``."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
+    """Of matrices; vectors never decay."""
+    betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (
+        0.9,
+        0.99,
+    )
+    """Decays of the optimiser's two moments."""
+    clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
+    """Largest norm of the gradient."""
+    optimizer: PluginName = "adamw"
+    """``adamw``, or what a hook plugin offers."""
+    loss: PluginName = "cross_entropy"
+    """``cross_entropy``, or what a hook plugin offers."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products; ``auto``: bfloat16 where the machine multiplies it in hardware."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay of the moving average of the weights, less in the first steps; 0 keeps none."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Before each half of the backbone."""
+    guided_attention: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
+    """Weight of a loss that draws attention over the text to the diagonal."""
+    valid_every: Count = 200
+    """Steps between validations."""
+    checkpoint_every: Count = 200
+    """Steps between checkpoints."""
+    keep: Annotated[int, Field(ge=1, le=10_000)] = 2
+    """Checkpoints kept."""
+    log_every: Count = 10
+    """Steps between lines of metrics.jsonl."""
+    gradient_checkpointing: bool = False
+    """Less memory for more time: layers are computed again in the backward pass."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto``: a GPU if there is one."""
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Of PyTorch on the CPU; its own choice if left out."""
+    out: Path = Path("runs/${name}")
+    """The run directory, relative to where lina is started."""
+
+
+class EvaluateSection(Section):
+    """What the finished model is asked to say, and who listens."""
+
+    recognizer: PluginName | None = None
+    """Name of a speech recogniser plugin; without one, samples are made but not judged."""
+    config: dict[str, Any] = {}
+    """The recogniser's own keys."""
+    sentences: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    """Training sentences to say back."""
+    unseen: tuple[str, ...] = ()
+    """Sentences that are not in the corpus."""
+
+
+class SynthesizeSection(Section):
+    """Sampling takes one number, or a list with one for each codebook. Temperature 0 is greedy."""
+
+    texts: tuple[str, ...] = ()
+    """Said after training."""
+    temperature: Temperature | tuple[Temperature, ...] = 0.0
+    """Above 1 more varied, below 1 less."""
+    top_k: TopK | tuple[TopK, ...] | None = None
+    """Sample among so many likeliest codes."""
+    top_p: TopP | tuple[TopP, ...] | None = None
+    """Sample among the likeliest codes that have this probability together."""
+    guidance: Annotated[float, Field(ge=0.0, le=MAX_GUIDANCE)] = 1.0
+    """How much is made of what the text changes; 1 is off, all else needs ``conditions.drop_text``."""
+    best_of: Annotated[int, Field(ge=1, le=MAX_BEST_OF)] = 1
+    """Each text is said so many times, with seeds of their own, and the best by alignment is kept."""
+    seed: Seed = 0
+    """Of the sampling."""
+    max_seconds: Seconds = 20.0
+    """Speech is cut there."""
+
+
+class LoraSection(Section):
+    """Low-rank adaptation: what was loaded stays as it is, and small matrices beside it are trained."""
+
+    rank: Annotated[int, Field(ge=1, le=65_536)] = 8
+    """Inner width of the two matrices that are added to each target."""
+    alpha: Annotated[float, Field(gt=0.0, le=1e6)] = 16.0
+    """Their product counts alpha / rank times."""
+    targets: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...], Field(min_length=1)
+    ] = ("encoder.*", "decoder.*")
+    """Linear layers by name or its end; ``*`` stands for anything. By default all of both halves of the backbone."""
+
+
+class InitSection(Section):
+    """What the first weights are, if not random."""
+
+    source: Path | None = Field(default=None, alias="from")
+    """A run, or one checkpoint of a run, whose weights are taken over."""
+    average: bool = True
+    """Take its averaged weights where it has kept them."""
+    backbone: Path | None = None
+    """A file of another project whose weights the backbone plugin can import."""
+    lora: LoraSection | None = None
+    """Train small matrices beside what was loaded, and what was not loaded; all else stays as it is."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.source is not None and self.backbone is not None:
+            raise ValueError("from and backbone are two sources; leave one out")
+        if self.lora is not None and self.source is None and self.backbone is None:
+            raise ValueError("lora adapts loaded weights; say where they are: from, or backbone")
+        return self

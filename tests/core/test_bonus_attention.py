@@ -9,10 +9,10 @@ from torch import Tensor
 
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.linear_attention import CHUNK
+from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 5, 4
 LENGTHS = (1, 2, 15, 16, 17, 100)
-NAMES = ("r", "k", "v", "log_decay", "bonus", "memory")
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +59,6 @@ def loop(
         out.append(torch.einsum("bhk,bhkv->bhv", r[:, t], memory + bonus[..., None] * written))
         memory = torch.einsum("bhk,bhkv->bhkv", log_decay[:, t].exp(), memory) + written
     return torch.stack(out, 1), memory
-
-
-def with_gradients(operator: Callable[..., Any], tensors: list[Tensor]) -> dict[str, Tensor]:
-    """Outputs, final memory and the gradients of all arguments, through both results."""
-    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
-    out, memory = operator(*arguments)
-    generator = torch.Generator().manual_seed(9)
-    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in (out, memory)]
-    loss = (out * weights[0]).sum() + (memory * weights[1]).sum()
-    gradients = torch.autograd.grad(loss, arguments)
-    named = {f"grad {name}": gradient for name, gradient in zip(NAMES, gradients, strict=True)}
-    return {"outputs": out.detach(), "memory": memory.detach(), **named}
-
-
-def assert_near(got: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float) -> None:
-    for name, other in wanted.items():
-        assert bool(got[name].isfinite().all()), name
-        error = (got[name].double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
-        assert float(error) <= tolerance, f"{name}: {float(error)}"
 
 
 @pytest.mark.parametrize("frames", LENGTHS)

@@ -16,6 +16,7 @@ from lina.core.delta_rule import (
     gated_delta_rule,
     gated_delta_rule_step,
 )
+from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 8, 4
 SCALE = K**-0.5
@@ -92,30 +93,14 @@ def folded(step: Operator) -> Operator:
     return run
 
 
-def with_gradients(operator: Operator, tensors: list[Tensor], scale: float = SCALE) -> list[Tensor]:
-    """Outputs, final state and the gradients of all arguments, through both results."""
-    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
-    out, memory = operator(*arguments, scale)
-    generator = torch.Generator().manual_seed(9)
-    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in (out, memory)]
-    loss = (out * weights[0]).sum() + (memory * weights[1]).sum()
-    return [out.detach(), memory.detach(), *torch.autograd.grad(loss, arguments)]
-
-
-def assert_near(got: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
-    for index, (one, other) in enumerate(zip(got, wanted, strict=True)):
-        error = (one.double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
-        assert float(error) <= tolerance, f"outputs, memory, gradients: number {index}: {float(error)}"
-
-
 @EACH
 @pytest.mark.parametrize("frames", LENGTHS)
 def test_agrees_with_flash_linear_attention(rule: str, channels: int, frames: int) -> None:
     operator, step, reference = RULES[rule]
     tensors = inputs(rule, channels, frames)
-    wanted = with_gradients(reference, tensors)
-    assert_near(with_gradients(operator, tensors), wanted, 1e-5)
-    assert_near(with_gradients(folded(step), tensors), wanted, 1e-5)
+    wanted = with_gradients(reference, tensors, SCALE)
+    assert_near(with_gradients(operator, tensors, SCALE), wanted, 1e-5)
+    assert_near(with_gradients(folded(step), tensors, SCALE), wanted, 1e-5)
 
 
 @EACH
@@ -139,9 +124,9 @@ def test_extreme_decays_stay_finite_and_right(rule: str, channels: int) -> None:
     tensors = inputs(rule, channels, 80)
     generator = torch.Generator().manual_seed(2)
     tensors[-2] = -(10 ** (8 * torch.rand(tensors[-2].shape, generator=generator) - 4))
-    got = with_gradients(operator, tensors)
+    got = with_gradients(operator, tensors, SCALE)
     assert all(bool(tensor.isfinite().all()) for tensor in got)
-    assert_near(got, with_gradients(folded(step), [tensor.double() for tensor in tensors]), 2e-6)
+    assert_near(got, with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE), 2e-6)
 
 
 @EACH
@@ -150,8 +135,8 @@ def test_one_decay_everywhere(rule: str, channels: int, decay: float) -> None:
     operator, step, _ = RULES[rule]
     tensors = inputs(rule, channels, 80)
     tensors[-2] = torch.full_like(tensors[-2], decay)
-    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(operator, tensors), wanted, 5e-6)
+    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE)
+    assert_near(with_gradients(operator, tensors, SCALE), wanted, 5e-6)
 
 
 @EACH
@@ -165,8 +150,8 @@ def test_the_same_key_for_ever(rule: str, channels: int) -> None:
         tensors[3] = torch.ones_like(tensors[3])
     else:
         tensors[3], tensors[4] = -tensors[1], tensors[1].clone()
-    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(operator, tensors), wanted, 5e-6)
+    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE)
+    assert_near(with_gradients(operator, tensors, SCALE), wanted, 5e-6)
 
 
 @EACH
@@ -176,10 +161,10 @@ def test_minus_infinity_forgets_everything_before(rule: str, channels: int) -> N
     tensors[-2][:, 41] = -torch.inf
     if rule == "general":
         tensors[3][:, 41] = 0.0
-    got = with_gradients(operator, tensors)
+    got = with_gradients(operator, tensors, SCALE)
     assert all(bool(tensor.isfinite().all()) for tensor in got)
     *sequences, memory = tensors
     alone, after = operator(*(tensor[:, 41:] for tensor in sequences), torch.zeros_like(memory), SCALE)
     torch.testing.assert_close(got[0][:, 41:], alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(got[1], after, atol=1e-5, rtol=1e-5)
-    assert_near(got, with_gradients(folded(step), [tensor.double() for tensor in tensors]), 2e-6)
+    assert_near(got, with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE), 2e-6)

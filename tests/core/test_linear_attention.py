@@ -1,6 +1,3 @@
-import importlib.util
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,24 +5,11 @@ import torch
 from torch import Tensor
 
 from lina.core.linear_attention import CHUNK, gated_linear_attention, gated_linear_attention_step
+from tests.core.naive import naive
+from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 5, 4
 LENGTHS = (1, 15, 16, 17, 100)
-
-
-@pytest.fixture(scope="module")
-def naive_recurrent_gla() -> Callable[..., Any]:
-    """flash-linear-attention's reference, read from its file: the package itself does not import without Triton."""
-    package = importlib.util.find_spec("fla")
-    assert package is not None, "pip install 'lina[dev]'"
-    assert package.submodule_search_locations is not None
-    path = Path(package.submodule_search_locations[0]) / "ops" / "gla" / "naive.py"
-    spec = importlib.util.spec_from_file_location("fla_naive_gla", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.naive_recurrent_gla  # type: ignore[no-any-return]
 
 
 def inputs(frames: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
@@ -57,25 +41,10 @@ def loop(
     return torch.stack(out, 1), memory
 
 
-def with_gradients(operator: Callable[..., Any], tensors: list[Tensor], scale: float) -> list[Tensor]:
-    """Outputs, final state and the gradients of all arguments, through both results."""
-    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
-    out, memory = operator(*arguments, scale)
-    generator = torch.Generator().manual_seed(9)
-    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in (out, memory)]
-    loss = (out * weights[0]).sum() + (memory * weights[1]).sum()
-    return [out.detach(), memory.detach(), *torch.autograd.grad(loss, arguments)]
-
-
-def assert_near(got: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
-    names = ("outputs", "memory", "grad q", "grad k", "grad v", "grad log_decay", "grad memory")
-    for name, one, other in zip(names, got, wanted, strict=True):
-        error = (one.double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
-        assert float(error) <= tolerance, f"{name}: {float(error)}"
-
-
 @pytest.mark.parametrize("frames", LENGTHS)
-def test_agrees_with_flash_linear_attention(naive_recurrent_gla: Callable[..., Any], frames: int) -> None:
+def test_agrees_with_flash_linear_attention(frames: int) -> None:
+    naive_recurrent_gla = naive("gla", "naive_recurrent_gla")
+
     def reference(q: Tensor, k: Tensor, v: Tensor, gk: Tensor, memory: Tensor, scale: float) -> Any:
         assert scale == K**-0.5, "the reference knows no other"
         return naive_recurrent_gla(q, k, v, gk, initial_state=memory, output_final_state=True)
@@ -86,9 +55,8 @@ def test_agrees_with_flash_linear_attention(naive_recurrent_gla: Callable[..., A
 
 
 @pytest.mark.parametrize("frames", LENGTHS)
-def test_step_agrees_with_flash_linear_attention(
-    naive_recurrent_gla: Callable[..., Any], frames: int
-) -> None:
+def test_step_agrees_with_flash_linear_attention(frames: int) -> None:
+    naive_recurrent_gla = naive("gla", "naive_recurrent_gla")
     q, k, v, log_decay, memory = inputs(frames, seed=1)
     wanted, after = naive_recurrent_gla(q, k, v, log_decay, initial_state=memory, output_final_state=True)
     for t in range(frames):

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +6,7 @@ from torch import Tensor
 
 from lina.core.scalar_decay import CHUNK, scalar_decay_attention, scalar_decay_attention_step
 from tests.core.naive import naive
+from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 4, 5, 3
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 100)
@@ -45,23 +45,6 @@ def loop(
         memory = memory + torch.einsum("bhk,bhv->bhkv", k[:, t], v[:, t])
         out.append(scale * torch.einsum("bhk,bhkv->bhv", q[:, t], memory))
     return torch.stack(out, 1), memory
-
-
-def with_gradients(operator: Callable[..., Any], tensors: list[Tensor], scale: float) -> list[Tensor]:
-    """Outputs, final state and the gradients of all arguments, through both results."""
-    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
-    out, memory = operator(*arguments, scale)
-    generator = torch.Generator().manual_seed(9)
-    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in (out, memory)]
-    loss = (out * weights[0]).sum() + (memory * weights[1]).sum()
-    return [out.detach(), memory.detach(), *torch.autograd.grad(loss, arguments)]
-
-
-def assert_near(got: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
-    names = ("outputs", "memory", "grad q", "grad k", "grad v", "grad log_decay", "grad memory")
-    for name, one, other in zip(names, got, wanted, strict=True):
-        error = (one.double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
-        assert float(error) <= tolerance, f"{name}: {float(error)}"
 
 
 @pytest.mark.parametrize("groups", GROUPS)

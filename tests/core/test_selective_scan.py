@@ -1,6 +1,4 @@
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,11 +8,11 @@ from torch import Tensor
 
 from lina.core import selective_scan as module
 from lina.core.selective_scan import CHUNK, selective_scan, selective_scan_step
+from tests.core.recurrence import assert_near, with_gradients
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mamba.safetensors"
 ROWS, CHANNELS, STATE = 2, 5, 3
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 100)
-NAMES = ("y", "final", "grad u", "grad delta", "grad a", "grad b", "grad c", "grad skip", "grad memory")
 
 
 def inputs(frames: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
@@ -48,24 +46,6 @@ def loop(
         memory = memory + torch.einsum("bd,bn,bd->bdn", delta[:, t], b[:, t], u[:, t])
         out.append(torch.einsum("bdn,bn->bd", memory, c[:, t]) + skip * u[:, t])
     return torch.stack(out, 1), memory
-
-
-def with_gradients(
-    operator: Callable[..., Any], tensors: list[Tensor], starts: Tensor | None = None
-) -> list[Tensor]:
-    """Outputs, final state and the gradients of all arguments, through both results."""
-    arguments = [tensor.clone().requires_grad_() for tensor in tensors]
-    results = operator(*arguments, starts)
-    generator = torch.Generator().manual_seed(9)
-    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t) for t in results]
-    loss = sum((t * weight).sum() for t, weight in zip(results, weights, strict=True))
-    return [*(t.detach() for t in results), *torch.autograd.grad(loss, arguments)]  # type: ignore[arg-type]
-
-
-def assert_near(got: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
-    for name, one, other in zip(NAMES, got, wanted, strict=True):
-        error = (one.double() - other.double()).abs().max() / other.double().abs().max().clamp(min=1.0)
-        assert float(error) <= tolerance, f"{name}: {float(error)}"
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -7,7 +7,7 @@ and gate. Parameters are named as in RWKV's own checkpoints, with norm1, norm2, 
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, rwkv6_fast
 from lina.backbones.rwkv_shift import shifted
+from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
@@ -44,16 +45,6 @@ class RWKV6Config(FastFormConfig):
     """Rank of what the input adds to each blend with the frame before."""
     decay_rank: int = Field(default=64, ge=1)
     """Rank of what the input adds to the decays."""
-
-
-class RWKV6State(NamedTuple):
-    """Of one layer."""
-
-    time_shift: Float[Tensor, "B D"]
-    """The frame before, as time mixing saw it."""
-    memory: Float[Tensor, "B H K V"]
-    channel_shift: Float[Tensor, "B D"]
-    """The frame before, as channel mixing saw it."""
 
 
 class TimeMixing(nn.Module):
@@ -173,35 +164,28 @@ class RWKV6Layer(nn.Module):
         self.norm2 = nn.LayerNorm(d_model)
         self.cmix = ChannelMixing(d_model, layer, n_layers)
 
-    def initial_state(self, batch: int) -> RWKV6State:
-        bonus, d_model = self.tmix.time_faaaa, self.norm1.normalized_shape[0]
-        (heads, channels), dtype = bonus.shape, torch.promote_types(bonus.dtype, torch.float32)
-        shift = torch.zeros(batch, d_model, dtype=dtype, device=bonus.device)
-        memory = torch.zeros(batch, heads, channels, channels, dtype=dtype, device=bonus.device)
-        return RWKV6State(shift, memory, shift.clone())
+    def initial_state(self, batch: int) -> RWKVState:
+        return empty_state(self.tmix.time_faaaa, self.norm1.normalized_shape[0], batch)
 
     def parallel_forward(
-        self, x: Float[Tensor, "B T D"], state: RWKV6State, starts: Bool[Tensor, "B T"] | None = None
-    ) -> tuple[Float[Tensor, "B T D"], RWKV6State]:
+        self, x: Float[Tensor, "B T D"], state: RWKVState, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], RWKVState]:
         seen = self.norm1(x)
         before = shifted(seen, state.time_shift, starts)
         mixed, memory = self.tmix.parallel_forward(seen, before, state.memory, starts)
         x = x + mixed
         refined = self.norm2(x)
         x = x + self.cmix(refined, shifted(refined, state.channel_shift, starts))
-        dtype = state.time_shift.dtype
-        # Copies, so that the state does not keep the whole stretch.
-        time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
-        return x, RWKV6State(time_shift, memory, channel_shift)
+        return x, state_after(state, seen, memory, refined)
 
-    def step(self, x: Float[Tensor, "B D"], state: RWKV6State) -> tuple[Float[Tensor, "B D"], RWKV6State]:
+    def step(self, x: Float[Tensor, "B D"], state: RWKVState) -> tuple[Float[Tensor, "B D"], RWKVState]:
         seen = self.norm1(x)
         mixed, memory = self.tmix.step(seen, state.time_shift.to(seen.dtype), state.memory)
         x = x + mixed
         refined = self.norm2(x)
         x = x + self.cmix(refined, state.channel_shift.to(refined.dtype))
         dtype = state.time_shift.dtype
-        return x, RWKV6State(seen.to(dtype), memory, refined.to(dtype))
+        return x, RWKVState(seen.to(dtype), memory, refined.to(dtype))
 
 
 def _uniform(bound: float, *shape: int) -> nn.Parameter:

@@ -9,7 +9,7 @@ norm2, tmix and cmix for ln1, ln2, att, ffn.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lina.backbones.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMixing
 from lina.backbones.rwkv_shift import shifted
+from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.plugin import BackbonePlugin, Half
 
@@ -32,16 +33,6 @@ PUBLISHED_SIZES = {
 """Keys of a spec, each with the tensor of a layer and its dimension that have its value."""
 
 
-class RWKV7State(NamedTuple):
-    """Of one layer."""
-
-    time_shift: Float[Tensor, "B D"]
-    """The frame before, as time mixing saw it."""
-    memory: Float[Tensor, "B H K V"]
-    channel_shift: Float[Tensor, "B D"]
-    """The frame before, as channel mixing saw it."""
-
-
 class RWKV7Layer(nn.Module):
     def __init__(self, d_model: int, layer: int, n_layers: int, config: RWKV7Config) -> None:
         super().__init__()
@@ -50,20 +41,16 @@ class RWKV7Layer(nn.Module):
         self.norm2 = nn.LayerNorm(d_model)
         self.cmix = ChannelMixing(d_model, layer, n_layers)
 
-    def initial_state(self, batch: int) -> RWKV7State:
-        bonus, d_model = self.tmix.r_k, self.norm1.normalized_shape[0]
-        (heads, channels), dtype = bonus.shape, torch.promote_types(bonus.dtype, torch.float32)
-        shift = torch.zeros(batch, d_model, dtype=dtype, device=bonus.device)
-        memory = torch.zeros(batch, heads, channels, channels, dtype=dtype, device=bonus.device)
-        return RWKV7State(shift, memory, shift.clone())
+    def initial_state(self, batch: int) -> RWKVState:
+        return empty_state(self.tmix.r_k, self.norm1.normalized_shape[0], batch)
 
     def parallel_forward(
         self,
         x: Float[Tensor, "B T D"],
-        state: RWKV7State,
+        state: RWKVState,
         first_values: Float[Tensor, "B T D"] | None,
         starts: Bool[Tensor, "B T"] | None,
-    ) -> tuple[Float[Tensor, "B T D"], RWKV7State, Float[Tensor, "B T D"]]:
+    ) -> tuple[Float[Tensor, "B T D"], RWKVState, Float[Tensor, "B T D"]]:
         seen = self.norm1(x)
         before = shifted(seen, state.time_shift, starts)
         mixed, memory, first_values = self.tmix.parallel_forward(
@@ -72,14 +59,11 @@ class RWKV7Layer(nn.Module):
         x = x + mixed
         refined = self.norm2(x)
         x = x + self.cmix(refined, shifted(refined, state.channel_shift, starts))
-        dtype = state.time_shift.dtype
-        # Copies, so that the state does not keep the whole stretch.
-        time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
-        return x, RWKV7State(time_shift, memory, channel_shift), first_values
+        return x, state_after(state, seen, memory, refined), first_values
 
     def step(
-        self, x: Float[Tensor, "B D"], state: RWKV7State, first_values: Float[Tensor, "B D"] | None
-    ) -> tuple[Float[Tensor, "B D"], RWKV7State, Float[Tensor, "B D"]]:
+        self, x: Float[Tensor, "B D"], state: RWKVState, first_values: Float[Tensor, "B D"] | None
+    ) -> tuple[Float[Tensor, "B D"], RWKVState, Float[Tensor, "B D"]]:
         seen = self.norm1(x)
         before = state.time_shift.to(seen.dtype)
         mixed, memory, first_values = self.tmix.step(seen, before, state.memory, first_values)
@@ -87,7 +71,7 @@ class RWKV7Layer(nn.Module):
         refined = self.norm2(x)
         x = x + self.cmix(refined, state.channel_shift.to(refined.dtype))
         dtype = state.time_shift.dtype
-        return x, RWKV7State(seen.to(dtype), memory, refined.to(dtype)), first_values
+        return x, RWKVState(seen.to(dtype), memory, refined.to(dtype)), first_values
 
 
 class RWKV7Stack(nn.Module):
@@ -99,15 +83,15 @@ class RWKV7Stack(nn.Module):
         self.gradient_checkpointing = False
         """Set by the trainer: keep only each layer's input for the backward pass and compute the rest again."""
 
-    def initial_state(self, batch: int) -> tuple[RWKV7State, ...]:
+    def initial_state(self, batch: int) -> tuple[RWKVState, ...]:
         return tuple(layer.initial_state(batch) for layer in self._each())
 
     def parallel_forward(
         self,
         x: Float[Tensor, "B T D"],
-        state: tuple[RWKV7State, ...],
+        state: tuple[RWKVState, ...],
         starts: Bool[Tensor, "B T"] | None = None,
-    ) -> tuple[Float[Tensor, "B T D"], tuple[RWKV7State, ...]]:
+    ) -> tuple[Float[Tensor, "B T D"], tuple[RWKVState, ...]]:
         def run(layer: RWKV7Layer, *arguments: Any) -> Any:
             forward = partial(layer.parallel_forward, starts=starts)
             if self.gradient_checkpointing and self.training:
@@ -117,13 +101,13 @@ class RWKV7Stack(nn.Module):
         return self._through(x, state, run)
 
     def step(
-        self, x: Float[Tensor, "B D"], state: tuple[RWKV7State, ...]
-    ) -> tuple[Float[Tensor, "B D"], tuple[RWKV7State, ...]]:
+        self, x: Float[Tensor, "B D"], state: tuple[RWKVState, ...]
+    ) -> tuple[Float[Tensor, "B D"], tuple[RWKVState, ...]]:
         return self._through(x, state, RWKV7Layer.step)
 
     def _through(
-        self, x: Float[Tensor, "*B D"], state: tuple[RWKV7State, ...], run: Callable[..., Any]
-    ) -> tuple[Float[Tensor, "*B D"], tuple[RWKV7State, ...]]:
+        self, x: Float[Tensor, "*B D"], state: tuple[RWKVState, ...], run: Callable[..., Any]
+    ) -> tuple[Float[Tensor, "*B D"], tuple[RWKVState, ...]]:
         after, first_values = [], None
         for layer, before in zip(self._each(), state, strict=True):
             x, new, first_values = run(layer, x, before, first_values)

@@ -1,7 +1,5 @@
 """Gated DeltaNet and Kimi Delta Attention: what the laws do not ask."""
 
-import sys
-import types
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from lina.backbones.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, Ga
 from lina.backbones.kda import KDA, KDAConfig, KDAMixer
 from lina.core.delta_rule import gated_delta_rule
 from lina.core.errors import PluginError, SpecError
+from tests.backbones.fake_kernels import stand_ins
 
 PLUGINS = {
     "gated_deltanet": (GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer),
@@ -82,29 +81,20 @@ def test_fast_kernels_want_a_gpu(name: str) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
     """Which operators of flash-linear-attention, here stand-ins, have been asked."""
-    names: list[str] = []
 
-    def operator(name: str) -> Any:
-        def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
-            assert output_final_state
-            assert g.dim() == (4 if "kda" in name else 3)
-            names.append(name)
-            order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
-            given["g"] = g if g.dim() == 4 else g[..., None]
-            return gated_delta_rule(*(given[argument] for argument in order))
+    def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
+        assert output_final_state
+        assert g.dim() == (4 if rule == "kda" else 3)
+        assert g.min() >= gated_delta_fast.FORGOTTEN
+        order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
+        given["g"] = g if g.dim() == 4 else g[..., None]
+        return gated_delta_rule(*(given[argument] for argument in order))
 
-        return run
-
-    for package in ("fla", "fla.ops"):
-        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
-    for rule in ("gated_delta_rule", "kda"):
-        stand_in = types.ModuleType(f"fla.ops.{rule}")
-        for form in ("chunk", "fused_recurrent"):
-            setattr(stand_in, f"{form}_{rule}", operator(f"{form}_{rule}"))
-        monkeypatch.setitem(sys.modules, f"fla.ops.{rule}", stand_in)
-    return names
+    unasked = {"gated_delta_rule": "kda", "kda": "gated_delta_rule"}[rule]
+    stand_ins(monkeypatch, unasked, pytest.fail)
+    return stand_ins(monkeypatch, rule, run)
 
 
 @pytest.mark.parametrize(("channels", "rule"), [(1, "gated_delta_rule"), (4, "kda")])
@@ -136,3 +126,16 @@ def test_no_gradient_goes_through_the_recurrent_kernels(
     assert asked == [f"{form}_{rule}"]
     for one, other in zip(got, wanted, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("channels", "rule"), [(1, "gated_delta_rule"), (4, "kda")])
+@pytest.mark.parametrize("frames", [3, 65])
+def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(
+    asked: list[str], channels: int, rule: str, frames: int
+) -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.nn.functional.normalize(torch.randn(1, frames, 2, 4), dim=-1) for _ in range(3))
+    log_decay = -(10 ** (8 * torch.rand(1, frames, 2, channels) - 4))
+    given = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 4), 0.7)
+    torch.testing.assert_close(gated_delta_fast.gated_delta_rule(*given), gated_delta_rule(*given))
+    assert len(asked) == 1

@@ -1,5 +1,3 @@
-import sys
-import types
 from typing import Any
 
 import pytest
@@ -11,6 +9,7 @@ from lina.backbones.rwkv6 import RWKV6, RWKV6Config
 from lina.core.bonus_attention import bonus_attention
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves
+from tests.backbones.fake_kernels import stand_ins
 
 
 def test_heads_that_do_not_fit_are_refused() -> None:
@@ -79,29 +78,20 @@ def test_fast_kernels_want_a_gpu() -> None:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which operators of flash-linear-attention, here stand-ins, have been asked."""
-    names: list[str] = []
 
-    def operator(name: str) -> Any:
-        def run(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
-            assert (given["scale"], given["output_final_state"]) == (1.0, True)
-            names.append(name)
-            return bonus_attention(r, k, v, w, u, given["initial_state"])
+    def run(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
+        assert (given["scale"], given["output_final_state"]) == (1.0, True)
+        assert w.min() >= rwkv6_fast.FORGOTTEN
+        return bonus_attention(r, k, v, w, u, given["initial_state"])
 
-        return run
-
-    package = types.ModuleType("fla.ops.rwkv6")
-    package.chunk_rwkv6, package.fused_recurrent_rwkv6 = operator("chunk"), operator("recurrent")  # type: ignore[attr-defined]
-    for name in ("fla", "fla.ops"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "fla.ops.rwkv6", package)
-    return names
+    return stand_ins(monkeypatch, "rwkv6", run)
 
 
 @pytest.mark.parametrize(
     ("frames", "wants_gradient", "grad_enabled", "operator"),
     [
-        (3, False, True, "recurrent"),
-        (3, True, False, "recurrent"),
+        (3, False, True, "fused_recurrent"),
+        (3, True, False, "fused_recurrent"),
         (3, True, True, "chunk"),
         (65, False, True, "chunk"),
     ],
@@ -114,4 +104,14 @@ def test_no_gradient_goes_through_the_recurrent_kernel(
     bonus, memory = torch.randn(2, 4), torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
     with torch.set_grad_enabled(grad_enabled):
         rwkv6_fast.bonus_attention(*over_time, bonus, memory)  # type: ignore[call-arg]
-    assert asked == [operator]
+    assert asked == [f"{operator}_rwkv6"]
+
+
+@pytest.mark.parametrize("frames", [3, 65])
+def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(asked: list[str], frames: int) -> None:
+    torch.manual_seed(0)
+    r, k, v = (torch.randn(1, frames, 2, 4) for _ in range(3))
+    log_decay = -(10 ** (8 * torch.rand(1, frames, 2, 4) - 4))
+    given = (r, k, v, log_decay, torch.randn(2, 4), torch.randn(1, 2, 4, 4))
+    torch.testing.assert_close(rwkv6_fast.bonus_attention(*given), bonus_attention(*given))
+    assert len(asked) == 1

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lina.backbones.rwkv6 import RWKV6, RWKV6Config, RWKV6State
+from lina.backbones.rwkv6 import RWKV6, RWKV6Config
+from lina.backbones.rwkv_state import RWKVState
 from lina.core.errors import CheckpointError
 from lina.core.init_foreign import imported
 from lina.core.plugin import Half
@@ -91,7 +92,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     return Oracle(model, tokens, ask(model, tokens, tmp_path_factory.mktemp("rwkv"), generation=6))
 
 
-def assert_states(oracle: Oracle, states: list[RWKV6State]) -> None:
+def assert_states(oracle: Oracle, states: list[RWKVState]) -> None:
     for layer, state in enumerate(states):
         for place, leaf in enumerate(state):
             torch.testing.assert_close(

@@ -1,5 +1,3 @@
-import sys
-import types
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ from lina.backbones.rwkv7_mixing import RWKV7Config
 from lina.core.delta_rule import delta_rule
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves
+from tests.backbones.fake_kernels import stand_ins
 
 
 def lively() -> RWKV7Stack:
@@ -102,30 +101,20 @@ def test_fast_kernels_want_a_gpu() -> None:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which operators of flash-linear-attention, here stand-ins, have been asked."""
-    names: list[str] = []
 
-    def operator(name: str) -> Any:
-        def run(**given: Any) -> tuple[Tensor, Tensor]:
-            assert given["output_final_state"]
-            names.append(name)
-            order = ("r", "k", "v", "a", "b", "w", "initial_state", "scale")
-            return delta_rule(*(given[argument] for argument in order))
+    def run(**given: Any) -> tuple[Tensor, Tensor]:
+        assert given["output_final_state"]
+        order = ("r", "k", "v", "a", "b", "w", "initial_state", "scale")
+        return delta_rule(*(given[argument] for argument in order))
 
-        return run
-
-    package = types.ModuleType("fla.ops.rwkv7")
-    package.chunk_rwkv7, package.fused_recurrent_rwkv7 = operator("chunk"), operator("recurrent")  # type: ignore[attr-defined]
-    for name in ("fla", "fla.ops"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "fla.ops.rwkv7", package)
-    return names
+    return stand_ins(monkeypatch, "rwkv7", run)
 
 
 @pytest.mark.parametrize(
     ("frames", "wants_gradient", "grad_enabled", "operator"),
     [
-        (3, False, True, "recurrent"),
-        (3, True, False, "recurrent"),
+        (3, False, True, "fused_recurrent"),
+        (3, True, False, "fused_recurrent"),
         (3, True, True, "chunk"),
         (65, False, True, "chunk"),
     ],
@@ -140,6 +129,6 @@ def test_no_gradient_goes_through_the_recurrent_kernel(
     with torch.set_grad_enabled(grad_enabled):
         got = rwkv7_fast.delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
         wanted = delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
-    assert asked == [operator]
+    assert asked == [f"{operator}_rwkv7"]
     for one, other in zip(got, wanted, strict=True):
         assert torch.equal(one, other)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lina.backbones.rwkv7 import RWKV7, RWKV7Config, RWKV7Stack, RWKV7State
+from lina.backbones.rwkv7 import RWKV7, RWKV7Config, RWKV7Stack
+from lina.backbones.rwkv_state import RWKVState
 from lina.core.errors import CheckpointError
 from tests.backbones.rwkv_oracle import ask
 
@@ -79,7 +80,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     return Oracle(model, norm(model, "blocks.0.ln0", model["emb.weight"][tokens])[None], found)
 
 
-def assert_states(oracle: Oracle, states: tuple[RWKV7State, ...]) -> None:
+def assert_states(oracle: Oracle, states: tuple[RWKVState, ...]) -> None:
     for layer, state in enumerate(states):
         wanted = [oracle.found[f"state.{3 * layer + place}"] for place in range(3)]
         wanted[1] = wanted[1].mT  # theirs is [value, key]

@@ -1,7 +1,5 @@
 """What the kernels are given; that they compute the same is checked on a GPU by benchmarks/gpu_laws.py."""
 
-import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,31 +8,21 @@ from torch import Tensor
 
 from lina.backbones import scalar_decay_fast
 from lina.core.scalar_decay import scalar_decay_attention
+from tests.backbones.fake_kernels import stand_ins
 from tests.core.naive import naive
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kernels that ran, in whose place flash-linear-attention's plain reference does."""
-    names: list[str] = []
     reference = naive("simple_gla", "naive_recurrent_simple_gla")
-    kernels: Any = ModuleType("fla.ops.simple_gla")
 
-    def stand_in(name: str) -> Any:
-        def operator(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **options: Any) -> Any:
-            names.append(name)
-            assert q.shape[:3] == k.shape[:3] == v.shape[:3] == g.shape
-            assert g.min() >= scalar_decay_fast.FORGOTTEN
-            return reference(q, k, v, g, **options)
+    def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **options: Any) -> Any:
+        assert q.shape[:3] == k.shape[:3] == v.shape[:3] == g.shape
+        assert g.min() >= scalar_decay_fast.FORGOTTEN
+        return reference(q, k, v, g, **options)
 
-        return operator
-
-    for name in ("chunk_simple_gla", "fused_recurrent_simple_gla"):
-        setattr(kernels, name, stand_in(name))
-    for module in ("fla", "fla.ops"):
-        monkeypatch.setitem(sys.modules, module, ModuleType(module))
-    monkeypatch.setitem(sys.modules, "fla.ops.simple_gla", kernels)
-    return names
+    return stand_ins(monkeypatch, "simple_gla", run)
 
 
 @pytest.mark.parametrize(("frames", "kernel"), [(64, "fused_recurrent_simple_gla"), (65, "chunk_simple_gla")])

@@ -75,7 +75,10 @@ def test_which_form_is_taken(monkeypatch: pytest.MonkeyPatch, form: str, restart
     torch.testing.assert_close(found, plain.parallel_forward(x, state, starts))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None,
+    reason="no Triton: it comes with PyTorch for CUDA",
+)
 def test_the_kernels_in_tritons_interpreter() -> None:
     """In a process of its own, since Triton reads TRITON_INTERPRET when it is imported."""
     environment = os.environ | {

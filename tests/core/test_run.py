@@ -1,5 +1,6 @@
 """Whole runs in this process: stages, the directory, and what is wrong with it."""
 
+import errno
 import json
 import os
 import shutil
@@ -132,8 +133,8 @@ class Untrainable:
             raise LinaError("not today")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without CUDA is wanted")
-def test_a_missing_device_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_missing_device_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LinaError, match="no CUDA device"):
         run(tmp_path, "train.device=cuda")
     assert not (tmp_path / "run").exists()
@@ -180,11 +181,20 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
         run(tmp_path, out="file/run")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
+def test_a_directory_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run").mkdir(mode=0o500)
+    if os.geteuid() == 0:  # root may write anywhere: for root the system's refusal is made up
+        opened = os.open
+
+        def refusing(path: Any, *options: Any, **given: Any) -> int:
+            if Path(path).parent == tmp_path / "run":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return opened(path, *options, **given)
+
+        monkeypatch.setattr(os, "open", refusing)
     with pytest.raises(LinaError, match="cannot be written: Permission denied"):
         run(tmp_path)
+    assert not list((tmp_path / "run").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,14 @@
 """``lina run``: everything that a spec asks for, or what is left of it."""
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lina.core.codec_training.spec import CodecSpec
+    from lina.core.spec import Spec
 
 
 @click.command(short_help="Train, evaluate and speak as a spec asks.")
@@ -17,17 +25,28 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
       lina run specs/first.yaml
       lina run specs/first.yaml train.steps=100 name=quick
     """
-    from lina.core.spec_load import load_spec
+    from lina.core.spec import Spec
+    from lina.core.spec_load import load_job
 
-    asked = load_spec(spec, overrides)
-
-    from lina.core.resolve import resolve
-
-    resolved = resolve(asked)
-
-    from lina.core.plugin_manager import build_manager
-    from lina.core.run import run_spec
-
-    directory = run_spec(resolved, build_manager().hook)
+    asked = load_job(spec, overrides)
+    directory = _speech(asked) if isinstance(asked, Spec) else _codec(asked)
     report = directory / "report.html"
     click.echo(f"done: {report if report.is_file() else directory}")
+
+
+def _speech(spec: "Spec") -> "Path":
+    from lina.core.plugin_manager import build_manager
+    from lina.core.resolve import resolve
+    from lina.core.run import run_spec
+
+    resolved = resolve(spec)
+    return run_spec(resolved, build_manager().hook)
+
+
+def _codec(spec: "CodecSpec") -> "Path":
+    from lina.core.codec_training.resolve import resolve_codec
+    from lina.core.codec_training.stages import run_codec_spec
+    from lina.core.plugin_manager import build_manager
+
+    resolved = resolve_codec(spec)
+    return run_codec_spec(resolved, build_manager().hook)

@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,9 +65,26 @@ def save_checkpoint(
     keep: int,
     precision: str | None = None,
 ) -> Checkpoint:
-    """Write ``folder/step-N``, then remove the oldest ones beyond ``keep``, and those of later steps.
+    """Write ``folder/step-N``, as ``commit_checkpoint``.
 
-    A later step is one that was found damaged when training resumed before it.
+    Raises:
+        CheckpointError: the disk is full or refuses; the checkpoints that were there stay.
+    """
+    facts = {"format": FORMAT, "step": step, "seconds": round(seconds, 3), "corpus": corpus}
+    facts |= {"precision": precision} if precision else {}
+    final, sums = commit_checkpoint(
+        folder, step, keep, lambda temporary: _write(temporary, facts, model, optimizer, average)
+    )
+    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL], precision)
+
+
+def commit_checkpoint(
+    folder: Path, step: int, keep: int, write: Callable[[Path], dict[str, str]]
+) -> tuple[Path, dict[str, str]]:
+    """Let ``write`` fill ``folder/step-N``, then remove the oldest ones beyond ``keep``, and those of later steps.
+
+    ``write`` is given an empty directory, syncs what it writes there and gives each file's SHA-256 by name. A later
+    step is one that was found damaged when training resumed before it.
 
     Raises:
         CheckpointError: the disk is full or refuses; the checkpoints that were there stay.
@@ -79,9 +96,7 @@ def save_checkpoint(
         temporary = folder / f".step-{step:08d}.{os.getpid()}"
         temporary.mkdir()
         try:
-            facts = {"format": FORMAT, "step": step, "seconds": round(seconds, 3), "corpus": corpus}
-            facts |= {"precision": precision} if precision else {}
-            sums = _write(temporary, facts, model, optimizer, average)
+            sums = write(temporary)
             final = folder / f"step-{step:08d}"
             if final.exists():
                 _discard(final)
@@ -101,7 +116,7 @@ def save_checkpoint(
             _discard(path)
     for number in [number for number in steps if number <= step][keep:]:
         _discard(steps[number])
-    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL], precision)
+    return final, sums
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
@@ -143,7 +158,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
                 "or delete that checkpoint"
             )
         seconds, corpus, sums = float(facts["seconds"]), str(facts["corpus"]), dict(facts["sha256"])
-        weights, precision = sums.get(AVERAGE) or sums[MODEL], facts.get("precision")
+        weights = facts.get("weights") or sums.get(AVERAGE) or sums[MODEL]
+        precision = facts.get("precision")
     except PermissionError as error:
         raise CheckpointError(f"{path}: may not be read: {error.strerror}; mend its permissions") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -174,7 +190,7 @@ def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
 
 def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
     """The weights by name, low-rank matrices merged into what they adapt; averaged ones as in ``load_weights``."""
-    return merged(_read(weights_file(checkpoint, average)[0]))
+    return merged(read_tensors(weights_file(checkpoint, average)[0]))
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> None:
@@ -186,7 +202,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
         CheckpointError: they are another model's; the first difference is named.
     """
     path, _ = weights_file(checkpoint, average)
-    own, tensors = model.state_dict(), _read(path)
+    own, tensors = model.state_dict(), read_tensors(path)
     if not is_adapted(own):
         tensors = merged(tensors)
     for name in sorted(own.keys() | tensors.keys()):
@@ -207,14 +223,14 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoin
     path = checkpoint.path / OPTIMIZER
     try:
         numbers = json.loads((checkpoint.path / NUMBERS).read_bytes())
-        restore_optimizer(model, optimizer, _read(path), numbers)
+        restore_optimizer(model, optimizer, read_tensors(path), numbers)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: does not fit the spec's optimiser: {error}") from None
 
 
 def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The averaged weights by name."""
-    return _read(checkpoint.path / AVERAGE)
+    return read_tensors(checkpoint.path / AVERAGE)
 
 
 def _write(
@@ -230,9 +246,14 @@ def _write(
     if average is not None:
         files[AVERAGE] = average
     for name, tensors in files.items():
-        save_file(_storable(tensors), temporary / name)
+        save_file(storable(tensors), temporary / name)
     (temporary / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
-    sums = {name: sha256(temporary / name) for name in (*files, NUMBERS)}
+    return seal(temporary, facts, (*files, NUMBERS))
+
+
+def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """Write the facts with the SHA-256 of each file, and sync all; the sums by name."""
+    sums = {name: sha256(temporary / name) for name in names}
     (temporary / FACTS).write_text(json.dumps({**facts, "sha256": sums}, indent=1) + "\n")
     for name in (*sums, FACTS):
         _sync(temporary / name)
@@ -240,7 +261,7 @@ def _write(
     return sums
 
 
-def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """On the CPU, each with storage of its own: safetensors refuses tied weights."""
     stored: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -252,7 +273,12 @@ def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file of a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -106,6 +106,8 @@ def known_keys(model: type[BaseModel], key: Key) -> Iterable[str]:
     """The keys of the section at ``key`` of ``model``."""
     section: Any = model
     for part in key:
+        if isinstance(part, int):
+            continue  # the sections of a list are all of one kind
         field = _fields(section).get(str(part))
         kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
         section = next(filter(_is_model, kinds), None)

@@ -75,7 +75,7 @@ def resolve(spec: Spec) -> Resolved:
         recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"))
         sections["evaluate"] = recognizer
     placed: dict[str, Any] = {
-        name: getattr(spec, name).model_copy(update={"config": _as_written(chosen.config)})
+        name: getattr(spec, name).model_copy(update={"config": as_written(chosen.config)})
         for name, chosen in sections.items()
     }
     placed["init"] = spec.init.model_copy(
@@ -87,7 +87,8 @@ def resolve(spec: Spec) -> Resolved:
     return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
 
 
-def _as_written(config: PluginConfig) -> dict[str, Any]:
+def as_written(config: PluginConfig) -> dict[str, Any]:
+    """The keys that were written, as a spec can hold them."""
     return config.model_dump(mode="json", exclude_unset=True)
 
 

@@ -4,26 +4,20 @@ Running the same spec again goes on where the last run was: each stage keeps wha
 causes have not changed is left as it is. Everything a run makes is inside its directory.
 """
 
-import errno
-import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from lina.core.checkpoint import Checkpoint
 from lina.core.device import choose_device
-from lina.core.errors import CheckpointError, LinaError
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
 from lina.core.initialise import check_init, initialise
 from lina.core.model import build_lm, sketch_lm
 from lina.core.prepare import Prepared, prepare
 from lina.core.resolve import Resolved
+from lina.core.run_directory import owned, refuse_changed, report
 from lina.core.run_info import record_run
 from lina.core.signals import terminated_as_stopped
 from lina.core.spec import differences
@@ -49,14 +43,6 @@ FREE_KEYS = (
 DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
 """Keys that what is encoded depends on."""
 
-DISK_REFUSES = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
-)
-"""A full or failing disk, and things put where a run wants to put its own."""
-
-log = logging.getLogger("lina")
-
 
 def run_spec(resolved: Resolved, hooks: Any) -> Path:
     """Do what a spec asks, or what is left of it; the run directory.
@@ -69,7 +55,7 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
     # What can be seen to fail is told before hours of encoding, not after.
     choose_device(spec.train.device)
     check_init(resolved, sketch_lm(resolved))
-    with terminated_as_stopped(), _owned(directory):
+    with terminated_as_stopped(), owned(directory):
         run = Run(directory, spec)
         _claim(run)
         if spec.train.threads:
@@ -80,34 +66,9 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
         voice = load(directory, device=spec.train.device)
         evaluate(run, resolved, prepared, voice, checkpoint, hooks)
         synthesize(run, voice, checkpoint, hooks)
-        _report(run, hooks)
+        report(run, hooks)
         hooks.run_finished(run=run)
     return directory
-
-
-@contextmanager
-def _owned(directory: Path) -> Iterator[None]:
-    """The directory, ours alone; what the disk refuses meanwhile is told in one line."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / "lock").acquire(timeout=0)
-    except Timeout:
-        raise LinaError(
-            f"{directory}: another lina is running there; wait for it, or choose another train.out"
-        ) from None
-    except OSError as error:
-        raise LinaError(
-            f"{directory}: cannot be written: {error.strerror}; choose another train.out"
-        ) from None
-    with lock:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in DISK_REFUSES:
-                raise
-            raise LinaError(
-                f"{error.filename or directory}: {error.strerror}; mend that and run the same command to go on"
-            ) from error
 
 
 def _claim(run: Run) -> None:
@@ -122,12 +83,7 @@ def _claim(run: Run) -> None:
         changed = [line for line in differences(load_spec(path), run.spec) if not line.startswith(FREE_KEYS)]
         if not trained:
             changed = [line for line in changed if line.startswith(DATA_KEYS)]
-        if changed:
-            more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
-            raise CheckpointError(
-                f"{run.directory}: holds a run of another spec: {'; '.join(changed[:3])}{more}; "
-                "choose another name or train.out, or delete that directory"
-            )
+        refuse_changed(run.directory, changed)
     write_atomic(path, run.spec.to_yaml().encode())
 
 
@@ -142,12 +98,3 @@ def _train(run: Run, resolved: Resolved, prepared: Prepared, hooks: Any) -> Chec
     record_run(run, resolved, model)
     initialise(run, resolved, model, prepared)
     return train(run, model, prepared.training, hooks)
-
-
-def _report(run: Run, hooks: Any) -> None:
-    began = time.perf_counter()
-    hooks.stage_started(run=run, stage="report", total=None, done=0)
-    sections = [section for several in hooks.report_sections(run=run) for section in several]
-    if not any(hooks.write_report(run=run, sections=sections)):
-        log.warning("no plugin wrote a report")
-    hooks.stage_finished(run=run, stage="report", seconds=time.perf_counter() - began)

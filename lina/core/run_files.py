@@ -6,6 +6,7 @@
     metrics.jsonl         MetricsRecord, one a line (``lina.core.metrics_file``)
     samples/index.json    list of SampleRecord; its paths are relative to the run directory
     evaluation.json       Evaluation
+    codec_evaluation.json  CodecEvaluation, in a run of job codec
     init.json             InitRecord, where the spec has an ``init``
 
 Every ``read`` gives None (or an empty list) for a file that is not there: a run may be young, or have no
@@ -21,12 +22,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lina.core.errors import CheckpointError
 from lina.core.files import write_atomic
 from lina.core.invalid import first_reason
-from lina.core.run_records import DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
+from lina.core.run_records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
 
 RUN_FILE = Path("run.json")
 DATA_FILE = Path("data/summary.json")
 SAMPLES_FILE = Path("samples/index.json")
 EVALUATION_FILE = Path("evaluation.json")
+CODEC_EVALUATION_FILE = Path("codec_evaluation.json")
 INIT_FILE = Path("init.json")
 
 F = TypeVar("F", bound=BaseModel)
@@ -62,6 +64,14 @@ def read_evaluation(directory: Path) -> Evaluation | None:
 
 def write_evaluation(directory: Path, evaluation: Evaluation) -> None:
     _write(directory / EVALUATION_FILE, evaluation.model_dump_json(indent=2))
+
+
+def read_codec_evaluation(directory: Path) -> CodecEvaluation | None:
+    return _read(directory / CODEC_EVALUATION_FILE, CodecEvaluation)
+
+
+def write_codec_evaluation(directory: Path, evaluation: CodecEvaluation) -> None:
+    _write(directory / CODEC_EVALUATION_FILE, evaluation.model_dump_json(indent=2))
 
 
 _SAMPLES = TypeAdapter(tuple[SampleRecord, ...])

@@ -15,6 +15,7 @@ import torch
 
 from lina.core.hooks import Run
 from lina.core.model import count_parameters
+from lina.core.registry import Record
 from lina.core.resolve import Resolved
 from lina.core.run_files import read_run_info, write_run_info
 from lina.core.run_records import MachineInfo, ModelInfo, PluginInfo, RunInfo
@@ -33,14 +34,21 @@ log = logging.getLogger("lina")
 
 
 def record_run(run: Run, resolved: Resolved, model: Any) -> None:
+    """Write ``run.json`` of a run of job speech."""
+    backbone = count_parameters(model.encoder) + count_parameters(model.decoder)
+    size = ModelInfo(parameters=count_parameters(model), backbone=backbone)
+    write_info(run.directory, resolved.records, size)
+
+
+def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> None:
     """Write ``run.json``; a plugin of another version than at the last start is told of."""
-    before = read_run_info(run.directory)
+    before = read_run_info(directory)
     plugins = tuple(
         PluginInfo(role=one.role, name=one.name, distribution=one.distribution, version=one.version)
-        for one in resolved.records
+        for one in records
     )
     if before:
-        _tell_changes(run.directory, before.plugins, plugins)
+        _tell_changes(directory, before.plugins, plugins)
     info = RunInfo(
         lina=version("lina"),
         started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
@@ -51,14 +59,11 @@ def record_run(run: Run, resolved: Resolved, model: Any) -> None:
         ),
         versions=_versions(),
         plugins=plugins,
-        model=ModelInfo(
-            parameters=count_parameters(model),
-            backbone=count_parameters(model.encoder) + count_parameters(model.decoder),
-        ),
+        model=model,
         commit=lina_commit(),
     )
     if info != before:
-        write_run_info(run.directory, info)
+        write_run_info(directory, info)
 
 
 def _tell_changes(directory: Path, before: Sequence[PluginInfo], now: Sequence[PluginInfo]) -> None:

@@ -140,6 +140,23 @@ class Evaluation(_Record):
     groups: tuple[EvaluationGroup, ...] = ()
 
 
+class CodecDistance(_Record):
+    """How far decoded audio is from held-out recordings, with so many codebooks."""
+
+    codebooks: int
+    bits_per_second: float
+    mel_distance: float
+    """Mean difference of log10 mel magnitudes, summed over seven resolutions; 0 is the same."""
+    spectral_distance: float
+    """Mean difference of log10 magnitudes."""
+
+
+class CodecEvaluation(_Record):
+    utterances: int
+    seconds: float
+    distances: tuple[CodecDistance, ...] = ()
+
+
 class InitPart(_Record):
     """What became of a part of the model; counts of numbers."""
 

@@ -27,8 +27,8 @@ from lina.core.spec_sections import (
 )
 
 
-class Spec(Section):
-    """A whole run. Two specs are compared by ``differences``."""
+class AnySpec(Section):
+    """What the specs of all jobs share. Two specs are compared by ``differences``."""
 
     lina: Literal[1]
     """Version of the spec's format."""
@@ -36,6 +36,39 @@ class Spec(Section):
     """Of the run: letters, digits, ``.``, ``_`` and ``-``."""
     seed: Seed = 0
     """Of the first weights, the order of batches, the split, and all that training draws."""
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @model_validator(mode="after")
+    def _name_the_run_directory(self) -> Self:
+        train: Any = getattr(self, "train", None)
+        if train is not None:
+            out = Path(str(train.out).replace("${name}", self.name))
+            # Frozen for everyone else; a validator may finish its own object.
+            self.__dict__["train"] = train.model_copy(update={"out": out})
+        return self
+
+    @property
+    def origin(self) -> Origin:
+        """Where each key was written, for messages and relative paths."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> Self:
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy
+
+    def to_yaml(self) -> str:
+        """The whole spec, defaults included: reading it again gives the same spec."""
+        # OmegaConf reads more texts as numbers than plain YAML does (1e3), so it has to quote them.
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+
+
+class Spec(AnySpec):
+    """A whole run of job speech: a language model that says texts."""
+
+    job: Literal["speech"] = "speech"
+    """What is trained: a model that speaks, or a codec, whose keys are others: see [below](#train-a-codec)."""
     backbone: BackboneSection
     codec: CodecSection
     tokenizer: TokenizerSection
@@ -46,15 +79,6 @@ class Spec(Section):
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()
     synthesize: SynthesizeSection = SynthesizeSection()
-
-    _origin: Origin = PrivateAttr(default_factory=Origin)
-
-    @model_validator(mode="after")
-    def _name_the_run_directory(self) -> Self:
-        out = Path(str(self.train.out).replace("${name}", self.name))
-        # Frozen for everyone else; a validator may finish its own object.
-        self.__dict__["train"] = self.train.model_copy(update={"out": out})
-        return self
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -101,23 +125,8 @@ class Spec(Section):
             )
         return self
 
-    @property
-    def origin(self) -> Origin:
-        """Where each key was written, for messages and relative paths."""
-        return self._origin
 
-    def with_origin(self, origin: Origin) -> Self:
-        copy = self.model_copy()
-        copy._origin = origin
-        return copy
-
-    def to_yaml(self) -> str:
-        """The whole spec, defaults included: reading it again gives the same spec."""
-        # OmegaConf reads more texts as numbers than plain YAML does (1e3), so it has to quote them.
-        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
-
-
-def differences(old: Spec, new: Spec) -> list[str]:
+def differences(old: AnySpec, new: AnySpec) -> list[str]:
     """What changed, a line a key: ``train.lr: 0.001 -> 0.0003``. Empty if the specs ask for the same."""
     before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
     keys = [*before, *(key for key in after if key not in before)]

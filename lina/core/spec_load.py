@@ -14,6 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
+from lina.core.codec_training.spec import CodecSpec
 from lina.core.errors import SpecError, did_you_mean
 from lina.core.interpolate import REFERENCE_RULE, check_references, interpolate
 from lina.core.invalid import validate
@@ -34,11 +35,26 @@ PLUGIN_KEYS = {
 }
 """Section -> the key that names its plugin."""
 
+JOBS: dict[str, type[Spec] | type[CodecSpec]] = {"speech": Spec, "codec": CodecSpec}
+
 log = logging.getLogger("lina")
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in the file ``path``, with ``key=value`` overrides on top.
+    """The spec of job speech in the file ``path``; see ``load_job``.
+
+    Raises:
+        SpecError: one line, beginning with the file and line, for the first mistake.
+    """
+    spec = load_job(path, overrides)
+    if not isinstance(spec, Spec):
+        where = spec.origin.where(("job",))
+        raise SpecError(f"{where}: job: {spec.job} does not make a model that speaks; name one of job speech")
+    return spec
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Spec | CodecSpec:
+    """The spec of any job in the file ``path``, with ``key=value`` overrides on top.
 
     A file wins over what it includes, a later include over an earlier one, an override over all.
 
@@ -47,8 +63,11 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """
     sources = _without_stale_configs([*_command_line(overrides), *_files(Path(path), (), [])])
     origin = Origin(tuple(sources))
-    merged = _merge(sources)
-    return validate(Spec, interpolate(merged, origin), origin).with_origin(origin)
+    tree = interpolate(_merge(sources), origin)
+    job = tree.get("job", "speech")
+    if not isinstance(job, str) or job not in JOBS:
+        raise SpecError(f"{origin.where(('job',))}: job: unknown job {job!r}{did_you_mean(str(job), JOBS)}")
+    return validate(JOBS[job], tree, origin).with_origin(origin)
 
 
 def _without_stale_configs(sources: Sequence[Source]) -> list[Source]:

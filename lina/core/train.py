@@ -172,7 +172,7 @@ class _Trainer:
         """One optimiser step over ``train.accumulate`` batches."""
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
-        seed = _step_seed(self.run.spec.seed, step)
+        seed = step_seed(self.run.spec.seed, step)
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed ^ CONDITIONS)
         self.model.train()
@@ -280,7 +280,8 @@ class _Trainer:
         return self.loss(logits, targets, counted), strayed, *accuracy(logits, targets, counted)
 
 
-def _step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
+    """What all random numbers of a step are drawn from."""
     return (seed * 1_000_000_007 + step) % 2**63
 
 

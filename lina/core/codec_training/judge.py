@@ -1,0 +1,108 @@
+"""Stage evaluate of job codec: held-out utterances through the codec as its users get it, whole."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lina.core.audio import write_wav
+from lina.core.checkpoint import Checkpoint
+from lina.core.codec import decode, encode
+from lina.core.codec_training.data import CodecData
+from lina.core.codec_training.losses import MelDistance, spectral_distance
+from lina.core.codec_training.resolve import CODEBOOKS, ResolvedCodec
+from lina.core.codec_training.runs import CodecRun
+from lina.core.hooks import Sample
+from lina.core.run_files import CODEC_EVALUATION_FILE, write_codec_evaluation, write_samples
+from lina.core.run_records import CodecDistance, CodecEvaluation, SampleRecord
+from lina.core.stages import finish, is_finished
+
+SAMPLES = Path("samples")
+
+
+@torch.no_grad()
+def evaluate(
+    run: CodecRun, resolved: ResolvedCodec, data: CodecData, checkpoint: Checkpoint, weights: Path, hooks: Any
+) -> None:
+    """Distances at each number of codebooks, and a few samples with all of them."""
+    spec = run.spec.evaluate
+    numbers = list(data.valid[: spec.utterances])
+    causes = [spec.model_dump(mode="json"), checkpoint.weights, data.pool.identity]
+    if not numbers:
+        return
+    if (run.directory / CODEC_EVALUATION_FILE).is_file() and is_finished(run.directory, "evaluate", causes):
+        hooks.stage_finished(run=run, stage="evaluate", seconds=0.0)
+        return
+    began = time.perf_counter()
+    counts = _counts(resolved, weights, spec.codebooks)
+    hooks.stage_started(run=run, stage="evaluate", total=len(counts) * len(numbers), done=0)
+    distances, done = [], 0
+    for count in counts:
+        codec = resolved.trained(weights, count)
+        mel, mels, spectra = MelDistance(codec.sample_rate), 0.0, 0.0
+        for number in numbers:
+            recording = data.audio(number)[None, None]
+            made = decode(codec, encode(codec, recording))[..., : recording.shape[-1]]
+            mels += float(mel(made[:, 0], mel.spectra(recording[:, 0])))
+            spectra += float(spectral_distance(made[:, 0], recording[:, 0]))
+            done += 1
+            hooks.stage_progress(run=run, stage="evaluate", done=done, info={})
+        bits = sum(math.log2(size) for size in codec.codebook_sizes) * codec.sample_rate / codec.hop
+        used = len(codec.codebook_sizes)
+        distances.append(
+            CodecDistance(
+                codebooks=used,
+                bits_per_second=round(bits, 3),
+                mel_distance=mels / len(numbers),
+                spectral_distance=spectra / len(numbers),
+            )
+        )
+    write_samples(run.directory, _samples(run, resolved, data, checkpoint, weights, hooks))
+    seconds = sum(len(data.audio(number)) for number in numbers) / data.pool.index.sample_rate
+    write_codec_evaluation(
+        run.directory, CodecEvaluation(utterances=len(numbers), seconds=seconds, distances=tuple(distances))
+    )
+    finish(run.directory, "evaluate", causes)
+    hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
+
+
+def _counts(resolved: ResolvedCodec, weights: Path, asked: tuple[int, ...]) -> list[int | None]:
+    """Numbers of codebooks to build the codec with; None is what it has if nothing is said."""
+    if CODEBOOKS not in resolved.codec.plugin.Config.model_fields:
+        return [None]
+    if asked:
+        return [*sorted(set(asked))]
+    every = len(resolved.trained(weights).codebook_sizes)
+    return [*(2**power for power in range(every.bit_length()) if 2**power < every), every]
+
+
+def _samples(
+    run: CodecRun,
+    resolved: ResolvedCodec,
+    data: CodecData,
+    checkpoint: Checkpoint,
+    weights: Path,
+    hooks: Any,
+) -> list[SampleRecord]:
+    codec, records = resolved.trained(weights), []
+    (run.directory / SAMPLES).mkdir(exist_ok=True)
+    for place, number in enumerate(data.valid[: run.spec.evaluate.samples], start=1):
+        recording, name = data.audio(number)[None], f"valid-{place:02d}"
+        made = decode(codec, encode(codec, recording[None]))[0][:, : recording.shape[-1]]
+        audio, reference = SAMPLES / f"{name}.wav", SAMPLES / f"{name}.recording.wav"
+        write_wav(run.directory / audio, made.clamp(-1.0, 1.0), codec.sample_rate)
+        write_wav(run.directory / reference, recording, codec.sample_rate)
+        entry = data.pool.index.entries[number]
+        sample = Sample(
+            id=name,
+            kind="valid",
+            text=entry.text or entry.id,
+            audio=audio,
+            sample_rate=codec.sample_rate,
+            reference=reference,
+        )
+        hooks.sample_made(run=run, step=checkpoint.step, sample=sample)
+        records.append(SampleRecord.of(sample))
+    return records

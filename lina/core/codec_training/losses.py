@@ -1,0 +1,132 @@
+"""What a codec is trained by: spectra that agree, and discriminators that cannot tell.
+
+Float32 throughout; nothing here waits for a GPU.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lina.core.mel import mel_corners, mel_filters
+
+MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
+MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)
+FLOOR = 1e-5
+"""Magnitudes below it count as silence (-100 dB)."""
+
+Features = Sequence[Sequence[Tensor]]
+"""Of each discriminator, what its layers made of a batch."""
+
+
+class MelDistance(nn.Module):
+    """Mean difference of log10 mel magnitudes, summed over window lengths.
+
+    Seven windows of 32 to 2048 samples with 5 to 320 bands, a quarter of a window apart (Kumar et al. 2023,
+    "High-Fidelity Audio Compression with Improved RVQGAN", arXiv 2306.06546, section 3.3).
+    """
+
+    def __init__(
+        self, sample_rate: int, windows: Sequence[int] = MEL_WINDOWS, bands: Sequence[int] = MEL_BANDS
+    ) -> None:
+        super().__init__()
+        self.windows = tuple(windows)
+        self.ffts = tuple(_fft(sample_rate, *sizes) for sizes in zip(windows, bands, strict=True))
+        for place, (window, fft, count) in enumerate(zip(windows, self.ffts, bands, strict=True)):
+            self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
+            filters = mel_filters(sample_rate, fft, count)
+            self.register_buffer(f"filters_{place}", filters, persistent=False)
+
+    def spectra(self, audio: Float[Tensor, "B samples"]) -> list[Float[Tensor, "B mels frames"]]:
+        """log10 magnitudes, one tensor a window."""
+        return [self._spectrum(audio.float(), place) for place in range(len(self.windows))]
+
+    def forward(self, audio: Float[Tensor, "B samples"], real: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """``real`` is what ``spectra`` made of the audio to come close to."""
+        parts = [(one - other).abs().mean() for one, other in zip(self.spectra(audio), real, strict=True)]
+        return torch.stack(parts).sum()
+
+    def _spectrum(self, audio: Tensor, place: int) -> Tensor:
+        window: Tensor = getattr(self, f"window_{place}")
+        frames = torch.stft(
+            audio,
+            n_fft=self.ffts[place],
+            hop_length=self.windows[place] // 4,
+            win_length=self.windows[place],
+            window=window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        # The root of zero has no derivative.
+        magnitude = torch.view_as_real(frames).square().sum(-1).clamp_min(FLOOR**2).sqrt()
+        filters: Tensor = getattr(self, f"filters_{place}")
+        return (filters @ magnitude).clamp_min(FLOOR).log10()
+
+
+def spectral_distance(
+    one: Float[Tensor, "B samples"], other: Float[Tensor, "B samples"], windows: Sequence[int] = (2048, 512)
+) -> Float[Tensor, ""]:
+    """Mean difference of log10 magnitudes at two resolutions, averaged."""
+    parts = []
+    for window in windows:
+        shape = torch.hann_window(window, device=one.device)
+        sides = (
+            torch.stft(
+                side.float(), window, window // 4, window=shape, pad_mode="constant", return_complex=True
+            )
+            for side in (one, other)
+        )
+        here, there = (side.abs().clamp_min(FLOOR).log10() for side in sides)
+        parts.append((here - there).abs().mean())
+    return torch.stack(parts).mean()
+
+
+def discriminator_loss(
+    real: Sequence[Tensor], fake: Sequence[Tensor], kind: Literal["hinge", "least_squares"]
+) -> Float[Tensor, ""]:
+    """Of the discriminators' verdicts, summed over them.
+
+    Hinge: Lim and Ye 2017, arXiv 1705.02894; least squares: Mao et al. 2017, arXiv 1611.04076.
+    """
+    if kind == "hinge":
+        parts = [
+            (1 - on_real.float()).relu().mean() + (1 + on_fake.float()).relu().mean()
+            for on_real, on_fake in zip(real, fake, strict=True)
+        ]
+    else:
+        parts = [
+            (1 - on_real.float()).square().mean() + on_fake.float().square().mean()
+            for on_real, on_fake in zip(real, fake, strict=True)
+        ]
+    return torch.stack(parts).sum()
+
+
+def adversarial_loss(fake: Sequence[Tensor], kind: Literal["hinge", "least_squares"]) -> Float[Tensor, ""]:
+    """What the codec wants of the verdicts on its audio, summed over discriminators."""
+    if kind == "hinge":
+        return torch.stack([-one.float().mean() for one in fake]).sum()
+    return torch.stack([(1 - one.float()).square().mean() for one in fake]).sum()
+
+
+def feature_distance(real: Features, fake: Features) -> Float[Tensor, ""]:
+    """Mean difference of each layer's output, relative to the real one's mean size; summed over all layers.
+
+    Feature matching (Kumar et al. 2019, MelGAN, arXiv 1910.06711), made relative as by Défossez et al. 2022
+    (EnCodec, arXiv 2210.13438, section 3.4), so that a discriminator cannot inflate it.
+    """
+    parts = [
+        (one.detach().float() - other.float()).abs().mean()
+        / one.detach().float().abs().mean().clamp_min(1e-6)
+        for reals, fakes in zip(real, fake, strict=True)
+        for one, other in zip(reals, fakes, strict=True)
+    ]
+    return torch.stack(parts).sum()
+
+
+def _fft(sample_rate: int, window: int, bands: int) -> int:
+    """Long enough for the narrowest filter to have a frequency in it, up to twice the window."""
+    narrowest = float(mel_corners(sample_rate, bands)[1])
+    return min(2 * window, 1 << math.ceil(math.log2(max(window, sample_rate / narrowest))))

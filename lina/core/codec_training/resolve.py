@@ -1,0 +1,78 @@
+"""From the names in a spec of job codec to plugins and their checked configurations. Builds nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lina.core.codec_training.spec import CodecSpec
+from lina.core.errors import PluginError, SpecError
+from lina.core.invalid import validate
+from lina.core.plugin import CodecPlugin, CorpusPlugin
+from lina.core.protocols import Codec, StreamingCodec
+from lina.core.registry import Record
+from lina.core.resolve import Chosen, as_written, choose
+
+WEIGHTS, CODEBOOKS = "weights", "codebooks"
+"""Keys of a trainable codec's configuration: the file that ``save_trained`` wrote, and how many codebooks to use."""
+
+
+@dataclass(frozen=True)
+class ResolvedCodec:
+    spec: CodecSpec
+    """The spec with every path that it reads from made absolute."""
+    codec: Chosen[CodecPlugin]
+    sources: tuple[Chosen[CorpusPlugin], ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Name, distribution and version of each plugin, each once."""
+        chosen: tuple[Chosen[Any], ...] = (self.codec, *self.sources)
+        return tuple(dict.fromkeys(one.record for one in chosen))
+
+    def trained(self, weights: Path, codebooks: int | None = None) -> Codec | StreamingCodec:
+        """The codec that users get: built from its exported weights, with its first ``codebooks`` codebooks.
+
+        Raises:
+            PluginError: its configuration has no such keys.
+        """
+        given: dict[str, Any] = {WEIGHTS: str(weights)}
+        if codebooks is not None:
+            given[CODEBOOKS] = codebooks
+        try:
+            config = validate(self.codec.plugin.Config, given, self.spec.origin, ("codec", "config"))
+        except SpecError as error:
+            raise PluginError(
+                f"{self.codec.record}: its trained weights cannot be used as config {given}: {error}"
+            ) from None
+        return self.codec.plugin.build(config=config)
+
+
+def resolve_codec(spec: CodecSpec) -> ResolvedCodec:
+    """Load the plugins that ``spec`` names and check their configurations.
+
+    Raises:
+        PluginError: a plugin is unknown or broken; the line names where the spec asks for it.
+        SpecError: a ``config`` does not fit its plugin.
+    """
+    codec = choose(
+        *("codec", spec.codec.plugin, spec.codec.config, spec.origin),
+        *(("codec", "plugin"), ("codec", "config")),
+    )
+    sources = tuple(
+        choose(
+            *("corpus", one.source, one.config, spec.origin),
+            *(("data", "sources", place, "source"), ("data", "sources", place, "config")),
+        )
+        for place, one in enumerate(spec.data.sources)
+    )
+    placed = tuple(
+        one.model_copy(update={"config": as_written(chosen.config)})
+        for one, chosen in zip(spec.data.sources, sources, strict=True)
+    )
+    resolved = spec.model_copy(
+        update={
+            "codec": spec.codec.model_copy(update={"config": as_written(codec.config)}),
+            "data": spec.data.model_copy(update={"sources": placed}),
+        }
+    )
+    return ResolvedCodec(resolved, codec, sources)

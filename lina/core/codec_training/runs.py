@@ -1,0 +1,14 @@
+"""A run of job codec as hooks see it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lina.core.codec_training.spec import CodecSpec
+
+
+@dataclass(frozen=True)
+class CodecRun:
+    """As ``lina.core.hooks.Run``, with a spec of job codec."""
+
+    directory: Path
+    spec: CodecSpec

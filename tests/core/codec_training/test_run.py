@@ -1,0 +1,211 @@
+"""A run of job codec from its spec to its file: whole, killed and resumed, refused."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lina.core.checkpoint import newest_checkpoint
+from lina.core.codec_training.stages import EXPORTED
+from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
+from lina.core.hooks import hookimpl
+from lina.core.run_files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
+from lina.core.signals import Stopped
+from tests.core.codec_training.small import go, lines_of, plugin, same, small, stored
+from tests.core.codec_training.toy_codec import RATE, SIZES, ToyCodec
+
+__all__ = ["plugin"]
+pytestmark = pytest.mark.usefixtures("plugin")
+
+
+class StopAt:
+    """Sends this process a signal after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @hookimpl
+    def step_done(self, step: int) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Stages:
+    def __init__(self) -> None:
+        self.finished: dict[str, float] = {}
+
+    @hookimpl
+    def stage_finished(self, stage: str, seconds: float) -> None:
+        self.finished[stage] = seconds
+
+
+def test_a_run_leaves_a_codec_and_what_is_known_of_it(tmp_path: Path) -> None:
+    resolved = small(tmp_path)
+    run = go(resolved)
+    trained = resolved.trained(run / EXPORTED)
+    assert trained.codebook_sizes == SIZES
+    averaged = {k.removeprefix("average/"): v for k, v in stored(run).items() if k.startswith("average/")}
+    exported = trained.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(exported[name], value) for name, value in averaged.items())
+    assert torch.equal(exported["codebooks"], stored(run)["codec/codebooks"])
+    evaluation = read_codec_evaluation(run)
+    assert evaluation is not None
+    assert [one.codebooks for one in evaluation.distances] == [1, 2]
+    assert evaluation.distances[0].bits_per_second == 4 * RATE / 80
+    assert all(0 < one.mel_distance < 100 and 0 < one.spectral_distance < 10 for one in evaluation.distances)
+    [sample] = read_samples(run)
+    assert (run / sample.audio).is_file()
+    assert sample.reference is not None
+    assert (run / sample.reference).is_file()
+    summary, info = read_data_summary(run), read_run_info(run)
+    assert summary is not None
+    assert (summary.utterances, summary.valid) == (7, 2)
+    assert info is not None
+    assert {one.name for one in info.plugins} == {"toy-trainable", "jsonl"}
+    lines = lines_of(run)
+    assert [(one["step"], one["split"]) for one in lines] == [
+        *((step, "train") for step in (1, 2, 3)),
+        (3, "valid"),
+        *((step, "train") for step in (4, 5, 6)),
+        (6, "valid"),
+    ]
+    assert "adversarial" not in lines[1]
+    assert lines[2]["features"] > 0
+    weighed = sum(
+        weight * lines[2][part]
+        for part, weight in (("loss", 15), ("adversarial", 1), ("features", 2), ("commitment", 0.25))
+    )
+    assert math.isclose(weighed, lines[2]["total"], rel_tol=1e-5)
+    assert len(lines[2]["codebook_use"]) == len(SIZES)
+
+
+def test_training_lowers_the_mel_distance(tmp_path: Path) -> None:
+    run = go(
+        small(tmp_path, "train.steps=60", "train.lr=1e-2", "train.adversarial_from=60", "train.log_every=60")
+    )
+    losses = [one["loss"] for one in lines_of(run) if one["split"] == "valid"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
+    first, again, more = Stages(), Stages(), Stages()
+    run = go(small(tmp_path), first)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+    go(small(tmp_path), again)
+    assert set(first.finished) == {"data", "train", "export", "evaluate", "report"}
+    assert all(first.finished[stage] > 0 for stage in ("data", "train", "export", "evaluate"))
+    assert [again.finished[stage] for stage in ("data", "train", "export", "evaluate")] == [0.0] * 4
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+    exported = (run / EXPORTED).read_bytes()
+    go(small(tmp_path, "train.steps=8"), more)
+    assert more.finished["data"] == 0.0 < more.finished["evaluate"]
+    assert (run / EXPORTED).read_bytes() != exported
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole = go(small(tmp_path, out="whole"))
+    script = (
+        "from pathlib import Path; import os, signal\n"
+        "from lina.core.hooks import hookimpl\n"
+        "from tests.core.codec_training.small import small, go\n"
+        "class Kill:\n"
+        "    @hookimpl\n"
+        "    def step_done(self, step):\n"
+        "        if step == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"go(small(Path({str(tmp_path)!r}), out='killed'), Kill())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    newest = newest_checkpoint(tmp_path / "killed/checkpoints")
+    assert newest is not None
+    assert newest.step == 4
+    resumed = go(small(tmp_path, out="killed"))
+    assert same(stored(whole), stored(resumed))
+    assert (whole / EXPORTED).read_bytes() == (resumed / EXPORTED).read_bytes()
+    losses = [[(one["step"], one["split"], one["loss"]) for one in lines_of(run)] for run in (whole, resumed)]
+    assert losses[0] == losses[1]
+
+
+def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="stopped by a signal at step 3 of 6; run the same command to go on"):
+        go(small(tmp_path), StopAt(3))
+    newest = newest_checkpoint(tmp_path / "run/checkpoints")
+    assert newest is not None
+    assert newest.step == 3
+    go(small(tmp_path))
+    assert (tmp_path / "run" / EXPORTED).is_file()
+
+
+def test_minutes_end_a_start_and_not_the_run(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="stopped after 1e-06 minutes at step 1 of 6"):
+        go(small(tmp_path, "train.minutes=1e-6"))
+    go(small(tmp_path))
+    assert lines_of(tmp_path / "run")[-1]["step"] == 6
+
+
+def test_a_checkpoint_folder_begins_another_run(tmp_path: Path) -> None:
+    go(small(tmp_path, "train.steps=4"))
+    (tmp_path / "next/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/checkpoints/step-00000004").rename(tmp_path / "next/checkpoints/step-00000004")
+    run = go(small(tmp_path, "train.steps=5", "train.lr=1e-4", out="next"))
+    assert [one["step"] for one in lines_of(run)] == [5, 5]
+
+
+def test_other_audio_is_refused_unless_it_is_wanted(tmp_path: Path) -> None:
+    go(small(tmp_path, "train.steps=2"))
+    manifest = tmp_path / "one/manifest.jsonl"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CheckpointError, match=r"was trained on other audio.*say data\.may_change=true"):
+        go(small(tmp_path))
+    go(small(tmp_path, "data.may_change=true"))
+
+
+def test_another_spec_is_refused(tmp_path: Path) -> None:
+    go(small(tmp_path, "train.steps=2"))
+    with pytest.raises(CheckpointError, match=r"holds a run of another spec: train\.batch: 4 -> 5"):
+        go(small(tmp_path, "train.batch=5"))
+
+
+def test_a_loss_that_is_not_finite_stops_before_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = ToyCodec.reconstruct, [0]
+
+    def bad(self: ToyCodec, audio: torch.Tensor, codebooks: torch.Tensor) -> object:
+        calls[0] += 1
+        made = real(self, audio, codebooks)
+        return made._replace(audio=made.audio * math.nan) if calls[0] == 3 else made
+
+    monkeypatch.setattr(ToyCodec, "reconstruct", bad)
+    with pytest.raises(DataError, match=r"train: step 3: the loss or a gradient is not finite"):
+        go(small(tmp_path, "train.log_every=100"))
+    newest = newest_checkpoint(tmp_path / "run/checkpoints")
+    assert newest is not None
+    assert newest.step == 2
+
+
+def test_a_codec_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match="command line: codec: Codec2 cannot be trained; name a codec that can"
+    ):
+        go(small(tmp_path, "codec.plugin=codec2"))
+
+
+def test_more_codebooks_than_there_are_cannot_be_judged(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"evaluate\.codebooks: 3 is more than the 2 codebooks"):
+        go(small(tmp_path, "evaluate.codebooks=[1,3]"))
+
+
+def test_a_plugin_that_gives_no_trainable_codec_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = small(tmp_path)
+    monkeypatch.setattr(resolved.codec.plugin, "build_trainable", lambda config: torch.nn.Linear(1, 1))
+    with pytest.raises(PluginError, match=r"toy-trainable.*build_trainable gives a Linear"):
+        go(resolved)

@@ -146,8 +146,12 @@ class StreamingCodec(Protocol):
     hop: int
     channels: int
     codebook_sizes: tuple[int, ...]
-    encoder: EncoderStream
-    decoder: DecoderStream
+
+    @property
+    def encoder(self) -> EncoderStream: ...
+
+    @property
+    def decoder(self) -> DecoderStream: ...
 
 
 class Reconstruction(NamedTuple):

@@ -146,12 +146,8 @@ class StreamingCodec(Protocol):
     hop: int
     channels: int
     codebook_sizes: tuple[int, ...]
-
-    @property
-    def encoder(self) -> EncoderStream: ...
-
-    @property
-    def decoder(self) -> DecoderStream: ...
+    encoder: EncoderStream
+    decoder: DecoderStream
 
 
 class Reconstruction(NamedTuple):

@@ -13,6 +13,7 @@ from lina.codecs.lina.stream import LinaDecoder, LinaEncoder
 from lina.codecs.lina.weights import SHIPPED, load_network, save_weights
 from lina.core.errors import SpecError
 from lina.core.plugin import CodecPlugin, PluginConfig
+from lina.core.protocols import DecoderStream, EncoderStream
 
 
 class LinaCodecConfig(PluginConfig):
@@ -37,8 +38,8 @@ class StreamingLina(nn.Module):
         super().__init__()
         self.sample_rate, self.hop = network.sample_rate, network.hop
         self.codebook_sizes = network.codebook_sizes[:codebooks]
-        self.encoder = LinaEncoder(network, codebooks)
-        self.decoder = LinaDecoder(network)
+        self.encoder: EncoderStream = LinaEncoder(network, codebooks)
+        self.decoder: DecoderStream = LinaDecoder(network)
 
 
 class LinaCodec(CodecPlugin):

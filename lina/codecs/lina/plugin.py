@@ -77,7 +77,11 @@ class LinaCodec(CodecPlugin):
                 "codec:lina: a codec is trained with all of config.sizes.codebooks, from weights that are random "
                 "unless config.weights names some; leave config.codebooks and config.random_weights out"
             )
-        return load_network(config.weights) if config.weights else Network(config.sizes or Sizes())
+        if config.weights is None:
+            return Network(config.sizes or Sizes())
+        network = load_network(config.weights)
+        network.quantizer.trust_entries()
+        return network
 
     @classmethod
     def save_trained(cls, codec: Network, path: Path) -> None:

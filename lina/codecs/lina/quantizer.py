@@ -12,10 +12,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-FORGET = 0.99
+FORGET = 0.98
 """Of the moving averages, a step."""
-DEAD = 0.03
+DEAD = 0.2
 """An entry used less than this share of what each would get, if all were used alike, is put elsewhere."""
+
+
+TRUSTED = 100.0
+"""How often entries that were loaded count as used."""
 
 
 class Quantized(NamedTuple):
@@ -41,6 +45,11 @@ class Quantizer(nn.Module):
         self.register_buffer("entries", torch.zeros(codebooks, size, latent))
         self.register_buffer("counts", torch.zeros(codebooks, size))
         self.register_buffer("sums", torch.zeros(codebooks, size, latent))
+
+    def trust_entries(self) -> None:
+        """Take the entries for learned ones: they stay until it shows which of them are used."""
+        self.counts.fill_(TRUSTED)
+        self.sums.copy_(self.entries * TRUSTED)
 
     def encode(self, latents: Float[Tensor, "*B L"], codebooks: int) -> Int[Tensor, "*B Q"]:
         rest, codes = latents, []
@@ -86,10 +95,13 @@ class Quantizer(nn.Module):
         counts = torch.zeros_like(self.counts).scatter_add_(1, index, weight)
         spread = index[..., None].expand(-1, -1, latent)
         sums = torch.zeros_like(self.sums).scatter_add_(1, spread, frames * weight[..., None])
-        self.counts.lerp_(counts, 1 - FORGET)
-        self.sums.lerp_(sums, 1 - FORGET)
-        mean = self.sums / self.counts.clamp(min=1e-6)[..., None]
         fair = weight.sum(1, keepdim=True) / size
+        seen = (fair > 0).to(frames.dtype) * (
+            1 - FORGET
+        )  # a codebook that no row went through stays as it is
+        self.counts.lerp_(counts, seen)
+        self.sums.lerp_(sums, seen[..., None])
+        mean = torch.where(self.counts[..., None] > 0, self.sums / self.counts[..., None], self.entries)
         dead = self.counts < DEAD * fair
         # Frames that went through a codebook come first, and one of them is drawn.
         draws = torch.rand(count, size, generator=generator).to(frames.device)

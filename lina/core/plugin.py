@@ -13,8 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from lina.core.errors import CheckpointError, DataError
-from lina.core.protocols import Backbone, Codec, Frontend, Recognizer, StreamingCodec
+from lina.core.errors import CheckpointError, DataError, SpecError
+from lina.core.protocols import Backbone, Codec, Frontend, Recognizer, StreamingCodec, TrainableCodec
 from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
@@ -96,6 +96,22 @@ class CodecPlugin(Plugin):
         Raises:
             PluginError: a needed package or file is missing (say what to install or where to put it).
         """
+
+    @classmethod
+    def build_trainable(cls, *, config: Any) -> TrainableCodec:
+        """The same codec with fresh weights, drawn by torch's generator: ``job: codec`` of a spec.
+
+        An optional capability, with ``save_trained``.
+
+        Raises:
+            SpecError: this codec, or this configuration of it, cannot be trained.
+        """
+        raise SpecError(f"{cls.__name__} cannot be trained; name a codec that can, such as lina")
+
+    @classmethod
+    def save_trained(cls, codec: Any, path: Path) -> None:
+        """Write what ``build_trainable`` built to a file that ``build`` reads by the plugin's configuration."""
+        raise SpecError(f"{cls.__name__} cannot be trained, so there is nothing to save")
 
 
 class TokenizerPlugin(Plugin):

@@ -8,8 +8,9 @@ checks every promise made here; docs/plugins.md walks through writing a plugin.
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -147,6 +148,39 @@ class StreamingCodec(Protocol):
     codebook_sizes: tuple[int, ...]
     encoder: EncoderStream
     decoder: DecoderStream
+
+
+class Reconstruction(NamedTuple):
+    """What a codec in training makes of audio."""
+
+    audio: Float[Tensor, "B C samples"]
+    """As long as what went in."""
+    commitment: Float[Tensor, ""]
+    """How far the latents are from what their codes say: a loss of the encoder."""
+    codes: Int[Tensor, "B T Q"]
+    evidence: tuple[Tensor, ...]
+    """What ``learn_codebooks`` needs to know, without gradients."""
+
+
+@runtime_checkable
+class TrainableCodec(Protocol):
+    """A codec, an ``nn.Module``, that can be trained. Facts as in ``Codec``."""
+
+    sample_rate: int
+    hop: int
+    channels: int
+    codebook_sizes: tuple[int, ...]
+
+    def reconstruct(self, audio: Float[Tensor, "B C samples"], codebooks: Int[Tensor, "B"]) -> Reconstruction:
+        """Encode and decode, differentiably; row b by its first ``codebooks[b]`` codebooks. samples = T * hop."""
+        ...
+
+    def learn_codebooks(self, made: Reconstruction, generator: torch.Generator) -> None:
+        """Move the codebooks towards what they had to code: once a step, after the optimiser's.
+
+        They are buffers. The generator, on the CPU, draws what is to stand in for entries that nothing uses.
+        """
+        ...
 
 
 @runtime_checkable

@@ -87,10 +87,7 @@ class GatedDeltaMixer(nn.Module, ABC):
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and dtype == torch.float32
-        one_a_head = log_decay.shape[-1] == 1
-        obstacle = (
-            flash_linear_attention.head_decay_obstacle if one_a_head else flash_linear_attention.obstacle
-        )
+        obstacle = flash_linear_attention.obstacle
         fast = can_be_fast and use_fast(self.plugin, self.config.kernels, obstacle, x.is_cuda)
         operator = gated_delta_fast.gated_delta_rule if fast else gated_delta_rule
         with torch.autocast(x.device.type, enabled=False):

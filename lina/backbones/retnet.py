@@ -13,8 +13,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import scalar_decay_fast
-from lina.backbones.flash_linear_attention import head_decay_obstacle
+from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.errors import SpecError
 from lina.core.kernels import FastFormConfig, Kernels, use_fast
 from lina.core.protocols import Backbone
@@ -84,7 +83,8 @@ class RetNetMixer(nn.Module):
             log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and q.dtype == torch.float32
-        fast = can_be_fast and use_fast("retnet", self.config.kernels, head_decay_obstacle, x.is_cuda)
+        obstacle = flash_linear_attention.obstacle
+        fast = can_be_fast and use_fast("retnet", self.config.kernels, obstacle, x.is_cuda)
         operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)

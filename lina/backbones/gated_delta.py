@@ -17,8 +17,6 @@ from lina.core.kernels import FastFormConfig, Kernels, use_fast
 
 
 class GatedDeltaConfig(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     convolution: int = Field(default=4, ge=2)
     """Taps, in frames, of the causal convolutions of queries, keys and values."""

@@ -22,8 +22,6 @@ from lina.core.stack import MixerPlugin
 
 
 class RetNetConfig(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""

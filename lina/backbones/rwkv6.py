@@ -38,8 +38,6 @@ PUBLISHED_SIZES = {
 
 
 class RWKV6Config(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     mix_rank: int = Field(default=32, ge=1)
     """Rank of what the input adds to each blend with the frame before."""

@@ -19,8 +19,6 @@ BLENDS = ("r", "w", "k", "v", "a", "g")
 
 
 class RWKV7Config(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     decay_rank: int | None = Field(default=None, ge=1)
     """Rank of what the input adds to the decays; if left out, all ranks grow with the root of the width, as RWKV's."""

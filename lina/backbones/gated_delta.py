@@ -13,7 +13,7 @@ from lina.backbones import flash_linear_attention, gated_delta_fast
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.delta_rule import gated_delta_rule, gated_delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 
 
 class GatedDeltaConfig(FastFormConfig):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.mixer_stack import MixerStack
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.protocols import Backbone
 from lina.core.scalar_decay import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.stack import MixerPlugin

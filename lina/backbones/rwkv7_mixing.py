@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lina.backbones import flash_linear_attention, rwkv7_fast
 from lina.core.delta_rule import delta_rule, delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""

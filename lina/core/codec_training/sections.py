@@ -161,6 +161,8 @@ class CodecTrainSection(Section):
     """Steps between lines of metrics.jsonl; only then are losses looked at."""
     minutes: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
     """Each start trains for so many minutes at most, then saves and stops as if by a signal."""
+    cuda_graph: bool = True
+    """On a GPU, replay each step as one graph; without, its kernels are launched one by one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto``: a GPU if there is one."""
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None

@@ -42,6 +42,7 @@ FREE_KEYS = (
     "train.threads",
     "train.out",
     "train.device",
+    "train.cuda_graph",
     "data.max_rejects",
     "data.workers",
     "data.may_change",

@@ -8,15 +8,17 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lina.core.checkpoint import Checkpoint
 from lina.core.codec_training import checkpoints
 from lina.core.codec_training.augment import coloured
+from lina.core.codec_training.captured import Captured
 from lina.core.codec_training.crops import DEVICE_BYTES, Rows, cut, draw, plan, to_device
 from lina.core.codec_training.data import CodecData
 from lina.core.codec_training.discriminators import Discriminators
@@ -37,7 +39,7 @@ from lina.core.device import (
 from lina.core.errors import DataError
 from lina.core.metrics_file import append_metrics
 from lina.core.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
-from lina.core.protocols import TrainableCodec
+from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.core.run_records import MetricsRecord
 from lina.core.train import checkpoint_folder, step_seed
 
@@ -84,6 +86,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.began = time.perf_counter()
+        self.captured: tuple[bool, Captured[tuple[Reconstruction, dict[str, Tensor]]]] | None = None
         self._forget_sums()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -120,29 +123,18 @@ class Trainer:
         learning.codec.train()
         rows, real = self._crops(seed)
         self._set_rates(step)
-        spectra = self._real_spectra(real)
-        with mixed_precision(self.device, self.precision):
-            made = self.codec.reconstruct(real[:, None], rows.codebooks.long())
-        decoded = made.audio[:, 0].float()
-        parts = {"loss": self.mel(decoded, spectra), "commitment": made.commitment.float()}
-        on_discriminators: Tensor | None = None
-        if step > spec.adversarial_from:
-            on_discriminators, parts["adversarial"], parts["features"] = self._judge(real, decoded)
-        weights = spec.losses
-        total = weights.mel * parts["loss"] + weights.commitment * parts["commitment"]
-        if on_discriminators is not None:
-            total = total + weights.adversarial * parts["adversarial"] + weights.features * parts["features"]
-        norm = _descend(total, learning.codec, learning.optimizer, spec.clip)
-        finite = total.isfinite() & norm.isfinite()
-        if on_discriminators is not None:
+        judged = step > spec.adversarial_from
+        made, parts = self._gradients(judged)(real, rows.codebooks.long())
+        norm = _descend(learning.codec, learning.optimizer, spec.clip)
+        finite = parts["total"].isfinite() & norm.isfinite()
+        if judged:
             theirs = learning.discriminators_optimizer
-            finite &= _descend(on_discriminators, self.discriminators, theirs, spec.clip).isfinite()
-            parts["discriminators"] = on_discriminators
+            finite &= _descend(self.discriminators, theirs, spec.clip).isfinite()
         self.codec.learn_codebooks(made, torch.Generator().manual_seed(seed ^ CODEBOOKS))
         if learning.average is not None:
             learning.average.update(learning.codec, step)
         self.step = step
-        self._remember(parts | {"total": total, "grad_norm": norm}, finite)
+        self._remember(parts | {"grad_norm": norm}, finite)
         if step % spec.log_every == 0 or step in (1, spec.steps):
             self._log(made.codes)
 
@@ -225,9 +217,40 @@ class Trainer:
             row[: len(part)] = part
         return rows.to(self.device)
 
-    @torch.no_grad()
-    def _real_spectra(self, real: Tensor) -> list[Tensor]:
-        return self.mel.spectra(real)
+    def _gradients(self, judged: bool) -> Captured[tuple[Reconstruction, dict[str, Tensor]]]:
+        """What computes a step's losses and gradients, with or without discriminators."""
+        if self.captured is None or self.captured[0] != judged:
+            self.captured = None  # the other one's memory is not needed any more
+            function = partial(self._compute, judged=judged)
+            graph = self.spec.cuda_graph and self.device.type == "cuda"
+            captured = Captured(function, self._forget_gradients, self.device if graph else None)
+            self.captured = (judged, captured)
+        return self.captured[1]
+
+    def _forget_gradients(self) -> None:
+        self.learning.optimizer.zero_grad(set_to_none=True)
+        self.learning.discriminators_optimizer.zero_grad(set_to_none=True)
+
+    def _compute(
+        self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"], *, judged: bool
+    ) -> tuple[Reconstruction, dict[str, Tensor]]:
+        """Decoded audio and the losses; leaves gradients on the codec and on the discriminators."""
+        with torch.no_grad():
+            spectra = self.mel.spectra(real)
+        with mixed_precision(self.device, self.precision):
+            made = self.codec.reconstruct(real[:, None], codebooks)
+        decoded = made.audio[:, 0].float()
+        weights = self.spec.losses
+        parts = {"loss": self.mel(decoded, spectra), "commitment": made.commitment.float()}
+        total = weights.mel * parts["loss"] + weights.commitment * parts["commitment"]
+        if judged:
+            parts["discriminators"], parts["adversarial"], parts["features"] = self._judge(real, decoded)
+            total = total + weights.adversarial * parts["adversarial"] + weights.features * parts["features"]
+            torch.autograd.backward(parts["discriminators"])
+        parts["total"] = total
+        torch.autograd.backward(total)
+        told = Reconstruction(made.audio.detach(), made.commitment.detach(), made.codes, made.evidence)
+        return told, {name: value.detach() for name, value in parts.items()}
 
     def _judge(self, real: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The discriminators' loss, then the codec's adversarial and feature losses, which leave them untouched."""
@@ -286,12 +309,10 @@ class Trainer:
         self._forget_sums()
 
 
-def _descend(loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
+def _descend(module: nn.Module, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
     """One step down; the gradient's norm before clipping."""
-    torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
     return norm
 
 

@@ -116,8 +116,8 @@ def feature_distance(real: Features, fake: Features) -> Float[Tensor, ""]:
     (EnCodec, arXiv 2210.13438, section 3.4), so that a discriminator cannot inflate it.
     """
     parts = [
-        (one.detach().float() - other.float()).abs().mean()
-        / one.detach().float().abs().mean().clamp_min(1e-6)
+        (one.detach() - other).abs().mean(dtype=torch.float32)
+        / one.detach().abs().mean(dtype=torch.float32).clamp_min(1e-6)
         for reals, fakes in zip(real, fake, strict=True)
         for one, other in zip(reals, fakes, strict=True)
     ]

@@ -3,13 +3,18 @@
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from lina.core.codec_training.resolve import resolve_codec
+from lina.core.codec_training.spec import CodecSpec
 from lina.core.model import build_lm, count_parameters
 from lina.core.resolve import resolve
-from lina.core.spec_load import load_spec
+from lina.core.spec_load import load_job, load_spec
 
 ROOT = Path(__file__).parents[1]
-SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+EVERY = sorted((ROOT / "specs").glob("*.yaml"))
+CODECS = [path for path in EVERY if path.stem.startswith("codec")]
+SPECS = [path for path in EVERY if path not in CODECS]
 LARGEST = 20_000_000
 """Parameters; larger models belong into no spec that claims to run without a cluster."""
 
@@ -26,8 +31,21 @@ def test_a_spec_loads_resolves_and_builds(path: Path) -> None:
     assert 1_000_000 < count_parameters(model) < LARGEST
 
 
+@pytest.mark.parametrize("path", CODECS, ids=lambda path: path.stem)
+def test_a_spec_of_a_codec_resolves_and_builds(path: Path) -> None:
+    spec = load_job(path)
+    assert isinstance(spec, CodecSpec)
+    assert (spec.name, spec.train.out) == (path.stem, Path("runs") / path.stem)
+    resolved = resolve_codec(spec)
+    codec = resolved.codec.plugin.build_trainable(config=resolved.codec.config)
+    # So that a checkpoint, with its moments and the discriminators', can be carried in 60 MB.
+    assert isinstance(codec, nn.Module)
+    assert 10_000 < count_parameters(codec) < 4_000_000
+
+
 def test_there_are_specs_to_check() -> None:
     assert {"first", "asterisk"} <= {path.stem for path in SPECS}
+    assert {"codec", "codec-tiny"} == {path.stem for path in CODECS}
 
 
 @pytest.mark.parametrize("plugin", ["transformer", "gla"])

@@ -21,7 +21,10 @@ hookimpl = pluggy.HookimplMarker("lina")
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the hooks see it: where it lives and what was asked. All else is in its files (docs/guide.md)."""
+    """A run as the hooks see it: where it lives and what was asked. All else is in its files (docs/guide.md).
+
+    A run that trains a codec has a spec of ``lina.core.codec_training.spec`` instead.
+    """
 
     directory: Path
     spec: "Spec"
@@ -66,7 +69,9 @@ class Hooks:
 
     @hookspec
     def stage_started(self, run: Run, stage: str, total: int | None, done: int) -> None:
-        """``stage`` is data, train, evaluate, synthesize or report; ``done`` of ``total`` were finished before."""
+        """``stage`` is data, train, evaluate, synthesize or report (of a codec: data, train, export, evaluate, report);
+        ``done`` of ``total`` were finished before.
+        """
 
     @hookspec
     def stage_progress(self, run: Run, stage: str, done: int, info: Mapping[str, float]) -> None:
@@ -78,7 +83,10 @@ class Hooks:
 
     @hookspec
     def step_done(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
-        """An optimiser step: loss, accuracy (a list, one a codebook), lr, grad_norm, frames/s."""
+        """An optimiser step: loss, accuracy (a list, one a codebook), lr, grad_norm, frames/s.
+
+        Of a codec's training only those that are logged; ``loss`` is the mel distance, and its other parts are there.
+        """
 
     @hookspec
     def evaluation_done(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Which curves a report shows of ``metrics.jsonl``."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from lina.core.run_records import MetricsRecord
@@ -8,11 +9,28 @@ from lina.report.chart import Chart, Curve, Point, line_chart
 
 _NAMES: dict[Literal["train", "valid"], str] = {"train": "training", "valid": "validation"}
 
+_PARTS = {
+    "adversarial": "What the discriminators say of decoded audio",
+    "features": "Distance in the discriminators' layers",
+    "commitment": "Distance of latents and codes",
+    "discriminators": "Loss of the discriminators",
+}
+"""Of runs that train a codec."""
+
 
 def charts(metrics: Sequence[MetricsRecord]) -> list[Chart]:
-    """Loss, accuracy, that of each codebook, learning rate, speed, gradient norm: those that were logged."""
+    """Loss, accuracy, that of each codebook, learning rate, speed, gradient norm: those that were logged.
+
+    Of a codec's training, the mel distance, which is its loss, and the other parts.
+    """
+    codec = any(_extra(record, "commitment") is not None for record in metrics)
     drawn = [
-        line_chart("Loss", _both(metrics, lambda r: r.loss), y_label="loss (nats)", log=True),
+        line_chart(
+            "Mel distance" if codec else "Loss",
+            _both(metrics, lambda r: r.loss),
+            y_label="log10, summed over resolutions" if codec else "loss (nats)",
+            log=True,
+        ),
         line_chart(
             "Accuracy, mean over codebooks",
             _both(metrics, lambda r: sum(r.accuracy) / len(r.accuracy) if r.accuracy else None),
@@ -27,6 +45,10 @@ def charts(metrics: Sequence[MetricsRecord]) -> list[Chart]:
                 y_range=(0.0, 1.0),
             )
             for split, name in _NAMES.items()
+        ),
+        *(
+            line_chart(title, [_curve(metrics, "train", partial(_extra, name=name))], y_label="loss")
+            for name, title in _PARTS.items()
         ),
         line_chart("Learning rate", [_curve(metrics, "train", lambda r: r.lr)], y_label="learning rate"),
         line_chart(
@@ -57,6 +79,11 @@ def _curve(
         if found is not None:
             points.append((record.step, found))
     return Curve(_NAMES[split], points)
+
+
+def _extra(record: MetricsRecord, name: str) -> float | None:
+    value = (record.model_extra or {}).get(name)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _codebooks(metrics: Sequence[MetricsRecord], split: Literal["train", "valid"]) -> list[Curve]:

@@ -8,11 +8,12 @@ from lina.core.hooks import Run, Section, hookimpl
 class Report:
     @hookimpl
     def report_sections(self, run: Run) -> list[Section]:
-        from lina.core.run_files import read_init
-        from lina.report.first_weights import section
+        from lina.core.run_files import read_codec_evaluation, read_init
+        from lina.report import codec, first_weights
 
-        record = read_init(run.directory)
-        return [] if record is None else [section(record)]
+        record, distances = read_init(run.directory), read_codec_evaluation(run.directory)
+        sections = [] if record is None else [first_weights.section(record)]
+        return sections if distances is None else [*sections, codec.section(distances)]
 
     @hookimpl
     def write_report(self, run: Run, sections: list[Section]) -> Path:

@@ -1,7 +1,8 @@
 """The tables of keys in docs/guide.md, made from the pydantic models: ``python -m tests.docs.spec_tables`` renews them.
 
 A table stands between ``<!-- keys of NAME -->`` and ``<!-- end -->``; NAME is a section of a spec (``init.lora``: one
-in another), ``spec``, or the full name of a plugin, such as ``codec:codec2``.
+in another), ``spec``, the full name of a plugin, such as ``codec:codec2``, or a section of a spec of job codec, such as
+``job-codec.train``.
 """
 
 import ast
@@ -14,11 +15,13 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from lina.core.codec_training.spec import CodecSpec
 from lina.core.registry import load
 from lina.core.spec import Spec
 
 PAGE = Path(__file__).parents[2] / "docs/guide.md"
 TABLE = re.compile(r"(<!-- keys of ([\w:.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+JOB_CODEC = "job-codec."
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {"integer": "whole number", "string": "text", "boolean": "true or false"}
 
@@ -33,8 +36,8 @@ def model_of(name: str) -> type[BaseModel]:
         return Spec
     if ":" in name:
         return load(*name.split(":")).Config  # type: ignore[call-overload, no-any-return]
-    section: Any = Spec
-    for part in name.split("."):
+    section: Any = CodecSpec if name.startswith(JOB_CODEC) else Spec
+    for part in name.removeprefix(JOB_CODEC).split("."):
         kinds = section.model_fields[part].annotation
         section = next(
             one for one in (kinds, *get_args(kinds)) if isinstance(one, type) and issubclass(one, BaseModel)

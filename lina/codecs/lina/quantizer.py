@@ -104,7 +104,7 @@ class Quantizer(nn.Module):
         mean = torch.where(self.counts[..., None] > 0, self.sums / self.counts[..., None], self.entries)
         dead = self.counts < DEAD * fair
         # Frames that went through a codebook come first, and one of them is drawn.
-        draws = torch.rand(count, size, generator=generator).to(frames.device)
+        draws = torch.rand(count, size, generator=generator).to(frames.device, non_blocking=True)
         order = weight.argsort(dim=1, descending=True, stable=True)
         chosen = order.gather(1, (draws * weight.sum(1, keepdim=True)).long().clamp(max=frames.shape[1] - 1))
         stand_in = frames.gather(1, chosen[..., None].expand(-1, -1, latent))

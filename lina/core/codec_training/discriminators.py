@@ -82,10 +82,10 @@ class Discriminators(nn.Module):
 
 
 def _spectral(channels: int) -> nn.ModuleList:
-    """Over [time, frequency]; frequencies are halved three times."""
+    """Over [time, frequency]; frequencies are halved four times, from the first layer on: it is quick."""
     return nn.ModuleList(
         [
-            _convolution(2, channels, (3, 9)),
+            _convolution(2, channels, (3, 9), (1, 2)),
             _convolution(channels, channels, (3, 9), (1, 2)),
             _convolution(channels, 2 * channels, (3, 9), (1, 2)),
             _convolution(2 * channels, 2 * channels, (3, 9), (1, 2)),

@@ -3,7 +3,6 @@
 Float32 throughout; nothing here waits for a GPU.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lina.core.mel import mel_corners, mel_filters
+from lina.core.mel import mel_filters
 
 MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)
@@ -34,11 +33,11 @@ class MelDistance(nn.Module):
     ) -> None:
         super().__init__()
         self.windows = tuple(windows)
-        self.ffts = tuple(_fft(sample_rate, *sizes) for sizes in zip(windows, bands, strict=True))
-        for place, (window, fft, count) in enumerate(zip(windows, self.ffts, bands, strict=True)):
+        for place, (window, count) in enumerate(zip(windows, bands, strict=True)):
             self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
-            filters = mel_filters(sample_rate, fft, count)
-            self.register_buffer(f"filters_{place}", filters, persistent=False)
+            filters = mel_filters(sample_rate, window, count)
+            # The lowest bands of a short window lie between two of its frequencies.
+            self.register_buffer(f"filters_{place}", filters[filters.sum(1) > 0], persistent=False)
 
     def spectra(self, audio: Float[Tensor, "B samples"]) -> list[Float[Tensor, "B mels frames"]]:
         """log10 magnitudes, one tensor a window."""
@@ -53,9 +52,8 @@ class MelDistance(nn.Module):
         window: Tensor = getattr(self, f"window_{place}")
         frames = torch.stft(
             audio,
-            n_fft=self.ffts[place],
+            n_fft=self.windows[place],
             hop_length=self.windows[place] // 4,
-            win_length=self.windows[place],
             window=window,
             pad_mode="constant",
             return_complex=True,
@@ -118,15 +116,9 @@ def feature_distance(real: Features, fake: Features) -> Float[Tensor, ""]:
     (EnCodec, arXiv 2210.13438, section 3.4), so that a discriminator cannot inflate it.
     """
     parts = [
-        (one.detach().float() - other.float()).abs().mean()
-        / one.detach().float().abs().mean().clamp_min(1e-6)
+        (one.detach() - other).abs().mean(dtype=torch.float32)
+        / one.detach().abs().mean(dtype=torch.float32).clamp_min(1e-6)
         for reals, fakes in zip(real, fake, strict=True)
         for one, other in zip(reals, fakes, strict=True)
     ]
     return torch.stack(parts).sum()
-
-
-def _fft(sample_rate: int, window: int, bands: int) -> int:
-    """Long enough for the narrowest filter to have a frequency in it, up to twice the window."""
-    narrowest = float(mel_corners(sample_rate, bands)[1])
-    return min(2 * window, 1 << math.ceil(math.log2(max(window, sample_rate / narrowest))))

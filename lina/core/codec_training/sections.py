@@ -23,7 +23,7 @@ class SourceSection(Section):
 
 
 class CodecDataSection(Section):
-    sources: Annotated[tuple[SourceSection, ...], Field(min_length=1, max_length=1000)]
+    sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
     """The corpora, each with ``source``, ``config`` and ``weight``; their texts and speakers do not matter."""
     valid: Annotated[float, Field(ge=0.0, le=0.5)] | Annotated[int, Field(ge=1, le=1_000_000)] = 0.01
     """Part of the utterances, or their number, that is held back."""

@@ -64,7 +64,7 @@ def test_the_installed_packages_come_first(tmp_path):
 
 def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
     def download(packages, folder):
-        assert packages == module.PACKAGES
+        assert packages == AsteriskEnglish.prompts.packages
         return sorted(asterisk(folder).glob("*.deb"))
 
     monkeypatch.setattr(debian, "download", download)
@@ -102,7 +102,7 @@ def test_damaged_packages_leave_nothing_behind(tmp_path):
     with pytest.raises(DataError, match="is truncated"):
         read(path=tmp_path / "debs")
     sound.write_bytes(package({"./usr/share/other": b"x"}))
-    with pytest.raises(DataError, match="the packages hold no asterisk/sounds"):
+    with pytest.raises(DataError, match="the packages hold no usr/share/asterisk/sounds"):
         read(path=tmp_path / "debs")
     assert not list((tmp_path / "cache").rglob("unpacked"))
     assert not list((tmp_path / "cache").rglob(".unpack-*"))

@@ -3,12 +3,13 @@
     git clone https://github.com/rhasspy/dataset-voice-kathleen KATHLEEN      # CC0; the rest comes by itself
     python benchmarks/codec_data.py train --kathleen KATHLEEN --out data/codec
     python benchmarks/codec_data.py sentences --out data/codec/sentences.txt
-    python benchmarks/codec_data.py hibari data/codec/sentences.txt --minutes 600 --out data/codec/hibari
+    python benchmarks/hibari_speech.py data/codec/sentences.txt --minutes 600 --out data/codec/hibari
     python benchmarks/kokoro_voices.py ...                                    # optional: five more voices
     python benchmarks/codec_data.py eval --kathleen KATHLEEN --out data/codec-eval
 
-``train`` and ``hibari`` leave out what ``codec_split.py`` keeps out, which is ``eval``'s ``known``; its ``unknown`` are
-speakers and languages that no training source has. Every folder has a ``manifest.jsonl`` as corpus ``jsonl`` reads it.
+``train`` and ``sentences`` leave out what ``codec_split.py`` keeps out, which is the ``known`` of ``eval``; its
+``unknown`` are speakers and languages that no training source has. Every folder has a ``manifest.jsonl`` as corpus
+``jsonl`` reads it.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import fillets
 import numpy as np
 import soundfile
-from codec_split import KEPT, MOST_WORDS, chosen, digest
+from codec_split import KEPT, MOST_WORDS, KeptOut, chosen, digest
 
 from lina.core.audio import audio_seconds, read_audio
 from lina.core.cache import cache_folder
@@ -84,10 +85,10 @@ def sentences() -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def kept_out(known: dict[str, list[Item]]) -> frozenset[str]:
-    """The digests of every sentence that no training source may say."""
+def kept_out(known: dict[str, list[Item]]) -> KeptOut:
+    """Every sentence that no training source may say."""
     texts = {name: [item.text for item in items] for name, items in known.items()} | {"hibari": sentences()}
-    return frozenset().union(*(chosen(texts[name], count) for name, count in KEPT.items()))
+    return KeptOut(text for name, count in KEPT.items() for text in chosen(texts[name], count))
 
 
 def write(items: Iterable[Item], folder: Path, how: str) -> None:
@@ -135,9 +136,9 @@ def _write_audio(source: Path, target: Path, how: str) -> None:
     partial.replace(target)
 
 
-def one_take(items: Sequence[Item], wanted: frozenset[str]) -> Iterator[Item]:
-    """The first recording of each wanted sentence."""
-    left = set(wanted)
+def one_take(items: Sequence[Item], count: int) -> Iterator[Item]:
+    """The first recording of each chosen sentence."""
+    left = {digest(text) for text in chosen([item.text for item in items], count)}
     for item in items:
         if digest(item.text) in left:
             left.remove(digest(item.text))
@@ -153,21 +154,20 @@ def train(arguments: argparse.Namespace) -> None:
         known["kokoro-ja"] = [Item(*one.model_dump().values(), "en", "kokoro-ja") for one in found]
     for name, items in known.items():
         if not arguments.only or name in arguments.only:
-            allowed = (item for item in items if digest(item.text) not in out)
+            allowed = (item for item in items if item.text not in out)
             write(allowed, arguments.out / name, "opus" if name in arguments.opus else "copy")
 
 
 def evaluation(arguments: argparse.Namespace) -> None:
     known = {name: read(name, arguments.kathleen) for name in ("kathleen", *FETCHED)}
     with tempfile.TemporaryDirectory() as scratch:
-        wanted = chosen(sentences(), KEPT["hibari"])
-        synthesize((one for one in sentences() if digest(one) in wanted), Path(scratch), processes=1)
+        synthesize(chosen(sentences(), KEPT["hibari"]), Path(scratch), processes=1)
         spoken = JSONL.read(config=JSONLConfig(path=Path(scratch) / "manifest.jsonl"))
         found = [one for one in spoken if isinstance(one, Utterance)]
         known["hibari"] = [Item(*one.model_dump().values(), "en", "hibari") for one in found]
         picked = []
         for name, items in known.items():
-            picked += one_take(items, chosen([item.text for item in items], KEPT[name]))
+            picked += one_take(items, KEPT[name])
         write(picked, arguments.out / "known", "flac")
     picked = []
     for name, count in UNKNOWN.items():
@@ -175,22 +175,16 @@ def evaluation(arguments: argparse.Namespace) -> None:
         speakers = sorted({item.speaker for item in items})
         for speaker in speakers:
             own = [item for item in items if item.speaker == speaker]
-            picked += one_take(own, chosen([item.text for item in own], count // len(speakers)))
+            picked += one_take(own, count // len(speakers))
     write(picked, arguments.out / "unknown", "flac")
 
 
 def training_text(arguments: argparse.Namespace) -> None:
-    out = chosen(sentences(), KEPT["hibari"])
-    allowed = [one for one in sentences() if digest(one) not in out and len(one.split()) <= MOST_WORDS]
+    out = KeptOut(chosen(sentences(), KEPT["hibari"]))
+    allowed = [one for one in sentences() if one not in out and len(one.split()) <= MOST_WORDS]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(allowed[: arguments.count]) + "\n", encoding="utf-8")
     print(f"{arguments.out}: {len(allowed[: arguments.count])} sentences")
-
-
-def hibari(arguments: argparse.Namespace) -> None:
-    lines = arguments.sentences.read_text(encoding="utf-8").splitlines()
-    minutes = synthesize(lines, arguments.out, processes=arguments.processes, minutes=arguments.minutes)
-    print(f"{arguments.out}: {minutes:.1f} minutes")
 
 
 def main() -> int:
@@ -198,12 +192,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
-    for name, does in (
-        ("train", train),
-        ("eval", evaluation),
-        ("sentences", training_text),
-        ("hibari", hibari),
-    ):
+    for name, does in (("train", train), ("eval", evaluation), ("sentences", training_text)):
         command = commands.add_parser(name)
         command.set_defaults(does=does)
         command.add_argument("--out", type=Path, required=True)
@@ -219,10 +208,6 @@ def main() -> int:
             command.add_argument("--only", nargs="*", default=[], help="sources; all by default")
         if name == "sentences":
             command.add_argument("--count", type=int, default=20_000)
-        if name == "hibari":
-            command.add_argument("sentences", type=Path)
-            command.add_argument("--minutes", type=float, default=float("inf"))
-            command.add_argument("--processes", type=int)
     arguments = parser.parse_args()
     try:
         arguments.does(arguments)

@@ -57,7 +57,8 @@ def main() -> None:
             }
             audio = np.asarray(session.run(None, feed)[0], np.float32).ravel()
             partial = path.with_suffix(".partial")
-            soundfile.write(partial, np.clip(audio, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+            audio = audio / max(1.0, float(np.abs(audio).max()))
+            soundfile.write(partial, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
             partial.replace(path)
         seconds[voice] += soundfile.info(path).duration
         rows.append({"id": path.stem, "audio": path.name, "text": text, "speaker": f"kokoro-{voice}"})

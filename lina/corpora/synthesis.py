@@ -68,8 +68,9 @@ def _say(folder: Path, text: str) -> float:
         speech = _voice()(text, seed=int(_name(text), 16))
         if not len(speech):
             return 0.0
+        speech = speech / max(1.0, float(np.abs(speech).max()))
         partial = path.with_suffix(".partial")
-        soundfile.write(partial, np.clip(speech, -1.0, 1.0), 24_000, format="FLAC", subtype="PCM_16")
+        soundfile.write(partial, speech, 24_000, format="FLAC", subtype="PCM_16")
         partial.replace(path)
     return float(soundfile.info(path).duration)
 

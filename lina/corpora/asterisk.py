@@ -1,17 +1,15 @@
-"""The English prompts of Asterisk: real recordings by Allison Smith, 24 minutes at 16 kHz, CC-BY-SA-3.0.
+"""The prompts of Asterisk in five languages: real recordings, one voice each, 23 to 29 minutes at 16 kHz.
 
-They come as the Debian packages asterisk-core-sounds-en-g722 (sound) and asterisk-core-sounds-en (texts).
+They come as Debian packages: asterisk-core-sounds-LANGUAGE-g722 (sound) and asterisk-core-sounds-LANGUAGE (texts).
+English, Spanish and French are CC-BY-SA-3.0, Italian and Russian CC-BY-3.0.
 """
 
 import gzip
 import hashlib
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -22,32 +20,57 @@ from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import debian
 
-PACKAGES = ("asterisk-core-sounds-en-g722", "asterisk-core-sounds-en")
-SOUNDS = "asterisk/sounds/en_US_f_Allison"
-TEXTS = "doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
 SYSTEM_SHARE = Path("/usr/share")
-SPEAKER = "allison"
-HOW_TO_GET = "run `lina data get asterisk-en` (Debian or Ubuntu, no root), or set data.config.path"
 
 BRACKETED = re.compile(r"\s*[\[(<][^\])>]*[\])>]\s*")
 SOUND_REMARK = re.compile(r"\b(sound|tone|beep|silence)s?\b")
+
+
+class Prompts(NamedTuple):
+    """Where the packages of one language put what."""
+
+    language: str
+    voice: str
+    speaker: str
+
+    @property
+    def name(self) -> str:
+        return f"asterisk-{self.language}"
+
+    @property
+    def packages(self) -> tuple[str, str]:
+        return (f"asterisk-core-sounds-{self.language}-g722", f"asterisk-core-sounds-{self.language}")
+
+    @property
+    def sounds(self) -> str:
+        return f"asterisk/sounds/{self.voice}"
+
+    @property
+    def texts(self) -> str:
+        return f"doc/{self.packages[1]}/core-sounds-{self.language}.txt.gz"
+
+    @property
+    def how_to_get(self) -> str:
+        return f"run `lina data get {self.name}` (Debian or Ubuntu, no root), or set data.config.path"
 
 
 class AsteriskConfig(PluginConfig):
     path: Path | None = None
     """A folder with the two .deb files, or with what they hold; by default what the system or cache has."""
     min_words: int = Field(default=1, ge=1)
-    """Shorter prompts are left out (not rejected): 3 leaves 269 sentences, 20 minutes."""
+    """Shorter prompts are left out (not rejected): 3 leaves half of them, 20 minutes of English."""
 
 
-class AsteriskEnglish(CorpusPlugin):
+class Asterisk(CorpusPlugin):
     """Reads the prompts in the order of their list.
 
     Texts are as in the list, remarks in brackets taken off (``at [@]`` is "at"). What is nothing but a remark
-    (tones, silence, monkeys), or has a tone in it, is a ``Reject``: 18 of 569, and one text has no recording.
+    (tones, silence, monkeys), or has a tone in it, is a ``Reject``: 18 of 569 in English, and one text has no
+    recording.
     """
 
     Config = AsteriskConfig
+    prompts: ClassVar[Prompts]
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -60,32 +83,65 @@ class AsteriskEnglish(CorpusPlugin):
         Raises:
             DataError: the packages are nowhere, or damaged; says how to get them.
         """
-        share = _share(config.path)
-        checker = Checker(share / SOUNDS)
-        for number, name, text in _prompts(share / TEXTS):
-            where = f"{share / TEXTS}:{number}"
+        prompts = cls.prompts
+        share = _share(prompts, config.path)
+        checker = Checker(share / prompts.sounds)
+        for number, name, text in _listed(prompts, share / prompts.texts):
+            where = f"{share / prompts.texts}:{number}"
             spoken = _spoken(text)
             if not spoken:
                 yield Reject(id=name, where=where, reason=f"not speech: {text}")
             elif len(spoken.split()) >= config.min_words:
-                yield checker.entry(id=name, audio=f"{name}.g722", text=spoken, speaker=SPEAKER, where=where)
+                yield checker.entry(
+                    id=name, audio=f"{name}.g722", text=spoken, speaker=prompts.speaker, where=where
+                )
 
     @classmethod
     def get(cls, folder: Path) -> Path:
-        """Fetch both packages into ``folder`` by ``apt-get download`` (11 MB) and unpack them there.
+        """Fetch both packages into ``folder`` by ``apt-get download`` (11 to 13 MB) and unpack them there.
 
         Raises:
             DataError: no apt-get, no network, or damaged packages.
         """
-        packages = debian.download(PACKAGES, folder)
-        return _unpacked(packages, folder)
+        packages = debian.download(cls.prompts.packages, folder)
+        return _unpacked(cls.prompts, packages, folder)
 
 
-def _prompts(path: Path) -> Iterator[tuple[int, str, str]]:
+class AsteriskEnglish(Asterisk):
+    """The English prompts of Asterisk, by Allison Smith: 24 minutes."""
+
+    prompts = Prompts("en", "en_US_f_Allison", "allison")
+
+
+class AsteriskSpanish(Asterisk):
+    """The Mexican Spanish prompts of Asterisk, by Allison Smith: 29 minutes; their texts have no accents."""
+
+    prompts = Prompts("es", "es_MX_f_Allison", "allison")
+
+
+class AsteriskFrench(Asterisk):
+    """The Canadian French prompts of Asterisk, by June Wallack: 24 minutes."""
+
+    prompts = Prompts("fr", "fr_CA_f_June", "june")
+
+
+class AsteriskItalian(Asterisk):
+    """The Italian prompts of Asterisk, by Carlo Flora: 23 minutes."""
+
+    prompts = Prompts("it", "it_IT_m_Carlo", "carlo")
+
+
+class AsteriskRussian(Asterisk):
+    """The Russian prompts of Asterisk, by ivrvoice.ru: 23 minutes."""
+
+    prompts = Prompts("ru", "ru_RU_f_IvrvoiceRU", "ivrvoice")
+
+
+def _listed(prompts: Prompts, path: Path) -> Iterator[tuple[int, str, str]]:
     try:
-        content = gzip.decompress(path.read_bytes()).decode("utf-8")
+        content = gzip.decompress(path.read_bytes()).decode("utf-8-sig")
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: the list of texts cannot be read: {error}; {HOW_TO_GET}") from None
+        raise DataError(f"{path}: the list of texts cannot be read: {error}; {prompts.how_to_get}") from None
     for number, line in enumerate(content.splitlines(), start=1):
         name, colon, text = line.strip().partition(":")
         if colon and not name.startswith(";"):
@@ -100,52 +156,36 @@ def _spoken(text: str) -> str:
     return BRACKETED.sub(" ", text).strip()
 
 
-def _share(path: Path | None) -> Path:
+def _share(prompts: Prompts, path: Path | None) -> Path:
     """The folder that plays the part of /usr/share."""
     if path is None:
-        cached = cache_folder() / "asterisk-en"
+        cached = cache_folder() / prompts.name
         for share in (SYSTEM_SHARE, cached / "unpacked" / "usr" / "share"):
-            if _complete(share):
+            if _complete(prompts, share):
                 return share
-        raise DataError(f"asterisk-en: neither in {SYSTEM_SHARE / SOUNDS} nor in {cached}; {HOW_TO_GET}")
-    corpus_folder(path, f"a folder with the packages {' and '.join(PACKAGES)}, or with their files")
+        raise DataError(
+            f"{prompts.name}: neither in {SYSTEM_SHARE / prompts.sounds} nor in {cached}; {prompts.how_to_get}"
+        )
+    corpus_folder(path, f"a folder with the packages {' and '.join(prompts.packages)}, or with their files")
     for share in (path, path / "share", path / "usr" / "share", path / "unpacked" / "usr" / "share"):
-        if _complete(share):
+        if _complete(prompts, share):
             return share
-    packages = sorted(path.glob("asterisk-core-sounds-en*.deb"))
+    packages = sorted(path.glob(f"{prompts.packages[1]}*.deb"))
     found = {package.name.split("_")[0] for package in packages}
-    missing = [name for name in PACKAGES if name not in found]
+    missing = [name for name in prompts.packages if name not in found]
     if missing:
-        raise DataError(f"{path}: {' and '.join(missing)} (.deb or unpacked) not found; {HOW_TO_GET}")
+        raise DataError(f"{path}: {' and '.join(missing)} (.deb or unpacked) not found; {prompts.how_to_get}")
     key = hashlib.sha256(b"".join(hashlib.sha256(deb.read_bytes()).digest() for deb in packages)).hexdigest()
-    share = cache_folder() / "asterisk-en" / key[:16] / "unpacked" / "usr" / "share"
-    if not _complete(share):
-        _unpacked(packages, share.parents[2])
+    share = cache_folder() / prompts.name / key[:16] / "unpacked" / "usr" / "share"
+    if not _complete(prompts, share):
+        _unpacked(prompts, packages, share.parents[2])
     return share
 
 
-def _complete(share: Path) -> bool:
-    return (share / SOUNDS).is_dir() and (share / TEXTS).is_file()
+def _complete(prompts: Prompts, share: Path) -> bool:
+    return (share / prompts.sounds).is_dir() and (share / prompts.texts).is_file()
 
 
-def _unpacked(packages: list[Path], folder: Path) -> Path:
-    """Unpack into ``folder``/unpacked, whole or not at all; gives ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder, prefix=".unpack-"))
-    try:
-        for package in packages:
-            debian.unpack(package, partial, _wanted)
-        if not _complete(partial / "usr" / "share"):
-            raise DataError(
-                f"{folder}: the packages hold no {SOUNDS} or no {TEXTS}; another version of them?"
-            )
-        target = folder / "unpacked"
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
-
-
-def _wanted(name: str) -> bool:
-    return name.startswith((f"usr/share/{SOUNDS}/", "usr/share/doc/asterisk-core-sounds-en"))
+def _unpacked(prompts: Prompts, packages: list[Path], folder: Path) -> Path:
+    wanted = (f"usr/share/{prompts.sounds}/", f"usr/share/{prompts.texts}")
+    return debian.unpack_whole(packages, folder, wanted)

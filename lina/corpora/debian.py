@@ -4,6 +4,7 @@ A .deb is an ``ar`` archive (deb(5)) whose member ``data.tar.*`` holds the files
 """
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -82,6 +83,32 @@ def unpack(package: Path, folder: Path, wanted: Callable[[str], bool]) -> int:
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{package}: cannot be unpacked: {error}; fetch it again") from None
     return written
+
+
+def unpack_whole(packages: Sequence[Path], folder: Path, wanted: tuple[str, ...]) -> Path:
+    """Write the files whose names begin with one of ``wanted`` to ``folder``/unpacked; gives ``folder``.
+
+    Whole or not at all: what lay there is replaced only once every name in ``wanted`` has been found.
+
+    Raises:
+        DataError: a package is damaged, or the packages hold nothing of that name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder, prefix=".unpack-"))
+    try:
+        for package in packages:
+            unpack(package, partial, lambda name: name.startswith(wanted))
+        missing = [name for name in wanted if not (partial / name).exists()]
+        if missing:
+            raise DataError(
+                f"{folder}: the packages hold no {' and no '.join(missing)}; another version of them?"
+            )
+        target = folder / "unpacked"
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
 
 
 def _data_archive(package: Path) -> bytes:

@@ -8,7 +8,14 @@ from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import asterisk as module
 from lina.corpora import debian
-from lina.corpora.asterisk import AsteriskConfig, AsteriskEnglish
+from lina.corpora.asterisk import (
+    AsteriskConfig,
+    AsteriskEnglish,
+    AsteriskFrench,
+    AsteriskItalian,
+    AsteriskRussian,
+    AsteriskSpanish,
+)
 
 from .packages import SOUNDS, TEXTS, asterisk, package
 
@@ -64,7 +71,7 @@ def test_the_installed_packages_come_first(tmp_path):
 
 def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
     def download(packages, folder):
-        assert packages == module.PACKAGES
+        assert packages == AsteriskEnglish.prompts.packages
         return sorted(asterisk(folder).glob("*.deb"))
 
     monkeypatch.setattr(debian, "download", download)
@@ -102,7 +109,7 @@ def test_damaged_packages_leave_nothing_behind(tmp_path):
     with pytest.raises(DataError, match="is truncated"):
         read(path=tmp_path / "debs")
     sound.write_bytes(package({"./usr/share/other": b"x"}))
-    with pytest.raises(DataError, match="the packages hold no asterisk/sounds"):
+    with pytest.raises(DataError, match="the packages hold no usr/share/asterisk/sounds"):
         read(path=tmp_path / "debs")
     assert not list((tmp_path / "cache").rglob("unpacked"))
     assert not list((tmp_path / "cache").rglob(".unpack-*"))
@@ -121,3 +128,22 @@ def test_unreadable_list(tmp_path, content):
         DataError, match=r"the list of texts cannot be read: .* run `lina data get asterisk-en`"
     ):
         read(path=tmp_path)
+
+
+@pytest.mark.parametrize("language", ["en", "es", "fr", "it", "ru"])
+def test_other_languages_have_the_same_layout(tmp_path, language):
+    plugin = {
+        one.prompts.language: one
+        for one in (AsteriskEnglish, AsteriskSpanish, AsteriskFrench, AsteriskItalian, AsteriskRussian)
+    }[language]
+    share = tmp_path / "share"
+    sounds = share / plugin.prompts.sounds
+    sounds.mkdir(parents=True)
+    (sounds / "yes.g722").write_bytes(b"x")
+    texts = share / f"doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz"
+    texts.parent.mkdir(parents=True)
+    texts.write_bytes(gzip.compress("\ufeff; Liste\nyes: sì [да]\n".encode()))
+    (item,) = plugin.read(config=AsteriskConfig(path=tmp_path))
+    assert (item.id, item.text, item.speaker) == ("yes", "sì", plugin.prompts.speaker)
+    with pytest.raises(DataError, match=f"run `lina data get asterisk-{language}`"):
+        list(plugin.read(config=AsteriskConfig()))

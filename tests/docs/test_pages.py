@@ -118,7 +118,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
         (look_at_lina, ["rum", "specs/first.yaml"]),
         (look_at_lina, ["run", str(ROOT / "specs/first.yaml"), "train.stepz=1"]),
         (look_at_lina, ["say", "--run", "runs/first", "Hello."]),
-        (look_at_lina, ["data", "get", "asterisk-fr"]),
+        (look_at_lina, ["data", "get", "asterisk-de"]),
     ],
 )
 def test_a_wrong_command_is_seen(look: Callable[[list[str]], None], arguments: list[str]) -> None:

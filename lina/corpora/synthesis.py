@@ -1,0 +1,93 @@
+"""Sentences to a folder of recordings, by hibari-tts in several processes.
+
+What is written depends on the sentences alone: a recording's name and its noise are drawn from a hash of its text,
+and the manifest has the order of the sentences, whatever the number of processes. Recordings that are there already
+are kept, so a stopped synthesis goes on.
+"""
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lina.core.errors import PluginError
+
+SPEAKER = "hibari-heart"
+MANIFEST = "manifest.jsonl"
+SENTENCES_AT_ONCE = 8
+
+
+def synthesize(
+    sentences: Iterable[str], folder: Path, *, processes: int | None = None, minutes: float = float("inf")
+) -> float:
+    """Write FLAC at 24 kHz and ``manifest.jsonl`` into ``folder``; gives the minutes of speech in the manifest.
+
+    A sentence that hibari finds no sounds in stays in the manifest without a recording, so that reading it
+    rejects it.
+
+    Args:
+        sentences: one utterance each; repeated ones are said once.
+        processes: of one thread each; by default as many as there are cores for this process.
+        minutes: stop after the sentence that reaches them.
+
+    Raises:
+        PluginError: hibari-tts is not installed.
+    """
+    _hibari()
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = list(dict.fromkeys(sentences))
+    count = processes or len(os.sched_getaffinity(0))
+    seconds, rows = 0.0, []
+    # Spawned, not forked: a forked child may inherit the locks of its parent's threads.
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        spoken = pool.imap(functools.partial(_say, folder), texts, chunksize=SENTENCES_AT_ONCE)
+        for text, duration in zip(texts, spoken, strict=True):
+            name = _name(text)
+            row = {"id": name, "audio": f"{name}.flac", "text": text, "speaker": SPEAKER}
+            rows.append(json.dumps(row, ensure_ascii=False) + "\n")
+            seconds += duration
+            if seconds >= 60 * minutes:
+                break
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text("".join(rows), encoding="utf-8")
+    partial.replace(folder / MANIFEST)
+    return seconds / 60
+
+
+def _say(folder: Path, text: str) -> float:
+    """Write one recording unless it is there; gives its seconds."""
+    import numpy as np
+    import soundfile
+
+    path = folder / f"{_name(text)}.flac"
+    if not path.exists():
+        speech = _voice()(text, seed=int(_name(text), 16))
+        if not len(speech):
+            return 0.0
+        speech = speech / max(1.0, float(np.abs(speech).max()))
+        partial = path.with_suffix(".partial")
+        soundfile.write(partial, speech, 24_000, format="FLAC", subtype="PCM_16")
+        partial.replace(path)
+    return float(soundfile.info(path).duration)
+
+
+@functools.cache
+def _voice() -> Any:
+    """One voice a process."""
+    return _hibari().Hibari(threads=1)
+
+
+def _hibari() -> Any:
+    try:
+        import hibari
+    except ImportError as error:
+        raise PluginError(f"synthesis needs hibari-tts ({error}); pip install 'lina[synthetic]'") from error
+    return hibari
+
+
+def _name(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

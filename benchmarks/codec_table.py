@@ -4,10 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-LAG = 1.0
-"""Milliseconds: a codec later or earlier than this is told of."""
-
-
 def tables(results: dict[str, Any]) -> str:
     blocks = []
     for name in results["sets"]:
@@ -16,7 +12,7 @@ def tables(results: dict[str, Any]) -> str:
             blocks.append(_differences(results, name))
     if any("speed" in row for row in results["codecs"].values()):
         blocks.append(_speed(results))
-    return "\n\n".join([*blocks, *_lags(results)])
+    return "\n\n".join([*blocks, *_delays(results)])
 
 
 def _quality(results: dict[str, Any], name: str) -> str:
@@ -108,14 +104,13 @@ def _speed(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _lags(results: dict[str, Any]) -> list[str]:
+def _delays(results: dict[str, Any]) -> list[str]:
     late = [
-        f"{codec} on {name}: median lag {measured['summary']['lag']:+.1f} ms; STOI and mel distance suffer from it"
+        f"{codec}: its audio comes {row['delay']:.0f} ms late; taken off before judging"
         for codec, row in results["codecs"].items()
-        for name, measured in row["sets"].items()
-        if measured["summary"]["lag"] is not None and abs(measured["summary"]["lag"]) > LAG
+        if row.get("delay")
     ]
-    return late or ["Lags by cross-correlation: none beyond 1 ms (medians)."]
+    return ["\n".join(late)] if late else ["No codec's audio comes late (by cross-correlation of envelopes)."]
 
 
 def _head(*names: str) -> list[str]:

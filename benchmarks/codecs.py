@@ -8,8 +8,8 @@
 Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its ``language``
 (``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one channel and -23 dB;
 each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI, DNSMOS P.835 overall, WER
-by Whisper tiny.en (other languages: by the model that --multilingual names), distance of mel spectra, and lag by
-cross-correlation. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose packages are
+by Whisper tiny.en (other languages: by the model that --multilingual names), and distance of mel spectra.
+A codec whose audio comes late is told of, and its delay taken off before judging. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose packages are
 missing stay empty, with a line that says what to install (pip install 'lina[bench]' has them all).
 
 Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own with 2,
@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 from codec_audio import SOURCE_RATE, AudioSet, read_set, source_audio
-from codec_measure import Listeners, Plan, Result, measure_all, words
+from codec_measure import Listeners, Plan, Result, delay, measure_all, words
 from codec_metrics import judges
 from codec_speed import latency, speed
 from codec_statistics import summary, usage
@@ -136,7 +136,7 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     for subject in subjects:
         row = results["codecs"].get(subject.name)
         if row is None or row["fingerprint"] != subject.fingerprint:
-            results["codecs"][subject.name] = _facts(subject)
+            results["codecs"][subject.name] = _facts(subject, sets[0])
             if given.quick is None and subject.codec is not None:
                 clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
                 results["codecs"][subject.name]["speed"] = speed(subject.codec, clip)
@@ -145,7 +145,13 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
         wanted = tuple(s.name for s in subjects if one.name not in results["codecs"][s.name]["sets"])
         if wanted:
             plan = Plan(
-                choice, wanted, setting.columns, given.quick is not None, given.multilingual, "errors" in setting.columns
+                choice=choice,
+                only=wanted,
+                columns=setting.columns,
+                delays={name: results["codecs"][name].get("delay", 0.0) for name in wanted},
+                quick=given.quick is not None,
+                multilingual=given.multilingual,
+                recognize="errors" in setting.columns,
             )
             found = measure_all(plan, one.recordings, given.jobs, _progress(one))
             for number, name in enumerate(wanted):
@@ -201,7 +207,7 @@ def _about(one: AudioSet, setting: Setting) -> dict[str, Any]:
     }
 
 
-def _facts(subject: Subject) -> dict[str, Any]:
+def _facts(subject: Subject, first: AudioSet) -> dict[str, Any]:
     facts: dict[str, Any] = {"fingerprint": subject.fingerprint, "weights_bytes": subject.weights_bytes}
     if (codec := subject.codec) is not None:
         rate = frame_rate(codec)
@@ -211,6 +217,7 @@ def _facts(subject: Subject) -> dict[str, Any]:
             "frame_rate": rate,
             "codebook_sizes": list(codec.codebook_sizes),
             "latency": latency(codec),
+            "delay": delay(codec, first.recordings[:8]),
         }
     return facts | {"sets": {}}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-
 from codec_metrics import RATE, Samples
+
 from lina.core.audio import AudioError, read_audio
 from lina.core.errors import DataError, LinaError
 from lina.core.manifest import read_lines
@@ -63,7 +63,9 @@ def read_set(folder: Path, count: int | None = None) -> AudioSet:
         else:
             left_out += 1
     if not kept:
-        raise DataError(f"{manifest}: no usable recording of {SHORTEST:g} to {LONGEST:g} s in {left_out} lines")
+        raise DataError(
+            f"{manifest}: no usable recording of {SHORTEST:g} to {LONGEST:g} s in {left_out} lines"
+        )
     if count is not None and count < len(kept):
         kept = [kept[int(number)] for number in np.linspace(0, len(kept) - 1, count)]
     return AudioSet(folder.name, tuple(kept), left_out)

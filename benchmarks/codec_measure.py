@@ -117,7 +117,8 @@ def through(
         codes = encode(codec, audio.expand(1, codec.channels, -1))
         decoded = decode(codec, codes)[0].mean(dim=0).numpy()
     counts = tuple(
-        np.bincount(codes[0, :, book].numpy(), minlength=size) for book, size in enumerate(codec.codebook_sizes)
+        np.bincount(codes[0, :, book].numpy(), minlength=size)
+        for book, size in enumerate(codec.codebook_sizes)
     )
     late = resampled(decoded, codec.sample_rate, RATE)
     shift = round(delay / 1000 * RATE)

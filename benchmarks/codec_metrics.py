@@ -77,9 +77,9 @@ def lag(reference: Samples, decoded: Samples) -> float:
 
 
 def _envelope(audio: Samples) -> Samples:
-    """How loud, smoothed over 20 ms, about its mean."""
+    """How fast the loudness changes, smoothed over 20 ms: what it starts and ends with does not count."""
     smooth = np.convolve(np.abs(audio), np.hanning(RATE // 50 + 1), "same")[: len(audio)]
-    return np.asarray(smooth - smooth.mean(), dtype=np.float32)
+    return np.asarray(np.diff(smooth, prepend=smooth[:1]), dtype=np.float32)
 
 
 def _pesq() -> Judge:

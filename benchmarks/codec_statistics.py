@@ -12,7 +12,9 @@ Row = Mapping[str, Sequence[float | None]]
 """Values of one codec by measure, one a recording."""
 
 
-def interval(values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> dict[str, float] | None:
+def interval(
+    values: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> dict[str, float] | None:
     """sum(values) / sum(weights) with its 95 % interval by the percentile bootstrap over recordings (Efron 1979).
 
     Weights are 1 by default. NaN is left out; None if nothing is left. The same draws every time, so rows of one
@@ -29,7 +31,9 @@ def interval(values: NDArray[np.float64], weights: NDArray[np.float64] | None = 
     return {"value": float(values.sum() / weights.sum()), "low": float(low), "high": float(high)}
 
 
-def summary(row: Row, original: Row, against: Row | None, words: Sequence[int], languages: Sequence[str]) -> Any:
+def summary(
+    row: Row, original: Row, against: Row | None, words: Sequence[int], languages: Sequence[str]
+) -> Any:
     """Means and rates of one codec on one set.
 
     ``wer`` is of the English recordings, ``wer_other`` of the others; both with their difference to the original's,
@@ -47,7 +51,11 @@ def summary(row: Row, original: Row, against: Row | None, words: Sequence[int], 
     if against is not None:
         found["against"] = {
             name: interval(_numbers(row, name) - _numbers(against, name)) for name in ("pesq", "stoi", "mel")
-        } | {"wer": interval(np.where(english, _numbers(row, "errors") - _numbers(against, "errors"), np.nan), count)}
+        } | {
+            "wer": interval(
+                np.where(english, _numbers(row, "errors") - _numbers(against, "errors"), np.nan), count
+            )
+        }
     return found
 
 

@@ -124,7 +124,11 @@ def _weights(plugin: Any, config: Any) -> tuple[Path, ...]:
     """The file that the configuration names, or else what lies beside the plugin's code."""
     named = getattr(config, "weights", None)
     if isinstance(named, Path):
-        return tuple(sorted(file for file in named.iterdir() if file.is_file())) if named.is_dir() else (named,)
+        return (
+            tuple(sorted(file for file in named.iterdir() if file.is_file())) if named.is_dir() else (named,)
+        )
+    if getattr(config, "random_weights", False):
+        return ()
     return tuple(sorted(Path(inspect.getfile(plugin)).parent.glob("*.safetensors")))
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+
 def tables(results: dict[str, Any]) -> str:
     blocks = []
     for name in results["sets"]:
@@ -97,11 +98,18 @@ def _speed(results: dict[str, Any]) -> str:
                 f"{row['frame_rate']:g}",
                 f"{len(sizes)} × {sizes[0]}" if len(set(sizes)) == 1 else f"{len(sizes)}",
                 *(f"{row['speed'][one]:.0f}" for one in ("encode", "decode", "decode_steps")),
-                *("whole" if row["latency"][one] is None else f"{row['latency'][one]:.0f}" for one in ("encoder", "decoder")),
+                *(
+                    "whole" if row["latency"][one] is None else f"{row['latency'][one]:.0f}"
+                    for one in ("encoder", "decoder")
+                ),
                 "" if row["weights_bytes"] is None else f"{row['weights_bytes']:,}",
             )
         )
     return "\n".join(lines)
+
+
+def _latency(milliseconds: float | None) -> str:
+    return "whole" if milliseconds is None else f"{milliseconds:.0f}"
 
 
 def _delays(results: dict[str, Any]) -> list[str]:

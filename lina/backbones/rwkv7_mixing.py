@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from lina.backbones import flash_linear_attention, rwkv7_fast
 from lina.core.delta_rule import delta_rule, delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, Kernels, use_fast
+from lina.core.kernels import FastFormConfig, use_fast
 
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""
 
 
 class RWKV7Config(FastFormConfig):
-    kernels: Kernels = "plain"
-    """As elsewhere, but the fast form has to be asked for: it is not yet shown right on a GPU (docs/design.md)."""
     n_heads: int = Field(default=4, ge=1)
     decay_rank: int | None = Field(default=None, ge=1)
     """Rank of what the input adds to the decays; if left out, all ranks grow with the root of the width, as RWKV's."""

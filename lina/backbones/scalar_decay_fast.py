@@ -6,6 +6,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.backbones import flash_linear_attention, gla_fast
+
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
 
@@ -24,12 +26,15 @@ def scalar_decay_attention(
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """As ``lina.core.scalar_decay.scalar_decay_attention``, on a GPU; float32 inputs go through TF32 units."""
-    from fla.ops.simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
-
     each = v.shape[2] // q.shape[2]
     if each > 1:  # the kernels know no groups
         q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))
     log_decay = log_decay.clamp(min=FORGOTTEN)
+    if flash_linear_attention.shared_decays_are_wrong():
+        each_channel = log_decay[..., None].expand(q.shape)
+        return gla_fast.gated_linear_attention(q, k, v, each_channel, memory, scale)
+    from fla.ops.simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
+
     operator = chunk_simple_gla if q.shape[1] > SHORT else fused_recurrent_simple_gla
     return operator(  # type: ignore[no-any-return]
         q, k, v, g=log_decay, scale=scale, initial_state=memory.float(), output_final_state=True

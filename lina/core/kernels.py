@@ -32,15 +32,16 @@ def use_fast(plugin: str, wanted: Kernels, obstacle: Callable[[], str | None], o
         return False
     reason = "the model is on the CPU; move it to a GPU" if not on_accelerator else obstacle()
     if reason is None:
-        _say_once(f"{plugin}: fast kernels")
+        say_once(f"{plugin}: fast kernels")
         return True
     if wanted == "fast":
         raise PluginError(f"{plugin}: config.kernels is 'fast', but {reason}; or say kernels: auto")
     if on_accelerator:
-        _say_once(f"{plugin}: plain PyTorch form, since {reason}")
+        say_once(f"{plugin}: plain PyTorch form, since {reason}")
     return False
 
 
 @functools.cache
-def _say_once(message: str) -> None:
+def say_once(message: str) -> None:
+    """What a process chose, in its log, however often it chooses."""
     log.info(message)

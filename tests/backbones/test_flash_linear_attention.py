@@ -1,3 +1,6 @@
+import importlib.util
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -5,16 +8,23 @@ from types import ModuleType
 import pytest
 import torch
 
-from lina.backbones.flash_linear_attention import VARIANTS, head_decay_obstacle, obstacle
+from lina.backbones.flash_linear_attention import (
+    PRODUCTS,
+    VARIANTS,
+    multiply_in_float32,
+    obstacle,
+    shared_decays_are_wrong,
+)
 from lina.core.errors import PluginError
+from lina.core.kernels import say_once
 
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    for cached in (obstacle, head_decay_obstacle):
+    for cached in (obstacle, shared_decays_are_wrong, say_once):
         cached.cache_clear()
     yield
-    for cached in (obstacle, head_decay_obstacle):
+    for cached in (obstacle, shared_decays_are_wrong, say_once):
         cached.cache_clear()
 
 
@@ -56,25 +66,49 @@ def test_only_few_variants_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "capability", "works"),
+    ("version", "capability", "wrong"),
     [
-        ("3.3.1", (9, 0), True),
-        ("3.4.0", (9, 0), False),
-        ("3.6.0", (9, 0), False),
-        ("3.7.1", (9, 0), True),
-        ("3.6.0", (8, 0), True),
-        ("3.6.0+git1", (9, 0), False),
+        ("3.3.1", (9, 0), False),
+        ("3.4.0", (9, 0), True),
+        ("3.6.0", (9, 0), True),
+        ("3.7.1", (9, 0), False),
+        ("3.6.0", (8, 0), False),
+        ("3.6.0+git1", (9, 0), True),
     ],
 )
 def test_hopper_wants_a_newer_triton_for_decays_of_a_head(
-    monkeypatch: pytest.MonkeyPatch, version: str, capability: tuple[int, int], works: bool
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    version: str,
+    capability: tuple[int, int],
+    wrong: bool,
 ) -> None:
     triton = ModuleType("triton")
     triton.__version__ = version  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "triton", triton)
-    for name in ("fla", "fla.ops"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert (head_decay_obstacle() is None) == works
-    assert obstacle() is None
+    caplog.set_level(logging.INFO, logger="lina")
+    assert [shared_decays_are_wrong() for _ in range(2)] == [wrong, wrong]
+    assert len(caplog.records) == wrong
+    assert all(
+        f"since Triton {version} computes wrong gradients" in record.message for record in caplog.records
+    )
+
+
+def test_tilelang_needs_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name == "tilelang" else None)
+    assert not shared_decays_are_wrong()
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "tf32x3"), ("tf32", "tf32"), ("ieee", "ieee")])
+def test_products_are_float32_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, before: str | None, after: str
+) -> None:
+    monkeypatch.setenv(PRODUCTS, before or "")  # so that it is put back
+    if before is None:
+        monkeypatch.delenv(PRODUCTS)
+    caplog.set_level(logging.INFO, logger="lina")
+    for _ in range(2):
+        multiply_in_float32()
+    assert os.environ[PRODUCTS] == after
+    assert len(caplog.records) == (after == "tf32x3")

@@ -11,7 +11,8 @@ from lina.backbones.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, Ga
 from lina.backbones.kda import KDA, KDAConfig, KDAMixer
 from lina.core.delta_rule import gated_delta_rule
 from lina.core.errors import PluginError, SpecError
-from tests.backbones.fake_kernels import stand_ins
+from tests.backbones.fake_kernels import shared_decays, stand_ins
+from tests.core.recurrence import assert_near, with_gradients
 
 PLUGINS = {
     "gated_deltanet": (GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer),
@@ -80,13 +81,21 @@ def test_fast_kernels_want_a_gpu(name: str) -> None:
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))
 
 
+RULES = pytest.mark.parametrize(
+    ("channels", "rule"),
+    [(1, "gated_delta_rule"), (4, "kda"), (1, "kda")],
+    ids=["of a head", "of channels", "of a head, whose own kernels are wrong here"],
+)
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
     """Which operators of flash-linear-attention, here stand-ins, have been asked."""
+    shared_decays(monkeypatch, are_wrong=rule == "kda")
 
     def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
         assert output_final_state
-        assert g.dim() == (4 if rule == "kda" else 3)
+        assert g.shape == given["q"].shape if rule == "kda" else g.dim() == 3
         assert g.min() >= gated_delta_fast.FORGOTTEN
         order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
         given["g"] = g if g.dim() == 4 else g[..., None]
@@ -97,7 +106,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
     return stand_ins(monkeypatch, rule, run)
 
 
-@pytest.mark.parametrize(("channels", "rule"), [(1, "gated_delta_rule"), (4, "kda")])
+@RULES
 @pytest.mark.parametrize(
     ("frames", "wants_gradient", "grad_enabled", "form"),
     [
@@ -125,17 +134,18 @@ def test_no_gradient_goes_through_the_recurrent_kernels(
         wanted = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
     assert asked == [f"{form}_{rule}"]
     for one, other in zip(got, wanted, strict=True):
-        assert torch.equal(one, other)
+        torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("channels", "rule"), [(1, "gated_delta_rule"), (4, "kda")])
+@RULES
 @pytest.mark.parametrize("frames", [3, 65])
 def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(
     asked: list[str], channels: int, rule: str, frames: int
 ) -> None:
     torch.manual_seed(0)
-    q, k, v = (torch.nn.functional.normalize(torch.randn(1, frames, 2, 4), dim=-1) for _ in range(3))
+    q, k, v = (torch.nn.functional.normalize(torch.randn(1, frames, 2, n), dim=-1) for n in (4, 4, 6))
     log_decay = -(10 ** (8 * torch.rand(1, frames, 2, channels) - 4))
-    given = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 4), 0.7)
-    torch.testing.assert_close(gated_delta_fast.gated_delta_rule(*given), gated_delta_rule(*given))
+    given = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 6))
+    wanted = with_gradients(gated_delta_rule, given, 0.7)
+    assert_near(with_gradients(gated_delta_fast.gated_delta_rule, given, 0.7), wanted, 1e-5)
     assert len(asked) == 1

@@ -8,29 +8,54 @@ from torch import Tensor
 
 from lina.backbones import scalar_decay_fast
 from lina.core.scalar_decay import scalar_decay_attention
-from tests.backbones.fake_kernels import stand_ins
+from tests.backbones.fake_kernels import shared_decays, stand_ins
 from tests.core.naive import naive
+from tests.core.recurrence import assert_near, with_gradients
+
+KEYS, VALUES = 3, 5
+SCALE = KEYS**-0.5
+
+
+def inputs(frames: int) -> list[Tensor]:
+    torch.manual_seed(0)
+    log_decay = -(10 ** (8 * torch.rand(2, frames, 4) - 4))
+    q, k = (torch.randn(2, frames, 2, KEYS) for _ in range(2))
+    return [q, k, torch.randn(2, frames, 4, VALUES), log_decay, torch.randn(2, 4, KEYS, VALUES)]
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The kernels that ran, in whose place flash-linear-attention's plain reference does."""
-    reference = naive("simple_gla", "naive_recurrent_simple_gla")
+    """The kernels that ran, in whose place flash-linear-attention's plain references do."""
+    shared = naive("simple_gla", "naive_recurrent_simple_gla")
+    channelwise = naive("gla", "naive_recurrent_gla")
 
     def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **options: Any) -> Any:
         assert q.shape[:3] == k.shape[:3] == v.shape[:3] == g.shape
         assert g.min() >= scalar_decay_fast.FORGOTTEN
-        return reference(q, k, v, g, **options)
+        return shared(q, k, v, g, **options)
 
-    return stand_ins(monkeypatch, "simple_gla", run)
+    def run_channelwise(q: Tensor, k: Tensor, v: Tensor, g: Tensor, *, scale: float, **options: Any) -> Any:
+        assert q.shape == k.shape == g.shape
+        assert g.min() >= scalar_decay_fast.FORGOTTEN
+        assert scale == SCALE, "the reference knows no other"
+        return channelwise(q, k, v, g, **options)
+
+    called = stand_ins(monkeypatch, "simple_gla", run)
+    return stand_ins(monkeypatch, "gla", run_channelwise, called)
 
 
-@pytest.mark.parametrize(("frames", "kernel"), [(64, "fused_recurrent_simple_gla"), (65, "chunk_simple_gla")])
-def test_is_the_plain_form_by_other_means(called: list[str], frames: int, kernel: str) -> None:
-    torch.manual_seed(0)
-    log_decay = -(10 ** (8 * torch.rand(2, frames, 4) - 4))
-    q, k, v = torch.randn(2, frames, 2, 3), torch.randn(2, frames, 2, 3), torch.randn(2, frames, 4, 5)
-    arguments = (q, k, v, log_decay, torch.randn(2, 4, 3, 5), 0.7)
-    wanted = scalar_decay_attention(*arguments)
-    torch.testing.assert_close(scalar_decay_fast.scalar_decay_attention(*arguments), wanted)
-    assert called == [kernel]
+@pytest.mark.parametrize(("are_wrong", "package"), [(False, "simple_gla"), (True, "gla")])
+@pytest.mark.parametrize(("frames", "kernel"), [(64, "fused_recurrent"), (65, "chunk")])
+def test_is_the_plain_form_by_other_means(
+    monkeypatch: pytest.MonkeyPatch,
+    called: list[str],
+    frames: int,
+    kernel: str,
+    are_wrong: bool,
+    package: str,
+) -> None:
+    shared_decays(monkeypatch, are_wrong=are_wrong)
+    tensors = inputs(frames)
+    wanted = with_gradients(scalar_decay_attention, tensors, SCALE)
+    assert_near(with_gradients(scalar_decay_fast.scalar_decay_attention, tensors, SCALE), wanted, 1e-5)
+    assert called == [f"{kernel}_{package}"]

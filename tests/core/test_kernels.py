@@ -9,7 +9,7 @@ from lina.core.kernels import use_fast
 
 @pytest.fixture(autouse=True)
 def _nothing_was_said(caplog: pytest.LogCaptureFixture) -> None:
-    kernels._say_once.cache_clear()
+    kernels.say_once.cache_clear()
     caplog.set_level(logging.INFO, logger="lina")
 
 

@@ -1,0 +1,132 @@
+"""The plugin ``codec:lina``: its configuration, and the codec it builds."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from lina.codecs.lina.network import Network
+from lina.codecs.lina.sizes import Sizes
+from lina.codecs.lina.stream import LinaDecoder, LinaEncoder
+from lina.codecs.lina.weights import SHIPPED, load_network, save_weights
+from lina.core.errors import SpecError
+from lina.core.plugin import CodecPlugin, PluginConfig
+from lina.core.protocols import DecoderStream, EncoderStream
+
+
+class LinaCodecConfig(PluginConfig):
+    codebooks: int | None = Field(default=None, ge=1, le=64)
+    """The first so many; all that the weights have if left out. Each is 0.25 kbit/s in the shipped weights."""
+    weights: Path | None = None
+    """A file that a run with ``job: codec`` made; the weights that come with lina if left out."""
+    sizes: Sizes | None = None
+    """Of a new codec, to train from random weights."""
+    random_weights: bool = False
+    """Random weights instead of trained ones: for tests only. They need ``sizes``."""
+    seed: int = Field(default=0, ge=0)
+    """Of the random weights."""
+
+
+class StreamingLina(nn.Module):
+    """A ``StreamingCodec``."""
+
+    channels = 1
+
+    def __init__(self, network: Network, codebooks: int) -> None:
+        super().__init__()
+        self.sample_rate, self.hop = network.sample_rate, network.hop
+        self.codebook_sizes = network.codebook_sizes[:codebooks]
+        self.encoder: EncoderStream = LinaEncoder(network, codebooks)
+        self.decoder: DecoderStream = LinaDecoder(network)
+
+
+class LinaCodec(CodecPlugin):
+    Config: ClassVar[type[PluginConfig]] = LinaCodecConfig
+
+    @classmethod
+    def build(cls, *, config: LinaCodecConfig) -> StreamingLina:
+        """Raises PluginError for weights that cannot be read, SpecError for keys that do not go together."""
+        if config.random_weights:
+            network = _random(config)
+        elif config.sizes is not None:
+            raise SpecError(
+                "codec:lina: config.sizes are of a codec that is yet to be trained (job: codec); a weights file "
+                "brings its own, so name it in config.weights and leave sizes out"
+            )
+        else:
+            network = load_network(config.weights or SHIPPED)
+        network.requires_grad_(False).eval()
+        return StreamingLina(network, _codebooks(config, network))
+
+    @classmethod
+    def build_trainable(cls, *, config: LinaCodecConfig) -> Network:
+        """Fresh weights of ``config.sizes``, or those of ``config.weights`` to go on from.
+
+        Raises:
+            PluginError: the weights cannot be read.
+            SpecError: both are given, or fewer codebooks than there are.
+        """
+        if config.sizes is not None and config.weights is not None:
+            raise SpecError(
+                "codec:lina: config has both weights and sizes; a weights file brings its own sizes"
+            )
+        if config.codebooks is not None or config.random_weights:
+            raise SpecError(
+                "codec:lina: a codec is trained with all of config.sizes.codebooks, from weights that are random "
+                "unless config.weights names some; leave config.codebooks and config.random_weights out"
+            )
+        if config.weights is None:
+            return Network(config.sizes or Sizes())
+        network = load_network(config.weights)
+        network.quantizer.trust_entries()
+        return network
+
+    @classmethod
+    def save_trained(cls, codec: Network, path: Path) -> None:
+        save_weights(codec, path)
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        sizes = Sizes(
+            sample_rate=8000,
+            spectrum_hop=8,
+            rate_ratio=2,
+            encoder_window=24,
+            decoder_window=32,
+            codebooks=3,
+            codebook_size=16,
+            latent=4,
+            encoder_fast=6,
+            encoder_fast_blocks=2,
+            encoder_slow=8,
+            encoder_slow_blocks=1,
+            decoder_slow=8,
+            decoder_slow_blocks=1,
+            decoder_fast=6,
+            decoder_fast_blocks=2,
+            kernel=3,
+            heads=2,
+            head_keys=4,
+        )
+        return {"config": LinaCodecConfig(sizes=sizes, random_weights=True)}
+
+
+def _random(config: LinaCodecConfig) -> Network:
+    if config.weights is not None:
+        raise SpecError("codec:lina: config has both weights and random_weights; leave one out")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = Network(config.sizes or Sizes())
+        network.quantizer.entries.normal_()
+    return network
+
+
+def _codebooks(config: LinaCodecConfig, network: Network) -> int:
+    there = len(network.codebook_sizes)
+    if config.codebooks is not None and config.codebooks > there:
+        raise SpecError(
+            f"codec:lina: config.codebooks is {config.codebooks}, but these weights have {there}; give at most that"
+        )
+    return config.codebooks or there

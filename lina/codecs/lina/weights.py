@@ -1,0 +1,66 @@
+"""Weights files: safetensors in bfloat16 whose metadata hold the sizes."""
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lina.codecs.lina.network import Network
+from lina.codecs.lina.sizes import Sizes
+from lina.core.errors import PluginError
+from lina.core.invalid import first_reason
+
+SHIPPED = Path(__file__).with_name("weights.safetensors")
+FORMAT = "lina-codec-1"
+
+
+def save_weights(network: Network, path: Path) -> None:
+    """Written whole or not at all."""
+    tensors = {
+        name: value.detach().to("cpu", torch.bfloat16).contiguous()
+        for name, value in network.codec_weights().items()
+    }
+    temporary = path.with_name(f".{path.name}.new")
+    save_file(tensors, temporary, {"format": FORMAT, "sizes": network.sizes.model_dump_json()})
+    temporary.replace(path)
+
+
+def load_network(path: Path) -> Network:
+    """The network of a weights file, in float32.
+
+    Raises:
+        PluginError: no such file, or it is not one of this codec's.
+    """
+    if not path.exists():
+        raise PluginError(
+            f"{path}: no such weights file of codec lina; name one made by a run with job: codec, or leave "
+            "codec.config.weights out for the one that comes with lina"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise PluginError(f"{path}: cannot be read as a weights file of codec lina: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise PluginError(
+            f"{path}: its format is {metadata.get('format')!r}, not {FORMAT!r}; it is not a weights file of "
+            "codec lina"
+        )
+    try:
+        sizes = Sizes.model_validate(json.loads(metadata.get("sizes", "null")))
+    except ValidationError as error:
+        raise PluginError(f"{path}: its sizes cannot be used: {first_reason(error)}") from None
+    except ValueError as error:
+        raise PluginError(f"{path}: its sizes cannot be used: {error}") from None
+    network = Network(sizes)
+    wanted = network.codec_weights()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        here, there = (list(side[name].shape) if name in side else "nothing" for side in (wanted, tensors))
+        if here != there:
+            raise PluginError(f"{path}: {name} is {there}, but its sizes say {here}; the file is damaged")
+    network.load_state_dict(tensors, strict=False)
+    return network

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,8 @@ class Recording:
     audio: Path
     text: str
     language: str
+    rated: bool = True
+    """Whether DNSMOS is asked, which takes longer than everything else together."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class AudioSet:
         return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:16]
 
 
-def read_set(folder: Path, count: int | None = None) -> AudioSet:
-    """``folder``'s manifest.jsonl, or ``count`` recordings spread evenly over it.
+def read_set(folder: Path, count: int | None = None, rated: int | None = None) -> AudioSet:
+    """``folder``'s manifest.jsonl, or ``count`` recordings spread evenly over it; of them ``rated`` are rated.
 
     Raises:
         DataError: there is no manifest, or no recording of 0.4 to 15 s in it.
@@ -66,9 +68,20 @@ def read_set(folder: Path, count: int | None = None) -> AudioSet:
         raise DataError(
             f"{manifest}: no usable recording of {SHORTEST:g} to {LONGEST:g} s in {left_out} lines"
         )
-    if count is not None and count < len(kept):
-        kept = [kept[int(number)] for number in np.linspace(0, len(kept) - 1, count)]
-    return AudioSet(folder.name, tuple(kept), left_out)
+    kept = [kept[number] for number in _spread(len(kept), count)]
+    chosen = _spread(len(kept), rated)
+    return AudioSet(
+        folder.resolve().name,
+        tuple(replace(one, rated=number in chosen) for number, one in enumerate(kept)),
+        left_out,
+    )
+
+
+def _spread(there: int, wanted: int | None) -> list[int]:
+    """So many numbers below ``there``, evenly spread; at most all."""
+    if wanted is None or wanted >= there:
+        return list(range(there))
+    return [int(number) for number in np.linspace(0, there - 1, wanted)]
 
 
 def _fits(path: Path) -> bool:

@@ -84,7 +84,10 @@ class Bench:
         results = []
         for subject in self.subjects:
             decoded, counts = through(subject.codec, source, reference, self.delays.get(subject.name, 0.0))
-            values = {name: judge(reference, decoded) for name, judge in self.judges.items()}
+            values = {
+                name: judge(reference, decoded) if recording.rated or name != "dnsmos" else None
+                for name, judge in self.judges.items()
+            }
             results.append(Result(values | self._heard(recording, decoded), counts))
         return results
 

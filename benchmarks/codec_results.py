@@ -23,6 +23,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
+COMPARED = ("fingerprint", "unheard", "dnsmos_recordings")
+"""What rows of one set must have in common."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What rows of one file have in common."""
@@ -48,11 +52,10 @@ def earlier(path: Path | None, sets: Sequence[AudioSet], setting: Setting) -> di
         )
     for one in sets:
         described = about(one, setting)
-        if one.name in known and any(
-            known[one.name][key] != described[key] for key in ("fingerprint", "unheard")
-        ):
+        if one.name in known and any(known[one.name][key] != described[key] for key in COMPARED):
             raise LinaError(
-                f"{path}: its set {one.name} has other recordings or languages heard; name another file"
+                f"{path}: its set {one.name} has other recordings, other languages heard or another number of "
+                "recordings rated; name another file"
             )
     return dict(results)
 
@@ -64,6 +67,7 @@ def about(one: AudioSet, setting: Setting) -> dict[str, Any]:
         "left_out": one.left_out,
         "seconds": round(sum(len(source_audio(recording)) for recording in one.recordings) / SOURCE_RATE, 1),
         "unheard": sorted(set(setting.unheard) & set(languages)),
+        "dnsmos_recordings": sum(recording.rated for recording in one.recordings),
         "ids": [recording.id for recording in one.recordings],
         "languages": languages,
         "words": [words(recording.text) for recording in one.recordings],

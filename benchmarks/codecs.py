@@ -84,12 +84,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--recordings", type=int, metavar="N", help="of each set, spread evenly (default: all)"
     )
+    parser.add_argument(
+        "--dnsmos",
+        type=int,
+        default=30,
+        metavar="N",
+        help="recordings of each set that DNSMOS rates (default 30)",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", type=int, metavar="N")
     mode.add_argument("--stress", action="store_true")
     given = parser.parse_args()
-    for name in ("recordings", "quick", "jobs"):
+    for name in ("recordings", "quick", "dnsmos", "jobs"):
         if (value := getattr(given, name)) is not None and value < 1:
             parser.error(f"--{name} {value}: must be at least 1")
     return given
@@ -113,7 +120,7 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     Raises:
         LinaError: a folder, a codec, a name, or the file to add to is wrong.
     """
-    sets = [read_set(folder, given.quick or given.recordings) for folder in given.audio]
+    sets = [read_set(folder, given.quick or given.recordings, given.dnsmos) for folder in given.audio]
     if len({one.name for one in sets}) < len(sets):
         raise LinaError("two --audio folders have one name; rows are told apart by it, so rename one")
     subjects, complaints = choice.subjects()

@@ -265,6 +265,30 @@ def test_a_set_without_recordings_is_refused(script: ModuleType, tmp_path: Path)
         script.read_set(write_set(tmp_path / "empty", ()))
 
 
+def test_what_is_chosen_is_spread_evenly(script: ModuleType, tmp_path: Path) -> None:
+    chosen = script.read_set(write_set(tmp_path / "many", ("en",) * 7), 4, 2).recordings
+    assert [(one.id, one.rated) for one in chosen] == [
+        ("r0", True),
+        ("r2", False),
+        ("r4", False),
+        ("r6", True),
+    ]
+
+
+def test_dnsmos_rates_only_some(
+    run: Any, script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(script.judges.__globals__, "_dnsmos", lambda: lambda reference, decoded: 3.0)
+    file = tmp_path / "codecs.json"
+    assert run(f"--audio={folder}", "--codec=toy", "--dnsmos=2", f"--json={file}")[0] == 0
+    row = json.loads(file.read_text())["codecs"]["toy"]["sets"]["known"]
+    assert row["recordings"]["dnsmos"] == [3.0, None, 3.0]
+    assert row["summary"]["dnsmos"]["value"] == 3.0
+    code, _, err = run(f"--audio={folder}", "--codec=toy", "--dnsmos=1", f"--json={file}")
+    assert code == 2
+    assert "another number of recordings rated" in err
+
+
 def test_recordings_of_every_level_go_in_alike(script: ModuleType, folder: Path) -> None:
     for recording in script.read_set(folder).recordings:
         audio = script.source_audio(recording)

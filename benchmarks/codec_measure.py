@@ -69,27 +69,23 @@ class Listeners:
 
 @dataclass
 class Bench:
-    """What measures: the codecs, the measures, the recognisers."""
+    """What measures: a codec, the measures, the recognisers."""
 
-    subjects: Sequence[Subject]
+    subject: Subject
     judges: dict[str, Judge]
-    delays: dict[str, float] = field(default_factory=dict)
-    """Milliseconds, by subject, that are taken off before anything is judged."""
+    delay: float = 0.0
+    """Milliseconds that are taken off before anything is judged."""
     listeners: Listeners = field(default_factory=lambda: Listeners(wanted=False))
 
-    def __call__(self, recording: Recording) -> list[Result]:
-        """A result for each subject, in order."""
+    def __call__(self, recording: Recording) -> Result:
         source = source_audio(recording)
         reference = resampled(source, SOURCE_RATE, RATE)
-        results = []
-        for subject in self.subjects:
-            decoded, counts = through(subject.codec, source, reference, self.delays.get(subject.name, 0.0))
-            values = {
-                name: judge(reference, decoded) if recording.rated or name != "dnsmos" else None
-                for name, judge in self.judges.items()
-            }
-            results.append(Result(values | self._heard(recording, decoded), counts))
-        return results
+        decoded, counts = through(self.subject.codec, source, reference, self.delay)
+        values = {
+            name: judge(reference, decoded) if recording.rated or name != "dnsmos" else None
+            for name, judge in self.judges.items()
+        }
+        return Result(values | self._heard(recording, decoded), counts)
 
     def _heard(self, recording: Recording, decoded: Samples) -> dict[str, float | None]:
         listener = self.listeners.of(recording.language)
@@ -147,25 +143,25 @@ class Plan:
     """What a process needs in order to measure as another one does."""
 
     choice: Choice
-    only: tuple[str, ...]
-    """Names of the subjects to measure."""
+    only: str
+    """Name of the subject to measure."""
     columns: tuple[str, ...]
-    delays: dict[str, float]
+    delay: float
     quick: bool
     multilingual: Path | None
     recognize: bool
 
     def bench(self) -> Bench:
         torch.set_num_threads(1)
-        subjects = [one for one in self.choice.subjects()[0] if one.name in self.only]
+        subject = next(one for one in self.choice.subjects()[0] if one.name == self.only)
         measures = {name: judge for name, judge in judges(self.quick)[0].items() if name in self.columns}
-        return Bench(subjects, measures, self.delays, Listeners(self.multilingual, self.recognize))
+        return Bench(subject, measures, self.delay, Listeners(self.multilingual, self.recognize))
 
 
 def measure_all(
     plan: Plan, recordings: Sequence[Recording], jobs: int, progress: Callable[[int], None]
-) -> list[list[Result]]:
-    """Results by recording, then by subject; ``jobs`` processes of one core each."""
+) -> list[Result]:
+    """A result for each recording, in order; by ``jobs`` processes of one core each."""
     results = []
     for result in _results(plan, recordings, jobs):
         results.append(result)
@@ -173,7 +169,7 @@ def measure_all(
     return results
 
 
-def _results(plan: Plan, recordings: Sequence[Recording], jobs: int) -> Iterator[list[Result]]:
+def _results(plan: Plan, recordings: Sequence[Recording], jobs: int) -> Iterator[Result]:
     if jobs == 1:
         yield from map(plan.bench(), recordings)
         return
@@ -189,5 +185,5 @@ def _prepare(plan: Plan) -> None:
     _bench.append(plan.bench())
 
 
-def _measure(recording: Recording) -> list[Result]:
+def _measure(recording: Recording) -> Result:
     return _bench[0](recording)

@@ -26,7 +26,7 @@ out is not finite, or is louder by more than 6 dB.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def stress_all(choice: Choice) -> int:
 
 
 def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
-    """Measure what is asked and not known yet; what is known is written after each set.
+    """Measure what is asked and not known yet; what is known is written after each codec.
 
     Raises:
         LinaError: a folder, a codec, a name, or the file to add to is wrong.
@@ -137,24 +137,31 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
                 clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
                 results["codecs"][subject.name]["speed"] = speed(subject.codec, clip)
                 print(f"{subject.name}: speed measured", file=sys.stderr, flush=True)
+    if given.against is not None and given.against not in results["codecs"]:
+        known = did_you_mean(given.against, results["codecs"])
+        raise LinaError(f"--against {given.against!r} is not measured{known}")
     for one in sets:
-        wanted = tuple(s.name for s in subjects if one.name not in results["codecs"][s.name]["sets"])
-        if wanted:
+        for name in (subject.name for subject in subjects):
+            row = results["codecs"][name]
+            if one.name in row["sets"]:
+                continue
             plan = Plan(
                 choice=choice,
-                only=wanted,
+                only=name,
                 columns=setting.columns,
-                delays={name: results["codecs"][name].get("delay", 0.0) for name in wanted},
+                delay=row.get("delay", 0.0),
                 quick=given.quick is not None,
                 multilingual=given.multilingual,
                 recognize="errors" in setting.columns,
             )
-            found = measure_all(plan, one.recordings, given.jobs, _progress(one))
-            for number, name in enumerate(wanted):
-                results["codecs"][name]["sets"][one.name] = _measured([row[number] for row in found])
-        _finish(results, given.against)
-        if given.json is not None:
-            write_atomic(given.json, as_text(results).encode())
+            row["sets"][one.name] = _measured(
+                measure_all(plan, one.recordings, given.jobs, _progress(one, name))
+            )
+            if given.json is not None:
+                write_atomic(given.json, as_text(results).encode())
+    _finish(results, given.against)
+    if given.json is not None:
+        write_atomic(given.json, as_text(results).encode())
     return results
 
 
@@ -198,8 +205,6 @@ def _measured(results: Sequence[Result]) -> dict[str, Any]:
 def _finish(results: dict[str, Any], against: str | None) -> None:
     """Summaries of all rows, and what they were made with."""
     codecs = results["codecs"]
-    if against is not None and against not in codecs:
-        raise LinaError(f"--against {against!r} is not measured{did_you_mean(against, codecs)}")
     results["against"] = against or (AGAINST if AGAINST in codecs else None)
     for row in codecs.values():
         for name, measured in row["sets"].items():
@@ -217,10 +222,10 @@ def _finish(results: dict[str, Any], against: str | None) -> None:
     results |= made_with()
 
 
-def _progress(one: AudioSet) -> Any:
+def _progress(one: AudioSet, name: str) -> Callable[[int], None]:
     def tell(done: int) -> None:
-        if done % 10 == 0 or done == len(one.recordings):
-            print(f"{one.name}: {done} of {len(one.recordings)} recordings", file=sys.stderr, flush=True)
+        if done % 20 == 0 or done == len(one.recordings):
+            print(f"{name}: {one.name}, {done} of {len(one.recordings)}", file=sys.stderr, flush=True)
 
     return tell
 

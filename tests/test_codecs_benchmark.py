@@ -182,7 +182,7 @@ def test_known_rows_are_not_measured_again(
     file = tmp_path / "codecs.json"
     run(f"--audio={folder}", "--codec=toy", f"--json={file}")
     before = json.loads(file.read_text())["codecs"]
-    measured: list[tuple[str, ...]] = []
+    measured: list[str] = []
     measure = script.measure_all
     monkeypatch.setattr(
         script, "measure_all", lambda plan, *rest: measured.append(plan.only) or measure(plan, *rest)
@@ -190,7 +190,7 @@ def test_known_rows_are_not_measured_again(
     code, out, _ = run(f"--audio={folder}", "--codec=toy levels=16", f"--json={file}")
     after = json.loads(file.read_text())["codecs"]
     assert code == 0
-    assert measured == [("toy levels=16",)]
+    assert measured == ["toy levels=16"]
     assert after["toy"] == before["toy"]
     assert "| toy | " in out
 

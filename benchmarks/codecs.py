@@ -92,6 +92,9 @@ def arguments() -> argparse.Namespace:
         help="recordings of each set that DNSMOS rates (default 30)",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--speed", action="store_true", help="measure known codecs' speed again (on an idle machine)"
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", type=int, metavar="N")
     mode.add_argument("--stress", action="store_true")
@@ -132,11 +135,11 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     for subject in subjects:
         row = results["codecs"].get(subject.name)
         if row is None or row["fingerprint"] != subject.fingerprint:
-            results["codecs"][subject.name] = _facts(subject, sets[0])
-            if given.quick is None and subject.codec is not None:
-                clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
-                results["codecs"][subject.name]["speed"] = speed(subject.codec, clip)
-                print(f"{subject.name}: speed measured", file=sys.stderr, flush=True)
+            row = results["codecs"][subject.name] = _facts(subject, sets[0])
+        if subject.codec is not None and given.quick is None and (given.speed or "speed" not in row):
+            clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
+            row["speed"] = speed(subject.codec, clip)
+            print(f"{subject.name}: speed measured", file=sys.stderr, flush=True)
     if given.against is not None and given.against not in results["codecs"]:
         known = did_you_mean(given.against, results["codecs"])
         raise LinaError(f"--against {given.against!r} is not measured{known}")

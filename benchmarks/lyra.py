@@ -42,7 +42,8 @@ class Lyra:
             raise DataError(f"{folder}: no {missing[0]}; --lyra names a folder with {', '.join(FILES)}")
         self.files = tuple(folder / name for name in FILES)
         self.codebooks = None if codebooks is None else _codebooks(codebooks, stages)
-        self.codebook_sizes = (NATIVE_SIZE if codebooks is None else self.codebooks.shape[1],) * stages
+        size = NATIVE_SIZE if self.codebooks is None else self.codebooks.shape[1]
+        self.codebook_sizes = (size,) * stages
         if codebooks is not None:
             # Lyra's own quantiser is not used then.
             self.files = (self.files[0], codebooks, self.files[2])

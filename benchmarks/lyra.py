@@ -22,7 +22,10 @@ FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 
 
 class Lyra:
-    """A whole ``Codec``: mono, 16 kHz. It works frame by frame, with a state that only a reset touches."""
+    """A whole ``Codec``: mono, 16 kHz. It works frame by frame, with a state inside its interpreters.
+
+    Every row gets new ones: ``reset_all_variables`` leaves some of the state behind (first frames differ).
+    """
 
     sample_rate = 16_000
     hop = 320
@@ -47,7 +50,8 @@ class Lyra:
         if codebooks is not None:
             # Lyra's own quantiser is not used then.
             self.files = (self.files[0], codebooks, self.files[2])
-        self._encoder, self._quantizer, self._decoder = (_interpreter(folder / name) for name in FILES)
+        self._encoder, quantizer, self._decoder = ((folder / name).read_bytes() for name in FILES)
+        self._quantizer = _interpreter(quantizer)
         self._to_codes = self._quantizer.get_signature_runner("encode")
         self._to_latent = self._quantizer.get_signature_runner("decode")
 
@@ -62,14 +66,12 @@ class Lyra:
         return torch.from_numpy(np.stack([self._decode(row) for row in codes.numpy()]))[:, None]
 
     def _encode(self, audio: NDArray[np.float32]) -> NDArray[np.int64]:
-        self._encoder.reset_all_variables()
-        return np.stack(
-            [self._quantize(_run(self._encoder, frame[None])) for frame in audio.reshape(-1, self.hop)]
-        )
+        encoder = _interpreter(self._encoder)
+        return np.stack([self._quantize(_run(encoder, frame[None])) for frame in audio.reshape(-1, self.hop)])
 
     def _decode(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        self._decoder.reset_all_variables()
-        return np.concatenate([_run(self._decoder, self._latent(frame))[0] for frame in codes])
+        decoder = _interpreter(self._decoder)
+        return np.concatenate([_run(decoder, self._latent(frame))[0] for frame in codes])
 
     def _quantize(self, latent: NDArray[np.float32]) -> NDArray[np.int64]:
         if self.codebooks is None:
@@ -104,14 +106,14 @@ def _codebooks(path: Path, stages: int) -> NDArray[np.float32]:
     return np.asarray(codebooks[:stages], dtype=np.float32)
 
 
-def _interpreter(path: Path) -> Any:
+def _interpreter(model: bytes) -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise PluginError(
             f"--lyra needs the package ai-edge-litert ({error}); pip install ai-edge-litert"
         ) from None
-    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
     return interpreter
 

@@ -1,0 +1,189 @@
+"""One recording through every codec: what each measure says, and which codes were used. In one process or several."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from codec_audio import SOURCE_RATE, Recording, resampled, source_audio
+from codec_metrics import RATE, Judge, Samples, fitted, judges, lag
+from codec_subjects import Choice, Subject
+from numpy.typing import NDArray
+
+from lina.core.codec import AnyCodec, decode, encode
+from lina.core.errors import PluginError
+from lina.core.protocols import Recognizer
+from lina.core.registry import load
+from lina.core.words import error_rates, spelling
+
+TELLING = 2.0
+"""Milliseconds: shorter delays are within what the measurement can tell."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One recording through one codec."""
+
+    values: dict[str, float | None]
+    counts: tuple[NDArray[np.int64], ...] = ()
+    """How often each entry of each codebook was used."""
+
+
+@dataclass
+class Listeners:
+    """A recogniser for each language: English ones hear English, ``multilingual`` all others."""
+
+    multilingual: Path | None = None
+    wanted: bool = True
+
+    def __post_init__(self) -> None:
+        self.of = cache(self._build)
+
+    def _build(self, language: str) -> Recognizer | None:
+        if not self.wanted or (language != "en" and self.multilingual is None):
+            return None
+        plugin = load("recognizer", "faster-whisper")
+        keys: dict[str, Any] = {"language": language}
+        if language != "en":
+            keys["weights"] = self.multilingual
+        return plugin.build(config=plugin.Config.model_validate(keys))
+
+    def complaint(self, languages: set[str]) -> str | None:
+        """Why word error rates of some languages stay empty; None where none does."""
+        if not self.wanted:
+            return None
+        try:
+            deaf = sorted(language for language in languages if self.of(language) is None)
+        except PluginError as error:
+            self.wanted = False
+            self.of.cache_clear()
+            return f"WER is left out: {error}"
+        if not deaf:
+            return None
+        return f"WER is left out for {', '.join(deaf)}: name a multilingual Whisper by --multilingual DIR"
+
+
+@dataclass
+class Bench:
+    """What measures: a codec, the measures, the recognisers."""
+
+    subject: Subject
+    judges: dict[str, Judge]
+    delay: float = 0.0
+    """Milliseconds that are taken off before anything is judged."""
+    listeners: Listeners = field(default_factory=lambda: Listeners(wanted=False))
+
+    def __call__(self, recording: Recording) -> Result:
+        source = source_audio(recording)
+        reference = resampled(source, SOURCE_RATE, RATE)
+        decoded, counts = through(self.subject.codec, source, reference, self.delay)
+        values = {
+            name: judge(reference, decoded) if recording.rated or name != "dnsmos" else None
+            for name, judge in self.judges.items()
+        }
+        return Result(values | self._heard(recording, decoded), counts)
+
+    def _heard(self, recording: Recording, decoded: Samples) -> dict[str, float | None]:
+        listener = self.listeners.of(recording.language)
+        if listener is None:
+            return {"errors": None}
+        heard = listener.transcribe(torch.from_numpy(resampled(decoded, RATE, listener.sample_rate)))
+        rate = error_rates([recording.text], [heard]).words
+        return {"errors": round(rate * words(recording.text))}
+
+
+def words(text: str) -> int:
+    """Words that a word error rate counts."""
+    return max(1, len(spelling(text).split()))
+
+
+def through(
+    codec: AnyCodec | None, source: Samples, reference: Samples, delay: float = 0.0
+) -> tuple[Samples, tuple[NDArray[np.int64], ...]]:
+    """What a codec makes of 24 kHz audio, at 16 kHz and as long as ``reference``; and its codes, counted.
+
+    ``delay`` is the codec's own, in milliseconds: silence is added to its input, and as much cut off what comes out.
+    """
+    if codec is None:
+        return fitted(reference, len(reference)), ()
+    longer = np.pad(source, (0, max(0, round(delay / 1000 * SOURCE_RATE))))
+    audio = torch.from_numpy(resampled(longer, SOURCE_RATE, codec.sample_rate))
+    with torch.inference_mode():
+        codes = encode(codec, audio.expand(1, codec.channels, -1))
+        decoded = decode(codec, codes)[0].mean(dim=0).numpy()
+    counts = tuple(
+        np.bincount(codes[0, :, book].numpy(), minlength=size)
+        for book, size in enumerate(codec.codebook_sizes)
+    )
+    late = resampled(decoded, codec.sample_rate, RATE)
+    shift = round(delay / 1000 * RATE)
+    return fitted(late[shift:] if shift >= 0 else np.pad(late, (-shift, 0)), len(reference)), counts
+
+
+def delay(codec: AnyCodec, recordings: Sequence[Recording]) -> float:
+    """Milliseconds by which a codec's audio comes late: the median lag over recordings, 0 below ``TELLING``.
+
+    By contract none does, but no law can see it.
+    """
+    lags = []
+    for recording in recordings:
+        source = source_audio(recording)
+        reference = resampled(source, SOURCE_RATE, RATE)
+        lags.append(lag(reference, through(codec, source, reference)[0]))
+    late = float(np.median(lags))
+    return late if abs(late) > TELLING else 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a process needs in order to measure as another one does."""
+
+    choice: Choice
+    only: str
+    """Name of the subject to measure."""
+    columns: tuple[str, ...]
+    delay: float
+    quick: bool
+    multilingual: Path | None
+    recognize: bool
+
+    def bench(self) -> Bench:
+        torch.set_num_threads(1)
+        subject = next(one for one in self.choice.subjects()[0] if one.name == self.only)
+        measures = {name: judge for name, judge in judges(self.quick)[0].items() if name in self.columns}
+        return Bench(subject, measures, self.delay, Listeners(self.multilingual, self.recognize))
+
+
+def measure_all(
+    plan: Plan, recordings: Sequence[Recording], jobs: int, progress: Callable[[int], None]
+) -> list[Result]:
+    """A result for each recording, in order; by ``jobs`` processes of one core each."""
+    results = []
+    for result in _results(plan, recordings, jobs):
+        results.append(result)
+        progress(len(results))
+    return results
+
+
+def _results(plan: Plan, recordings: Sequence[Recording], jobs: int) -> Iterator[Result]:
+    if jobs == 1:
+        yield from map(plan.bench(), recordings)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs, _prepare, (plan,)) as pool:
+        yield from pool.imap(_measure, recordings)
+
+
+_bench: list[Bench] = []
+"""A worker's own."""
+
+
+def _prepare(plan: Plan) -> None:
+    _bench.append(plan.bench())
+
+
+def _measure(recording: Recording) -> Result:
+    return _bench[0](recording)

@@ -1,0 +1,133 @@
+"""How far decoded speech is from what went in: PESQ, STOI, DNSMOS, mel distance, lag. All at 16 kHz.
+
+What needs a package that is not installed is left out, with one line that says what to install.
+"""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lina.core.mel import mel_spectrogram
+
+RATE = 16_000
+Samples = NDArray[np.float32]
+Judge = Callable[[Samples, Samples], float | None]
+"""Reference and decoded audio, of one length -> a number; None where the measure is not defined."""
+
+RANGE = 80.0
+"""dB below the loudest band of the reference: what is softer counts as silence."""
+MOST_LAG = 0.05
+"""Seconds: the largest lag that is looked for."""
+DNSMOS_SECONDS = 9.01
+DNSMOS_OVERALL = (-0.06766283, 1.11546468, 0.04602535)
+"""The polynomial from the network's raw overall score to DNSMOS P.835 OVRL, as its authors give it."""
+
+
+def judges(quick: bool = False) -> tuple[dict[str, Judge], list[str]]:
+    """The measures that can be had here, by name, and a line for each that cannot."""
+    makers: dict[str, Callable[[], Judge]] = {"pesq": _pesq, "stoi": _stoi}
+    if not quick:
+        makers["dnsmos"] = _dnsmos
+    made: dict[str, Judge] = {}
+    complaints = []
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except ImportError as error:
+            complaints.append(f"{name} is left out: {error}; pip install 'lina[bench]'")
+    return made | {"mel": mel_distance, "lag": lag}, complaints
+
+
+def fitted(audio: Samples, samples: int) -> Samples:
+    """``audio`` cut or filled up with silence to so many samples, in [-1, 1]."""
+    kept = np.clip(audio[:samples], -1.0, 1.0).astype(np.float32)
+    return np.pad(kept, (0, samples - len(kept)))
+
+
+def mel_distance(reference: Samples, decoded: Samples) -> float:
+    """Mean distance in dB over 80 mel bands, windows of 64 ms each 16 ms; no level is adjusted."""
+    spectra = [
+        mel_spectrogram(torch.from_numpy(audio), sample_rate=RATE, window=1024, hop=256, n_mels=80)
+        for audio in (reference, decoded)
+    ]
+    floor = float(spectra[0].max().clamp_min(1e-12)) * 10 ** (-RANGE / 10)
+    levels = [10.0 * torch.log10(spectrum.clamp_min(floor)) for spectrum in spectra]
+    return float((levels[0] - levels[1]).abs().mean())
+
+
+def lag(reference: Samples, decoded: Samples) -> float:
+    """Milliseconds by which ``decoded`` comes late: where envelopes correlate most, up to 50 ms.
+
+    Of the waveforms themselves vocoders, which make phases of their own, tell nothing certain.
+    """
+    most = round(MOST_LAG * RATE)
+    size = 2 ** int(np.ceil(np.log2(len(reference) + most)))
+    before, after = (np.fft.rfft(_envelope(audio), size) for audio in (reference, decoded))
+    product = after * np.conj(before)
+    correlation = np.fft.irfft(product, size)
+    around = np.concatenate([correlation[-most:], correlation[: most + 1]])
+    return float(np.argmax(around) - most) / RATE * 1000.0
+
+
+def _envelope(audio: Samples) -> Samples:
+    """How fast the loudness changes, smoothed over 20 ms: what it starts and ends with does not count."""
+    smooth = np.convolve(np.abs(audio), np.hanning(RATE // 50 + 1), "same")[: len(audio)]
+    return np.asarray(np.diff(smooth, prepend=smooth[:1]), dtype=np.float32)
+
+
+def _pesq() -> Judge:
+    """PESQ wide band (ITU-T P.862.2)."""
+    from pesq import pesq
+
+    def judge(reference: Samples, decoded: Samples) -> float | None:
+        try:
+            return float(pesq(RATE, reference, decoded, "wb"))
+        except RuntimeError:  # too short, or no speech found
+            return None
+
+    return judge
+
+
+def _stoi() -> Judge:
+    """STOI (Taal et al. 2011)."""
+    from pystoi import stoi
+
+    def judge(reference: Samples, decoded: Samples) -> float | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            try:
+                return float(stoi(reference, decoded, RATE))
+            except RuntimeWarning:  # too short
+                return None
+
+    return judge
+
+
+def _dnsmos() -> Judge:
+    """DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763), overall; it knows no reference."""
+    import onnxruntime
+
+    found = importlib.util.find_spec("speechmos")
+    if found is None or found.origin is None:
+        raise ImportError("No module named 'speechmos'")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    model = Path(found.origin).parent / "dnsmos_models/sig_bak_ovr.onnx"
+    return partial(_overall, onnxruntime.InferenceSession(str(model), options))
+
+
+def _overall(session: Any, _reference: Samples, decoded: Samples) -> float:
+    """Mean over windows of 9.01 s, one a second; shorter audio is doubled until it is long enough."""
+    window = int(DNSMOS_SECONDS * RATE)
+    while len(decoded) < window:
+        decoded = np.concatenate([decoded, decoded])
+    starts = range(0, max(1, len(decoded) - window + 1), RATE)
+    scores = [session.run(None, {"input_1": decoded[None, at : at + window]})[0][0][2] for at in starts]
+    return float(np.mean(np.polyval(DNSMOS_OVERALL, scores)))

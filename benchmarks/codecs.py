@@ -1,0 +1,242 @@
+"""All codecs on the same recordings: how good, how small, how fast. One table, and JSON for machines.
+
+    python benchmarks/codecs.py --audio data/asterisk-sample --json codecs.json
+    python benchmarks/codecs.py --audio known --audio unknown --lyra DIR --multilingual DIR --json codecs.json --jobs 2
+    python benchmarks/codecs.py --audio known --weights runs/codec/codec.safetensors --quick 10
+    python benchmarks/codecs.py --codec "lina codebooks=4" --stress
+
+Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its
+``language`` (``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one
+channel and -23 dB; each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI,
+DNSMOS P.835 overall, WER by Whisper tiny.en (other languages: by the model that --multilingual names), and distance
+of mel spectra. A codec whose audio comes late is told of, and its delay taken off before judging. 95 % intervals are
+bootstrapped over recordings, differences are paired. Measures whose packages are missing stay empty, with a line that
+says what to install (pip install 'lina[bench]' has them all).
+
+Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own
+with 2, 4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantiser and by refitted
+codebooks if the folder has them. EnCodec's rows are published figures, unless it is measured
+(--codec "encodec weights=FILE ...").
+
+--json FILE adds to what is there: rows of the same recordings and weights are not measured again.
+--quick N takes N recordings of each set, and PESQ, STOI and mel distance only.
+--stress sends silence, clipping, DC, tones, noise and impulses through the codecs instead; exit code 1 if what comes
+out is not finite, or is louder by more than 6 dB.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from codec_audio import AudioSet, read_set, source_audio
+from codec_measure import Listeners, Plan, Result, delay, measure_all
+from codec_metrics import judges
+from codec_results import Setting, about, as_text, earlier, in_order, made_with, short
+from codec_speed import latency, speed
+from codec_statistics import summary, usage
+from codec_stress import stress
+from codec_stress import table as stress_table
+from codec_subjects import ORIGINAL, PUBLISHED, Choice, Subject
+from codec_table import tables
+
+from lina.core.codec import frame_rate
+from lina.core.errors import LinaError, did_you_mean
+from lina.core.files import write_atomic
+
+AGAINST = "lyra + refit 4 x 1024"
+
+
+def main() -> int:
+    given = arguments()
+    choice = Choice(tuple(given.codec), given.weights, given.lyra)
+    try:
+        if given.stress:
+            return stress_all(choice)
+        if not given.audio:
+            raise LinaError("no --audio: name a folder with a manifest.jsonl")
+        results = benchmark(given, choice)
+    except LinaError as error:
+        print(f"codecs: error: {error}", file=sys.stderr)
+        return 2
+    print(tables(results))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--audio", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, or add to them")
+    parser.add_argument("--codec", action="append", default=[], metavar="'PLUGIN KEY=VALUE ...'")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="of the codecs named lina")
+    parser.add_argument("--lyra", type=Path, metavar="DIR", help="a folder with Lyra's three .tflite files")
+    parser.add_argument(
+        "--multilingual", type=Path, metavar="DIR", help="a CTranslate2 Whisper for languages but en"
+    )
+    parser.add_argument(
+        "--against", metavar="NAME", help=f"a codec to tell differences to (default: {AGAINST})"
+    )
+    parser.add_argument(
+        "--recordings", type=int, metavar="N", help="of each set, spread evenly (default: all)"
+    )
+    parser.add_argument(
+        "--dnsmos",
+        type=int,
+        default=30,
+        metavar="N",
+        help="recordings of each set that DNSMOS rates (default 30)",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--speed", action="store_true", help="measure known codecs' speed again (on an idle machine)"
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--quick", type=int, metavar="N")
+    mode.add_argument("--stress", action="store_true")
+    given = parser.parse_args()
+    for name in ("recordings", "quick", "dnsmos", "jobs"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            parser.error(f"--{name} {value}: must be at least 1")
+    return given
+
+
+def stress_all(choice: Choice) -> int:
+    subjects, complaints = choice.subjects()
+    _tell(complaints)
+    broken = 0
+    for subject in subjects:
+        if subject.codec is not None:
+            outcomes = list(stress(subject.codec))
+            broken += sum(not one.holds for one in outcomes)
+            print(stress_table(subject.name, outcomes))
+    return 1 if broken else 0
+
+
+def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
+    """Measure what is asked and not known yet; what is known is written after each codec.
+
+    Raises:
+        LinaError: a folder, a codec, a name, or the file to add to is wrong.
+    """
+    sets = [read_set(folder, given.quick or given.recordings, given.dnsmos) for folder in given.audio]
+    if len({one.name for one in sets}) < len(sets):
+        raise LinaError("two --audio folders have one name; rows are told apart by it, so rename one")
+    subjects, complaints = choice.subjects()
+    setting, more = _setting(given, sets)
+    _tell([*complaints, *more])
+    results = earlier(given.json, sets, setting)
+    for one in sets:
+        results["sets"].setdefault(one.name, about(one, setting))
+    for subject in subjects:
+        row = results["codecs"].get(subject.name)
+        if row is None or row["fingerprint"] != subject.fingerprint:
+            row = results["codecs"][subject.name] = _facts(subject, sets[0])
+        if subject.codec is not None and given.quick is None and (given.speed or "speed" not in row):
+            clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
+            row["speed"] = speed(subject.codec, clip)
+            print(f"{subject.name}: speed measured", file=sys.stderr, flush=True)
+    if given.against is not None and given.against not in results["codecs"]:
+        known = did_you_mean(given.against, results["codecs"])
+        raise LinaError(f"--against {given.against!r} is not measured{known}")
+    for one in sets:
+        for name in (subject.name for subject in subjects):
+            row = results["codecs"][name]
+            if one.name in row["sets"]:
+                continue
+            plan = Plan(
+                choice=choice,
+                only=name,
+                columns=setting.columns,
+                delay=row.get("delay", 0.0),
+                quick=given.quick is not None,
+                multilingual=given.multilingual,
+                recognize="errors" in setting.columns,
+            )
+            row["sets"][one.name] = _measured(
+                measure_all(plan, one.recordings, given.jobs, _progress(one, name))
+            )
+            if given.json is not None:
+                write_atomic(given.json, as_text(results).encode())
+    _finish(results, given.against)
+    if given.json is not None:
+        write_atomic(given.json, as_text(results).encode())
+    return results
+
+
+def _setting(given: argparse.Namespace, sets: Sequence[AudioSet]) -> tuple[Setting, list[str]]:
+    measures, complaints = judges(given.quick is not None)
+    listeners = Listeners(given.multilingual, wanted=given.quick is None)
+    languages = {recording.language for one in sets for recording in one.recordings}
+    if complaint := listeners.complaint(languages):
+        complaints.append(complaint)
+    columns = (*measures, *(("errors",) if listeners.wanted else ()))
+    unheard = [one for one in languages if listeners.of(one) is None]
+    return Setting(columns, tuple(sorted(unheard))), complaints
+
+
+def _facts(subject: Subject, first: AudioSet) -> dict[str, Any]:
+    facts: dict[str, Any] = {"fingerprint": subject.fingerprint, "weights_bytes": subject.weights_bytes}
+    if (codec := subject.codec) is not None:
+        rate = frame_rate(codec)
+        facts |= {
+            "bits_per_second": rate * sum(log2(size) for size in codec.codebook_sizes),
+            "sample_rate": codec.sample_rate,
+            "frame_rate": rate,
+            "codebook_sizes": list(codec.codebook_sizes),
+            "latency": latency(codec),
+            "delay": delay(codec, first.recordings[:20]),
+        }
+    return facts | {"sets": {}}
+
+
+def _measured(results: Sequence[Result]) -> dict[str, Any]:
+    measured: dict[str, Any] = {
+        "recordings": {name: [short(result.values[name]) for result in results] for name in results[0].values}
+    }
+    if results[0].counts:
+        measured["codebooks"] = usage(
+            [sum(books) for books in zip(*(one.counts for one in results), strict=True)]
+        )
+    return measured
+
+
+def _finish(results: dict[str, Any], against: str | None) -> None:
+    """Summaries of all rows, and what they were made with."""
+    codecs = results["codecs"]
+    results["against"] = against or (AGAINST if AGAINST in codecs else None)
+    for row in codecs.values():
+        for name, measured in row["sets"].items():
+            original = codecs[ORIGINAL]["sets"][name]["recordings"]
+            other = codecs[results["against"]]["sets"].get(name) if results["against"] else None
+            measured["summary"] = summary(
+                measured["recordings"],
+                original,
+                other and other["recordings"],
+                results["sets"][name]["words"],
+                results["sets"][name]["languages"],
+            )
+    results["codecs"] = in_order(codecs)
+    results["published"] = {} if any(name.startswith("encodec") for name in codecs) else PUBLISHED
+    results |= made_with()
+
+
+def _progress(one: AudioSet, name: str) -> Callable[[int], None]:
+    def tell(done: int) -> None:
+        if done % 20 == 0 or done == len(one.recordings):
+            print(f"{name}: {one.name}, {done} of {len(one.recordings)}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"codecs: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The parts of benchmarks/codecs.py: statistics, lag and length, what names a codec, codebooks for Lyra."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lina.core.errors import DataError, SpecError
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+try:
+    from codec_metrics import fitted, lag, mel_distance
+    from codec_statistics import interval, usage
+    from codec_subjects import Subject, parse
+    from lyra import _codebooks
+finally:
+    sys.path.remove(str(FOLDER))
+
+
+def test_intervals_of_differences_are_paired() -> None:
+    base = np.random.default_rng(1).normal(2.0, 1.0, 200)
+    alone = interval(base)
+    paired = interval((base + 0.1) - base)
+    assert alone["low"] < alone["value"] < alone["high"]
+    assert alone["high"] - alone["low"] == pytest.approx(2 * 1.96 / math.sqrt(200), rel=0.15)
+    assert (paired["low"], paired["high"]) == pytest.approx((0.1, 0.1))
+    assert interval(base) == alone, "the same draws every time"
+    assert interval(np.array([np.nan, np.nan])) is None
+    assert interval(np.array([1.0, np.nan, 2.0]), np.array([4.0, 100.0, 2.0]))["value"] == 0.5
+
+
+def test_entropy_and_share_of_codebooks() -> None:
+    found = usage([np.array([2, 2, 0, 0]), np.array([1, 1, 1, 1])])
+    assert found == {"frames": 4, "entropy_bits": [1.0, 2.0], "share_used": [0.5, 1.0]}
+
+
+@pytest.mark.parametrize("late", [-320, 0, 160, 720])
+def test_lag_and_length(late: int) -> None:
+    sound = np.zeros(16_000, np.float32)
+    sound[4000:9000] = np.random.default_rng(0).uniform(-0.5, 0.5, 5000)
+    moved = np.roll(sound, late)
+    assert lag(sound, -moved) == pytest.approx(late / 16, abs=0.1)
+    assert mel_distance(sound, sound) == 0.0
+    if late:
+        assert mel_distance(sound, moved) > 1.0
+    assert fitted(3 * sound, 12_000).shape == fitted(sound[:100], 12_000).shape == (12_000,)
+    assert float(np.abs(fitted(3 * sound, 12_000)).max()) == 1.0
+
+
+def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"abc")
+    two.write_bytes(b"abd")
+    subjects = [Subject("lina", files=(file,)) for file in (one, two)]
+    assert subjects[0].weights_bytes == 3
+    assert subjects[0].fingerprint != subjects[1].fingerprint
+    assert Subject("codec2").weights_bytes is None
+
+
+def test_codebooks_for_lyra_are_checked(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
+    np.save(good, np.zeros((3, 8, 64), np.float32))
+    np.save(bad, np.zeros((3, 8, 60), np.float32))
+    assert _codebooks(good, 2).shape == (2, 8, 64)
+    for file, stages, said in (
+        (good, 4, "stages >= 4"),
+        (bad, 2, "an array"),
+        (FOLDER / "lyra.py", 1, "cannot be read"),
+    ):
+        with pytest.raises(DataError, match=said):
+            _codebooks(file, stages)
+
+
+def test_values_of_codecs_are_read_as_yaml() -> None:
+    assert parse("lina codebooks=4 weights=a=b.safetensors random_weights=true") == (
+        "lina",
+        {"codebooks": 4, "weights": "a=b.safetensors", "random_weights": True},
+    )
+    with pytest.raises(SpecError, match="cannot be read"):
+        parse("lina codebooks={")

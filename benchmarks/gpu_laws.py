@@ -3,10 +3,10 @@
     make gpu-laws              prints a table and writes benchmarks/gpu-laws.json
 
 The JSON holds a fingerprint of the code each backbone's results cover; where that code has changed since, a test fails.
-A case that ``kernels: auto`` leaves to the plain form (``"auto": false``) is measured and shown, but need not pass: there
-the fast form runs only if it is asked for. Relative errors are root mean square over root mean square, of outputs, final
-state and gradients together with the worst of them named. Limits: 5e-3 for float32 (TF32 units), 2e-2 under bfloat16
-autocast. Backbones take turns on the visible GPUs.
+A case that ``kernels: auto`` leaves to the plain form (``"auto": false``) is measured and shown, but need not pass:
+there the fast form runs only if it is asked for. Relative errors are root mean square over root mean square, of
+outputs, final state and gradients together with the worst of them named. Limits: 5e-3 for float32 (TF32 units), 2e-2
+under bfloat16 autocast. Backbones take turns on the visible GPUs.
 """
 
 import argparse

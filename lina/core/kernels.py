@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
@@ -21,13 +21,10 @@ class FastFormConfig(PluginConfig):
     kernels: Kernels = "auto"
     """``plain``: PyTorch alone; ``fast``: the fast form, an error where it cannot run; ``auto``: fast where it can."""
 
-    exact_in_float32: ClassVar[bool] = True
-    """Whether the fast form is near enough to the plain one in float32; if not, ``auto`` does not take it there."""
-
     @classmethod
     def auto_may_be_fast(cls, mixed_precision: bool) -> bool:
         """Whether ``auto`` takes the fast form where it can run, under mixed precision (autocast) or without."""
-        return mixed_precision or cls.exact_in_float32
+        return True
 
 
 class MixedPrecisionFormConfig(FastFormConfig):
@@ -36,7 +33,9 @@ class MixedPrecisionFormConfig(FastFormConfig):
     kernels: Kernels = "auto"
     """As elsewhere, but ``auto`` is fast under mixed precision only, as GPUs train: in float32 it is too inexact."""
 
-    exact_in_float32: ClassVar[bool] = False
+    @classmethod
+    def auto_may_be_fast(cls, mixed_precision: bool) -> bool:
+        return mixed_precision
 
 
 def use_fast(

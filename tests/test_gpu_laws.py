@@ -21,7 +21,7 @@ def script() -> ModuleType:
 
 
 def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:
-    """A fast form that has not passed, as it is now, has to be asked for."""
+    """A fast form that has not passed, as it is now and in that precision, has to be asked for."""
     results = json.loads((ROOT / "benchmarks/gpu-laws.json").read_text())["backbones"]
     assert set(results) == {name for name, _ in script.plugins()}
     forms = {name: getattr(plugin.Config(), "kernels", None) for name, plugin in script.plugins()}
@@ -34,6 +34,9 @@ def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:
         assert result["laws"] > 20
         assert len(result["fast_against_plain"]) == (16 if forms[name] else 0)
         assert script.is_well(result)
+        for form in result["fast_against_plain"]:
+            mixed = form["dtype"] == "bfloat16"
+            assert form["auto"] == dict(script.plugins())[name].Config.auto_may_be_fast(mixed)
 
 
 def test_a_fingerprint_covers_what_a_backbone_imports(script: ModuleType) -> None:
@@ -52,7 +55,7 @@ def test_the_comparison_finds_a_wrong_fast_form(script: ModuleType, monkeypatch:
     from lina.backbones import gla, gla_fast
 
     plugin = dict(script.plugins())["gla"]
-    monkeypatch.setattr(gla, "use_fast", lambda name, wanted, *rest: wanted == "fast")
+    monkeypatch.setattr(gla, "use_fast", lambda name, config, *rest: config.kernels == "fast")
     monkeypatch.setattr(gla_fast, "gated_linear_attention", gla.gated_linear_attention)
     assert script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
 
@@ -61,6 +64,50 @@ def test_the_comparison_finds_a_wrong_fast_form(script: ModuleType, monkeypatch:
 
     monkeypatch.setattr(gla_fast, "gated_linear_attention", wrong)
     assert not script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
+
+
+def test_both_forms_have_the_same_buffers(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention's decays, which the extreme gates change, are in no state_dict."""
+    import torch
+
+    from lina.backbones import retnet, scalar_decay_fast
+
+    monkeypatch.setattr(retnet, "use_fast", lambda name, config, *rest: config.kernels == "fast")
+    monkeypatch.setattr(scalar_decay_fast, "scalar_decay_attention", retnet.scalar_decay_attention)
+    found = script.compare(dict(script.plugins())["retnet"], torch.float32, "extreme", 20, "cpu")
+    assert found["error"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "by_default"),
+    [
+        ("rwkv7", "float32", False),
+        ("rwkv7", "bfloat16", True),
+        ("kda", "float32", False),
+        ("gla", "float32", True),
+    ],
+)
+def test_what_auto_would_do_is_recorded(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, dtype: str, by_default: bool
+) -> None:
+    import torch
+
+    from lina.backbones import gated_delta, gla, rwkv7_mixing
+
+    for module in (gated_delta, gla, rwkv7_mixing):
+        monkeypatch.setattr(module, "use_fast", lambda *_: False)
+    found = script.compare(dict(script.plugins())[name], getattr(torch, dtype), "ordinary", 2, "cpu")
+    assert found["auto"] is by_default
+
+
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_failure_counts_where_the_fast_form_is_the_default(script: ModuleType, by_default: bool) -> None:
+    passed = {"auto": True, "error": 1e-4, "passed": True}
+    failed = {"auto": by_default, "error": 6e-3, "passed": False}
+    one = {"broken": [], "fast_against_plain": [passed, failed]}
+    assert script.is_well(one) is not by_default
+    assert ("asked for only: worst 6.0e-03, 0/1 within limits" in script._in_brief(one)) is not by_default
+    assert not script.is_well(one | {"broken": ["a law"]})
 
 
 @pytest.mark.parametrize(
@@ -97,6 +144,6 @@ def test_results_of_the_same_machine_are_kept(script: ModuleType, tmp_path: Path
     both = json.loads(file.read_text())
     assert list(both["backbones"]) == ["gla", "mamba"]
     assert not both["passed"]
-    file.write_text(json.dumps(both | {"float32_products": "tf32"}))
+    file.write_text(json.dumps(both | {"kernel_variants": "seven"}))
     script._write(file, {"mamba": well}, "cpu")
     assert list(json.loads(file.read_text())["backbones"]) == ["mamba"]

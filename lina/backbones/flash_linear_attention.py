@@ -16,9 +16,6 @@ VARIANTS = "LINA_KERNEL_VARIANTS"
 Trying all takes minutes and finds the fastest; two are right as well, and start in seconds.
 """
 
-PRODUCTS = "TRITON_F32_DEFAULT"
-"""Environment variable of Triton: how kernels multiply float32 that do not say it themselves; its default is tf32."""
-
 
 @functools.cache
 def obstacle() -> str | None:
@@ -57,18 +54,6 @@ def shared_decays_are_wrong() -> bool:
         "wrong gradients of their own on Hopper GPUs; triton>=3.7.1 is faster"
     )
     return True
-
-
-def multiply_in_float32() -> None:
-    """From here on, this process compiles products of float32 as three of TF32, which are as exact as float32's.
-
-    By Triton's own switch, which the user may have set otherwise. TF32 units cut a factor's last 13 bits off, always
-    towards zero: a delta rule, whose every frame takes away a share of the memory, adds those errors up over frames.
-    """
-    if os.environ.setdefault(PRODUCTS, "tf32x3") == "tf32x3":
-        say_once(
-            f"kernels multiply float32 in three products of TF32; {PRODUCTS}=tf32 is faster and less exact"
-        )
 
 
 def _try_few(count: str) -> None:

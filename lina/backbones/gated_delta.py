@@ -13,10 +13,10 @@ from lina.backbones import flash_linear_attention, gated_delta_fast
 from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.delta_rule import gated_delta_rule, gated_delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.kernels import MixedPrecisionFormConfig, use_fast
 
 
-class GatedDeltaConfig(FastFormConfig):
+class GatedDeltaConfig(MixedPrecisionFormConfig):
     n_heads: int = Field(default=4, ge=1)
     convolution: int = Field(default=4, ge=2)
     """Taps, in frames, of the causal convolutions of queries, keys and values."""
@@ -86,7 +86,7 @@ class GatedDeltaMixer(nn.Module, ABC):
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast(self.plugin, self.config.kernels, obstacle, x.is_cuda)
+        fast = can_be_fast and use_fast(self.plugin, self.config, obstacle, x.device)
         operator = gated_delta_fast.gated_delta_rule if fast else gated_delta_rule
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, beta, log_decay, state.memory, self.scale)

@@ -22,8 +22,7 @@ def gated_delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.delta_rule.gated_delta_rule``, on a GPU, in products as exact as float32's."""
-    flash_linear_attention.multiply_in_float32()
+    """As ``lina.core.delta_rule.gated_delta_rule``, on a GPU; float32 inputs go through TF32 units."""
     log_decay = log_decay.clamp(min=FORGOTTEN)
     tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)

@@ -69,9 +69,7 @@ class GLAMixer(nn.Module):
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and q.dtype == torch.float32
-        fast = can_be_fast and use_fast(
-            "gla", self.config.kernels, flash_linear_attention.obstacle, x.is_cuda
-        )
+        fast = can_be_fast and use_fast("gla", self.config, flash_linear_attention.obstacle, x.device)
         operator = gla_fast.gated_linear_attention if fast else gated_linear_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)

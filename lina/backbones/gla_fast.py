@@ -6,6 +6,11 @@ from torch import Tensor
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
 
+FORGOTTEN = -30.0
+"""e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of log-decays, which larger ones
+would leave without digits, and their gradients of a gate that is shut are rounding, which a log-decay of -1e4 blows up.
+"""
+
 
 def gated_linear_attention(
     q: Float[Tensor, "B T H K"],

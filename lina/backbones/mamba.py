@@ -109,7 +109,7 @@ class MambaMixer(nn.Module):
             return None
         published = self.config.fast_form == "mamba-ssm" and starts is None
         form: Any = mamba_ssm_form if published else mamba_fast
-        if not use_fast("mamba", self.config.kernels, form.obstacle, x.is_cuda):
+        if not use_fast("mamba", self.config, form.obstacle, x.device):
             return None
         scan: Callable[..., tuple[Tensor, Tensor]] = form.selective_scan
         return scan if starts is None else functools.partial(scan, starts=starts)

@@ -102,7 +102,7 @@ class Mamba2Mixer(nn.Module):
             # The kernels know neither restarts nor float64.
             can_be_fast = starts is None and q.dtype == torch.float32
             obstacle = flash_linear_attention.obstacle
-            fast = can_be_fast and use_fast("mamba2", self.config.kernels, obstacle, x.is_cuda)
+            fast = can_be_fast and use_fast("mamba2", self.config, obstacle, x.device)
             operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
             out, memory = operator(q, k, v, log_decay, state.memory, 1.0)
             normed = self.norm((out + skip).flatten(-2), gate)

@@ -82,7 +82,7 @@ class RetNetMixer(nn.Module):
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and q.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast("retnet", self.config.kernels, obstacle, x.is_cuda)
+        fast = can_be_fast and use_fast("retnet", self.config, obstacle, x.device)
         operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)

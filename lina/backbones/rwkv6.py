@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, rwkv6_fast
+from lina.backbones import flash_linear_attention, gla_fast
 from lina.backbones.rwkv_shift import shifted
 from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv_weights import layers_for_half
@@ -88,11 +88,13 @@ class TimeMixing(nn.Module):
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast("rwkv6", self.config.kernels, obstacle, x.is_cuda)
+        fast = can_be_fast and use_fast("rwkv6", self.config, obstacle, x.device)
         bonus = self.time_faaaa.to(memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
             if fast:
-                out, memory = rwkv6_fast.bonus_attention(r, k, v, log_decay, bonus, memory)
+                log_decay = log_decay.clamp(min=gla_fast.FORGOTTEN)
+                inner = gla_fast.gated_linear_attention
+                out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, inner=inner)
             else:
                 out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, starts)
         return self._output(out, gate), memory
@@ -222,7 +224,10 @@ class RWKV6(BackbonePlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Log-decays spread from -1e-4 to -1e4 a step, and blends that depend on the input alone."""
+        """Log-decays spread from -1e-4 to -1e4 a step, and blends that depend on the input.
+
+        No more than inputs do: larger weights make a network that blows the last bit of a sum up to another result.
+        """
         for module in backbone.modules():
             if not isinstance(module, TimeMixing):
                 continue
@@ -231,4 +236,4 @@ class RWKV6(BackbonePlugin):
                 spread = torch.logspace(-4, 4, decay.numel(), dtype=torch.float64).log()
                 decay.copy_(spread[torch.randperm(decay.numel())].view_as(decay))
                 for low in (module.time_maa_w1, module.time_maa_w2, module.time_decay_w1):
-                    low.normal_()
+                    low.normal_(std=low.shape[-2] ** -0.5)

@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.backbones import flash_linear_attention
-
 STRONGEST_DECAY = math.exp(-0.5)
 """RWKV-7's log-decays are never below minus this; knowing a bound, the kernel can use tensor cores in the chunks."""
 SHORT = 32
@@ -27,11 +25,10 @@ def delta_rule(
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """As ``lina.core.delta_rule.delta_rule``, on a GPU, for log-decays that RWKV-7 can have.
 
-    Products are as exact as float32's, but for those of the inverse within a chunk, which are float16's.
+    Float32 inputs go through TF32 units, and those of the inverse within a chunk through float16.
     """
     from fla.ops.rwkv7 import chunk_rwkv7, fused_recurrent_rwkv7
 
-    flash_linear_attention.multiply_in_float32()
     tracked = any(tensor.requires_grad for tensor in (q, k, v, a, b, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
     operator = fused_recurrent_rwkv7 if short else partial(chunk_rwkv7, lower_bound=-STRONGEST_DECAY)

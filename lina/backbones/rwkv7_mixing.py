@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from lina.backbones import flash_linear_attention, rwkv7_fast
 from lina.core.delta_rule import delta_rule, delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.kernels import MixedPrecisionFormConfig, use_fast
 
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""
 
 
-class RWKV7Config(FastFormConfig):
+class RWKV7Config(MixedPrecisionFormConfig):
     n_heads: int = Field(default=4, ge=1)
     decay_rank: int | None = Field(default=None, ge=1)
     """Rank of what the input adds to the decays; if left out, all ranks grow with the root of the width, as RWKV's."""
@@ -97,7 +97,7 @@ class TimeMixing(nn.Module):
         # The kernels know neither restarts nor float64.
         can_be_fast = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast("rwkv7", self.config.kernels, obstacle, x.is_cuda)
+        fast = can_be_fast and use_fast("rwkv7", self.config, obstacle, x.device)
         operator = rwkv7_fast.delta_rule if fast else delta_rule
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(p.r, p.k, p.v, reading, p.removed * p.rate, log_decay, memory, 1.0)

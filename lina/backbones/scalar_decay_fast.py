@@ -11,11 +11,6 @@ from lina.backbones import flash_linear_attention, gla_fast
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
 
-FORGOTTEN = -30.0
-"""e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of log-decays, which larger ones
-would leave without digits, and their gradients of a gate that is shut are rounding, which a log-decay of -1e4 blows up.
-"""
-
 
 def scalar_decay_attention(
     q: Float[Tensor, "B T G K"],
@@ -29,7 +24,7 @@ def scalar_decay_attention(
     each = v.shape[2] // q.shape[2]
     if each > 1:  # the kernels know no groups
         q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))
-    log_decay = log_decay.clamp(min=FORGOTTEN)
+    log_decay = log_decay.clamp(min=gla_fast.FORGOTTEN)
     if flash_linear_attention.shared_decays_are_wrong():
         each_channel = log_decay[..., None].expand(q.shape)
         return gla_fast.gated_linear_attention(q, k, v, each_channel, memory, scale)

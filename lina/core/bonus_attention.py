@@ -8,6 +8,8 @@ attention, and what frame t reads there is what gated linear attention reads at 
 Shapes: B rows, T frames, H heads, K key channels, V value channels a head.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -24,10 +26,12 @@ def bonus_attention(
     bonus: Float[Tensor, "H K"],
     memory: Float[Tensor, "B H K V"],
     starts: Bool[Tensor, "B T"] | None = None,
+    inner: Callable[..., tuple[Tensor, Tensor]] = gated_linear_attention,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """A stretch of time at once; ``log_decay`` <= 0. At ``starts`` the memory is empty before that frame.
 
-    Computes in the dtype of its arguments, which must agree. Cost: that of ``gated_linear_attention``.
+    ``inner`` is gated linear attention in any form: it alone decides the speed. Computes in the dtype of the arguments,
+    which must agree.
     """
     own = (r * bonus * k).sum(-1, keepdim=True) * v
     if starts is not None:
@@ -35,7 +39,7 @@ def bonus_attention(
         restart = starts[..., None, None]
         r, log_decay = r.masked_fill(restart, 0.0), log_decay.masked_fill(restart, -torch.inf)
     ahead = F.pad(r[:, 1:], (0, 0, 0, 0, 0, 1))
-    read, after = gated_linear_attention(ahead, k, v, log_decay, memory, scale=1.0)
+    read, after = inner(ahead, k, v, log_decay, memory, scale=1.0)
     first = (r[:, 0, :, None] @ memory).transpose(1, 2)
     return torch.cat([first, read[:, :-1]], dim=1) + own, after
 

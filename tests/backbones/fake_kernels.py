@@ -32,7 +32,6 @@ def stand_ins(
 
     for name in (f"chunk_{package}", f"fused_recurrent_{package}"):
         setattr(module, name, named(name))
-    monkeypatch.setenv(flash_linear_attention.PRODUCTS, "tf32")  # not for the tests to change
     for parent in ("fla", "fla.ops"):
         monkeypatch.setitem(sys.modules, parent, ModuleType(parent))
     monkeypatch.setitem(sys.modules, module.__name__, module)

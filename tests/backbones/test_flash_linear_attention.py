@@ -1,6 +1,5 @@
 import importlib.util
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -9,9 +8,7 @@ import pytest
 import torch
 
 from lina.backbones.flash_linear_attention import (
-    PRODUCTS,
     VARIANTS,
-    multiply_in_float32,
     obstacle,
     shared_decays_are_wrong,
 )
@@ -98,17 +95,3 @@ def test_hopper_wants_a_newer_triton_for_decays_of_a_head(
 def test_tilelang_needs_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name == "tilelang" else None)
     assert not shared_decays_are_wrong()
-
-
-@pytest.mark.parametrize(("before", "after"), [(None, "tf32x3"), ("tf32", "tf32"), ("ieee", "ieee")])
-def test_products_are_float32_unless_the_user_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, before: str | None, after: str
-) -> None:
-    monkeypatch.setenv(PRODUCTS, before or "")  # so that it is put back
-    if before is None:
-        monkeypatch.delenv(PRODUCTS)
-    caplog.set_level(logging.INFO, logger="lina")
-    for _ in range(2):
-        multiply_in_float32()
-    assert os.environ[PRODUCTS] == after
-    assert len(caplog.records) == (after == "tf32x3")

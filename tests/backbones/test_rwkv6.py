@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import rwkv6_fast
+from lina.backbones import gla_fast, rwkv6
 from lina.backbones.rwkv6 import RWKV6, RWKV6Config
-from lina.core.bonus_attention import bonus_attention
 from lina.core.errors import PluginError, SpecError
+from lina.core.linear_attention import gated_linear_attention
 from lina.core.state import leaves
 from tests.backbones.fake_kernels import stand_ins
 
@@ -75,43 +75,29 @@ def test_fast_kernels_want_a_gpu() -> None:
         stack.parallel_forward(torch.randn(1, 3, 32), stack.initial_state(1))
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which operators of flash-linear-attention, here stand-ins, have been asked."""
-
-    def run(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
-        assert (given["scale"], given["output_final_state"]) == (1.0, True)
-        assert w.min() >= rwkv6_fast.FORGOTTEN
-        return bonus_attention(r, k, v, w, u, given["initial_state"])
-
-    return stand_ins(monkeypatch, "rwkv6", run)
-
-
-@pytest.mark.parametrize(
-    ("frames", "wants_gradient", "grad_enabled", "operator"),
-    [
-        (3, False, True, "fused_recurrent"),
-        (3, True, False, "fused_recurrent"),
-        (3, True, True, "chunk"),
-        (65, False, True, "chunk"),
-    ],
-)
-def test_no_gradient_goes_through_the_recurrent_kernel(
-    asked: list[str], frames: int, wants_gradient: bool, grad_enabled: bool, operator: str
-) -> None:
-    """Its backward forgets the gradient of the final memory."""
-    over_time = [torch.randn(1, frames, 2, 4) for _ in range(4)]
-    bonus, memory = torch.randn(2, 4), torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
-    with torch.set_grad_enabled(grad_enabled):
-        rwkv6_fast.bonus_attention(*over_time, bonus, memory)  # type: ignore[call-arg]
-    assert asked == [f"{operator}_rwkv6"]
-
-
 @pytest.mark.parametrize("frames", [3, 65])
-def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(asked: list[str], frames: int) -> None:
+def test_the_fast_form_is_gated_linear_attentions(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+    """Decays beyond the kernels' digits are cut, which changes nothing."""
+
+    def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
+        assert given["output_final_state"]
+        assert g.min() >= gla_fast.FORGOTTEN
+        return gated_linear_attention(q, k, v, g, given["initial_state"], given["scale"])
+
+    asked = stand_ins(monkeypatch, "gla", run)
     torch.manual_seed(0)
-    r, k, v = (torch.randn(1, frames, 2, 4) for _ in range(3))
-    log_decay = -(10 ** (8 * torch.rand(1, frames, 2, 4) - 4))
-    given = (r, k, v, log_decay, torch.randn(2, 4), torch.randn(1, 2, 4, 4))
-    torch.testing.assert_close(rwkv6_fast.bonus_attention(*given), bonus_attention(*given))
-    assert len(asked) == 1
+    stack: Any = RWKV6.build(d_model=32, n_layers=1, config=RWKV6Config(n_heads=2))
+    RWKV6.extreme(stack)
+    x = torch.randn(2, frames, 32)
+    results = []
+    for fast in (False, True):
+        monkeypatch.setattr(rwkv6, "use_fast", lambda *_, fast=fast: fast)
+        stack.zero_grad()
+        out, after = stack.parallel_forward(x, stack.initial_state(2))
+        (
+            out.square().sum() + sum(leaf.sum() for leaf in leaves(after) if leaf.is_floating_point())
+        ).backward()
+        results.append([out, *leaves(after), *(parameter.grad for parameter in stack.parameters())])
+    assert asked == [f"{'chunk' if frames > gla_fast.SHORT else 'fused_recurrent'}_gla"]
+    for plain, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import scalar_decay_fast
+from lina.backbones import gla_fast, scalar_decay_fast
 from lina.core.scalar_decay import scalar_decay_attention
 from tests.backbones.fake_kernels import shared_decays, stand_ins
 from tests.core.naive import naive
@@ -31,12 +31,12 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **options: Any) -> Any:
         assert q.shape[:3] == k.shape[:3] == v.shape[:3] == g.shape
-        assert g.min() >= scalar_decay_fast.FORGOTTEN
+        assert g.min() >= gla_fast.FORGOTTEN
         return shared(q, k, v, g, **options)
 
     def run_channelwise(q: Tensor, k: Tensor, v: Tensor, g: Tensor, *, scale: float, **options: Any) -> Any:
         assert q.shape == k.shape == g.shape
-        assert g.min() >= scalar_decay_fast.FORGOTTEN
+        assert g.min() >= gla_fast.FORGOTTEN
         assert scale == SCALE, "the reference knows no other"
         return channelwise(q, k, v, g, **options)
 

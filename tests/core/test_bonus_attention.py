@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
-from lina.core.linear_attention import CHUNK
+from lina.core.linear_attention import CHUNK, gated_linear_attention
 from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 5, 4
@@ -47,6 +47,22 @@ def inputs(frames: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> li
 
     r, k, v = randn(B, frames, H, K), randn(B, frames, H, K), randn(B, frames, H, V)
     return [r, k, v, -torch.exp(2 * randn(B, frames, H, K) - 2), randn(H, K), randn(B, H, K, V)]
+
+
+def test_another_form_of_the_inner_operator_is_taken() -> None:
+    given, scale = inputs(20), 3.0
+
+    def scaled(*arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        read, memory = gated_linear_attention(*arguments, **options)
+        return scale * read, memory
+
+    plain, memory = bonus_attention(*given)  # type: ignore[arg-type]
+    other, same = bonus_attention(*given, inner=scaled)  # type: ignore[arg-type]
+    r, k, v, _, bonus, before = given
+    own = (r * bonus * k).sum(-1, keepdim=True) * v
+    own[:, 0] += (r[:, 0, :, None] @ before).squeeze(-2)
+    torch.testing.assert_close(other - own, scale * (plain - own))
+    assert torch.equal(memory, same)
 
 
 def loop(

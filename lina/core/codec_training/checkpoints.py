@@ -67,7 +67,8 @@ def save(
     for prefix, module, optimizer in _optimizers(learning):
         moments, numbers[prefix] = optimizer_state(module, optimizer)
         for moment in moments.values():
-            moment.copy_(moment.bfloat16())
+            if moment.dim():  # not the count of steps
+                moment.copy_(moment.bfloat16())
         halved = {name: value.bfloat16() if value.dim() else value for name, value in moments.items()}
         tensors |= _prefixed(prefix, halved)
 

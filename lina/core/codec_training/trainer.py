@@ -195,7 +195,7 @@ class Trainer:
             codebooks=len(self.codec.codebook_sizes),
         )
         rows = to_device(drawn, self.device)
-        here = self.pool.device == self.device
+        here = self.pool.device.type == self.device.type
         audio = cut(
             self.pool,
             rows if here else drawn,

@@ -1,6 +1,6 @@
 """What two lina codecs may differ in: the sizes that a weights file carries with it."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -58,7 +58,7 @@ class Sizes(PluginConfig):
         return self.spectrum_hop * self.rate_ratio
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> Self:
+    def _windows_fit(self) -> "Sizes":
         if self.decoder_window % self.spectrum_hop or self.decoder_window < 2 * self.spectrum_hop:
             raise ValueError(
                 f"decoder_window = {self.decoder_window} must be at least twice spectrum_hop = "

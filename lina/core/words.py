@@ -37,17 +37,40 @@ class ErrorRates(NamedTuple):
     characters: float
 
 
-def error_rates(texts: Sequence[str], heard: Sequence[str]) -> ErrorRates:
-    """Levenshtein errors over reference length, after ``spelling`` on both sides.
+class Errors(NamedTuple):
+    """Of one text."""
 
-    Texts without any word count as one: whatever is heard is wrong, and nothing heard is right.
-    """
-    wanted, got = [spelling(text) for text in texts], [spelling(text) for text in heard]
-    if not any(wanted):
-        return ErrorRates(float(sum(len(text.split()) for text in got)), float(sum(map(len, got))))
+    words: int
+    """Of the text; at least 1, so that whatever is heard of a text without any word is wrong."""
+    wrong_words: int
+    """Substituted, missing and extra ones."""
+    characters: int
+    wrong_characters: int
+
+
+def count_errors(text: str, heard: str) -> Errors:
+    """Levenshtein errors, after ``spelling`` on both sides."""
+    wanted, got = spelling(text), spelling(heard)
+    if not wanted:
+        return Errors(1, len(got.split()), 1, len(got))
     from torchmetrics.functional.text import char_error_rate, word_error_rate
 
-    return ErrorRates(float(word_error_rate(got, wanted)), float(char_error_rate(got, wanted)))
+    words, characters = len(wanted.split()), len(wanted)
+    return Errors(
+        words,
+        round(float(word_error_rate(got, wanted)) * words),
+        characters,
+        round(float(char_error_rate(got, wanted)) * characters),
+    )
+
+
+def error_rates(texts: Sequence[str], heard: Sequence[str]) -> ErrorRates:
+    """Errors over the length of all texts together, as ``count_errors`` counts them."""
+    counted = [count_errors(text, one) for text, one in zip(texts, heard, strict=True)]
+    if not counted:
+        return ErrorRates(0.0, 0.0)
+    words, wrong_words, characters, wrong_characters = map(sum, zip(*counted, strict=True))
+    return ErrorRates(wrong_words / words, wrong_characters / characters)
 
 
 def spelling(text: str) -> str:

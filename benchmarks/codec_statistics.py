@@ -1,7 +1,6 @@
 """From numbers of single recordings to means, error rates and what is certain of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ def interval(
 ) -> dict[str, float] | None:
     """``lina.core.statistics.interval`` over recordings, as JSON holds it."""
     found = statistics.interval(values, weights)
-    return None if found is None else asdict(found)
+    return None if found is None else found.model_dump()
 
 
 def summary(

@@ -8,7 +8,6 @@ from pydantic import ConfigDict, Field
 
 from lina.core.file_record import FileRecord
 from lina.core.hooks import Sample
-from lina.core.statistics import Interval
 
 
 class MachineInfo(FileRecord):
@@ -115,6 +114,14 @@ class SampleRecord(FileRecord):
 
     def sample(self) -> Sample:
         return Sample(**{name: getattr(self, name) for name in Sample.__dataclass_fields__})
+
+
+class Interval(FileRecord):
+    """A mean or a rate, and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 class EvaluationGroup(FileRecord):

@@ -1,20 +1,11 @@
 """Means and rates with what is certain of them."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from lina.core.run_records import Interval
+
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean or a rate, and its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def interval(values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> Interval | None:
@@ -32,4 +23,4 @@ def interval(values: NDArray[np.float64], weights: NDArray[np.float64] | None = 
     drawn = weights[draws].sum(axis=1)
     spread = values[draws].sum(axis=1)[drawn > 0] / drawn[drawn > 0]
     low, high = np.percentile(spread, (2.5, 97.5))
-    return Interval(float(values.sum() / weights.sum()), float(low), float(high))
+    return Interval(value=float(values.sum() / weights.sum()), low=float(low), high=float(high))

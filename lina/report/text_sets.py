@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lina.core.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
 from lina.core.hooks import Section
-from lina.core.statistics import Interval
+from lina.core.run_records import Interval
 from lina.report import audio
 from lina.report.numbers import percent, short
 from lina.report.words import compare

@@ -53,12 +53,15 @@ def speaker_encoder() -> SpeakerEncoder:
     Raises:
         ImportError: Resemblyzer, or what it needs, is not installed.
     """
-    from resemblyzer import VoiceEncoder
+    from resemblyzer import VoiceEncoder, preprocess_wav
 
     encoder = VoiceEncoder("cpu", verbose=False)
 
     def embed(audio: Float[Tensor, "samples"]) -> NDArray[np.float32]:
-        embedding: NDArray[np.float32] = encoder.embed_utterance(audio.numpy().astype(np.float32))
+        samples = audio.numpy().astype(np.float32)
+        # As the encoder was trained: at one loudness, and without long silences unless there is nothing else.
+        voiced = preprocess_wav(samples, source_sr=RATE)
+        embedding: NDArray[np.float32] = encoder.embed_utterance(voiced if len(voiced) else samples)
         return embedding
 
     return embed

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from lina.core.evaluation.records import CODEC, RECORDINGS, SYSTEMS, ClipRecord
-from lina.core.run_records import EvaluationGroup
-from lina.core.statistics import Interval, interval
+from lina.core.run_records import EvaluationGroup, Interval
+from lina.core.statistics import interval
 
 LARGEST_CHARACTER_ERROR_RATE = 0.3
 DURATION_RATIOS = 0.6, 1.6

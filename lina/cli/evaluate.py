@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lina.core.resolve import Chosen
 
 NOBODY = "none"
+WIDTH = 160
 ROWS = {
     "word_error_rate": ("word errors (%)", "%"),
     "character_error_rate": ("character errors (%)", "%"),
@@ -83,11 +84,11 @@ def evaluate(
     from lina.core.train import checkpoint_folder
     from lina.core.voice import load
 
+    voice = load(directory)
+    check_text_set(items, voice)
+    voice.asked({"speaker": speaker, "seed": seed})
+    spec = voice.resolved.spec
     with terminated_as_stopped(), owned(directory):
-        voice = load(directory)
-        check_text_set(items, voice)
-        spec = voice.resolved.spec
-        voice.asked({"speaker": speaker, "seed": seed})
         run, hooks = Run(directory, spec), build_manager().hook
         checkpoint = newest_checkpoint(checkpoint_folder(directory))
         assert checkpoint is not None, "a voice was loaded from it"
@@ -122,17 +123,20 @@ def _print(found: "TextSetEvaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", *(f"{one.name}" for one in found.groups), box=None, pad_edge=False)
+    table = Table("", box=None, pad_edge=False)
+    for one in found.groups:
+        table.add_column(one.name, no_wrap=True)
     table.add_row("texts", *(str(one.sentences) for one in found.groups))
     for name, (label, unit) in ROWS.items():
         if any(name in one.measures for one in found.groups):
             table.add_row(label, *(_shown(one.measures.get(name), unit) for one in found.groups))
-    for name, (label, unit) in ROWS.items():
         if any(name in one.minus_ceiling for one in found.groups):
-            cells = (_shown(one.minus_ceiling.get(name), unit, "+") for one in found.groups)
-            table.add_row(f"{label} above ceiling", *cells)
-    console = Console(markup=False, highlight=False)
-    console.print(table)
+            table.add_row(
+                "  above the ceiling",
+                *(_shown(one.minus_ceiling.get(name), unit, "+") for one in found.groups),
+            )
+    # A terminal that is narrower may break lines as it likes; numbers are not to be cut.
+    Console(markup=False, highlight=False, width=WIDTH).print(table)
     click.echo("[95 % confidence intervals by bootstrap over texts]")
     if found.peak_memory_mib is not None:
         click.echo(f"peak memory while speaking: {found.peak_memory_mib:.0f} MiB")

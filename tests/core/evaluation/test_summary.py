@@ -22,8 +22,12 @@ def heard(wrong: int, words: int = 2) -> dict[str, int]:
 
 
 CLIPS = [
-    clip("a", MODEL, **heard(1), seconds=1.0, dnsmos=3.0, synthesis_seconds=0.5, first_audio=0.1, stopped=True),
-    clip("b", MODEL, **heard(0), seconds=3.0, dnsmos=2.0, synthesis_seconds=0.5, first_audio=0.3, stopped=False),
+    clip(
+        "a", MODEL, **heard(1), seconds=1.0, dnsmos=3.0, synthesis_seconds=0.5, first_audio=0.1, stopped=True
+    ),
+    clip(
+        "b", MODEL, **heard(0), seconds=3.0, dnsmos=2.0, synthesis_seconds=0.5, first_audio=0.3, stopped=False
+    ),
     clip("c", MODEL, **heard(3, words=4), seconds=2.0),
     clip("a", RECORDINGS, **heard(0)),
     clip("b", RECORDINGS, **heard(0), seconds=1.0),

@@ -1,7 +1,7 @@
 """``lina evaluate``: how good a run speaks, by numbers, over a set of texts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -41,6 +41,7 @@ ROWS = {
 )
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the sampling; the spec's by default.")
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True)
 @click.option("--no-floor", is_flag=True, help="Leave espeak-ng out.")
 def evaluate(
     directory: Path,
@@ -50,6 +51,7 @@ def evaluate(
     recognizer: str,
     speaker: str | None,
     seed: int | None,
+    device: Literal["auto", "cpu", "cuda"],
     no_floor: bool,
 ) -> None:
     """Let RUN say the texts of a file, and measure what comes out.
@@ -84,7 +86,7 @@ def evaluate(
     from lina.core.train import checkpoint_folder
     from lina.core.voice import load
 
-    voice = load(directory)
+    voice = load(directory, device)
     check_text_set(items, voice)
     voice.asked({"speaker": speaker, "seed": seed})
     spec = voice.resolved.spec
@@ -138,8 +140,9 @@ def _print(found: "TextSetEvaluation") -> None:
     # A terminal that is narrower may break lines as it likes; numbers are not to be cut.
     Console(markup=False, highlight=False, width=WIDTH).print(table)
     click.echo("[95 % confidence intervals by bootstrap over texts]")
-    if found.peak_memory_mib is not None:
-        click.echo(f"peak memory while speaking: {found.peak_memory_mib:.0f} MiB")
+    threads = f", {found.threads} thread{'s' * (found.threads > 1)}" if found.device == "cpu" else ""
+    memory = f": {found.peak_memory_mib:.0f} MiB at most" if found.peak_memory_mib is not None else ""
+    click.echo(f"spoken on {found.device}{threads}{memory}")
     for remark in found.remarks:
         click.echo(remark)
 

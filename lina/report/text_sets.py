@@ -33,11 +33,13 @@ MOST_TEXTS = 40
 def section(folder: Path, found: TextSetEvaluation) -> Section:
     """The result in ``folder``, where its clips are."""
     listener = f"heard by {escape(found.recognizer)}" if found.recognizer else "heard by nobody"
+    threads = f" with {found.threads} thread{'s' * (found.threads > 1)}" if found.device == "cpu" else ""
     memory = f", {found.peak_memory_mib:.0f} MiB at most" if found.peak_memory_mib is not None else ""
     remarks = "".join(f'<p class="note">{escape(remark)}</p>' for remark in found.remarks)
     return Section(
         f"Text set {found.name}",
-        f'<p class="note">Step {found.step:,}, seed {found.seed}, {listener}{memory}. Codec resynthesis is the ceiling '
+        f'<p class="note">Step {found.step:,}, seed {found.seed}, spoken on {escape(found.device)}{threads}{memory}; '
+        f"{listener}. Codec resynthesis is the ceiling "
         "of any model on this codec. Below each number, its 95 % confidence interval over texts; a text has failed "
         "with more than 30 % character errors, or if it lasts less than 0.6 or more than 1.6 times its recording.</p>"
         f"{remarks}{_table(found)}{_players(folder, found)}",

@@ -32,6 +32,8 @@ class Speakers:
     seed: int
     speaker: str | None = None
     """Of texts that name none."""
+    alone: bool = True
+    """The process has done nothing else: its memory is worth noting."""
 
     def clip(self, item: Item, system: str) -> ClipRecord:
         """Say it, write it, and note what can be noted while it is said."""
@@ -58,7 +60,7 @@ class Speakers:
             timed.speech.audio.shape[1] / self.voice.sample_rate,
             synthesis_seconds=timed.seconds,
             first_audio=timed.first_audio,
-            peak_memory_mib=peak_memory_mib(),
+            peak_memory_mib=peak_memory_mib() if self.alone else None,
             skipped=aligned.skipped,
             repeated=aligned.repeated,
             unread=aligned.unread,

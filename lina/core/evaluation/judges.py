@@ -47,6 +47,11 @@ def dnsmos() -> Naturalness:
     return judge
 
 
+def can_tell_speakers() -> bool:
+    """Whether the package of ``speaker_encoder`` is installed; it is not imported."""
+    return importlib.util.find_spec("resemblyzer") is not None
+
+
 def speaker_encoder() -> SpeakerEncoder:
     """Resemblyzer's encoder (generalised end-to-end loss, Wan et al. 2018, arXiv 1710.10467).
 

@@ -56,9 +56,12 @@ class TextSetEvaluation(FileRecord):
     """The version."""
     recognizer: str | None
     seed: int
+    device: str
+    """What the voice spoke on."""
+    threads: int
     remarks: tuple[str, ...] = ()
     """What was left out and why."""
     peak_memory_mib: float | None = None
-    """Of the process while the voice spoke."""
+    """Of the process while the voice spoke; None where it had done other work before."""
     groups: tuple[EvaluationGroup, ...] = ()
     clips: tuple[ClipRecord, ...] = ()

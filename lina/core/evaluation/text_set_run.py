@@ -6,11 +6,13 @@ written, and at last the judges are loaded and hear everybody.
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from lina.core.checkpoint import Checkpoint
 from lina.core.errors import CheckpointError
@@ -25,7 +27,7 @@ from lina.core.files import write_atomic
 from lina.core.hooks import Run
 from lina.core.plugin import RecognizerPlugin
 from lina.core.resolve import Chosen
-from lina.core.stages import finish, is_finished
+from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import Voice
 
 FOLDER = Path("evaluations")
@@ -46,6 +48,8 @@ class Asked:
     speaker: str | None = None
     floor: bool = True
     """espeak-ng beside it, where it is installed."""
+    alone: bool = True
+    """Nothing else has been done in this process: its memory is what speaking takes."""
 
 
 def evaluate_texts(
@@ -57,59 +61,86 @@ def evaluate_texts(
         LinaError: a text cannot be spoken, a recording not be read, or the recogniser not be built.
     """
     began = time.perf_counter()
-    folder = run.directory / FOLDER / file_name(asked.name)
-    folder.mkdir(parents=True, exist_ok=True)
     remarks: list[str] = []
     floor = asked.floor and espeak.is_here()
     if asked.floor and not floor:
         remarks.append(f"{espeak.PROGRAM} is left out: it is not installed")
+    naturalness = optional("DNSMOS", judges.dnsmos, DNSMOS_INSTALL, remarks)
+    saying = _causes(run, asked, voice, checkpoint)
+    judging = [saying, _recognizer(asked), naturalness is not None]
+    everything = [judging, floor, asked.floor, judges.can_tell_speakers()]
+    folder = run.directory / FOLDER / file_name(asked.name)
+    if (folder / FILE).is_file() and is_finished(folder, "evaluate", everything):
+        hooks.stage_finished(run=run, stage="evaluate", seconds=0.0)
+        return _read(folder / FILE)
+    _begin(folder, saying, judging)
     work = [
         (item, system)
         for system, speaks in systems(asked.items, floor)
         for item in asked.items
         if speaks(item)
     ]
+    spoken, judged = ClipFile(folder / SPOKEN), ClipFile(folder / JUDGED)
     keys = [(item.id, system) for item, system in work]
-    causes = _causes(run, asked, checkpoint)
-    if not is_finished(folder, "speak", causes):
-        shutil.rmtree(folder)
-        folder.mkdir()
-        finish(folder, "speak", causes)
-    spoken = ClipFile(folder / SPOKEN)
-    left = spoken.missing(keys)
-    hooks.stage_started(run=run, stage="evaluate", total=2 * len(keys), done=len(keys) - len(left))
-    speakers = Speakers(voice, folder, asked.seed, asked.speaker)
-    if any(system == MODEL for _, system in left):
-        speakers.warm_up(asked.items[0])
-    for item, system in work:
-        if (item.id, system) in left:
-            spoken.append(speakers.clip(item, system))
-            hooks.stage_progress(run=run, stage="evaluate", done=len(spoken.records), info={})
-    clips = [spoken.records[key] for key in keys]
 
-    naturalness = optional("DNSMOS", judges.dnsmos, DNSMOS_INSTALL, remarks)
-    judging = [causes, _recognizer(asked), naturalness is not None]
-    if not is_finished(folder, "judge", judging):
-        (folder / JUDGED).unlink(missing_ok=True)
-        finish(folder, "judge", judging)
-    judged = ClipFile(folder / JUDGED)
-    if judged.missing(keys):
-        listener = None if asked.recognizer is None else _build(asked.recognizer)
-        panel = Judges(listener, naturalness)
-        for clip in clips:
-            if clip.key not in judged.records:
-                judged.append(panel.judge(folder, clip))
-                done = len(keys) + len(judged.records)
-                hooks.stage_progress(run=run, stage="evaluate", done=done, info={})
+    def done() -> int:
+        return sum(key in file.records for file in (spoken, judged) for key in keys)
+
+    def progress() -> None:
+        hooks.stage_progress(run=run, stage="evaluate", done=done(), info={})
+
+    hooks.stage_started(run=run, stage="evaluate", total=2 * len(keys), done=done())
+    _speak(Speakers(voice, folder, asked.seed, asked.speaker, asked.alone), work, spoken, progress)
+    clips = [spoken.records[key] for key in keys]
+    if any(key not in judged.records for key in keys):
+        listener = (
+            None
+            if asked.recognizer is None
+            else asked.recognizer.plugin.build(config=asked.recognizer.config)
+        )
+        _judge(Judges(listener, naturalness), folder, clips, judged, progress)
     clips = [judged.records[key] for key in keys]
     if any(clip.system == RECORDINGS for clip in clips):
         encode = optional("speaker similarity", judges.speaker_encoder, SIMILARITY_INSTALL, remarks)
         if encode is not None:
             clips = with_similarity(folder, clips, {item.id: item.speaker for item in asked.items}, encode)
-    found = _evaluation(run, asked, checkpoint, clips, remarks)
+    found = _evaluation(run, asked, voice, checkpoint, clips, remarks)
     write_atomic(folder / FILE, found.model_dump_json(indent=2).encode())
+    finish(folder, "evaluate", everything)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
     return found
+
+
+def _begin(folder: Path, saying: Any, judging: Any) -> None:
+    """Delete what was made from other causes."""
+    if not is_finished(folder, "speak", saying):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        finish(folder, "speak", saying)
+    if not is_finished(folder, "judge", judging):
+        (folder / JUDGED).unlink(missing_ok=True)
+        finish(folder, "judge", judging)
+    forget(folder, "evaluate")
+
+
+def _speak(
+    speakers: Speakers, work: Sequence[tuple[Item, str]], spoken: ClipFile, progress: Callable[[], None]
+) -> None:
+    left = [(item, system) for item, system in work if (item.id, system) not in spoken.records]
+    if any(system == MODEL for _, system in left):
+        speakers.warm_up(left[0][0])
+    for item, system in left:
+        spoken.append(speakers.clip(item, system))
+        progress()
+
+
+def _judge(
+    panel: Judges, folder: Path, clips: Sequence[ClipRecord], judged: ClipFile, progress: Callable[[], None]
+) -> None:
+    for clip in clips:
+        if clip.key not in judged.records:
+            judged.append(panel.judge(folder, clip))
+            progress()
 
 
 def read_text_set_evaluations(directory: Path) -> list[tuple[Path, TextSetEvaluation]]:
@@ -120,18 +151,23 @@ def read_text_set_evaluations(directory: Path) -> list[tuple[Path, TextSetEvalua
     """
     found = []
     for path in sorted((directory / FOLDER).glob(f"*/{FILE}")):
-        try:
-            found.append((path.parent, TextSetEvaluation.model_validate_json(path.read_bytes())))
-        except ValueError:
-            raise CheckpointError(f"{path}: is damaged; remove the file, then evaluate again") from None
+        found.append((path.parent, _read(path)))
     return found
 
 
-def _causes(run: Run, asked: Asked, checkpoint: Checkpoint) -> list[Any]:
+def _read(path: Path) -> TextSetEvaluation:
+    try:
+        return TextSetEvaluation.model_validate_json(path.read_bytes())
+    except ValueError:
+        raise CheckpointError(f"{path}: is damaged; remove the file, then evaluate again") from None
+
+
+def _causes(run: Run, asked: Asked, voice: Voice, checkpoint: Checkpoint) -> list[Any]:
     """What is said depends on these: on other ones all is said again."""
     sampling = run.spec.synthesize.model_dump(mode="json", exclude={"texts"})
     items = [(one.id, one.text, one.speaker, _fingerprint(one.recording)) for one in asked.items]
-    return [checkpoint.weights, sampling, items, asked.seed, asked.speaker]
+    machine = [_device(voice), torch.get_num_threads(), asked.alone]
+    return [checkpoint.weights, sampling, items, asked.seed, asked.speaker, machine]
 
 
 def _fingerprint(recording: Path | None) -> list[Any] | None:
@@ -148,12 +184,18 @@ def _recognizer(asked: Asked) -> list[Any] | None:
     return [record.full_name, record.version, asked.recognizer.config.model_dump(mode="json")]
 
 
-def _build(chosen: Chosen[RecognizerPlugin]) -> Any:
-    return chosen.plugin.build(config=chosen.config)
+def _device(voice: Voice) -> str:
+    device = voice.model.logits_head.weight.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _evaluation(
-    run: Run, asked: Asked, checkpoint: Checkpoint, clips: Sequence[ClipRecord], remarks: Sequence[str]
+    run: Run,
+    asked: Asked,
+    voice: Voice,
+    checkpoint: Checkpoint,
+    clips: Sequence[ClipRecord],
+    remarks: Sequence[str],
 ) -> TextSetEvaluation:
     peaks = [clip.peak_memory_mib for clip in clips if clip.peak_memory_mib is not None]
     return TextSetEvaluation(
@@ -163,6 +205,8 @@ def _evaluation(
         lina=version("lina"),
         recognizer=None if asked.recognizer is None else asked.recognizer.record.name,
         seed=asked.seed,
+        device=_device(voice),
+        threads=torch.get_num_threads(),
         remarks=tuple(remarks),
         peak_memory_mib=max(peaks, default=None),
         groups=groups(clips, SYSTEMS),

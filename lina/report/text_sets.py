@@ -1,6 +1,6 @@
 """An evaluation over a text set as a section of the report: a table, and players side by side."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from lina.report import audio
 from lina.report.numbers import percent, short
 from lina.report.words import compare
 
-COLUMNS = {
+ROWS = {
     "word_error_rate": "Word errors",
     "character_error_rate": "Character errors",
     "failed": "Failed texts",
@@ -40,33 +40,38 @@ def section(folder: Path, found: TextSetEvaluation) -> Section:
         f"Text set {found.name}",
         f'<p class="note">Step {found.step:,}, seed {found.seed}, spoken on {escape(found.device)}{threads}{memory}; '
         f"{listener}. Codec resynthesis is the ceiling "
-        "of any model on this codec. Below each number, its 95 % confidence interval over texts; a text has failed "
+        "of any model on this codec. Beside each number is its 95 % confidence interval over texts; a text has failed "
         "with more than 30 % character errors, or if it lasts less than 0.6 or more than 1.6 times its recording.</p>"
         f"{remarks}{_table(found)}{_players(folder, found)}",
     )
 
 
 def _table(found: TextSetEvaluation) -> str:
-    measured = [name for name in COLUMNS if any(name in one.measures for one in found.groups)]
-    head = "".join(f'<th class="number">{COLUMNS[name]}</th>' for name in measured)
-    rows = ""
-    for one in found.groups:
-        cells = "".join(_cell(one.measures.get(name), name in SHARES) for name in measured)
-        rows += f'<tr><td>{escape(one.name)}</td><td class="number">{one.sentences}</td>{cells}</tr>'
-        if one.minus_ceiling:
-            cells = "".join(_cell(one.minus_ceiling.get(name), name in SHARES) for name in measured)
-            rows += f"<tr><td>{escape(one.name)} minus ceiling</td><td></td>{cells}</tr>"
-    return (
-        '<div class="scroll"><table><thead><tr><th>Speech</th><th class="number">Texts</th>'
-        f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    head = "".join(f'<th class="number">{escape(one.name)}</th>' for one in found.groups)
+    counts = "".join(f'<td class="number">{one.sentences}</td>' for one in found.groups)
+    rows = f"<tr><td>Texts</td>{counts}</tr>"
+    for name, label in ROWS.items():
+        share = name in SHARES
+        if any(name in one.measures for one in found.groups):
+            rows += (
+                f"<tr><td>{label}</td>{_cells([one.measures.get(name) for one in found.groups], share)}</tr>"
+            )
+        if any(name in one.minus_ceiling for one in found.groups):
+            differences = [one.minus_ceiling.get(name) for one in found.groups]
+            rows += f"<tr><td><small>above the ceiling</small></td>{_cells(differences, share)}</tr>"
+    table = f"<table><thead><tr><th>Measure</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
-def _cell(one: Interval | None, share: bool) -> str:
-    if one is None:
-        return '<td class="number"></td>'
-    value, low, high = (percent(x) if share else f"{x:.2f}" for x in (one.value, one.low, one.high))
-    return f'<td class="number">{value}<br><small>{low} to {high}</small></td>'
+def _cells(intervals: Sequence[Interval | None], share: bool) -> str:
+    cells = ""
+    for one in intervals:
+        shown = ""
+        if one is not None:
+            value, low, high = (percent(x) if share else f"{x:.2f}" for x in (one.value, one.low, one.high))
+            shown = f"{value} <small>{low} to {high}</small>"
+        cells += f'<td class="number">{shown}</td>'
+    return cells
 
 
 def _players(folder: Path, found: TextSetEvaluation) -> str:

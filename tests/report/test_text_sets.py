@@ -66,7 +66,7 @@ def test_table_players_and_remarks_are_on_the_page(tmp_path: Path) -> None:
         "Step 1,200, seed 3, spoken on cpu with 2 threads, 123 MiB at most; heard by <ears>.",
         "DNSMOS & co. are left out",
         "25.0 %",
-        "lina minus ceiling",
+        "above the ceiling",
         "<b> & 0",
     ):
         assert said in read.text, said

@@ -55,6 +55,7 @@ class TextSetEvaluation(FileRecord):
     lina: str
     """The version."""
     recognizer: str | None
+    """Its name, and what was written of its configuration."""
     seed: int
     device: str
     """What the voice spoke on."""

@@ -26,7 +26,7 @@ from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
 from lina.core.plugin import RecognizerPlugin
-from lina.core.resolve import Chosen
+from lina.core.resolve import Chosen, as_written
 from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import Voice
 
@@ -184,6 +184,13 @@ def _recognizer(asked: Asked) -> list[Any] | None:
     return [record.full_name, record.version, asked.recognizer.config.model_dump(mode="json")]
 
 
+def _listener(chosen: Chosen[RecognizerPlugin]) -> str:
+    """Its name and what was written of its configuration, such as ``faster-whisper model=base``."""
+    return " ".join(
+        [chosen.record.name, *(f"{key}={value}" for key, value in as_written(chosen.config).items())]
+    )
+
+
 def _device(voice: Voice) -> str:
     device = voice.model.logits_head.weight.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
@@ -203,7 +210,7 @@ def _evaluation(
         run=str(run.directory),
         step=checkpoint.step,
         lina=version("lina"),
-        recognizer=None if asked.recognizer is None else asked.recognizer.record.name,
+        recognizer=None if asked.recognizer is None else _listener(asked.recognizer),
         seed=asked.seed,
         device=_device(voice),
         threads=torch.get_num_threads(),

@@ -42,8 +42,12 @@ class Ears(RecognizerPlugin):
         return "one"
 
 
-def ears(version: str = "1") -> Chosen[RecognizerPlugin]:
-    return Chosen(Record("recognizer", "ears", "here", version, "x:X"), Ears, PluginConfig())
+class EarsConfig(PluginConfig):
+    size: str = "small"
+
+
+def ears(version: str = "1", **config: str) -> Chosen[RecognizerPlugin]:
+    return Chosen(Record("recognizer", "ears", "here", version, "x:X"), Ears, EarsConfig(**config))
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +151,9 @@ def test_another_recogniser_hears_what_was_said_and_another_seed_says_it_again(r
     second = evaluate(run, recognizer=ears("2"))
     assert Ears.heard == 4
     assert second.clips == first.clips
+    larger = evaluate(run, recognizer=ears("2", size="large"))
+    assert Ears.heard == 6
+    assert (second.recognizer, larger.recognizer) == ("ears", "ears size=large")
     third = evaluate(run, seed=1)
     assert third.clips[0].synthesis_seconds != first.clips[0].synthesis_seconds
 

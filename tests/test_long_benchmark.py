@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lina.core.reading import Spoken
 
-TEXTS = ["one two three four", "five six"]
+TEXTS = ["we say these words", "and more"]
 
 
 @pytest.fixture(scope="module")

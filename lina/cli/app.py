@@ -21,6 +21,7 @@ from lina.core.errors import LinaError, did_you_mean
 COMMANDS = {
     "run": "lina.cli.run",
     "say": "lina.cli.say",
+    "evaluate": "lina.cli.evaluate",
     "plugins": "lina.cli.plugins",
     "check": "lina.cli.check",
     "new": "lina.cli.new",

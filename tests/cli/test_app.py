@@ -74,7 +74,7 @@ def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
     done = lina("rnu")
     assert done.code == 2
     assert (
-        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, new, plugins, run, say)"
+        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, evaluate, new, plugins, run, say)"
         in done.err
     )
 

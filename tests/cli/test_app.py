@@ -56,10 +56,11 @@ def test_waiting_threads_sleep_unless_the_environment_says_otherwise() -> None:
     code = (
         "import os; from lina.cli import main\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+        "except SystemExit: print(os.environ.get('GOMP_SPINCOUNT'))"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    for given, expected in (({}, "2000"), ({names[0]: "ACTIVE"}, "None"), ({names[1]: "7"}, "7")):
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment | given
         )

@@ -76,7 +76,7 @@ def evaluate(
     items = read_text_set(texts)
     look_at_run(directory, "RUN")
 
-    from lina.core.checkpoint import newest_checkpoint
+    from lina.core.checkpoint_directory import newest_checkpoint
     from lina.core.evaluation.text_set_run import Asked, evaluate_texts
     from lina.core.files import write_atomic
     from lina.core.hooks import Run

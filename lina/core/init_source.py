@@ -11,14 +11,8 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
-from lina.core.checkpoint import (
-    FACTS,
-    Checkpoint,
-    newest_checkpoint,
-    open_checkpoint,
-    read_weights,
-    weights_file,
-)
+from lina.core.checkpoint import read_weights, weights_file
+from lina.core.checkpoint_directory import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.protocols import Frontend
 from lina.core.resolve import choose

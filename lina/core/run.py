@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lina.core.checkpoint import Checkpoint
+from lina.core.checkpoint_directory import Checkpoint
 from lina.core.device import choose_device
 from lina.core.evaluation.text_set import read_text_set
 from lina.core.files import write_atomic

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from lina.core.checkpoint import Checkpoint
+from lina.core.checkpoint_directory import Checkpoint
 from lina.core.evaluate import evaluation, listen, records
 from lina.core.evaluation.text_set import check_text_set, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts

@@ -17,14 +17,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.batch import Batch, collate, drop_conditions
-from lina.core.checkpoint import (
-    Checkpoint,
-    load_average,
-    load_optimizer,
-    load_weights,
-    newest_checkpoint,
-    save_checkpoint,
-)
+from lina.core.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
+from lina.core.checkpoint_directory import Checkpoint, newest_checkpoint
 from lina.core.consecutive import RowPlan, row_numbers
 from lina.core.device import (
     choose_device,

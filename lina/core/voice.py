@@ -19,7 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lina.core.batch import pad_texts
 from lina.core.best_of import choose
-from lina.core.checkpoint import load_weights, newest_checkpoint
+from lina.core.checkpoint import load_weights
+from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec import AnyCodec, frame_rate
 from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, LinaError, did_you_mean

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lina.core.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from lina.core.checkpoint import save_checkpoint
+from lina.core.checkpoint_directory import Checkpoint, newest_checkpoint
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -14,18 +14,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 
-from lina.core import checkpoint as module
-from lina.core.checkpoint import (
-    DamagedError,
-    load_average,
-    load_optimizer,
-    load_weights,
-    newest_checkpoint,
-    open_checkpoint,
-    save_checkpoint,
-)
+from lina.core import checkpoint, checkpoint_directory
+from lina.core.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
+from lina.core.checkpoint_directory import DamagedError, newest_checkpoint, open_checkpoint
 from lina.core.errors import CheckpointError
 from lina.core.optimizer import MovingAverage
 
@@ -104,7 +98,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert other.state_dict()["0.weight"].equal(averaged["0.weight"])
 
 
-def save_step(folder: Path) -> module.Checkpoint:
+def save_step(folder: Path) -> checkpoint_directory.Checkpoint:
     model, optimizer = trained(seed=0)
     average = {name: value + 1 for name, value in model.state_dict().items()}
     facts = {"step": 4, "seconds": 2.5, "corpus": "c", "keep": 2}
@@ -159,14 +153,14 @@ def test_reading_beside_a_run_that_replaces_its_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, 1)
-    real = module.open_checkpoint
+    real = checkpoint_directory.open_checkpoint
 
-    def late(path: Path) -> module.Checkpoint:
+    def late(path: Path) -> checkpoint_directory.Checkpoint:
         if path.name == "step-00000001":
             save(tmp_path, 2, keep=1)
         return real(path)
 
-    monkeypatch.setattr(module, "open_checkpoint", late)
+    monkeypatch.setattr(checkpoint_directory, "open_checkpoint", late)
     found = newest_checkpoint(tmp_path)
     assert found is not None
     assert found.step == 2
@@ -200,7 +194,7 @@ def test_a_file_that_may_not_be_read_is_no_reason_to_go_back(
     def refuse(path: Path) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(module, "sha256", refuse)
+    monkeypatch.setattr(checkpoint_directory, "sha256", refuse)
     with pytest.raises(CheckpointError, match="may not be read: Permission denied; mend its permissions"):
         newest_checkpoint(tmp_path)
 
@@ -264,7 +258,7 @@ def test_a_full_disk_at_any_write_leaves_the_last_good_one(
             nonlocal writes
             writes += 1
             if writes == nth:
-                if real is module.save_file:
+                if real is save_file:
                     raise SafetensorError("I/O error: No space left on device (os error 28)")
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(*arguments, **options)
@@ -272,8 +266,9 @@ def test_a_full_disk_at_any_write_leaves_the_last_good_one(
         return call
 
     with monkeypatch.context() as patch:
-        for name in ("save_file", "_sync", "sync_directory"):
-            patch.setattr(module, name, failing(getattr(module, name)))
+        patch.setattr(checkpoint, "save_file", failing(save_file))
+        for name in ("_sync", "sync_directory"):
+            patch.setattr(checkpoint_directory, name, failing(getattr(checkpoint_directory, name)))
         for name in ("mkdir", "write_text", "rename"):
             patch.setattr(Path, name, failing(getattr(Path, name)))
         told = ""

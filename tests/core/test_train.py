@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lina.core import device
 from lina.core import train as train_module
-from lina.core.checkpoint import newest_checkpoint
+from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.errors import CheckpointError, DataError, SpecError
 from lina.core.hooks import hookimpl
 from lina.core.lm import next_text

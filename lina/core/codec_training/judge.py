@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lina.core.audio import write_wav
-from lina.core.checkpoint import Checkpoint
+from lina.core.checkpoint_directory import Checkpoint
 from lina.core.codec import decode, encode
 from lina.core.codec_training.data import CodecData
 from lina.core.codec_training.losses import MelDistance, spectral_distance

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from lina.core.checkpoint import Checkpoint, newest_checkpoint
+from lina.core.checkpoint_directory import Checkpoint, newest_checkpoint
 from lina.core.codec_training.arithmetic import fast_arithmetic
 from lina.core.codec_training.checkpoints import Learning
 from lina.core.codec_training.data import CodecData, prepare

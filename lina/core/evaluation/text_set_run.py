@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from lina.core.checkpoint import Checkpoint
+from lina.core.checkpoint_directory import Checkpoint
 from lina.core.errors import CheckpointError
 from lina.core.evaluation import espeak, judges
 from lina.core.evaluation.clip_file import ClipFile

@@ -10,7 +10,7 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.checkpoint import newest_checkpoint
+from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec_training.resolve import ResolvedCodec, resolve_codec
 from lina.core.codec_training.stages import run_codec_spec
 from lina.core.plugin_manager import add_plugin, build_manager

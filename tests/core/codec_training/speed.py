@@ -1,4 +1,4 @@
-"""How fast a spec of job codec trains where it is run, part by part: no test, and no data needed.
+"""How fast a spec of job codec trains where it is run, part by part; no data needed.
 
     python -m tests.core.codec_training.speed specs/codec.yaml [key=value ...]
 
@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from lina.core.checkpoint import newest_checkpoint
+from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec_training.arithmetic import fast_arithmetic
 from lina.core.codec_training.data import CodecData
 from lina.core.codec_training.pool import Entry, Index, Pool
@@ -110,7 +110,8 @@ def measure(trainer: Trainer, codec: TrainableCodec) -> None:
                 {f"{Path(one.filename).name}:{one.lineno}" for one in told if "sync" in str(one.message)}
             )
             print(f"  waits for the GPU at: {', '.join(waits) or 'nowhere'}")
-    rows, real = trainer._crops(1)
+    gradients = trainer.gradients
+    rows, real = trainer.batches.draw(1)
     decoded = real.clone().requires_grad_()
 
     def generator() -> None:
@@ -118,10 +119,10 @@ def measure(trainer: Trainer, codec: TrainableCodec) -> None:
         torch.autograd.backward(made.audio.sum())
 
     def mel() -> None:
-        torch.autograd.backward(trainer.mel(decoded, trainer._real_spectra(real)))
+        torch.autograd.backward(gradients.mel(decoded, gradients.mel.spectra(real)))
 
     def judge() -> None:
-        theirs, verdict, features = trainer._judge(real, decoded)
+        theirs, verdict, features = gradients.judge(real, decoded)
         torch.autograd.backward(verdict + features)
         torch.autograd.backward(theirs)
 
@@ -131,7 +132,7 @@ def measure(trainer: Trainer, codec: TrainableCodec) -> None:
     with torch.no_grad():
         made = codec.reconstruct(real[:, None], rows.codebooks.long())
     parts: dict[str, Callable[[], Any]] = {
-        "crops and augmentation": lambda: trainer._crops(1),
+        "crops and augmentation": lambda: trainer.batches.draw(1),
         "codec, there and back": generator,
         "codebooks": learn,
         "mel distance": mel,

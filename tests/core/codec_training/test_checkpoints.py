@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lina.core.checkpoint import FACTS, newest_checkpoint
+from lina.core.checkpoint_directory import FACTS, newest_checkpoint
 from lina.core.codec_training import checkpoints
 from lina.core.codec_training.checkpoints import Learning, restore, save
 from lina.core.errors import CheckpointError

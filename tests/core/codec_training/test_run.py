@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lina.core.checkpoint import newest_checkpoint
+from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec_training.stages import EXPORTED
 from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
 from lina.core.hooks import hookimpl
 from lina.core.run_files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
 from lina.core.signals import Stopped
-from tests.core.codec_training.small import go, lines_of, plugin, same, small, stored
+from tests.core.codec_training import speed
+from tests.core.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored
 from tests.core.codec_training.toy_codec import RATE, SIZES, ToyCodec
 
 __all__ = ["plugin"]
@@ -209,3 +210,20 @@ def test_a_plugin_that_gives_no_trainable_codec_is_named(
     monkeypatch.setattr(resolved.codec.plugin, "build_trainable", lambda config: torch.nn.Linear(1, 1))
     with pytest.raises(PluginError, match=r"toy-trainable.*build_trainable gives a Linear"):
         go(resolved)
+
+
+def test_the_speed_of_each_part_can_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "codec.yaml").write_text(SPEC)
+    speed.main(str(tmp_path / "codec.yaml"), [])
+    printed = capsys.readouterr().out
+    for part in (
+        "step without",
+        "step with",
+        "crops",
+        "codec",
+        "codebooks",
+        "mel",
+        "discriminators",
+        "checkpoint",
+    ):
+        assert part in printed

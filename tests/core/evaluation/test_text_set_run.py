@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lina.core.checkpoint import newest_checkpoint
+from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.evaluation import espeak, judges
 from lina.core.evaluation.clips import Speakers

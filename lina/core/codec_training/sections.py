@@ -10,6 +10,9 @@ from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Sectio
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Decibels = Annotated[float, Field(ge=-60.0, le=0.0)]
 
+SHORTEST_CROPS = {"loudness": 0.04, "intelligibility": 0.45}
+"""Seconds that these losses need: one window of the first, one stretch of the second."""
+
 
 class SourceSection(Section):
     """One corpus among those that a codec is trained on."""
@@ -110,6 +113,10 @@ class LossesSection(Section):
 
     mel: Weight = 15.0
     """Distance of log-mel spectra, summed over window lengths."""
+    loudness: Weight = 0.0
+    """Disturbance as an ear hears it, as PESQ adds it up."""
+    intelligibility: Weight = 0.0
+    """1 - STOI: how badly the words can be made out."""
     adversarial: Weight = 1.0
     """What the discriminators take decoded audio for."""
     features: Weight = 2.0
@@ -169,6 +176,16 @@ class CodecTrainSection(Section):
     """Of PyTorch on the CPU; its own choice if left out."""
     out: Path = Path("runs/${name}")
     """The run directory, relative to where lina is started."""
+
+    @model_validator(mode="after")
+    def _crops_can_be_judged(self) -> Self:
+        for name, least in SHORTEST_CROPS.items():
+            if getattr(self.losses, name) > 0 and self.crop_seconds < least:
+                raise ValueError(
+                    f"crop_seconds = {self.crop_seconds} is too short for losses.{name}; write {least} or more, or "
+                    f"losses.{name}: 0"
+                )
+        return self
 
 
 class CodecEvaluateSection(Section):

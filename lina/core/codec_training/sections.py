@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section
+from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section, min_below_max
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Decibels = Annotated[float, Field(ge=-60.0, le=0.0)]
@@ -38,13 +38,7 @@ class CodecDataSection(Section):
     may_change: bool = False
     """Go on with other audio than the run has begun with, such as that made anew on another machine."""
 
-    @model_validator(mode="after")
-    def _min_below_max(self) -> Self:
-        if self.min_seconds >= self.max_seconds:
-            raise ValueError(
-                f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})"
-            )
-        return self
+    _min_below_max = model_validator(mode="after")(min_below_max)
 
 
 class AugmentSection(Section):

@@ -147,7 +147,7 @@ class TrainSection(Section):
     warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
     """Steps over which the learning rate rises to ``lr``."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
-    """Of matrices; vectors never decay."""
+    """Of layers' weight matrices; nothing else decays."""
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (
         0.9,
         0.99,

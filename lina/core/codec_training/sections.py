@@ -131,7 +131,7 @@ class CodecTrainSection(Section):
     )
     """Decays of both optimisers' two moments."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
-    """Of the codec's matrices."""
+    """Of the weight matrices of the codec's layers."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
     """Largest norm of the codec's gradient, and of the discriminators'."""
     adversarial_from: Annotated[int, Field(ge=0, le=1_000_000_000)] = 5_000

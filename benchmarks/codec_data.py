@@ -31,7 +31,7 @@ from lina.core.errors import DataError, LinaError
 from lina.core.json_manifest import read_json_manifest
 from lina.core.plugin import CorpusPlugin
 from lina.core.registry import load
-from lina.core.utterance import Utterance
+from lina.core.utterance import Reject, Utterance
 from lina.corpora import wordnet
 from lina.corpora.folder import Folder, FolderConfig
 from lina.corpora.synthesis import synthesize
@@ -72,8 +72,15 @@ def read(source: str, kathleen: Path | None = None) -> list[Item]:
             plugin.get(cache_folder() / source)
         entries = plugin.read(config=plugin.Config())
     language = LANGUAGES.get(source) or source[-2:]
-    found = [one for one in entries if isinstance(one, Utterance)]
-    return [Item(one.id, one.audio, one.text, one.speaker, language, source) for one in found]
+    return _items(entries, language, source)
+
+
+def _items(entries: Iterable[Utterance | Reject], language: str, source: str) -> list[Item]:
+    return [
+        Item(one.id, one.audio, one.text, one.speaker, language, source)
+        for one in entries
+        if isinstance(one, Utterance)
+    ]
 
 
 def sentences() -> list[str]:
@@ -150,8 +157,7 @@ def train(arguments: argparse.Namespace) -> None:
     out = kept_out(known)
     if arguments.kokoro:
         spoken = read_json_manifest(arguments.kokoro / "manifest.jsonl")
-        found = [one for one in spoken if isinstance(one, Utterance)]
-        known["kokoro-ja"] = [Item(*one.model_dump().values(), "en", "kokoro-ja") for one in found]
+        known["kokoro-ja"] = _items(spoken, "en", "kokoro-ja")
     for name, items in known.items():
         if not arguments.only or name in arguments.only:
             allowed = (item for item in items if item.text not in out)
@@ -163,9 +169,8 @@ def evaluation(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         synthesize(chosen(sentences(), KEPT["hibari"]), Path(scratch), processes=1)
         spoken = read_json_manifest(Path(scratch) / "manifest.jsonl")
-        found = [one for one in spoken if isinstance(one, Utterance)]
-        known["hibari"] = [Item(*one.model_dump().values(), "en", "hibari") for one in found]
-        picked = []
+        known["hibari"] = _items(spoken, "en", "hibari")
+        picked: list[Item] = []
         for name, items in known.items():
             picked += one_take(items, KEPT[name])
         write(picked, arguments.out / "known", "flac")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section
+from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section, min_below_max
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Decibels = Annotated[float, Field(ge=-60.0, le=0.0)]
@@ -41,13 +41,7 @@ class CodecDataSection(Section):
     may_change: bool = False
     """Go on with other audio than the run has begun with, such as that made anew on another machine."""
 
-    @model_validator(mode="after")
-    def _min_below_max(self) -> Self:
-        if self.min_seconds >= self.max_seconds:
-            raise ValueError(
-                f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})"
-            )
-        return self
+    _min_below_max = model_validator(mode="after")(min_below_max)
 
 
 class AugmentSection(Section):
@@ -144,7 +138,7 @@ class CodecTrainSection(Section):
     )
     """Decays of both optimisers' two moments."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
-    """Of the codec's matrices."""
+    """Of the weight matrices of the codec's layers."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
     """Largest norm of the codec's gradient, and of the discriminators'."""
     adversarial_from: Annotated[int, Field(ge=0, le=1_000_000_000)] = 5_000

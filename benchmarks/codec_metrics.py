@@ -3,17 +3,14 @@
 What needs a package that is not installed is left out, with one line that says what to install.
 """
 
-import importlib.util
 import warnings
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lina.core.evaluation.judges import dnsmos
 from lina.core.mel import mel_spectrogram
 
 RATE = 16_000
@@ -25,9 +22,6 @@ RANGE = 80.0
 """dB below the loudest band of the reference: what is softer counts as silence."""
 MOST_LAG = 0.05
 """Seconds: the largest lag that is looked for."""
-DNSMOS_SECONDS = 9.01
-DNSMOS_OVERALL = (-0.06766283, 1.11546468, 0.04602535)
-"""The polynomial from the network's raw overall score to DNSMOS P.835 OVRL, as its authors give it."""
 
 
 def judges(quick: bool = False) -> tuple[dict[str, Judge], list[str]]:
@@ -111,23 +105,5 @@ def _stoi() -> Judge:
 
 
 def _dnsmos() -> Judge:
-    """DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763), overall; it knows no reference."""
-    import onnxruntime
-
-    found = importlib.util.find_spec("speechmos")
-    if found is None or found.origin is None:
-        raise ImportError("No module named 'speechmos'")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = Path(found.origin).parent / "dnsmos_models/sig_bak_ovr.onnx"
-    return partial(_overall, onnxruntime.InferenceSession(str(model), options))
-
-
-def _overall(session: Any, _reference: Samples, decoded: Samples) -> float:
-    """Mean over windows of 9.01 s, one a second; shorter audio is doubled until it is long enough."""
-    window = int(DNSMOS_SECONDS * RATE)
-    while len(decoded) < window:
-        decoded = np.concatenate([decoded, decoded])
-    starts = range(0, max(1, len(decoded) - window + 1), RATE)
-    scores = [session.run(None, {"input_1": decoded[None, at : at + window]})[0][0][2] for at in starts]
-    return float(np.mean(np.polyval(DNSMOS_OVERALL, scores)))
+    judge = dnsmos()
+    return lambda _reference, decoded: judge(torch.from_numpy(decoded))

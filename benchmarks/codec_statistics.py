@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 2000
+from lina.core import statistics
+
 MEANS = ("pesq", "stoi", "dnsmos", "mel")
 Row = Mapping[str, Sequence[float | None]]
 """Values of one codec by measure, one a recording."""
@@ -15,20 +16,9 @@ Row = Mapping[str, Sequence[float | None]]
 def interval(
     values: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> dict[str, float] | None:
-    """sum(values) / sum(weights) with its 95 % interval by the percentile bootstrap over recordings (Efron 1979).
-
-    Weights are 1 by default. NaN is left out; None if nothing is left. The same draws every time, so rows of one
-    set of recordings are resampled alike.
-    """
-    weights = np.ones_like(values) if weights is None else weights
-    kept = ~np.isnan(values)
-    values, weights = values[kept], weights[kept]
-    if not len(values):
-        return None
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    spread = values[draws].sum(axis=1) / weights[draws].sum(axis=1)
-    low, high = np.percentile(spread, (2.5, 97.5))
-    return {"value": float(values.sum() / weights.sum()), "low": float(low), "high": float(high)}
+    """``lina.core.statistics.interval`` over recordings, as JSON holds it."""
+    found = statistics.interval(values, weights)
+    return None if found is None else found.model_dump()
 
 
 def summary(

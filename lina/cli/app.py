@@ -8,6 +8,7 @@ import errno
 import importlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from lina.core.errors import LinaError, did_you_mean
 COMMANDS = {
     "run": "lina.cli.run",
     "say": "lina.cli.say",
+    "evaluate": "lina.cli.evaluate",
     "plugins": "lina.cli.plugins",
     "check": "lina.cli.check",
     "new": "lina.cli.new",
@@ -76,9 +78,18 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``lina`` and leave the process with its exit code."""
+    _wait_without_spinning()
     _log_to_stderr()
     _print_any_name()
     sys.exit(_run(arguments))
+
+
+def _wait_without_spinning() -> None:
+    """OpenMP's threads sleep while they wait, unless the environment has it otherwise: read as PyTorch is imported.
+
+    Spinning, they take the cores from those that have work as soon as another program wants one.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _run(arguments: Sequence[str] | None) -> int:

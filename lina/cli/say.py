@@ -147,14 +147,18 @@ def _from_stdin() -> str:
     return text.strip()
 
 
-def _look_before_loading(directory: Path, out: Path) -> None:
+def look_at_run(directory: Path, argument: str) -> None:
     """What can be seen to fail at once should not first cost the loading of a model."""
     if directory.is_file():
-        raise CheckpointError(f"{directory}: is a file; --run names the directory of a run")
+        raise CheckpointError(f"{directory}: is a file; {argument} names the directory of a run")
     if not directory.is_dir():
         runs = sorted(str(spec.parent) for spec in directory.parent.glob("*/spec.yaml"))[:20]
         hint = did_you_mean(str(directory), runs)
         raise CheckpointError(f"{directory}: there is no such run{hint}; make one with: lina run SPEC")
+
+
+def _look_before_loading(directory: Path, out: Path) -> None:
+    look_at_run(directory, "--run")
     if out.exists() and not out.is_file():
         raise DataError(f"{out}: is not a regular file; name a file such as out.wav")
     if out.suffix.lower() != ".wav":

@@ -8,16 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-import soxr
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
+from lina.core.evaluation.judging import mono
+from lina.core.evaluation.records import CODEC, RECORDINGS, ClipRecord
+from lina.core.evaluation.summary import group
 from lina.core.hooks import Sample
 from lina.core.protocols import Recognizer
 from lina.core.run_records import Evaluation, EvaluationGroup, SampleRecord
-from lina.core.words import error_rates
+from lina.core.words import count_errors, error_rates
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def listen(
     heard = []
     for done, sample in enumerate(samples, start=1):
         spoken, resynthesis, reference = (
-            None if path is None else recognizer.transcribe(_mono(directory / path, recognizer.sample_rate))
+            None if path is None else recognizer.transcribe(mono(directory / path, recognizer.sample_rate))
             for path in (sample.audio, sample.resynthesis, sample.reference)
         )
         heard.append(Heard(sample, spoken or "", resynthesis, reference))
@@ -47,14 +44,15 @@ def listen(
 
 def evaluation(recognizer: str, heard: Sequence[Heard]) -> Evaluation:
     """Error rates of each group of samples, and of the same sentences' recordings and resynthesis."""
-    groups = []
     said = [one for one in heard if one.sample.kind == "train"]
-    for name, kind in (("training sentences", "train"), ("unseen sentences", "unseen")):
-        rows = [(one.sample.text, one.transcript) for one in heard if one.sample.kind == kind]
-        groups += _group(name, rows)
-    groups += _group("codec resynthesis", [(one.sample.text, one.resynthesis) for one in said])
-    groups += _group("recordings", [(one.sample.text, one.reference) for one in said])
-    return Evaluation(recognizer=recognizer, groups=tuple(groups))
+    unseen = [one for one in heard if one.sample.kind == "unseen"]
+    groups = (
+        _group("training sentences", [(one.sample, one.transcript) for one in said]),
+        _group("unseen sentences", [(one.sample, one.transcript) for one in unseen]),
+        _group(CODEC, [(one.sample, one.resynthesis) for one in said]),
+        _group(RECORDINGS, [(one.sample, one.reference) for one in said]),
+    )
+    return Evaluation(recognizer=recognizer, groups=tuple(one for one in groups if one is not None))
 
 
 def records(heard: Sequence[Heard]) -> list[SampleRecord]:
@@ -74,22 +72,18 @@ def records(heard: Sequence[Heard]) -> list[SampleRecord]:
     ]
 
 
-def _group(name: str, rows: Sequence[tuple[str, str | None]]) -> list[EvaluationGroup]:
-    pairs = [(text, transcript) for text, transcript in rows if transcript is not None]
-    if not pairs:
-        return []
-    rates = error_rates([text for text, _ in pairs], [transcript for _, transcript in pairs])
-    return [
-        EvaluationGroup(
-            name=name,
-            sentences=len(pairs),
-            word_error_rate=rates.words,
-            character_error_rate=rates.characters,
+def _group(name: str, rows: Sequence[tuple[Sample, str | None]]) -> EvaluationGroup | None:
+    clips = [
+        ClipRecord(
+            id=sample.id,
+            system=name,
+            text=sample.text,
+            audio=sample.audio,
+            seconds=0.0,
+            transcript=transcript,
+            **count_errors(sample.text, transcript)._asdict(),
         )
+        for sample, transcript in rows
+        if transcript is not None
     ]
-
-
-def _mono(path: Path, sample_rate: int) -> Float[Tensor, "samples"]:
-    """The audio that lina wrote, at the recogniser's rate; silence is allowed here."""
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
+    return group(name, clips) if clips else None

@@ -21,15 +21,17 @@ class Line(NamedTuple):
     """Why the line cannot be read, or ""."""
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path, wanted: str = "the corpus's list of utterances") -> Iterator[Line]:
     """The lines of a UTF-8 text file without blank ones; a byte-order mark and CRLF are taken off.
+
+    ``wanted`` says in the error of a missing file what it should hold.
 
     Raises:
         DataError: the file is missing, not a file, or in UTF-16.
     """
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
-        raise DataError(f"{path}: {what}; name the corpus's list of utterances")
+        raise DataError(f"{path}: {what}; name {wanted}")
     try:
         content = path.read_bytes()
     except OSError as error:

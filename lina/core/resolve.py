@@ -78,6 +78,9 @@ def resolve(spec: Spec) -> Resolved:
         name: getattr(spec, name).model_copy(update={"config": as_written(chosen.config)})
         for name, chosen in sections.items()
     }
+    evaluating = placed.get("evaluate", spec.evaluate)
+    text_set = _absolute(spec.evaluate.texts, spec.origin, ("evaluate", "texts"))
+    placed["evaluate"] = evaluating.model_copy(update={"texts": text_set})
     placed["init"] = spec.init.model_copy(
         update={
             "source": _absolute(spec.init.source, spec.origin, ("init", "from")),

@@ -11,6 +11,7 @@ import torch
 
 from lina.core.checkpoint import Checkpoint
 from lina.core.device import choose_device
+from lina.core.evaluation.text_set import read_text_set
 from lina.core.files import write_atomic
 from lina.core.hooks import Run
 from lina.core.initialise import check_init, initialise
@@ -22,7 +23,7 @@ from lina.core.run_info import record_run
 from lina.core.signals import terminated_as_stopped
 from lina.core.spec import differences
 from lina.core.spec_load import load_spec
-from lina.core.speech_stages import evaluate, synthesize
+from lina.core.speech_stages import evaluate, evaluate_text_set, synthesize
 from lina.core.train import checkpoint_folder, train
 from lina.core.voice import SPEC_FILE, load
 
@@ -55,6 +56,8 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
     # What can be seen to fail is told before hours of encoding, not after.
     choose_device(spec.train.device)
     check_init(resolved, sketch_lm(resolved))
+    if spec.evaluate.texts is not None:
+        read_text_set(spec.evaluate.texts)
     with terminated_as_stopped(), owned(directory):
         run = Run(directory, spec)
         _claim(run)
@@ -65,6 +68,7 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
         checkpoint = _train(run, resolved, prepared, hooks)
         voice = load(directory, device=spec.train.device)
         evaluate(run, resolved, prepared, voice, checkpoint, hooks)
+        evaluate_text_set(run, resolved, voice, checkpoint, hooks)
         synthesize(run, voice, checkpoint, hooks)
         report(run, hooks)
         hooks.run_finished(run=run)

@@ -4,23 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from lina.core.file_record import FileRecord
 from lina.core.hooks import Sample
 
 
-class _Record(BaseModel):
-    # NaN and infinity become the strings "NaN" and "Infinity", which JSON can hold and pydantic reads back.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        ser_json_inf_nan="strings",
-        protected_namespaces=(),
-    )
-
-
-class MachineInfo(_Record):
+class MachineInfo(FileRecord):
     cpu: str = ""
     """The processor's name."""
     cores: int | None = None
@@ -28,7 +18,7 @@ class MachineInfo(_Record):
     gpu: str | None = None
 
 
-class PluginInfo(_Record):
+class PluginInfo(FileRecord):
     role: str
     """``backbone``, ``codec``, ``tokenizer``, ``corpus`` or ``hook``."""
     name: str
@@ -36,7 +26,7 @@ class PluginInfo(_Record):
     version: str = ""
 
 
-class ModelInfo(_Record):
+class ModelInfo(FileRecord):
     """Counts of trained numbers; further parts may be added beside ``backbone``."""
 
     model_config = ConfigDict(extra="allow")
@@ -45,13 +35,13 @@ class ModelInfo(_Record):
     backbone: int | None = None
 
 
-class RunInfo(_Record):
+class RunInfo(FileRecord):
     lina: str
     """The version of lina."""
     started: str
     """ISO 8601, with the zone."""
     machine: MachineInfo = MachineInfo()
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default={})
     """Packages that matter to the result, by name."""
     plugins: tuple[PluginInfo, ...] = ()
     model: ModelInfo | None = None
@@ -59,7 +49,7 @@ class RunInfo(_Record):
     """Of lina, where it runs from a git checkout or was installed from one."""
 
 
-class CodecInfo(_Record):
+class CodecInfo(FileRecord):
     name: str
     sample_rate: int
     """Hz."""
@@ -68,7 +58,7 @@ class CodecInfo(_Record):
     codebook_sizes: tuple[int, ...]
 
 
-class DataSummary(_Record):
+class DataSummary(FileRecord):
     utterances: int
     """All that are used, validation included."""
     valid: int
@@ -79,7 +69,7 @@ class DataSummary(_Record):
     codec: CodecInfo | None = None
 
 
-class MetricsRecord(_Record):
+class MetricsRecord(FileRecord):
     """What was measured at a step. Fields of other plugins are kept."""
 
     model_config = ConfigDict(extra="allow")
@@ -97,7 +87,7 @@ class MetricsRecord(_Record):
     """Time spent in training so far, over all resumptions."""
 
 
-class SampleRecord(_Record):
+class SampleRecord(FileRecord):
     """The fields of ``Sample`` and what the recogniser heard. Error rate 0.25: a quarter of the words."""
 
     id: str
@@ -126,21 +116,33 @@ class SampleRecord(_Record):
         return Sample(**{name: getattr(self, name) for name in Sample.__dataclass_fields__})
 
 
-class EvaluationGroup(_Record):
+class Interval(FileRecord):
+    """A mean or a rate, and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class EvaluationGroup(FileRecord):
     name: str
     """Such as ``training sentences, greedy``, ``codec resynthesis``, ``recordings``, ``unseen sentences``."""
     sentences: int
-    word_error_rate: float
-    """Wrong words over words of all texts together; may exceed 1."""
+    word_error_rate: float | None = None
+    """Wrong words over words of all texts together; may exceed 1. None if nobody listened."""
     character_error_rate: float | None = None
+    measures: dict[str, Interval] = Field(default={})
+    """The same rates and all else that was measured, by the names of ``lina.core.evaluation.summary``."""
+    minus_ceiling: dict[str, Interval] = Field(default={})
+    """Differences to the codec's resynthesis, over the texts that have one."""
 
 
-class Evaluation(_Record):
+class Evaluation(FileRecord):
     recognizer: str
     groups: tuple[EvaluationGroup, ...] = ()
 
 
-class CodecDistance(_Record):
+class CodecDistance(FileRecord):
     """How far decoded audio is from held-out recordings, with so many codebooks."""
 
     codebooks: int
@@ -151,13 +153,13 @@ class CodecDistance(_Record):
     """Mean difference of log10 magnitudes."""
 
 
-class CodecEvaluation(_Record):
+class CodecEvaluation(FileRecord):
     utterances: int
     seconds: float
     distances: tuple[CodecDistance, ...] = ()
 
 
-class InitPart(_Record):
+class InitPart(FileRecord):
     """What became of a part of the model; counts of numbers."""
 
     part: str
@@ -169,7 +171,7 @@ class InitPart(_Record):
     how: tuple[str, ...] = ()
 
 
-class InitRecord(_Record):
+class InitRecord(FileRecord):
     """What a run began with. Resuming needs no source: only, with low-rank matrices, what is trained."""
 
     source: str

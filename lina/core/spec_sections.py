@@ -183,6 +183,8 @@ class EvaluateSection(Section):
     """Training sentences to say back."""
     unseen: tuple[str, ...] = ()
     """Sentences that are not in the corpus."""
+    texts: Path | None = None
+    """A file of texts, one a line, or a .jsonl manifest: a text set, as `lina evaluate --texts` measures it."""
 
 
 class SynthesizeSection(Section):

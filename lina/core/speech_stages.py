@@ -5,6 +5,8 @@ from typing import Any
 
 from lina.core.checkpoint import Checkpoint
 from lina.core.evaluate import evaluation, listen, records
+from lina.core.evaluation.text_set import check_text_set, read_text_set
+from lina.core.evaluation.text_set_run import Asked, evaluate_texts
 from lina.core.hooks import Run
 from lina.core.prepare import Prepared
 from lina.core.resolve import Resolved
@@ -23,7 +25,11 @@ def evaluate(
 ) -> None:
     """Training sentences said back and unseen ones, and what the recogniser hears, if the spec names one."""
     wanted = _to_evaluate(run, prepared, voice)
-    causes = [run.spec.evaluate.model_dump(mode="json"), _sampling(run), checkpoint.weights]
+    causes = [
+        run.spec.evaluate.model_dump(mode="json", exclude={"texts"}),
+        _sampling(run),
+        checkpoint.weights,
+    ]
     if _nothing_to_do(run, "evaluate", causes, wanted, ("train", "unseen"), hooks):
         return
     began = time.perf_counter()
@@ -43,6 +49,17 @@ def evaluate(
         _replace_samples(run, ("train", "unseen"), records(heard))
     finish(run.directory, "evaluate", causes)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
+
+
+def evaluate_text_set(run: Run, resolved: Resolved, voice: Voice, checkpoint: Checkpoint, hooks: Any) -> None:
+    """The spec's text set, if it names one: the same as ``lina evaluate`` with the spec's recogniser."""
+    path = run.spec.evaluate.texts
+    if path is None:
+        return
+    items = read_text_set(path)
+    check_text_set(items, voice)
+    asked = Asked(path.stem, items, resolved.recognizer, run.spec.synthesize.seed, alone=False)
+    evaluate_texts(run, asked, voice, checkpoint, hooks)
 
 
 def synthesize(run: Run, voice: Voice, checkpoint: Checkpoint, hooks: Any) -> None:

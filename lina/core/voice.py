@@ -87,7 +87,7 @@ class Voice:
         """
         asked = self.asked(options)
         scripts = self.scripts([text], asked)
-        frames = self._frames(scripts, asked)
+        frames = self.frames(scripts, asked)
         codes = ((one, None) for one in self._codes(frames, scripts, asked))
         return (audio for audio, _ in decode_frames(self.codec, scripts[0].prompt, codes))
 
@@ -123,13 +123,13 @@ class Voice:
         scripts = self.scripts(texts, asked)
         if not scripts:
             return []
-        chosen = choose(collect(self._frames(scripts, asked)), scripts, asked.seed)
+        chosen = choose(collect(self.frames(scripts, asked)), scripts, asked.seed)
         return [
             decoded(script, choice, self.codec, self.frontend)
             for script, choice in zip(scripts, chosen, strict=True)
         ]
 
-    def _frames(self, scripts: Sequence[Script], asked: SpeechOptions) -> Iterator[Frame]:
+    def frames(self, scripts: Sequence[Script], asked: SpeechOptions) -> Iterator[Frame]:
         """Rows: all scripts with the first seed, then all with the next, ``best_of`` times."""
         lm, times, rows = self.language_model(asked), asked.best_of, len(scripts)
         told = self.told(lm, [script.ids for script in scripts], asked.speaker)

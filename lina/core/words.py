@@ -5,29 +5,50 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+from lina.core.number_words import digits
+
+_CURRENCIES = ((r"\$", "dollars", "cents"), ("£", "pounds", "pence"), ("€", "euros", "cents"))
+_HESITATIONS = {"hmm", "mm", "mhm", "mmm", "uh", "um"}
+_WORDS = {
+    "mr": "mister",
+    "mrs": "missus",
+    "dr": "doctor",
+    "st": "saint",
+    "prof": "professor",
+    "capt": "captain",
+    "gov": "governor",
+    "gen": "general",
+    "sen": "senator",
+    "rep": "representative",
+    "pres": "president",
+    "rev": "reverend",
+    "lt": "lieutenant",
+    "col": "colonel",
+    "jr": "junior",
+    "sr": "senior",
+    "okay": "ok",
+}
+_CONTRACTIONS = tuple(
+    (re.compile(pattern), full)
+    for pattern, full in (
+        (r"\blet's\b", "let us"),
+        (r"\bwon't\b", "will not"),
+        (r"\b(?:can't|cannot)\b", "can not"),
+        (r"\bain't\b", "aint"),
+        (r"\bma'am\b", "madam"),
+        (r"\by'all\b", "you all"),
+        (r"\bwanna\b", "want to"),
+        (r"\bgonna\b", "going to"),
+        (r"\bgotta\b", "got to"),
+        (r"n't\b", " not"),
+        (r"'re\b", " are"),
+        (r"'s\b", " is"),
+        (r"'d\b", " would"),
+        (r"'ll\b", " will"),
+        (r"'ve\b", " have"),
+        (r"'m\b", " am"),
+    )
+)
 
 
 class ErrorRates(NamedTuple):
@@ -37,46 +58,58 @@ class ErrorRates(NamedTuple):
     characters: float
 
 
-def error_rates(texts: Sequence[str], heard: Sequence[str]) -> ErrorRates:
-    """Levenshtein errors over reference length, after ``spelling`` on both sides.
+class Errors(NamedTuple):
+    """Of one text."""
 
-    Texts without any word count as one: whatever is heard is wrong, and nothing heard is right.
-    """
-    wanted, got = [spelling(text) for text in texts], [spelling(text) for text in heard]
-    if not any(wanted):
-        return ErrorRates(float(sum(len(text.split()) for text in got)), float(sum(map(len, got))))
+    words: int
+    """Of the text; at least 1, so that whatever is heard of a text without any word is wrong."""
+    wrong_words: int
+    """Substituted, missing and extra ones."""
+    characters: int
+    wrong_characters: int
+
+
+def count_errors(text: str, heard: str) -> Errors:
+    """Levenshtein errors, after ``spelling`` on both sides."""
+    wanted, got = spelling(text), spelling(heard)
+    if not wanted:
+        return Errors(1, len(got.split()), 1, len(got))
     from torchmetrics.functional.text import char_error_rate, word_error_rate
 
-    return ErrorRates(float(word_error_rate(got, wanted)), float(char_error_rate(got, wanted)))
+    words, characters = len(wanted.split()), len(wanted)
+    return Errors(
+        words,
+        round(float(word_error_rate(got, wanted)) * words),
+        characters,
+        round(float(char_error_rate(got, wanted)) * characters),
+    )
+
+
+def error_rates(texts: Sequence[str], heard: Sequence[str]) -> ErrorRates:
+    """Errors over the length of all texts together, as ``count_errors`` counts them."""
+    counted = [count_errors(text, one) for text, one in zip(texts, heard, strict=True)]
+    if not counted:
+        return ErrorRates(0.0, 0.0)
+    words, wrong_words, characters, wrong_characters = map(sum, zip(*counted, strict=True))
+    return ErrorRates(wrong_words / words, wrong_characters / characters)
 
 
 def spelling(text: str) -> str:
-    """Lower case, numbers up to 999,999 in words, no punctuation but apostrophes inside words."""
-    text = (
-        unicodedata.normalize("NFC", text)
-        .lower()
-        .replace("’", "'")
-        .replace("&", " and ")
-        .replace("%", " percent ")
-    )
+    """English text as Whisper's normaliser would have it (Radford et al. 2022, appendix C), so that only words count.
+
+    Lower case without punctuation and accents; no hesitations, and nothing that stands in brackets; contractions and
+    titles in full; numbers as digits (``lina.core.number_words``), with the names of currencies after them. Its list of
+    British spellings is not here.
+    """
+    text = unicodedata.normalize("NFKD", text).lower().replace("’", "'")
+    text = re.sub("[\u0300-\u036f]", "", text)
+    text = re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text)
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    text = re.sub(r"\d+", lambda match: f" {number_words(match.group())} ", text)
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)
-    return " ".join(words)
-
-
-def number_words(digits: str) -> str:
-    """Digits as English words: as a number up to 999,999, one by one beyond that or after a leading zero."""
-    if len(digits) > 6 or (len(digits) > 1 and digits[0] == "0"):
-        return " ".join(_ONES[int(digit)] for digit in digits)
-    return _number(int(digits))
-
-
-def _number(value: int) -> str:
-    if value < 20:
-        return _ONES[value]
-    for size, name in ((1000, "thousand"), (100, "hundred")):
-        if value >= size:
-            rest = value % size
-            return f"{_number(value // size)} {name}" + (f" {_number(rest)}" if rest else "")
-    return _TENS[value // 10 - 2] + (f" {_ONES[value % 10]}" if value % 10 else "")
+    for sign, name, part in _CURRENCIES:
+        text = re.sub(rf"{sign}\s*(\d+)\.(\d\d)\b", rf" \1 {name} and \2 {part} ", text)
+        text = re.sub(rf"{sign}\s*(\d+(?:\.\d+)?)((?: (?:thousand|[mb]illion)\b)?)", rf" \1\2 {name} ", text)
+    text = text.replace("&", " and ").replace("%", " percent ").replace("per cent", "percent")
+    for pattern, full in _CONTRACTIONS:
+        text = pattern.sub(full, text)
+    words = re.findall(r"\d+\.\d+(?!\w)|\d+(?:st|nd|rd|th)\b|\d+|[^\W\d_]+(?:'[^\W\d_]+)*", text)
+    return " ".join(digits([_WORDS.get(word, word) for word in words if word not in _HESITATIONS]))

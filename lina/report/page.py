@@ -8,11 +8,13 @@ from lina.core.hooks import Run, Section, hookimpl
 class Report:
     @hookimpl
     def report_sections(self, run: Run) -> list[Section]:
+        from lina.core.evaluation.text_set_run import read_text_set_evaluations
         from lina.core.run_files import read_codec_evaluation, read_init
-        from lina.report import codec, first_weights
+        from lina.report import codec, first_weights, text_sets
 
         record, distances = read_init(run.directory), read_codec_evaluation(run.directory)
         sections = [] if record is None else [first_weights.section(record)]
+        sections += [text_sets.section(*one) for one in read_text_set_evaluations(run.directory)]
         return sections if distances is None else [*sections, codec.section(distances)]
 
     @hookimpl

@@ -1,5 +1,6 @@
 import io
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,6 +52,20 @@ def test_help_is_quick_for_it_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_waiting_threads_sleep_unless_the_environment_says_otherwise() -> None:
+    code = (
+        "import os; from lina.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment | given
+        )
+        assert done.stdout.splitlines()[-1] == expected
+
+
 def test_version(lina: Lina) -> None:
     assert __version__ in lina("--version").out
 
@@ -59,7 +74,7 @@ def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
     done = lina("rnu")
     assert done.code == 2
     assert (
-        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, new, plugins, run, say)"
+        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, evaluate, new, plugins, run, say)"
         in done.err
     )
 

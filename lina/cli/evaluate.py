@@ -1,0 +1,155 @@
+"""``lina evaluate``: how good a run speaks, by numbers, over a set of texts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from lina.core.errors import DataError, LinaError
+
+if TYPE_CHECKING:
+    from lina.core.evaluation.records import TextSetEvaluation
+    from lina.core.resolve import Chosen
+
+NOBODY = "none"
+WIDTH = 160
+ROWS = {
+    "word_error_rate": ("word errors (%)", "%"),
+    "character_error_rate": ("character errors (%)", "%"),
+    "failed": ("failed texts (%)", "%"),
+    "dnsmos": ("DNSMOS", ""),
+    "similarity": ("speaker similarity", ""),
+    "duration_ratio": ("duration ratio", ""),
+    "skipped": ("skipped (%)", "%"),
+    "repeated": ("repeated (%)", "%"),
+    "unread": ("unread at the end (%)", "%"),
+    "cut": ("never ended (%)", "%"),
+    "real_time_factor": ("real-time factor", ""),
+    "first_audio": ("first audio (s)", ""),
+}
+
+
+@click.command(short_help="Measure how good a run speaks.")
+@click.argument("directory", type=Path, metavar="RUN")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--texts", required=True, type=Path, metavar="FILE", help="A text a line, or a .jsonl manifest."
+)
+@click.option("--json", "out", type=Path, metavar="OUT", help="Write all numbers there.")
+@click.option(
+    "--recognizer", default="faster-whisper", show_default=True, metavar="NAME", help="Who listens; or none."
+)
+@click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the sampling; the spec's by default.")
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True)
+@click.option("--no-floor", is_flag=True, help="Leave espeak-ng out.")
+def evaluate(
+    directory: Path,
+    settings: tuple[str, ...],
+    texts: Path,
+    out: Path | None,
+    recognizer: str,
+    speaker: str | None,
+    seed: int | None,
+    device: Literal["auto", "cpu", "cuda"],
+    no_floor: bool,
+) -> None:
+    """Let RUN say the texts of a file, and measure what comes out.
+
+    A manifest names recordings: they and their codec resynthesis, the ceiling, are
+    measured beside the run. KEY=VALUE configures the recogniser. All is kept in
+    evaluations/ of the run, and the same command goes on where it was stopped.
+
+    \b
+    Example:
+      lina evaluate runs/first --texts sentences.txt --json first.json
+    """
+    from lina.cli.say import look_at_run
+
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}; make it first"
+        raise DataError(f"{out}: {what}")
+    chosen = _recognizer(recognizer, settings)
+
+    from lina.core.evaluation.text_set import check_text_set, read_text_set
+
+    items = read_text_set(texts)
+    look_at_run(directory, "RUN")
+
+    from lina.core.checkpoint import newest_checkpoint
+    from lina.core.evaluation.text_set_run import Asked, evaluate_texts
+    from lina.core.files import write_atomic
+    from lina.core.hooks import Run
+    from lina.core.plugin_manager import build_manager
+    from lina.core.run_directory import owned, report
+    from lina.core.signals import terminated_as_stopped
+    from lina.core.train import checkpoint_folder
+    from lina.core.voice import load
+
+    voice = load(directory, device)
+    check_text_set(items, voice)
+    voice.asked({"speaker": speaker, "seed": seed})
+    spec = voice.resolved.spec
+    with terminated_as_stopped(), owned(directory):
+        run, hooks = Run(directory, spec), build_manager().hook
+        checkpoint = newest_checkpoint(checkpoint_folder(directory))
+        assert checkpoint is not None, "a voice was loaded from it"
+        asked = Asked(
+            name=texts.stem,
+            items=items,
+            recognizer=chosen,
+            seed=spec.synthesize.seed if seed is None else seed,
+            speaker=speaker,
+            floor=not no_floor,
+        )
+        found = evaluate_texts(run, asked, voice, checkpoint, hooks)
+        report(run, hooks)
+    _print(found)
+    if out is not None:
+        write_atomic(out, found.model_dump_json(indent=2).encode())
+
+
+def _recognizer(name: str, settings: tuple[str, ...]) -> "Chosen[Any] | None":
+    if name == NOBODY:
+        if settings:
+            raise LinaError(f"evaluate: {settings[0]}: there is no recogniser to configure; leave it out")
+        return None
+    from lina.core.resolve import choose
+    from lina.core.spec_load import typed_values
+
+    tree, origin = typed_values(settings)
+    return choose("recognizer", name, tree, origin)
+
+
+def _print(found: "TextSetEvaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", box=None, pad_edge=False)
+    for one in found.groups:
+        table.add_column(one.name, no_wrap=True)
+    table.add_row("texts", *(str(one.sentences) for one in found.groups))
+    for name, (label, unit) in ROWS.items():
+        if any(name in one.measures for one in found.groups):
+            table.add_row(label, *(_shown(one.measures.get(name), unit) for one in found.groups))
+        if any(name in one.minus_ceiling for one in found.groups):
+            table.add_row(
+                "  above the ceiling",
+                *(_shown(one.minus_ceiling.get(name), unit, "+") for one in found.groups),
+            )
+    # A terminal that is narrower may break lines as it likes; numbers are not to be cut.
+    Console(markup=False, highlight=False, width=WIDTH).print(table)
+    click.echo("[95 % confidence intervals by bootstrap over texts]")
+    threads = f", {found.threads} thread{'s' * (found.threads > 1)}" if found.device == "cpu" else ""
+    memory = f": {found.peak_memory_mib:.0f} MiB at most" if found.peak_memory_mib is not None else ""
+    click.echo(f"spoken on {found.device}{threads}{memory}")
+    for remark in found.remarks:
+        click.echo(remark)
+
+
+def _shown(one: Any, unit: str, sign: str = "") -> str:
+    if one is None:
+        return ""
+    scale, digits = (100, 1) if unit == "%" else (1, 2)
+    value, low, high = (f"{scale * x:{sign}.{digits}f}" for x in (one.value, one.low, one.high))
+    return f"{value} [{low}, {high}]"

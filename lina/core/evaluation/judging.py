@@ -1,0 +1,77 @@
+"""Clips heard by a recogniser and judged by networks; what is not installed is left out and said."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lina.core.evaluation.judges import RATE, Naturalness, SpeakerEncoder, similarity
+from lina.core.evaluation.records import RECORDINGS, ClipRecord
+from lina.core.protocols import Recognizer
+from lina.core.words import count_errors
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Judges:
+    recognizer: Recognizer | None
+    naturalness: Naturalness | None
+
+    def judge(self, folder: Path, clip: ClipRecord) -> ClipRecord:
+        """The clip with what was heard of it."""
+        path, found = folder / clip.audio, {}
+        if self.recognizer is not None:
+            transcript = self.recognizer.transcribe(mono(path, self.recognizer.sample_rate))
+            found = {"transcript": transcript, **count_errors(clip.text, transcript)._asdict()}
+        if self.naturalness is not None:
+            score = self.naturalness(mono(path, RATE))
+            found["dnsmos"] = None if np.isnan(score) else score
+        return clip.model_copy(update=found)
+
+
+def with_similarity(
+    folder: Path, clips: Sequence[ClipRecord], speakers: Mapping[str, str | None], encode: SpeakerEncoder
+) -> list[ClipRecord]:
+    """Each clip's likeness to its speaker's recordings of the other texts; ``speakers`` by text id.
+
+    The text's own recording does not count for anybody: what is said, and where, would be taken for the voice.
+    """
+    embedded: dict[tuple[str, str], NDArray[np.float32]] = {}
+    for clip in clips:
+        audio = mono(folder / clip.audio, RATE)
+        if len(audio):
+            embedded[clip.key] = encode(audio)
+    known = [clip for clip in clips if clip.system == RECORDINGS and clip.key in embedded]
+
+    def judged(clip: ClipRecord) -> ClipRecord:
+        if clip.key not in embedded:
+            return clip
+        same = [one for one in known if one.id != clip.id and speakers[one.id] == speakers[clip.id]]
+        alike = similarity(embedded[clip.key], [embedded[one.key] for one in same])
+        return clip.model_copy(update={"similarity": alike})
+
+    return [judged(clip) for clip in clips]
+
+
+def optional(name: str, make: Callable[[], T], install: str, remarks: list[str]) -> T | None:
+    """What ``make`` gives, or None and a remark if a package is missing."""
+    try:
+        return make()
+    except ImportError as error:
+        remarks.append(f"{name} is left out: {error}; {install}")
+        return None
+
+
+def mono(path: Path, sample_rate: int) -> Float[Tensor, "samples"]:
+    """Audio that lina wrote, at another rate; silence is allowed here."""
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))

@@ -1,0 +1,110 @@
+"""From clips to a group's numbers: each a mean or a rate with its confidence interval over texts."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from lina.core.evaluation.records import CODEC, RECORDINGS, SYSTEMS, ClipRecord
+from lina.core.run_records import EvaluationGroup, Interval
+from lina.core.statistics import interval
+
+LARGEST_CHARACTER_ERROR_RATE = 0.3
+DURATION_RATIOS = 0.6, 1.6
+"""Beyond these, or that error rate, a text has failed: something was skipped, said again, or never ended."""
+
+Pair = tuple[float | None, float | None]
+"""A value and its weight; a group's number is the sum of values over the sum of weights."""
+
+MEASURES: Mapping[str, Callable[[ClipRecord, float | None], Pair]] = {
+    "word_error_rate": lambda clip, _: (clip.wrong_words, clip.words),
+    "character_error_rate": lambda clip, _: (clip.wrong_characters, clip.characters),
+    "failed": lambda clip, reference: (_failed(clip, reference), 1),
+    "dnsmos": lambda clip, _: (clip.dnsmos, 1),
+    "similarity": lambda clip, _: (clip.similarity, 1),
+    "duration_ratio": lambda clip, reference: (_ratio(clip, reference), 1),
+    "skipped": lambda clip, _: (clip.skipped, 1),
+    "repeated": lambda clip, _: (clip.repeated, 1),
+    "unread": lambda clip, _: (clip.unread, 1),
+    "cut": lambda clip, _: (None if clip.stopped is None else float(not clip.stopped), 1),
+    "real_time_factor": lambda clip, _: (
+        clip.synthesis_seconds,
+        None if clip.synthesis_seconds is None else clip.seconds,
+    ),
+    "first_audio": lambda clip, _: (clip.first_audio, 1),
+}
+"""Of a clip and its recording's duration, where there is one."""
+
+COMPARED = ("word_error_rate", "character_error_rate", "dnsmos", "similarity")
+
+
+def groups(clips: Sequence[ClipRecord], names: Sequence[str] = SYSTEMS) -> tuple[EvaluationGroup, ...]:
+    """A group for each system that has said anything."""
+    by_system = {name: {one.id: one for one in clips if one.system == name} for name in names}
+    recordings = {id: one.seconds for id, one in by_system.get(RECORDINGS, {}).items()}
+    ceiling = by_system.get(CODEC, {})
+    return tuple(
+        group(name, list(said.values()), recordings, {} if name == CODEC else ceiling)
+        for name, said in by_system.items()
+        if said
+    )
+
+
+def group(
+    name: str,
+    clips: Sequence[ClipRecord],
+    recordings: Mapping[str, float] | None = None,
+    ceiling: Mapping[str, ClipRecord] | None = None,
+) -> EvaluationGroup:
+    """Numbers of clips of different texts. ``recordings``: the recordings' durations by id."""
+    durations = recordings or {}
+    measures, differences = {}, {}
+    for measure, of in MEASURES.items():
+        pairs = [of(clip, durations.get(clip.id)) for clip in clips]
+        if found := _interval(pairs):
+            measures[measure] = found
+        if measure in COMPARED and ceiling:
+            against = [
+                of(ceiling[clip.id], durations.get(clip.id)) if clip.id in ceiling else (None, None)
+                for clip in clips
+            ]
+            if found := _interval([_minus(one, other) for one, other in zip(pairs, against, strict=True)]):
+                differences[measure] = found
+    return EvaluationGroup(
+        name=name,
+        sentences=len(clips),
+        word_error_rate=_value(measures.get("word_error_rate")),
+        character_error_rate=_value(measures.get("character_error_rate")),
+        measures=measures,
+        minus_ceiling=differences,
+    )
+
+
+def _interval(pairs: Sequence[Pair]) -> Interval | None:
+    values, weights = (
+        np.array([np.nan if x is None else x for x in column], dtype=np.float64)
+        for column in zip(*pairs, strict=True)
+    )
+    return interval(values, weights)
+
+
+def _minus(one: Pair, other: Pair) -> Pair:
+    if one[0] is None or other[0] is None:
+        return None, None
+    return one[0] - other[0], one[1]
+
+
+def _value(found: Interval | None) -> float | None:
+    return None if found is None else found.value
+
+
+def _ratio(clip: ClipRecord, reference: float | None) -> float | None:
+    return None if not reference else clip.seconds / reference
+
+
+def _failed(clip: ClipRecord, reference: float | None) -> float | None:
+    ratio = _ratio(clip, reference)
+    if clip.wrong_characters is None or clip.characters is None:
+        return None
+    wrong = clip.wrong_characters / clip.characters > LARGEST_CHARACTER_ERROR_RATE
+    low, high = DURATION_RATIOS
+    return float(wrong or (ratio is not None and not low <= ratio <= high))

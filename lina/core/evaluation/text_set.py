@@ -1,0 +1,68 @@
+"""What is to be said in an evaluation: a text a line, or a manifest of recordings with their texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lina.core.errors import DataError, TextError
+from lina.core.manifest import clean_text, read_lines
+from lina.core.registry import load
+from lina.core.utterance import Reject
+from lina.core.voice import Voice
+
+MANIFEST = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Item:
+    id: str
+    text: str
+    recording: Path | None = None
+    speaker: str | None = None
+    where: str = ""
+    """File and line, for messages."""
+
+
+def read_text_set(path: Path) -> list[Item]:
+    """The texts of a file; one that ends in ``.jsonl`` is a manifest as the corpus plugin ``jsonl`` reads it.
+
+    Raises:
+        DataError: it is missing, empty, or has a line that cannot be used.
+    """
+    items = _manifest(path) if path.suffix == MANIFEST else _lines(path)
+    if not items:
+        raise DataError(f"{path}: holds no text; write one a line")
+    return items
+
+
+def check_text_set(items: Sequence[Item], voice: Voice) -> None:
+    """Raise TextError at the first text that the voice cannot say."""
+    for item in items:
+        try:
+            voice.ids(item.text)
+        except TextError as error:
+            raise TextError(f"{item.where}: {error}") from None
+
+
+def _lines(path: Path) -> list[Item]:
+    items: list[Item] = []
+    for line in read_lines(path, "the texts to say, one a line"):
+        where = f"{path}:{line.number}"
+        if line.complaint:
+            raise DataError(f"{where}: {line.complaint}")
+        try:
+            text = clean_text(line.text)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}; mend the line") from None
+        items.append(Item(f"{len(items) + 1:04d}", text, where=where))
+    return items
+
+
+def _manifest(path: Path) -> list[Item]:
+    plugin = load("corpus", "jsonl")
+    items = []
+    for entry in plugin.read(config=plugin.Config.model_validate({"path": path})):
+        if isinstance(entry, Reject):
+            raise DataError(f"{entry.where}: {entry.reason}")
+        items.append(Item(entry.id, entry.text, entry.audio, entry.speaker or None, f"{path}: {entry.id}"))
+    return items

@@ -1,0 +1,132 @@
+"""An evaluation over a text set as a section of the report: a table, and players side by side."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from lina.core.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
+from lina.core.hooks import Section
+from lina.core.run_records import Interval
+from lina.report import audio
+from lina.report.numbers import percent, short
+from lina.report.words import compare
+
+ROWS = {
+    "word_error_rate": "Word errors",
+    "character_error_rate": "Character errors",
+    "failed": "Failed texts",
+    "dnsmos": "DNSMOS",
+    "similarity": "Speaker similarity",
+    "duration_ratio": "Duration, to recording",
+    "skipped": "Skipped",
+    "repeated": "Repeated",
+    "unread": "Unread at the end",
+    "cut": "Never ended",
+    "real_time_factor": "Real-time factor",
+    "first_audio": "First audio (s)",
+}
+SHARES = ("word_error_rate", "character_error_rate", "failed", "skipped", "repeated", "unread", "cut")
+MOST_TEXTS = 40
+"""Texts with players in a page; of more, those that the voice says worst."""
+
+
+def section(folder: Path, found: TextSetEvaluation) -> Section:
+    """The result in ``folder``, where its clips are."""
+    listener = f"heard by {escape(found.recognizer)}" if found.recognizer else "heard by nobody"
+    threads = f" with {found.threads} thread{'s' * (found.threads > 1)}" if found.device == "cpu" else ""
+    memory = f", {found.peak_memory_mib:.0f} MiB at most" if found.peak_memory_mib is not None else ""
+    remarks = "".join(f'<p class="note">{escape(remark)}</p>' for remark in found.remarks)
+    return Section(
+        f"Text set {found.name}",
+        f'<p class="note">Step {found.step:,}, seed {found.seed}, spoken on {escape(found.device)}{threads}{memory}; '
+        f"{listener}. Codec resynthesis is the ceiling "
+        "of any model on this codec. Beside each number is its 95 % confidence interval over texts; a text has failed "
+        "with more than 30 % character errors, or if it lasts less than 0.6 or more than 1.6 times its recording.</p>"
+        f"{remarks}{_table(found)}{_players(folder, found)}",
+    )
+
+
+def _table(found: TextSetEvaluation) -> str:
+    head = "".join(f'<th class="number">{escape(one.name)}</th>' for one in found.groups)
+    counts = "".join(f'<td class="number">{one.sentences}</td>' for one in found.groups)
+    rows = f"<tr><td>Texts</td>{counts}</tr>"
+    for name, label in ROWS.items():
+        share = name in SHARES
+        if any(name in one.measures for one in found.groups):
+            rows += (
+                f"<tr><td>{label}</td>{_cells([one.measures.get(name) for one in found.groups], share)}</tr>"
+            )
+        if any(name in one.minus_ceiling for one in found.groups):
+            differences = [one.minus_ceiling.get(name) for one in found.groups]
+            rows += f"<tr><td><small>above the ceiling</small></td>{_cells(differences, share)}</tr>"
+    table = f"<table><thead><tr><th>Measure</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
+
+
+def _cells(intervals: Sequence[Interval | None], share: bool) -> str:
+    cells = ""
+    for one in intervals:
+        shown = ""
+        if one is not None:
+            value, low, high = (percent(x) if share else f"{x:.2f}" for x in (one.value, one.low, one.high))
+            shown = f"{value} <small>{low} to {high}</small>"
+        cells += f'<td class="number">{shown}</td>'
+    return cells
+
+
+def _players(folder: Path, found: TextSetEvaluation) -> str:
+    texts: dict[str, list[ClipRecord]] = {}
+    for clip in found.clips:
+        texts.setdefault(clip.id, []).append(clip)
+    shown = list(texts.values())
+    note = ""
+    if len(shown) > MOST_TEXTS:
+        shown = sorted(shown, key=_badness, reverse=True)[:MOST_TEXTS]
+        note = (
+            f'<p class="note">The {MOST_TEXTS} of {len(texts)} texts that the voice says worst; all others are in '
+            f"evaluations/{escape(folder.name)}.</p>"
+        )
+    size = sum(audio.stored_bytes(folder / clip.audio) for clips in shown for clip in clips)
+    form: audio.Format = "flac" if size <= audio.LOSSLESS_LIMIT else "mp3"
+    return note + "".join(_article(folder, clips, form) for clips in shown)
+
+
+def _badness(clips: Iterable[ClipRecord]) -> float:
+    said = next((clip for clip in clips if clip.system == MODEL), None)
+    return 0.0 if said is None else (said.wrong_characters or 0) / (said.characters or 1)
+
+
+def _article(folder: Path, clips: list[ClipRecord], form: audio.Format) -> str:
+    figures = "".join(_figure(folder, clip, form) for clip in clips)
+    text, id = escape(clips[0].text), escape(clips[0].id)
+    return f'<article><h3 dir="auto">{text}</h3><p class="id">{id}</p><div class="panels">{figures}</div></article>'
+
+
+def _figure(folder: Path, clip: ClipRecord, form: audio.Format) -> str:
+    found = audio.load(folder / clip.audio)
+    name = escape(clip.system)
+    rated = (
+        f" <small>{percent(clip.wrong_words / clip.words)} word errors</small>"
+        if clip.wrong_words is not None and clip.words
+        else ""
+    )
+    naturalness = f" <small>DNSMOS {short(round(clip.dnsmos, 2))}</small>" if clip.dnsmos is not None else ""
+    player = (
+        f'<p class="warning">{escape(str(clip.audio))} {found}</p>'
+        if isinstance(found, str)
+        else f'<audio controls preload="metadata" src="{audio.encode(found, form)}" aria-label="{name}">{name}</audio>'
+    )
+    return f"<figure><figcaption>{name}{rated}{naturalness}</figcaption>{player}{_heard(clip)}</figure>"
+
+
+def _heard(clip: ClipRecord) -> str:
+    if clip.transcript is None:
+        return ""
+    words = ""
+    for mark in compare(clip.text, clip.transcript):
+        if mark.kind == "right":
+            words += f" {escape(mark.heard)}"
+        else:
+            words += f" <del>{escape(mark.said)}</del>" if mark.said else ""
+            words += f" <ins>{escape(mark.heard)}</ins>" if mark.heard else ""
+    return f'<p class="heard" dir="auto"><span>Heard:</span>{words}</p>'

@@ -1,0 +1,124 @@
+"""``lina evaluate`` as a shell would call it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lina.core.evaluation import espeak
+from lina.core.evaluation.records import TextSetEvaluation
+from lina.core.run import run_spec
+from tests.cli.conftest import Lina
+from tests.core.small_run import hooks_of, small
+from tests.core.test_run import RECOGNIZER
+from tests.fakes import FakeDistributions
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    return run_spec(small(folder, "train.steps=1", "text.max_characters=20"), hooks_of())
+
+
+@pytest.fixture
+def run(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distributions: FakeDistributions
+) -> Path:
+    monkeypatch.setattr(espeak, "is_here", lambda: False)
+    distributions.install("fake-ears", {"lina.recognizers": {"fake": "fake_ears:Fake"}}, fake_ears=RECOGNIZER)
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    (tmp_path / "texts.txt").write_text("one\ntwo words\n")
+    return tmp_path / "texts.txt"
+
+
+def test_table_json_and_report(lina: Lina, run: Path, texts: Path, tmp_path: Path) -> None:
+    arguments = (
+        "evaluate",
+        str(run),
+        "--texts",
+        str(texts),
+        "--recognizer",
+        "fake",
+        "--json",
+        str(tmp_path / "o"),
+    )
+    done = lina(*arguments)
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["texts", "2"] in rows
+    # "one" and "one" heard of "one" and "two words".
+    assert any(row[:3] == ["word", "errors", "(%)"] and row[3] == "66.7" for row in rows)
+    assert any(row[:3] == ["spoken", "on", "cpu,"] for row in rows)
+    assert "espeak-ng is left out: it is not installed" in done.out
+    found = TextSetEvaluation.model_validate_json((tmp_path / "o").read_text())
+    assert found.name == "texts"
+    assert [clip.transcript for clip in found.clips] == ["one", "one"]
+    page = (run / "report.html").read_text()
+    assert "Text set texts" in page
+    assert page.count("<audio controls") == 2
+    assert "<del>words</del>" in page
+    again = lina(*arguments)
+    assert again.out == done.out, "nothing is said again, and the times are those of then"
+
+
+def test_a_manifest_and_nobody_listening(lina: Lina, run: Path, trained: Path) -> None:
+    manifest = trained.parent / "corpus/manifest.jsonl"
+    done = lina(
+        "evaluate", str(run), "--texts", str(manifest), "--recognizer", "none", "--no-floor", "--seed", "4"
+    )
+    assert done.code == 0, done.err
+    assert done.out.split()[:4] == ["lina", "codec", "resynthesis", "recordings"]
+    assert "word errors" not in done.out
+    assert "espeak" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        ("", "holds no text"),
+        ("one\n" + 30 * "a", "texts.txt:2: text has 30 characters, the limit"),
+    ],
+)
+def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None, said: str) -> None:
+    texts.unlink() if content is None else texts.write_text(content)
+    assert said in refused("evaluate", str(run), "--texts", str(texts), "--recognizer", "none")
+    assert not (run / "evaluations").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--recognizer", "fake-"), "did you mean 'fake'"),
+        (("--recognizer", "fake", "model=base"), "model: unknown key"),
+        (("--recognizer", "none", "model=base"), "there is no recogniser to configure; leave it out"),
+        (("--json", "nowhere/o.json"), "there is no folder nowhere; make it first"),
+        (("--json", "."), "is a folder"),
+        (("--seed", "-1"), "--seed"),
+        (("--speaker", "anna", "--recognizer", "none"), "this run has learnt no speakers"),
+    ],
+)
+def test_bad_options(refused: Refused, run: Path, texts: Path, arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused("evaluate", str(run), "--texts", str(texts), *arguments)
+    assert not (run / "evaluations").exists()
+
+
+def test_no_such_run(refused: Refused, tmp_path: Path, texts: Path) -> None:
+    assert "there is no such run" in refused(
+        "evaluate", str(tmp_path / "none"), "--texts", str(texts), "--recognizer", "none"
+    )
+    assert "is a file; RUN names" in refused(
+        "evaluate", str(texts), "--texts", str(texts), "--recognizer", "none"
+    )
+    (tmp_path / "empty").mkdir()
+    assert "is not a run" in refused(
+        "evaluate", str(tmp_path / "empty"), "--texts", str(texts), "--recognizer", "none"
+    )
+    assert list((tmp_path / "empty").iterdir()) == []

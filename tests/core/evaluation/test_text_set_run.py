@@ -1,0 +1,185 @@
+"""Text sets spoken and judged by a run that was trained in a second."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lina.core.checkpoint import newest_checkpoint
+from lina.core.errors import CheckpointError, LinaError
+from lina.core.evaluation import espeak, judges
+from lina.core.evaluation.clips import Speakers
+from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, TextSetEvaluation
+from lina.core.evaluation.speaking import speak_timed
+from lina.core.evaluation.text_set import Item, read_text_set
+from lina.core.evaluation.text_set_run import Asked, evaluate_texts, read_text_set_evaluations
+from lina.core.hooks import Run
+from lina.core.plugin import PluginConfig, RecognizerPlugin
+from lina.core.registry import Record
+from lina.core.resolve import Chosen
+from lina.core.run import run_spec
+from lina.core.voice import load
+from tests.core.small_run import Listener, hooks_of, small
+
+TEXTS = (Item("1", "one"), Item("2", "two words"))
+
+
+class Ears(RecognizerPlugin):
+    heard = 0
+    sample_rate = 16_000
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"config": PluginConfig()}
+
+    @classmethod
+    def build(cls, *, config: Any) -> Any:
+        return cls()
+
+    def transcribe(self, audio: Any) -> str:
+        type(self).heard += 1
+        return "one"
+
+
+class EarsConfig(PluginConfig):
+    size: str = "small"
+
+
+def ears(version: str = "1", **config: str) -> Chosen[RecognizerPlugin]:
+    return Chosen(Record("recognizer", "ears", "here", version, "x:X"), Ears, EarsConfig(**config))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    return run_spec(small(folder, "train.steps=1", "synthesize.temperature=1.0"), hooks_of())
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def none() -> Any:
+        raise ImportError("not here")
+
+    monkeypatch.setattr(judges, "dnsmos", none)
+    monkeypatch.setattr(judges, "speaker_encoder", none)
+    monkeypatch.setattr(espeak, "is_here", lambda: False)
+    monkeypatch.setattr(Ears, "heard", 0)
+    shutil.copytree(trained, tmp_path / "run")
+    return Run(tmp_path / "run", load(trained).resolved.spec)
+
+
+def evaluate(run: Run, listener: Listener | None = None, **changes: Any) -> TextSetEvaluation:
+    asked = Asked(**{"name": "set", "items": TEXTS, "recognizer": ears(), "seed": 0} | changes)
+    checkpoint = newest_checkpoint(run.directory / "checkpoints")
+    assert checkpoint is not None
+    return evaluate_texts(run, asked, load(run.directory), checkpoint, hooks_of(listener or Listener()))
+
+
+def test_a_text_is_spoken_timed_heard_and_kept(run: Run) -> None:
+    found = evaluate(run)
+    (group,) = found.groups
+    assert (group.name, group.sentences, group.word_error_rate) == (MODEL, 2, pytest.approx(2 / 3))
+    for name in ("skipped", "repeated", "unread", "cut", "real_time_factor", "first_audio"):
+        assert name in group.measures
+    first = found.clips[0]
+    assert first.seconds <= 0.2
+    assert first.first_audio is not None
+    assert first.synthesis_seconds is not None
+    assert 0 < first.first_audio <= first.synthesis_seconds
+    assert found.peak_memory_mib is not None
+    assert found.peak_memory_mib > 20
+    assert found.remarks == (
+        "espeak-ng is left out: it is not installed",
+        "DNSMOS is left out: not here; pip install 'lina[eval]'",
+    )
+    assert (run.directory / "evaluations/set" / first.audio).is_file()
+    assert read_text_set_evaluations(run.directory) == [(run.directory / "evaluations/set", found)]
+
+
+def test_it_says_what_say_says(run: Run) -> None:
+    voice = load(run.directory)
+    for options in ({"seed": 5}, {"seed": 5, "best_of": 2}):
+        timed = speak_timed(voice, "two words", **options)
+        (said,) = voice.speak(["two words"], **options)
+        assert timed.speech.codes.equal(said.codes)
+        assert timed.speech.candidate == said.candidate
+        assert timed.first_audio <= timed.seconds
+
+
+def test_without_a_recogniser_nobody_listens(run: Run) -> None:
+    found = evaluate(run, recognizer=None)
+    assert found.clips[1].transcript is None
+    assert found.groups[0].word_error_rate is None
+    assert found.recognizer is None
+
+
+def test_recordings_and_their_resynthesis_stand_beside_it(run: Run, trained: Path) -> None:
+    items = read_text_set(trained.parent / "corpus/manifest.jsonl")[:3]
+    found = evaluate(run, items=items)
+    assert [one.name for one in found.groups] == [MODEL, CODEC, RECORDINGS]
+    codec, recordings = found.groups[1:]
+    assert recordings.measures["duration_ratio"].value == 1.0
+    assert codec.measures["duration_ratio"].value == pytest.approx(1.0, abs=0.05)
+    assert found.groups[0].minus_ceiling["word_error_rate"].value == 0.0
+    assert "speaker similarity is left out: not here; pip install resemblyzer" in found.remarks
+
+
+def test_an_interrupted_evaluation_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Speakers.clip
+
+    def breaks(self: Speakers, item: Item, system: str) -> Any:
+        if item.id == "2":
+            raise LinaError("power cut")
+        return whole(self, item, system)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Speakers, "clip", breaks)
+        with pytest.raises(LinaError, match="power cut"):
+            evaluate(run)
+    listener = Listener()
+    found = evaluate(run, listener)
+    assert ("started", "evaluate", 4, 1) in listener.stages
+    assert [clip.id for clip in found.clips] == ["1", "2"]
+    again = evaluate(run)
+    assert again == found, "times too: nothing was said again"
+    assert Ears.heard == 2
+
+
+def test_another_recogniser_hears_what_was_said_and_another_seed_says_it_again(run: Run) -> None:
+    first = evaluate(run)
+    second = evaluate(run, recognizer=ears("2"))
+    assert Ears.heard == 4
+    assert second.clips == first.clips
+    larger = evaluate(run, recognizer=ears("2", size="large"))
+    assert Ears.heard == 6
+    assert (second.recognizer, larger.recognizer) == ("ears", "ears size=large")
+    third = evaluate(run, seed=1)
+    assert third.clips[0].synthesis_seconds != first.clips[0].synthesis_seconds
+
+
+def test_the_floor_is_an_external_program(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path
+) -> None:
+    monkeypatch.undo()
+    program = tmp_path / "bin/espeak-ng"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncat >/dev/null\ncp "{trained.parent}/corpus/0.wav" "$6"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    found = evaluate(run, recognizer=None)
+    assert [one.name for one in found.groups] == [MODEL, FLOOR]
+    assert found.clips[-1].seconds == pytest.approx(0.3)
+    without = evaluate(run, recognizer=None, floor=False)
+    assert [one.name for one in without.groups] == [MODEL]
+
+    program.write_text("#!/bin/sh\necho no such\\\\nvoice >&2\nexit 3\n")
+    with pytest.raises(LinaError, match=r"espeak-ng failed \(no such.*voice\) at 'new'; mend it, or say"):
+        evaluate(run, recognizer=None, items=[Item("1", "new")])
+
+
+def test_a_damaged_result_is_named(run: Run) -> None:
+    (run.directory / "evaluations/set").mkdir(parents=True)
+    (run.directory / "evaluations/set/evaluation.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"set/evaluation.json: is damaged; remove the file"):
+        read_text_set_evaluations(run.directory)

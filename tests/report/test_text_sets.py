@@ -1,0 +1,91 @@
+"""A text set in the report: its table, its players, and what is missing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord, TextSetEvaluation
+from lina.core.evaluation.summary import groups
+from lina.core.hooks import Run
+from lina.core.wav import write_wav
+from lina.report import text_sets
+from lina.report.page import Report
+from lina.report.render import page
+from tests.report.fake_run import FakeSpec
+from tests.report.test_page import Page
+
+
+def evaluation(folder: Path, texts: int = 1) -> TextSetEvaluation:
+    folder.mkdir(parents=True)
+    write_wav(folder / "a.wav", 0.1 * torch.sin(torch.arange(800) * 0.3), 8000)
+    clips = [
+        ClipRecord(
+            id=f"{number:03d}",
+            system=system,
+            text=f"<b> & {number}",
+            audio=Path("a.wav"),
+            seconds=0.1,
+            transcript=heard,
+            words=4,
+            wrong_words=wrong,
+            characters=10,
+            wrong_characters=wrong + number,
+            dnsmos=2.5,
+        )
+        for number in range(texts)
+        for system, heard, wrong in ((MODEL, "<i> & 0", 1), (CODEC, "b & 0", 0), (RECORDINGS, "b & 0", 0))
+    ]
+    return TextSetEvaluation(
+        name="my <set>",
+        run="runs/first",
+        step=1200,
+        lina="0.1.0",
+        recognizer="<ears>",
+        seed=3,
+        device="cpu",
+        threads=2,
+        remarks=("DNSMOS & co. are left out",),
+        peak_memory_mib=123.4,
+        groups=groups(clips),
+        clips=tuple(clips),
+    )
+
+
+def test_table_players_and_remarks_are_on_the_page(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluations/set"
+    found = evaluation(folder)
+    (folder / "evaluation.json").write_text(found.model_dump_json())
+    run = Run(tmp_path, FakeSpec("run"))  # type: ignore[arg-type]
+    [section] = Report().report_sections(run)
+    html = page(run, [section])
+    read = Page(html)  # type: ignore[no-untyped-call]
+    assert read.wrong == []
+    assert html.count("<audio controls") == 3
+    for said in (
+        "Step 1,200, seed 3, spoken on cpu with 2 threads, 123 MiB at most; heard by <ears>.",
+        "DNSMOS & co. are left out",
+        "25.0 %",
+        "above the ceiling",
+        "<b> & 0",
+    ):
+        assert said in read.text, said
+    assert "<ins>&lt;i&gt;</ins>" in html
+    assert "Text set my &lt;set&gt;" in html
+
+
+def test_of_many_texts_the_worst_have_players(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_sets, "MOST_TEXTS", 2)
+    html = text_sets.section(tmp_path / "set", evaluation(tmp_path / "set", texts=4)).html
+    assert html.count("<article>") == 2
+    assert "The 2 of 4 texts that the voice says worst; all others are in evaluations/set." in html
+    assert "&lt;b&gt; &amp; 3</h3>" in html
+    assert "&lt;b&gt; &amp; 0</h3>" not in html
+
+
+def test_a_missing_clip_is_told(tmp_path: Path) -> None:
+    found = evaluation(tmp_path / "set")
+    (tmp_path / "set/a.wav").unlink()
+    html = text_sets.section(tmp_path / "set", found).html
+    assert html.count('<p class="warning">a.wav is missing</p>') == 3
+    assert "<audio" not in html

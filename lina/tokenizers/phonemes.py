@@ -84,7 +84,7 @@ class PhonemesFrontend(SegmentStream):
         return super().flush(state and state.rstrip())
 
     def words(self, sentence: str) -> str:
-        """What is read of a sentence: words, punctuation, letters that are spelt as ``F.B.I``, phonemes as ``read`` wants.
+        """What is read of a sentence: words, punctuation, letters that are spelt as ``F.B.I``, phonemes.
 
         Raises:
             TextError: a character that is not read as English, or brackets that hold no phonemes.

@@ -52,7 +52,7 @@ def _title(match: re.Match[str], style: Style) -> str:
 def _in_street(match: re.Match[str]) -> bool:
     """Whether ``St.`` or ``Dr.`` stands after a name (a street), not before one."""
     word = before(match)
-    named = word[:1].isupper() and word[-1:].isalnum() or bool(re.fullmatch(r"\d+(?:st|nd|rd|th)", word))
+    named = (word[:1].isupper() and word[-1:].isalnum()) or bool(re.fullmatch(r"\d+(?:st|nd|rd|th)", word))
     followed = re.match(r"\s+[\"“'‘]?[A-Z]", match.string[match.end() :])
     first = match.string[: match.start()].strip() == word
     return named and not (followed and first)

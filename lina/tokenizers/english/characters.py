@@ -4,6 +4,7 @@ import logging
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 from lina.core.errors import TextError
 from lina.tokenizers.english.symbols import SAID
@@ -13,7 +14,8 @@ SILENT = frozenset(".,;:!?…—–-'’‘\"“”«»()")
 _SIGNS = frozenset("#<>@&%=+^~\\{}[]`*|/_½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⁄№′″―‒⸺‰º") | SAID.keys()
 _ACCENTED = frozenset("ßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœ")
 """Letters beyond ASCII that the phonemizer reads as they are; others lose their marks (ő as o)."""
-_PLAINER = {"ł": "l", "đ": "d", "ħ": "h", "ı": "i", "ð": "th", "þ": "th", "‐": "-", "‑": "-", "„": "“", "‚": "‘", "‹": "‘", "›": "’",
+_PLAINER = {"ł": "l", "đ": "d", "ħ": "h", "ı": "i", "ð": "th", "þ": "th",
+    "‐": "-", "‑": "-", "„": "“", "‚": "‘", "‹": "‘", "›": "’",
             "‛": "‘", "‟": "“", "´": "'", "ʼ": "'", "＇": "'", "⟨": "(", "⟩": ")", "‖": "|", "–": "–"}  # fmt: skip
 """Letters whose stroke or shape Unicode does not call a mark, and marks that have a common twin."""
 _INVISIBLE = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\ufe0e\ufe0f")
@@ -51,7 +53,7 @@ def _parted(word: re.Match[str]) -> str:
         return letters
     remark(f"{excerpt(letters)} is read in {parts} parts: it has more than {LONGEST_WORD} letters")
     bounds = [len(letters) * place // parts for place in range(parts + 1)]
-    return " ".join(letters[start:end] for start, end in zip(bounds, bounds[1:], strict=False))
+    return " ".join(letters[start:end] for start, end in pairwise(bounds))
 
 
 def _lower_accented(word: re.Match[str]) -> str:
@@ -77,7 +79,7 @@ def _plain_character(character: str, written: str) -> str:
         remark(f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'no name')}) is left out")
         return " "
     twin = unicodedata.normalize("NFKC", character)
-    if all(one.isascii() and one.isprintable() or one in SILENT or one in _SIGNS for one in twin):
+    if all((one.isascii() and one.isprintable()) or one in SILENT or one in _SIGNS for one in twin):
         return twin
     if character.isalpha():
         base = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))

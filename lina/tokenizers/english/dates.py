@@ -5,7 +5,20 @@ import re
 from lina.tokenizers.english.numbers import cardinal, ordinal, plural_of, year
 from lina.tokenizers.english.rule import Rule, Style, one_of, rule, spell
 
-MONTHS = ("January February March April May June July August September October November December").split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _MONTH_OF = {name[:3].lower(): name for name in MONTHS}
 _MONTH = rf"(?:{one_of([*MONTHS, 'Sept'])}|(?:{'|'.join(name[:3] for name in MONTHS)})\b)\.?"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
@@ -107,8 +120,8 @@ def _hour(match: re.Match[str], style: Style) -> str | None:
 _AM_PM = r"\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm](?:\b|(?=\.)))(?![\w])"
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"(\d{{4}})-(\d\d)-(\d\d)(?![\d-])", _iso),
-    rule(rf"(\d{{1,2}})([/.-])(\d{{1,2}})\2(\d{{4}}|\d\d)(?![\d/-]|[.]\d)", _slashes),
+    rule(r"(\d{4})-(\d\d)-(\d\d)(?![\d-])", _iso),
+    rule(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\d/-]|[.]\d)", _slashes),
     rule(
         rf"(?P<month>{_MONTH})\s(?:the\s)?(?P<day>{_DAY}){_ORDINAL_END}\b(?:\s?[-–]\s?(?P<to>{_DAY})\b)?"
         rf"{_NUMBER_AFTER}(?:,?\s(?P<year>{_YEAR})\b{_NUMBER_AFTER})?",

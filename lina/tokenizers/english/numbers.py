@@ -1,11 +1,32 @@
 """Numbers in English words, without hyphens and without ``and``: ``one hundred five``."""
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = ["", *"thousand million billion trillion quadrillion quintillion sextillion septillion".split()]
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+SCALES = [
+    "",
+    *["thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion", "septillion"],
+]
 LONGEST = 3 * len(SCALES)
 """Digits; a longer number is read digit by digit."""
 
@@ -66,7 +87,7 @@ def plural_of(words: str) -> str:
 def year(number: int) -> str:
     """``nineteen oh five``, ``two thousand five``, ``twenty twenty four``."""
     century, rest = divmod(number, 100)
-    if number < 1000 or century % 10 == 0 and rest < 10 or century > 99:
+    if number < 1000 or (century % 10 == 0 and rest < 10) or century > 99:
         return cardinal(number)
     if rest == 0:
         return f"{cardinal(century)} hundred"

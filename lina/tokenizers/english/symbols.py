@@ -6,13 +6,16 @@ from lina.tokenizers.english.rule import Rule, Style, rule
 
 SAID = {
     "&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "#": "hash", "<": "less than",
-    ">": "greater than", "~": "about", "^": "caret", "\\": "backslash", "§": "section", "©": "copyright", "®": "registered",
+    ">": "greater than", "~": "about", "^": "caret", "\\": "backslash",
+    "§": "section", "©": "copyright", "®": "registered",
     "™": "trademark", "¶": "paragraph", "×": "times", "÷": "divided by", "±": "plus or minus", "≈": "about",
     "≠": "does not equal", "≤": "at most", "≥": "at least", "∞": "infinity", "√": "the square root of", "−": "minus",
-    "∑": "sum", "→": "to", "←": "from", "⇒": "implies", "µ": "micro", "μ": "mu", "π": "pi", "Ω": "ohm", "Δ": "delta", "α": "alpha", "β": "beta",
+    "∑": "sum", "→": "to", "←": "from", "⇒": "implies", "µ": "micro", "μ": "mu",
+    "π": "pi", "Ω": "ohm", "Δ": "delta", "α": "alpha", "β": "beta",
     "γ": "gamma", "λ": "lambda", "θ": "theta", "°": "degrees", "℃": "degrees Celsius", "℉": "degrees Fahrenheit",
     "²": "squared", "³": "cubed", "¹": "", "¢": "cents", "†": "", "‡": "", "•": ",", "·": "", "¡": "", "¿": "",
-    "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "₩": "won", "₽": "ruble", "₿": "bitcoin", "‰": "per mille",
+    "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee",
+    "₩": "won", "₽": "ruble", "₿": "bitcoin", "‰": "per mille",
     "_": "", "*": "", "|": ",", "`": "", "{": "(", "}": ")", "[": "(", "]": ")", "/": "slash",
 }  # fmt: skip
 

@@ -6,13 +6,33 @@ from lina.tokenizers.english.numbers import digits, pairs
 from lina.tokenizers.english.rule import Rule, Style, rule, spell
 
 _ENDINGS = "com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|info|biz|us|ca|au|tv|me|ly|app|dev|ch|it|es|nl|se|in|jp"
-_SPELT_ENDINGS = frozenset("ai uk de fr eu us tv ch it es nl se in jp au ca io".split())
+_SPELT_ENDINGS = frozenset(
+    ["ai", "uk", "de", "fr", "eu", "us", "tv", "ch", "it", "es", "nl", "se", "in", "jp", "au", "ca", "io"]
+)
 _SIGNS = {
     ".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon", "?": "question mark",
     "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star",
 }  # fmt: skip
 _PART = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
-_LETTERS = frozenset("www http https html php pdf ftp fbi cia bbc cnn nhs mit ibm nasa".split()) - {"nasa"}
+_LETTERS = frozenset(
+    [
+        "www",
+        "http",
+        "https",
+        "html",
+        "php",
+        "pdf",
+        "ftp",
+        "fbi",
+        "cia",
+        "bbc",
+        "cnn",
+        "nhs",
+        "mit",
+        "ibm",
+        "nasa",
+    ]
+) - {"nasa"}
 
 
 def _address(match: re.Match[str], style: Style) -> str:

@@ -29,7 +29,10 @@ _BLANK_BEFORE_MARK = re.compile(r"\s+([,.;:!?…])")
 _MARKS_IN_A_ROW = re.compile(r",(\s*[,.;:!?…])")
 
 
-def normalise(sentence: str, style: Style = Style()) -> str:
+_USUAL = Style()
+
+
+def normalise(sentence: str, style: Style = _USUAL) -> str:
     """The words of a sentence, with its punctuation; blanks around it are kept as one.
 
     A function of the sentence alone. It never refuses: characters that no rule knows are handed on as they are.

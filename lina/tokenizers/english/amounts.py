@@ -98,8 +98,7 @@ def _unit(match: re.Match[str], style: Style) -> str:
     amount = match["amount"]
     to = f" to {number(match['last'])}" if match["last"] else ""
     power = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}.get(match["power"] or "", "")
-    said = f"{_minus(match)}{number(amount)}{to} {power}{one if is_one(amount) and not to else many}{_per(match)}"
-    return said
+    return f"{_minus(match)}{number(amount)}{to} {power}{one if is_one(amount) and not to else many}{_per(match)}"
 
 
 def _feet(match: re.Match[str], style: Style) -> str:

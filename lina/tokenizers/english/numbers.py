@@ -70,10 +70,9 @@ def ordinal(number: int) -> str:
 
 def ordinal_of(words: str) -> str:
     before, _, last = words.rpartition(" ")
-    if last in _IRREGULAR:
-        last = _IRREGULAR[last]
-    else:
-        last = f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th"
+    last = (
+        _IRREGULAR[last] if last in _IRREGULAR else f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th"
+    )
     return f"{before} {last}".strip()
 
 

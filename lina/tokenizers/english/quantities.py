@@ -38,10 +38,11 @@ def _fraction(match: re.Match[str], style: Style) -> str | None:
         return f"{cardinal(above)} {cardinal(below)}" if below != 11 else "nine eleven"
     if below < 2 or above == 0 or (above >= below and whole):
         return None
-    if above < below <= 100 and below != 1:
-        said = _parts(above, below)
-    else:
-        said = f"{cardinal(above)} over {cardinal(below)}"
+    said = (
+        _parts(above, below)
+        if above < below <= 100 and below != 1
+        else f"{cardinal(above)} over {cardinal(below)}"
+    )
     return (
         f"{cardinal(int(whole))} and {'a' if above == 1 else ''}{said[3:] if above == 1 else said}"
         if whole

@@ -4,7 +4,7 @@
 
 A line of the list has its kind, a text, and what is to be said, with {one|another} where both are right. All three are
 judged by what is heard: their phonemes, without stress, blanks and punctuation, are those of one of the right readings,
-which the same G2P reads. So a reading that only the G2P decides, such as that of "read", counts too.
+which the same G2P reads without its normaliser. ``[x](/sounds/)`` in a reading stands for phonemes. So a reading that only the G2P decides, such as that of "read", counts too.
 
     ours     the tokenizer ``phonemes``
     hibari   hibari-tts alone: its normaliser and its rules for numbers
@@ -59,7 +59,8 @@ def heard(phonemes: str) -> str:
     return _UNHEARD.sub("", phonemes)
 
 
-def readers() -> dict[str, Reader]:
+def readers() -> tuple[dict[str, Reader], Reader]:
+    """What is compared, and what says how right readings sound."""
     from hibari.g2p import G2P
 
     ours, g2p = Phonemes.build(config=PhonemesConfig()), G2P()
@@ -70,10 +71,14 @@ def readers() -> dict[str, Reader]:
         except TextError:
             return ""
 
-    def by_none(text: str) -> str:
-        return g2p(text, normalize_text=False) if _WORDS_ALONE.fullmatch(text) else ""
+    def as_it_is(text: str) -> str:
+        sounds: str = g2p(text, normalize_text=False)
+        return sounds
 
-    return {"ours": by_ours, "hibari": g2p, "none": by_none}
+    def by_none(text: str) -> str:
+        return as_it_is(text) if _WORDS_ALONE.fullmatch(text) else ""
+
+    return {"ours": by_ours, "hibari": g2p, "none": by_none}, as_it_is
 
 
 def measure(lines: list[Line], subjects: dict[str, Reader], right: Reader) -> dict[str, list[Line]]:
@@ -98,8 +103,8 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    subjects = readers()
-    wrong = measure(lines, subjects, subjects["hibari"])
+    subjects, right = readers()
+    wrong = measure(lines, subjects, right)
     kinds = Counter(kind for kind, _, _ in lines)
     table = {
         kind: {"lines": count} | {name: count - sum(one[0] == kind for one in wrong[name]) for name in subjects}

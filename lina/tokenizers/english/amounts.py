@@ -98,7 +98,8 @@ def _unit(match: re.Match[str], style: Style) -> str:
     amount = match["amount"]
     to = f" to {number(match['last'])}" if match["last"] else ""
     power = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}.get(match["power"] or "", "")
-    return f"{_minus(match)}{number(amount)}{to} {power}{one if is_one(amount) and not to else many}{_per(match)}"
+    single = match["tied"] or (is_one(amount) and not to)
+    return f"{_minus(match)}{number(amount)}{to} {power}{one if single else many}{_per(match)}"
 
 
 def _feet(match: re.Match[str], style: Style) -> str:
@@ -120,7 +121,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?P<scale>[CFK]\b)?", _degrees),
     rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
     rule(
-        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|-(?=[a-z]))?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])",
+        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
         _unit,
     ),
 )

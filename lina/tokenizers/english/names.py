@@ -267,8 +267,11 @@ _ALSO_WORDS = frozenset(["IT", "US", "AM", "ID", "LA", "OS", "AC", "AR"])
 _HALVES = {"JPEG": "jay peg", "MPEG": "em peg", "MS-DOS": "M S doss", "CD-ROM": "C D rom", "IOS": "I O S"}
 
 
+_CAPITALS = re.compile(r"\s+[A-Z]{2,}\b")
+
+
 def _counted(match: re.Match[str], style: Style) -> str:
-    return f"{match[1]} {cardinal(roman(match[2]))}"
+    return f"{match[1]} {cardinal(roman(match[2].upper()))}"
 
 
 def _reigning(match: re.Match[str], style: Style) -> str:
@@ -288,7 +291,11 @@ def _acronym(match: re.Match[str], style: Style) -> str | None:
     word, end = match[1], match[2] or ""
     if word in _HALVES:
         return _HALVES[word] + end
-    shouted = not any(map(str.islower, match.string))
+    shouted = not any(map(str.islower, match.string)) or (
+        word in _ALSO_WORDS and _CAPITALS.match(match.string, match.end()) is not None
+    )
+    if end and word not in _AS_WORDS and word not in _HALVES:
+        return None  # the G2P knows how the letters' names end
     if word in _AS_WORDS:
         return word.capitalize() + end
     if word in _SPELT and not (shouted and word in _ALSO_WORDS):
@@ -306,7 +313,7 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"({one_of(_COUNTED)})\s({_NUMERAL})\b(?![.'’]\w)", _counted),
+    rule(rf"({one_of(_COUNTED)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
     rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI|V?I{2,3})|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),

@@ -86,6 +86,10 @@ def _times(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])} by {number(match[2])}"
 
 
+def _product(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} times {number(match[2])}"
+
+
 def _magnitude(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])} {'thousand' if match[2] in 'kK' else 'million' if match[2] == 'M' else 'billion'}"
 
@@ -127,7 +131,9 @@ RULES: tuple[Rule, ...] = (
     rule(r"v?\d+(?:\.\d+){2,}(?!\w)", _dotted),
     rule(rf"({NUMBER})([²³])", _power),
     rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", _ordinal),
+    rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?=\s?=)", _product),
     rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
+    rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
     rule(rf"({NUMBER})([kKM]|bn|B)\b", _magnitude),
     rule(
         r"(Room|room|Flight|flight|Route|route|Highway|Interstate|Apartment|Suite)\s(\d{3,4})(?!\w|[.,]\d)",

@@ -38,6 +38,14 @@ def _power(match: re.Match[str], style: Style) -> str:
     return "to the power of"
 
 
+def _to(match: re.Match[str], style: Style) -> str:
+    return "to"
+
+
+def _sharp(match: re.Match[str], style: Style) -> str:
+    return f"{match[1]} sharp"
+
+
 def _over(match: re.Match[str], style: Style) -> str:
     return "over"
 
@@ -62,7 +70,9 @@ def _nothing(match: re.Match[str], style: Style) -> str:
 RULES: tuple[Rule, ...] = (
     rule(r"[a-z]+(?:/[a-z]+)+(?![\w/])", _either),
     rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", _star),
-    rule(r"(?<=\w)\*\*(?=\d)", _power),
+    rule(r"(?<=\w)(?:\*\*|\^)(?=\d)", _power),
+    rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", _to),
+    rule(r"([CF])#(?!\w)", _sharp),
     rule(r"(?<=[\w)])\s?/\s?(?=\d)", _over),
     rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", _ellipsis),
     rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", _dash),

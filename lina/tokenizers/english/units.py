@@ -13,7 +13,7 @@ _REGULAR = {
     "W": "watt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt", "kWh": "kilowatt hour", "Wh": "watt hour",
     "V": "volt", "kV": "kilovolt", "mV": "millivolt", "mA": "milliampere", "mAh": "milliampere hour",
     "J": "joule", "kJ": "kilojoule", "kcal": "kilocalorie", "cal": "calorie", "N": "newton", "Pa": "pascal",
-    "dB": "decibel", "px": "pixel", "ppm": "part per million",
+    "dB": "decibel", "px": "pixel",
 }  # fmt: skip
 _SPECIAL = {
     "Hz": ("hertz", "hertz"),
@@ -23,6 +23,7 @@ _SPECIAL = {
     "kPa": ("kilopascal", "kilopascals"),
     "hPa": ("hectopascal", "hectopascals"),
     "ft": ("foot", "feet"),
+    "in.": ("inch", "inches"),
     "mph": ("mile per hour", "miles per hour"),
     "kph": ("kilometer per hour", "kilometers per hour"),
     "kmh": ("kilometer per hour", "kilometers per hour"),

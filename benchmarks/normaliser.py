@@ -25,7 +25,9 @@ from lina.tokenizers.phonemes import Phonemes, PhonemesConfig
 
 LIST = Path(__file__).parent.parent / "tests/tokenizers/hard_english.tsv"
 _CHOICE = re.compile(r"\{([^{}]*)\}")
-_HUNDRED_AND = re.compile(r"\b(hundred|thousand) (?=(?:one|two|three|four|five|six|seven|eight|nine|t|eleven|fi|n)\w*)")
+_HUNDRED_AND = re.compile(
+    r"\b(hundred|thousand) (?=(?:one|two|three|four|five|six|seven|eight|nine|t|eleven|fi|n)\w*)"
+)
 _UNHEARD = re.compile(r"[^\w]|[ˈˌ]")
 _WORDS_ALONE = re.compile(r"[A-Za-z' .,;:!?\"()-]*")
 
@@ -93,7 +95,9 @@ def measure(lines: list[Line], subjects: dict[str, Reader], right: Reader) -> di
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--list", type=Path, default=LIST, help="tab-separated: kind, text, what is said")
     parser.add_argument("--wrong", action="store_true", help="show what ours gets wrong")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
@@ -107,7 +111,8 @@ def main() -> int:
     wrong = measure(lines, subjects, right)
     kinds = Counter(kind for kind, _, _ in lines)
     table = {
-        kind: {"lines": count} | {name: count - sum(one[0] == kind for one in wrong[name]) for name in subjects}
+        kind: {"lines": count}
+        | {name: count - sum(one[0] == kind for one in wrong[name]) for name in subjects}
         for kind, count in kinds.items()
     }
     table["all"] = {"lines": len(lines)} | {name: len(lines) - len(wrong[name]) for name in subjects}

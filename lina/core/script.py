@@ -73,7 +73,9 @@ def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -
     """
     check_text(text, limit)
     if has_pause(text):
-        raise TextError(f"text {text[:40]!r} has a pause: only say, stream and read without best_of know pauses")
+        raise TextError(
+            f"text {text[:40]!r} has a pause: only say, stream and read without best_of know pauses"
+        )
     ids = frontend.parallel_forward(text)
     if not ids:
         raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")

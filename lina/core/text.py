@@ -19,15 +19,70 @@ _ABBREVIATIONS = (
     " mr mrs ms mx messrs mmes dr prof rev hon st mt col maj capt cmdr lt sgt sen rep gov pres supt "
     "vs cf e.g i.e eg ie viz approx fig figs nos vol vols pp gen ft adm cpl maj msgr "
 )
-_BEFORE_A_NUMBER = (
-    " no p ch sec eq art ca c pt jan feb mar apr jun jul aug sep sept oct nov dec "
-)
+_BEFORE_A_NUMBER = " no p ch sec eq art ca c pt jan feb mar apr jun jul aug sep sept oct nov dec "
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]")
 # After U.S. or p.m. a capital may go on (U.S. Army, p.m. Monday) or begin; these begin.
 _BEGINNERS = frozenset(
-    "a after all an and as at but by did do does for from he her his how i if in is it its let my no not now on one "
-    "our she so some that the their then there these they this those to was we were what when where which who why "
-    "with yes you your".split()
+    [
+        "a",
+        "after",
+        "all",
+        "an",
+        "and",
+        "as",
+        "at",
+        "but",
+        "by",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "he",
+        "her",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "let",
+        "my",
+        "no",
+        "not",
+        "now",
+        "on",
+        "one",
+        "our",
+        "she",
+        "so",
+        "some",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "to",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "why",
+        "with",
+        "yes",
+        "you",
+        "your",
+    ]
 )
 _NEXT_WORD = re.compile(r"[^\W_]++(?P<whole>\W)?")
 
@@ -79,7 +134,8 @@ def sentence_end(text: str, start: int = 0) -> int | None:
 
     A sentence ends at a blank line, after ``.!?…`` and closing quotes when blanks follow and then no
     lower-case letter, or after ``。！？`` wherever they stand; never before its first letter or digit, nor at
-    ``Mr.``, ``e.g.``, an initial, ``No.`` before a number, or ``U.S.`` before a name. The answer depends on ``text[start:]`` alone.
+    ``Mr.``, ``e.g.``, an initial, ``No.`` before a number, or ``U.S.`` before a name. The
+    answer depends on ``text[start:]`` alone.
     """
     spoken, seen = False, start
     for match in _CANDIDATE.finditer(text, start):

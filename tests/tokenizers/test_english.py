@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lina.tokenizers.english import normalise
 
@@ -27,4 +29,29 @@ from lina.tokenizers.english import normalise
     ],
 )
 def test_words(text: str, words: str) -> None:
+    assert normalise(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Open 9am-5pm.", "Open nine A M to five P M."),
+        ("A 5-km run, 12 in. long", "A five kilometer run, twelve inches long"),
+        ("Dial 911 for 911 reasons", "Dial nine one one for nine hundred eleven reasons"),
+        ("Act III, Scene ii", "Act three, Scene two"),
+        ("C# in 5 × 3 = 15", "C sharp in five times three equals fifteen"),
+        ("2^10", "two to the power of ten"),
+        ("Tell us IT WORKS, IT says", "Tell us IT WORKS, I T says"),
+        ("Two CDs", "Two CDs"),
+    ],
+)
+def test_words_of_the_hard_list(text: str, words: str) -> None:
+    assert normalise(text) == words
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=60), st.text(st.sampled_from("$1.,:/-–%AIVXsthm°' €½@#"), max_size=30)))
+def test_it_never_fails_and_writes_every_ascii_digit_out(text: str) -> None:
+    words = normalise(text)
+    assert not set("0123456789") & set(words)
     assert normalise(text) == words

@@ -149,3 +149,27 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "hibari.g2p", None)
     with pytest.raises(PluginError, match=r"pip install 'lina\[phonemes\]'"):
         Phonemes.build(config=PhonemesConfig())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused_in_one_line(frontend: PhonemesFrontend, text: str) -> None:
+    try:
+        ids = frontend.parallel_forward(text)
+    except TextError:
+        with pytest.raises(TextError, match=r"\A[^\n]+\Z"):
+            frontend.parallel_forward(text)
+    else:
+        assert len(ids) > 2 or not any(one.isalpha() or one.isdecimal() for one in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [
+        ("Say [həlˈoʊ] now.", "sˈA həlˈO nˈW."),
+        ("Say [h ə l ˈoʊ].", "sˈA həlˈO."),
+        (r"He \[sic\] left.", "hˌi (sˈɪk) lˈɛft."),
+    ],
+)
+def test_brackets(frontend: PhonemesFrontend, text: str, symbols: str) -> None:
+    assert spoken(frontend, text) == symbols

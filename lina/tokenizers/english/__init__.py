@@ -53,7 +53,8 @@ def normalise(sentence: str, style: Style = _USUAL) -> str:
 def _next(sentence: str, place: int, style: Style) -> tuple[str, int, bool]:
     """What is said at a place, where it goes on, and whether a rule said it."""
     word = _JUST_A_WORD.match(sentence, place)
-    inside = place and sentence[place].isalnum() and sentence[place - 1].isalnum()
+    here, before = sentence[place], sentence[place - 1 : place]
+    inside = (before.isalpha() and here.isalpha()) or (before.isdecimal() and here.isdecimal())
     if not (inside or sentence[place].isspace() or (word and len(word[0]) > 4)):
         for one in RULES:
             match = one.pattern.match(sentence, place)

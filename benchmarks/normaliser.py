@@ -4,7 +4,8 @@
 
 A line of the list has its kind, a text, and what is to be said, with {one|another} where both are right. All three are
 judged by what is heard: their phonemes, without stress, blanks and punctuation, are those of one of the right readings,
-which the same G2P reads without its normaliser. ``[x](/sounds/)`` in a reading stands for phonemes. So a reading that only the G2P decides, such as that of "read", counts too.
+which the same G2P reads without its normaliser. ``[x](/sounds/)`` in a reading stands for phonemes.
+So a reading that only the G2P decides, such as that of "read", counts too.
 
     ours     the tokenizer ``phonemes``
     hibari   hibari-tts alone: its normaliser and its rules for numbers

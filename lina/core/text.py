@@ -22,67 +22,10 @@ _ABBREVIATIONS = (
 _BEFORE_A_NUMBER = " no p ch sec eq art ca c pt jan feb mar apr jun jul aug sep sept oct nov dec "
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]")
 # After U.S. or p.m. a capital may go on (U.S. Army, p.m. Monday) or begin; these begin.
-_BEGINNERS = frozenset(
-    [
-        "a",
-        "after",
-        "all",
-        "an",
-        "and",
-        "as",
-        "at",
-        "but",
-        "by",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "let",
-        "my",
-        "no",
-        "not",
-        "now",
-        "on",
-        "one",
-        "our",
-        "she",
-        "so",
-        "some",
-        "that",
-        "the",
-        "their",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "to",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "with",
-        "yes",
-        "you",
-        "your",
-    ]
+_BEGINNERS = (
+    " a after all an and as at but by did do does for from he her his how i if in is it its let my no not now on one "
+    "our she so some that the their then there these they this those to was we were what when where which who why "
+    "with yes you your "
 )
 _NEXT_WORD = re.compile(r"[^\W_]++(?P<whole>\W)?")
 
@@ -174,4 +117,4 @@ def _ends(text: str, start: int, match: re.Match[str]) -> bool | None:
         return True
     if not after["whole"]:
         return None
-    return after[0][:-1].lower() in _BEGINNERS
+    return f" {after[0][:-1].lower()} " in _BEGINNERS

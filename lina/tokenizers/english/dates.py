@@ -6,19 +6,9 @@ from lina.tokenizers.english.numbers import cardinal, ordinal, plural_of, year
 from lina.tokenizers.english.rule import Rule, Style, one_of, rule, spell
 
 MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+]  # fmt: skip
 _MONTH_OF = {name[:3].lower(): name for name in MONTHS}
 _MONTH = rf"(?:{one_of([*MONTHS, 'Sept'])}|(?:{'|'.join(name[:3] for name in MONTHS)})\b)\.?"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"

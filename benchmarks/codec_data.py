@@ -28,12 +28,12 @@ from codec_split import KEPT, MOST_WORDS, KeptOut, chosen, digest
 from lina.core.audio import audio_seconds, read_audio
 from lina.core.cache import cache_folder
 from lina.core.errors import DataError, LinaError
+from lina.core.json_manifest import read_json_manifest
 from lina.core.plugin import CorpusPlugin
 from lina.core.registry import load
-from lina.core.utterance import Utterance
+from lina.core.utterance import Reject, Utterance
 from lina.corpora import wordnet
 from lina.corpora.folder import Folder, FolderConfig
-from lina.corpora.jsonl import JSONL, JSONLConfig
 from lina.corpora.synthesis import synthesize
 
 LANGUAGES = {"kathleen": "en", "festvox-ru": "ru", "asterisk-it": "it", "asterisk-ru": "ru", "hibari": "en"}
@@ -62,7 +62,7 @@ def read(source: str, kathleen: Path | None = None) -> list[Item]:
         assert kathleen is not None
         manifest = kathleen / "manifest.jsonl"
         entries = (
-            JSONL.read(config=JSONLConfig(path=manifest))
+            read_json_manifest(manifest)
             if manifest.is_file()
             else Folder.read(config=FolderConfig(path=kathleen, speaker="kathleen"))
         )
@@ -72,8 +72,15 @@ def read(source: str, kathleen: Path | None = None) -> list[Item]:
             plugin.get(cache_folder() / source)
         entries = plugin.read(config=plugin.Config())
     language = LANGUAGES.get(source) or source[-2:]
-    found = [one for one in entries if isinstance(one, Utterance)]
-    return [Item(one.id, one.audio, one.text, one.speaker, language, source) for one in found]
+    return _items(entries, language, source)
+
+
+def _items(entries: Iterable[Utterance | Reject], language: str, source: str) -> list[Item]:
+    return [
+        Item(one.id, one.audio, one.text, one.speaker, language, source)
+        for one in entries
+        if isinstance(one, Utterance)
+    ]
 
 
 def sentences() -> list[str]:
@@ -149,9 +156,8 @@ def train(arguments: argparse.Namespace) -> None:
     known = {name: read(name, arguments.kathleen) for name in ("kathleen", *FETCHED)}
     out = kept_out(known)
     if arguments.kokoro:
-        spoken = JSONL.read(config=JSONLConfig(path=arguments.kokoro / "manifest.jsonl"))
-        found = [one for one in spoken if isinstance(one, Utterance)]
-        known["kokoro-ja"] = [Item(*one.model_dump().values(), "en", "kokoro-ja") for one in found]
+        spoken = read_json_manifest(arguments.kokoro / "manifest.jsonl")
+        known["kokoro-ja"] = _items(spoken, "en", "kokoro-ja")
     for name, items in known.items():
         if not arguments.only or name in arguments.only:
             allowed = (item for item in items if item.text not in out)
@@ -162,10 +168,9 @@ def evaluation(arguments: argparse.Namespace) -> None:
     known = {name: read(name, arguments.kathleen) for name in ("kathleen", *FETCHED)}
     with tempfile.TemporaryDirectory() as scratch:
         synthesize(chosen(sentences(), KEPT["hibari"]), Path(scratch), processes=1)
-        spoken = JSONL.read(config=JSONLConfig(path=Path(scratch) / "manifest.jsonl"))
-        found = [one for one in spoken if isinstance(one, Utterance)]
-        known["hibari"] = [Item(*one.model_dump().values(), "en", "hibari") for one in found]
-        picked = []
+        spoken = read_json_manifest(Path(scratch) / "manifest.jsonl")
+        known["hibari"] = _items(spoken, "en", "hibari")
+        picked: list[Item] = []
         for name, items in known.items():
             picked += one_take(items, KEPT[name])
         write(picked, arguments.out / "known", "flac")

@@ -99,7 +99,8 @@ def as_text(results: Mapping[str, Any]) -> str:
     """JSON with five digits a number and each list of numbers on one line."""
     rounded = json.loads(json.dumps(results), parse_float=lambda digits: short(float(digits)))
     lines = json.dumps(rounded, indent=1).split("\n")
-    text, inside = [], False
+    text: list[str] = []
+    inside = False
     for line in lines:
         bare = line.strip()
         if inside:

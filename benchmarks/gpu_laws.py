@@ -106,11 +106,11 @@ def compare(
 ) -> dict[str, Any]:
     """The worst relative difference between the fast and the plain form on the same weights and inputs."""
     torch.manual_seed(0)
-    config = plugin.Config()
-    plain = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "plain"}))
+    config: Any = plugin.Config()
+    plain: Any = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "plain"}))
     if gates == "extreme":
         plugin.extreme(plain)
-    fast = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "fast"}))
+    fast: Any = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "fast"}))
     fast.load_state_dict(plain.state_dict())
     for copied, buffer in zip(
         fast.buffers(), plain.buffers(), strict=True

@@ -77,7 +77,7 @@ class Lyra:
         if self.codebooks is None:
             stages = np.array(len(self.codebook_sizes), dtype=np.int32)
             codes = self._to_codes(input_frames=latent, num_quantizers=stages)["output_0"]
-            return codes.reshape(-1)[: int(stages)].astype(np.int64)
+            return np.asarray(codes.reshape(-1)[: int(stages)], dtype=np.int64)
         rest = latent.reshape(WIDTH).copy()
         codes = np.empty(len(self.codebooks), dtype=np.int64)
         for stage, entries in enumerate(self.codebooks):
@@ -88,7 +88,7 @@ class Lyra:
     def _latent(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
         if self.codebooks is not None:
             summed = self.codebooks[np.arange(len(codes)), codes].sum(axis=0)
-            return summed.astype(np.float32).reshape(1, 1, WIDTH)
+            return np.asarray(summed, dtype=np.float32).reshape(1, 1, WIDTH)
         indices = np.full((STAGES, 1, 1), -1, dtype=np.int32)
         indices[: len(codes), 0, 0] = codes
         return np.asarray(self._to_latent(encoding_indices=indices)["output_0"])

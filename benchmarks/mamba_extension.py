@@ -148,8 +148,9 @@ def build(source: Path, folder: Path) -> None:
     cut(source / SCAN)
     work = source / "build-lina"
     work.mkdir()
-    halves = ("HALF_OPERATORS", "HALF_CONVERSIONS", "BFLOAT16_OPERATORS", "BFLOAT16_CONVERSIONS")
-    halves += ("BFLOAT162_OPERATORS", "BFLOAT162_CONVERSIONS")
+    halves = [
+        f"{kind}_{of}" for kind in ("HALF", "BFLOAT16", "BFLOAT162") for of in ("OPERATORS", "CONVERSIONS")
+    ]
     load(
         name="selective_scan_cuda",
         sources=[str(source / SCAN / name) for name in SOURCES],

@@ -13,20 +13,6 @@ if TYPE_CHECKING:
 
 NOBODY = "none"
 WIDTH = 160
-ROWS = {
-    "word_error_rate": ("word errors (%)", "%"),
-    "character_error_rate": ("character errors (%)", "%"),
-    "failed": ("failed texts (%)", "%"),
-    "dnsmos": ("DNSMOS", ""),
-    "similarity": ("speaker similarity", ""),
-    "duration_ratio": ("duration ratio", ""),
-    "skipped": ("skipped (%)", "%"),
-    "repeated": ("repeated (%)", "%"),
-    "unread": ("unread at the end (%)", "%"),
-    "cut": ("never ended (%)", "%"),
-    "real_time_factor": ("real-time factor", ""),
-    "first_audio": ("first audio (s)", ""),
-}
 
 
 @click.command(short_help="Measure how good a run speaks.")
@@ -125,17 +111,20 @@ def _print(found: "TextSetEvaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from lina.core.evaluation.summary import MEASURES
+
     table = Table("", box=None, pad_edge=False)
     for one in found.groups:
         table.add_column(one.name, no_wrap=True)
     table.add_row("texts", *(str(one.sentences) for one in found.groups))
-    for name, (label, unit) in ROWS.items():
-        if any(name in one.measures for one in found.groups):
-            table.add_row(label, *(_shown(one.measures.get(name), unit) for one in found.groups))
-        if any(name in one.minus_ceiling for one in found.groups):
+    for key, measure in MEASURES.items():
+        label = f"{measure.label} (%)" if measure.share else measure.label
+        if any(key in one.measures for one in found.groups):
+            table.add_row(label, *(_shown(one.measures.get(key), measure.share) for one in found.groups))
+        if any(key in one.minus_ceiling for one in found.groups):
             table.add_row(
                 "  above the ceiling",
-                *(_shown(one.minus_ceiling.get(name), unit, "+") for one in found.groups),
+                *(_shown(one.minus_ceiling.get(key), measure.share, "+") for one in found.groups),
             )
     # A terminal that is narrower may break lines as it likes; numbers are not to be cut.
     Console(markup=False, highlight=False, width=WIDTH).print(table)
@@ -147,9 +136,9 @@ def _print(found: "TextSetEvaluation") -> None:
         click.echo(remark)
 
 
-def _shown(one: Any, unit: str, sign: str = "") -> str:
+def _shown(one: Any, share: bool, sign: str = "") -> str:
     if one is None:
         return ""
-    scale, digits = (100, 1) if unit == "%" else (1, 2)
+    scale, digits = (100, 1) if share else (1, 2)
     value, low, high = (f"{scale * x:{sign}.{digits}f}" for x in (one.value, one.low, one.high))
     return f"{value} [{low}, {high}]"

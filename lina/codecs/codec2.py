@@ -4,6 +4,11 @@ A frame's natural bit fields are the codebooks, in the order in which Codec2 pac
 ``codec2_encode_3200`` and its siblings). Codec2 stores fields in Gray code, most significant bit first; here
 they are plain indices, so that neighbouring codes of a scalar field (pitch, energy, line spectral pairs) are
 neighbouring values. Spare bits, always zero, are no codebook.
+
+Codec2's decoded speech is late by 20 ms: of each 10 ms, the analysis looks at what surrounds the beginning of the 10 ms
+before, and the synthesis puts it around their end; mode 700C interpolates from another 10 ms back (libcodec2 1.2,
+``analyse_one_frame``, ``synthesise``, ``newamp1_interpolate``). So ``encode`` hears that much more than a frame's own
+samples before it codes the frame, and decoded audio is in time.
 """
 
 from dataclasses import dataclass
@@ -23,12 +28,13 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 
 @dataclass(frozen=True)
 class Layout:
-    """A mode: samples a frame, bits of each field, spare bits after them, and how fields are stored."""
+    """A mode: samples a frame, bits of each field, spare bits after them, how fields are stored, samples of delay."""
 
     hop: int
     widths: tuple[int, ...]
     spare: int = 0
     gray: bool = True
+    delay: int = 160
 
 
 _VOICING = (1,)
@@ -44,7 +50,7 @@ LAYOUTS: dict[int, Layout] = {
     1300: Layout(320, 4 * _VOICING + _PITCH_AND_ENERGY + _LINE_SPECTRAL_PAIRS),
     1200: Layout(320, 2 * (2 * _VOICING + _JOINT_PITCH_ENERGY) + (9, 9, 9), spare=1),
     # 700C: two stages of a vector quantiser, energy, pitch; the one mode stored in plain binary.
-    700: Layout(320, (9, 9, 4, 6), gray=False),
+    700: Layout(320, (9, 9, 4, 6), gray=False, delay=240),
 }
 
 
@@ -111,8 +117,11 @@ class Codec2Codec:
 
     def _encode_row(self, pcm: NDArray[np.int16]) -> NDArray[np.uint8]:
         coder = self._pycodec2.Codec2(self._mode)
-        packed = b"".join(coder.encode(frame) for frame in pcm.reshape(-1, self.hop))
-        return np.frombuffer(packed, dtype=np.uint8).reshape(-1, coder.bytes_per_frame())
+        early = -self._layout.delay % self.hop
+        frames = np.pad(pcm, (early, self._layout.delay)).reshape(-1, self.hop)
+        packed = b"".join(coder.encode(frame) for frame in frames)
+        late = len(frames) - len(pcm) // self.hop
+        return np.frombuffer(packed, dtype=np.uint8).reshape(-1, coder.bytes_per_frame())[late:]
 
     def _decode_row(self, frames: NDArray[np.uint8]) -> NDArray[np.int16]:
         coder = self._pycodec2.Codec2(self._mode)

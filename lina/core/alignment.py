@@ -19,6 +19,9 @@ WAVERING = 1.0
 ENDING = 2.0
 """Positions at the end that count as reached from here: the last marks are seldom waited for."""
 
+NEAR = 0.1
+"""So far from its mean position, as a share of the text, a frame's attention is at one place."""
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -63,6 +66,24 @@ def alignment(attention: Float[Tensor, "T J"], *, stopped: bool, start: int = 0)
         unread=min(1.0, max(0.0, positions - 1 - ENDING - reached) / to_say),
         stopped=stopped,
     )
+
+
+def following(attention: Float[Tensor, "T J"]) -> float:
+    """How far attention follows the text: 1 goes through it place by place; 0 is everywhere at once, or never moves.
+
+    The share of the attention near each frame's mean position, times the correlation of that position with time. What
+    ``alignment`` counts means something only where this is not small.
+    """
+    frames, positions = attention.shape
+    if positions == 1:
+        return 1.0
+    attention = attention.double()
+    places = torch.arange(positions, dtype=torch.float64, device=attention.device)
+    path = attention @ places
+    near = (places - path[:, None]).abs() <= NEAR * positions
+    time = torch.arange(frames, dtype=torch.float64, device=attention.device)
+    forward = torch.cosine_similarity(path - path.mean(), time - time.mean(), dim=0)
+    return float((attention * near).sum(1).mean() * forward.clamp(min=0.0))
 
 
 def _gone_back(path: list[float]) -> float:

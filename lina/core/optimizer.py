@@ -33,11 +33,17 @@ def choose(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mappi
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, gains and other vectors do not, whatever axes of one they have."""
-    parameters = [parameter for _, parameter in _trained(model)]
-    matrices = [parameter for parameter in parameters if parameter.squeeze().dim() >= 2]
-    vectors = [parameter for parameter in parameters if parameter.squeeze().dim() < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    """Matrices that are a layer's ``weight`` decay; vectors, whatever axes of one they have, and all else do not.
+
+    So do RWKV's authors train, whose mixes, bonuses and low-rank decays have names of their own; Mamba's leave out
+    the rates ``A_log``, which are no map that should stay small.
+    """
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in _trained(model):
+        decays = ".weight" in f".{name}" and parameter.squeeze().dim() >= 2
+        (matrices if decays else others).append(parameter)
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: int, floor: float) -> float:

@@ -1,7 +1,7 @@
 """The sections of a spec, every key with its bounds. docs/guide.md explains the keys."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -95,6 +95,25 @@ class ConditionsSection(Section):
         return self
 
 
+class Lengths(Protocol):
+    """A section that says how long recordings may be."""
+
+    min_seconds: float
+    max_seconds: float
+
+
+L = TypeVar("L", bound=Lengths)
+
+
+def min_below_max(section: L) -> L:
+    """A validator. Raises ValueError where no recording could be right."""
+    if section.min_seconds >= section.max_seconds:
+        raise ValueError(
+            f"min_seconds ({section.min_seconds}) must be below max_seconds ({section.max_seconds})"
+        )
+    return section
+
+
 class DataSection(Section):
     source: PluginName
     """Name of a corpus plugin."""
@@ -109,13 +128,7 @@ class DataSection(Section):
     max_rejects: Fraction = 0.05
     """The run stops if a larger part of the corpus cannot be used."""
 
-    @model_validator(mode="after")
-    def _min_below_max(self) -> Self:
-        if self.min_seconds >= self.max_seconds:
-            raise ValueError(
-                f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})"
-            )
-        return self
+    _min_below_max = model_validator(mode="after")(min_below_max)
 
 
 class TrainSection(Section):
@@ -134,7 +147,7 @@ class TrainSection(Section):
     warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
     """Steps over which the learning rate rises to ``lr``."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
-    """Of matrices; vectors never decay."""
+    """Of layers' weight matrices; nothing else decays."""
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (
         0.9,
         0.99,

@@ -9,11 +9,11 @@ from typing import Any
 
 from lina.core.cache import cache_folder
 from lina.core.errors import DataError
+from lina.core.json_manifest import read_json_manifest
 from lina.core.manifest import read_lines
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import wordnet
-from lina.corpora.jsonl import JSONL, JSONLConfig
 from lina.corpora.synthesis import MANIFEST, synthesize
 
 SENTENCES = "sentences.txt"
@@ -45,7 +45,7 @@ class Hibari(CorpusPlugin):
         folder = cache_folder() / "hibari" if config.path is None else config.path
         if not (folder / MANIFEST).is_file():
             raise DataError(f"{folder}: no {MANIFEST}, so nothing is synthesized there; {HOW_TO_GET}")
-        return JSONL.read(config=JSONLConfig(path=folder / MANIFEST))
+        return read_json_manifest(folder / MANIFEST)
 
     @classmethod
     def get(cls, folder: Path) -> Path:

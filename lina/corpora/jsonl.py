@@ -1,16 +1,12 @@
 """A manifest: one JSON object a line, with ``id``, ``audio``, ``text`` and, where known, ``speaker``."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lina.core.errors import did_you_mean
-from lina.core.manifest import Checker, read_lines
+from lina.core.json_manifest import read_json_manifest
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
-
-NEEDED = ("id", "audio", "text")
 
 
 class JSONLConfig(PluginConfig):
@@ -38,30 +34,4 @@ class JSONL(CorpusPlugin):
         Raises:
             DataError: there is no such manifest.
         """
-        checker = Checker(config.path.parent, config.allow_outside)
-        for number, line, complaint in read_lines(config.path):
-            where = f"{config.path}:{number}"
-            fields, reason = ({}, complaint) if complaint else _parse(line)
-            if reason:
-                yield Reject(id=where, where=where, reason=reason)
-                continue
-            yield checker.entry(
-                id=fields["id"],
-                audio=fields["audio"],
-                text=fields["text"],
-                speaker=fields.get("speaker") or config.speaker,
-                where=where,
-            )
-
-
-def _parse(line: str) -> tuple[dict[str, Any], str]:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return {}, f"not JSON: {error}"
-    if not isinstance(fields, dict):
-        return {}, 'not a JSON object: write {"id": ..., "audio": ..., "text": ...}'
-    for key in NEEDED:
-        if key not in fields:
-            return {}, f"missing key: {key!r}{did_you_mean(key, fields)}"
-    return fields, ""
+        return read_json_manifest(config.path, speaker=config.speaker, allow_outside=config.allow_outside)

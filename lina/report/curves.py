@@ -10,6 +10,8 @@ from lina.report.chart import Chart, Curve, Point, line_chart
 _NAMES: dict[Literal["train", "valid"], str] = {"train": "training", "valid": "validation"}
 
 _PARTS = {
+    "loudness": "Disturbance as an ear hears it",
+    "intelligibility": "1 - intelligibility",
     "adversarial": "What the discriminators say of decoded audio",
     "features": "Distance in the discriminators' layers",
     "commitment": "Distance of latents and codes",

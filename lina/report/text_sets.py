@@ -5,27 +5,13 @@ from html import escape
 from pathlib import Path
 
 from lina.core.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
+from lina.core.evaluation.summary import MEASURES
 from lina.core.hooks import Section
 from lina.core.run_records import Interval
 from lina.report import audio
 from lina.report.numbers import percent, short
 from lina.report.words import compare
 
-ROWS = {
-    "word_error_rate": "Word errors",
-    "character_error_rate": "Character errors",
-    "failed": "Failed texts",
-    "dnsmos": "DNSMOS",
-    "similarity": "Speaker similarity",
-    "duration_ratio": "Duration, to recording",
-    "skipped": "Skipped",
-    "repeated": "Repeated",
-    "unread": "Unread at the end",
-    "cut": "Never ended",
-    "real_time_factor": "Real-time factor",
-    "first_audio": "First audio (s)",
-}
-SHARES = ("word_error_rate", "character_error_rate", "failed", "skipped", "repeated", "unread", "cut")
 MOST_TEXTS = 40
 """Texts with players in a page; of more, those that the voice says worst."""
 
@@ -50,15 +36,14 @@ def _table(found: TextSetEvaluation) -> str:
     head = "".join(f'<th class="number">{escape(one.name)}</th>' for one in found.groups)
     counts = "".join(f'<td class="number">{one.sentences}</td>' for one in found.groups)
     rows = f"<tr><td>Texts</td>{counts}</tr>"
-    for name, label in ROWS.items():
-        share = name in SHARES
-        if any(name in one.measures for one in found.groups):
-            rows += (
-                f"<tr><td>{label}</td>{_cells([one.measures.get(name) for one in found.groups], share)}</tr>"
-            )
-        if any(name in one.minus_ceiling for one in found.groups):
-            differences = [one.minus_ceiling.get(name) for one in found.groups]
-            rows += f"<tr><td><small>above the ceiling</small></td>{_cells(differences, share)}</tr>"
+    for key, measure in MEASURES.items():
+        if any(key in one.measures for one in found.groups):
+            values = [one.measures.get(key) for one in found.groups]
+            label = measure.label[0].upper() + measure.label[1:]
+            rows += f"<tr><td>{label}</td>{_cells(values, measure.share)}</tr>"
+        if any(key in one.minus_ceiling for one in found.groups):
+            differences = [one.minus_ceiling.get(key) for one in found.groups]
+            rows += f"<tr><td><small>above the ceiling</small></td>{_cells(differences, measure.share)}</tr>"
     table = f"<table><thead><tr><th>Measure</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
 

@@ -145,11 +145,6 @@ def test_keys_that_do_not_go_together(changes: dict, reason: str) -> None:
         LinaCodec.build(config=LinaCodecConfig(**changes))
 
 
-def test_without_weights_it_says_how_to_get_some() -> None:
-    with pytest.raises(PluginError, match=r"has no weights.*specs/codec.yaml"):
-        LinaCodec.build(config=LinaCodecConfig())
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.alignment import alignment
+from lina.core.alignment import alignment, following
 
 POSITIONS = 40
 
@@ -92,3 +92,22 @@ def test_nothing_to_judge(frames: int, start: int) -> None:
 
 def test_a_text_of_one_position() -> None:
     assert alignment(torch.ones(4, 1), stopped=True).badness == 0
+
+
+@pytest.mark.parametrize("path", [CLEAN, SKIP, REPEAT, EARLY, span(0, 39) + span(0, 39)])
+@pytest.mark.parametrize("blur", [0.1, 0.7, 3.0])
+def test_bad_reading_follows_the_text_too(path: list[float], blur: float) -> None:
+    assert following(attention(path, blur)) > 0.4
+
+
+def test_what_does_not_follow_the_text() -> None:
+    noise = torch.randn(200, POSITIONS, generator=torch.Generator().manual_seed(0))
+    everywhere, anywhere = noise.mul(0.5).softmax(-1), noise.mul(9).softmax(-1)
+    drifting = (torch.linspace(0, 0.02, 200)[:, None] * torch.arange(POSITIONS)).softmax(-1)
+    for read in (everywhere, anywhere, drifting, attention([5.0] * 100), attention(span(39, 0))):
+        assert following(read) < 0.25
+
+
+@pytest.mark.parametrize(("frames", "positions", "expected"), [(1, 5, 0.0), (4, 1, 1.0)])
+def test_where_nothing_can_move(frames: int, positions: int, expected: float) -> None:
+    assert following(torch.full((frames, positions), 1 / positions)) == expected

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lina.core.errors import PluginError, SpecError
+from lina.core.lora import adapt
 from lina.core.optimizer import (
     OPTIMIZERS,
     MovingAverage,
@@ -17,6 +18,7 @@ from lina.core.optimizer import (
     parameter_groups,
     restore_optimizer,
 )
+from lina.core.registry import load
 
 
 @pytest.mark.parametrize(
@@ -33,16 +35,40 @@ def test_the_rate_without_warm_up_and_with_nothing_but_warm_up() -> None:
     assert learning_rate(6, steps=6, peak=2.0, warmup=6, floor=0.5) == pytest.approx(2.0)
 
 
-def test_only_matrices_decay() -> None:
+def test_only_weight_matrices_decay() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Embedding(4, 3), nn.Conv1d(1, 2, 2))
     model[1].register_parameter("row", nn.Parameter(torch.zeros(1, 1, 3)))
+    model[1].register_parameter("rates", nn.Parameter(torch.zeros(2, 3)))
     frozen = model[0].weight.requires_grad_(False)
     decaying, others = parameter_groups(model, 0.3)
     assert decaying["weight_decay"] == 0.3
     assert others["weight_decay"] == 0.0
     assert [one.dim() for one in decaying["params"]] == [2, 3]
-    assert [one.dim() for one in others["params"]] == [1, 1, 1, 3, 1]
+    assert [one.dim() for one in others["params"]] == [1, 1, 1, 3, 2, 1]
     assert all(one is not frozen for one in decaying["params"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("gla", set()),
+        ("mamba", {"A_log"}),
+        ("mamba2", set()),
+        ("rwkv6", {"time_maa_w1", "time_maa_w2", "time_decay_w1", "time_decay_w2", "time_faaaa"}),
+    ],
+)
+def test_matrices_that_are_no_layers_weight_do_not_decay(name: str, kept: set[str]) -> None:
+    plugin = load("backbone", name)
+    model = plugin.build(**plugin.example())
+    _, others = parameter_groups(model, 0.3)
+    names = {parameter: name.rpartition(".")[2] for name, parameter in model.named_parameters()}
+    assert {names[one] for one in others["params"] if one.squeeze().dim() > 1} == kept
+
+
+def test_low_rank_matrices_of_a_weight_decay() -> None:
+    model = nn.Sequential(nn.Linear(3, 3))
+    adapt(model, ["0"], rank=2, alpha=2.0, seed=0)
+    assert len(parameter_groups(model, 0.3)[0]["params"]) == 3
 
 
 def test_the_average_is_what_a_hand_computes() -> None:

@@ -1,7 +1,7 @@
 """The plugin ``codec:lina``: its configuration, and the codec it builds."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -11,16 +11,22 @@ from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import Sizes
 from lina.codecs.lina.stream import LinaDecoder, LinaEncoder
 from lina.codecs.lina.weights import load_network, save_weights
-from lina.core.errors import PluginError, SpecError
+from lina.core.errors import SpecError
 from lina.core.plugin import CodecPlugin, PluginConfig
 from lina.core.protocols import DecoderStream, EncoderStream
+
+RELEASES = Path(__file__).parent
+"""Where weights come with lina, each beside its card."""
 
 
 class LinaCodecConfig(PluginConfig):
     codebooks: int | None = Field(default=None, ge=1, le=64)
     """The first so many; all that the weights have if left out. Each is 0.25 kbit/s at the default sizes."""
+    release: Literal["speech-1"] = "speech-1"
+    """Which of the weights that come with lina, where ``weights`` names none. Left out, it means ``speech-1`` for ever:
+    runs trained on its codes are spoken by it."""
     weights: Path | None = None
-    """A file that a run with ``job: codec`` made. None come with lina yet."""
+    """A file that a run with ``job: codec`` made."""
     sizes: Sizes | None = None
     """Of a new codec, to train from random weights."""
     random_weights: bool = False
@@ -55,13 +61,8 @@ class LinaCodec(CodecPlugin):
                 "codec:lina: config.sizes are of a codec that is yet to be trained (job: codec); a weights file "
                 "brings its own, so name it in config.weights and leave sizes out"
             )
-        elif config.weights is None:
-            raise PluginError(
-                "codec:lina has no weights, and none come with lina yet; train some (lina run specs/codec.yaml) and "
-                "name the file in config.weights"
-            )
         else:
-            network = load_network(config.weights)
+            network = load_network(config.weights or RELEASES / f"{config.release}.safetensors")
         network.requires_grad_(False).eval()
         return StreamingLina(network, _codebooks(config, network))
 

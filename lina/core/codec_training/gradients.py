@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from lina.core.codec_training.captured import Captured
 from lina.core.codec_training.discriminators import Discriminators
+from lina.core.codec_training.intelligibility import IntelligibilityDistance
 from lina.core.codec_training.losses import (
     MelDistance,
     adversarial_loss,
     discriminator_loss,
     feature_distance,
 )
+from lina.core.codec_training.loudness import LoudnessDistance
 from lina.core.codec_training.sections import CodecTrainSection
 from lina.core.device import choose_precision, mixed_precision
 from lina.core.protocols import Reconstruction, TrainableCodec
@@ -34,6 +36,11 @@ class Gradients:
     ) -> None:
         self.spec, self.codec, self.discriminators, self.device = spec, codec, discriminators, device
         self.mel = MelDistance(codec.sample_rate).to(device)
+        self.heard: dict[str, nn.Module] = {
+            name: kind(codec.sample_rate).to(device)
+            for name, kind in (("loudness", LoudnessDistance), ("intelligibility", IntelligibilityDistance))
+            if getattr(spec.losses, name) > 0
+        }
         self.precision = choose_precision(spec.precision, device)
         self.discriminators_precision = choose_precision(spec.discriminators.precision, device)
         self.captured: tuple[bool, Captured[Step]] | None = None
@@ -71,6 +78,9 @@ class Gradients:
         weights = self.spec.losses
         parts = {"loss": self.mel(decoded, spectra), "commitment": made.commitment.float()}
         total = weights.mel * parts["loss"] + weights.commitment * parts["commitment"]
+        for name, distance in self.heard.items():
+            parts[name] = distance(decoded, real)
+            total = total + getattr(weights, name) * parts[name]
         if judged:
             parts["discriminators"], parts["adversarial"], parts["features"] = self.judge(real, decoded)
             total = total + weights.adversarial * parts["adversarial"] + weights.features * parts["features"]

@@ -5,10 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section
+from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section, min_below_max
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Decibels = Annotated[float, Field(ge=-60.0, le=0.0)]
+
+SHORTEST_CROPS = {"loudness": 0.04, "intelligibility": 0.45}
+"""Seconds that these losses need: one window of the first, one stretch of the second."""
 
 
 class SourceSection(Section):
@@ -38,13 +41,7 @@ class CodecDataSection(Section):
     may_change: bool = False
     """Go on with other audio than the run has begun with, such as that made anew on another machine."""
 
-    @model_validator(mode="after")
-    def _min_below_max(self) -> Self:
-        if self.min_seconds >= self.max_seconds:
-            raise ValueError(
-                f"min_seconds ({self.min_seconds}) must be below max_seconds ({self.max_seconds})"
-            )
-        return self
+    _min_below_max = model_validator(mode="after")(min_below_max)
 
 
 class AugmentSection(Section):
@@ -110,6 +107,10 @@ class LossesSection(Section):
 
     mel: Weight = 15.0
     """Distance of log-mel spectra, summed over window lengths."""
+    loudness: Weight = 0.0
+    """Disturbance as an ear hears it, as PESQ adds it up."""
+    intelligibility: Weight = 0.0
+    """1 - STOI: how badly the words can be made out."""
     adversarial: Weight = 1.0
     """What the discriminators take decoded audio for."""
     features: Weight = 2.0
@@ -137,7 +138,7 @@ class CodecTrainSection(Section):
     )
     """Decays of both optimisers' two moments."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
-    """Of the codec's matrices."""
+    """Of the weight matrices of the codec's layers."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
     """Largest norm of the codec's gradient, and of the discriminators'."""
     adversarial_from: Annotated[int, Field(ge=0, le=1_000_000_000)] = 5_000
@@ -169,6 +170,16 @@ class CodecTrainSection(Section):
     """Of PyTorch on the CPU; its own choice if left out."""
     out: Path = Path("runs/${name}")
     """The run directory, relative to where lina is started."""
+
+    @model_validator(mode="after")
+    def _crops_can_be_judged(self) -> Self:
+        for name, least in SHORTEST_CROPS.items():
+            if getattr(self.losses, name) > 0 and self.crop_seconds < least:
+                raise ValueError(
+                    f"crop_seconds = {self.crop_seconds} is too short for losses.{name}; write {least} or more, or "
+                    f"losses.{name}: 0"
+                )
+        return self
 
 
 class CodecEvaluateSection(Section):

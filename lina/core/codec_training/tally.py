@@ -9,10 +9,10 @@ from torch import Tensor
 
 from lina.core.errors import DataError
 
-PARTS = ("loss", "total", "adversarial", "features", "commitment", "discriminators", "grad_norm")
-"""What is summed up; ``loss`` is the mel distance, in both splits."""
-UNJUDGED = ("loss", "total", "commitment", "grad_norm")
-"""Those of a step without discriminators."""
+UNJUDGED = ("loss", "total", "loudness", "intelligibility", "commitment", "grad_norm")
+"""What is summed up at every step; ``loss`` is the mel distance, in both splits."""
+PARTS = (*UNJUDGED, "adversarial", "features", "discriminators")
+"""And with discriminators."""
 
 
 class Tally:

@@ -145,7 +145,8 @@ class Trainer:
 
     def _means(self) -> dict[str, float]:
         """Of the tally; raises what it has seen that was not finite."""
-        return self.tally.means(PARTS if self.step > self.spec.adversarial_from else UNJUDGED)
+        names = PARTS if self.step > self.spec.adversarial_from else UNJUDGED
+        return self.tally.means([name for name in names if getattr(self.spec.losses, name, 1.0) > 0])
 
     def _log(self, codes: Tensor) -> None:
         means = self._means()

@@ -1,6 +1,6 @@
 """A file of clip records, a line each, that grows while they are made and survives a kill."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,9 +24,6 @@ class ClipFile:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_line(record))
         self.records[record.key] = record
-
-    def missing(self, keys: Sequence[Key]) -> list[Key]:
-        return [key for key in keys if key not in self.records]
 
 
 def _read(path: Path) -> Iterator[ClipRecord]:

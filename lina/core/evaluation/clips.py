@@ -9,6 +9,7 @@ from pathlib import Path
 import soundfile
 import torch
 
+from lina.core.alignment import following
 from lina.core.audio import read_audio
 from lina.core.codec import decode, encode
 from lina.core.evaluation import espeak
@@ -65,6 +66,7 @@ class Speakers:
             repeated=aligned.repeated,
             unread=aligned.unread,
             stopped=aligned.stopped,
+            following=following(timed.speech.attention),
         )
 
     def _recording(self, item: Item, path: Path) -> ClipRecord:

@@ -32,6 +32,8 @@ class ClipRecord(FileRecord):
     repeated: float | None = None
     unread: float | None = None
     stopped: bool | None = None
+    following: float | None = None
+    """As in ``lina.core.alignment``, too: how far the attention followed the text."""
     transcript: str | None = None
     words: int | None = None
     wrong_words: int | None = None

@@ -1,6 +1,7 @@
 """From clips to a group's numbers: each a mean or a rate with its confidence interval over texts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,24 +16,41 @@ DURATION_RATIOS = 0.6, 1.6
 Pair = tuple[float | None, float | None]
 """A value and its weight; a group's number is the sum of values over the sum of weights."""
 
-MEASURES: Mapping[str, Callable[[ClipRecord, float | None], Pair]] = {
-    "word_error_rate": lambda clip, _: (clip.wrong_words, clip.words),
-    "character_error_rate": lambda clip, _: (clip.wrong_characters, clip.characters),
-    "failed": lambda clip, reference: (_failed(clip, reference), 1),
-    "dnsmos": lambda clip, _: (clip.dnsmos, 1),
-    "similarity": lambda clip, _: (clip.similarity, 1),
-    "duration_ratio": lambda clip, reference: (_ratio(clip, reference), 1),
-    "skipped": lambda clip, _: (clip.skipped, 1),
-    "repeated": lambda clip, _: (clip.repeated, 1),
-    "unread": lambda clip, _: (clip.unread, 1),
-    "cut": lambda clip, _: (None if clip.stopped is None else float(not clip.stopped), 1),
-    "real_time_factor": lambda clip, _: (
-        clip.synthesis_seconds,
-        None if clip.synthesis_seconds is None else clip.seconds,
+
+@dataclass(frozen=True)
+class Measure:
+    label: str
+    """What a table calls it."""
+    of: Callable[[ClipRecord, float | None], Pair]
+    """Of a clip and its recording's duration, where there is one."""
+    share: bool = False
+    """A part of something, to be read in percent."""
+
+
+MEASURES: Mapping[str, Measure] = {
+    "word_error_rate": Measure("word errors", lambda clip, _: (clip.wrong_words, clip.words), share=True),
+    "character_error_rate": Measure(
+        "character errors", lambda clip, _: (clip.wrong_characters, clip.characters), share=True
     ),
-    "first_audio": lambda clip, _: (clip.first_audio, 1),
+    "failed": Measure("failed texts", lambda clip, reference: (_failed(clip, reference), 1), share=True),
+    "dnsmos": Measure("DNSMOS", lambda clip, _: (clip.dnsmos, 1)),
+    "similarity": Measure("speaker similarity", lambda clip, _: (clip.similarity, 1)),
+    "duration_ratio": Measure("duration ratio", lambda clip, reference: (_ratio(clip, reference), 1)),
+    "skipped": Measure("skipped", lambda clip, _: (clip.skipped, 1), share=True),
+    "repeated": Measure("repeated", lambda clip, _: (clip.repeated, 1), share=True),
+    "unread": Measure("unread at the end", lambda clip, _: (clip.unread, 1), share=True),
+    "cut": Measure(
+        "never ended",
+        lambda clip, _: (None if clip.stopped is None else float(not clip.stopped), 1),
+        share=True,
+    ),
+    "real_time_factor": Measure(
+        "real-time factor",
+        lambda clip, _: (clip.synthesis_seconds, None if clip.synthesis_seconds is None else clip.seconds),
+    ),
+    "first_audio": Measure("first audio (s)", lambda clip, _: (clip.first_audio, 1)),
 }
-"""Of a clip and its recording's duration, where there is one."""
+"""In the order of tables."""
 
 COMPARED = ("word_error_rate", "character_error_rate", "dnsmos", "similarity")
 
@@ -58,17 +76,17 @@ def group(
     """Numbers of clips of different texts. ``recordings``: the recordings' durations by id."""
     durations = recordings or {}
     measures, differences = {}, {}
-    for measure, of in MEASURES.items():
-        pairs = [of(clip, durations.get(clip.id)) for clip in clips]
+    for key, measure in MEASURES.items():
+        pairs = [measure.of(clip, durations.get(clip.id)) for clip in clips]
         if found := _interval(pairs):
-            measures[measure] = found
-        if measure in COMPARED and ceiling:
+            measures[key] = found
+        if key in COMPARED and ceiling:
             against = [
-                of(ceiling[clip.id], durations.get(clip.id)) if clip.id in ceiling else (None, None)
+                measure.of(ceiling[clip.id], durations.get(clip.id)) if clip.id in ceiling else (None, None)
                 for clip in clips
             ]
             if found := _interval([_minus(one, other) for one, other in zip(pairs, against, strict=True)]):
-                differences[measure] = found
+                differences[key] = found
     return EvaluationGroup(
         name=name,
         sentences=len(clips),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lina.core.errors import DataError, TextError
+from lina.core.json_manifest import read_json_manifest
 from lina.core.manifest import clean_text, read_lines
-from lina.core.registry import load
 from lina.core.utterance import Reject
 from lina.core.voice import Voice
 
@@ -24,7 +24,7 @@ class Item:
 
 
 def read_text_set(path: Path) -> list[Item]:
-    """The texts of a file; one that ends in ``.jsonl`` is a manifest as the corpus plugin ``jsonl`` reads it.
+    """The texts of a file; one that ends in ``.jsonl`` is a manifest, a JSON object a line.
 
     Raises:
         DataError: it is missing, empty, or has a line that cannot be used.
@@ -59,9 +59,8 @@ def _lines(path: Path) -> list[Item]:
 
 
 def _manifest(path: Path) -> list[Item]:
-    plugin = load("corpus", "jsonl")
     items = []
-    for entry in plugin.read(config=plugin.Config.model_validate({"path": path})):
+    for entry in read_json_manifest(path):
         if isinstance(entry, Reject):
             raise DataError(f"{entry.where}: {entry.reason}")
         items.append(Item(entry.id, entry.text, entry.audio, entry.speaker or None, f"{path}: {entry.id}"))

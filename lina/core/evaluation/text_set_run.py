@@ -17,6 +17,7 @@ import torch
 from lina.core.checkpoint_directory import Checkpoint
 from lina.core.errors import CheckpointError
 from lina.core.evaluation import espeak, judges
+from lina.core.evaluation.attention import telling
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.clips import Speakers, file_name, systems
 from lina.core.evaluation.judging import Judges, optional, with_similarity
@@ -104,7 +105,7 @@ def evaluate_texts(
         encode = optional("speaker similarity", judges.speaker_encoder, SIMILARITY_INSTALL, remarks)
         if encode is not None:
             clips = with_similarity(folder, clips, {item.id: item.speaker for item in asked.items}, encode)
-    found = _evaluation(run, asked, voice, checkpoint, clips, remarks)
+    found = _evaluation(run, asked, voice, checkpoint, telling(clips, remarks), remarks)
     write_atomic(folder / FILE, found.model_dump_json(indent=2).encode())
     finish(folder, "evaluate", everything)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)

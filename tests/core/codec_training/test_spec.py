@@ -52,6 +52,10 @@ def test_a_spec_reads_back_as_it_was_written(tmp_path: Path) -> None:
             r"train\.augment\.speeds\.0: expected a number less than or equal to 1",
         ),
         ("train.discriminators={windows: [], periods: []}", "windows and periods are both empty"),
+        (
+            "train={crop_seconds: 0.3, losses: {intelligibility: 1.0}}",
+            r"crop_seconds = 0\.3 is too short for losses\.intelligibility; write 0\.45 or more, or losses",
+        ),
         ("backbone.plugin=gla", r"backbone: unknown key"),
     ],
 )

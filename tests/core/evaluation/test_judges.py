@@ -87,4 +87,3 @@ def test_a_cut_or_damaged_line_is_not_there(tmp_path: Path) -> None:
     assert list(again.records.values()) == [first]
     again.append(second)
     assert list(ClipFile(file.path).records.values()) == [first, second]
-    assert again.missing([("c", MODEL), ("a", MODEL)]) == [("c", MODEL)]

@@ -16,6 +16,7 @@ from torch import Tensor
 from lina.core.errors import LinaError, TextError
 from lina.core.generate import Ending, Frame, generate
 from lina.core.lm import LMState, next_text
+from lina.core.pauses import Parts, parts
 from lina.core.prompt import Prompt
 from lina.core.sampling import row_generators
 from lina.core.speech import decode_frames
@@ -28,9 +29,9 @@ log = logging.getLogger("lina")
 
 
 class Spoken(NamedTuple):
-    """A frame of audio."""
+    """A frame of audio, or silence that is no longer than one."""
 
-    audio: Float[Tensor, "C hop"]
+    audio: Float[Tensor, "C n"]
     sentence: int
     """Which sentence it is of, from 0."""
 
@@ -46,8 +47,9 @@ def read(
 
     Each begins as training rows begin, or with the ``prompt``, of which nothing is given out. With ``carry`` the model
     goes on in the state that the sentence before has left, and only the text is swapped, as in rows of
-    ``train.consecutive`` utterances. The codec's stream goes through in both cases, and no silence is put between
-    sentences. One that has not ended at ``max_seconds`` is cut there, which is logged.
+    ``train.consecutive`` utterances. The codec's stream goes through in both cases. Silence is put only where a text
+    has a pause (``lina.core.pauses``), and what is before and after it is said as two sentences are. One that has not
+    ended at ``max_seconds`` is cut there, which is logged.
 
     Raises:
         LinaError: ``carry`` with a run that was trained on single utterances, or an option is wrong.
@@ -77,8 +79,29 @@ def read(
     if asked.prompt is not None:
         assert isinstance(asked.prompt.audio, Tensor)
         begun = asked.prompt.audio
-    frames = decode_frames(voice.codec, begun, _frames(voice, sentences, carry, asked))
-    return (Spoken(*frame) for frame in frames)
+    cut = Parts(sentences)
+    frames = decode_frames(voice.codec, begun, _frames(voice, cut, carry, asked))
+    return _with_silence(voice, frames, cut)
+
+
+def _with_silence(
+    voice: "Voice", frames: Iterator[tuple[Float[Tensor, "C hop"], tuple[int, float]]], cut: Parts
+) -> Iterator[Spoken]:
+    """Each frame comes with its sentence and the seconds of silence asked for before it, from the beginning on."""
+    given, number = 0, 0
+
+    def silence(seconds: float) -> Iterator[Spoken]:
+        nonlocal given
+        missing = round(seconds * voice.sample_rate) - given
+        given += missing
+        if missing > 0:
+            pause = torch.zeros(voice.codec.channels, missing)
+            yield from (Spoken(piece, number) for piece in pause.split(voice.codec.hop, dim=1))
+
+    for audio, (number, seconds) in frames:
+        yield from silence(seconds)
+        yield Spoken(audio, number)
+    yield from silence(cut.seconds)
 
 
 def check(
@@ -89,10 +112,13 @@ def check(
     Raises:
         TextError: one cannot be; it is named.
     """
-    count = 0
+    count, first = 0, True
     for count, sentence in enumerate(sentences, start=1):
         try:
-            voice.ids(sentence, prompt if count == 1 or not carry else None)
+            for _, said in parts(sentence):
+                if said:
+                    voice.ids(said, prompt if first or not carry else None)
+                    first = False
         except TextError as error:
             raise TextError(f"sentence {count} ({sentence[:40]!r}): {error}") from None
     return count
@@ -112,12 +138,12 @@ class _Said:
 
 @torch.inference_mode()
 def _frames(
-    voice: "Voice", sentences: Iterable[str], carry: bool, asked: SpeechOptions
-) -> Iterator[tuple[Int[Tensor, "1 Q"], int]]:
-    """Complete frames of codes, each with the number of its sentence."""
+    voice: "Voice", cut: Parts, carry: bool, asked: SpeechOptions
+) -> Iterator[tuple[Int[Tensor, "1 Q"], tuple[int, float]]]:
+    """Complete frames of codes, each with the number of its sentence and the silence asked for until then."""
     lm, generators = voice.language_model(asked), row_generators(asked.seed, 1)
     state: LMState | None = None
-    for number, sentence in enumerate(sentences):
+    for number, sentence in cut:
         (script,) = voice.scripts([sentence], asked)
         conditions = voice.told(lm, [script.ids], asked.speaker)
         frames = generate(
@@ -133,7 +159,7 @@ def _frames(
         for frame in said:
             stopped = bool(frame.stopped[0])
             if bool(frame.complete[0]):
-                yield frame.codes, number
+                yield frame.codes, (number, cut.seconds)
         if not stopped:
             log.warning("sentence %d was cut at %.1f s: %r", number + 1, asked.max_seconds, sentence[:60])
         if carry:

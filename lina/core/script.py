@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.errors import LinaError, TextError
+from lina.core.pauses import has_pause
 from lina.core.prompt import Prompt
 from lina.core.protocols import Frontend
 from lina.core.text import check_text
@@ -71,6 +72,10 @@ def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -
         TextError: as ``write_script``.
     """
     check_text(text, limit)
+    if has_pause(text):
+        raise TextError(
+            f"text {text[:40]!r} has a pause: only say, stream and read without best_of know pauses"
+        )
     ids = frontend.parallel_forward(text)
     if not ids:
         raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")

@@ -17,8 +17,17 @@ _WORD_BEFORE = 12
 # More of the sentence always follows these; others (etc., p.m.) end one unless a lower-case letter comes.
 _ABBREVIATIONS = (
     " mr mrs ms mx messrs mmes dr prof rev hon st mt col maj capt cmdr lt sgt sen rep gov pres supt "
-    "vs cf e.g i.e eg ie viz approx fig figs nos vol vols pp "
+    "vs cf e.g i.e eg ie viz approx fig figs nos vol vols pp gen ft adm cpl maj msgr "
 )
+_BEFORE_A_NUMBER = " no p ch sec eq art ca c pt jan feb mar apr jun jul aug sep sept oct nov dec "
+_DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]")
+# After U.S. or p.m. a capital may go on (U.S. Army, p.m. Monday) or begin; these begin.
+_BEGINNERS = (
+    " a after all an and as at but by did do does for from he her his how i if in is it its let my no not now on one "
+    "our she so some that the their then there these they this those to was we were what when where which who why "
+    "with yes you your "
+)
+_NEXT_WORD = re.compile(r"[^\W_]++(?P<whole>\W)?")
 
 
 def check_text(text: str, limit: int, where: str = "text") -> None:
@@ -68,7 +77,8 @@ def sentence_end(text: str, start: int = 0) -> int | None:
 
     A sentence ends at a blank line, after ``.!?…`` and closing quotes when blanks follow and then no
     lower-case letter, or after ``。！？`` wherever they stand; never before its first letter or digit, nor at
-    ``Mr.``, ``e.g.`` or an initial. The answer depends on ``text[start:]`` alone.
+    ``Mr.``, ``e.g.``, an initial, ``No.`` before a number, or ``U.S.`` before a name. The
+    answer depends on ``text[start:]`` alone.
     """
     spoken, seen = False, start
     for match in _CANDIDATE.finditer(text, start):
@@ -76,12 +86,13 @@ def sentence_end(text: str, start: int = 0) -> int | None:
             return None
         spoken = spoken or any(map(str.isalnum, text[seen : match.start()]))
         seen = match.end()
-        if spoken and _ends(text, start, match):
-            return match.end()
+        if spoken and (ends := _ends(text, start, match)) is not False:
+            return match.end() if ends else None
     return None
 
 
-def _ends(text: str, start: int, match: re.Match[str]) -> bool:
+def _ends(text: str, start: int, match: re.Match[str]) -> bool | None:
+    """None: further text decides."""
     if match["gap"]:
         return match["gap"].count("\n") > 1
     if any(character in _WIDE_STOP for character in match["stop"]):
@@ -96,4 +107,14 @@ def _ends(text: str, start: int, match: re.Match[str]) -> bool:
     before = text[max(start, match.start() - _WORD_BEFORE) : match.start()].split()
     word = before[-1].lstrip("\"'“‘«([{") if before else ""
     initial = len(word) == 1 and word.isalpha() and word.isupper() and word != "I"
-    return not (initial or f" {word.lower()} " in _ABBREVIATIONS)
+    known = f" {word.lower()} "
+    if initial or known in _ABBREVIATIONS or (known in _BEFORE_A_NUMBER and following.isdecimal()):
+        return False
+    if not _DOTTED.fullmatch(word) or match["stop"] != match[0].rstrip():
+        return True
+    after = _NEXT_WORD.match(text, match.end())
+    if after is None:
+        return True
+    if not after["whole"]:
+        return None
+    return f" {after[0][:-1].lower()} " in _BEGINNERS

@@ -29,6 +29,7 @@ from lina.core.guidance import Guided, LanguageModel
 from lina.core.lm import Conditions, DelayLM
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
+from lina.core.pauses import has_pause
 from lina.core.plugin import TokenizerPlugin
 from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
@@ -72,13 +73,15 @@ class Voice:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def say(self, text: str, **options: Any) -> Float[Tensor, "C samples"]:
-        """Speak one text.
+        """Speak one text, with silence where it has a pause such as ``<break time="300ms"/>``.
 
         Raises:
             TextError: the text cannot be spoken.
             DataError: a prompt's recording cannot be used.
             LinaError: an option is wrong, or this model cannot do it.
         """
+        if has_pause(text):
+            return torch.cat(list(self.stream(text, **options)), dim=1)
         return self.speak([text], **options)[0].audio
 
     def stream(self, text: str, **options: Any) -> Iterator[Float[Tensor, "C n"]]:
@@ -86,6 +89,8 @@ class Voice:
 
         With a codec that streams, the chunks together are what ``say`` gives; with one that does not, nearly.
         """
+        if has_pause(text):
+            return self.read([text], **options)
         asked = self.asked(options)
         scripts = self.scripts([text], asked)
         frames = self.frames(scripts, asked)

@@ -8,18 +8,22 @@ Tried in November 2026 on 10 sentences with numbers, dates, heteronyms, accents 
   sentence; gave nothing for ``1/2``, half of ``résumé``, and spelt ``NASA``.
 
 hibari ports misaki (the phonemes of Kokoro-82M): a lexicon, a tagger that tells the two readings of ``read``
-apart, and a network for unknown words. It drops what it cannot read, so ``lina.tokenizers.english`` refuses
-such characters first.
+apart, and a network for unknown words. Its own rules for numbers and signs are not used: ``lina.tokenizers.english``
+writes those out in words, and refuses what cannot be read.
 """
 
+import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from lina.core.errors import PluginError, TextError
 from lina.core.plugin import PluginConfig, TokenizerPlugin
 from lina.core.text import sentence_end
-from lina.tokenizers.english import CURRENCY, SILENT, excerpt, tidy
+from lina.tokenizers.english import Style, normalise
+from lina.tokenizers.english.characters import SILENT, excerpt, parted, plain
+from lina.tokenizers.english.sounds import MARK, take_sounds
 from lina.tokenizers.stream import SegmentStream, printable
 
 BEGIN, END = 0, 1
@@ -32,9 +36,16 @@ a word boundary.
 LONGEST_SENTENCE = 400
 """Characters; a longer one is cut at a clause, else at a blank, else here."""
 
+MOST_REMARKS = 30
+"""Unknown words that are told of, in a process."""
+
+log = logging.getLogger("lina")
+
 _IDS = {symbol: place + 2 for place, symbol in enumerate(INVENTORY)}
 _CLAUSE_END = re.compile(r".*[,;:—)]\s", re.DOTALL)
 _BLANK = re.compile(r".*\s", re.DOTALL)
+_STOP_AFTER_LETTERS = re.compile(r"((?:[A-Z]\.)+[A-Z])\.(?!\w)")
+_BLANK_BEFORE_STOP = re.compile(r" \.")
 
 
 class PhonemesConfig(PluginConfig):
@@ -46,9 +57,13 @@ class PhonemesFrontend(SegmentStream):
 
     vocab_size, begin, end = len(INVENTORY) + 2, BEGIN, END
 
-    def __init__(self, read: Callable[[str], list[tuple[str, str, bool]]]) -> None:
-        """``read`` gives for each token its text, its phonemes, and whether a blank follows."""
-        self.read = read
+    def __init__(self, read: Callable[[str], list[tuple[str, str, bool]]], british: bool = False) -> None:
+        """``read`` gives for each token its text, its phonemes, and whether a blank follows.
+
+        It gets words and punctuation, and ``[x](/sounds/)`` where the text has phonemes in brackets.
+        """
+        self.read, self.british = read, british
+        self.style = Style(day_first=british, joiner=".")
 
     def segment_end(self, text: str, start: int) -> int | None:
         window = text[start : start + LONGEST_SENTENCE + 1]
@@ -68,13 +83,26 @@ class PhonemesFrontend(SegmentStream):
     def flush(self, state: str | None) -> list[int]:
         return super().flush(state and state.rstrip())
 
+    def words(self, sentence: str) -> str:
+        """What is read of a sentence: words, punctuation, letters that are spelt as ``F.B.I``, phonemes.
+
+        Raises:
+            TextError: a character that is not read as English, or brackets that hold no phonemes.
+        """
+        text, given = take_sounds(sentence, self.british)
+        parts = [plain(part) for part in text.split(MARK)]
+        said = parted(normalise(MARK.join(parts), self.style)).strip().replace("’", "'")
+        said = _STOP_AFTER_LETTERS.sub(r"\1 .", said)
+        first, *others = said.split(MARK)
+        return first + "".join(f"[x](/{one}/){after}" for one, after in zip(given, others, strict=True))
+
     def phonemes(self, sentence: str) -> str:
         """The symbols of one sentence.
 
         Raises:
-            TextError: see ``lina.tokenizers.english.tidy``; or a word has no reading.
+            TextError: as ``words``; or a word has no reading.
         """
-        text = tidy(sentence)
+        text = self.words(sentence)
         try:
             tokens = self.read(text)
         except Exception as error:
@@ -82,10 +110,10 @@ class PhonemesFrontend(SegmentStream):
             raise TextError(f"hibari cannot read {excerpt(text)} ({cause}); write it otherwise") from error
         spoken = []
         for token, sounds, blank in tokens:
-            if not sounds and not (SILENT | CURRENCY).issuperset("".join(token.split())):
+            if not sounds and not SILENT.issuperset("".join(token.split())):
                 raise TextError(f"hibari has no sound for {token!r} in {excerpt(text)}; write it otherwise")
             spoken.append(sounds + " " * blank)
-        return " ".join("".join(spoken).split())
+        return _BLANK_BEFORE_STOP.sub(".", " ".join("".join(spoken).split()))
 
     def _id(self, symbol: str, text: str) -> int:
         if symbol not in _IDS:
@@ -120,7 +148,7 @@ class Phonemes(TokenizerPlugin):
         PluginError: hibari-tts is not installed.
         """
         try:
-            from hibari.g2p import G2P, normalize
+            from hibari.g2p import G2P
         except ImportError as error:
             raise PluginError(
                 f"tokenizer 'phonemes' needs hibari-tts ({error}); pip install 'lina[phonemes]'"
@@ -128,7 +156,22 @@ class Phonemes(TokenizerPlugin):
         g2p = G2P(british=config.accent == "british")
 
         def read(text: str) -> list[tuple[str, str, bool]]:
-            tokens = g2p.phonemize_tokens(g2p.tokenize(normalize(text)))
+            tokens = g2p.phonemize_tokens(g2p.tokenize(text))
+            for token in tokens:
+                if token.rating == _GUESSED and any(map(str.isalpha, token.text)):
+                    _tell_guessed(token.text, token.phonemes)
             return [(token.text, token.phonemes or "", bool(token.whitespace)) for token in tokens]
 
-        return PhonemesFrontend(read)
+        return PhonemesFrontend(read, config.accent == "british")
+
+
+_GUESSED = 2
+"""hibari's rating of a reading that its network has guessed from the letters."""
+
+
+@lru_cache(maxsize=100_000)
+def _tell_guessed(word: str, sounds: str) -> None:
+    told = _tell_guessed.cache_info().misses
+    if told <= MOST_REMARKS:
+        more = "; no more are told of" if told == MOST_REMARKS else ""
+        log.info("%s is in no lexicon and read by its letters: [%s]%s", excerpt(word), sounds, more)

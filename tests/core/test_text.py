@@ -96,3 +96,23 @@ def test_unspeakable_texts_are_refused_in_one_line(text: str, message: str) -> N
 )
 def test_ordinary_texts_pass(text: str) -> None:
     check_text(text, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The U.S. Army came. It left.", ["The U.S. Army came.", "It left."]),
+        ("He is in the U.S. He works.", ["He is in the U.S.", "He works."]),
+        ("At 5 p.m. Monday we left. So.", ["At 5 p.m. Monday we left.", "So."]),
+        ("Gen. Lee went to Ft. Knox.", ["Gen. Lee went to Ft. Knox."]),
+        ("See No. 5 on p. 12. Good.", ["See No. 5 on p. 12.", "Good."]),
+        ("No. I won't.", ["No.", "I won't."]),
+        ("On Jan. 5 it snowed.", ["On Jan. 5 it snowed."]),
+        ("He paid $3.50 for it. Good.", ["He paid $3.50 for it.", "Good."]),
+        ("“Oh…” he said. “Well.” He rose.", ["“Oh…” he said.", "“Well.”", "He rose."]),
+    ],
+)
+def test_abbreviations_do_not_end_a_sentence(text: str, expected: list[str]) -> None:
+    assert split_sentences(text) == expected
+    ends = [sentence_end(text[:cut]) for cut in range(len(text) + 1)]
+    assert {end for end in ends if end is not None} <= {sentence_end(text)}

@@ -98,16 +98,16 @@ def test_accents_differ() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Hi 😀", "'😀' (U+1F600 GRINNING FACE) cannot be read as English"),
         ("你好", "U+4F60 CJK UNIFIED IDEOGRAPH-4F60"),
         ("привет", "U+043F CYRILLIC SMALL LETTER PE"),
         ("x\u030c\u200d", "U+030C COMBINING CARON"),
-        ("a_b", "U+005F LOW LINE"),
         ("nul\0", "U+0000 no name"),
-        ("only 5€ each", "currency sign '€' in 'only 5€ each' is not before a number"),
-        ("$5-$10", "currency sign '$'"),
-        ("a" * 25, "is a word of more than 24 letters"),
-        ("1,000,000,000,000,000", "is more than 15 digits"),
+        ("private \ue000", "U+E000"),
+        ("say [hɛ7]", "phonemes '[hɛ7]' at character 4 of 'say [hɛ7]': '7' is no phoneme"),
+        ("say [ˈ] now", "hold no sound"),
+        ("say [] now", "hold no sound"),
+        ("say [həlO", "bracket '[' at character 4 of 'say [həlO' stands alone"),
+        ("say həlO]", "bracket ']' at character 8"),
         ("half \ud83d", "lone surrogate U+D83D"),
     ],
 )
@@ -149,3 +149,27 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "hibari.g2p", None)
     with pytest.raises(PluginError, match=r"pip install 'lina\[phonemes\]'"):
         Phonemes.build(config=PhonemesConfig())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused_in_one_line(frontend: PhonemesFrontend, text: str) -> None:
+    try:
+        ids = frontend.parallel_forward(text)
+    except TextError:
+        with pytest.raises(TextError, match=r"\A[^\n]+\Z"):
+            frontend.parallel_forward(text)
+    else:
+        assert len(ids) > 2 or not any(one.isalpha() or one.isdecimal() for one in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [
+        ("Say [həlˈoʊ] now.", "sˈA həlˈO nˈW."),
+        ("Say [h ə l ˈoʊ].", "sˈA həlˈO."),
+        (r"He \[sic\] left.", "hˌi (sˈɪk) lˈɛft."),
+    ],
+)
+def test_brackets(frontend: PhonemesFrontend, text: str, symbols: str) -> None:
+    assert spoken(frontend, text) == symbols

@@ -1,0 +1,108 @@
+"""Abbreviations: titles, streets, months, Latin, and what stands before a number."""
+
+import re
+
+from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule
+
+_TITLES = {
+    "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Prof": "Professor", "Gen": "General", "Gov": "Governor",
+    "Sen": "Senator", "Rep": "Representative", "Capt": "Captain", "Lt": "Lieutenant", "Col": "Colonel",
+    "Sgt": "Sergeant", "Cmdr": "Commander", "Rev": "Reverend", "Hon": "Honorable", "Pres": "President",
+    "Supt": "Superintendent", "Cpl": "Corporal", "Maj": "Major", "Adm": "Admiral", "Msgr": "Monsignor",
+    "Messrs": "Messers", "Mt": "Mount", "Ft": "Fort",
+}  # fmt: skip
+_STREETS = {
+    "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Hwy": "Highway", "Pkwy": "Parkway",
+    "Sq": "Square", "Ct": "Court", "Pl": "Place", "Apt": "Apartment", "Ste": "Suite", "Bldg": "Building",
+}  # fmt: skip
+_WORDS = {
+    "etc": "et cetera", "e.g": "for example", "i.e": "that is", "approx": "approximately", "a.k.a": "also known as",
+    "vs": "versus", "cf": "compare", "viz": "namely", "et al": "et al", "dept": "department", "govt": "government",
+    "Jr": "Junior", "Sr": "Senior", "Ltd": "Limited", "Inc": "Incorporated", "Corp": "Corporation", "Co": "Company",
+    "Bros": "Brothers", "Dept": "Department", "Univ": "University", "Assn": "Association", "Govt": "Government",
+    "Jan": "January", "Feb": "February", "Mar": "March", "Apr": "April", "Jun": "June", "Jul": "July",
+    "Aug": "August", "Sept": "September", "Sep": "September", "Oct": "October", "Nov": "November",
+    "Dec": "December", "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday",
+    "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday", "Esq": "Esquire", "misc": "miscellaneous",
+    "est": "established", "ave": "avenue", "tel": "telephone", "Tel": "telephone", "ext": "extension",
+    "Ext": "extension", "min": "minutes", "max": "maximum", "temp": "temperature", "Atty": "Attorney",
+}  # fmt: skip
+_BARE = {
+    "vs": "versus",
+    "aka": "also known as",
+    "w/o": "without",
+    "w/": "with",
+    "Jr": "Junior",
+    "Sr": "Senior",
+}
+_BEFORE_NUMBER = {
+    "No": "number", "no": "number", "Nos": "numbers", "nos": "numbers", "Fig": "figure", "fig": "figure",
+    "Figs": "figures", "figs": "figures", "Vol": "volume", "vol": "volume", "Ch": "chapter", "ch": "chapter",
+    "p": "page", "pp": "pages", "Sec": "section", "sec": "section", "Eq": "equation", "eq": "equation",
+    "Art": "article", "ca": "circa", "c": "circa", "ed": "edition", "pt": "part", "Pt": "part", "№": "number",
+}  # fmt: skip
+_NEVER_SENTENCE_END = frozenset(("e.g", "i.e", "vs", "cf", "viz", "approx", "a.k.a"))
+_CAPITAL = r"(?=\s+[\"“'‘]?[A-Z])"
+
+
+def _title(match: re.Match[str], style: Style) -> str:
+    return _TITLES[match[1]]
+
+
+def _in_street(match: re.Match[str]) -> bool:
+    """Whether ``St.`` or ``Dr.`` stands after a name (a street), not before one."""
+    word = before(match)
+    named = (word[:1].isupper() and word[-1:].isalnum()) or bool(re.fullmatch(r"\d+(?:st|nd|rd|th)", word))
+    followed = re.match(r"\s+[\"“'‘]?[A-Z]", match.string[match.end() :])
+    first = match.string[: match.start()].strip() == word
+    return named and not (followed and first)
+
+
+def _saint(match: re.Match[str], style: Style) -> str:
+    return ("Street" if _in_street(match) else "Saint") + _stop(match)
+
+
+def _doctor(match: re.Match[str], style: Style) -> str:
+    return ("Drive" if _in_street(match) else "Doctor") + _stop(match)
+
+
+def _stop(match: re.Match[str]) -> str:
+    """The stop of an abbreviation that is also that of the sentence."""
+    return "." if match[0].endswith(".") and ends_sentence(match) else ""
+
+
+def _word(match: re.Match[str], style: Style) -> str | None:
+    return (_WORDS | _STREETS)[match[1]] + ("" if match[1] in _NEVER_SENTENCE_END else _stop(match))
+
+
+def _bare(match: re.Match[str], style: Style) -> str:
+    return _BARE[match[1]]
+
+
+def _before_number(match: re.Match[str], style: Style) -> str:
+    word = _BEFORE_NUMBER[match[1]]
+    return word.capitalize() if match[1][0].isupper() else word
+
+
+def _initials(match: re.Match[str], style: Style) -> str:
+    """``U.S.``, ``J. R. R.`` before a name, ``p.m.`` alone: letters."""
+    letters = [one for one in match[0] if one.isalpha()]
+    stop = "." if match[0].endswith(".") and ends_sentence(match) else ""
+    return style.joiner.join(letter.upper() for letter in letters) + stop
+
+
+def _initial(match: re.Match[str], style: Style) -> str:
+    return match[1]
+
+
+RULES: tuple[Rule, ...] = (
+    rule(rf"({one_of(_TITLES)})\b\.?{_CAPITAL}", _title),
+    rule(r"St\.(?!\w)", _saint),
+    rule(r"Dr\.?(?!\w)", _doctor),
+    rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\d|[IVX]{(2,)}\b)", _before_number),
+    rule(r"(№)\s?(?=\d)", _before_number),
+    rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
+    rule(rf"({one_of(_BARE)})(?!\w)", _bare),
+    rule(r"(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?", _initials),
+    rule(r"([A-Z])\.(?=\s*[A-Z])", _initial),
+)

@@ -1,0 +1,127 @@
+"""Amounts of something: money, percent, degrees and units of measure."""
+
+import re
+
+from lina.tokenizers.english.numbers import is_one, number
+from lina.tokenizers.english.rule import Rule, Style, one_of, rule
+from lina.tokenizers.english.units import UNITS
+
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+_MINUS = r"(?P<minus>[-−])?"
+_MAGNITUDES = {
+    "k": "thousand",
+    "m": "million",
+    "mn": "million",
+    "b": "billion",
+    "bn": "billion",
+    "t": "trillion",
+}
+_BIG = r"(?:\s?(?P<big>hundred|thousand|million|billion|trillion)\b|(?P<short>[kKmMbBtT]|bn|mn)\b)?"
+_FRACTION_SIGNS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+
+CURRENCIES = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "¥": ("yen", "yen", "sen", "sen"),
+    "₹": ("rupee", "rupees", "paisa", "paise"),
+    "₩": ("won", "won", "jeon", "jeon"),
+    "₽": ("ruble", "rubles", "kopek", "kopeks"),
+    "₿": ("bitcoin", "bitcoins", "", ""),
+}
+_CODES = {
+    "USD": "$",
+    "EUR": "€",
+    "GBP": "£",
+    "JPY": "¥",
+    "INR": "₹",
+    "US$": "$",
+}
+_COUNTRIES = {
+    "US$": "US ",
+    "C$": "Canadian ",
+    "CA$": "Canadian ",
+    "A$": "Australian ",
+    "AU$": "Australian ",
+    "HK$": "Hong Kong ",
+}
+_SIGN = f"(?P<sign>{one_of([*_COUNTRIES, *CURRENCIES])}|(?:{one_of(_CODES)})\\b)"
+
+
+def _minus(match: re.Match[str]) -> str:
+    return "minus " if match["minus"] else ""
+
+
+def _money(match: re.Match[str], style: Style) -> str:
+    sign = match["sign"]
+    one, many, cent, cents = CURRENCIES[_CODES.get(sign, sign[-1])]
+    country = _COUNTRIES.get(sign, "") if sign != "US$" else "U S "
+    big = match["big"] or _MAGNITUDES.get((match["short"] or "").lower(), "")
+    amount = match["amount"]
+    last = match.groupdict().get("last")
+    if big or last:
+        said = f"{number(amount)} to {number(last)}" if last else number(amount)
+        return f"{_minus(match)}{said} {big + ' ' if big else ''}{country}{many}" + _per(match)
+    whole, _, rest = amount.replace(",", "").partition(".")
+    if len(rest) != 2 or not cent:
+        return f"{_minus(match)}{number(amount)} {country}{one if is_one(amount) else many}" + _per(match)
+    parts = []
+    if int(whole or 0) or not int(rest):
+        parts.append(f"{number(whole or '0')} {country}{one if whole == '1' else many}")
+    if int(rest):
+        parts.append(f"{number(str(int(rest)))} {cent if int(rest) == 1 else cents}")
+    return _minus(match) + " and ".join(parts) + _per(match)
+
+
+def _per(match: re.Match[str]) -> str:
+    per = match.groupdict().get("per")
+    return f" per {UNITS[per][0] if per in UNITS else per}" if per else ""
+
+
+def _cents(match: re.Match[str], style: Style) -> str:
+    return f"{number(match['amount'])} cent{'' if is_one(match['amount']) else 's'}"
+
+
+def _percent(match: re.Match[str], style: Style) -> str:
+    to = f" to {number(match['last'])}" if match["last"] else ""
+    sign = "per mille" if match["sign"] == "‰" else "percent"
+    return f"{_minus(match)}{number(match['amount'])}{to} {sign}"
+
+
+def _degrees(match: re.Match[str], style: Style) -> str:
+    scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or "", "")
+    return f"{_minus(match)}{number(match['amount'])} degree{'' if is_one(match['amount']) else 's'}{scale}"
+
+
+def _unit(match: re.Match[str], style: Style) -> str:
+    one, many = UNITS[match["unit"]]
+    amount = match["amount"]
+    to = f" to {number(match['last'])}" if match["last"] else ""
+    power = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}.get(match["power"] or "", "")
+    single = match["tied"] or (is_one(amount) and not to)
+    return f"{_minus(match)}{number(amount)}{to} {power}{one if single else many}{_per(match)}"
+
+
+def _feet(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} foot {number(match[2])}"
+
+
+_UNIT = one_of(UNITS)
+_PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)\b)?"
+_LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
+
+RULES: tuple[Rule, ...] = (
+    rule(
+        rf"{_MINUS}{_SIGN}\s?(?P<amount>{NUMBER})(?:\s?[-–]\s?(?P=sign)?(?P<last>{NUMBER}))?{_BIG}{_PER}",
+        _money,
+    ),
+    rule(rf"{_MINUS}(?P<amount>{NUMBER}){_BIG}\s?{_SIGN}(?!\s?\d){_PER}", _money),
+    rule(rf"(?P<amount>{NUMBER})\s?¢", _cents),
+    rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
+    rule(rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?P<scale>[CFK]\b)?", _degrees),
+    rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
+    rule(
+        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
+        _unit,
+    ),
+)

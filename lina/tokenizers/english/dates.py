@@ -1,0 +1,134 @@
+"""Dates, years, decades and times of day."""
+
+import re
+
+from lina.tokenizers.english.numbers import cardinal, ordinal, plural_of, year
+from lina.tokenizers.english.rule import Rule, Style, one_of, rule, spell
+
+MONTHS = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+]  # fmt: skip
+_MONTH_OF = {name[:3].lower(): name for name in MONTHS}
+_MONTH = rf"(?:{one_of([*MONTHS, 'Sept'])}|(?:{'|'.join(name[:3] for name in MONTHS)})\b)\.?"
+_DAY = r"(?:3[01]|[12]\d|0?[1-9])"
+_ORDINAL_END = r"(?:st|nd|rd|th)?"
+_YEAR = r"[12]\d{3}"
+_NUMBER_AFTER = r"(?![\d%$€£]|[.,:/]\d)"
+
+
+def _month(text: str) -> str:
+    return _MONTH_OF[text[:3].lower()]
+
+
+def _full_year(text: str) -> str:
+    if len(text) == 2:
+        text = ("19" if int(text) > 30 else "20") + text
+    return year(int(text))
+
+
+def _date(day: int, month: int, text: str | None, style: Style) -> str | None:
+    if not (1 <= day <= 31 and 1 <= month <= 12):
+        return None
+    name = MONTHS[month - 1]
+    said = f"the {ordinal(day)} of {name}" if style.day_first else f"{name} {ordinal(day)}"
+    return f"{said}, {_full_year(text)}" if text else said
+
+
+def _iso(match: re.Match[str], style: Style) -> str | None:
+    return _date(int(match[3]), int(match[2]), match[1], style)
+
+
+def _slashes(match: re.Match[str], style: Style) -> str | None:
+    first, second = int(match[1]), int(match[3])
+    day_first = style.day_first or match[2] == "." or first > 12
+    day, month = (first, second) if day_first and second <= 12 else (second, first)
+    return _date(day, month, match[4], style)
+
+
+def _month_day(match: re.Match[str], style: Style) -> str:
+    said = f"{_month(match['month'])} {ordinal(int(match['day']))}"
+    if match["to"]:
+        said += f" to {ordinal(int(match['to']))}"
+    return said + (f", {year(int(match['year']))}" if match["year"] else "")
+
+
+def _day_month(match: re.Match[str], style: Style) -> str:
+    the = "" if match.string[: match.start()].rstrip().lower().endswith("the") else "the "
+    said = f"{the}{ordinal(int(match['day']))} of {_month(match['month'])}"
+    return said + (f", {year(int(match['year']))}" if match["year"] else "")
+
+
+def _month_year(match: re.Match[str], style: Style) -> str:
+    return f"{_month(match[1])} {year(int(match[2]))}"
+
+
+def _decade(match: re.Match[str], style: Style) -> str:
+    return plural_of(year(int(match[1])) if len(match[1]) == 4 else cardinal(int(match[1])))
+
+
+def _era(match: re.Match[str], style: Style) -> str:
+    number = int(match[1])
+    return f"{year(number)} {spell(match[2], style)}"
+
+
+def _year(match: re.Match[str], style: Style) -> str:
+    return year(int(match[0]))
+
+
+def _years(match: re.Match[str], style: Style) -> str:
+    last = match[2]
+    return f"{year(int(match[1]))} to {year(int(last)) if len(last) == 4 else cardinal(int(last))}"
+
+
+def _time(match: re.Match[str], style: Style) -> str | None:
+    hour, minute = int(match["hour"]), int(match["minute"] or 0)
+    if hour > 24 or minute > 59:
+        return None
+    said = cardinal(hour)
+    if minute:
+        said += f" {'oh ' if minute < 10 else ''}{cardinal(minute)}"
+    if match["second"]:
+        seconds = int(match["second"])
+        said += f" and {cardinal(seconds)} second{'' if seconds == 1 else 's'}"
+    elif not minute and not match["half"]:
+        said += " hundred" if hour > 12 or hour == 0 else " o'clock"
+    return said + _half(match, style)
+
+
+def _half(match: re.Match[str], style: Style) -> str:
+    if not match["half"]:
+        return ""
+    stop = "." if match.string[match.end() - 1] == "." and not match.string[match.end() :].strip() else ""
+    return f" {spell(match['half'] + 'm', style)}{stop}"
+
+
+def _hour(match: re.Match[str], style: Style) -> str | None:
+    return f"{cardinal(int(match['hour']))}{_half(match, style)}" if int(match["hour"]) <= 24 else None
+
+
+_AM_PM = r"\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm](?:\b|(?=\.)))(?![\w])"
+
+RULES: tuple[Rule, ...] = (
+    rule(r"(\d{4})-(\d\d)-(\d\d)(?![\d-])", _iso),
+    rule(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\d/-]|[.]\d)", _slashes),
+    rule(
+        rf"(?P<month>{_MONTH})\s(?:the\s)?(?P<day>{_DAY}){_ORDINAL_END}\b(?:\s?[-–]\s?(?P<to>{_DAY})\b)?"
+        rf"{_NUMBER_AFTER}(?:,?\s(?P<year>{_YEAR})\b{_NUMBER_AFTER})?",
+        _month_day,
+    ),
+    rule(
+        rf"(?P<day>{_DAY}){_ORDINAL_END}\s(?:of\s)?(?P<month>{_MONTH})(?![a-z])(?:,?\s(?P<year>{_YEAR})\b{_NUMBER_AFTER})?",
+        _day_month,
+    ),
+    rule(rf"({_MONTH}),?\s({_YEAR})\b{_NUMBER_AFTER}", _month_year),
+    rule(
+        rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))(?::(?P<second>\d\d))?(?![\d:])(?:{_AM_PM})?",
+        _time,
+    ),
+    rule(rf"(?P<hour>\d{{1,2}}){_AM_PM}", _hour),
+    rule(r"['’]?(\d0|[12]\d\d0)['’]?s\b", _decade),
+    rule(r"(\d{1,4})\s?(BCE|BC|AD|CE)\b", _era),
+    rule(r"(1[1-9]\d\d|20\d\d)\s?[-–]\s?((?:1[1-9]|20)\d\d|\d\d)(?![\w-]|[.,]\d)", _years),
+    rule(r"(?:1[1-9]\d\d|20\d\d|10[1-9]\d)(?![\w%]|[.,]\d|[-–/]\d)", _year),
+)

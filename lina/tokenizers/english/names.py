@@ -1,0 +1,96 @@
+"""Capitals that are no plain words: Roman numerals and acronyms."""
+
+import re
+
+from lina.tokenizers.english.numbers import cardinal, ordinal, roman
+from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule, spell
+
+_NUMERAL = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+_COUNTED = [
+    "Chapter", "Part", "Volume", "Book", "Act", "Scene", "Section", "Article", "Appendix", "Figure",
+    "Table", "Phase", "Stage", "Type", "Class", "Grade", "Level", "Episode", "Season", "Title",
+    "War", "Bowl", "Mark", "Group", "Unit", "Step", "Apollo", "Gemini", "Rocky", "Canto", "Psalm",
+    "Amendment", "Division", "Game", "CHAPTER", "PART", "VOLUME", "BOOK", "ACT", "SCENE", "chapter",
+    "part", "volume", "book", "act", "scene", "section", "phase", "stage", "type",
+]  # fmt: skip
+_REIGNING = [
+    "Alexander", "Albert", "Alfonso", "Augustus", "Baldwin", "Benedict", "Catherine", "Charles",
+    "Christian", "Clement", "Constantine", "David", "Edward", "Elizabeth", "Eric", "Ferdinand",
+    "Francis", "Frederick", "George", "Gregory", "Gustav", "Haakon", "Harald", "Henry", "Innocent",
+    "Ivan", "James", "John", "Joseph", "Juan", "Leo", "Leopold", "Louis", "Malcolm", "Margaret",
+    "Mary", "Maximilian", "Napoleon", "Nicholas", "Olav", "Otto", "Paul", "Pedro", "Peter",
+    "Philip", "Pius", "Ramesses", "Rameses", "Ramses", "Richard", "Robert", "Rudolf", "Stephen",
+    "Thutmose", "Umberto", "Urban", "Victor", "Wilhelm", "William",
+]  # fmt: skip
+_AS_WORDS = frozenset((
+    "NASA", "NATO", "UNESCO", "UNICEF", "AIDS", "OPEC", "FIFA", "UEFA", "NAFTA", "ASEAN", "LASER",
+    "RADAR", "SONAR", "SCUBA", "SIM", "RAM", "GIF", "DARPA", "NOAA", "OSHA", "SWAT", "FEMA",
+    "COBOL", "BASIC", "FORTRAN", "SARS", "COVID", "PIN", "ASCII", "IKEA", "LEGO", "YOLO",
+))  # fmt: skip
+_SPELT = frozenset((
+    "USA", "UK", "EU", "UN", "UAE", "US", "FBI", "CIA", "NSA", "IRS", "UFO", "AI", "API", "CPU",
+    "GPU", "USB", "URL", "HTML", "CSS", "XML", "SQL", "HTTP", "HTTPS", "PDF", "CEO", "CFO", "CTO",
+    "HR", "IT", "PR", "TV", "DVD", "CD", "PC", "DNA", "RNA", "HIV", "IQ", "ID", "ATM", "FAQ", "DIY",
+    "VIP", "RSVP", "ETA", "ASAP", "AKA", "IOU", "UV", "MRI", "NBA", "NFL", "NHL", "MLB", "BBC",
+    "CNN", "NBC", "ABC", "CBS", "IBM", "IPO", "IP", "OS", "LA", "DC", "NYC", "LED", "LCD", "EV",
+    "IPA", "TTS", "ASR", "LLM", "BMW", "AC", "ADHD", "OCD", "GMT", "UTC", "EST", "PST", "MIT",
+    "UCLA", "AM", "PM", "OK", "NAACP", "IEEE", "DJ", "MC", "VR", "AR", "UI", "UX", "IOS", "ISBN",
+    "IBAN", "IRA", "IMF",
+))  # fmt: skip
+_ALSO_WORDS = frozenset(["IT", "US", "AM", "ID", "LA", "OS", "AC", "AR"])
+"""Left alone in a text that is all in capitals."""
+_HALVES = {"JPEG": "jay peg", "MPEG": "em peg", "MS-DOS": "M S doss", "CD-ROM": "C D rom", "IOS": "I O S"}
+
+
+_CAPITALS = re.compile(r"\s+[A-Z]{2,}\b")
+
+
+def _counted(match: re.Match[str], style: Style) -> str:
+    return f"{match[1]} {cardinal(roman(match[2].upper()))}"
+
+
+def _reigning(match: re.Match[str], style: Style) -> str:
+    own = match[3] or ""
+    return f"{match[1]} the {ordinal(roman(match[2]))}{own}"
+
+
+def _numeral(match: re.Match[str], style: Style) -> str | None:
+    """After another capitalised word: ``Final Fantasy VII``."""
+    word = before(match)
+    if not (word[:1].isupper() and word.isalpha() and not word.isupper()):
+        return None
+    return cardinal(roman(match[0]))
+
+
+def _acronym(match: re.Match[str], style: Style) -> str | None:
+    word, end = match[1], match[2] or ""
+    if word in _HALVES:
+        return _HALVES[word] + end
+    shouted = not any(map(str.islower, match.string)) or (
+        word in _ALSO_WORDS and _CAPITALS.match(match.string, match.end()) is not None
+    )
+    if end and word not in _AS_WORDS and word not in _HALVES:
+        return None  # the G2P knows how the letters' names end
+    if word in _AS_WORDS:
+        return word.capitalize() + end
+    if word in _SPELT and not (shouted and word in _ALSO_WORDS):
+        return spell(word, style) + end
+    if len(word) <= 5 and not set(word) & set("AEIOUY") and not (shouted and " " in match.string.strip()):
+        return spell(word, style) + end
+    return None
+
+
+def _camel_acronym(match: re.Match[str], style: Style) -> str:
+    """``iPhone`` and ``McDonald`` stay; ``PhD`` and the like are spelt."""
+    return {"PhD": "P H D", "PhDs": "P H Ds", "BSc": "B S C", "MSc": "M S C"}[match[0]].replace(
+        " ", style.joiner
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    rule(rf"({one_of(_COUNTED)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
+    rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w)(['’]s)?", _reigning),
+    rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI|V?I{2,3})|X{2})\b(?!['’.]\w)", _numeral),
+    rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
+    rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),
+)

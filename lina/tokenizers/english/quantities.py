@@ -1,0 +1,146 @@
+"""Bare numbers: telephones, fractions, ratios, ranges, ordinals, decimals, and letters with digits."""
+
+import re
+
+from lina.tokenizers.english.amounts import NUMBER
+from lina.tokenizers.english.numbers import cardinal, digits, number, ordinal, ordinal_of, pairs
+from lina.tokenizers.english.rule import Rule, Style, rule, spell
+
+_PARTS = {2: "half", 4: "quarter"}
+_SIGNS = {
+    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
+    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
+}  # fmt: skip
+_POWERS = {"²": "squared", "³": "cubed"}
+_FREE = r"(?![\w]|[.,:/]\d)"
+
+
+def _telephone(match: re.Match[str], style: Style) -> str:
+    groups = re.findall(r"\d+", match[0])
+    said = ", ".join(map(digits, groups))
+    return f"plus {said}" if match[0][0] == "+" else said
+
+
+def _groups(match: re.Match[str], style: Style) -> str:
+    return ", ".join(map(digits, re.findall(r"\d+", match[0])))
+
+
+def _parts(above: int, below: int) -> str:
+    unit = _PARTS.get(below) or ordinal(below)
+    if above != 1:
+        unit = "halves" if below == 2 else f"{unit}s"
+    return f"{'one' if above == 1 else cardinal(above)} {unit}"
+
+
+def _fraction(match: re.Match[str], style: Style) -> str | None:
+    whole, above, below = match[1], int(match[2]), int(match[3])
+    if (above, below) in ((24, 7), (9, 11), (50, 50)) and not whole:
+        return f"{cardinal(above)} {cardinal(below)}" if below != 11 else "nine eleven"
+    if below < 2 or above == 0 or (above >= below and whole):
+        return None
+    said = (
+        _parts(above, below)
+        if above < below <= 100 and below != 1
+        else f"{cardinal(above)} over {cardinal(below)}"
+    )
+    return (
+        f"{cardinal(int(whole))} and {'a' if above == 1 else ''}{said[3:] if above == 1 else said}"
+        if whole
+        else said
+    )
+
+
+def _fraction_sign(match: re.Match[str], style: Style) -> str:
+    said = _parts(*_SIGNS[match[2]])
+    if not match[1]:
+        return said
+    return f"{cardinal(int(match[1]))} and {'a' + said[3:] if said.startswith('one ') else said}"
+
+
+def _dotted(match: re.Match[str], style: Style) -> str:
+    """A version or an address: ``3.11.2``, ``192.168.0.1``."""
+    parts = match[0].lstrip("v").split(".")
+    said = (" dot " if len(parts) > 3 else " point ").join(map(number, parts))
+    return f"version {said}" if match[0][0] == "v" else said
+
+
+def _scientific(match: re.Match[str], style: Style) -> str:
+    power = int(match[3])
+    sign = "minus " if match[2] in "-−" and match[2] else ""
+    return f"{number(match[1])} times ten to the {sign}{cardinal(power)}"
+
+
+def _power(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} {_POWERS[match[2]]}"
+
+
+def _range(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} to {number(match[2])}"
+
+
+def _ordinal(match: re.Match[str], style: Style) -> str:
+    return ordinal_of(number(match[1]))
+
+
+def _times(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} by {number(match[2])}"
+
+
+def _product(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} times {number(match[2])}"
+
+
+def _magnitude(match: re.Match[str], style: Style) -> str:
+    return f"{number(match[1])} {'thousand' if match[2] in 'kK' else 'million' if match[2] == 'M' else 'billion'}"
+
+
+def _signed(match: re.Match[str], style: Style) -> str | None:
+    if match[1] in ("-", "−") and match.start() and match.string[match.start() - 1].isalnum():
+        return None
+    sign = {"-": "minus ", "−": "minus ", "+": "plus ", "±": "plus or minus "}.get(match[1], "")
+    return sign + number(match[2])
+
+
+def _mixed(match: re.Match[str], style: Style) -> str | None:
+    """``MP3``, ``5G``, ``B2B``, ``COVID-19``, ``R2-D2``: letters spelt where they are capitals or single."""
+    said = []
+    for part in re.findall(r"\d+|[^\W\d_]+", match[0]):
+        if part.isdecimal():
+            said.append(pairs(part))
+        elif len(part) == 1 or (part.isupper() and (len(part) < 4 or not re.search("[AEIOU]", part))):
+            said.append(spell(part, style))
+        else:
+            said.append(part)
+    return " ".join(said)
+
+
+def _label(match: re.Match[str], style: Style) -> str:
+    return f"{match[1]} {pairs(match[2])}"
+
+
+RULES: tuple[Rule, ...] = (
+    rule(r"\+\d{1,3}(?:[\s.-]?\(?\d{2,5}\)?){2,5}(?!\w)", _telephone),
+    rule(r"(?:1[\s.-])?\(?\d{3}\)?[\s.-]\d{3}[.\s-]\d{4}(?![\w-])", _telephone),
+    rule(r"\d{3}-\d{4}(?![\w-])", _telephone),
+    rule(r"\d{4}([\s-])\d{4}\1\d{4}\1\d{4}(?!\w)", _groups),
+    rule(r"\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
+    rule(r"(?:(\d{1,3})[\s-])?(\d{1,3})[/⁄](\d{1,3})(?![\w/]|[.]\d)", _fraction),
+    rule(r"(\d{1,3})?\s?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])", _fraction_sign),
+    rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
+    rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
+    rule(r"v?\d+(?:\.\d+){2,}(?!\w)", _dotted),
+    rule(rf"({NUMBER})([²³])", _power),
+    rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", _ordinal),
+    rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?=\s?=)", _product),
+    rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
+    rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
+    rule(rf"({NUMBER})([kKM]|bn|B)\b", _magnitude),
+    rule(
+        r"(Room|room|Flight|flight|Route|route|Highway|Interstate|Apartment|Suite)\s(\d{3,4})(?!\w|[.,]\d)",
+        _label,
+    ),
+    rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d+|[A-Z]\d[A-Z\d]*))*\b", _mixed),
+    rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),
+    rule(rf"({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-]|[.,]\d)", _range),
+    rule(rf"([-−+±]?)\s?({NUMBER}|\d[\d,]*)", _signed),
+)

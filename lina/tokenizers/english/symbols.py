@@ -1,0 +1,82 @@
+"""Signs that are said, and punctuation brought to the few marks that are paused at."""
+
+import re
+
+from lina.tokenizers.english.rule import Rule, Style, rule
+
+SAID = {
+    "&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "#": "hash", "<": "less than",
+    ">": "greater than", "~": "about", "^": "caret", "\\": "backslash",
+    "§": "section", "©": "copyright", "®": "registered",
+    "™": "trademark", "¶": "paragraph", "×": "times", "÷": "divided by", "±": "plus or minus", "≈": "about",
+    "≠": "does not equal", "≤": "at most", "≥": "at least", "∞": "infinity", "√": "the square root of", "−": "minus",
+    "∑": "sum", "→": "to", "←": "from", "⇒": "implies", "µ": "micro", "μ": "mu",
+    "π": "pi", "Ω": "ohm", "Δ": "delta", "α": "alpha", "β": "beta",
+    "γ": "gamma", "λ": "lambda", "θ": "theta", "°": "degrees", "℃": "degrees Celsius", "℉": "degrees Fahrenheit",
+    "²": "squared", "³": "cubed", "¹": "", "¢": "cents", "†": "", "‡": "", "•": ",", "·": "", "¡": "", "¿": "",
+    "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee",
+    "₩": "won", "₽": "ruble", "₿": "bitcoin", "‰": "per mille",
+    "_": "", "*": "", "|": ",", "`": "", "{": "(", "}": ")", "[": "(", "]": ")", "/": "slash",
+}  # fmt: skip
+
+
+def _said(match: re.Match[str], style: Style) -> str:
+    return SAID[match[0]]
+
+
+def _either(match: re.Match[str], style: Style) -> str:
+    """``and/or`` as ``and or``, ``he/she`` as ``he or she``."""
+    words = match[0].split("/")
+    return " ".join(words) if "or" in words else " or ".join(words) if len(words) == 2 else ", ".join(words)
+
+
+def _star(match: re.Match[str], style: Style) -> str:
+    return "times"
+
+
+def _power(match: re.Match[str], style: Style) -> str:
+    return "to the power of"
+
+
+def _to(match: re.Match[str], style: Style) -> str:
+    return "to"
+
+
+def _sharp(match: re.Match[str], style: Style) -> str:
+    return f"{match[1]} sharp"
+
+
+def _over(match: re.Match[str], style: Style) -> str:
+    return "over"
+
+
+def _dash(match: re.Match[str], style: Style) -> str:
+    return "—"
+
+
+def _ellipsis(match: re.Match[str], style: Style) -> str:
+    return "…"
+
+
+def _repeated(match: re.Match[str], style: Style) -> str:
+    """``!!!`` as ``!``, ``?!?!`` as ``?!``."""
+    return "".join(dict.fromkeys(match[0]))
+
+
+def _nothing(match: re.Match[str], style: Style) -> str:
+    return ""
+
+
+RULES: tuple[Rule, ...] = (
+    rule(r"[a-z]+(?:/[a-z]+)+(?![\w/])", _either),
+    rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", _star),
+    rule(r"(?<=\w)(?:\*\*|\^)(?=\d)", _power),
+    rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", _to),
+    rule(r"([CF])#(?!\w)", _sharp),
+    rule(r"(?<=[\w)])\s?/\s?(?=\d)", _over),
+    rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", _ellipsis),
+    rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", _dash),
+    rule(r"[-=_*~#]{3,}", _nothing),
+    rule(r"[!?]{2,}|,{2,}|;{2,}|:{2,}|\.{2}", _repeated),
+    rule(r"[" + re.escape("".join(SAID)) + "]", _said),
+)

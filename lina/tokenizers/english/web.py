@@ -1,0 +1,70 @@
+"""Addresses: URLs, e-mail, handles, hashtags, paths."""
+
+import re
+
+from lina.tokenizers.english.numbers import digits, pairs
+from lina.tokenizers.english.rule import Rule, Style, rule, spell
+
+_ENDINGS = "com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|info|biz|us|ca|au|tv|me|ly|app|dev|ch|it|es|nl|se|in|jp"
+_SPELT_ENDINGS = frozenset(
+    ["ai", "uk", "de", "fr", "eu", "us", "tv", "ch", "it", "es", "nl", "se", "in", "jp", "au", "ca", "io"]
+)
+_SIGNS = {
+    ".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon", "?": "question mark",
+    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star",
+}  # fmt: skip
+_PART = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_LETTERS = frozenset((
+    "www", "http", "https", "html", "php", "pdf", "ftp", "fbi", "cia", "bbc", "cnn", "nhs", "mit",
+    "ibm",
+))  # fmt: skip
+
+
+def _address(match: re.Match[str], style: Style) -> str:
+    text = re.sub(r"^https?://", "", match[0])
+    return _read(text.rstrip("/"), style)
+
+
+def _read(text: str, style: Style) -> str:
+    said, dot = [], False
+    for part in _PART.findall(text):
+        if part.isdecimal():
+            said.append(pairs(part) if len(part) < 5 else digits(part))
+        elif part.isalpha():
+            said.append(_word(part, dot, style))
+        else:
+            said.append(_SIGNS.get(part, ""))
+        dot = part == "."
+    return " ".join(filter(None, said))
+
+
+def _word(part: str, after_dot: bool, style: Style) -> str:
+    lowered = part.lower()
+    if lowered in _LETTERS or (after_dot and lowered in _SPELT_ENDINGS) or not set(lowered) & set("aeiouy"):
+        return spell(part, style)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part)
+
+
+def _handle(match: re.Match[str], style: Style) -> str:
+    return f"at {_read(match[1], style)}"
+
+
+def _hashtag(match: re.Match[str], style: Style) -> str:
+    return f"hashtag {_read(match[1], style)}"
+
+
+def _hash_number(match: re.Match[str], style: Style) -> str:
+    return "number "
+
+
+_PATH = r"(?:[/?#](?:[\w/%&=+~#?@:.,-]*[\w/=])?)?"
+
+RULES: tuple[Rule, ...] = (
+    rule(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", _address),
+    rule(rf"https?://[\w.-]*\w(?::\d+)?{_PATH}", _address),
+    rule(rf"www\.[\w-]+(?:\.[\w-]+)*\w{_PATH}", _address),
+    rule(rf"(?:[A-Za-z][\w-]*\.)+(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
+    rule(r"@([A-Za-z_]\w*)", _handle),
+    rule(r"#([A-Za-z_]\w*)", _hashtag),
+    rule(r"#(?=\d)", _hash_number),
+)

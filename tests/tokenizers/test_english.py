@@ -1,0 +1,57 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lina.tokenizers.english import normalise
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("on 12/31/1999 at 10:45", "on December thirty first, nineteen ninety nine at ten forty five"),
+        ("In the 1990s and '80s.", "In the nineteen nineties and eighties."),
+        ("12 Main St. near St. Paul's", "twelve Main Street near Saint Paul's"),
+        ("Chapter IV of Henry VIII", "Chapter four of Henry the eighth"),
+        (
+            "3.5 lbs, 100 km/h, 5 m²",
+            "three point five pounds, one hundred kilometers per hour, five square meters",
+        ),
+        (
+            "$3.5 million, £2bn, $0.99",
+            "three point five million dollars, two billion pounds, ninety nine cents",
+        ),
+        ("2 1/2 hours, 24/7", "two and a half hours, twenty four seven"),
+        ("-5°C, 5-10%", "minus five degrees Celsius, five to ten percent"),
+        ("No. 5 is here. No. I won't.", "Number five is here. No. I won't."),
+        ("smith@example.com", "smith at example dot com"),
+        ("NASA, HTML, MP3", "Nasa, H T M L, M P three"),
+        ("Wait!!! What?!?!", "Wait! What?!"),
+    ],
+)
+def test_words(text: str, words: str) -> None:
+    assert normalise(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Open 9am-5pm.", "Open nine A M to five P M."),
+        ("A 5-km run, 12 in. long", "A five kilometer run, twelve inches long"),
+        ("Dial 911 for 911 reasons", "Dial nine one one for nine hundred eleven reasons"),
+        ("Act III, Scene ii", "Act three, Scene two"),
+        ("C# in 5 × 3 = 15", "C sharp in five times three equals fifteen"),
+        ("2^10", "two to the power of ten"),
+        ("Tell us IT WORKS, IT says", "Tell us IT WORKS, I T says"),
+        ("Two CDs", "Two CDs"),
+    ],
+)
+def test_words_of_the_hard_list(text: str, words: str) -> None:
+    assert normalise(text) == words
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=60), st.text(st.sampled_from("$1.,:/-–%AIVXsthm°' €½@#"), max_size=30)))
+def test_it_never_fails_and_writes_every_ascii_digit_out(text: str) -> None:
+    words = normalise(text)
+    assert not set("0123456789") & set(words)
+    assert normalise(text) == words

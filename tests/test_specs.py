@@ -58,7 +58,12 @@ def test_the_backbone_of_a_spec_is_one_line(plugin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [("codec.config.mode=1300",), ("codec.plugin=encodec", "codec.config.random_weights=true")]
+    "line",
+    [
+        ("codec.config.codebooks=4",),
+        ("codec.plugin=codec2",),
+        ("codec.plugin=encodec", "codec.config.random_weights=true"),
+    ],
 )
 def test_the_codec_of_a_spec_is_one_line(line: tuple[str, ...]) -> None:
     codec = resolve(load_spec(ROOT / "specs/first.yaml", line)).codec

@@ -80,7 +80,7 @@ def test_a_spec_that_names_it_trains_and_speaks(role: str, tmp_path: Path) -> No
     (sample,) = read_samples(directory)
     spoken = soundfile.info(directory / sample.audio)
     assert 0.02 <= spoken.duration <= 0.3
-    assert spoken.samplerate == {"backbone": 8000, "codec": 16_000}[role]
+    assert spoken.samplerate == {"backbone": 24_000, "codec": 16_000}[role]
 
 
 def test_the_backbone_refuses_a_width_that_its_heads_cannot_share() -> None:

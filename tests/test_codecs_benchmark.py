@@ -1,6 +1,5 @@
 """benchmarks/codecs.py on toy codecs, recordings of a second and measures that need no package."""
 
-import importlib.util
 import json
 import math
 import sys
@@ -15,6 +14,7 @@ import soundfile
 
 from lina.core.errors import DataError, LinaError, PluginError
 from tests.fakes import FakeDistributions
+from tests.from_file import module_from_file
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 TOY = """
@@ -61,12 +61,7 @@ def script(monkeypatch: pytest.MonkeyPatch, distributions: FakeDistributions) ->
     distributions.install("toys", {"lina.codecs": {"toy": "toys:Toy"}}, toys=TOY)
     monkeypatch.syspath_prepend(str(FOLDER))
     # The name of the script is that of a module of Python's own.
-    spec = importlib.util.spec_from_file_location("codecs_benchmark", FOLDER / "codecs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "codecs_benchmark", module)
-    spec.loader.exec_module(module)
+    module = module_from_file(FOLDER / "codecs.py", "codecs_benchmark")
     metrics = module.judges.__globals__
 
     def score(reference: Any, decoded: Any) -> float:

@@ -1,23 +1,19 @@
 """The committed GPU results cover the code as it is: run ``make gpu-laws`` on a GPU machine after changing it."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.from_file import module_from_file
+
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_laws", ROOT / "benchmarks/gpu_laws.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_from_file(ROOT / "benchmarks/gpu_laws.py", "gpu_laws_benchmark")
 
 
 def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:

@@ -1,8 +1,6 @@
 """The benchmark of long texts, on a stream whose first sentences are clear and whose last are not."""
 
-import importlib.util
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,20 +12,14 @@ import torch
 from torch import Tensor
 
 from lina.core.reading import Spoken
+from tests.from_file import module_from_file
 
 TEXTS = ["we say these words", "and more"]
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("long", Path(__file__).parents[1] / "benchmarks/long.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["long"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["long"]
+def script() -> ModuleType:
+    return module_from_file(Path(__file__).parents[1] / "benchmarks/long.py", "long_benchmark")
 
 
 class Loudness:

@@ -1,6 +1,5 @@
 """What benchmarks/mamba_extension.py does without a GPU: unpacking, cutting, comparing."""
 
-import importlib.util
 import sys
 import tarfile
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from lina.backbones import mamba, mamba_ssm_form
 from lina.core.errors import LinaError
 from lina.core.selective_scan import selective_scan
+from tests.from_file import module_from_file
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -20,12 +20,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(FOLDER)
-    spec = importlib.util.spec_from_file_location("mamba_extension", FOLDER / "mamba_extension.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_from_file(FOLDER / "mamba_extension.py", "mamba_extension_benchmark")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """benchmarks/memory.py runs lina's own training; that its figures are of a GPU only a GPU can show."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -8,18 +7,14 @@ from types import ModuleType
 import pytest
 import torch
 
+from tests.from_file import module_from_file
+
 SMALL = ["backbone.d_model=16", "backbone.n_layers=1", "text.layers=1", "text.heads=2", "text.position_dim=8"]
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks/memory.py"
-    spec = importlib.util.spec_from_file_location("memory_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_from_file(Path(__file__).parents[1] / "benchmarks/memory.py", "memory_benchmark")
 
 
 def test_it_needs_a_gpu(

@@ -1,10 +1,11 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.from_file import module_from_file
 
 ROOT = Path(__file__).parents[1]
 LISTS = [ROOT / "tests/tokenizers" / name for name in ("hard_english.tsv", "unseen_english.tsv")]
@@ -14,12 +15,7 @@ pytest.importorskip("hibari", reason="pip install 'lina[phonemes]'")
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("normaliser", ROOT / "benchmarks/normaliser.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_from_file(ROOT / "benchmarks/normaliser.py", "normaliser_benchmark")
 
 
 def test_ours_stays_ahead_in_every_kind(

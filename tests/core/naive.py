@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.from_file import module_from_file
+
 
 def naive(operator: str, function: str, file: str = "naive") -> Callable[..., Any]:
     """``function`` of ``fla/ops/<operator>/<file>.py``."""
@@ -12,9 +14,5 @@ def naive(operator: str, function: str, file: str = "naive") -> Callable[..., An
     assert package is not None, "pip install 'lina[dev]'"
     assert package.submodule_search_locations is not None
     path = Path(package.submodule_search_locations[0]) / "ops" / operator / f"{file}.py"
-    spec = importlib.util.spec_from_file_location(f"fla_{operator}_{file}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, function)  # type: ignore[no-any-return]
+    name = f"fla_{operator}_{file}".replace("/", "_")
+    return getattr(module_from_file(path, name), function)  # type: ignore[no-any-return]

@@ -1,6 +1,4 @@
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.linear_attention import CHUNK, gated_linear_attention
+from tests.core.naive import naive
 from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 5, 4
@@ -17,20 +16,12 @@ LENGTHS = (1, 2, 15, 16, 17, 100)
 
 @pytest.fixture(scope="module")
 def reference() -> Callable[..., Any]:
-    """flash-linear-attention's own loop, in our layout, read from its file: the package itself wants Triton."""
-    package = importlib.util.find_spec("fla")
-    assert package is not None, "pip install 'lina[dev]'"
-    assert package.submodule_search_locations is not None
-    path = Path(package.submodule_search_locations[0]) / "ops" / "rwkv6" / "recurrent_naive.py"
-    spec = importlib.util.spec_from_file_location("fla_naive_rwkv6", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """flash-linear-attention's own loop, in our layout."""
+    recurrence = naive("rwkv6", "naive_recurrent_rwkv6", "recurrent_naive")
 
     def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         over_time = [tensor.transpose(1, 2) for tensor in arguments[:4]]
-        out, memory = module.naive_recurrent_rwkv6(
+        out, memory = recurrence(
             *over_time, arguments[4], scale=1.0, initial_state=arguments[5], output_final_state=True
         )
         return out.transpose(1, 2), memory

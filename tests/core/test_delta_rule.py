@@ -1,7 +1,4 @@
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from lina.core.delta_rule import (
     gated_delta_rule,
     gated_delta_rule_step,
 )
+from tests.core.naive import naive
 from tests.core.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 8, 4
@@ -24,25 +22,11 @@ LENGTHS = (1, 5, CHUNK, CHUNK + 1, 100)
 Operator = Callable[..., Any]
 
 
-def naive(path: str) -> ModuleType:
-    """flash-linear-attention's reference, read from its file: the package itself does not import without Triton."""
-    package = importlib.util.find_spec("fla")
-    assert package is not None, "pip install 'lina[dev]'"
-    assert package.submodule_search_locations is not None
-    file = Path(package.submodule_search_locations[0]) / "ops" / path / "naive.py"
-    spec = importlib.util.spec_from_file_location("fla_naive_" + path.replace("/", "_"), file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def fla_general(*arguments: Any) -> Any:
     *sequences, memory, scale = arguments
     assert scale == SCALE, "the reference knows no other"
     q, k, v, a, b, log_decay = (tensor.transpose(1, 2) for tensor in sequences)
-    recurrence = naive("generalized_delta_rule/dplr").dplr_recurrence
+    recurrence = naive("generalized_delta_rule/dplr", "dplr_recurrence")
     out, memory = recurrence(q, k, v, a, b, log_decay.expand_as(q), initial_state=memory)
     return out.transpose(1, 2), memory
 
@@ -51,9 +35,9 @@ def fla_gated(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, memory: Tensor, scale: float
 ) -> Any:
     if log_decay.shape[-1] == 1:
-        recurrence = naive("gated_delta_rule").naive_recurrent_gated_delta_rule
+        recurrence = naive("gated_delta_rule", "naive_recurrent_gated_delta_rule")
         return recurrence(q, k, v, beta, log_decay.squeeze(-1), scale, memory, True)
-    return naive("kda").naive_recurrent_kda(q, k, v, log_decay, beta, scale, memory, True)
+    return naive("kda", "naive_recurrent_kda")(q, k, v, log_decay, beta, scale, memory, True)
 
 
 def inputs(rule: str, channels: int, frames: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:

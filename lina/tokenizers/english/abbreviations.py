@@ -2,7 +2,7 @@
 
 import re
 
-from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule
+from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule, spell
 
 _TITLES = {
     "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Prof": "Professor", "Gen": "General", "Gov": "Governor",
@@ -86,9 +86,7 @@ def _before_number(match: re.Match[str], style: Style) -> str:
 
 def _initials(match: re.Match[str], style: Style) -> str:
     """``U.S.``, ``J. R. R.`` before a name, ``p.m.`` alone: letters."""
-    letters = [one for one in match[0] if one.isalpha()]
-    stop = "." if match[0].endswith(".") and ends_sentence(match) else ""
-    return style.joiner.join(letter.upper() for letter in letters) + stop
+    return spell(match[0], style) + _stop(match)
 
 
 def _initial(match: re.Match[str], style: Style) -> str:
@@ -99,7 +97,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_TITLES)})\b\.?{_CAPITAL}", _title),
     rule(r"St\.(?!\w)", _saint),
     rule(r"Dr\.?(?!\w)", _doctor),
-    rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\d|[IVX]{(2,)}\b)", _before_number),
+    rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\d)", _before_number),
     rule(r"(№)\s?(?=\d)", _before_number),
     rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
     rule(rf"({one_of(_BARE)})(?!\w)", _bare),

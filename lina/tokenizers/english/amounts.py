@@ -17,7 +17,6 @@ _MAGNITUDES = {
     "t": "trillion",
 }
 _BIG = r"(?:\s?(?P<big>hundred|thousand|million|billion|trillion)\b|(?P<short>[kKmMbBtT]|bn|mn)\b)?"
-_FRACTION_SIGNS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),

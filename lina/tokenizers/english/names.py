@@ -81,7 +81,7 @@ def _acronym(match: re.Match[str], style: Style) -> str | None:
 
 
 def _camel_acronym(match: re.Match[str], style: Style) -> str:
-    """``iPhone`` and ``McDonald`` stay; ``PhD`` and the like are spelt."""
+    """``PhD`` and the like are spelt."""
     return {"PhD": "P H D", "PhDs": "P H Ds", "BSc": "B S C", "MSc": "M S C"}[match[0]].replace(
         " ", style.joiner
     )
@@ -90,7 +90,7 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_COUNTED)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
     rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w)(['’]s)?", _reigning),
-    rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI|V?I{2,3})|X{2})\b(?!['’.]\w)", _numeral),
+    rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
     rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),
 )

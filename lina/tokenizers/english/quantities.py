@@ -12,7 +12,6 @@ _SIGNS = {
     "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
 }  # fmt: skip
 _POWERS = {"²": "squared", "³": "cubed"}
-_FREE = r"(?![\w]|[.,:/]\d)"
 
 
 def _telephone(match: re.Match[str], style: Style) -> str:
@@ -29,7 +28,14 @@ def _parts(above: int, below: int) -> str:
     unit = _PARTS.get(below) or ordinal(below)
     if above != 1:
         unit = "halves" if below == 2 else f"{unit}s"
-    return f"{'one' if above == 1 else cardinal(above)} {unit}"
+    return f"{cardinal(above)} {unit}"
+
+
+def _after(whole: str | None, above: int, said: str) -> str:
+    """A fraction after a whole number, if there is one: ``two and a half``."""
+    if not whole:
+        return said
+    return f"{cardinal(int(whole))} and {f'a{said[3:]}' if above == 1 else said}"
 
 
 def _fraction(match: re.Match[str], style: Style) -> str | None:
@@ -38,23 +44,13 @@ def _fraction(match: re.Match[str], style: Style) -> str | None:
         return f"{cardinal(above)} {cardinal(below)}" if below != 11 else "nine eleven"
     if below < 2 or above == 0 or (above >= below and whole):
         return None
-    said = (
-        _parts(above, below)
-        if above < below <= 100 and below != 1
-        else f"{cardinal(above)} over {cardinal(below)}"
-    )
-    return (
-        f"{cardinal(int(whole))} and {'a' if above == 1 else ''}{said[3:] if above == 1 else said}"
-        if whole
-        else said
-    )
+    said = _parts(above, below) if above < below <= 100 else f"{cardinal(above)} over {cardinal(below)}"
+    return _after(whole, above, said)
 
 
 def _fraction_sign(match: re.Match[str], style: Style) -> str:
-    said = _parts(*_SIGNS[match[2]])
-    if not match[1]:
-        return said
-    return f"{cardinal(int(match[1]))} and {'a' + said[3:] if said.startswith('one ') else said}"
+    above, below = _SIGNS[match[2]]
+    return _after(match[1], above, _parts(above, below))
 
 
 def _dotted(match: re.Match[str], style: Style) -> str:
@@ -66,7 +62,7 @@ def _dotted(match: re.Match[str], style: Style) -> str:
 
 def _scientific(match: re.Match[str], style: Style) -> str:
     power = int(match[3])
-    sign = "minus " if match[2] in "-−" and match[2] else ""
+    sign = "minus " if match[2] in ("-", "−") else ""
     return f"{number(match[1])} times ten to the {sign}{cardinal(power)}"
 
 
@@ -125,7 +121,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"\d{4}([\s-])\d{4}\1\d{4}\1\d{4}(?!\w)", _groups),
     rule(r"\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
     rule(r"(?:(\d{1,3})[\s-])?(\d{1,3})[/⁄](\d{1,3})(?![\w/]|[.]\d)", _fraction),
-    rule(r"(\d{1,3})?\s?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])", _fraction_sign),
+    rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}])", _fraction_sign),
     rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
     rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
     rule(r"v?\d+(?:\.\d+){2,}(?!\w)", _dotted),

@@ -28,6 +28,11 @@ def rule(pattern: str, read: Reader) -> Rule:
     return Rule(re.compile(pattern), read)
 
 
+def always(said: str) -> Reader:
+    """What is said whatever matched."""
+    return lambda match, style: said
+
+
 def one_of(words: Iterable[str]) -> str:
     """A pattern for any of these words, the longest first."""
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))

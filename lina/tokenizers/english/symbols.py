@@ -2,7 +2,7 @@
 
 import re
 
-from lina.tokenizers.english.rule import Rule, Style, rule
+from lina.tokenizers.english.rule import Rule, Style, always, rule
 
 SAID = {
     "&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "#": "hash", "<": "less than",
@@ -30,32 +30,8 @@ def _either(match: re.Match[str], style: Style) -> str:
     return " ".join(words) if "or" in words else " or ".join(words) if len(words) == 2 else ", ".join(words)
 
 
-def _star(match: re.Match[str], style: Style) -> str:
-    return "times"
-
-
-def _power(match: re.Match[str], style: Style) -> str:
-    return "to the power of"
-
-
-def _to(match: re.Match[str], style: Style) -> str:
-    return "to"
-
-
 def _sharp(match: re.Match[str], style: Style) -> str:
     return f"{match[1]} sharp"
-
-
-def _over(match: re.Match[str], style: Style) -> str:
-    return "over"
-
-
-def _dash(match: re.Match[str], style: Style) -> str:
-    return "—"
-
-
-def _ellipsis(match: re.Match[str], style: Style) -> str:
-    return "…"
 
 
 def _repeated(match: re.Match[str], style: Style) -> str:
@@ -63,20 +39,16 @@ def _repeated(match: re.Match[str], style: Style) -> str:
     return "".join(dict.fromkeys(match[0]))
 
 
-def _nothing(match: re.Match[str], style: Style) -> str:
-    return ""
-
-
 RULES: tuple[Rule, ...] = (
     rule(r"[a-z]+(?:/[a-z]+)+(?![\w/])", _either),
-    rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", _star),
-    rule(r"(?<=\w)(?:\*\*|\^)(?=\d)", _power),
-    rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", _to),
+    rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
+    rule(r"(?<=\w)(?:\*\*|\^)(?=\d)", always("to the power of")),
+    rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", always("to")),
     rule(r"([CF])#(?!\w)", _sharp),
-    rule(r"(?<=[\w)])\s?/\s?(?=\d)", _over),
-    rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", _ellipsis),
-    rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", _dash),
-    rule(r"[-=_*~#]{3,}", _nothing),
+    rule(r"(?<=[\w)])\s?/\s?(?=\d)", always("over")),
+    rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", always("…")),
+    rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", always("—")),
+    rule(r"[-=_*~#]{3,}", always("")),
     rule(r"[!?]{2,}|,{2,}|;{2,}|:{2,}|\.{2}", _repeated),
     rule(r"[" + re.escape("".join(SAID)) + "]", _said),
 )

@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import digits, pairs
-from lina.tokenizers.english.rule import Rule, Style, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, rule, spell
 
 _ENDINGS = "com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|info|biz|us|ca|au|tv|me|ly|app|dev|ch|it|es|nl|se|in|jp"
 _SPELT_ENDINGS = frozenset(
@@ -53,10 +53,6 @@ def _hashtag(match: re.Match[str], style: Style) -> str:
     return f"hashtag {_read(match[1], style)}"
 
 
-def _hash_number(match: re.Match[str], style: Style) -> str:
-    return "number "
-
-
 _PATH = r"(?:[/?#](?:[\w/%&=+~#?@:.,-]*[\w/=])?)?"
 
 RULES: tuple[Rule, ...] = (
@@ -66,5 +62,5 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?:[A-Za-z][\w-]*\.)+(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
     rule(r"@([A-Za-z_]\w*)", _handle),
     rule(r"#([A-Za-z_]\w*)", _hashtag),
-    rule(r"#(?=\d)", _hash_number),
+    rule(r"#(?=\d)", always("number ")),
 )

@@ -78,13 +78,13 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``lina`` and leave the process with its exit code."""
-    _wait_without_spinning()
+    _let_waiting_threads_sleep()
     _log_to_stderr()
     _print_any_name()
     sys.exit(_run(arguments))
 
 
-def _wait_without_spinning() -> None:
+def _let_waiting_threads_sleep() -> None:
     """OpenMP's threads spin shortly while they wait, then sleep, unless the environment has it otherwise.
 
     For long, as is GNU's default, they take the cores from those that have work as soon as another program wants one;

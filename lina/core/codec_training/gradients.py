@@ -36,11 +36,16 @@ class Gradients:
     ) -> None:
         self.spec, self.codec, self.discriminators, self.device = spec, codec, discriminators, device
         self.mel = MelDistance(codec.sample_rate).to(device)
-        self.heard: dict[str, nn.Module] = {
-            name: kind(codec.sample_rate).to(device)
-            for name, kind in (("loudness", LoudnessDistance), ("intelligibility", IntelligibilityDistance))
-            if getattr(spec.losses, name) > 0
+        heard = {
+            "loudness": (spec.losses.loudness, LoudnessDistance),
+            "intelligibility": (spec.losses.intelligibility, IntelligibilityDistance),
         }
+        self.heard = {
+            name: (weight, distance(codec.sample_rate).to(device))
+            for name, (weight, distance) in heard.items()
+            if weight > 0
+        }
+        """Distances that have a weight, by name, each with it."""
         self.precision = choose_precision(spec.precision, device)
         self.discriminators_precision = choose_precision(spec.discriminators.precision, device)
         self.captured: tuple[bool, Captured[Step]] | None = None
@@ -78,9 +83,9 @@ class Gradients:
         weights = self.spec.losses
         parts = {"loss": self.mel(decoded, spectra), "commitment": made.commitment.float()}
         total = weights.mel * parts["loss"] + weights.commitment * parts["commitment"]
-        for name, distance in self.heard.items():
+        for name, (weight, distance) in self.heard.items():
             parts[name] = distance(decoded, real)
-            total = total + getattr(weights, name) * parts[name]
+            total = total + weight * parts[name]
         if judged:
             parts["discriminators"], parts["adversarial"], parts["features"] = self.judge(real, decoded)
             total = total + weights.adversarial * parts["adversarial"] + weights.features * parts["features"]

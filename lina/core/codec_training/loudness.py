@@ -1,10 +1,10 @@
 """Disturbance as an ear hears it: what ITU-T P.862 (PESQ) adds up, in a form with derivatives.
 
 As a training loss: Martín-Doñas et al. 2018, "A Deep Learning Loss Function Based on the Perceptual Evaluation of the
-Speech Quality", IEEE Signal Processing Letters 25 (11). Unlike there, what the recommendation forgives is forgiven:
-level, short changes of gain and, within 3 dB, lasting changes of the spectrum. (It forgives 20 dB of them. A network
-that learns by that finds the door: one came to whistle at 3.2 kHz, 26 dB above the speech there.) Delay is not
-forgiven: a codec keeps time.
+Speech Quality", IEEE Signal Processing Letters 25 (11). As the recommendation
+does, it forgives level, short changes of gain and lasting changes of the spectrum; of these 3 dB, not 20. (A network
+that learns by 20 finds the door: one came to whistle at 3.2 kHz, 26 dB above the speech there.) It does not forgive
+delay: a codec keeps time.
 
 Float32 throughout; nothing here waits for a GPU.
 """

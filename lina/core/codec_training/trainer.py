@@ -144,9 +144,10 @@ class Trainer:
         self.tally, self.since = Tally(self.device), time.perf_counter()
 
     def _means(self) -> dict[str, float]:
-        """Of the tally; raises what it has seen that was not finite."""
+        """Of the tally, but for losses that have no weight; raises what it has seen that was not finite."""
+        weights = self.spec.losses.model_dump()
         names = PARTS if self.step > self.spec.adversarial_from else UNJUDGED
-        return self.tally.means([name for name in names if getattr(self.spec.losses, name, 1.0) > 0])
+        return self.tally.means([name for name in names if weights.get(name, 1.0) > 0])
 
     def _log(self, codes: Tensor) -> None:
         means = self._means()

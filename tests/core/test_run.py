@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,15 @@ def test_a_plugin_of_another_version_is_told(tmp_path: Path, caplog: pytest.LogC
     assert not any("results may differ" in line for line in caplog.messages)
 
 
+@pytest.fixture
+def heard_ctrl_c() -> Iterator[None]:
+    """A shell script's background jobs begin with Ctrl-C ignored, and so do tests in them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_ctrl_c")
 @pytest.mark.parametrize("stage", ["data", "evaluate", "report"])
 def test_ctrl_c_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Path, stage: str) -> None:
     class Interrupter:

@@ -15,8 +15,11 @@ from lina.core.errors import CheckpointError
 
 AS_TRAINED = "float32"
 LAYOUTS = ("int8", "bfloat16", AS_TRAINED)
-SMALLEST_SIDE = 32
-"""A matrix with a shorter side (convolutions over few frames, rates of a state) is small, and often delicate."""
+FEWEST_NUMBERS = 4096
+"""In a smaller tensor there is nothing to save."""
+SHORTEST_ROW, SHORTEST_ROW_OF_OTHERS = 16, 32
+"""Of a layer's ``weight``, and of any other matrix: those with short rows are rates of a state, such as Mamba's A_log,
+whose errors add up over time. Shorter still are only convolutions."""
 
 SCALE = "|scale"
 
@@ -29,7 +32,7 @@ def pack(tensors: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     """
     packed: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        if layout == AS_TRAINED or not _is_large(value):
+        if layout == AS_TRAINED or not _is_large(name, value):
             packed[name] = value
         elif layout == "bfloat16":
             packed[name] = value.to(torch.bfloat16)
@@ -59,8 +62,10 @@ def unpack(tensors: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
     return unpacked
 
 
-def _is_large(value: Tensor) -> bool:
-    return value.is_floating_point() and value.dim() >= 2 and min(value.shape[-2:]) >= SMALLEST_SIDE
+def _is_large(name: str, value: Tensor) -> bool:
+    shortest = SHORTEST_ROW if ".weight" in f".{name}" else SHORTEST_ROW_OF_OTHERS
+    matrix = value.is_floating_point() and value.dim() >= 2
+    return matrix and value.numel() >= FEWEST_NUMBERS and value.shape[-1] >= shortest
 
 
 def _rounded(name: str, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,17 +12,19 @@ def tensors() -> dict[str, torch.Tensor]:
     table = torch.randn(50, 64, generator=generator) * torch.logspace(-6, 6, 50).unsqueeze(1)
     table[7] = 0
     return {
-        "table.weight": table,
-        "low_rank": torch.randn(3, 40, 33, generator=generator),
-        "narrow.weight": torch.randn(64, 31, generator=generator),
-        "convolution.weight": torch.randn(64, 1, 4, generator=generator),
-        "bias": torch.randn(500, generator=generator),
+        "table.weight": table.repeat(2, 1),
+        "narrow.weight": torch.randn(256, 16, generator=generator),
+        "low_rank": torch.randn(4, 40, 33, generator=generator),
+        "A_log": torch.randn(256, 16, generator=generator),
+        "convolution.weight": torch.randn(2048, 1, 4, generator=generator),
+        "small.weight": torch.randn(63, 64, generator=generator),
+        "bias": torch.randn(5000, generator=generator),
         "count": torch.tensor(3),
         "ids": torch.arange(64 * 64).view(64, 64),
     }
 
 
-LARGE = {"table.weight", "low_rank"}
+LARGE = {"table.weight", "narrow.weight", "low_rank"}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -40,7 +42,7 @@ def test_int8_errs_by_half_a_step_of_each_row() -> None:
     given = tensors()
     packed = pack(given, "int8")
     assert {name for name in packed if packed[name].dtype == torch.int8} == LARGE
-    assert packed["low_rank" + SCALE].shape == (3, 40)
+    assert packed["low_rank" + SCALE].shape == (4, 40)
     assert packed["table.weight"].amin() == -127
     for name in LARGE:
         step = given[name].abs().amax(dim=-1, keepdim=True) / 127
@@ -73,7 +75,7 @@ def test_what_is_not_finite_has_no_scale(value: float) -> None:
 def test_scales_that_are_missing_or_of_other_rows() -> None:
     packed = pack(tensors(), "int8")
     without = {name: value for name, value in packed.items() if name != "low_rank" + SCALE}
-    with pytest.raises(CheckpointError, match=r"low_rank of shape \[3, 40, 33\] has no scales"):
+    with pytest.raises(CheckpointError, match=r"low_rank of shape \[4, 40, 33\] has no scales"):
         unpack(without, "int8")
     with pytest.raises(CheckpointError, match=r"low_rank of shape .* has scales of shape \[40\]"):
         unpack(packed | {"low_rank" + SCALE: torch.ones(40)}, "int8")

@@ -15,8 +15,10 @@ except PackageNotFoundError:  # a source tree that is on the path without being 
 __all__ = ["__version__", "load"]
 
 
-def load(run: str | Path) -> "Voice":
-    """The voice of a finished (or unfinished) run directory, such as ``runs/first``.
+def load(run: str | Path | None = None) -> "Voice":
+    """The voice of a run directory, finished or not, such as ``runs/first``, or of what ``lina export`` made of one.
+
+    Left out, it is the voice that comes with lina.
 
     ``voice.say(text)`` gives audio [C, N]; ``voice.stream(text)`` gives it in chunks [C, n] as they are made.
 
@@ -25,5 +27,6 @@ def load(run: str | Path) -> "Voice":
         PluginError: a plugin of the run is missing here, or is another version.
     """
     from lina.core import voice
+    from lina.core.shipped import shipped_voice
 
-    return voice.load(Path(run))
+    return voice.load(shipped_voice() if run is None else Path(run))

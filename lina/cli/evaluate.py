@@ -27,6 +27,9 @@ WIDTH = 160
 )
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the sampling; the spec's by default.")
+@click.option(
+    "--set", "spoken_with", multiple=True, metavar="KEY=VALUE", help="Such as synthesize.best_of=3."
+)
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True)
 @click.option("--no-floor", is_flag=True, help="Leave espeak-ng out.")
 def evaluate(
@@ -37,6 +40,7 @@ def evaluate(
     recognizer: str,
     speaker: str | None,
     seed: int | None,
+    spoken_with: tuple[str, ...],
     device: Literal["auto", "cpu", "cuda"],
     no_floor: bool,
 ) -> None:
@@ -72,7 +76,7 @@ def evaluate(
     from lina.core.train import checkpoint_folder
     from lina.core.voice import load
 
-    voice = load(directory, device)
+    voice = load(directory, device, spoken_with)
     check_text_set(items, voice)
     voice.asked({"speaker": speaker, "seed": seed})
     spec = voice.resolved.spec

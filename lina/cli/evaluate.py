@@ -73,8 +73,9 @@ def evaluate(
     from lina.core.plugin_manager import build_manager
     from lina.core.run_directory import owned, report
     from lina.core.signals import terminated_as_stopped
+    from lina.core.spec_load import load_spec
     from lina.core.train import checkpoint_folder
-    from lina.core.voice import load
+    from lina.core.voice import SPEC_FILE, load
 
     voice = load(directory, device, spoken_with)
     check_text_set(items, voice)
@@ -91,9 +92,10 @@ def evaluate(
             seed=spec.synthesize.seed if seed is None else seed,
             speaker=speaker,
             floor=not no_floor,
+            remarks=tuple(f"spoken with {setting}" for setting in spoken_with),
         )
         found = evaluate_texts(run, asked, voice, checkpoint, hooks)
-        report(run, hooks)
+        report(Run(directory, load_spec(directory / SPEC_FILE)), hooks)
     _print(found)
     if out is not None:
         write_atomic(out, found.model_dump_json(indent=2).encode())

@@ -30,9 +30,7 @@ MAX_STDIN = 1_000_000
 @click.option("--best-of", metavar="N", help="Say it N times, keep the best aligned.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
 @click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A key of synthesize, as in a spec."
-)
+@click.option("--set", "settings", multiple=True, hidden=True)  # docs/guide.md, "A window on the text"
 @click.option("-v", "--verbose", is_flag=True, help="Tell how what was said was judged.")
 def say(
     text: str | None,

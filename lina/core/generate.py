@@ -14,15 +14,7 @@ from torch import Tensor
 from lina.core.delays import undelay
 from lina.core.guidance import LanguageModel
 from lina.core.lm import Conditions, LMState
-from lina.core.reading_window import (
-    Window,
-    first_place,
-    followed,
-    has_to_stop,
-    last_position,
-    may_stop,
-    narrowed,
-)
+from lina.core.reading_window import Reading, Window
 from lina.core.repetition import Repetition, draw_again
 from lina.core.sampling import Sampling, row_generators, sample
 from lina.core.state import join_rows, take_rows
@@ -96,9 +88,8 @@ def generate(
 
     before = lm.initial_state(rows) if state is None else state
     state, attention = _prefill(lm, forced, given, conditions, before)
-    if window is not None:
-        begin = torch.zeros_like(given) if begin is None else begin.to(device)
-        place, last = first_place(attention, begin, window), last_position(conditions)
+    reading = None if window is None else Reading(window, conditions)
+    place = None if reading is None else reading.first_place(attention, begin)
     if rules.temperature[0] == 0:
         repetition = None
     recent = given.new_full((rows, repetition.last if repetition else 0), PAD)
@@ -108,14 +99,14 @@ def generate(
 
     steps = 0
     while steps < codebooks or bool((step - codebooks + 1 < lengths).any()):
-        told = conditions if window is None else narrowed(conditions, place, window)
-        logits, state, attention = lm.step(column, state, told)
+        readable = conditions if reading is None or place is None else reading.readable(place)
+        logits, state, attention = lm.step(column, state, readable)
         step = step + 1  # the column being made: codebook q says frame step - 1 - q
-        allowed = go_on_or_stop if steps else go_on
-        if window is not None:
-            place = followed(place, attention, last, window)
-            ending = may_stop(place, last, window)[:, None, None]
-            allowed = torch.where(ending, allowed, go_on)
+        allowed, over = go_on_or_stop if steps else go_on, None
+        if reading is not None and place is not None:
+            place = reading.followed(place, attention)
+            may_stop, over = reading.may_stop(place), reading.has_to_stop(place) if steps else None
+            allowed = allowed if may_stop is None else torch.where(may_stop[:, None, None], allowed, go_on)
         chosen = sample(logits, allowed, rules, generators)
         if repetition is not None:
             again = draw_again(chosen[:, 0], recent, logits[:, 0], allowed[..., 0, :], repetition, generators)
@@ -124,8 +115,8 @@ def generate(
         going_on = ~stopped & (step - 1 < lengths)
         ends = (chosen[:, 0] == STOP) & going_on
         stopped = stopped | ends
-        if window is not None and steps:
-            ends = ends | has_to_stop(place, last, window) & going_on
+        if over is not None:
+            ends = ends | over & going_on
         lengths = torch.where(ends, step - 1, lengths)
         frame = (step - 1)[:, None] - book
         column = torch.where(frame < given[:, None], _at(forced, step), chosen)

@@ -45,62 +45,57 @@ class Place(NamedTuple):
     """Steps since it has moved, and at the end of the text since it has arrived."""
 
 
-def first_place(attention: Float[Tensor, "B J"], begin: Int[Tensor, "B"], window: Window) -> Place:
-    """The place of rows that are about to say position ``begin``.
+class Reading:
+    """Texts read through a window. It knows the texts and the rules; where the rows are goes in and comes out."""
 
-    ``attention``: where the last frame of each row's prompt read, zeros without one. The place is there, not beyond
-    ``begin``, and not so far before that ``begin`` could not be read.
-    """
-    read = torch.minimum(attention.argmax(-1), begin)
-    at = torch.maximum(read, begin - window.ahead)
-    return Place(at.float(), torch.zeros_like(at))
+    def __init__(self, window: Window, conditions: Conditions) -> None:
+        """``conditions``: with masks [B, J], or [B, 2, J] where guidance speaks with the text and without."""
+        self.window, self.conditions = window, conditions
+        mask = conditions.text.mask
+        self._position = torch.arange(mask.shape[-1], device=mask.device)
+        # What stands for no text has one position: there the window has nothing to take away.
+        self._always = mask & (mask.sum(-1, keepdim=True) == 1)
+        told = mask.reshape(mask.shape[0], -1, mask.shape[-1])[:, 0]
+        self._end = (told * self._position).amax(-1) - (window.stop_within or 0)
 
+    def first_place(self, attention: Float[Tensor, "B J"], begin: Int[Tensor, "B"] | None = None) -> Place:
+        """The place of rows that are about to say position ``begin``, 0 by default.
 
-def narrowed(conditions: Conditions, place: Place, window: Window) -> Conditions:
-    """What can be read from ``place``. A mask that has nothing there, as that of no text at all, stays as it is."""
-    mask = conditions.text.mask  # [B, J], or [B, 2, J] where guidance speaks with the text and without
-    position = torch.arange(mask.shape[-1], device=mask.device)
-    at = place.at.long().view(-1, *[1] * (mask.dim() - 1))
-    inside = mask & (position >= at - window.back) & (position <= at + window.ahead)
-    inside = torch.where(inside.any(-1, keepdim=True), inside, mask)
-    return conditions._replace(text=conditions.text._replace(mask=inside))
+        ``attention``: where the last frame of each row's prompt read, zeros without one. The place is there, not
+        beyond ``begin``, and not so far before that ``begin`` could not be read.
+        """
+        begin = torch.zeros_like(self._end) if begin is None else begin.to(self._end.device)
+        read = torch.minimum(attention.argmax(-1), begin)
+        at = torch.maximum(read, begin - self.window.ahead)
+        return Place(at.float(), torch.zeros_like(at))
 
+    def readable(self, place: Place) -> Conditions:
+        """What can be read from ``place``."""
+        text = self.conditions.text
+        distance = self._position - place.at.long().view(-1, *[1] * (text.mask.dim() - 1))
+        inside = (distance >= -self.window.back) & (distance <= self.window.ahead)
+        return self.conditions._replace(text=text._replace(mask=text.mask & inside | self._always))
 
-def last_position(conditions: Conditions) -> Int[Tensor, "B"]:
-    """The last position of each row's text."""
-    mask = conditions.text.mask
-    told = mask.reshape(mask.shape[0], -1, mask.shape[-1])[:, 0]
-    return (told * torch.arange(mask.shape[-1], device=mask.device)).amax(-1)
+    def followed(self, place: Place, attention: Float[Tensor, "B J"]) -> Place:
+        """The place after a step that read so (the first head, which training may guide)."""
+        arrived = self.arrived(place)
+        forward = (attention.argmax(-1) - place.at).clamp(0.0, self.window.pace)
+        at, waited = place.at + forward, (place.waited + 1) * (arrived | (forward == 0))
+        if self.window.stall is not None:
+            stuck = (waited > self.window.stall) & ~arrived
+            at, waited = at + stuck, waited * ~stuck
+        return Place(at, waited)
 
+    def arrived(self, place: Place) -> Bool[Tensor, "B"]:
+        """Rows that have at most ``stop_within`` positions left (0 if that is None)."""
+        return place.at >= self._end
 
-def followed(place: Place, attention: Float[Tensor, "B J"], last: Int[Tensor, "B"], window: Window) -> Place:
-    """The place after a step that read so (the first head, which training may guide)."""
-    arrived = at_end(place, last, window)
-    ahead = (attention.argmax(-1) - place.at).clamp(0.0, window.pace)
-    waited = torch.where((ahead > 0) & ~arrived, 0, place.waited + 1)
-    at = place.at + ahead
-    if window.stall is not None:
-        stuck = ~arrived & (waited > window.stall)
-        at, waited = at + stuck, waited.masked_fill(stuck, 0)
-    at = torch.minimum(at, last.float())
-    arriving = at_end(Place(at, waited), last, window) & ~arrived
-    return Place(at, waited.masked_fill(arriving, 0))
+    def may_stop(self, place: Place) -> Bool[Tensor, "B"] | None:
+        """Rows that may end by themselves; None: all of them."""
+        return None if self.window.stop_within is None else self.arrived(place)
 
-
-def at_end(place: Place, last: Int[Tensor, "B"], window: Window) -> Bool[Tensor, "B"]:
-    """Rows that have at most ``stop_within`` positions left (0 if that is None)."""
-    return place.at >= last - (window.stop_within or 0)
-
-
-def may_stop(place: Place, last: Int[Tensor, "B"], window: Window) -> Bool[Tensor, "B"]:
-    """Rows that may end by themselves."""
-    if window.stop_within is None:
-        return torch.ones_like(place.waited, dtype=torch.bool)
-    return at_end(place, last, window)
-
-
-def has_to_stop(place: Place, last: Int[Tensor, "B"], window: Window) -> Bool[Tensor, "B"]:
-    """Rows that have said their text and go on all the same."""
-    if window.linger is None:
-        return torch.zeros_like(place.waited, dtype=torch.bool)
-    return at_end(place, last, window) & (place.waited > window.linger)
+    def has_to_stop(self, place: Place) -> Bool[Tensor, "B"] | None:
+        """Rows that have said their text and go on all the same; None: no row ever has to."""
+        if self.window.linger is None:
+            return None
+        return self.arrived(place) & (place.waited > self.window.linger)

@@ -232,7 +232,8 @@ def load(
     for setting in settings:
         if not setting.startswith("synthesize."):
             raise SpecError(
-                f"{setting!r}: only how a finished run speaks can be set; say a key such as synthesize.seed=1"
+                f"command line: {setting!r} is not of synthesize: a finished run can only be told how to speak, "
+                "such as synthesize.seed=1"
             )
     keep_freed_memory()
     if not (directory / SPEC_FILE).is_file():

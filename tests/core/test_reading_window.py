@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lina.core.generate import collect, generate
 from lina.core.guidance import Guided
-from lina.core.reading_window import Place, Window, first_place, followed, last_position, narrowed
+from lina.core.reading_window import Place, Reading, Window
 from lina.core.sampling import Sampling
 from tests.core.reading_model import Reader, Wish, listed, texts
 from tests.core.test_generate import SAMPLED, TEXTS, say
@@ -98,9 +98,10 @@ def test_rows_are_independent_and_padding_is_not_read() -> None:
 def test_after_a_prompt_the_place_is_where_it_was_read() -> None:
     """Its transcript is positions 0 to 3; row 1 has read on in it, and row 2 is far behind."""
     attention = torch.nn.functional.one_hot(torch.tensor([3, 9, 0, 0]), LENGTH).float()
-    place = first_place(attention, torch.tensor([4, 4, 8, 0]), NARROW)
+    reading = Reading(NARROW, texts(*[LENGTH] * 4))
+    place = reading.first_place(attention, torch.tensor([4, 4, 8, 0]))
     assert place.at.tolist() == [3, 4, 5, 0]
-    readable = narrowed(texts(*[LENGTH] * 4), place, NARROW).text.mask
+    readable = reading.readable(place).text.mask
     assert [row.nonzero()[:, 0].tolist() for row in readable] == [
         [2, 3, 4, 5, 6],
         [3, 4, 5, 6, 7],
@@ -124,11 +125,12 @@ def test_a_row_without_text_reads_on() -> None:
     pairs = torch.stack([mask, torch.arange(LENGTH).expand(2, -1) == 0], 1)
     paired = conditions._replace(text=conditions.text._replace(mask=pairs))
     place = Place(torch.tensor([6.0, 0.5]), torch.zeros(2, dtype=torch.int64))
-    inside = narrowed(paired, place, NARROW).text.mask
+    inside = Reading(NARROW, paired).readable(place).text.mask
     assert inside[0, 0].nonzero()[:, 0].tolist() == [5, 6, 7, 8, 9]
     assert inside[1, 0].nonzero()[:, 0].tolist() == [0, 1, 2, 3]
     assert torch.equal(inside[:, 1], pairs[:, 1])
-    assert last_position(paired).tolist() == [LENGTH - 1] * 2
+    arrived = Reading(NARROW, paired).arrived(place._replace(at=torch.tensor([11.0, 10.9])))
+    assert arrived.tolist() == [True, False]
     assert torch.equal(paired.text.mask, pairs), "the memory is only read"
 
 
@@ -136,7 +138,7 @@ def test_following_is_pure_and_keeps_its_shapes() -> None:
     place = Place(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]))
     before = [leaf.clone() for leaf in place]
     attention = torch.nn.functional.one_hot(torch.tensor([9, 0]), LENGTH).float()
-    after = followed(place, attention, torch.tensor([11, 11]), NARROW)
+    after = Reading(NARROW, texts(LENGTH, LENGTH)).followed(place, attention)
     assert after.at.tolist() == [3.0, 0.0]
     assert after.waited.tolist() == [0, 1]
     assert all(torch.equal(was, leaf) for was, leaf in zip(before, place, strict=True))

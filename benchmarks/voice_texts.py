@@ -131,9 +131,7 @@ def listed(words: dict[str, list[str]], draw: random.Random) -> Iterator[str]:
     """Three to six things."""
     kinds = ("thing", "food", "animal")
     while True:
-        *things, last = (
-            draw.choice(words[draw.choice(("thing", "food", "animal"))]) for _ in range(draw.randint(3, 6))
-        )
+        *things, last = (draw.choice(words[draw.choice(kinds)]) for _ in range(draw.randint(3, 6)))
         begin = draw.choice(("We need", "I bought", "There were", "She saw"))
         yield f"{begin} {', '.join(things)}, and {last}."
 

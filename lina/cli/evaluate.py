@@ -27,6 +27,9 @@ WIDTH = 160
 )
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the sampling; the spec's by default.")
+@click.option(
+    "--set", "spoken_with", multiple=True, metavar="KEY=VALUE", help="Such as synthesize.best_of=3."
+)
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True)
 @click.option("-o", "--out", "kept", type=Path, metavar="DIR", help="Keep all there instead of in RUN.")
 @click.option("--no-floor", is_flag=True, help="Leave espeak-ng out.")
@@ -37,6 +40,7 @@ def evaluate(
     recognizer: str,
     speaker: str | None,
     seed: int | None,
+    spoken_with: tuple[str, ...],
     device: Literal["auto", "cpu", "cuda"],
     kept: Path | None,
     no_floor: bool,
@@ -76,10 +80,11 @@ def evaluate(
     from lina.core.plugin_manager import build_manager
     from lina.core.run_directory import owned, report
     from lina.core.signals import terminated_as_stopped
+    from lina.core.spec_load import load_spec
     from lina.core.train import checkpoint_folder
-    from lina.core.voice import load
+    from lina.core.voice import SPEC_FILE, load
 
-    voice = load(directory, device)
+    voice = load(directory, device, spoken_with)
     check_text_set(items, voice)
     voice.asked({"speaker": speaker, "seed": seed})
     spec = voice.resolved.spec
@@ -94,9 +99,10 @@ def evaluate(
             seed=spec.synthesize.seed if seed is None else seed,
             speaker=speaker,
             floor=not no_floor,
+            remarks=tuple(f"spoken with {setting}" for setting in spoken_with),
         )
         found = evaluate_texts(run, asked, voice, checkpoint, hooks)
-        report(run, hooks)
+        report(Run(directory, load_spec(directory / SPEC_FILE)), hooks)
     _print(found)
     if out is not None:
         write_atomic(out, found.model_dump_json(indent=2).encode())

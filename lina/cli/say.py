@@ -39,6 +39,7 @@ MAX_STDIN = 1_000_000
 @click.option("--best-of", metavar="N", help="Say it N times, keep the best aligned.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
 @click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
+@click.option("--set", "settings", multiple=True, hidden=True)  # docs/guide.md, "A window on the text"
 @click.option("-v", "--verbose", is_flag=True, help="Tell how what was said was judged.")
 def say(
     text: str | None,
@@ -49,6 +50,7 @@ def say(
     speaker: str | None,
     prompt: Path | None,
     transcript: str | None,
+    settings: tuple[str, ...],
     verbose: bool,
     **sampling: str | None,
 ) -> None:
@@ -83,7 +85,7 @@ def say(
     from lina.cli.reading import read_file
     from lina.core import voice
 
-    speaking = voice.load(directory)
+    speaking = voice.load(directory, settings=settings)
     began = time.perf_counter()
     if text is None:
         chunks = read_file(speaking, cast(Path, book), carry=carry, **options)

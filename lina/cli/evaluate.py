@@ -102,7 +102,7 @@ def evaluate(
             remarks=tuple(f"spoken with {setting}" for setting in spoken_with),
         )
         found = evaluate_texts(run, asked, voice, checkpoint, hooks)
-        report(Run(directory, load_spec(directory / SPEC_FILE)), hooks)
+        report(Run(kept, load_spec(directory / SPEC_FILE)), hooks)
     _print(found)
     if out is not None:
         write_atomic(out, found.model_dump_json(indent=2).encode())

@@ -41,6 +41,8 @@ from lina.core.evaluation.records import MODEL, ClipRecord
 from lina.core.evaluation.text_set import Item
 
 NAMES = (LINA, *rows())
+MOST_BUSY = 0.2
+"""Cores that other processes may use while lina's speed is measured."""
 OTHER_NAMES = {"espeak": "espeak-ng"}
 
 
@@ -50,14 +52,16 @@ def measure(asked: argparse.Namespace) -> tuple[list[Voice], list[str]]:
     sets = list(text_sets(asked.limit).values())
     test = [item for items in sets for item in items]
     items = [*test, *(real_set(asked.real, asked.limit) if asked.real else [])]
-    listeners = panel(asked.whisper_base, remarks)
+    listeners = panel(asked.whisper_base, asked.quick, remarks)
     said: dict[str, tuple[Path, list[ClipRecord]]] = {}
     asked.out.mkdir(parents=True, exist_ok=True)
     for name in asked.rows:
         folder = lina_folder(asked) if name == LINA else asked.out / name
         if name in asked.again:
             forget_row(folder)
-        clips = _lina(asked, folder, items, test) if name == LINA else read_row(name, items, asked.out, remarks)
+        clips = (
+            _lina(asked, folder, items, test) if name == LINA else read_row(name, items, asked.out, remarks)
+        )
         if clips:
             said[name] = folder, clips
             print(f"{name}: {sum(clip.seconds for clip in clips) / 60:.1f} minutes", file=sys.stderr)
@@ -110,6 +114,18 @@ def _process(folder: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def busy(voices: Sequence[Voice]) -> list[str]:
+    """A line if the machine had other work while lina spoke."""
+    processes = [voice.process for voice in voices if voice.process]
+    found = [one.get("busy_before") for process in processes for one in (process, process.get("long", {}))]
+    most = max((cores for cores in found if cores is not None), default=0.0)
+    if most <= MOST_BUSY:
+        return []
+    return [
+        f"lina's speed is not to be trusted: other processes kept {most:.1f} cores busy; --again lina when idle"
+    ]
+
+
 def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence[str]) -> dict[str, Any]:
     """All numbers, as JSON holds them."""
     summaries, durations = summarise(voices), references(voices)
@@ -118,7 +134,7 @@ def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence
         "settings": list(asked.set),
         "limit": asked.limit,
         "cores": os.cpu_count(),
-        "remarks": list(remarks),
+        "remarks": [*remarks, *busy(voices)],
         "bars": [asdict(bar) | {"holds": bar.holds} for bar in bars(voices)],
         "rows": {
             voice.name: {
@@ -149,10 +165,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--run", type=Path, help="directory of a run: the row lina")
     parser.add_argument("--rows", type=_rows, help=f"some of {','.join(NAMES)}; all by default")
-    parser.add_argument("--out", type=Path, default=Path("runs/voices"), help="folder of audio and judgements")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/voices"), help="folder of audio and judgements"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers there")
     parser.add_argument("--again", type=_rows, default=[], metavar="ROWS", help="say and judge these anew")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N texts of each set")
+    parser.add_argument("--quick", action="store_true", help="leave out failed texts: half the time")
     parser.add_argument("--whisper-base", type=Path, metavar="DIR", help="CTranslate2 Whisper base")
     parser.add_argument("--real", type=Path, metavar="MANIFEST", help="also kept-out sentences of recordings")
     parser.add_argument("--name", help="of the row lina's folder; by default that of the run")
@@ -194,7 +213,7 @@ def main() -> int:
     found = bars(voices)
     if found:
         print(f"\nlina's bars\n{verdict(found)}")
-    for remark in remarks:
+    for remark in [*remarks, *busy(voices)]:
         print(remark)
     if asked.json:
         asked.json.write_text(json.dumps(record(asked, voices, remarks), indent=1) + "\n")

@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -36,7 +37,9 @@ SPEAKER = "hibari-heart"
 """Who speaks where the run has learnt speakers and none is asked for."""
 
 
-def speak(run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str], speaker: str | None) -> None:
+def speak(
+    run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str], speaker: str | None
+) -> None:
     """Say what is not said yet; all anew if the weights, the settings or the number of threads are others."""
     causes = _causes(run, settings, speaker)
     if not is_finished(folder, "speak", causes):
@@ -49,6 +52,7 @@ def speak(run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str
     left = [item for item in items if not _is_said(spoken, item, folder)]
     if not left:
         return
+    busy = busy_cores()
     voice = _voice(run, settings)
     seed = voice.resolved.spec.synthesize.seed
     speakers = Speakers(voice, folder, seed, _speaker(voice, speaker), alone=False)
@@ -58,6 +62,7 @@ def speak(run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str
         if number % 25 == 0:
             print(f"lina: {number} of {len(left)} texts", file=sys.stderr)
     facts = {
+        "busy_before": busy,
         "parameters": voice.parameters,
         "speaker": _speaker(voice, speaker),
         "threads": torch.get_num_threads(),
@@ -68,18 +73,27 @@ def speak(run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str
 
 
 def read_long(
-    run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str], speaker: str | None, minutes: float
+    run: Path,
+    folder: Path,
+    items: Sequence[Item],
+    settings: Sequence[str],
+    speaker: str | None,
+    minutes: float,
 ) -> None:
     """As ``lina say --file`` reads all texts one after the other, until so many minutes have been said."""
     causes = [*_causes(run, settings, speaker), [item.text for item in items], minutes]
     if is_finished(folder, "long", causes):
         return
+    busy = busy_cores()
     voice = _voice(run, [*settings, "best_of=1"])
     carry = voice.resolved.spec.train.consecutive > 1
     text, audio = folder / "long.txt", folder / "long.wav"
     # Twice: a voice in a hurry must not run out of text.
-    text.write_text("\n\n".join(item.text for item in items) + "\n\n" + "\n\n".join(item.text for item in items))
-    memory, times, rate = [], [[0.0]], voice.sample_rate
+    text.write_text(
+        "\n\n".join(item.text for item in items) + "\n\n" + "\n\n".join(item.text for item in items)
+    )
+    memory: list[float] = []
+    times, rate = [[0.0]], voice.sample_rate
     with WavWriter(audio, rate, voice.codec.channels) as wav:
         before = time.perf_counter()
         for chunk in read_file(voice, text, carry=carry, speaker=_speaker(voice, speaker)):
@@ -93,6 +107,7 @@ def read_long(
             before = time.perf_counter()
         seconds = wav.seconds
     facts = {
+        "busy_before": busy,
         "carry": carry,
         "seconds": seconds,
         "times_real_time": seconds / sum(map(sum, times)),
@@ -102,6 +117,22 @@ def read_long(
     }
     write_atomic(folder / LONG, json.dumps(facts, indent=1).encode())
     finish(folder, "long", causes)
+
+
+def busy_cores(seconds: float = 1.0) -> float | None:
+    """How many cores other processes keep busy just now: a speed that is measured beside them is not the voice's."""
+    try:
+        before = _processor_ticks()
+        time.sleep(seconds)
+        after = _processor_ticks()
+    except OSError:
+        return None
+    return (after - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def _processor_ticks() -> int:
+    """Of all cores since the start of the machine: user, nice, system, of which this process has next to nothing."""
+    return sum(map(int, Path("/proc/stat").read_text().split()[1:4]))
 
 
 def memory_mib(field: str) -> float:

@@ -1,5 +1,11 @@
-"""The texts that voices are judged on, and real recordings beside them."""
+"""The texts that voices are judged on, and real recordings beside them.
 
+    python benchmarks/voices_sets.py FILE...      is one of the texts, or nearly, in these training texts?
+
+A file has a text a line, or is a manifest (.jsonl).
+"""
+
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,3 +59,19 @@ def shared(texts: Sequence[str], others: Sequence[str]) -> list[str]:
     """Those of ``texts`` that are in ``others``, or nearly: such texts would tell nothing of a trained voice."""
     known = KeptOut(others)
     return [text for text in texts if text in known]
+
+
+def main(files: Sequence[str]) -> int:
+    texts = [item.text for items in text_sets().values() for item in items]
+    try:
+        found = {file: shared(texts, [item.text for item in read_text_set(Path(file))]) for file in files}
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    for file, those in found.items():
+        print(f"{file}: {len(those)} of {len(texts)} texts" + "".join(f"\n  {text}" for text in those))
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -113,7 +113,8 @@ def speed(clips: Sequence[ClipRecord]) -> dict[str, float] | None:
     if not timed:
         return None
     found = {
-        "times_real_time": sum(one.seconds for one in timed) / sum(one.synthesis_seconds or 0 for one in timed)
+        "times_real_time": sum(one.seconds for one in timed)
+        / sum(one.synthesis_seconds or 0 for one in timed)
     }
     first = [one.first_audio for one in timed if one.first_audio is not None]
     if first:
@@ -165,7 +166,7 @@ def table(voices: Sequence[Voice]) -> str:
         count = max(found[name].sentences for found in summaries.values() if name in found)
         lines += [
             f"{name} ({count} texts)",
-            f"  {'':<11}{'WER %':<20}{'above ceiling':<22}{'CER %':>6}  {'DNSMOS':<19}{'above ceiling':<22}"
+            f"  {'':<11}{'WER %':<22}{'above ceiling':<24}{'CER %':>6}  {'DNSMOS':<19}{'above ceiling':<22}"
             f"{'failed %':>8}{'duration':>10}{'x real time':>13}",
         ]
         for voice in voices:
@@ -174,8 +175,8 @@ def table(voices: Sequence[Voice]) -> str:
             of = summaries[voice.name][name]
             took = speed([clip for clip in voice.clips if in_set(name, clip.id)])
             lines.append(
-                f"  {voice.name:<11}{_shown(of.measures.get('word_error_rate'), 100, 1):<20}"
-                f"{_shown(of.minus_ceiling.get('word_error_rate'), 100, 1, '+'):<22}"
+                f"  {voice.name:<11}{_shown(of.measures.get('word_error_rate'), 100, 1):<22}"
+                f"{_shown(of.minus_ceiling.get('word_error_rate'), 100, 1, '+'):<24}"
                 f"{_value(of.measures.get('character_error_rate'), 100, 1):>6}  "
                 f"{_shown(of.measures.get('dnsmos'), 1, 2):<19}"
                 f"{_shown(of.minus_ceiling.get('dnsmos'), 1, 2, '+'):<22}"

@@ -94,7 +94,7 @@ def _lina(
 
 
 def _start(asked: argparse.Namespace, folder: Path, items: Sequence[Item], *more: str) -> None:
-    """A process with as many threads as ``lina say`` would take."""
+    """A process with as many threads as ``lina say`` would take, which wait as its threads do."""
     texts = folder / "items.json"
     texts.write_text(json.dumps([[one.id, one.text, one.speaker] for one in items]), encoding="utf-8")
     command = [sys.executable, str(Path(__file__).with_name("voices_process.py")), "--run", str(asked.run)]
@@ -103,7 +103,7 @@ def _start(asked: argparse.Namespace, folder: Path, items: Sequence[Item], *more
     command += ["--speaker", asked.speaker] if asked.speaker else []
     kept = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     threads = {"OMP_NUM_THREADS": str(asked.threads)} if asked.threads else {}
-    if subprocess.run(command, env=kept | threads).returncode:
+    if subprocess.run(command, env={"GOMP_SPINCOUNT": "2000"} | kept | threads).returncode:
         raise LinaError(f"{asked.run}: did not speak all texts; see above")
 
 

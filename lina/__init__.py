@@ -1,5 +1,6 @@
 """Text-to-speech with linear-attention language models over neural-codec tokens."""
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +16,22 @@ except PackageNotFoundError:  # a source tree that is on the path without being 
 __all__ = ["__version__", "load"]
 
 
-def load(run: str | Path) -> "Voice":
-    """The voice of a finished (or unfinished) run directory, such as ``runs/first``.
+def load(run: str | Path | None = None, settings: Sequence[str] = ()) -> "Voice":
+    """The voice of a run directory, finished or not, such as ``runs/first``, or of what ``lina export`` made of one.
+
+    Left out, it is the voice that comes with lina.
 
     ``voice.say(text)`` gives audio [C, N]; ``voice.stream(text)`` gives it in chunks [C, n] as they are made.
 
+    ``settings``: keys of the spec's ``synthesize`` and their values, such as ``"synthesize.window={}"``, that count in
+    place of the run's own.
+
     Raises:
+        SpecError: a setting is wrong.
         CheckpointError: the directory is missing, holds no checkpoint, or a damaged one.
         PluginError: a plugin of the run is missing here, or is another version.
     """
     from lina.core import voice
+    from lina.core.shipped import shipped_voice
 
-    return voice.load(Path(run))
+    return voice.load(shipped_voice() if run is None else Path(run), settings=settings)

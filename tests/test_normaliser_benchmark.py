@@ -10,8 +10,6 @@ from tests.from_file import module_from_file
 ROOT = Path(__file__).parents[1]
 LISTS = [ROOT / "tests/tokenizers" / name for name in ("hard_english.tsv", "unseen_english.tsv")]
 
-pytest.importorskip("hibari", reason="pip install 'lina[phonemes]'")
-
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:

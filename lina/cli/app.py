@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "lina.cli.run",
     "say": "lina.cli.say",
     "evaluate": "lina.cli.evaluate",
+    "export": "lina.cli.export",
     "plugins": "lina.cli.plugins",
     "check": "lina.cli.check",
     "new": "lina.cli.new",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lina.core.errors import DataError, LinaError
+from lina.core.shipped import shipped_voice
 
 if TYPE_CHECKING:
     from lina.core.evaluation.records import TextSetEvaluation
@@ -15,9 +16,8 @@ NOBODY = "none"
 WIDTH = 160
 
 
-@click.command(short_help="Measure how good a run speaks.")
-@click.argument("directory", type=Path, metavar="RUN")
-@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.command(short_help="Measure how good a voice speaks.")
+@click.argument("arguments", nargs=-1, metavar="[RUN] [KEY=VALUE]...")
 @click.option(
     "--texts", required=True, type=Path, metavar="FILE", help="A text a line, or a .jsonl manifest."
 )
@@ -27,24 +27,31 @@ WIDTH = 160
 )
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the sampling; the spec's by default.")
+@click.option(
+    "--set", "spoken_with", multiple=True, metavar="KEY=VALUE", help="Such as synthesize.best_of=3."
+)
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), show_default=True)
+@click.option("-o", "--out", "kept", type=Path, metavar="DIR", help="Keep all there instead of in RUN.")
 @click.option("--no-floor", is_flag=True, help="Leave espeak-ng out.")
 def evaluate(
-    directory: Path,
-    settings: tuple[str, ...],
+    arguments: tuple[str, ...],
     texts: Path,
     out: Path | None,
     recognizer: str,
     speaker: str | None,
     seed: int | None,
+    spoken_with: tuple[str, ...],
     device: Literal["auto", "cpu", "cuda"],
+    kept: Path | None,
     no_floor: bool,
 ) -> None:
     """Let RUN say the texts of a file, and measure what comes out.
 
-    A manifest names recordings: they and their codec resynthesis, the ceiling, are
-    measured beside the run. KEY=VALUE configures the recogniser. All is kept in
-    evaluations/ of the run, and the same command goes on where it was stopped.
+    RUN is a run, or an exported voice; left out, the one that comes with lina. A
+    manifest names recordings: they and their codec resynthesis, the ceiling, are
+    measured beside it. KEY=VALUE configures the recogniser. All is kept in
+    evaluations/ of RUN (of lina's own voice: in evaluated/NAME here), and the same
+    command goes on where it was stopped.
 
     \b
     Example:
@@ -55,12 +62,16 @@ def evaluate(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}; make it first"
         raise DataError(f"{out}: {what}")
-    chosen = _recognizer(recognizer, settings)
+    named = bool(arguments) and "=" not in arguments[0]
+    chosen = _recognizer(recognizer, arguments[named:])
 
     from lina.core.evaluation.text_set import check_text_set, read_text_set
 
     items = read_text_set(texts)
+    directory = Path(arguments[0]) if named else shipped_voice()
     look_at_run(directory, "RUN")
+    # Where lina is installed is not always writable, and gone with the next version.
+    kept = kept or (directory if named else Path("evaluated") / directory.name)
 
     from lina.core.checkpoint_directory import newest_checkpoint
     from lina.core.evaluation.text_set_run import Asked, evaluate_texts
@@ -69,15 +80,16 @@ def evaluate(
     from lina.core.plugin_manager import build_manager
     from lina.core.run_directory import owned, report
     from lina.core.signals import terminated_as_stopped
+    from lina.core.spec_load import load_spec
     from lina.core.train import checkpoint_folder
-    from lina.core.voice import load
+    from lina.core.voice import SPEC_FILE, load
 
-    voice = load(directory, device)
+    voice = load(directory, device, spoken_with)
     check_text_set(items, voice)
     voice.asked({"speaker": speaker, "seed": seed})
     spec = voice.resolved.spec
-    with terminated_as_stopped(), owned(directory):
-        run, hooks = Run(directory, spec), build_manager().hook
+    with terminated_as_stopped(), owned(kept):
+        run, hooks = Run(kept, spec), build_manager().hook
         checkpoint = newest_checkpoint(checkpoint_folder(directory))
         assert checkpoint is not None, "a voice was loaded from it"
         asked = Asked(
@@ -87,9 +99,10 @@ def evaluate(
             seed=spec.synthesize.seed if seed is None else seed,
             speaker=speaker,
             floor=not no_floor,
+            remarks=tuple(f"spoken with {setting}" for setting in spoken_with),
         )
         found = evaluate_texts(run, asked, voice, checkpoint, hooks)
-        report(run, hooks)
+        report(Run(kept, load_spec(directory / SPEC_FILE)), hooks)
     _print(found)
     if out is not None:
         write_atomic(out, found.model_dump_json(indent=2).encode())

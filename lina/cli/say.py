@@ -1,25 +1,34 @@
-"""``lina say``: a text spoken by a finished run, into a WAV file."""
+"""``lina say``: a text spoken by a voice, aloud or into a WAV file."""
 
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
+from lina.cli.loudspeaker import find_player, loudspeaker
 from lina.core.errors import CheckpointError, DataError, LinaError, TextError, did_you_mean
+from lina.core.shipped import shipped_voice
 
 MAX_STDIN = 1_000_000
 """Characters read from standard input."""
 
 
-@click.command(short_help="Speak a text with a trained run.")
+@click.command(short_help="Speak a text.")
 @click.argument("text", required=False)
 @click.option("--file", "book", type=Path, metavar="FILE", help="Read this text file, sentence by sentence.")
 @click.option("--carry", is_flag=True, help="With --file: one state for all sentences.")
-@click.option("--run", "directory", required=True, type=Path, metavar="DIR", help="Directory of the run.")
-@click.option("-o", "--out", required=True, type=Path, metavar="FILE", help="WAV file to write.")
+@click.option(
+    "--run",
+    "directory",
+    type=Path,
+    metavar="DIR",
+    help="A run, or an exported voice; lina's own if left out.",
+)
+@click.option("-o", "--out", type=Path, metavar="FILE", help="WAV file to write, instead of playing it.")
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
 @click.option("--prompt", type=Path, metavar="FILE", help="Go on from this recording, in its voice.")
 @click.option("--prompt-text", "transcript", metavar="TEXT", help="What is said in it.")
@@ -30,16 +39,18 @@ MAX_STDIN = 1_000_000
 @click.option("--best-of", metavar="N", help="Say it N times, keep the best aligned.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
 @click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
+@click.option("--set", "settings", multiple=True, hidden=True)  # docs/guide.md, "A window on the text"
 @click.option("-v", "--verbose", is_flag=True, help="Tell how what was said was judged.")
 def say(
     text: str | None,
     book: Path | None,
     carry: bool,
-    directory: Path,
-    out: Path,
+    directory: Path | None,
+    out: Path | None,
     speaker: str | None,
     prompt: Path | None,
     transcript: str | None,
+    settings: tuple[str, ...],
     verbose: bool,
     **sampling: str | None,
 ) -> None:
@@ -49,8 +60,10 @@ def say(
     Example:
       lina say --run runs/first "Good morning." -o morning.wav
     """
-    if (text is None) == (book is None):
-        raise LinaError(f"say: give {'a text' if text is None else 'one of them: a text'} or --file FILE")
+    if text is None and book is None:
+        raise click.UsageError("say: give a text or --file FILE")
+    if text is not None and book is not None:
+        raise LinaError("say: give one of them: a text or --file FILE")
     if carry and book is None:
         raise LinaError("say: --carry is for --file: with a single text there is nothing to carry over")
     if verbose and book is not None:
@@ -61,14 +74,18 @@ def say(
     text = _from_stdin() if text == "-" else text
     if text is not None and not text.strip():
         raise TextError("the text to say is empty; give at least one word")
-    _look_before_loading(directory, out)
+    directory = shipped_voice() if directory is None else directory
+    look_at_run(directory, "--run")
+    player = find_player() if out is None else ""
+    if out is not None:
+        _look_at_file(out)
     if prompt is not None or transcript is not None:
         options["prompt"] = _prompt(prompt, transcript)
 
     from lina.cli.reading import read_file
     from lina.core import voice
 
-    speaking = voice.load(directory)
+    speaking = voice.load(directory, settings=settings)
     began = time.perf_counter()
     if text is None:
         chunks = read_file(speaking, cast(Path, book), carry=carry, **options)
@@ -79,8 +96,8 @@ def say(
             click.echo(_table(speech))
     else:
         chunks = speaking.stream(text, **options)
-    seconds = _write(out, speaking.sample_rate, chunks)
-    click.echo(f"{out}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
+    seconds = _give(out, player, speaking.sample_rate, chunks)
+    click.echo(f"{out or 'played'}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
 
 
 def _prompt(recording: Path | None, transcript: str | None) -> Any:
@@ -108,18 +125,25 @@ def _table(speech: Any) -> str:
     return "\n".join(lines)
 
 
-def _write(out: Path, sample_rate: int, chunks: Iterator[Any]) -> float:
-    """Write each chunk as it is made; the duration in seconds."""
+def _give(out: Path | None, player: str, sample_rate: int, chunks: Iterator[Any]) -> float:
+    """Write or play each chunk as it is made; the duration in seconds."""
     from lina.core.audio import WavWriter
 
     first = next(chunks, None)
     if first is None:
         raise LinaError("the model ended at once and said nothing; train it longer, or try another --seed")
-    with WavWriter(out, sample_rate, channels=first.shape[0]) as wav:
-        wav.write(first)
-        for chunk in chunks:
-            wav.write(chunk)
-    return wav.seconds
+    samples = 0
+    channels = first.shape[0]
+    if out is None:
+        giving = loudspeaker(player, sample_rate, channels)
+    else:
+        giving = WavWriter(out, sample_rate, channels=channels)
+    with giving as sink:
+        give = sink if out is None else sink.write
+        for chunk in chain([first], chunks):
+            give(chunk)
+            samples += chunk.shape[1]
+    return samples / sample_rate
 
 
 def _checked(typed: dict[str, str | None]) -> dict[str, Any]:
@@ -157,8 +181,7 @@ def look_at_run(directory: Path, argument: str) -> None:
         raise CheckpointError(f"{directory}: there is no such run{hint}; make one with: lina run SPEC")
 
 
-def _look_before_loading(directory: Path, out: Path) -> None:
-    look_at_run(directory, "--run")
+def _look_at_file(out: Path) -> None:
     if out.exists() and not out.is_file():
         raise DataError(f"{out}: is not a regular file; name a file such as out.wav")
     if out.suffix.lower() != ".wav":

@@ -1,6 +1,7 @@
 """Utterances of different lengths as one padded batch, and what of its conditions is left out in training."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -34,13 +35,12 @@ def pad_texts(
     texts: Sequence[Sequence[int]], multiple: int = 1
 ) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
     """Ids padded to a common length (a multiple of ``multiple``), and the mask of what is text."""
-    longest = max(1, max(len(text) for text in texts))
+    lengths = [len(text) for text in texts]
+    longest = max(1, *lengths)
     longest += -longest % multiple
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
     ids = torch.zeros(len(texts), longest, dtype=torch.int64)
-    mask = torch.zeros(len(texts), longest, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text, dtype=torch.int64)
-        mask[row, : len(text)] = True
+    ids[mask] = torch.tensor([*chain.from_iterable(texts)], dtype=torch.int64)
     return ids, mask
 
 

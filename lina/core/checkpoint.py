@@ -28,6 +28,7 @@ from lina.core.checkpoint_directory import (
 from lina.core.errors import CheckpointError
 from lina.core.lora import is_adapted, merged
 from lina.core.optimizer import optimizer_state, restore_optimizer
+from lina.core.weights_layout import AS_TRAINED, unpack
 
 OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
 
@@ -65,7 +66,7 @@ def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
 
 def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
     """The weights by name, low-rank matrices merged into what they adapt; averaged ones as in ``load_weights``."""
-    return merged(read_tensors(weights_file(checkpoint, average)[0]))
+    return merged(_read(weights_file(checkpoint, average)[0], checkpoint.layout))
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> None:
@@ -77,7 +78,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
         CheckpointError: they are another model's; the first difference is named.
     """
     path, _ = weights_file(checkpoint, average)
-    own, tensors = model.state_dict(), read_tensors(path)
+    own, tensors = model.state_dict(), _read(path, checkpoint.layout)
     if not is_adapted(own):
         tensors = merged(tensors)
     for name in sorted(own.keys() | tensors.keys()):
@@ -106,6 +107,15 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoin
 def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The averaged weights by name."""
     return read_tensors(checkpoint.path / AVERAGE)
+
+
+def _read(path: Path, layout: str) -> dict[str, Tensor]:
+    try:
+        return unpack(read_tensors(path), layout)
+    except CheckpointError as error:
+        if layout == AS_TRAINED:
+            raise
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _write(

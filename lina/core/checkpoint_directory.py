@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError
 from lina.core.files import sha256, sync_directory
+from lina.core.weights_layout import AS_TRAINED, LAYOUTS
 
 FORMAT = 1
 FACTS = "checkpoint.json"
@@ -42,6 +43,8 @@ class Checkpoint(NamedTuple):
     """SHA-256 of the weights that speak: the averaged ones where there are any."""
     precision: str | None = None
     """Of the matrix products in training, as a spec writes it; checkpoints of lina's first days do not say."""
+    layout: str = AS_TRAINED
+    """How the weights are stored: one of ``lina.core.weights_layout``."""
 
 
 class DamagedError(CheckpointError):
@@ -101,9 +104,13 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         try:
             return open_checkpoint(path)
         except DamagedError as error:
-            log.warning("%s; trying the one before", error)
+            only = error
+            if len(steps) > 1:
+                log.warning("%s; trying the one before", error)
     if _steps(folder) != steps:
         return newest_checkpoint(folder)  # a run that goes on has replaced them meanwhile
+    if len(steps) == 1:
+        raise CheckpointError(f"{only}; put it back, or delete {folder} to train from the start")
     if steps:
         raise CheckpointError(
             f"{folder}: none of its {len(steps)} checkpoints is whole; put one back, "
@@ -129,7 +136,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
             )
         seconds, corpus, sums = float(facts["seconds"]), str(facts["corpus"]), dict(facts["sha256"])
         weights = facts.get("weights") or sums.get(AVERAGE) or sums[MODEL]
-        precision = facts.get("precision")
+        precision, layout = facts.get("precision"), facts.get("layout", AS_TRAINED)
+        if layout not in LAYOUTS:
+            raise CheckpointError(
+                f"{path}: its weights are stored as {layout!r}, this lina reads {', '.join(LAYOUTS)}; use the lina "
+                "that wrote it"
+            )
     except PermissionError as error:
         raise CheckpointError(f"{path}: may not be read: {error.strerror}; mend its permissions") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -149,7 +161,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
             raise DamagedError(f"{path / name}: cannot be read: {error.strerror}") from None
         if found != expected:
             raise DamagedError(f"{path / name}: is damaged (its SHA-256 is not the one in {FACTS})")
-    return Checkpoint(path, step, seconds, corpus, weights, precision)
+    return Checkpoint(path, step, seconds, corpus, weights, precision, layout)
 
 
 def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Int16
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -64,7 +64,7 @@ class TokenDataset:
         self.texts: list[str] = []
         self.speakers: list[str] = []
         lengths: list[Integers] = []
-        self._shards: list[Any] = []
+        self._shards: list[Int16[Tensor, "T Q"]] = []
         self._starts: list[Integers] = []
         for shard in manifest["shards"]:
             offsets = self._load(shard, verify)
@@ -82,7 +82,7 @@ class TokenDataset:
             raise IndexError(f"utterance {index} of {len(self)}")
         shard = int(np.searchsorted(self._first, index, side="right")) - 1
         start = int(self._starts[shard][index - self._first[shard]])
-        codes = self._shards[shard].get_slice("codes")[start : start + int(self.lengths[index])]
+        codes = self._shards[shard][start : start + int(self.lengths[index])]
         return Tokens(self.ids[index], codes.to(torch.int64), self.texts[index], self.speakers[index])
 
     @property
@@ -125,8 +125,8 @@ class TokenDataset:
         try:
             tensors: Any = safe_open(path, framework="pt")
             offsets: Integers = tensors.get_tensor("offsets").numpy()
-            codes = tensors.get_slice("codes")
-            shape = list(codes.get_shape())
+            codes = tensors.get_tensor("codes")  # of the mapped file: nothing is read yet
+            shape = list(codes.shape)
             described = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
             for one in described:
                 self.ids.append(one["id"])
@@ -148,8 +148,8 @@ class TokenDataset:
                 f"{path}: its offsets do not cut {shape[0]} frames into {count} utterances; {MEND}"
             )
         if verify and count:
-            self._check_range(path, tensors.get_tensor("codes"))
-        self._shards.append(tensors)
+            self._check_range(path, codes)
+        self._shards.append(codes)
         return offsets
 
     def _check_range(self, path: Path, codes: Tensor) -> None:

@@ -34,6 +34,15 @@ class CodecFacts:
         return cls(int(codec.sample_rate), int(codec.hop), int(codec.channels), sizes)
 
 
+class Tools(NamedTuple):
+    """What a process that encodes holds."""
+
+    encode: Encode
+    """Audio [1, C, N] in [-1, 1], N a multiple of the hop, to codes [1, N / hop, Q]."""
+    check_text: Callable[[str], object] | None = None
+    """Raises ``TextError`` for a text that cannot be spoken; the shards' ``settings`` name its frontend then."""
+
+
 class Encoded(NamedTuple):
     utterance: Utterance
     codes: Int16[Tensor, "T Q"]
@@ -41,7 +50,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoder:
-    """Reads, checks and encodes utterances, each alone; arguments as in ``lina.core.shards.build_tokens``.
+    """Reads, checks and encodes utterances, each alone; arguments as in ``Tools`` and ``shards.build_tokens``.
 
     Raises:
         PluginError: the codec breaks its contract, or a package that a recording needs is not installed.

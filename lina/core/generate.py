@@ -14,9 +14,11 @@ from torch import Tensor
 from lina.core.delays import undelay
 from lina.core.guidance import LanguageModel
 from lina.core.lm import Conditions, LMState
+from lina.core.reading_window import Reading, Window
+from lina.core.repetition import Repetition, draw_again
 from lina.core.sampling import Sampling, row_generators, sample
 from lina.core.state import join_rows, take_rows
-from lina.core.tokens import MARKS, START, STOP, delayed_columns
+from lina.core.tokens import MARKS, PAD, START, STOP, delayed_columns
 
 
 class Frame(NamedTuple):
@@ -30,7 +32,7 @@ class Frame(NamedTuple):
     speaking: Bool[Tensor, "B"]
     """Codebook 0 said a code at this step: ``attention`` belongs to a frame of the row."""
     stopped: Bool[Tensor, "B"]
-    """The row has ended by itself."""
+    """The row has ended by itself; not one that the window has ended."""
 
 
 class Ending(NamedTuple):
@@ -53,6 +55,9 @@ def generate(
     prompt_lengths: Int[Tensor, "B"] | None = None,
     generators: Sequence[torch.Generator] | None = None,
     state: LMState | None = None,
+    window: Window | None = None,
+    begin: Int[Tensor, "B"] | None = None,
+    repetition: Repetition | None = None,
 ) -> Generator[Frame, None, Ending]:
     """Yield a ``Frame`` a step until all rows have ended or have ``max_frames`` (beyond the prompt).
 
@@ -61,6 +66,9 @@ def generate(
     ``prompt_lengths[r] + n``: rows of different prompts speak side by side.
     ``generators``: one a row, in place of those that ``seed`` gives; a row says the same in any company with its own.
     ``state``: what was before, in which each row begins; the model's initial state by default.
+    ``window``: what of the text can be read at a time, and when rows may end; all, and at any time, by default.
+    ``begin``: the text position that each row is to begin with, after those of its prompt's transcript; 0 by default.
+    ``repetition``: tokens of codebook 0, if it is sampled, that come too often are drawn again.
     """
     rows, codebooks = conditions.speaker.shape[0], len(lm.codebook_sizes)
     device = conditions.speaker.device
@@ -68,7 +76,7 @@ def generate(
     generators = row_generators(seed, rows) if generators is None else generators
     if len(generators) != rows:
         raise ValueError(f"{len(generators)} generators for {rows} rows; give one a row")
-    may_go_on, may_stop = _allowed(lm, device, stop=False), _allowed(lm, device, stop=True)
+    go_on, go_on_or_stop = _allowed(lm, device, stop=False), _allowed(lm, device, stop=True)
     book = torch.arange(codebooks, device=device)
     if prompt is None:
         prompt = torch.zeros(rows, 0, codebooks, dtype=torch.int64, device=device)
@@ -78,19 +86,38 @@ def generate(
     lengths = given + max_frames
     stopped = torch.zeros(rows, dtype=torch.bool, device=device)
 
-    state = _prefill(lm, forced, given, conditions, lm.initial_state(rows) if state is None else state)
+    before = lm.initial_state(rows) if state is None else state
+    state, attention = _prefill(lm, forced, given, conditions, before)
+    reading = None if window is None else Reading(window, conditions)
+    place = None if reading is None else reading.first_place(attention, begin)
+    if rules.temperature[0] == 0:
+        repetition = None
+    recent = given.new_full((rows, repetition.last if repetition else 0), PAD)
     column, step = _at(forced, given), given
     align = undelay(codebooks, START, device)
     aligner = align.initial_state(rows)
 
     steps = 0
     while steps < codebooks or bool((step - codebooks + 1 < lengths).any()):
-        logits, state, attention = lm.step(column, state, conditions)
+        readable = conditions if reading is None or place is None else reading.readable(place)
+        logits, state, attention = lm.step(column, state, readable)
         step = step + 1  # the column being made: codebook q says frame step - 1 - q
-        chosen = sample(logits, may_stop if steps else may_go_on, rules, generators)
-        ends = (chosen[:, 0] == STOP) & ~stopped & (step - 1 < lengths)
-        lengths = torch.where(ends, step - 1, lengths)
+        allowed, over = go_on_or_stop if steps else go_on, None
+        if reading is not None and place is not None:
+            place = reading.followed(place, attention)
+            may_stop, over = reading.may_stop(place), reading.has_to_stop(place) if steps else None
+            allowed = allowed if may_stop is None else torch.where(may_stop[:, None, None], allowed, go_on)
+        chosen = sample(logits, allowed, rules, generators)
+        if repetition is not None:
+            again = draw_again(chosen[:, 0], recent, logits[:, 0], allowed[..., 0, :], repetition, generators)
+            chosen[:, 0] = again
+            recent = torch.cat([recent[:, 1:], again[:, None]], 1)
+        going_on = ~stopped & (step - 1 < lengths)
+        ends = (chosen[:, 0] == STOP) & going_on
         stopped = stopped | ends
+        if over is not None:
+            ends = ends | over & going_on
+        lengths = torch.where(ends, step - 1, lengths)
         frame = (step - 1)[:, None] - book
         column = torch.where(frame < given[:, None], _at(forced, step), chosen)
         column = torch.where(frame >= lengths[:, None], STOP, column)
@@ -137,17 +164,26 @@ def _prefill(
     given: Int[Tensor, "B"],
     conditions: Conditions,
     before: LMState,
-) -> LMState:
-    """The state after each row has read its own first ``given`` columns; rows that have as many read together."""
-    parts, read = [], []
+) -> tuple[LMState, Float[Tensor, "B J"]]:
+    """The state after each row has read its own first ``given`` columns, and where the last of them read the text.
+
+    Rows that have as many read together.
+    """
+    parts, read, where = [], [], []
     for length in given.unique().tolist():
         rows = (given == length).nonzero()[:, 0]
         state = take_rows(before, rows)
+        attention = torch.zeros(len(rows), conditions.text.mask.shape[-1], device=given.device)
         if length:
-            _, state, _ = lm.parallel_forward(columns[rows, :length], state, take_rows(conditions, rows))
+            _, state, weights = lm.parallel_forward(
+                columns[rows, :length], state, take_rows(conditions, rows)
+            )
+            attention = weights[:, -1].float()
         parts.append(state)
         read.append(rows)
-    return take_rows(join_rows(parts), torch.cat(read).argsort())
+        where.append(attention)
+    order = torch.cat(read).argsort()
+    return take_rows(join_rows(parts), order), torch.cat(where)[order]
 
 
 def _at(columns: Int[Tensor, "B C Q"], step: Int[Tensor, "B"]) -> Int[Tensor, "B Q"]:

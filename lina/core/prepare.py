@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from lina.core.resolve import Resolved
 from lina.core.run_files import write_data_summary
 from lina.core.run_records import CodecInfo, DataSummary
 from lina.core.sampling import Sampling
-from lina.core.shards import CodecFacts, build_tokens
+from lina.core.shards import CodecFacts, Tools, build_tokens
 from lina.core.text import check_text
+from lina.core.text_ids import text_ids
 from lina.core.train import TrainingData, checkpoint_folder
 from lina.core.utterance import Utterance
 from lina.core.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
@@ -51,26 +53,29 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     utterances = [item for item in items if isinstance(item, Utterance)]
     frontend, key = _frontend(resolved, utterances, directory)
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    facts = CodecFacts.of(codec)
-
-    def check(text: str) -> None:
-        check_text(text, spec.text.max_characters)
-        if not frontend.parallel_forward(text):
-            raise TextError("the text frontend gives nothing for it")
-
+    facts, processes = CodecFacts.of(codec), spec.data.processes
+    check = partial(_check, frontend, spec.text.max_characters)
+    here = Tools(partial(encode, codec), check)
     _check_wishes(resolved, check, len(facts.codebook_sizes))
     progress = _Progress(run, hooks)
     dataset = build_tokens(
         items,
         directory=directory / "data",
-        encode=lambda audio: encode(codec, audio),
+        tools=(lambda: here) if processes == 1 else partial(_make_tools, resolved, directory),
         facts=facts,
         settings=_settings(resolved),
         min_seconds=spec.data.min_seconds,
         max_seconds=spec.data.max_seconds,
         max_rejects=spec.data.max_rejects,
-        check_text=check,
+        processes=processes,
         report=progress,
+    )
+    texts = text_ids(
+        dataset.texts,
+        directory / "data" / "text.safetensors",
+        hashlib.sha256(f"{key} {resolved.tokenizer.record.version} {dataset.content}".encode()).hexdigest(),
+        (lambda: frontend) if processes == 1 else partial(build_frontend, resolved, directory),
+        processes,
     )
     split = dataset.split(spec.data.valid, spec.seed)
     speakers = tuple(sorted(set(dataset.speakers) - {""}))
@@ -81,7 +86,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     training = TrainingData(
         codes=lambda index: dataset[index].codes,
         lengths=dataset.lengths.tolist(),
-        texts=[frontend.parallel_forward(text) for text in dataset.texts],
+        texts=texts,
         speakers=[number[name] for name in dataset.speakers],
         ids=dataset.ids,
         train=split.train.tolist(),
@@ -111,6 +116,19 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     return Prepared(codec, frontend, dataset, speakers, training, recordings)
 
 
+def _make_tools(resolved: Resolved, directory: Path) -> Tools:
+    """Codec and frontend anew, for a process that only encodes."""
+    codec = resolved.codec.plugin.build(config=resolved.codec.config)
+    frontend = build_frontend(resolved, directory)
+    return Tools(partial(encode, codec), partial(_check, frontend, resolved.spec.text.max_characters))
+
+
+def _check(frontend: Frontend, max_characters: int, text: str) -> None:
+    check_text(text, max_characters)
+    if not frontend.parallel_forward(text):
+        raise TextError("the text frontend gives nothing for it")
+
+
 def _settings(resolved: Resolved) -> dict[str, Any]:
     """All that the token shards depend on besides the corpus itself."""
     codec, tokenizer = resolved.codec, resolved.tokenizer
@@ -125,7 +143,7 @@ def _settings(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _check_wishes(resolved: Resolved, check: Callable[[str], None], codebooks: int) -> None:
+def _check_wishes(resolved: Resolved, check: Callable[[str], object], codebooks: int) -> None:
     """What is to be said after training is refused before it."""
     spec = resolved.spec
     for key, texts in (

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lina.core.codec import frame_rate
 from lina.core.errors import LinaError, TextError
 from lina.core.generate import Ending, Frame, generate
 from lina.core.lm import LMState, next_text
@@ -143,6 +144,7 @@ def _frames(
     """Complete frames of codes, each with the number of its sentence and the silence asked for until then."""
     lm, generators = voice.language_model(asked), row_generators(asked.seed, 1)
     state: LMState | None = None
+    rate = frame_rate(voice.codec)
     for number, sentence in cut:
         (script,) = voice.scripts([sentence], asked)
         conditions = voice.told(lm, [script.ids], asked.speaker)
@@ -154,14 +156,18 @@ def _frames(
             prompt=script.prompt[None],
             generators=generators,
             state=state,
+            window=asked.window(rate),
+            begin=torch.tensor([script.start]),
+            repetition=asked.repetition,
         )
-        said, stopped = _Said(frames), False
+        said, stopped, count = _Said(frames), False, 0
         for frame in said:
             stopped = bool(frame.stopped[0])
             if bool(frame.complete[0]):
+                count += 1
                 yield frame.codes, (number, cut.seconds)
         if not stopped:
-            log.warning("sentence %d was cut at %.1f s: %r", number + 1, asked.max_seconds, sentence[:60])
+            log.warning("sentence %d was cut at %.1f s: %r", number + 1, count / rate, sentence[:60])
         if carry:
             _, state, _ = lm.step(said.ending.column, said.ending.state, conditions)
             state = next_text(state, lm.initial_state(1))

@@ -38,6 +38,7 @@ FREE_KEYS = (
     "train.out",
     "train.device",
     "data.max_rejects",
+    "data.processes",
 )
 """Keys that may change between two starts of a run: they do not change what training computes."""
 

@@ -60,11 +60,11 @@ class CodebookSampling:
 
 def sample(
     logits: Float[Tensor, "B Q V"],
-    allowed: Bool[Tensor, "Q V"],
+    allowed: Bool[Tensor, "*#B Q V"],
     sampling: CodebookSampling,
     generators: Sequence[torch.Generator],
 ) -> Int[Tensor, "B Q"]:
-    """Draw one token a row and codebook among the allowed ones."""
+    """Draw one token a row and codebook among the allowed ones, which may be others for each row."""
     logits = logits.masked_fill(~allowed, -torch.inf)
     likeliest = logits.argmax(-1)
     if sampling.greedy:

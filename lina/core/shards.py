@@ -16,22 +16,22 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.numpy import save
 
 from lina.core.dataset import FORMAT, TokenDataset
-from lina.core.encoding import CodecFacts, Encode, Encoded, Encoder
+from lina.core.encoding import CodecFacts, Encoded, Encoder, Tools
 from lina.core.files import remove_temporary, sha256, write_atomic
 from lina.core.manifest import without_duplicates
 from lina.core.rejects import refuse_too_many
 from lina.core.utterance import Reject, Utterance
+from lina.core.workers import work
 
-__all__ = ["CodecFacts", "build_tokens"]
+__all__ = ["CodecFacts", "Tools", "build_tokens"]
 
 Report = Callable[[int, int], None]
 
@@ -40,36 +40,35 @@ def build_tokens(
     items: Iterable[Utterance | Reject],
     *,
     directory: Path,
-    encode: Encode,
+    tools: Callable[[], Tools],
     facts: CodecFacts,
     settings: Mapping[str, Any],
     min_seconds: float = 0.0,
     max_seconds: float = 20.0,
     max_rejects: float = 0.05,
-    check_text: Callable[[str], object] | None = None,
     shard_size: int = 256,
+    processes: int = 1,
     report: Report | None = None,
 ) -> TokenDataset:
     """Encode a corpus into ``directory``; what is already there and right is kept.
 
     Args:
         items: what a corpus plugin's ``read`` gives, in its fixed order.
-        encode: audio [1, C, N] in [-1, 1], N a multiple of ``facts.hop``, to codes [1, N / hop, Q].
+        tools: makes what encodes audio and checks texts, once a process; picklable where there are several.
         settings: what the codes depend on and JSON can hold: the codec's full name, version and
         configuration, and
             those of the corpus. Anything changed in it makes all shards anew.
         min_seconds: shorter recordings are rejected, and those that do not fill one frame.
         max_seconds: longer ones are rejected.
         max_rejects: the fraction of the corpus that may be rejected.
-        check_text: raises ``TextError`` for a text that cannot be spoken; name the frontend in ``settings``
-        then. shard_size: utterances a shard.
+        shard_size: utterances a shard.
+        processes: that encode side by side, a shard each.
         report: called with (entries done, entries in all), first with what was there before.
 
     Raises:
         DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has each reason.
         PluginError: the codec breaks its contract.
     """
-    encoder = Encoder(encode, facts, min_seconds, max_seconds, check_text)
     directory.mkdir(parents=True, exist_ok=True)
     remove_temporary(directory)
     entries = list(without_duplicates(items))
@@ -77,7 +76,7 @@ def build_tokens(
     fingerprint = _digest(
         {"format": FORMAT, "codec": asdict(facts), "seconds": seconds, "settings": settings}
     )
-    builder = _Builder(directory, encoder, fingerprint)
+    builder = _Builder(directory, facts, min_seconds, max_seconds, fingerprint)
     groups = [entries[start : start + shard_size] for start in range(0, len(entries), shard_size)]
     kept = [builder.finished(number, group) for number, group in enumerate(groups)]
     done = sum(len(group) for group, record in zip(groups, kept, strict=True) if record)
@@ -86,12 +85,12 @@ def build_tokens(
         manifest_file.unlink(missing_ok=True)
     tell = report or (lambda done, total: None)
     tell(done, len(entries))
-    records: list[dict[str, Any]] = []
-    for number, (group, record) in enumerate(zip(groups, kept, strict=True)):
-        if record is None:
-            record = builder.make(number, group, partial(_tell_on, tell, done, len(entries)))
-            done += len(group)
-        records.append(record)
+    missing = [_Group(number, groups[number]) for number, record in enumerate(kept) if record is None]
+    for group, record in zip(missing, work(missing, builder.make, tools, processes), strict=True):
+        kept[group.number] = record
+        done += len(group.items)
+        tell(done, len(entries))
+    records = [record for record in kept if record is not None]
     _remove_beyond(directory, len(groups))
     rejects = [Reject(**reject) for record in records for reject in record["rejects"]]
     write_atomic(directory / "rejects.jsonl", _json_lines(reject.model_dump() for reject in rejects))
@@ -114,14 +113,17 @@ def build_tokens(
     return TokenDataset(directory, verify=False)
 
 
-def _tell_on(tell: Report, before: int, total: int, within: int) -> None:
-    tell(before + within, total)
+class _Group(NamedTuple):
+    number: int
+    items: Sequence[Utterance | Reject]
 
 
 @dataclass(frozen=True)
 class _Builder:
     directory: Path
-    encoder: Encoder
+    facts: CodecFacts
+    min_seconds: float
+    max_seconds: float
     fingerprint: str
 
     def finished(self, number: int, group: Sequence[Utterance | Reject]) -> dict[str, Any] | None:
@@ -136,26 +138,24 @@ class _Builder:
             return None
         return record if whole else None
 
-    def make(
-        self, number: int, group: Sequence[Utterance | Reject], report: Callable[[int], None]
-    ) -> dict[str, Any]:
-        name = shard_name(number)
+    def make(self, tools: Tools, group: _Group) -> dict[str, Any]:
+        encoder = Encoder(tools.encode, self.facts, self.min_seconds, self.max_seconds, tools.check_text)
+        name = shard_name(group.number)
         record_file = self.directory / f"{name}.json"
         # From here until the new record is written, the shard counts as unfinished.
         record_file.unlink(missing_ok=True)
-        key = self._key(group)
+        key = self._key(group.items)
         encoded: list[Encoded] = []
         rejects: list[Reject] = []
-        for within, item in enumerate(group, start=1):
-            result = item if isinstance(item, Reject) else self.encoder(item)
+        for item in group.items:
+            result = item if isinstance(item, Reject) else encoder(item)
             if isinstance(result, Reject):
                 rejects.append(result)
             else:
                 encoded.append(result)
-            report(within)
         tensors, lines = f"{name}.safetensors", f"{name}.jsonl"
         offsets = np.cumsum([0, *(len(one.codes) for one in encoded)], dtype=np.int64)
-        empty = torch.zeros(0, len(self.encoder.facts.codebook_sizes), dtype=torch.int16)
+        empty = torch.zeros(0, len(self.facts.codebook_sizes), dtype=torch.int16)
         codes = torch.cat([empty, *(one.codes for one in encoded)]).numpy()
         write_atomic(self.directory / tensors, save({"codes": codes, "offsets": offsets}))
         described = (one.utterance.model_dump(include={"id", "text", "speaker"}) for one in encoded)

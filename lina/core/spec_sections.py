@@ -127,6 +127,8 @@ class DataSection(Section):
     """Longer recordings are rejected."""
     max_rejects: Fraction = 0.05
     """The run stops if a larger part of the corpus cannot be used."""
+    processes: Annotated[int, Field(ge=1, le=4096)] = 1
+    """That encode the corpus side by side, each on one core."""
 
     _min_below_max = model_validator(mode="after")(min_below_max)
 
@@ -200,6 +202,32 @@ class EvaluateSection(Section):
     """A file of texts, one a line, or a .jsonl manifest: a text set, as `lina evaluate --texts` measures it."""
 
 
+class WindowSection(Section):
+    """While a row speaks it sees only the text around its place, which goes forward (``lina.core.reading_window``)."""
+
+    ahead: Annotated[int, Field(ge=1, le=1_000_000)] = 16
+    """Positions (bytes, phonemes) that can be read beyond the place."""
+    back: Annotated[int, Field(ge=0, le=1_000_000)] = 6
+    """Positions that can still be read before it."""
+    pace: Annotated[float, Field(gt=0.0, le=1e6)] = 25.0
+    """Positions a second by which the place goes forward, at most."""
+    stall: Seconds | None = 1.0
+    """Seconds without moving after which the place is pushed on by one position; never if null."""
+    stop_within: Annotated[int, Field(ge=0, le=1_000_000)] | None = 6
+    """Speech may end only where so many positions or fewer are left; anywhere if null."""
+    linger: Seconds | None = 1.5
+    """Seconds after which speech that has come so far is ended; never if null."""
+
+
+class RepetitionSection(Section):
+    """Sampled codes of codebook 0 that come too often are drawn again (``lina.core.repetition``)."""
+
+    last: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Frames before this one that are looked at."""
+    ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """A code that is in a larger part of them is drawn again, from the whole distribution."""
+
+
 class SynthesizeSection(Section):
     """Sampling takes one number, or a list with one for each codebook. Temperature 0 is greedy."""
 
@@ -215,6 +243,10 @@ class SynthesizeSection(Section):
     """How much is made of what the text changes; 1 is off, all else needs ``conditions.drop_text``."""
     best_of: Annotated[int, Field(ge=1, le=MAX_BEST_OF)] = 1
     """Each text is said so many times, with seeds of their own, and the best by alignment is kept."""
+    window: WindowSection | None = None
+    """What of the text can be read at a time; ``{}`` is the defaults below, null all of it."""
+    repetition: RepetitionSection | None = None
+    """Loops of one code are broken; ``{}`` is the defaults below, null is off."""
     seed: Seed = 0
     """Of the sampling."""
     max_seconds: Seconds = 20.0

@@ -5,9 +5,11 @@ from typing import Any
 
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.prompt import Prompt
+from lina.core.reading_window import Window
+from lina.core.repetition import Repetition
 from lina.core.sampling import Sampling
 from lina.core.script import Prompts
-from lina.core.spec_sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection
+from lina.core.spec_sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection, WindowSection
 
 MAX_SECONDS = 3600
 """The longest that a limit may be, as in a spec."""
@@ -25,6 +27,8 @@ class SpeechOptions:
     best_of: int
     speaker: str | None = None
     prompt: Prompts = None
+    reading: WindowSection | None = None
+    repetition: Repetition | None = None
 
     @classmethod
     def of(cls, section: SynthesizeSection, given: dict[str, Any]) -> "SpeechOptions":
@@ -40,9 +44,22 @@ class SpeechOptions:
         chosen = {name: getattr(section, name) for name in FROM_SPEC}
         chosen |= {name: value for name, value in given.items() if value is not None}
         sampling = Sampling(*(chosen.pop(name) for name in ("temperature", "top_k", "top_p")))
-        options = cls(sampling, **chosen)
+        often = section.repetition
+        repetition = None if often is None else Repetition(often.last, often.ratio)
+        options = cls(sampling, **chosen, reading=section.window, repetition=repetition)
         options._check()
         return options
+
+    def window(self, frame_rate: float) -> Window | None:
+        """The reading window, in frames."""
+        asked = self.reading
+        if asked is None:
+            return None
+        stall, linger = (
+            None if seconds is None else round(seconds * frame_rate)
+            for seconds in (asked.stall, asked.linger)
+        )
+        return Window(asked.ahead, asked.back, asked.pace / frame_rate, stall, asked.stop_within, linger)
 
     def _check(self) -> None:
         prompts = self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]

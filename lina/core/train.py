@@ -252,14 +252,12 @@ class _Trainer:
         if model.training:
             drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
         dropped = drop_conditions(batch.lengths, *drop, generator)
-        columns, starts = teacher_forcing(batch.codes, batch.lengths, dropped.prompts), None
+        lengths, batch = batch.lengths, batch.to(self.device)
+        columns, starts = teacher_forcing(batch.codes, batch.lengths, dropped.prompts.to(self.device)), None
         if rows is not None:
-            columns, starts = join_columns(columns, batch.lengths, rows)
-            starts, rows = starts.to(self.device), rows.to(self.device)
-        inputs, targets, counted, progress, batch = (
-            *(tensor.to(self.device) for tensor in columns),
-            batch.to(self.device),
-        )
+            columns, starts = join_columns(columns, lengths, rows)
+            rows = rows.to(self.device)
+        inputs, targets, counted, progress = columns
         speaker = batch.speaker.masked_fill(dropped.speaker.to(self.device), 0)
         without = dropped.text.to(self.device) if model.no_text is not None else None
         with mixed_precision(self.device, self.precision):

@@ -23,7 +23,7 @@ from lina.core.checkpoint import load_weights
 from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec import AnyCodec, frame_rate
 from lina.core.device import choose_device
-from lina.core.errors import CheckpointError, LinaError, did_you_mean
+from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generate import Frame, collect, generate
 from lina.core.guidance import Guided, LanguageModel
 from lina.core.lm import Conditions, DelayLM
@@ -148,6 +148,9 @@ class Voice:
             prompt=pad_sequence(prompts, batch_first=True),
             prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
             generators=[one for place in range(times) for one in row_generators(asked.seed + place, rows)],
+            window=asked.window(frame_rate(self.codec)),
+            begin=torch.tensor([script.start for script in scripts] * times),
+            repetition=asked.repetition,
         )
 
     def asked(self, options: dict[str, Any]) -> SpeechOptions:
@@ -214,13 +217,24 @@ class Voice:
         return self.speakers.index(speaker) + 1
 
 
-def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> Voice:
+def load(
+    directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto", settings: Sequence[str] = ()
+) -> Voice:
     """The newest checkpoint of a run, with its averaged weights where there are any.
 
+    ``settings``: other values for how it speaks than those of the run's spec: ``synthesize.window.ahead=8``.
+
     Raises:
+        SpecError: a setting is not of ``synthesize``, or wrong.
         CheckpointError: there is no run there, or it has no whole checkpoint yet.
     """
     directory = Path(directory)
+    for setting in settings:
+        if not setting.startswith("synthesize."):
+            raise SpecError(
+                f"command line: {setting!r} is not of synthesize: a finished run can only be told how to speak, "
+                "such as synthesize.seed=1"
+            )
     keep_freed_memory()
     if not (directory / SPEC_FILE).is_file():
         raise CheckpointError(
@@ -231,7 +245,7 @@ def load(directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto")
         raise CheckpointError(
             f"{directory}: has no whole checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
         )
-    resolved = resolve(load_spec(directory / SPEC_FILE))
+    resolved = resolve(load_spec(directory / SPEC_FILE, settings))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     frontend = build_frontend(resolved, directory)
     speakers = read_json(directory / SPEAKERS_FILE)

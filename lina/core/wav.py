@@ -63,8 +63,7 @@ class WavWriter:
             )
         if not bool(torch.isfinite(chunk).all()):
             raise DataError(f"{self.path}: the audio to write holds NaN or infinity")
-        scaled = chunk.clamp(-1.0, 1.0).mul(32_767.0).round().T.contiguous()
-        pcm = scaled.numpy().astype(np.dtype("<i2")).tobytes()
+        pcm = pcm16(chunk)
         if self._data_bytes + len(pcm) > LARGEST_DATA:
             raise DataError(f"{self.path}: a WAV file holds at most 4 GiB; write several files")
         self._file.write(pcm)
@@ -117,6 +116,12 @@ class WavWriter:
             self.close()
         else:
             self.abort()
+
+
+def pcm16(audio: Float[Tensor, "C N"]) -> bytes:
+    """Little-endian 16-bit samples, channels interleaved; what lies outside [-1, 1] is clipped."""
+    scaled = audio.to("cpu", torch.float32).clamp(-1.0, 1.0).mul(32_767.0).round().T.contiguous()
+    return scaled.numpy().astype(np.dtype("<i2")).tobytes()
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

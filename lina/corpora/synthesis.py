@@ -85,7 +85,7 @@ def _hibari() -> Any:
     try:
         import hibari
     except ImportError as error:
-        raise PluginError(f"synthesis needs hibari-tts ({error}); pip install 'lina[synthetic]'") from error
+        raise PluginError(f"synthesis needs hibari-tts ({error}); pip install hibari-tts") from error
     return hibari
 
 

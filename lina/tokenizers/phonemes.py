@@ -1,4 +1,4 @@
-"""English phonemes with stress, punctuation and word boundaries, by hibari-tts (``lina[phonemes]``).
+"""English phonemes with stress, punctuation and word boundaries, by hibari-tts.
 
 Tried in November 2026 on 10 sentences with numbers, dates, heteronyms, accents and made-up words:
 
@@ -145,13 +145,13 @@ class Phonemes(TokenizerPlugin):
     @classmethod
     def build(cls, *, config: PhonemesConfig, trained: Any = None) -> PhonemesFrontend:
         """Raises:
-        PluginError: hibari-tts is not installed.
+        PluginError: hibari-tts cannot be imported.
         """
         try:
             from hibari.g2p import G2P
         except ImportError as error:
             raise PluginError(
-                f"tokenizer 'phonemes' needs hibari-tts ({error}); pip install 'lina[phonemes]'"
+                f"tokenizer 'phonemes' needs hibari-tts ({error}); pip install hibari-tts"
             ) from error
         g2p = G2P(british=config.accent == "british")
 

@@ -15,7 +15,7 @@ from lina.core.errors import LinaError
 from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
 
-BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "new", "data", "convert")]
+BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "new", "data", "convert", "export")]
 BUILT_IN += [["data", name] for name in ("list", "get", "inspect")]
 BUILT_IN += [["convert", "seed"]]
 
@@ -37,7 +37,7 @@ def test_help_fits_a_screen_and_shows_an_example(lina: Lina, command: list[str])
 
 def test_every_command_is_listed_with_what_it_does(lina: Lina) -> None:
     listed = lina("--help").out
-    for (name,) in BUILT_IN[:7]:
+    for (name,) in BUILT_IN[:8]:
         line = next(line for line in listed.splitlines() if line.startswith(f"  {name} "))
         assert len(line.split()) > 2
 
@@ -75,7 +75,7 @@ def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
     done = lina("rnu")
     assert done.code == 2
     assert (
-        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, evaluate, new, plugins, run, say)"
+        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, evaluate, export, new, plugins, run, say)"
         in done.err
     )
 

@@ -75,6 +75,7 @@ class FakeVoice:
 
     def __init__(self, chunks: int = 3, error: Exception | None = None) -> None:
         self.chunks, self.error, self.asked = chunks, error, ("", {})
+        self.settings: tuple[str, ...] = ()
 
     def stream(self, text: str, **options: Any) -> Iterator[torch.Tensor]:
         self.asked = (text, options)
@@ -108,7 +109,12 @@ class FakeVoice:
 def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
     fake = FakeVoice()
     module = ModuleType("lina.core.voice")
-    module.load = lambda directory: fake  # type: ignore[attr-defined]
+
+    def load(directory: Path, settings: tuple[str, ...] = ()) -> FakeVoice:
+        fake.settings = settings
+        return fake
+
+    module.load = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lina.core.voice", module)
     monkeypatch.setattr("lina.core.voice", module, raising=False)
     return fake
@@ -184,6 +190,13 @@ class TestSay:
             "max_seconds": 2.5,
             "speaker": "ann",
         }
+
+    def test_keys_of_the_spec_are_set_when_it_is_loaded(
+        self, lina: Lina, voice: FakeVoice, tmp_path: Path
+    ) -> None:
+        options = ["--set", "synthesize.window={}", "--set", "synthesize.window.ahead=4"]
+        lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options)
+        assert voice.settings == ("synthesize.window={}", "synthesize.window.ahead=4")
 
     def test_the_best_of_several_is_written_and_all_are_shown(
         self, lina: Lina, voice: FakeVoice, tmp_path: Path

@@ -8,6 +8,7 @@ import pytest
 
 from lina.core.evaluation import espeak
 from lina.core.evaluation.records import TextSetEvaluation
+from lina.core.evaluation.text_set_run import read_text_set_evaluations
 from lina.core.run import run_spec
 from tests.cli.conftest import Lina
 from tests.core.small_run import hooks_of, small
@@ -79,6 +80,24 @@ def test_a_manifest_and_nobody_listening(lina: Lina, run: Path, trained: Path) -
     assert "espeak" not in done.out
 
 
+def test_another_value_than_the_run_has(lina: Lina, run: Path, texts: Path) -> None:
+    arguments = ("evaluate", str(run), "--texts", str(texts), "--recognizer", "none")
+    usual = lina(*arguments)
+    set_so = lina(*arguments, "--set", "synthesize.max_seconds=0.1", "--set", "synthesize.window={}")
+    assert set_so.code == 0, set_so.err
+    assert "spoken with synthesize.window={}" in set_so.out
+    assert "spoken with" not in usual.out
+
+    def seconds() -> float:
+        [(_, found)] = read_text_set_evaluations(run)
+        return max(clip.seconds for clip in found.clips)
+
+    assert seconds() <= 0.1
+    assert "max_seconds: 0.2" in (run / "report.html").read_text(), "the run's own spec"
+    assert "spoken with" not in lina(*arguments).out
+    assert seconds() > 0.1
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -102,6 +121,11 @@ def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None
         (("--json", "nowhere/o.json"), "there is no folder nowhere; make it first"),
         (("--json", "."), "is a folder"),
         (("--seed", "-1"), "--seed"),
+        (("--set", "train.lr=1", "--recognizer", "none"), "'train.lr=1' is not of synthesize"),
+        (
+            ("--set", "synthesize.sed=1", "--recognizer", "none"),
+            "synthesize.sed: unknown key; did you mean 'seed'",
+        ),
         (("--speaker", "anna", "--recognizer", "none"), "this run has learnt no speakers"),
     ],
 )

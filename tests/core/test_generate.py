@@ -168,12 +168,13 @@ class _Stepping:
         return getattr(self._lm, name)
 
     def parallel_forward(self, tokens: Tensor, state: Any, conditions: Conditions) -> Any:
-        said = []
+        said, read = [], []
         for column in tokens.unbind(1):
-            logits, state, _ = self._lm.step(column, state, conditions)
+            logits, state, attention = self._lm.step(column, state, conditions)
             said.append(logits)
+            read.append(attention)
             self.stepped += 1
-        return torch.stack(said, 1), state, None
+        return torch.stack(said, 1), state, torch.stack(read, 1)
 
 
 def test_frames_of_the_prompt_are_not_said_again() -> None:

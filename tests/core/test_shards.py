@@ -14,7 +14,7 @@ from lina.core import shards
 from lina.core.dataset import TokenDataset
 from lina.core.errors import DataError, PluginError, TextError
 from lina.core.rejects import count_kinds, reason_kind
-from lina.core.shards import CodecFacts, build_tokens
+from lina.core.shards import CodecFacts, Tools, build_tokens
 from lina.core.utterance import Reject, Utterance
 
 RATE, HOP = 8_000, 80
@@ -56,7 +56,8 @@ def corpus(tmp_path):
 
 def build(items, directory, encoder=encode, **changed):
     options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0} | changed
-    return build_tokens(items, directory=directory, encode=encoder, **options)
+    tools = Tools(encoder, options.pop("check_text", None))
+    return build_tokens(items, directory=directory, tools=lambda: tools, **options)
 
 
 def snapshot(directory):
@@ -105,7 +106,22 @@ def test_killed_and_run_again(corpus, tmp_path, killed_at):
     build(corpus, tmp_path / "tokens", again, report=lambda done, total: seen.append(done))
     kept = (killed_at - 1) // 3 * 3
     assert again.calls == 7 - kept
-    assert seen == list(range(kept, 8))
+    assert seen == [done for done in (0, 3, 6, 7) if done >= kept]
+    assert snapshot(tmp_path / "tokens") == snapshot(tmp_path / "whole")
+
+
+def _tools():
+    return Tools(encode)
+
+
+@pytest.mark.parametrize("processes", [2, 5])
+def test_several_processes_make_the_same(corpus, tmp_path, processes):
+    build(corpus, tmp_path / "whole")
+    options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0}
+    dataset = build_tokens(
+        corpus, directory=tmp_path / "tokens", tools=_tools, processes=processes, **options
+    )
+    assert len(dataset) == 7
     assert snapshot(tmp_path / "tokens") == snapshot(tmp_path / "whole")
 
 

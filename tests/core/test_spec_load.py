@@ -76,6 +76,20 @@ def test_the_command_line_wins_and_the_last_of_it_most(tmp_path: Path) -> None:
     assert (spec.data.valid, spec.train.out) == (0.1, Path("runs/second"))
 
 
+def test_a_section_that_is_null_is_made_and_unmade_by_the_command_line(tmp_path: Path) -> None:
+    off = write(tmp_path, GOOD)
+    one = load_spec(off, ["synthesize.window.ahead=9"]).synthesize.window
+    assert one is not None
+    assert (one.ahead, one.back, one.stall) == (9, 6, 1.0)
+    on = load_spec(off, ["synthesize.window={}", "synthesize.window.stall=null"])
+    assert on.synthesize.window is not None
+    assert (on.synthesize.window.ahead, on.synthesize.window.stall) == (16, None)
+    again = write(tmp_path, on.to_yaml(), "on.yaml")
+    assert load_spec(again) == on
+    assert load_spec(again, ["synthesize.window=null"]).synthesize.window is None
+    assert load_spec(off).synthesize.window is None
+
+
 def test_includes_compose_relative_to_their_file(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     write(tmp_path / "parts", GOOD, "base.yaml")

@@ -201,6 +201,38 @@ def test_the_best_of_each_text(streaming: Any) -> None:
     assert len(voice.speak(TEXTS)[0].candidates) == 1
 
 
+def test_the_pace_of_a_window_is_a_second_s(streaming: Any) -> None:
+    """500 positions a second are half of one at each of the toy's 1,000 frames."""
+    window = {"ahead": 1, "back": 0, "pace": 500.0, "stop_within": None, "linger": None, "stall": None}
+    (speech,) = make(streaming, -3.0, window=window).speak(TEXTS[:1])
+    for frame, row in enumerate(speech.attention):
+        seen = row.nonzero()[:, 0]
+        assert int(seen.max() - seen.min()) <= 1
+        assert int(seen.max()) <= 1 + frame // 2
+    assert int(speech.attention[-1].argmax()) > 0
+
+
+def test_a_row_that_lingers_is_ended_in_every_way_of_speaking(streaming: Any, caplog: Any) -> None:
+    """All of the text is its end at once: ten frames, and no more."""
+    voice = make(streaming, -3.0, window={"stop_within": 1000, "linger": 0.01})
+    (speech,) = voice.speak(TEXTS[:1])
+    assert (len(speech.codes), speech.stopped) == (10, False)
+    assert torch.cat(list(voice.stream(TEXTS[0])), 1).shape == voice.say(TEXTS[0]).shape == (1, 10 * HOP)
+    with caplog.at_level("WARNING", "lina"):
+        assert torch.cat(list(voice.read(TEXTS[:2])), 1).shape == (1, 20 * HOP)
+    assert "sentence 1 was cut at 0.0 s" in caplog.text
+
+
+def test_repetition_is_of_the_spec(streaming: Any) -> None:
+    sampled = {"temperature": 1.0, "top_k": 1}
+    usual, other = (
+        make(streaming, -3.0, **sampled),
+        make(streaming, -3.0, **sampled, repetition={"ratio": 0.0}),
+    )
+    assert other.asked({}).repetition is not None
+    assert usual.asked({}).repetition is None
+
+
 def test_speakers_by_name(streaming: Any) -> None:
     voice = make(streaming, speakers=("ann", "bob"), stop=-0.5, temperature=3.0)
     ann, bob, nobody = (voice.say("hello", speaker=name) for name in ("ann", "bob", None))
@@ -294,6 +326,12 @@ def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("lina: 1\n")
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["train.lr=1", "synthesize", "synthesizer.seed=1", "seed=2"])
+def test_only_how_a_run_speaks_can_be_set(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(LinaError, match="is not of synthesize: a finished run can only be told how to speak"):
+        load(tmp_path, settings=["synthesize.seed=1", setting])
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])

@@ -43,7 +43,6 @@ def read(path):
 
 
 def test_any_number_of_processes_writes_the_same(tmp_path):
-    pytest.importorskip("hibari", reason="pip install 'lina[synthetic]'")
     minutes = synthesize(SENTENCES, tmp_path / "one", processes=1)
     assert synthesize(SENTENCES, tmp_path / "two", processes=2) == minutes > 0.01
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -56,7 +55,6 @@ def test_any_number_of_processes_writes_the_same(tmp_path):
 
 @pytest.mark.usefixtures("one_process")
 def test_sentences_of_your_own(tmp_path):
-    pytest.importorskip("hibari", reason="pip install 'lina[synthetic]'")
     (tmp_path / "sentences.txt").write_text("Yes.\n\n No.\nYes.\n…\n")
     assert Hibari.get(tmp_path) == tmp_path
     items = read(tmp_path)
@@ -76,7 +74,6 @@ def test_sentences_of_your_own(tmp_path):
 
 @pytest.mark.usefixtures("one_process")
 def test_it_stops_after_the_sentence_that_reaches_the_minutes(tmp_path):
-    pytest.importorskip("hibari", reason="pip install 'lina[synthetic]'")
     minutes = synthesize(SENTENCES, tmp_path, minutes=1e-4)
     assert minutes >= 1e-4
     assert [item.text for item in read(tmp_path)] == SENTENCES[:1]
@@ -109,6 +106,6 @@ def test_nothing_is_synthesized_yet(tmp_path):
 
 def test_hibari_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "hibari", None)
-    with pytest.raises(PluginError, match=r"needs hibari-tts .*pip install 'lina\[synthetic\]'"):
+    with pytest.raises(PluginError, match=r"needs hibari-tts .*pip install hibari-tts"):
         synthesize(SENTENCES, tmp_path / "out")
     assert not (tmp_path / "out").exists()

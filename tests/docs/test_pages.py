@@ -117,7 +117,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
         (look_at_pip, ["install", ".[demos]"]),
         (look_at_lina, ["rum", "specs/first.yaml"]),
         (look_at_lina, ["run", str(ROOT / "specs/first.yaml"), "train.stepz=1"]),
-        (look_at_lina, ["say", "--run", "runs/first", "Hello."]),
+        (look_at_lina, ["say", "--rnu", "runs/first", "Hello."]),
         (look_at_lina, ["data", "get", "asterisk-de"]),
     ],
 )

@@ -38,6 +38,8 @@ def test_every_section_and_plugin_has_its_table() -> None:
     assert {found[2] for found in TABLE.finditer(PAGE.read_text())} == {
         "spec",
         "init.lora",
+        "synthesize.window",
+        "synthesize.repetition",
         *SECTIONS,
         *CODEC_SECTIONS,
     } | own

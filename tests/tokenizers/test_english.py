@@ -55,3 +55,10 @@ def test_it_never_fails_and_writes_every_ascii_digit_out(text: str) -> None:
     words = normalise(text)
     assert not set("0123456789") & set(words)
     assert normalise(text) == words
+
+
+@pytest.mark.parametrize(
+    "name", ["Mark Miller", "Book Lovers", "Part Diana", "Charles Ivanov", "Title Xerxes"]
+)
+def test_a_name_that_begins_as_a_numeral_is_none(name: str) -> None:
+    assert normalise(f"I saw {name} there.") == f"I saw {name} there."

@@ -9,8 +9,6 @@ from lina.core.protocols import Frontend, keeps
 from lina.tokenizers.phonemes import INVENTORY, LONGEST_SENTENCE, Phonemes, PhonemesConfig, PhonemesFrontend
 from tests.tokenizers.streams import cuts, in_pieces, split
 
-pytest.importorskip("hibari", reason="pip install 'lina[phonemes]'")
-
 english = st.text(st.sampled_from("aeIoths't nrdMr.  .,;!?…—-()“”\"\n\n1290%$éΣ😀\u0301"), max_size=40)
 sentences = st.lists(
     st.sampled_from(
@@ -147,7 +145,7 @@ def test_ids_outside_the_vocabulary_have_no_label(frontend: PhonemesFrontend, ba
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hibari.g2p", None)
-    with pytest.raises(PluginError, match=r"pip install 'lina\[phonemes\]'"):
+    with pytest.raises(PluginError, match="pip install hibari-tts"):
         Phonemes.build(config=PhonemesConfig())
 
 

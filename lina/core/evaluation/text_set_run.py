@@ -51,6 +51,8 @@ class Asked:
     """espeak-ng beside it, where it is installed."""
     alone: bool = True
     """Nothing else has been done in this process: its memory is what speaking takes."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the result should know besides."""
 
 
 def evaluate_texts(
@@ -62,7 +64,7 @@ def evaluate_texts(
         LinaError: a text cannot be spoken, a recording not be read, or the recogniser not be built.
     """
     began = time.perf_counter()
-    remarks: list[str] = []
+    remarks = list(asked.remarks)
     floor = asked.floor and espeak.is_here()
     if asked.floor and not floor:
         remarks.append(f"{espeak.PROGRAM} is left out: it is not installed")

@@ -1,0 +1,58 @@
+"""The card of an exported voice: what its run knows, and ``???`` where only its maker can tell."""
+
+from collections.abc import Sequence
+
+from lina.core.run_records import DataSummary, RunInfo
+from lina.core.spec import Spec
+
+UNKNOWN = "???"
+
+
+def model_card(
+    spec: Spec,
+    *,
+    speakers: Sequence[str],
+    data: DataSummary | None,
+    info: RunInfo | None,
+    step: int,
+    seconds: float,
+    parameters: int,
+    layout: str,
+    sha256: str,
+) -> str:
+    """Markdown whose head is YAML, as model hubs read it."""
+    corpus = f"`{spec.data.source}`"
+    if data is not None:
+        corpus = f"{corpus}: {data.utterances:,} utterances, {data.seconds / 60:,.0f} minutes"
+    who = (
+        ", ".join(f"`{one}`" for one in speakers) if spec.conditions.speaker else "one voice, without a name"
+    )
+    began = info.started[:10] if info else UNKNOWN
+    machine = (info.machine.gpu or info.machine.cpu) if info else ""
+    return f"""---
+license: "{UNKNOWN}"
+language: "{UNKNOWN}"
+library_name: lina
+pipeline_tag: text-to-speech
+---
+
+# {spec.name}
+
+{parameters / 1e6:.1f} million numbers, stored as {layout}. Speakers: {who}.
+
+**What it is for.** {UNKNOWN} **What it is not for.** {UNKNOWN}
+
+**What it was trained on.** Corpus {corpus}.
+
+| source | minutes | licence |
+|---|---:|---|
+| {UNKNOWN} | {UNKNOWN} | {UNKNOWN} |
+
+**How.** {step:,} steps in {seconds / 60:.1f} minutes, begun {began} on {machine or UNKNOWN}, \
+by lina {info.lina if info else UNKNOWN}: backbone `{spec.backbone.plugin}`, codec \
+`{spec.codec.plugin}`, text frontend `{spec.tokenizer.plugin}`; `spec.yaml` has every key.
+
+**How good.** {UNKNOWN}
+
+SHA-256 of `model.safetensors`: `{sha256}`
+"""

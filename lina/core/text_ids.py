@@ -1,0 +1,48 @@
+"""The ids of a corpus's texts, kept beside its tokens: a frontend that looks words up is slower than a codec."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from lina.core.files import write_atomic
+from lina.core.protocols import Frontend
+from lina.core.workers import work
+
+AT_ONCE = 256
+"""Texts that are one piece of work."""
+
+
+def text_ids(
+    texts: Sequence[str], file: Path, key: str, frontend: Callable[[], Frontend], processes: int = 1
+) -> list[list[int]]:
+    """Ids of each text; read from ``file`` if it was written for the same ``key``, else made and written there.
+
+    ``key`` says what the ids depend on: the frontend, its version, what it has learnt, the texts.
+    """
+    known = _read(file, key)
+    if known is not None and len(known) == len(texts):
+        return known
+    pieces = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
+    made = [ids for piece in work(pieces, _encode, frontend, processes) for ids in piece]
+    offsets = np.cumsum([0, *(len(ids) for ids in made)], dtype=np.int64)
+    joined = np.array([one for ids in made for one in ids], dtype=np.int32)
+    write_atomic(file, save({"ids": joined, "offsets": offsets}, metadata={"key": key}))
+    return made
+
+
+def _encode(frontend: Frontend, texts: Sequence[str]) -> list[list[int]]:
+    return [frontend.parallel_forward(text) for text in texts]
+
+
+def _read(file: Path, key: str) -> list[list[int]] | None:
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            if (stored.metadata() or {}).get("key") != key:
+                return None
+            ids, offsets = stored.get_tensor("ids"), stored.get_tensor("offsets")
+    except (OSError, SafetensorError):
+        return None
+    return [part.tolist() for part in np.split(ids, offsets[1:-1])]

@@ -1,0 +1,77 @@
+"""How the numbers of a weights file are stored: as they were trained, or smaller, in a voice that is given away.
+
+``int8`` rounds symmetrically with one scale a row (Jacob et al. 2018, arXiv 1712.05877, section 2.1, with zero point
+0): value = scale * stored, scale = the row's largest magnitude / 127. A row is the last axis, so an output channel of
+a linear layer and an entry of an embedding table each have their own; the scales of ``name`` are ``name|scale``.
+``bfloat16`` stores the same matrices so. Everything else keeps its dtype.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lina.core.errors import CheckpointError
+
+AS_TRAINED = "float32"
+LAYOUTS = ("int8", "bfloat16", AS_TRAINED)
+FEWEST_NUMBERS = 4096
+"""In a smaller tensor there is nothing to save."""
+SHORTEST_ROW, SHORTEST_ROW_OF_OTHERS = 16, 32
+"""Of a layer's ``weight``, and of any other matrix: those with short rows are rates of a state, such as Mamba's A_log,
+whose errors add up over time. Shorter still are only convolutions."""
+
+SCALE = "|scale"
+
+
+def pack(tensors: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+    """The tensors as ``layout`` stores them.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        if layout == AS_TRAINED or not _is_large(name, value):
+            packed[name] = value
+        elif layout == "bfloat16":
+            packed[name] = value.to(torch.bfloat16)
+        else:
+            packed[name], packed[name + SCALE] = _rounded(name, value.float())
+    return packed
+
+
+def unpack(tensors: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
+    """What ``pack`` was given, in float32, as nearly as the layout can tell. Takes the tensors out of ``tensors``.
+
+    Raises:
+        CheckpointError: scales are missing, or of other rows.
+    """
+    if layout == AS_TRAINED:
+        return tensors
+    unpacked: dict[str, Tensor] = {}
+    for name in [name for name in tensors if not name.endswith(SCALE)]:
+        value = tensors.pop(name)
+        if value.dtype == torch.int8 and layout == "int8":
+            scale = tensors.pop(name + SCALE, None)
+            if scale is None or scale.shape != value.shape[:-1]:
+                there = "no scales" if scale is None else f"scales of shape {list(scale.shape)}"
+                raise CheckpointError(f"{name} of shape {list(value.shape)} has {there}; one a row is needed")
+            value = value.float().mul_(scale.float().unsqueeze(-1))
+        unpacked[name] = value.float() if value.is_floating_point() else value
+    return unpacked
+
+
+def _is_large(name: str, value: Tensor) -> bool:
+    shortest = SHORTEST_ROW if ".weight" in f".{name}" else SHORTEST_ROW_OF_OTHERS
+    matrix = value.is_floating_point() and value.dim() >= 2
+    return matrix and value.numel() >= FEWEST_NUMBERS and value.shape[-1] >= shortest
+
+
+def _rounded(name: str, value: Tensor) -> tuple[Tensor, Tensor]:
+    scale = value.abs().amax(dim=-1) / 127
+    if not bool(torch.isfinite(scale).all()):
+        raise CheckpointError(f"{name}: holds NaN or infinity; train again from an earlier checkpoint")
+    # A row of zeros has no scale: any will do.
+    divisor = scale.masked_fill(scale == 0, 1.0).unsqueeze(-1)
+    return (value / divisor).round_().clamp_(-127, 127).to(torch.int8), scale

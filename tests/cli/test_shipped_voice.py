@@ -1,0 +1,228 @@
+"""``lina export``, and ``lina say`` and ``lina evaluate`` with the voice that comes with lina."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+import lina as package
+from lina.cli import loudspeaker
+from lina.cli.export import export as command
+from lina.core import shipped
+from lina.core.export import export
+from lina.core.run import run_spec
+from lina.core.wav import write_wav
+from lina.core.weights_layout import LAYOUTS
+from tests.cli.conftest import Lina
+from tests.core.small_run import hooks_of, small
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_spec(small(tmp_path_factory.mktemp("shipped"), "train.steps=1"), hooks_of())
+
+
+@pytest.fixture
+def voice(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Exported, and come with lina."""
+    (tmp_path / "voices").mkdir()
+    export(run, tmp_path / "voices" / "tone-1")
+    monkeypatch.setattr(shipped.shipped_voice, "__defaults__", (tmp_path / "voices",))
+    return tmp_path / "voices" / "tone-1"
+
+
+@pytest.fixture
+def no_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped.shipped_voice, "__defaults__", (tmp_path,))
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Nothing plays sound here but the shell scripts that this makes."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+
+    def make(name: str, script: str) -> None:
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    return make
+
+
+def test_export(lina: Lina, run: Path, tmp_path: Path) -> None:
+    done = lina("export", str(run), "-o", str(tmp_path / "v"))
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{tmp_path}/v: step 1, 0.0 million numbers, 0.")
+    assert done.out.endswith(f" MB; fill in {tmp_path}/v/README.md\n")
+    done = lina("say", "--run", str(tmp_path / "v"), "Hi.", "-o", str(tmp_path / "o.wav"))
+    assert done.code == 0, done.err
+
+
+def test_export_offers_every_layout_and_the_smallest_first() -> None:
+    (option,) = (one for one in command.params if one.name == "layout")
+    assert tuple(option.type.choices) == LAYOUTS  # type: ignore[attr-defined]
+    assert option.default == LAYOUTS[0]
+
+
+def test_export_refuses(refused: Refused, run: Path, tmp_path: Path) -> None:
+    assert "there is no such run" in refused("export", str(tmp_path / "no"), "-o", str(tmp_path / "v"))
+    assert "is there already" in refused("export", str(run), "-o", str(tmp_path))
+    assert "'int8', 'bfloat16', 'float32'" in refused(
+        "export", str(run), "-o", str(tmp_path / "v"), "--weights", "int4"
+    )
+
+
+@pytest.mark.usefixtures("voice")
+def test_say_without_a_run(lina: Lina, tmp_path: Path) -> None:
+    done = lina("say", "Hi.", "-o", str(tmp_path / "o.wav"))
+    assert done.code == 0, done.err
+    assert soundfile.info(tmp_path / "o.wav").frames > 0
+    assert package.load().say("Hi.").shape[0] == 1
+
+
+@pytest.mark.usefixtures("no_voice")
+def test_an_installation_without_a_voice(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Hi.\n")
+    expected = "lina: error: no voice comes with this installation of lina; name a run, or train one"
+    assert refused("say", "Hi.", "-o", str(tmp_path / "o.wav")).startswith(expected)
+    texts = ("--texts", str(tmp_path / "t.txt"), "--recognizer", "none")
+    assert refused("evaluate", *texts).startswith(expected)
+    assert list(tmp_path.glob("o.wav")) == []
+
+
+def test_evaluate_without_a_run_writes_nothing_into_lina(
+    lina: Lina, refused: Refused, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text("one\n")
+    before = sorted(voice.rglob("*"))
+    options = ("--texts", "t.txt", "--recognizer", "none", "--no-floor")
+    done = lina("evaluate", *options)
+    assert done.code == 0, done.err
+    assert sorted(voice.rglob("*")) == before
+    assert (tmp_path / "evaluated/tone-1/evaluations/t/evaluation.json").is_file()
+    assert (tmp_path / "evaluated/tone-1/report.html").is_file()
+    assert lina("evaluate", str(voice), *options, "-o", "there").code == 0
+    assert (tmp_path / "there/report.html").is_file()
+    assert "model=base: there is no recogniser to configure" in refused("evaluate", "model=base", *options)
+
+
+@pytest.mark.usefixtures("voice")
+@pytest.mark.parametrize("player", ["aplay", "paplay", "ffplay"])
+def test_say_without_a_file_plays(
+    lina: Lina, tmp_path: Path, programs: Callable[[str, str], None], player: str
+) -> None:
+    programs(player, f"echo $* > {tmp_path}/asked; while read -r line; do :; done; exit 0")
+    done = lina("say", "Hi.")
+    assert done.code == 0, done.err
+    assert done.out.startswith("played: 0.")
+    assert "8000" in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_played_is_what_is_written(
+    tmp_path: Path, programs: Callable[[str, str], None], channels: int
+) -> None:
+    programs("aplay", f"{shutil.which('cat', path=os.defpath)} > {tmp_path}/heard")
+    audio = torch.rand(channels, 4000, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
+    with loudspeaker.loudspeaker("aplay", 8000, channels) as play:
+        for piece in audio.split(1500, dim=1):
+            play(piece)
+    write_wav(tmp_path / "o.wav", audio, 8000)
+    assert (tmp_path / "heard").read_bytes() == (tmp_path / "o.wav").read_bytes()[44:]
+
+
+@pytest.mark.usefixtures("voice")
+def test_a_player_of_files_gets_one(
+    lina: Lina, refused: Refused, tmp_path: Path, programs: Callable[[str, str], None]
+) -> None:
+    programs("afplay", f'read -r head < "$1"; echo "$head" > {tmp_path}/head')
+    assert lina("say", "Hi.").code == 0
+    assert (tmp_path / "head").read_bytes().startswith(b"RIFF")
+    programs("afplay", "echo no such device >&2; exit 1")
+    assert "afplay cannot play: no such device; give -o FILE" in refused("say", "Hi.")
+
+
+@pytest.mark.usefixtures("voice")
+@pytest.mark.parametrize(
+    "script", ["echo no sound card >&2; exit 1", "exec 0<&-; echo no sound card >&2; exit 1"]
+)
+def test_a_player_that_refuses(refused: Refused, programs: Callable[[str, str], None], script: str) -> None:
+    programs("aplay", script)
+    assert "say: aplay cannot play: no sound card; give -o FILE to write a WAV file" in refused("say", "Hi.")
+
+
+@pytest.mark.usefixtures("voice", "programs")
+def test_no_player_is_told_before_anything_is_loaded(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lina.core.voice", None)
+    message = refused("say", "Hi.")
+    assert (
+        "neither the package sounddevice nor aplay, paplay, ffplay or afplay is installed; give -o" in message
+    )
+
+
+class FakeDevice:
+    """What lina uses of the package sounddevice."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, error: str = "") -> None:
+        self.error, self.heard = error, 0
+
+    def OutputStream(self, samplerate: int, channels: int, dtype: str) -> "FakeDevice":  # noqa: N802
+        assert (samplerate, channels, dtype) == (8000, 1, "float32")
+        if self.error:
+            raise self.PortAudioError(self.error)
+        return self
+
+    def __enter__(self) -> "FakeDevice":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, samples: "object") -> None:
+        frames, channels = samples.shape  # type: ignore[attr-defined]
+        assert channels == 1
+        self.heard += frames
+
+
+@pytest.mark.usefixtures("voice", "programs")
+def test_sounddevice(lina: Lina, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    monkeypatch.setitem(sys.modules, "sounddevice", device)
+    done = lina("say", "Hi.")
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"played: {device.heard / 8000:.2f} s")
+    monkeypatch.setitem(sys.modules, "sounddevice", FakeDevice("no device"))
+    assert "sounddevice cannot play: no device; give -o FILE" in refused("say", "Hi.")
+
+
+def test_who_stops_lina_hears_no_more(tmp_path: Path, programs: Callable[[str, str], None]) -> None:
+    programs("aplay", f"exec {shutil.which('sleep', path=os.defpath)} 60")
+    began = []
+
+    class Process(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]
+            began.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Process)
+        with pytest.raises(KeyboardInterrupt), loudspeaker.loudspeaker("aplay", 8000, 1):
+            raise KeyboardInterrupt
+    assert began[0].returncode is not None

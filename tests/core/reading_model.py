@@ -1,0 +1,64 @@
+"""A language model that says what it reads, and reads as a test wants: its attention jumps, is stuck, or never ends."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lina.core.cross_attention import TextMemory
+from lina.core.lm import Conditions
+from lina.core.tokens import MARKS, STOP
+
+CODES = 50
+Wish = Callable[[int], float]
+"""Frame -> position that a row would like to read. At one that is negative it wants to stop."""
+
+
+class Reader:
+    """Row r would like to read ``wishes[r](frame)``; it reads what is readable nearest to that, and says where."""
+
+    codebook_sizes = (CODES, CODES)
+    vocab = CODES + MARKS
+
+    def __init__(self, *wishes: Wish, sure: float = 9.0) -> None:
+        """``sure``: the logit of what is read; all else has 0."""
+        self.wishes, self.sure = wishes, sure
+
+    def initial_state(self, batch: int) -> Tensor:
+        return torch.stack([torch.zeros(batch, dtype=torch.int64), torch.arange(batch)], 1)
+
+    def step(self, tokens: Tensor, state: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor, Tensor]:
+        mask = conditions.text.mask
+        told = mask if mask.dim() == 2 else mask[:, 0]
+        assert told.any(-1).all(), "a row that can read nothing"
+        wished = torch.tensor([self.wishes[row](frame) for frame, row in state.tolist()])
+        distance = (torch.arange(told.shape[1]) - wished[:, None].clamp(min=0)).abs()
+        read = distance.masked_fill(~told, 1e9).argmin(-1)
+        logits = torch.zeros(len(told), 2, self.vocab)
+        logits.scatter_(2, (read + MARKS)[:, None, None].expand(-1, 2, 1), self.sure)
+        logits[:, 0, STOP] = torch.where(wished < 0, 99.0, -99.0)
+        attention = torch.nn.functional.one_hot(read, told.shape[1]).float()
+        return logits, state + torch.tensor([1, 0]), attention
+
+    def parallel_forward(self, tokens: Tensor, state: Tensor, conditions: Conditions) -> Any:
+        said, read = [], []
+        for column in tokens.unbind(1):
+            logits, state, attention = self.step(column, state, conditions)
+            said.append(logits)
+            read.append(attention)
+        return torch.stack(said, 1), state, torch.stack(read, 1)
+
+
+def texts(*lengths: int, width: int | None = None) -> Conditions:
+    """Conditions of texts of so many positions."""
+    position = torch.arange(width or max(lengths))
+    mask = position < torch.tensor(lengths)[:, None]
+    nothing = torch.zeros(*mask.shape, 0)
+    memory = TextMemory(nothing, nothing, mask, nothing, torch.zeros_like(mask, dtype=torch.int64))
+    return Conditions(memory, torch.zeros(len(lengths), 1))
+
+
+def listed(places: Sequence[float]) -> Wish:
+    """One after the other, then to stop."""
+    return lambda frame: places[frame] if frame < len(places) else -1

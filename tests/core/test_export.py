@@ -1,0 +1,242 @@
+"""A run exported, and then taken for a run."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from lina.core import export as exporting
+from lina.core.checkpoint_directory import newest_checkpoint, seal
+from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
+from lina.core.export import export
+from lina.core.initialise import check_init
+from lina.core.model import sketch_lm
+from lina.core.run import run_spec
+from lina.core.run_files import read_init
+from lina.core.spec_load import load_spec
+from lina.core.voice import Voice, load
+from tests.core.small_run import hooks_of, small
+
+WIDE = ("backbone.d_model=64", "train.steps=2", "train.ema=0.5", "conditions.speaker=true")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_spec(small(tmp_path_factory.mktemp("export"), *WIDE), hooks_of())
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    export(run, run.parent / "voice")
+    return run.parent / "voice"
+
+
+@pytest.fixture
+def voice(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "voice"))
+
+
+def weights(path: Path) -> Path:
+    (found,) = path.glob("checkpoints/*/model.safetensors")
+    return found
+
+
+def logits(voice: Voice) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randint(0, 2, (1, 9, len(voice.codec.codebook_sizes)), generator=generator)
+    told = voice.told(voice.model, [voice.ids("two words")], "anna")
+    with torch.no_grad():
+        found = voice.model.parallel_forward(codes, voice.model.initial_state(1), told)[0]
+    return found[found.isfinite()]  # smaller codebooks are filled up with -inf
+
+
+def test_it_holds_what_speaking_needs_and_nothing_else(exported: Path, run: Path) -> None:
+    files = sorted(str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file())
+    assert files == [
+        "README.md",
+        "checkpoints/step-00000002/checkpoint.json",
+        "checkpoints/step-00000002/model.safetensors",
+        "speakers.json",
+        "spec.yaml",
+        "tokenizer.json",
+    ]
+    for path in exported.rglob("*"):
+        if path.suffix in (".json", ".yaml", ".md"):
+            assert str(run.parent) not in path.read_text(), "a path of the machine that trained it"
+    assert weights(exported).stat().st_mode & 0o777 == 0o644
+    matrices = sum(value.numel() for value in load(run, "cpu").model.state_dict().values())
+    assert weights(exported).stat().st_size < 2 * matrices
+
+
+@pytest.mark.parametrize(("layout", "error"), [("float32", 0.0), ("bfloat16", 0.02), ("int8", 0.02)])
+def test_it_speaks_like_the_averaged_weights_of_the_run(
+    run: Path, tmp_path: Path, layout: str, error: float
+) -> None:
+    done = export(run, tmp_path / "voice", layout)
+    there, here = load(run, "cpu"), load(tmp_path / "voice", "cpu")
+    assert done.step == 2
+    assert done.parameters == sum(value.numel() for value in there.model.state_dict().values())
+    assert done.size == sum(path.stat().st_size for path in done.path.rglob("*") if path.is_file())
+    assert here.speakers == there.speakers == ("anna", "bert")
+    expected, found = logits(there), logits(here)
+    assert float((found - expected).norm() / expected.norm()) <= error
+    assert found.equal(expected) == (error == 0.0)
+    assert torch.isfinite(here.say("one", speaker="bert")).all()
+
+
+def test_a_run_may_start_from_it(voice: Path, tmp_path: Path) -> None:
+    resolved = small(tmp_path, *WIDE, f"init.from={voice}")
+    check_init(resolved, sketch_lm(resolved))
+    record = read_init(run_spec(resolved, hooks_of()))
+    assert record is not None
+    assert not any(part.fresh or part.left for part in record.parts)
+    assert record.remarks == ()
+
+
+def test_an_exported_voice_is_exported_again(voice: Path, tmp_path: Path) -> None:
+    export(voice, tmp_path / "again")
+    assert weights(tmp_path / "again").read_bytes() == weights(voice).read_bytes()
+
+
+def test_the_card_tells_what_the_run_knows(exported: Path) -> None:
+    _, head, text = (exported / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == "???"
+    assert "stored as int8. Speakers: `anna`, `bert`." in text
+    assert "Corpus `jsonl`: 6 utterances, 0 minutes." in text
+    assert "2 steps in " in text
+    assert "backbone `gla`, codec `codec2`, text frontend `bytes`" in text
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def other_layout(path: Path) -> None:
+    facts = path.with_name("checkpoint.json")
+    facts.write_text(facts.read_text().replace('"int8"', '"int3"'))
+
+
+def other_format(path: Path) -> None:
+    facts = path.with_name("checkpoint.json")
+    facts.write_text(facts.read_text().replace('"format": 1', '"format": 7'))
+
+
+def no_scales(path: Path) -> None:
+    """Sealed again, as by a wrong writer."""
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if "|" not in name]  # noqa: SIM118 (no mapping)
+        kept = {name: file.get_tensor(name) for name in names}
+    save_file(kept, path)
+    facts = {"format": 1, "layout": "int8", "step": 2, "seconds": 1.0, "corpus": ""}
+    seal(path.parent, facts, [path.name])
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            damage,
+            r"model\.safetensors: is damaged \(its SHA-256 is not the one in checkpoint\.json\); put it back",
+        ),
+        (truncate, r"model\.safetensors: is damaged .*; put it back"),
+        (Path.unlink, r"model\.safetensors: is missing; put it back"),
+        (other_layout, "its weights are stored as 'int3', this lina reads int8, bfloat16, float32"),
+        (other_format, "is in format 7, this lina reads format 1"),
+        (no_scales, r"model\.safetensors: .* has no scales; one a row is needed"),
+    ],
+)
+def test_what_is_not_what_was_written_is_refused(
+    voice: Path, harm: Callable[[Path], None], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    harm(weights(voice))
+    with pytest.raises(CheckpointError, match=message):
+        load(voice)
+    assert not caplog.records, "one line is enough"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "speakers.json"])
+def test_a_missing_small_file_is_named(voice: Path, name: str) -> None:
+    (voice / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        load(voice)
+
+
+def test_a_codec_that_is_not_here(voice: Path) -> None:
+    spec = voice / "spec.yaml"
+    spec.write_text(
+        spec.read_text().replace("plugin: codec2", "plugin: lina\n  config: {release: speech-9}", 1)
+    )
+    spec.write_text(spec.read_text().replace("  config: {}\ntokenizer", "tokenizer", 1))
+    with pytest.raises(LinaError, match="release: expected 'speech-1'"):
+        load(voice)
+    spec.write_text(spec.read_text().replace("plugin: lina", "plugin: gone", 1))
+    with pytest.raises(PluginError, match="gone"):
+        load(voice)
+
+
+def test_files_that_the_codec_reads_go_with_it(run: Path, tmp_path: Path) -> None:
+    from lina.codecs.lina import LinaCodec
+    from lina.codecs.lina.weights import save_weights
+
+    example = LinaCodec.example()["config"]
+    network = LinaCodec.build_trainable(config=example.model_copy(update={"random_weights": False}))
+    (tmp_path / "run").mkdir()
+    save_weights(network, tmp_path / "own.safetensors")
+    overrides = ("codec.plugin=lina", f"codec.config.weights={tmp_path / 'own.safetensors'}", "train.steps=1")
+    other = run_spec(small(tmp_path / "run", *overrides, "backbone.d_model=16"), hooks_of())
+    done = export(other, tmp_path / "voice")
+    (tmp_path / "own.safetensors").unlink()
+    moved = Path(shutil.move(done.path, tmp_path / "elsewhere"))
+    assert load_spec(moved / "spec.yaml").codec.config == {"weights": "codec/own.safetensors"}
+    assert load(moved, "cpu").say("one").shape[1] > 0
+    with pytest.raises(CheckpointError, match=r"own\.safetensors: is not there, and the voice needs it"):
+        export(other, tmp_path / "second")
+    assert not list(tmp_path.glob("*second*"))
+
+
+def test_where_it_cannot_be_written(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is there already; name a new directory"):
+        export(run, tmp_path)
+    with pytest.raises(DataError, match=r"there is no folder .*/no; make it first"):
+        export(run, tmp_path / "no" / "voice")
+
+
+def test_what_is_no_run_or_has_no_checkpoint(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a run"):
+        export(tmp_path, tmp_path / "voice")
+    (tmp_path / "young").mkdir()
+    shutil.copy(run / "spec.yaml", tmp_path / "young")
+    with pytest.raises(CheckpointError, match="has no whole checkpoint yet"):
+        export(tmp_path / "young", tmp_path / "voice")
+
+
+def test_weights_that_are_not_finite(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = exporting.read_weights
+
+    def broken(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
+        tensors = real(*arguments, **options)
+        tensors["rvq_embed.weight"][0, 0] = float("nan")
+        return tensors
+
+    monkeypatch.setattr(exporting, "read_weights", broken)
+    with pytest.raises(CheckpointError, match=r"step-00000002: rvq_embed\.weight: holds NaN"):
+        export(run, tmp_path / "voice")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_is_left_as_it_was(run: Path) -> None:
+    checkpoint = newest_checkpoint(run / "checkpoints")
+    assert checkpoint is not None
+    assert (checkpoint.path / "average.safetensors").is_file()

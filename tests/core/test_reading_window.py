@@ -1,0 +1,191 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.generate import collect, generate
+from lina.core.guidance import Guided
+from lina.core.reading_window import Place, Reading, Window
+from lina.core.sampling import Sampling
+from tests.core.reading_model import Reader, Wish, listed, texts
+from tests.core.test_generate import SAMPLED, TEXTS, say
+from tests.core.toy_model import push_stop, random_codes, toy_conditions, toy_lm
+
+NARROW = Window(ahead=3, back=1, pace=1.0)
+WIDE = Window(ahead=1000, back=1000, pace=1000.0)
+LENGTH = 12
+STEADY = listed(range(LENGTH))
+
+
+def spoken(*wishes: Wish, lengths: tuple[int, ...] | None = None, **options: Any) -> list[Any]:
+    """What rows say: (positions in the order in which they were said, whether the row stopped by itself)."""
+    conditions = texts(*(lengths or [LENGTH] * len(wishes)))
+    options.setdefault("max_frames", 60)
+    said = collect(generate(Reader(*wishes), conditions, sampling=Sampling(), **options))  # type: ignore[arg-type]
+    return [(one.codes[:, 0].tolist(), one.stopped) for one in said]
+
+
+def test_steady_reading_is_as_without_a_window() -> None:
+    assert spoken(STEADY, window=NARROW) == spoken(STEADY) == [(list(range(LENGTH)), True)]
+
+
+def test_a_jump_ahead_skips_nothing() -> None:
+    """Reading leaps from 2 to the end; the window lets it go on by a position a step."""
+    leaping = listed([0, 1, 2] + [11] * 20)
+    assert spoken(leaping)[0][0][:5] == [0, 1, 2, 11, 11]
+    said, _ = spoken(leaping, window=NARROW)[0]
+    assert said[:9] == [0, 1, 2, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_glance_ahead_moves_the_place_by_the_pace() -> None:
+    glancing = listed([0, 1, 2, 11, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    said, stopped = spoken(glancing, window=Window(ahead=3, back=1, pace=0.5))[0]
+    assert said == [0, 1, 2, 4, 3, 4, 5, 6, 6, 7, 7, 8, 8]
+    assert stopped
+    assert spoken(glancing, window=Window(ahead=9, back=1, pace=9.0))[0][0][4:9] == [10, 10, 10, 10, 10]
+
+
+def test_a_jump_back_says_nothing_again() -> None:
+    returning = listed([0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8, 9, 10, 11])
+    assert spoken(returning)[0][0][6:9] == [0, 1, 2]
+    assert spoken(returning, window=NARROW)[0][0] == [0, 1, 2, 3, 4, 5, 4, 4, 4, 6, 7, 8, 9, 10, 11]
+
+
+def test_what_is_stuck_is_pushed_on() -> None:
+    stuck = lambda frame: min(frame, 4.0)  # noqa: E731
+    forever, stopped = spoken(stuck, window=NARROW)[0]
+    assert (forever[5:], stopped) == ([4] * 55, False)
+    pushed, _ = spoken(stuck, window=Window(ahead=3, back=1, pace=1.0, stall=3))[0]
+    # Four steps without moving make a push; the second one hides position 4, and each later one the next.
+    assert pushed == [*range(4), *[4] * 9, *[n for n in range(5, 11) for _ in range(4)], *[10] * 23]
+
+
+def test_an_early_end_is_not_allowed() -> None:
+    early = listed([0, 1, 2, 3])
+    assert spoken(early) == [([0, 1, 2, 3], True)]
+    reading: Wish = lambda frame: -1.0 if frame in (4, 10) else float(frame)  # noqa: E731
+    window = Window(ahead=3, back=1, pace=2.0, stop_within=2)
+    said, stopped = spoken(reading, window=window)[0]
+    assert stopped
+    assert len(said) == 10
+    assert said[5:] == [5, 6, 7, 8, 9]
+
+
+def test_what_goes_on_after_the_end_is_ended() -> None:
+    endless = lambda frame: float(frame)  # noqa: E731
+    assert spoken(endless) == [([*range(LENGTH), *[11] * 48], False)]
+    said, stopped = spoken(endless, window=Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5))[0]
+    assert said == [*range(LENGTH), *[11] * 3], "it arrives at 9 in step 10, and is given five more"
+    assert not stopped, "it did not end by itself"
+
+
+def test_all_ends_even_if_the_model_never_does() -> None:
+    window = Window(ahead=3, back=1, pace=1.0, stall=2, stop_within=2, linger=5)
+    (said, _) = spoken(lambda frame: 0.0, window=window, max_frames=1000)[0]
+    assert len(said) <= 3 * LENGTH + 6
+
+
+def test_rows_are_independent_and_padding_is_not_read() -> None:
+    wishes = STEADY, listed([0, 1, 2] + [11] * 20), lambda frame: float(frame)
+    lengths, window = (12, 9, 5), Window(ahead=3, back=1, pace=1.0, stall=2, stop_within=1, linger=3)
+    together = spoken(*wishes, lengths=lengths, window=window)
+    for wish, length, row in zip(wishes, lengths, together, strict=True):
+        assert spoken(wish, lengths=(length,), window=window) == [row]
+    assert len({len(said) for said, _ in together}) == 3
+
+
+def test_after_a_prompt_the_place_is_where_it_was_read() -> None:
+    """Its transcript is positions 0 to 3; row 1 has read on in it, and row 2 is far behind."""
+    attention = torch.nn.functional.one_hot(torch.tensor([3, 9, 0, 0]), LENGTH).float()
+    reading = Reading(NARROW, texts(*[LENGTH] * 4))
+    place = reading.first_place(attention, torch.tensor([4, 4, 8, 0]))
+    assert place.at.tolist() == [3, 4, 5, 0]
+    readable = reading.readable(place).text.mask
+    assert [row.nonzero()[:, 0].tolist() for row in readable] == [
+        [2, 3, 4, 5, 6],
+        [3, 4, 5, 6, 7],
+        [4, 5, 6, 7, 8],
+        [0, 1, 2, 3],
+    ]
+
+
+def test_prompts_are_read_whole_and_speech_goes_on_after_them() -> None:
+    reading = lambda frame: float(frame)  # noqa: E731
+    prompt = torch.zeros(2, 5, 2, dtype=torch.int64)
+    options: dict[str, Any] = {"prompt": prompt, "prompt_lengths": torch.tensor([5, 0]), "max_frames": 4}
+    said = spoken(reading, reading, begin=torch.tensor([5, 0]), window=NARROW, **options)
+    assert [codes for codes, _ in said] == [[5, 6, 7, 8], [0, 1, 2, 3]]
+
+
+def test_a_row_without_text_reads_on() -> None:
+    """Guidance speaks with the text and without: the latter has one position, which no window takes away."""
+    conditions = texts(LENGTH, LENGTH)
+    mask = conditions.text.mask
+    pairs = torch.stack([mask, torch.arange(LENGTH).expand(2, -1) == 0], 1)
+    paired = conditions._replace(text=conditions.text._replace(mask=pairs))
+    place = Place(torch.tensor([6.0, 0.5]), torch.zeros(2, dtype=torch.int64))
+    inside = Reading(NARROW, paired).readable(place).text.mask
+    assert inside[0, 0].nonzero()[:, 0].tolist() == [5, 6, 7, 8, 9]
+    assert inside[1, 0].nonzero()[:, 0].tolist() == [0, 1, 2, 3]
+    assert torch.equal(inside[:, 1], pairs[:, 1])
+    arrived = Reading(NARROW, paired).arrived(place._replace(at=torch.tensor([11.0, 10.9])))
+    assert arrived.tolist() == [True, False]
+    assert torch.equal(paired.text.mask, pairs), "the memory is only read"
+
+
+def test_following_is_pure_and_keeps_its_shapes() -> None:
+    place = Place(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]))
+    before = [leaf.clone() for leaf in place]
+    attention = torch.nn.functional.one_hot(torch.tensor([9, 0]), LENGTH).float()
+    after = Reading(NARROW, texts(LENGTH, LENGTH)).followed(place, attention)
+    assert after.at.tolist() == [3.0, 0.0]
+    assert after.waited.tolist() == [0, 1]
+    assert all(torch.equal(was, leaf) for was, leaf in zip(before, place, strict=True))
+    assert [(leaf.dtype, leaf.shape) for leaf in after] == [(leaf.dtype, leaf.shape) for leaf in place]
+
+
+@pytest.mark.parametrize("attention", ["blind", "plain"])
+@pytest.mark.parametrize("sampling", [Sampling(), SAMPLED])
+def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: Sampling) -> None:
+    lm = push_stop(toy_lm(attention=attention), 0.02)
+    conditions, prompt = toy_conditions(lm, *TEXTS), random_codes(4, 3)
+    for given in ({}, {"prompt": prompt}):
+        without = say(lm, conditions, sampling, seed=2, **given)
+        within = say(lm, conditions, sampling, seed=2, window=WIDE, **given)
+        assert_same(without, within)
+
+
+@pytest.mark.parametrize("attention", ["blind", "plain"])
+def test_a_real_model_reads_only_in_its_window(attention: str) -> None:
+    lm = push_stop(toy_lm(attention=attention), -3.0)
+    conditions = toy_conditions(lm, TEXTS[0])
+    (free,) = say(lm, conditions, max_frames=6)
+    (held,) = say(lm, conditions, max_frames=6, window=Window(ahead=1, back=0, pace=0.5))
+    assert (free.attention > 0).all()
+    for step, weights in enumerate(held.attention):
+        seen = weights.nonzero()[:, 0]
+        assert int(seen.max() - seen.min()) <= 1
+        assert int(seen.max()) <= 1 + step // 2
+    assert int(held.attention[-1].argmax()) > 0
+
+
+def test_guided_speech_in_a_window() -> None:
+    lm = push_stop(toy_lm(drops_text=True), 0.02)
+    guided = Guided(lm, 2.0)
+    conditions = guided.conditions(torch.tensor([TEXTS[0]]), torch.ones(1, 7, dtype=torch.bool))
+    free, wide, held = (
+        say(guided, conditions, max_frames=6, **given)  # type: ignore[arg-type]
+        for given in ({}, {"window": WIDE}, {"window": Window(ahead=1, back=0, pace=0.5)})
+    )
+    assert_same(free, wide)
+    assert all(len(weights.nonzero()) <= 2 for weights in held[0].attention)
+    assert torch.isfinite(held[0].attention).all()
+
+
+def assert_same(one: list[Any], other: list[Any]) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a.codes, b.codes)
+        assert a.stopped == b.stopped
+        assert isinstance(a.attention, Tensor)
+        assert torch.equal(a.attention, b.attention)

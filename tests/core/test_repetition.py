@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core.generate import collect, generate
+from lina.core.repetition import Repetition, draw_again
+from lina.core.sampling import Sampling, row_generators
+from lina.core.tokens import PAD
+from tests.core.reading_model import Reader, texts
+from tests.core.test_generate import TEXTS, say
+from tests.core.toy_model import push_stop, toy_conditions, toy_lm
+
+RULE = Repetition(last=4, ratio=0.25)
+LOGITS = torch.tensor([[0.0, 1.0, 2.0, -9.0, 0.5]])
+ALLOWED = torch.tensor([False, True, True, True, True])
+
+
+def again(token: int, recent: list[int], rows: int = 1, seed: int = 3) -> Tensor:
+    return draw_again(
+        torch.full((rows,), token),
+        torch.tensor(recent).expand(rows, -1),
+        LOGITS.expand(rows, -1),
+        ALLOWED,
+        RULE,
+        row_generators(seed, rows),
+    )
+
+
+@pytest.mark.parametrize("recent", [[PAD] * 4, [1, 2, 4, 1], [3, 2, 1, 4]])
+def test_what_is_rare_is_kept(recent: list[int]) -> None:
+    assert again(3, recent, rows=50).tolist() == [3] * 50
+
+
+def test_what_is_frequent_is_drawn_from_all_that_is_allowed() -> None:
+    drawn = torch.bincount(again(3, [3, 3, 1, 2], rows=5_000), minlength=5) / 5_000
+    wanted = LOGITS[0].masked_fill(~ALLOWED, -torch.inf).softmax(-1)
+    assert drawn[0] == 0
+    torch.testing.assert_close(drawn, wanted, atol=0.03, rtol=0)
+
+
+def test_a_row_draws_as_often_in_any_case() -> None:
+    """What it says next does not depend on whether another row, or itself, said something again."""
+    for recent in ([3, 3, 3, 3], [PAD] * 4):
+        (generator,) = row_generators(1, 1)
+        draw_again(torch.tensor([3]), torch.tensor([recent]), LOGITS, ALLOWED, RULE, [generator])
+        (other,) = row_generators(1, 1)
+        torch.rand((), generator=other, dtype=torch.float64)
+        assert torch.rand((), generator=generator) == torch.rand((), generator=other)
+
+
+def test_a_loop_is_broken_in_codebook_0_alone() -> None:
+    """The likeliest code is 4 all the time, and no other is left to choose from."""
+    stuck: Any = Reader(lambda frame: 4, sure=2.0)
+    sampling = Sampling(temperature=1.0, top_k=1)
+    rule = Repetition(last=4, ratio=0.25)
+    (loop,) = collect(generate(stuck, texts(9), sampling=sampling, max_frames=40))
+    (free,) = collect(generate(stuck, texts(9), sampling=sampling, max_frames=40, repetition=rule))
+    assert (loop.codes == 4).all()
+    assert (free.codes[:, 1] == 4).all()
+    assert free.codes[:2, 0].tolist() == [4, 4], "one in four is not too often yet"
+    assert 10 < (free.codes[:, 0] != 4).sum() < 30
+
+
+def test_greedy_speech_is_left_alone() -> None:
+    lm = push_stop(toy_lm(), 0.02)
+    conditions, rule = toy_conditions(lm, *TEXTS), Repetition(last=10, ratio=0.0)
+    for sampling in (Sampling(), Sampling(temperature=[0.0, 1.0, 1.0])):
+        for one, other in zip(
+            say(lm, conditions, sampling), say(lm, conditions, sampling, repetition=rule), strict=True
+        ):
+            assert torch.equal(one.codes, other.codes)
+
+
+def test_a_rule_that_never_holds_costs_a_draw_and_no_more() -> None:
+    """In company as alone, with the rule as without: rows are still independent."""
+    lm = push_stop(toy_lm(), 0.02)
+    rule, sampling = Repetition(last=6, ratio=0.2), Sampling(temperature=1.0, top_k=2)
+    together = say(lm, toy_conditions(lm, *TEXTS), sampling, seed=1, repetition=rule)
+    for row, text in enumerate(TEXTS):
+        own = row_generators(1, len(TEXTS))[row : row + 1]
+        (alone,) = say(lm, toy_conditions(lm, text), sampling, generators=own, repetition=rule)
+        assert torch.equal(alone.codes, together[row].codes)
+    assert next(generate(lm, toy_conditions(lm, *TEXTS), sampling=sampling, max_frames=1, repetition=rule))

@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pytest
+
+from lina.core.errors import CheckpointError
+from lina.core.shipped import shipped_voice
+
+
+def test_the_last_by_name_of_those_that_are_whole(tmp_path: Path) -> None:
+    for name in ("english-1", "english-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "spec.yaml").touch()
+    (tmp_path / "english-3").mkdir()
+    assert shipped_voice(tmp_path) == tmp_path / "english-2"
+
+
+def test_none_is_said_in_one_line(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CheckpointError, match=r"^no voice comes with this installation of lina; .*$"):
+            shipped_voice(folder)

@@ -1,0 +1,37 @@
+"""Ids of a corpus's texts: the frontend's own, made once."""
+
+import pytest
+
+from lina.core.text_ids import text_ids
+from lina.tokenizers.bytes import Bytes, BytesConfig
+
+TEXTS = [f"text {number}" for number in range(600)]
+
+
+def frontend():
+    return Bytes.build(config=BytesConfig())
+
+
+def never():
+    raise AssertionError("the ids were made again")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_they_are_the_frontends_and_are_made_once(tmp_path, processes):
+    file = tmp_path / "text.safetensors"
+    expected = [frontend().parallel_forward(text) for text in TEXTS]
+    assert text_ids(TEXTS, file, "a", frontend, processes) == expected
+    assert text_ids(TEXTS, file, "a", never) == expected
+
+
+@pytest.mark.parametrize("damage", ["another key", "cut", "other texts"])
+def test_they_are_made_again_where_they_do_not_fit(tmp_path, damage):
+    file, texts, key = tmp_path / "text.safetensors", TEXTS, "a"
+    text_ids(texts, file, key, frontend)
+    if damage == "another key":
+        key = "b"
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        texts = TEXTS[:-1]
+    assert text_ids(texts, file, key, frontend) == [frontend().parallel_forward(text) for text in texts]

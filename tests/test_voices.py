@@ -1,0 +1,41 @@
+"""The voice that comes with lina: small, whole, with a finished card, and speaking. Skipped where none has come."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import lina
+from lina.core.checkpoint_directory import newest_checkpoint
+from lina.core.model_card import UNKNOWN
+from lina.core.shipped import VOICES, shipped_voice
+
+FOUND = sorted(path for path in VOICES.glob("*") if path.is_dir())
+MOST_BYTES = 16_500_000
+
+
+@pytest.mark.parametrize("voice", FOUND, ids=lambda path: path.name)
+def test_it_is_small_and_its_card_is_finished(voice: Path) -> None:
+    files = [path for path in voice.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MOST_BYTES
+    assert {path.name for path in voice.iterdir()} <= {
+        *("README.md", "checkpoints", "codec", "spec.yaml", "speakers.json", "tokenizer", "tokenizer.json")
+    }
+    assert UNKNOWN not in (voice / "README.md").read_text()
+    checkpoint = newest_checkpoint(voice / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.weights in (voice / "README.md").read_text()
+
+
+@pytest.mark.parametrize("voice", FOUND, ids=lambda path: path.name)
+def test_each_of_its_speakers_speaks(voice: Path) -> None:
+    speaking = lina.load(voice)
+    for speaker in (None, *speaking.speakers):
+        audio = speaking.say("It costs $5.", speaker=speaker, max_seconds=1.0)
+        assert bool(torch.isfinite(audio).all())
+        assert float(audio.square().mean().sqrt()) > 1e-3
+
+
+@pytest.mark.skipif(not FOUND, reason="no voice has come yet")
+def test_one_of_them_speaks_where_no_run_is_named() -> None:
+    assert shipped_voice() in FOUND

@@ -39,6 +39,7 @@ from lina.core.errors import LinaError, did_you_mean
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.records import MODEL, ClipRecord
 from lina.core.evaluation.text_set import Item
+from lina.core.shipped import shipped_voice
 
 NAMES = (LINA, *rows())
 MOST_BUSY = 0.2
@@ -163,7 +164,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, help="directory of a run: the row lina")
+    parser.add_argument(
+        "--run", type=Path, help="who the row lina is; by default the voice that comes with it"
+    )
     parser.add_argument("--rows", type=_rows, help=f"some of {','.join(NAMES)}; all by default")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/voices"), help="folder of audio and judgements"
@@ -183,9 +186,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0, help="of the long text; 0 leaves it out")
     asked = parser.parse_args(arguments)
     if asked.rows is None:
-        asked.rows = [name for name in NAMES if name != LINA or asked.run]
+        asked.rows = list(NAMES)
     if LINA in asked.rows and asked.run is None:
-        parser.error("the row lina needs --run DIR")
+        try:
+            asked.run = shipped_voice()
+        except LinaError as error:
+            parser.error(f"the row lina needs --run DIR, or leave it out with --rows: {error}")
     if CODEC in asked.rows:
         needed = (HIBARI, RECORDINGS) if asked.real else (HIBARI,)
         asked.rows = [name for name in NAMES if name in (*asked.rows, *needed)]

@@ -11,7 +11,6 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.spec_load import load_spec
 from lina.core.stages import finish, forget, is_finished
-from lina.core.voice import Voice, load
+from lina.core.train import checkpoint_folder
+from lina.core.voice import SPEC_FILE, Voice, load
 from lina.core.wav import WavWriter
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
@@ -148,13 +148,11 @@ def memory_mib(field: str) -> float:
 
 
 def _voice(run: Path, settings: Sequence[str]) -> Voice:
-    voice = load(run, "cpu")
-    spec = load_spec(run / "spec.yaml", [f"synthesize.{one}" for one in settings])
-    section = spec.synthesize
-    voice.resolved = replace(
-        voice.resolved, spec=voice.resolved.spec.model_copy(update={"synthesize": section})
-    )
-    return voice
+    return load(run, "cpu", _with_section(settings))
+
+
+def _with_section(settings: Sequence[str]) -> list[str]:
+    return [f"synthesize.{one}" for one in settings]
 
 
 def _speaker(voice: Voice, asked: str | None) -> str | None:
@@ -165,8 +163,8 @@ def _speaker(voice: Voice, asked: str | None) -> str | None:
 
 
 def _causes(run: Path, settings: Sequence[str], speaker: str | None) -> list[Any]:
-    checkpoint = newest_checkpoint(run / "checkpoints")
-    section = load_spec(run / "spec.yaml", [f"synthesize.{one}" for one in settings]).synthesize
+    checkpoint = newest_checkpoint(checkpoint_folder(run))
+    section = load_spec(run / SPEC_FILE, _with_section(settings)).synthesize
     sampling = section.model_dump(mode="json", exclude={"texts"})
     return [checkpoint and checkpoint.weights, sampling, speaker, torch.get_num_threads()]
 

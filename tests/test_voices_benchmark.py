@@ -17,6 +17,7 @@ from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
+from lina.core.shipped import shipped_voice
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
@@ -353,11 +354,13 @@ def test_memory_is_of_this_process() -> None:
 # The command line
 
 
-def test_rows_that_are_asked_for() -> None:
+def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert voices.parse(["--rows", "espeak,codec"]).rows == ["hibari", "codec", "espeak-ng"]
-    assert "lina" not in voices.parse([]).rows
-    assert "recordings" not in voices.parse([]).rows
+    everybody = voices.parse(["--run", "runs/voice"]).rows
+    assert everybody == [name for name in voices.NAMES if name != "recordings"]
     assert voices.parse(["--real", "m.jsonl", "--rows", "codec"]).rows == ["recordings", "hibari", "codec"]
+    monkeypatch.setattr(voices, "shipped_voice", lambda: Path("lina/voices/english-1"))
+    assert voices.lina_folder(voices.parse(["--rows", "lina"])).name == "lina-english-1"
     asked = voices.parse(["--run", "runs/voice", "--again", "lina"])
     assert asked.rows[0] == "lina"
     assert voices.lina_folder(asked).name == "lina-voice"
@@ -368,10 +371,13 @@ def test_rows_that_are_asked_for() -> None:
     [
         (["--rows", "flit"], "did you mean 'flite'"),
         (["--rows", "lina"], "needs --run"),
-        (["--limit", "0"], "at least 1"),
+        (["--rows", "flite", "--limit", "0"], "at least 1"),
     ],
 )
-def test_what_is_typed_wrong(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_typed_wrong(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voices, "shipped_voice", lambda: shipped_voice(FOLDER / "none"))
     with pytest.raises(SystemExit) as ended:
         voices.parse(arguments)
     assert ended.value.code == 2

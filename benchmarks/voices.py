@@ -66,7 +66,7 @@ def measure(asked: argparse.Namespace) -> tuple[list[Voice], list[str]]:
         if clips:
             said[name] = folder, clips
             print(f"{name}: {sum(clip.seconds for clip in clips) / 60:.1f} minutes", file=sys.stderr)
-    judge(listeners, [folder for folder, _ in said.values()], dict(said.values()))
+    judge(listeners, dict(said.values()))
     return [
         Voice(
             name,
@@ -183,7 +183,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="of the spec's synthesize section"
     )
     parser.add_argument("--threads", type=int, help="of the speaking process; by default as PyTorch takes")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of the long text; 0 leaves it out")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of the long text, 10 by default; 0 leaves it out"
+    )
     asked = parser.parse_args(arguments)
     if asked.rows is None:
         asked.rows = list(NAMES)

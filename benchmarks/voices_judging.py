@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,11 @@ def panel(base: Path | None, quick: bool, remarks: list[str]) -> Panel:
     return Panel(naturalness, True, base)
 
 
-def judge(panel: Panel, folders: Sequence[Path], wanted: dict[Path, list[ClipRecord]]) -> None:
+def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
     """Judge the clips of each folder that are not judged yet."""
     files = {
         (folder, kind): ClipFile(folder / f"{kind}.jsonl")
-        for folder in folders
+        for folder in wanted
         for kind in (FIRST, *([SECOND] if panel.second else []))
     }
     jobs = [

@@ -41,10 +41,11 @@ def test_it_says_what_the_network_says(release: bool) -> None:
         audio, after = decoder.step(codes, state)
         wanted, plain = decoder.parallel_forward(codes[:, None], plain)
         assert audio.dtype == torch.float32
-        torch.testing.assert_close(audio, wanted, rtol=1e-4, atol=2e-5)
+        assert float((audio - wanted).abs().max()) < 2e-5
         for one, other in zip(after.layers, plain.layers, strict=True):
             assert one.shape == other.shape
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+            # Rounding of the largest numbers in a sum is left in the smallest results.
+            assert float((one - other).abs().max()) < 2e-5 * float(other.abs().max())
         assert all(torch.equal(one, was) for one, was in zip(state.layers, kept, strict=True))
         state, kept = after, [one.clone() for one in after.layers]
 

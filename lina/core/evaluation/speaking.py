@@ -1,6 +1,5 @@
 """One text spoken as a listener would get it, chunk after chunk, with the time that it took."""
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,13 +46,3 @@ def speak_timed(voice: Voice, text: str, **options: Any) -> Timed:
     times = [time.perf_counter() - began for _ in chunks]
     (choice,) = choose(collect(iter(frames)), scripts, asked.seed)
     return Timed(decoded(scripts[0], choice, voice.codec, voice.frontend), times[-1], times[0])
-
-
-def peak_memory_mib() -> float | None:
-    """The largest resident memory that this process has had; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,44 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lina.core import resident_memory
+from lina.core.resident_memory import peak_memory_mib, resident_mib
+
+CHILD = "from lina.core.resident_memory import peak_memory_mib; print(peak_memory_mib())"
+PARENT = f"""
+import subprocess, sys
+held = b"x" * (400 << 20)
+subprocess.run([sys.executable, "-c", {CHILD!r}], check=True, close_fds=False)
+"""
+
+
+@pytest.mark.skipif(resident_mib() is None, reason="the system has no /proc/self/status")
+def test_a_child_does_not_count_the_memory_of_who_started_it() -> None:
+    done = subprocess.run([sys.executable, "-c", PARENT], check=True, capture_output=True, text=True)
+    assert 2 < float(done.stdout) < 300
+
+
+@pytest.mark.skipif(resident_mib() is None, reason="the system has no /proc/self/status")
+def test_what_is_resident_is_at_most_the_peak() -> None:
+    resident, peak = resident_mib(), peak_memory_mib()
+    assert resident is not None
+    assert peak is not None
+    assert 10 < resident <= peak
+
+
+@pytest.mark.parametrize("status", [None, "Name:\tpython\nVmHWMs:\t1 kB\n"])
+def test_without_the_field_the_system_is_asked_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str | None
+) -> None:
+    pytest.importorskip("resource")
+    file = tmp_path / "status"
+    if status is not None:
+        file.write_text(status)
+    monkeypatch.setattr(resident_memory, "_STATUS", file)
+    assert resident_mib() is None
+    peak = peak_memory_mib()
+    assert peak is not None
+    assert peak > 2

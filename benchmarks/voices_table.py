@@ -9,7 +9,7 @@ from voices_rows import CODEC, HIBARI, LINA, RECORDINGS
 from voices_sets import ALL, REAL, SETS
 
 from lina.core.evaluation.records import ClipRecord
-from lina.core.evaluation.summary import DURATION_RATIOS, LARGEST_CHARACTER_ERROR_RATE, group
+from lina.core.evaluation.summary import failed, group
 from lina.core.run_records import EvaluationGroup
 
 FLOORS = ("espeak-ng", "flite", "festival")
@@ -89,12 +89,11 @@ def summarise(voices: Sequence[Voice]) -> dict[str, dict[str, EvaluationGroup]]:
 
 def failures(voice: Voice, durations: Mapping[str, float]) -> list[dict[str, Any]]:
     """The texts that failed, and what base heard."""
-    low, high = DURATION_RATIOS
     found = []
     for clip in voice.again:
-        rate = (clip.wrong_characters or 0) / (clip.characters or 1)
-        ratio = clip.seconds / durations[clip.id] if durations.get(clip.id) else None
-        if rate > LARGEST_CHARACTER_ERROR_RATE or (ratio is not None and not low <= ratio <= high):
+        if failed(clip, durations.get(clip.id)):
+            rate = (clip.wrong_characters or 0) / (clip.characters or 1)
+            ratio = clip.seconds / durations[clip.id] if durations.get(clip.id) else None
             found.append(
                 {
                     "id": clip.id,

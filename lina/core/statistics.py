@@ -1,4 +1,4 @@
-"""Means and rates with what is certain of them."""
+"""Means, rates and medians with what is certain of them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,3 +24,13 @@ def interval(values: NDArray[np.float64], weights: NDArray[np.float64] | None = 
     spread = values[draws].sum(axis=1)[drawn > 0] / drawn[drawn > 0]
     low, high = np.percentile(spread, (2.5, 97.5))
     return Interval(value=float(values.sum() / weights.sum()), low=float(low), high=float(high))
+
+
+def median_interval(values: NDArray[np.float64]) -> Interval | None:
+    """The median with its 95 % interval, resampled as in ``interval``; NaN is left out, None if nothing is left."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None
+    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(np.median(values[draws], axis=1), (2.5, 97.5))
+    return Interval(value=float(np.median(values)), low=float(low), high=float(high))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lina.core.statistics import interval
+from lina.core.statistics import interval, median_interval
 
 
 def test_an_interval_covers_its_value_and_is_the_same_every_time() -> None:
@@ -32,3 +32,13 @@ def test_draws_without_weight_do_not_count() -> None:
     found = interval(np.array([0.0, 3.0]), np.array([0.0, 6.0]))
     assert found is not None
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_the_median_does_not_mind_one_that_is_far_off() -> None:
+    found = median_interval(np.array([0.1, 0.2, np.nan, 0.3, 0.2, 60.0]))
+    assert found is not None
+    assert found.value == 0.2
+    assert found.low == 0.1
+    assert 0.2 < found.high <= 60.0
+    assert median_interval(np.array([np.nan])) is None
+    assert median_interval(np.array([])) is None

@@ -1,4 +1,4 @@
-"""From clips to a group's numbers: each a mean or a rate with its confidence interval over texts."""
+"""From clips to a group's numbers: each a mean, a rate or a median with its confidence interval over texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from lina.core.evaluation.records import CODEC, RECORDINGS, SYSTEMS, ClipRecord
 from lina.core.run_records import EvaluationGroup, Interval
-from lina.core.statistics import interval
+from lina.core.statistics import interval, median_interval
 
 LARGEST_CHARACTER_ERROR_RATE = 0.3
 DURATION_RATIOS = 0.6, 1.6
@@ -25,6 +25,8 @@ class Measure:
     """Of a clip and its recording's duration, where there is one."""
     share: bool = False
     """A part of something, to be read in percent."""
+    median: bool = False
+    """The group's number is the median of the values; weights do not count."""
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -32,7 +34,7 @@ MEASURES: Mapping[str, Measure] = {
     "character_error_rate": Measure(
         "character errors", lambda clip, _: (clip.wrong_characters, clip.characters), share=True
     ),
-    "failed": Measure("failed texts", lambda clip, reference: (_failed(clip, reference), 1), share=True),
+    "failed": Measure("failed texts", lambda clip, reference: (failed(clip, reference), 1), share=True),
     "dnsmos": Measure("DNSMOS", lambda clip, _: (clip.dnsmos, 1)),
     "similarity": Measure("speaker similarity", lambda clip, _: (clip.similarity, 1)),
     "duration_ratio": Measure("duration ratio", lambda clip, reference: (_ratio(clip, reference), 1)),
@@ -48,7 +50,9 @@ MEASURES: Mapping[str, Measure] = {
         "real-time factor",
         lambda clip, _: (clip.synthesis_seconds, None if clip.synthesis_seconds is None else clip.seconds),
     ),
-    "first_audio": Measure("first audio (s)", lambda clip, _: (clip.first_audio, 1)),
+    "first_audio_median": Measure(
+        "first audio, median (s)", lambda clip, _: (clip.first_audio, 1), median=True
+    ),
 }
 """In the order of tables."""
 
@@ -78,7 +82,7 @@ def group(
     measures, differences = {}, {}
     for key, measure in MEASURES.items():
         pairs = [measure.of(clip, durations.get(clip.id)) for clip in clips]
-        if found := _interval(pairs):
+        if found := _interval(pairs, measure.median):
             measures[key] = found
         if key in COMPARED and ceiling:
             against = [
@@ -97,12 +101,12 @@ def group(
     )
 
 
-def _interval(pairs: Sequence[Pair]) -> Interval | None:
+def _interval(pairs: Sequence[Pair], median: bool = False) -> Interval | None:
     values, weights = (
         np.array([np.nan if x is None else x for x in column], dtype=np.float64)
         for column in zip(*pairs, strict=True)
     )
-    return interval(values, weights)
+    return median_interval(values) if median else interval(values, weights)
 
 
 def _minus(one: Pair, other: Pair) -> Pair:
@@ -119,7 +123,8 @@ def _ratio(clip: ClipRecord, reference: float | None) -> float | None:
     return None if not reference else clip.seconds / reference
 
 
-def _failed(clip: ClipRecord, reference: float | None) -> float | None:
+def failed(clip: ClipRecord, reference: float | None) -> float | None:
+    """1 or 0, judged from outside; None if nobody has heard it. ``reference``: the recording's seconds, if any."""
     ratio = _ratio(clip, reference)
     if clip.wrong_characters is None or clip.characters is None:
         return None

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
-from lina.core.evaluation.summary import groups
+from lina.core.evaluation.summary import failed, groups
 
 
 def clip(id: str, system: str, **measured: Any) -> ClipRecord:
@@ -28,7 +28,7 @@ CLIPS = [
     clip(
         "b", MODEL, **heard(0), seconds=3.0, dnsmos=2.0, synthesis_seconds=0.5, first_audio=0.3, stopped=False
     ),
-    clip("c", MODEL, **heard(3, words=4), seconds=2.0),
+    clip("c", MODEL, **heard(3, words=4), seconds=2.0, first_audio=5.0),
     clip("a", RECORDINGS, **heard(0)),
     clip("b", RECORDINGS, **heard(0), seconds=1.0),
     clip("a", CODEC, **heard(1), dnsmos=3.5),
@@ -50,7 +50,7 @@ def test_groups_come_in_order_and_hold_what_was_measured() -> None:
         "duration_ratio": pytest.approx((0.5 + 3.0) / 2),
         "cut": 0.5,
         "real_time_factor": 0.25,
-        "first_audio": pytest.approx(0.2),
+        "first_audio_median": pytest.approx(0.3),
     }
     assert model.word_error_rate == 0.5
     assert model.sentences == 3
@@ -69,3 +69,24 @@ def test_without_judges_nothing_is_claimed() -> None:
     (floor,) = groups([clip("a", FLOOR)])
     assert floor.word_error_rate is None
     assert floor.measures == {}
+
+
+@pytest.mark.parametrize(
+    ("characters", "seconds", "reference", "expected"),
+    [
+        (30, 2.0, 2.0, 0.0),
+        (31, 2.0, 2.0, 1.0),
+        (31, 2.0, None, 1.0),
+        (0, 1.3, 2.0, 0.0),
+        (0, 1.1, 2.0, 1.0),
+        (0, 3.1, 2.0, 0.0),
+        (0, 3.3, 2.0, 1.0),
+        (0, 9.0, None, 0.0),
+        (None, 9.0, 2.0, None),
+    ],
+)
+def test_a_text_fails_by_what_is_heard_or_how_long_it_takes(
+    characters: int | None, seconds: float, reference: float | None, expected: float | None
+) -> None:
+    one = clip("a", MODEL, seconds=seconds, characters=100, wrong_characters=characters)
+    assert failed(one, reference) == expected

@@ -80,7 +80,7 @@ def test_a_text_is_spoken_timed_heard_and_kept(run: Run) -> None:
     found = evaluate(run)
     (group,) = found.groups
     assert (group.name, group.sentences, group.word_error_rate) == (MODEL, 2, pytest.approx(2 / 3))
-    for name in ("cut", "real_time_factor", "first_audio"):
+    for name in ("cut", "real_time_factor", "first_audio_median", "failed"):
         assert name in group.measures
     for name in ("skipped", "repeated", "unread"):
         assert name not in group.measures

@@ -62,3 +62,28 @@ def test_it_never_fails_and_writes_every_ascii_digit_out(text: str) -> None:
 )
 def test_a_name_that_begins_as_a_numeral_is_none(name: str) -> None:
     assert normalise(f"I saw {name} there.") == f"I saw {name} there."
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("on the 1st of October.", "on the first of October."),
+        ("on the 1st of Oct.", "on the first of October."),
+        ("on the 1st of Oct. 1999.", "on the first of October, nineteen ninety nine."),
+        ("It was 3 May. He left.", "It was the third of May. He left."),
+        ("Sept. 5 and Sep 6", "September fifth and September sixth"),
+        ("It was in March. 5 people came.", "It was in March. five people came."),
+        ("See Vol. II.", "See Volume two."),
+        ("vol. IV of it, Fig. IX", "volume four of it, Figure nine"),
+        ("Fig. C and Ch. I'm", "Fig. C and Ch. I'm"),
+        ("No. I won't.", "No. I won't."),
+        ("It uses 60W.", "It uses sixty watts."),
+        ("A 60W bulb, a 9 V battery, 60W", "A sixty watt bulb, a nine volt battery, sixty watts"),
+        ("5 ft 9 in", "five feet nine inches"),
+        ("He is 5 ft 9 in tall.", "He is five feet nine inches tall."),
+        ("He is 1 ft. 1 in.", "He is one foot one inch."),
+        ("It is 5 ft 9 in height", "It is five feet nine in height"),
+    ],
+)
+def test_words_that_keep_their_marks_and_units(text: str, words: str) -> None:
+    assert normalise(text) == words

@@ -3,14 +3,14 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, ordinal, plural_of, year
-from lina.tokenizers.english.rule import Rule, Style, one_of, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, ends_sentence, one_of, rule, spell
 
 MONTHS = [
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 ]  # fmt: skip
 _MONTH_OF = {name[:3].lower(): name for name in MONTHS}
-_MONTH = rf"(?:{one_of([*MONTHS, 'Sept'])}|(?:{'|'.join(name[:3] for name in MONTHS)})\b)\.?"
+_MONTH = rf"(?:{one_of(MONTHS)}|(?:Sept|{'|'.join(name[:3] for name in MONTHS)})\b\.?)"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _ORDINAL_END = r"(?:st|nd|rd|th)?"
 _YEAR = r"[12]\d{3}"
@@ -56,7 +56,9 @@ def _month_day(match: re.Match[str], style: Style) -> str:
 def _day_month(match: re.Match[str], style: Style) -> str:
     the = "" if match.string[: match.start()].rstrip().lower().endswith("the") else "the "
     said = f"{the}{ordinal(int(match['day']))} of {_month(match['month'])}"
-    return said + (f", {year(int(match['year']))}" if match["year"] else "")
+    if match["year"]:
+        return f"{said}, {year(int(match['year']))}"
+    return said + ("." if match[0].endswith(".") and ends_sentence(match) else "")
 
 
 def _month_year(match: re.Match[str], style: Style) -> str:

@@ -5,7 +5,7 @@ import re
 from lina.tokenizers.english.numbers import cardinal, ordinal, roman
 from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule, spell
 
-_NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _COUNTED = [
     "Chapter", "Part", "Volume", "Book", "Act", "Scene", "Section", "Article", "Appendix", "Figure",
     "Table", "Phase", "Stage", "Type", "Class", "Grade", "Level", "Episode", "Season", "Title",
@@ -88,8 +88,8 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"({one_of(_COUNTED)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
-    rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w)(['’]s)?", _reigning),
+    rule(rf"({one_of(_COUNTED)})\s({NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
+    rule(rf"({one_of(_REIGNING)})\s({NUMERAL})\b(?![.]\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
     rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),

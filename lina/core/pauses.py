@@ -2,7 +2,7 @@
 
 The text is cut there and silence is put into the wave. Zero samples, not frames of codes: they last as long as asked
 with any codec, need no model that has learnt a token for them, and leave the states of model and decoder alone, so
-that what is said after a pause is the same however long it was.
+that what is said after a pause is the same however long it was. As in XML, ``&lt;break`` is no pause but those words.
 """
 
 import re
@@ -14,11 +14,17 @@ LONGEST_PAUSE = 10.0
 """Seconds."""
 
 _LIKE_A_PAUSE = re.compile(r"<break(?=[\s/>]|$)")
+_ESCAPED = re.compile(r"&lt;(?=break(?:[\s/>&]|$))")
 _PAUSE = re.compile(r"""<break\s+time\s*=\s*(["'])(?P<time>\d{1,6}(?:\.\d{1,6})?)(?P<unit>ms|s)\1\s*/>""")
 
 
 def has_pause(text: str) -> bool:
     return _LIKE_A_PAUSE.search(text) is not None
+
+
+def literal(text: str) -> str:
+    """A text without a pause as it is meant: ``<break`` where it says ``&lt;break``."""
+    return _ESCAPED.sub("<", text)
 
 
 def parts(text: str) -> Iterator[tuple[float, str]]:

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.errors import LinaError, TextError
-from lina.core.pauses import has_pause
+from lina.core.pauses import has_pause, literal
 from lina.core.prompt import Prompt
 from lina.core.protocols import Frontend
 from lina.core.text import check_text
@@ -76,6 +76,7 @@ def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -
         raise TextError(
             f"text {text[:40]!r} has a pause: only say, stream and read without best_of know pauses"
         )
+    text = literal(text)
     ids = frontend.parallel_forward(text)
     if not ids:
         raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")

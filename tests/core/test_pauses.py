@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lina.core.errors import LinaError, TextError
-from lina.core.pauses import parts
+from lina.core.pauses import literal, parts
 from lina.core.reading import check
 from tests.core.test_reading import streaming, trained_on
 from tests.core.test_voice import make
@@ -80,3 +80,36 @@ def test_where_pauses_cannot_be_it_is_said(streaming: Any) -> None:
         voice.say(f"a {PAUSE} b", best_of=2)
     with pytest.raises(TextError, match=r"sentence 2 .*at character 2 is not understood"):
         check(voice, ["a", "b <break> c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("say &lt;break/> now", "say <break/> now"),
+        ('&lt;break time="1s"/&gt;', '<break time="1s"/&gt;'),
+        ("ends in &lt;break", "ends in <break"),
+        ("a &lt;breakfast> &lt;b>", "a &lt;breakfast> &lt;b>"),
+    ],
+)
+def test_what_is_escaped_is_no_pause(text: str, meant: str) -> None:
+    assert list(parts(text)) == [(0.0, text)]
+    assert literal(text) == meant
+
+
+def test_an_escaped_pause_is_read_as_text_beside_a_real_one(
+    streaming: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = make(streaming, 0.02)
+    read: list[str] = []
+    forward = voice.frontend.parallel_forward
+
+    def overheard(text: str) -> list[int]:
+        read.append(text)
+        return forward(text)
+
+    monkeypatch.setattr(voice.frontend, "parallel_forward", overheard)
+    voice.say(f"a {PAUSE} &lt;break/> b")
+    assert {"a", "<break/> b"} == set(read)
+    read.clear()
+    voice.speak(["&lt;break/> b"])
+    assert set(read) == {"<break/> b"}

@@ -76,6 +76,7 @@ def test_a_name_that_begins_as_a_numeral_is_none(name: str) -> None:
         ("See Vol. II.", "See Volume two."),
         ("vol. IV of it, Fig. IX", "volume four of it, Figure nine"),
         ("Fig. C and Ch. I'm", "Fig. C and Ch. I'm"),
+        ("In Part I'm late, Henry I'm not", "In Part I'm late, Henry I'm not"),
         ("No. I won't.", "No. I won't."),
         ("It uses 60W.", "It uses sixty watts."),
         ("A 60W bulb, a 9 V battery, 60W", "A sixty watt bulb, a nine volt battery, sixty watts"),

@@ -5,7 +5,7 @@ import re
 from lina.tokenizers.english.numbers import cardinal, ordinal, roman
 from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule, spell
 
-NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
 _COUNTED = [
     "Chapter", "Part", "Volume", "Book", "Act", "Scene", "Section", "Article", "Appendix", "Figure",
     "Table", "Phase", "Stage", "Type", "Class", "Grade", "Level", "Episode", "Season", "Title",

@@ -51,6 +51,10 @@ _CONTRACTIONS = tuple(
 )
 
 
+_RUNAWAY = re.compile(r"(?<![\d.])\d{3,}(?![\w.])")
+_SAID_AGAIN = re.compile(r"(0{0,3}[1-9]\d{0,9}?)\1{2,}")
+
+
 class ErrorRates(NamedTuple):
     """Of all texts together: 0.25 is one wrong word (character) in four; may exceed 1."""
 
@@ -100,6 +104,10 @@ def spelling(text: str) -> str:
     Lower case without punctuation and accents; no hesitations, and nothing that stands in brackets; contractions and
     titles in full; numbers as digits (``lina.core.number_words``), with the names of currencies after them. Its list of
     British spellings is not here.
+
+    Whisper's writes numbers that follow each other as one word, and so would a runaway ("five five five ...") be one
+    wrong word, however long. Where the same digits stand three times in a row or more, each time is a word here, in
+    "555" as in "five five five". Not zeros alone: 1000000 is one number.
     """
     text = unicodedata.normalize("NFKD", text).lower().replace("’", "'")
     text = re.sub("[\u0300-\u036f]", "", text)
@@ -112,4 +120,10 @@ def spelling(text: str) -> str:
     for pattern, full in _CONTRACTIONS:
         text = pattern.sub(full, text)
     words = re.findall(r"\d+\.\d+(?!\w)|\d+(?:st|nd|rd|th)\b|\d+|[^\W\d_]+(?:'[^\W\d_]+)*", text)
-    return " ".join(digits([_WORDS.get(word, word) for word in words if word not in _HESITATIONS]))
+    said = " ".join(digits([_WORDS.get(word, word) for word in words if word not in _HESITATIONS]))
+    return _RUNAWAY.sub(_each_time, said)
+
+
+def _each_time(number: re.Match[str]) -> str:
+    apart = _SAID_AGAIN.sub(lambda run: f" {' '.join([run[1]] * (len(run[0]) // len(run[1])))} ", number[0])
+    return " ".join(apart.split())

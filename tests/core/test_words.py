@@ -37,7 +37,7 @@ def test_spelling(text: str, wanted: str) -> None:
         ("Press one or twenty.", "Press 1 or 20.", "press 1 or 20"),
         ("nineteen eighty-four", "1984", "1984"),
         ("twenty twenty-five", "two thousand and twenty-five", "2025"),
-        ("five five five one two three four", "555-1234", "5551234"),
+        ("five five five one two three four", "555-1234", "5 5 5 1234"),
         ("five thirty", "5:30", "530"),
         ("one hundred and one", "101", "101"),
         ("one million two hundred thousand and three", "1,200,003", "1200003"),
@@ -59,6 +59,29 @@ def test_numbers_said_and_written_are_the_same(said: str, written: str, wanted: 
     assert spelling(said) == wanted
     assert spelling(written) == wanted
     assert spelling(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "wrong", "words"),
+    [
+        ("five five five", "555", 0, 3),
+        ("555", "5 5 5", 0, 3),
+        ("Call 555-1234.", "call five five five one two three four", 0, 5),
+        ("Room five.", "room five five five five five five", 5, 2),
+        ("Room five.", "room 555555", 5, 2),
+        ("It is twelve.", "it is 12 12 12 12", 3, 3),
+        ("It is 1984.", "it is nineteen eighty four 1984 1984", 2, 3),
+        ("It is 2020.", "it is twenty twenty", 0, 3),
+        ("one million", "1,000,000", 0, 1),
+        ("the 555th", "the 555th", 0, 2),
+        ("3.1111 is 111.5", "3.1111 is 111.5", 0, 3),
+        ("zero one zero one zero one", "010101", 0, 3),
+    ],
+)
+def test_a_runaway_of_numbers_counts_each_time(text: str, heard: str, wrong: int, words: int) -> None:
+    found = count_errors(text, heard)
+    assert (found.wrong_words, found.words) == (wrong, words)
+    assert spelling(spelling(heard)) == spelling(heard)
 
 
 def test_errors_of_a_text_are_whole_numbers() -> None:

@@ -89,7 +89,7 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 
 RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_COUNTED)})\s({NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
-    rule(rf"({one_of(_REIGNING)})\s({NUMERAL})\b(?![.]\w)(['’]s)?", _reigning),
+    rule(rf"({one_of(_REIGNING)})\s({NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
     rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),

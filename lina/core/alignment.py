@@ -34,7 +34,7 @@ class Alignment:
     unread: float
     """Positions behind the furthest one that was reached: the speech ended early."""
     stopped: bool
-    """The speech ended by itself."""
+    """The speech ended: by itself, or by the reading window when the text had been said; not by the limit."""
 
     @property
     def badness(self) -> float:

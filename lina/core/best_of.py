@@ -40,7 +40,11 @@ def _choice(spoken: Sequence[Said], script: Script, seed: int) -> Choice:
         Candidate(
             seed + place,
             len(said.codes),
-            alignment(said.attention[:, : len(script.ids)], stopped=said.stopped, start=script.start),
+            alignment(
+                said.attention[:, : len(script.ids)],
+                stopped=said.stopped or said.lingered,
+                start=script.start,
+            ),
         )
         for place, said in enumerate(spoken)
     )

@@ -33,6 +33,8 @@ class Frame(NamedTuple):
     """Codebook 0 said a code at this step: ``attention`` belongs to a frame of the row."""
     stopped: Bool[Tensor, "B"]
     """The row has ended by itself; not one that the window has ended."""
+    lingered: Bool[Tensor, "B"]
+    """The window has ended the row, which had said its text and went on."""
 
 
 class Ending(NamedTuple):
@@ -85,6 +87,7 @@ def generate(
     forced = delayed_columns(prompt.to(device), given)
     lengths = given + max_frames
     stopped = torch.zeros(rows, dtype=torch.bool, device=device)
+    lingered = torch.zeros_like(stopped)
 
     before = lm.initial_state(rows) if state is None else state
     state, attention = _prefill(lm, forced, given, conditions, before)
@@ -116,6 +119,7 @@ def generate(
         ends = (chosen[:, 0] == STOP) & going_on
         stopped = stopped | ends
         if over is not None:
+            lingered = lingered | over & going_on & ~stopped
             ends = ends | over & going_on
         lengths = torch.where(ends, step - 1, lengths)
         frame = (step - 1)[:, None] - book
@@ -124,7 +128,7 @@ def generate(
         tokens, aligner = align.step(column, aligner)
         done = step - codebooks
         complete = (done < lengths) & (done >= given)
-        yield Frame((tokens - MARKS).clamp(min=0), complete, attention, step - 1 < lengths, stopped)
+        yield Frame((tokens - MARKS).clamp(min=0), complete, attention, step - 1 < lengths, stopped, lingered)
         steps += 1
     return Ending(column, state)
 
@@ -136,6 +140,8 @@ class Said(NamedTuple):
     attention: Float[Tensor, "T J"]
     """Where each frame (of codebook 0) read the text."""
     stopped: bool
+    lingered: bool = False
+    """Ended by the window, with all of the text said."""
 
 
 def collect(frames: Iterable[Frame]) -> list[Said]:
@@ -143,8 +149,10 @@ def collect(frames: Iterable[Frame]) -> list[Said]:
     codes: list[list[Tensor]] = []
     attention: list[list[Tensor]] = []
     stopped: list[bool] = []
+    lingered: list[bool] = []
     for frame in frames:
-        complete, speaking, stopped = frame.complete.tolist(), frame.speaking.tolist(), frame.stopped.tolist()
+        complete, speaking = frame.complete.tolist(), frame.speaking.tolist()
+        stopped, lingered = frame.stopped.tolist(), frame.lingered.tolist()
         said, weights = frame.codes.cpu(), frame.attention.float().cpu()
         if not codes:
             codes, attention = [[] for _ in complete], [[] for _ in complete]
@@ -154,7 +162,8 @@ def collect(frames: Iterable[Frame]) -> list[Said]:
             if speaking[row]:
                 attention[row].append(weights[row])
     return [
-        Said(torch.stack(c), torch.stack(a), s) for c, a, s in zip(codes, attention, stopped, strict=True)
+        Said(torch.stack(c), torch.stack(a), *ended)
+        for c, a, *ended in zip(codes, attention, stopped, lingered, strict=True)
     ]
 
 

@@ -38,7 +38,7 @@ class Speech:
 @torch.no_grad()
 def decoded(script: Script, choice: Choice, codec: AnyCodec, frontend: Frontend) -> Speech:
     """The prompt's frames are decoded with those after it, for the sake of the seam, and then cut away."""
-    codes, attention, stopped = choice.said
+    codes, attention, stopped, _ = choice.said
     audio = decode(codec, torch.cat([script.prompt, codes])[None])[0]
     return Speech(
         audio[:, len(script.prompt) * codec.hop :],

@@ -39,3 +39,11 @@ def test_rows_are_all_scripts_with_one_seed_then_with_the_next() -> None:
     assert (first.candidate.seed, second.candidate.seed) == (0, 1)
     assert first.said is rows[0]
     assert second.said is rows[3]
+
+
+def test_what_the_window_has_ended_has_ended() -> None:
+    """Else it would be as bad as one that goes on to the limit, and worse than one that skips."""
+    lingered = said(CLEAN, stopped=False)._replace(lingered=True)
+    (choice,) = choose([said(CLEAN, stopped=False), said(SKIP), lingered], [SCRIPT], seed=0)
+    assert choice.said is lingered
+    assert [one.alignment.stopped for one in choice.candidates] == [False, True, True]

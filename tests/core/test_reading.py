@@ -12,6 +12,7 @@ from lina.core.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
 from lina.core.laws.counting import Cost, cost
 from lina.core.reading import check, read
+from lina.core.reading_window import Place, Reading
 from lina.core.seams import join_columns, join_conditions
 from lina.core.state import state_bytes
 from lina.core.tokens import MARKS, STOP, teacher_forcing
@@ -225,3 +226,31 @@ def test_reading_on_costs_what_it_cost_at_first(streaming: Any, carry: bool, las
     (objects, *tensors), (later_objects, *later_tensors) = alive.values()
     assert tensors == later_tensors
     assert abs(later_objects - objects) < 50, "of which this test's own few"
+
+
+@pytest.mark.parametrize("carry", [True, False])
+def test_each_sentence_is_read_through_a_window_of_its_own(
+    streaming: Any, carry: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model never stops: pushed on through each text, it is ended there, and the next one begins at its start."""
+    window = {"ahead": 2, "back": 1, "pace": 1000.0, "stall": 0.001, "stop_within": 1, "linger": 0.003}
+    voice = trained_on(make(streaming, -99.0, window=window, max_seconds=1.0), 2)
+    places: list[int] = []
+    readable = Reading.readable
+
+    def followed(self: Reading, place: Place) -> Any:
+        places.append(int(place.at[0]))
+        return readable(self, place)
+
+    monkeypatch.setattr(Reading, "readable", followed)
+    said = Overheard(voice, carry=carry, temperature=2.0)
+    assert said.lengths.max() < 100, "none went on to the limit, which is 1000 frames"
+    starts = [n for n, place in enumerate(places) if n == 0 or place < places[n - 1]]
+    ends = [places[n - 1] for n in [*starts[1:], len(places)]]
+    assert [places[n] for n in starts] == [0] * len(TEXTS)
+    assert all(len(voice.ids(text)) - end in (1, 2) for text, end in zip(TEXTS, ends, strict=True))
+    assert said.lengths[1] == said.lengths.min(), "the shortest text"
+    if carry:
+        rows = torch.arange(len(TEXTS))[None]
+        joined = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
+        assert torch.equal(said.columns, joined.columns.inputs[0])

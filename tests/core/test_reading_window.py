@@ -80,6 +80,16 @@ def test_what_goes_on_after_the_end_is_ended() -> None:
     assert not stopped, "it did not end by itself"
 
 
+def test_who_ended_a_row_is_told() -> None:
+    """By itself, by the window, by the limit."""
+    wishes: list[Wish] = [STEADY, lambda frame: float(frame), lambda frame: 0.0]
+    window = Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5)
+    said = collect(
+        generate(Reader(*wishes), texts(*[LENGTH] * 3), sampling=Sampling(), max_frames=60, window=window)  # type: ignore[arg-type]
+    )
+    assert [(one.stopped, one.lingered) for one in said] == [(True, False), (False, True), (False, False)]
+
+
 def test_all_ends_even_if_the_model_never_does() -> None:
     window = Window(ahead=3, back=1, pace=1.0, stall=2, stop_within=2, linger=5)
     (said, _) = spoken(lambda frame: 0.0, window=window, max_frames=1000)[0]

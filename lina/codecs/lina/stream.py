@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lina.codecs.lina.frame_step import FrameStep
 from lina.codecs.lina.network import Network, States
 
 
@@ -43,13 +45,14 @@ class LinaEncoder(nn.Module):
 
 
 class LinaDecoder(nn.Module):
-    """``DecoderStream``."""
+    """``DecoderStream`` of a network that is not trained any more."""
 
     latency = 0
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network, self.quantizer, self.hop = network.decoder, network.quantizer, network.hop
+        self.frame_step = FrameStep(self.network, self.quantizer)
 
     def initial_state(self, batch: int) -> CodecState:
         return CodecState(self.network.initial_state(batch))
@@ -63,8 +66,17 @@ class LinaDecoder(nn.Module):
     def step(
         self, codes: Int[Tensor, "B Q"], state: CodecState
     ) -> tuple[Float[Tensor, "B C hop"], CodecState]:
-        return self.parallel_forward(codes[:, None], state)
+        if len(codes) > 1 or not _is_plain(state):
+            return self.parallel_forward(codes[:, None], state)
+        audio, layers = self.frame_step(codes[0].cpu(), state.layers)
+        return audio.clamp(-1.0, 1.0)[:, None], CodecState(layers)
 
     def flush(self, state: CodecState) -> Float[Tensor, "B C samples"]:
         last = state.layers[-1]
         return last.new_zeros(len(last), 1, 0)
+
+
+def _is_plain(state: CodecState) -> bool:
+    """Numbers that NumPy can have as they are."""
+    tensors = state.layers
+    return all(t.device.type == "cpu" and t.dtype == torch.float32 and not t.requires_grad for t in tensors)

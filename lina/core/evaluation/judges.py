@@ -21,8 +21,11 @@ SpeakerEncoder = Callable[[Float[Tensor, "samples"]], NDArray[np.float32]]
 """Audio -> a vector of length 1 that tells voices apart; the cosine of two is how alike they are."""
 
 
-def dnsmos() -> Naturalness:
+def dnsmos(every: int = 1) -> Naturalness:
     """DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763), overall, 1 to 5; the network of the package speechmos.
+
+    Args:
+        every: seconds from one window of 9.01 s to the next; its authors take 1.
 
     Raises:
         ImportError: onnxruntime or speechmos is not installed.
@@ -35,12 +38,12 @@ def dnsmos() -> Naturalness:
     session = onnxruntime.InferenceSession(str(model), options)
 
     def judge(audio: Float[Tensor, "samples"]) -> float:
-        """Mean over windows of 9.01 s, one a second; shorter audio is doubled until it is long enough."""
+        """Mean over windows; shorter audio is doubled until it is long enough."""
         samples, window = audio.clamp(-1.0, 1.0).numpy(), int(DNSMOS_SECONDS * RATE)
         if not len(samples):
             return float("nan")
         samples = np.tile(samples, 2 ** max(0, int(np.ceil(np.log2(window / len(samples))))))
-        starts = range(0, max(1, len(samples) - window + 1), RATE)
+        starts = range(0, max(1, len(samples) - window + 1), every * RATE)
         scores = [session.run(None, {"input_1": samples[None, at : at + window]})[0][0][2] for at in starts]
         return float(np.mean(np.polyval(DNSMOS_OVERALL, scores)))
 

@@ -1,0 +1,232 @@
+"""How good lina's voice is, judged from outside, beside what it was taught by and programs that a system may have.
+
+    python benchmarks/voices.py --run runs/voice --whisper-base DIR --out voices [--json FILE]
+    python benchmarks/voices.py --rows hibari,codec,espeak-ng --limit 10 --out voices
+
+Over ``benchmarks/texts`` (100 everyday sentences, 100 long ones, 50 hard ones; in no training text) for each voice:
+
+    WER, CER       what Whisper tiny.en hears, in Whisper's spelling of English on both sides; and above the ceiling,
+                   the row ``codec``: lina's codec after hibari's reading (after the real recording with --real)
+    DNSMOS         P.835, overall; and above the ceiling
+    failed         texts that Whisper base hears with more than 30 % wrong characters, or whose duration is beyond
+                   0.6 to 1.6 times the reference's; they are listed with what was heard
+    x real time    of this machine's cores, the start of a program included where it is started for each text
+
+The run speaks in a process of its own that loads no judge: so its memory and the time to its first audio are told, and
+the memory over a text of ten minutes. Its bars are shown, and one that does not hold makes the exit code 1.
+
+Audio and judgements are kept in --out, so that a second call does what is missing; --again ROW does a row anew (needed
+after a change of code; other weights or settings are noticed). A row that cannot be had here is left out and said.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from voices_judging import FIRST, SECOND, forget_row, judge, judged, panel
+from voices_process import LONG, PROCESS
+from voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN, is_said, read_row, rows
+from voices_sets import real_set, text_sets
+from voices_table import Voice, bars, failures, references, speed, summarise, table, verdict
+
+from lina.core.errors import LinaError, did_you_mean
+from lina.core.evaluation.clip_file import ClipFile
+from lina.core.evaluation.records import MODEL, ClipRecord
+from lina.core.evaluation.text_set import Item
+from lina.core.shipped import shipped_voice
+
+NAMES = (LINA, *rows())
+MOST_BUSY = 0.2
+"""Cores that other processes may use while lina's speed is measured."""
+OTHER_NAMES = {"espeak": "espeak-ng"}
+
+
+def measure(asked: argparse.Namespace) -> tuple[list[Voice], list[str]]:
+    """All rows that were asked for and can be had, and a line for each thing that cannot."""
+    remarks: list[str] = []
+    sets = list(text_sets(asked.limit).values())
+    test = [item for items in sets for item in items]
+    items = [*test, *(real_set(asked.real, asked.limit) if asked.real else [])]
+    listeners = panel(asked.whisper_base, asked.quick, remarks)
+    said: dict[str, tuple[Path, list[ClipRecord]]] = {}
+    asked.out.mkdir(parents=True, exist_ok=True)
+    for name in asked.rows:
+        folder = lina_folder(asked) if name == LINA else asked.out / name
+        if name in asked.again:
+            forget_row(folder)
+        clips = (
+            _lina(asked, folder, items, test) if name == LINA else read_row(name, items, asked.out, remarks)
+        )
+        if clips:
+            said[name] = folder, clips
+            print(f"{name}: {sum(clip.seconds for clip in clips) / 60:.1f} minutes", file=sys.stderr)
+    judge(listeners, dict(said.values()))
+    return [
+        Voice(
+            name,
+            judged(folder, FIRST, clips),
+            judged(folder, SECOND, clips) if listeners.second else (),
+            _process(folder) if name == LINA else None,
+        )
+        for name, (folder, clips) in said.items()
+    ], remarks
+
+
+def lina_folder(asked: argparse.Namespace) -> Path:
+    """Of each run its own, so that judging one does not cost another's row."""
+    return Path(asked.out / f"{LINA}-{asked.name or asked.run.resolve().name}")
+
+
+def _lina(
+    asked: argparse.Namespace, folder: Path, items: Sequence[Item], test: Sequence[Item]
+) -> list[ClipRecord]:
+    folder.mkdir(parents=True, exist_ok=True)
+    _start(asked, folder, items)
+    if asked.minutes:
+        _start(asked, folder, test, "--long", str(asked.minutes))
+    spoken = ClipFile(folder / SPOKEN)
+    return [spoken.records[item.id, MODEL] for item in items if is_said(spoken, item, MODEL, folder)]
+
+
+def _start(asked: argparse.Namespace, folder: Path, items: Sequence[Item], *more: str) -> None:
+    """A process with as many threads as ``lina say`` would take, which wait as its threads do."""
+    texts = folder / "items.json"
+    texts.write_text(json.dumps([[one.id, one.text, one.speaker] for one in items]), encoding="utf-8")
+    command = [sys.executable, str(Path(__file__).with_name("voices_process.py")), "--run", str(asked.run)]
+    command += ["--folder", str(folder), "--items", str(texts), *more]
+    command += [part for one in asked.set for part in ("--set", one)]
+    command += ["--speaker", asked.speaker] if asked.speaker else []
+    kept = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    threads = {"OMP_NUM_THREADS": str(asked.threads)} if asked.threads else {}
+    if subprocess.run(command, env={"GOMP_SPINCOUNT": "2000"} | kept | threads).returncode:
+        raise LinaError(f"{asked.run}: did not speak all texts; see above")
+
+
+def _process(folder: Path) -> dict[str, Any]:
+    found = json.loads((folder / PROCESS).read_text()) if (folder / PROCESS).is_file() else {}
+    if (folder / LONG).is_file():
+        found["long"] = json.loads((folder / LONG).read_text())
+    return dict(found)
+
+
+def busy(voices: Sequence[Voice]) -> list[str]:
+    """A line if the machine had other work while lina spoke."""
+    processes = [voice.process for voice in voices if voice.process]
+    found = [one.get("busy_before") for process in processes for one in (process, process.get("long", {}))]
+    most = max((cores for cores in found if cores is not None), default=0.0)
+    if most <= MOST_BUSY:
+        return []
+    return [
+        f"lina's speed is not to be trusted: other processes kept {most:.1f} cores busy; --again lina when idle"
+    ]
+
+
+def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence[str]) -> dict[str, Any]:
+    """All numbers, as JSON holds them."""
+    summaries, durations = summarise(voices), references(voices)
+    return {
+        "run": asked.run and str(asked.run),
+        "settings": list(asked.set),
+        "limit": asked.limit,
+        "cores": os.cpu_count(),
+        "remarks": [*remarks, *busy(voices)],
+        "bars": [asdict(bar) | {"holds": bar.holds} for bar in bars(voices)],
+        "rows": {
+            voice.name: {
+                "sets": {
+                    name: one.model_dump(mode="json", exclude={"name"})
+                    for name, one in summaries[voice.name].items()
+                },
+                "speed": speed(voice.clips),
+                "process": voice.process,
+                "failures": failures(voice, durations),
+            }
+            for voice in voices
+        },
+    }
+
+
+def _rows(text: str) -> list[str]:
+    names = [OTHER_NAMES.get(name, name) for name in text.split(",") if name]
+    for name in names:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"no row {name!r}{did_you_mean(name, NAMES)}")
+    return [name for name in NAMES if name in names]
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--run", type=Path, help="who the row lina is; by default the voice that comes with it"
+    )
+    parser.add_argument("--rows", type=_rows, help=f"some of {','.join(NAMES)}; all by default")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/voices"), help="folder of audio and judgements"
+    )
+    parser.add_argument("--json", type=Path, help="write the numbers there")
+    parser.add_argument("--again", type=_rows, default=[], metavar="ROWS", help="say and judge these anew")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N texts of each set")
+    parser.add_argument("--quick", action="store_true", help="leave out failed texts: half the time")
+    parser.add_argument("--whisper-base", type=Path, metavar="DIR", help="CTranslate2 Whisper base")
+    parser.add_argument("--real", type=Path, metavar="MANIFEST", help="also kept-out sentences of recordings")
+    parser.add_argument("--name", help="of the row lina's folder; by default that of the run")
+    parser.add_argument("--speaker", help="of the run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="of the spec's synthesize section"
+    )
+    parser.add_argument("--threads", type=int, help="of the speaking process; by default as PyTorch takes")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of the long text, 10 by default; 0 leaves it out"
+    )
+    asked = parser.parse_args(arguments)
+    if asked.rows is None:
+        asked.rows = list(NAMES)
+    if LINA in asked.rows and asked.run is None:
+        try:
+            asked.run = shipped_voice()
+        except LinaError as error:
+            parser.error(f"the row lina needs --run DIR, or leave it out with --rows: {error}")
+    if CODEC in asked.rows:
+        needed = (HIBARI, RECORDINGS) if asked.real else (HIBARI,)
+        asked.rows = [name for name in NAMES if name in (*asked.rows, *needed)]
+    if not asked.real:
+        asked.rows = [name for name in asked.rows if name != RECORDINGS]
+    if asked.limit is not None and asked.limit < 1:
+        parser.error("--limit must be at least 1")
+    return asked
+
+
+def main() -> int:
+    asked = parse()
+    try:
+        voices, remarks = measure(asked)
+    except LinaError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(table(voices))
+    durations = references(voices)
+    for voice in voices:
+        for one in failures(voice, durations):
+            rate = f"{one['character_error_rate']:.0%} wrong"
+            print(f"{voice.name} failed at {one['id']} ({rate}, duration x {one['duration_ratio']}):")
+            print(f"  text:  {one['text']}\n  heard: {one['heard']}")
+    found = bars(voices)
+    if found:
+        print(f"\nlina's bars\n{verdict(found)}")
+    for remark in [*remarks, *busy(voices)]:
+        print(remark)
+    if asked.json:
+        asked.json.write_text(json.dumps(record(asked, voices, remarks), indent=1) + "\n")
+    return 0 if all(bar.holds for bar in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

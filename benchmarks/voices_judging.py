@@ -1,0 +1,130 @@
+"""Clips heard and judged in several processes of one thread each; what was judged is kept beside the audio."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from voices_rows import SPOKEN
+
+from lina.core.errors import PluginError
+from lina.core.evaluation.clip_file import ClipFile
+from lina.core.evaluation.judges import dnsmos
+from lina.core.evaluation.judging import Judges, optional
+from lina.core.evaluation.records import ClipRecord
+from lina.core.registry import load
+
+FIRST, SECOND = "judged", "heard-again"
+"""Files: by tiny.en and DNSMOS; by base, for failures."""
+DNSMOS_EVERY = 4
+"""Seconds from window to window, a fourth of the work: against every second, 36 clips of six voices change by 0.016
+each, up or down, and their mean by 0.001."""
+FOUND = ("transcript", "words", "wrong_words", "characters", "wrong_characters", "dnsmos")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Who judges; it can be sent to another process, where the networks are loaded."""
+
+    naturalness: bool
+    second: bool
+    base: Path | None
+    """A folder with Whisper base; None takes the one in packages."""
+
+    def open(self) -> dict[str, Judges]:
+        plugin = load("recognizer", "faster-whisper")
+        tiny = plugin.build(config=plugin.Config.model_validate({"threads": 1}))
+        judges = {FIRST: Judges(tiny, dnsmos(DNSMOS_EVERY) if self.naturalness else None)}
+        if self.second:
+            chosen = {"weights": self.base} if self.base else {"model": "base"}
+            config = plugin.Config.model_validate({"threads": 1, **chosen})
+            judges[SECOND] = Judges(plugin.build(config=config), None)
+        return judges
+
+
+def panel(base: Path | None, quick: bool, remarks: list[str]) -> Panel:
+    """All judges that can be had here; ``quick`` leaves out Whisper base.
+
+    Raises:
+        PluginError: nobody can listen.
+    """
+    naturalness = optional("DNSMOS", dnsmos, "pip install 'lina[eval]'", remarks) is not None
+    Panel(False, False, None).open()
+    if quick:
+        remarks.append("failed texts are left out: --quick")
+        return Panel(naturalness, False, None)
+    try:
+        Panel(False, True, base).open()
+    except PluginError as error:
+        if base is not None:
+            raise
+        remarks.append(f"failed texts are left out: {error}; or --whisper-base DIR")
+        return Panel(naturalness, False, None)
+    return Panel(naturalness, True, base)
+
+
+def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
+    """Judge the clips of each folder that are not judged yet."""
+    files = {
+        (folder, kind): ClipFile(folder / f"{kind}.jsonl")
+        for folder in wanted
+        for kind in (FIRST, *([SECOND] if panel.second else []))
+    }
+    jobs = [
+        (folder, kind, clip)
+        for (folder, kind), file in files.items()
+        for clip in wanted[folder]
+        if not is_judged(file, clip, panel.naturalness and kind == FIRST)
+    ]
+    if not jobs:
+        return
+    # The longest first, so that no process has much left when the others are done; and failures at last.
+    jobs.sort(key=lambda job: (job[1] == SECOND, -job[2].seconds))
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(_cores(), len(jobs)), _begin, (panel,)) as pool:
+        for number, (folder, kind, clip) in enumerate(pool.imap_unordered(_judge, jobs), start=1):
+            files[folder, kind].append(clip)
+            if number % 100 == 0:
+                print(f"judged {number} of {len(jobs)}", file=sys.stderr)
+        pool.close()
+        pool.join()
+
+
+def judged(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[ClipRecord]:
+    """The clips as they were judged; those that were not are left out."""
+    file = ClipFile(folder / f"{kind}.jsonl")
+    return [file.records[clip.key] for clip in clips if is_judged(file, clip)]
+
+
+def is_judged(file: ClipFile, clip: ClipRecord, naturalness: bool = False) -> bool:
+    """Whether just this clip was: one that was said again is another. ``naturalness`` must not be missing, if so."""
+    found = file.records.get(clip.key)
+    same = found is not None and found.model_copy(update=dict.fromkeys(FOUND)) == clip
+    return same and not (naturalness and found is not None and found.dnsmos is None)
+
+
+def forget_row(folder: Path) -> None:
+    """It is to be said and judged anew."""
+    for name in (SPOKEN, f"{FIRST}.jsonl", f"{SECOND}.jsonl", "stages.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_open: dict[str, Judges] = {}
+"""Of this process."""
+
+
+def _begin(panel: Panel) -> None:
+    torch.set_num_threads(1)
+    _open.update(panel.open())
+
+
+def _judge(job: tuple[Path, str, ClipRecord]) -> tuple[Path, str, ClipRecord]:
+    folder, kind, clip = job
+    return folder, kind, _open[kind].judge(folder, clip)

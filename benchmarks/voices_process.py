@@ -1,0 +1,201 @@
+"""A run speaks in a process of its own, which loads what ``lina say`` loads and no judge: its memory can be told.
+
+``voices.py`` starts it, once for the texts and once for a long one; see there.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from voices_rows import SPOKEN
+
+from lina.cli.reading import read_file
+from lina.core.checkpoint_directory import newest_checkpoint
+from lina.core.errors import LinaError
+from lina.core.evaluation.clip_file import ClipFile
+from lina.core.evaluation.clips import Speakers
+from lina.core.evaluation.records import MODEL
+from lina.core.evaluation.speaking import peak_memory_mib
+from lina.core.evaluation.text_set import Item
+from lina.core.files import write_atomic
+from lina.core.spec_load import load_spec
+from lina.core.stages import finish, forget, is_finished
+from lina.core.train import checkpoint_folder
+from lina.core.voice import SPEC_FILE, Voice, load
+from lina.core.wav import WavWriter
+
+PROCESS, LONG = Path("process.json"), Path("long.json")
+SPEAKER = "hibari-heart"
+"""Who speaks where the run has learnt speakers and none is asked for."""
+
+
+def speak(
+    run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str], speaker: str | None
+) -> None:
+    """Say what is not said yet; all anew if the weights, the settings or the number of threads are others."""
+    causes = _causes(run, settings, speaker)
+    if not is_finished(folder, "speak", causes):
+        shutil.rmtree(folder / "clips", ignore_errors=True)
+        for file in (SPOKEN, PROCESS, LONG):
+            (folder / file).unlink(missing_ok=True)
+        forget(folder, "long")
+        finish(folder, "speak", causes)
+    spoken = ClipFile(folder / SPOKEN)
+    left = [item for item in items if not _is_said(spoken, item, folder)]
+    if not left:
+        return
+    busy = busy_cores()
+    voice = _voice(run, settings)
+    seed = voice.resolved.spec.synthesize.seed
+    speakers = Speakers(voice, folder, seed, _speaker(voice, speaker), alone=False)
+    speakers.warm_up(left[0])
+    for number, item in enumerate(left, start=1):
+        spoken.append(speakers.clip(item, MODEL))
+        if number % 25 == 0:
+            print(f"lina: {number} of {len(left)} texts", file=sys.stderr)
+    facts = {
+        "busy_before": busy,
+        "parameters": voice.parameters,
+        "speaker": _speaker(voice, speaker),
+        "threads": torch.get_num_threads(),
+        "memory_mib": memory_mib("VmRSS"),
+        "peak_memory_mib": memory_mib("VmHWM"),
+    }
+    write_atomic(folder / PROCESS, json.dumps(facts, indent=1).encode())
+
+
+def read_long(
+    run: Path,
+    folder: Path,
+    items: Sequence[Item],
+    settings: Sequence[str],
+    speaker: str | None,
+    minutes: float,
+) -> None:
+    """As ``lina say --file`` reads all texts one after the other, until so many minutes have been said."""
+    causes = [*_causes(run, settings, speaker), [item.text for item in items], minutes]
+    if is_finished(folder, "long", causes):
+        return
+    busy = busy_cores()
+    voice = _voice(run, [*settings, "best_of=1"])
+    carry = voice.resolved.spec.train.consecutive > 1
+    text, audio = folder / "long.txt", folder / "long.wav"
+    # Twice: a voice in a hurry must not run out of text.
+    text.write_text(
+        "\n\n".join(item.text for item in items) + "\n\n" + "\n\n".join(item.text for item in items)
+    )
+    memory: list[float] = []
+    times, rate = [[0.0]], voice.sample_rate
+    with WavWriter(audio, rate, voice.codec.channels) as wav:
+        before = time.perf_counter()
+        for chunk in read_file(voice, text, carry=carry, speaker=_speaker(voice, speaker)):
+            times[-1].append(time.perf_counter() - before)
+            wav.write(chunk)
+            if wav.seconds >= 60 * (len(memory) + 1):
+                memory.append(memory_mib("VmRSS"))
+                times.append([])
+                if len(memory) >= minutes:
+                    break
+            before = time.perf_counter()
+        seconds = wav.seconds
+    facts = {
+        "busy_before": busy,
+        "carry": carry,
+        "seconds": seconds,
+        "times_real_time": seconds / sum(map(sum, times)),
+        "memory_mib": memory,
+        "frame_milliseconds": [1000 * statistics.median(one) for one in times if one],
+        "peak_memory_mib": memory_mib("VmHWM"),
+    }
+    write_atomic(folder / LONG, json.dumps(facts, indent=1).encode())
+    finish(folder, "long", causes)
+
+
+def busy_cores(seconds: float = 1.0) -> float | None:
+    """How many cores other processes keep busy just now: a speed that is measured beside them is not the voice's."""
+    try:
+        before = _processor_ticks()
+        time.sleep(seconds)
+        after = _processor_ticks()
+    except OSError:
+        return None
+    return (after - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def _processor_ticks() -> int:
+    """Of all cores since the start of the machine: user, nice, system, of which this process has next to nothing."""
+    return sum(map(int, Path("/proc/stat").read_text().split()[1:4]))
+
+
+def memory_mib(field: str) -> float:
+    """VmRSS, resident now, or VmHWM, the most so far, of this process.
+
+    Not ``getrusage``: its number begins with the memory of the process that started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return peak_memory_mib() or float("nan")
+    return next(int(line.split()[1]) / 2**10 for line in status.splitlines() if line.startswith(field))
+
+
+def _voice(run: Path, settings: Sequence[str]) -> Voice:
+    return load(run, "cpu", _with_section(settings))
+
+
+def _with_section(settings: Sequence[str]) -> list[str]:
+    return [f"synthesize.{one}" for one in settings]
+
+
+def _speaker(voice: Voice, asked: str | None) -> str | None:
+    if asked is not None:
+        return asked
+    known = voice.model.speaker_embed is not None and SPEAKER in voice.speakers
+    return SPEAKER if known else None
+
+
+def _causes(run: Path, settings: Sequence[str], speaker: str | None) -> list[Any]:
+    checkpoint = newest_checkpoint(checkpoint_folder(run))
+    section = load_spec(run / SPEC_FILE, _with_section(settings)).synthesize
+    sampling = section.model_dump(mode="json", exclude={"texts"})
+    return [checkpoint and checkpoint.weights, sampling, speaker, torch.get_num_threads()]
+
+
+def _is_said(spoken: ClipFile, item: Item, folder: Path) -> bool:
+    record = spoken.records.get((item.id, MODEL))
+    return record is not None and record.text == item.text and (folder / record.audio).is_file()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--items", type=Path, required=True, help="JSON: [id, text, speaker or null] each")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--speaker")
+    parser.add_argument("--long", type=float, default=0.0, metavar="MINUTES")
+    asked = parser.parse_args()
+    items = [
+        Item(id, text, speaker=speaker) for id, text, speaker in json.loads(asked.items.read_text("utf-8"))
+    ]
+    try:
+        if asked.long:
+            read_long(asked.run, asked.folder, items, asked.set, asked.speaker, asked.long)
+        else:
+            speak(asked.run, asked.folder, items, asked.set, asked.speaker)
+    except LinaError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

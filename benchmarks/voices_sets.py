@@ -1,0 +1,77 @@
+"""The texts that voices are judged on, and real recordings beside them.
+
+    python benchmarks/voices_sets.py FILE...      is one of the texts, or nearly, in these training texts?
+
+A file has a text a line, or is a manifest (.jsonl).
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from codec_split import KEPT, KeptOut, chosen
+
+from lina.core.errors import DataError
+from lina.core.evaluation.text_set import Item, read_text_set
+
+TEXTS = Path(__file__).parent / "texts"
+SETS = ("everyday", "long", "hard")
+ALL = "all"
+"""The sets together."""
+REAL = "real"
+"""Sentences that were kept out of training, with their recordings."""
+
+
+def text_sets(limit: int | None = None) -> dict[str, list[Item]]:
+    """Of each set the first ``limit`` texts, or all; ids say the set."""
+    return {
+        name: [
+            Item(f"{name}-{item.id}", item.text, where=item.where)
+            for item in read_text_set(TEXTS / f"{name}.txt")[:limit]
+        ]
+        for name in SETS
+    }
+
+
+def real_set(manifest: Path, limit: int | None = None) -> list[Item]:
+    """One recording of each sentence that no training of lina has seen (``codec_split``).
+
+    Raises:
+        DataError: the manifest is missing or damaged, or has too few sentences.
+    """
+    items = read_text_set(manifest)
+    try:
+        kept = chosen([item.text for item in items], KEPT["kathleen"])[:limit]
+    except ValueError as error:
+        raise DataError(f"{manifest}: {error}") from None
+    first: dict[str, Item] = {}
+    for item in items:
+        if item.recording is not None:
+            first.setdefault(item.text, item)
+    return [
+        Item(f"{REAL}-{number:04d}", text, first[text].recording, first[text].speaker, first[text].where)
+        for number, text in enumerate(kept, start=1)
+        if text in first
+    ]
+
+
+def shared(texts: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Those of ``texts`` that are in ``others``, or nearly: such texts would tell nothing of a trained voice."""
+    known = KeptOut(others)
+    return [text for text in texts if text in known]
+
+
+def main(files: Sequence[str]) -> int:
+    texts = [item.text for items in text_sets().values() for item in items]
+    try:
+        found = {file: shared(texts, [item.text for item in read_text_set(Path(file))]) for file in files}
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    for file, those in found.items():
+        print(f"{file}: {len(those)} of {len(texts)} texts" + "".join(f"\n  {text}" for text in those))
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

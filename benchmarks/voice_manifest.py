@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lina.core.errors import LinaError
+from lina.core.errors import LinaError, did_you_mean
 from lina.core.json_manifest import read_json_manifest
 from lina.core.utterance import Utterance
 
@@ -39,17 +39,27 @@ def join(folders: Sequence[Path], times: dict[str, int], out: Path) -> int:
     return len(lines)
 
 
-def main() -> int:
+def _times(text: str) -> tuple[str, int]:
+    name, _, count = text.partition("=")
+    if not name or not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=N, such as kathleen=2")
+    return name, int(count)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--times", action="append", default=[], metavar="NAME=N")
+    parser.add_argument("--times", type=_times, action="append", default=[], metavar="NAME=N")
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    times = {name: int(count) for name, _, count in (one.partition("=") for one in arguments.times)}
+    asked = parser.parse_args(arguments)
+    names = [folder.name for folder in asked.folders]
+    for name, _ in asked.times:
+        if name not in names:
+            parser.error(f"--times {name}: no such folder is joined{did_you_mean(name, names)}")
     try:
-        print(f"{arguments.out}: {join(arguments.folders, times, arguments.out)} utterances")
+        print(f"{asked.out}: {join(asked.folders, dict(asked.times), asked.out)} utterances")
     except LinaError as error:
         parser.exit(2, f"{error}\n")
     return 0

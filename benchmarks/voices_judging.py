@@ -1,13 +1,11 @@
 """Clips heard and judged in several processes of one thread each; what was judged is kept beside the audio."""
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from voices_rows import SPOKEN
 
 from lina.core.errors import PluginError
@@ -16,6 +14,7 @@ from lina.core.evaluation.judges import dnsmos
 from lina.core.evaluation.judging import Judges, optional
 from lina.core.evaluation.records import ClipRecord
 from lina.core.registry import load
+from lina.core.workers import work
 
 FIRST, SECOND = "judged", "heard-again"
 """Files: by tiny.en and DNSMOS; by base, for failures."""
@@ -83,14 +82,10 @@ def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
         return
     # The longest first, so that no process has much left when the others are done; and failures at last.
     jobs.sort(key=lambda job: (job[1] == SECOND, -job[2].seconds))
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(_cores(), len(jobs)), _begin, (panel,)) as pool:
-        for number, (folder, kind, clip) in enumerate(pool.imap_unordered(_judge, jobs), start=1):
-            files[folder, kind].append(clip)
-            if number % 100 == 0:
-                print(f"judged {number} of {len(jobs)}", file=sys.stderr)
-        pool.close()
-        pool.join()
+    for number, (folder, kind, clip) in enumerate(work(jobs, _judge, panel.open, _cores()), start=1):
+        files[folder, kind].append(clip)
+        if number % 100 == 0:
+            print(f"judged {number} of {len(jobs)}", file=sys.stderr)
 
 
 def judged(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[ClipRecord]:
@@ -116,15 +111,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_open: dict[str, Judges] = {}
-"""Of this process."""
-
-
-def _begin(panel: Panel) -> None:
-    torch.set_num_threads(1)
-    _open.update(panel.open())
-
-
-def _judge(job: tuple[Path, str, ClipRecord]) -> tuple[Path, str, ClipRecord]:
+def _judge(judges: Mapping[str, Judges], job: tuple[Path, str, ClipRecord]) -> tuple[Path, str, ClipRecord]:
     folder, kind, clip = job
-    return folder, kind, _open[kind].judge(folder, clip)
+    return folder, kind, judges[kind].judge(folder, clip)

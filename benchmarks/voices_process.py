@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from voices_rows import SPOKEN
+from voices_rows import SPOKEN, is_said
 
 from lina.cli.reading import read_file
 from lina.core.checkpoint_directory import newest_checkpoint
@@ -49,7 +49,7 @@ def speak(
         forget(folder, "long")
         finish(folder, "speak", causes)
     spoken = ClipFile(folder / SPOKEN)
-    left = [item for item in items if not _is_said(spoken, item, folder)]
+    left = [item for item in items if not is_said(spoken, item, MODEL, folder)]
     if not left:
         return
     busy = busy_cores()
@@ -89,9 +89,7 @@ def read_long(
     carry = voice.resolved.spec.train.consecutive > 1
     text, audio = folder / "long.txt", folder / "long.wav"
     # Twice: a voice in a hurry must not run out of text.
-    text.write_text(
-        "\n\n".join(item.text for item in items) + "\n\n" + "\n\n".join(item.text for item in items)
-    )
+    text.write_text("\n\n".join(item.text for item in [*items, *items]))
     memory: list[float] = []
     times, rate = [[0.0]], voice.sample_rate
     with WavWriter(audio, rate, voice.codec.channels) as wav:
@@ -167,11 +165,6 @@ def _causes(run: Path, settings: Sequence[str], speaker: str | None) -> list[Any
     section = load_spec(run / SPEC_FILE, _with_section(settings)).synthesize
     sampling = section.model_dump(mode="json", exclude={"texts"})
     return [checkpoint and checkpoint.weights, sampling, speaker, torch.get_num_threads()]
-
-
-def _is_said(spoken: ClipFile, item: Item, folder: Path) -> bool:
-    record = spoken.records.get((item.id, MODEL))
-    return record is not None and record.text == item.text and (folder / record.audio).is_file()
 
 
 def main() -> int:

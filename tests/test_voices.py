@@ -11,7 +11,7 @@ from lina.core.model_card import UNKNOWN
 from lina.core.shipped import VOICES, shipped_voice
 
 FOUND = sorted(path for path in VOICES.glob("*") if path.is_dir())
-MOST_BYTES = 16_500_000
+MOST_BYTES = 16_000_000
 
 
 @pytest.mark.parametrize("voice", FOUND, ids=lambda path: path.name)

@@ -85,7 +85,6 @@ def test_the_sets_are_what_they_are_said_to_be() -> None:
 
 
 def test_all_texts_can_be_read() -> None:
-    pytest.importorskip("hibari")
     plugin = load("tokenizer", "phonemes")
     frontend: Any = plugin.build(config=plugin.Config(), trained=None)
     for items in voices_sets.text_sets().values():

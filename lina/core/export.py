@@ -34,11 +34,11 @@ from lina.core.run_files import read_data_summary, read_run_info
 from lina.core.spec import Spec
 from lina.core.spec_load import load_spec
 from lina.core.spec_sections import EvaluateSection, InitSection
+from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 from lina.core.weights_layout import LAYOUTS, pack
 
 CARD = "README.md"
-CHECKPOINTS = "checkpoints"
 SPEAKING = ("backbone", "codec", "tokenizer")
 """Sections of a spec whose plugins take part in speaking."""
 
@@ -67,7 +67,7 @@ def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Exported:
         raise DataError(f"{out}: there is no folder {out.parent}; make it first")
     if not (run / SPEC_FILE).is_file():
         raise CheckpointError(f"{run}: is not a run (it has no {SPEC_FILE}); make one with: lina run SPEC")
-    checkpoint = newest_checkpoint(run / CHECKPOINTS)
+    checkpoint = newest_checkpoint(checkpoint_folder(run))
     if checkpoint is None:
         raise CheckpointError(
             f"{run}: has no whole checkpoint yet; train it with: lina run {run / SPEC_FILE}"
@@ -103,7 +103,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
         (temporary / MODEL).chmod(0o644)  # safetensors lets nobody else read it, and a voice is for everybody
         return seal(temporary, facts, (MODEL,))
 
-    _, sums = commit_checkpoint(folder / CHECKPOINTS, checkpoint.step, 1, fill)
+    _, sums = commit_checkpoint(checkpoint_folder(folder), checkpoint.step, 1, fill)
     parameters = sum(value.numel() for value in weights.values())
     card = model_card(
         spec,

@@ -1,4 +1,4 @@
-"""Repetition-aware sampling (VALL-E 2, Chen et al. 2024, arXiv 2406.05370, section 3.3).
+"""Repetition-aware sampling (VALL-E 2, Chen et al. 2024, arXiv 2406.05370).
 
 Cut to the likeliest tokens, sampling can fall into a loop that has no way out. A token that was said too often just now
 is drawn again from the whole distribution, where the way out is. Only codebook 0 does so: it carries what is said and

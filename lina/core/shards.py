@@ -2,10 +2,10 @@
 
 A folder of tokens holds, for each group of utterances,
 
-    shard-00000.safetensors   codes int16 [frames, Q], offsets int64 [N + 1]: utterance i is
-    codes[offsets[i]:offsets[i + 1]] shard-00000.jsonl         id, text and speaker of each of the N
-    utterances shard-00000.json          written last: the key of what it was made from, SHA-256 and counts,
-    what was rejected
+- shard-00000.safetensors: codes int16 [frames, Q], offsets int64 [N + 1]; utterance i is
+  codes[offsets[i]:offsets[i + 1]]
+- shard-00000.jsonl: id, text and speaker of each of the N utterances
+- shard-00000.json, written last: the key of what it was made from, SHA-256, counts, and what was rejected
 
 and, when all are there, manifest.json and rejects.jsonl. A shard whose key and sums still hold is not made
 again, so a killed build goes on where it was, and a changed codec, configuration, text or recording makes
@@ -56,13 +56,12 @@ def build_tokens(
         items: what a corpus plugin's ``read`` gives, in its fixed order.
         tools: makes what encodes audio and checks texts, once a process; picklable where there are several.
         settings: what the codes depend on and JSON can hold: the codec's full name, version and
-        configuration, and
-            those of the corpus. Anything changed in it makes all shards anew.
+            configuration, and those of the corpus. Anything changed in it makes all shards anew.
         min_seconds: shorter recordings are rejected, and those that do not fill one frame.
         max_seconds: longer ones are rejected.
         max_rejects: the fraction of the corpus that may be rejected.
         shard_size: utterances a shard.
-        processes: that encode side by side, a shard each.
+        processes: how many encode side by side, a shard each.
         report: called with (entries done, entries in all), first with what was there before.
 
     Raises:

@@ -128,7 +128,7 @@ class DataSection(Section):
     max_rejects: Fraction = 0.05
     """The run stops if a larger part of the corpus cannot be used."""
     processes: Annotated[int, Field(ge=1, le=4096)] = 1
-    """That encode the corpus side by side, each on one core."""
+    """How many processes encode the corpus side by side, each on one core."""
 
     _min_below_max = model_validator(mode="after")(min_below_max)
 

@@ -34,6 +34,8 @@ def work(
     # Spawned, not forked: a forked child may inherit the locks of its parent's threads.
     with multiprocessing.get_context("spawn").Pool(count, _begin, (make,)) as pool:
         yield from pool.imap(partial(_with_tools, function), items)
+        pool.close()
+        pool.join()  # they end by themselves and give back what they hold
 
 
 def _begin(make: Callable[[], Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from lina.core.errors import PluginError
 
-SPEAKER = "hibari-heart"
+SPEAKER, SAMPLE_RATE = "hibari-heart", 24_000
 MANIFEST = "manifest.jsonl"
 SENTENCES_AT_ONCE = 8
 
@@ -58,19 +58,29 @@ def synthesize(
     return seconds / 60
 
 
+def read_aloud(text: str) -> Any:
+    """Samples in [-1, 1], always the same; none where hibari finds no sounds in the text.
+
+    Raises:
+        PluginError: hibari-tts is not installed.
+    """
+    import numpy as np
+
+    speech = np.asarray(_voice()(text, seed=int(_name(text), 16)), np.float32)
+    return speech / max(1.0, float(np.abs(speech).max(initial=0.0)))
+
+
 def _say(folder: Path, text: str) -> float:
     """Write one recording unless it is there; gives its seconds."""
-    import numpy as np
     import soundfile
 
     path = folder / f"{_name(text)}.flac"
     if not path.exists():
-        speech = _voice()(text, seed=int(_name(text), 16))
+        speech = read_aloud(text)
         if not len(speech):
             return 0.0
-        speech = speech / max(1.0, float(np.abs(speech).max()))
         partial = path.with_suffix(".partial")
-        soundfile.write(partial, speech, 24_000, format="FLAC", subtype="PCM_16")
+        soundfile.write(partial, speech, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
         partial.replace(path)
     return float(soundfile.info(path).duration)
 

@@ -5,7 +5,7 @@ follows a norm takes over its gain and bias, and what a layer is scaled by goes 
 ``Decoder`` gives, to the rounding of float32, and the laws hold it to that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,7 @@ class FrameStep:
     """The decoder with the weights that it has now."""
 
     def __init__(self, decoder: Decoder, quantizer: Quantizer) -> None:
-        self.ratio, synthesis = decoder.ratio, decoder.synthesis
-        self.entries = _array(quantizer.entries.flatten(0, 1))
-        self.size = quantizer.entries.shape[1]
+        self.quantizer, self.ratio, synthesis = quantizer, decoder.ratio, decoder.synthesis
         self.enter, self.up = _Linear(decoder.enter), _Linear(decoder.up)
         retention, *blocks = decoder.slow
         self.slow: list[Layer] = [_Retention(retention), *map(_ConvNeXtBlock, blocks)]
@@ -38,19 +36,14 @@ class FrameStep:
 
     def __call__(self, codes: Tensor, states: States) -> tuple[Tensor, States]:
         """Codes [Q] and the states of one row to the frame's samples [1, hop] and the states after."""
-        given = [state.numpy()[0] for state in states]
-        places = codes.numpy() + np.arange(0, len(codes) * self.size, self.size)
-        x = self.enter(self.entries[places].sum(0)[None])
-        after: list[Any] = []
-        for slow, state in zip(self.slow, given, strict=False):
-            x, state = slow(x, state)
-            after.append(state)
-        x = self.up(x).reshape(self.ratio, -1)
-        for fast, state in zip(self.fast, given[len(self.slow) :], strict=False):
-            x, state = fast(x, state)
-            after.append(state)
-        audio, ahead = self._synthesis(x, given[-1])
-        return torch.from_numpy(audio)[None], tuple(torch.from_numpy(one)[None] for one in (*after, ahead))
+        *given, ahead = (state.numpy()[0] for state in states)
+        x, slow = _run(
+            self.slow, self.enter(self.quantizer.decode(codes[None]).numpy()), given[: len(self.slow)]
+        )
+        x, fast = _run(self.fast, self.up(x).reshape(self.ratio, -1), given[len(self.slow) :])
+        audio, ahead = self._synthesis(x, ahead)
+        after = (torch.from_numpy(state)[None] for state in (*slow, *fast, ahead))
+        return torch.from_numpy(audio)[None], tuple(after)
 
     def _synthesis(self, x: Array, state: Array) -> tuple[Array, Array]:
         said = self.head(_normed(x, self.eps))
@@ -64,6 +57,14 @@ class FrameStep:
         for place, stretch in enumerate(stretches):
             audio[place * self.hop : place * self.hop + len(stretch)] += stretch
         return audio[:samples], audio[samples:]
+
+
+def _run(layers: Sequence[Layer], x: Array, states: Sequence[Array]) -> tuple[Array, list[Array]]:
+    after = []
+    for layer, state in zip(layers, states, strict=True):
+        x, state = layer(x, state)
+        after.append(state)
+    return x, after
 
 
 class _Linear:

@@ -67,7 +67,7 @@ def _try_few(count: str) -> None:
 
 
 def _tune_once_for_all_batches() -> None:
-    """Some of fla's kernels choose their variant anew for every number of rows, which changes at every step of training:
+    """Some of fla's kernels choose their variant anew for every number of rows, which changes at every training step:
     that was most of the time of a run's first thousand steps.
     """
     from fla.ops.utils import cumsum

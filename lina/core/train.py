@@ -7,6 +7,7 @@ stored, and the checkpoint's step is all that resuming needs.
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -137,6 +138,9 @@ class _Trainer:
         self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self.average = MovingAverage(model, spec.ema) if spec.ema else None
         self.plan = data.plan(data.train, spec.batch_seconds, run.spec.seed, spec.consecutive)
+        self.ahead = ThreadPoolExecutor(1)
+        self.prepared: tuple[int, Future[list[Part]]] | None = None
+        """The parts of a step to come, which are made while the device works on the one before."""
         self.step = 0
         self.seconds = 0.0
 
@@ -170,27 +174,20 @@ class _Trainer:
         """One optimiser step over ``train.accumulate`` batches."""
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
-        seed = step_seed(self.run.spec.seed, step)
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed ^ CONDITIONS)
+        torch.manual_seed(step_seed(self.run.spec.seed, step))
         self.model.train()
-        conditions = self.run.spec.conditions
-        drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
-        planned = [
-            self.plan.rows(part) for part in range(self.step * spec.accumulate, step * spec.accumulate)
-        ]
+        parts = self._parts(step)
         total, stray, frames = 0.0, 0.0, 0
         right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
-        for rows in planned:
-            part = self._part([[self.data.train[i] for i in row] for row in rows], drop, generator)
+        for part in parts:
             measured = self._backward(part)
-            total += float(measured.loss) / len(planned)
-            stray += float(measured.strayed) / len(planned)
+            total += float(measured.loss) / len(parts)
+            stray += float(measured.strayed) / len(parts)
             right, counted = right + measured.right, counted + measured.counted
             frames += int(part.lengths.sum())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)
         if not math.isfinite(total) or not bool(norm.isfinite()):
-            ids = [self.data.ids[self.data.train[i]] for rows in planned for row in rows for i in row]
+            ids = [self.data.ids[i] for rows in self._planned(step) for row in rows for i in row]
             raise DataError(
                 f"train: step {step}: loss {total}, gradient norm {float(norm)}; the weights were not changed; "
                 f"start a run of another name with a lower train.lr, or look at these utterances: "
@@ -244,6 +241,27 @@ class _Trainer:
         }
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
+
+    def _parts(self, step: int) -> list[Part]:
+        """Of ``step``; those of the next one begin to be made."""
+        known, made = self.prepared or (None, None)
+        parts = made.result() if made is not None and known == step else self._prepare(step)
+        if step < self.spec.steps:
+            self.prepared = step + 1, self.ahead.submit(self._prepare, step + 1)
+        return parts
+
+    def _prepare(self, step: int) -> list[Part]:
+        """A function of the step alone."""
+        conditions = self.run.spec.conditions
+        drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
+        generator = torch.Generator().manual_seed(step_seed(self.run.spec.seed, step) ^ CONDITIONS)
+        return [self._part(rows, drop, generator) for rows in self._planned(step)]
+
+    def _planned(self, step: int) -> list[list[list[int]]]:
+        """The utterances of each row of each part of ``step``, by their numbers in the corpus."""
+        accumulate = self.spec.accumulate
+        planned = [self.plan.rows(part) for part in range((step - 1) * accumulate, step * accumulate)]
+        return [[[self.data.train[i] for i in row] for row in rows] for rows in planned]
 
     def _part(
         self, rows: Sequence[Sequence[int]], drop: tuple[float, float, float], generator: torch.Generator

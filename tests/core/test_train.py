@@ -17,9 +17,10 @@ from lina.core.errors import CheckpointError, DataError, SpecError
 from lina.core.hooks import hookimpl
 from lina.core.lm import next_text
 from lina.core.loss import cross_entropy
+from lina.core.objective import Part
 from lina.core.signals import Stopped
 from lina.core.tokens import teacher_forcing
-from lina.core.train import TrainingData, train
+from lina.core.train import _Trainer, train
 from tests.core.small_run import (
     EVERYTHING,
     Listener,
@@ -143,13 +144,15 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    real = TrainingData.batch
+    real = _Trainer._backward
 
-    def recorded(self: TrainingData, numbers: list[int]) -> Any:
-        seen.extend(numbers)
-        return real(self, numbers)
+    def recorded(self: _Trainer, part: Part) -> Any:
+        every = [self.data.codes(number).long() for number in range(6)]
+        for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):
+            seen.append(next(number for number in range(6) if torch.equal(every[number], codes[:frames])))
+        return real(self, part)
 
-    monkeypatch.setattr(TrainingData, "batch", recorded)
+    monkeypatch.setattr(_Trainer, "_backward", recorded)
     options = ("train.accumulate=3", "train.steps=8")
     trained(tmp_path, *options, out="whole")
     whole = list(seen)

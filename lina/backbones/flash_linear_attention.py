@@ -74,6 +74,6 @@ def _tune_once_for_all_batches() -> None:
 
     for kernel in list(vars(cumsum).values()):
         while kernel is not None:
-            if "B" in getattr(kernel, "keys", ()):
+            if isinstance(getattr(kernel, "keys", None), list):
                 kernel.keys = [key for key in kernel.keys if key != "B"]
             kernel = getattr(kernel, "fn", None)

@@ -22,7 +22,8 @@ def guided_attention(
     ``progress`` is t / T; steps at 1 or beyond are no frames. A row reads up to ``texts`` texts in turn. Where a text
     has a single position, as one that is dropped has, there is nowhere to stray: its frames do not count.
     """
-    lengths = (torch.nn.functional.one_hot(memory.text, texts) * memory.mask[..., None]).sum(1)
+    of_text = memory.text[..., None] == torch.arange(texts, device=memory.text.device)
+    lengths = (of_text & memory.mask[..., None]).sum(1)
     before = lengths.cumsum(1) - lengths
     own = lengths.gather(1, memory.text)
     place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / own

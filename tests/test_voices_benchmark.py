@@ -343,9 +343,7 @@ def test_a_clip_that_was_said_anew_is_judged_anew(tmp_path: Path) -> None:
     assert not voices_judging.is_judged(file, plain, naturalness=True)
 
 
-def test_memory_is_of_this_process() -> None:
-    resident, most = voices_process.memory_mib("VmRSS"), voices_process.memory_mib("VmHWM")
-    assert 10 < resident <= most
+def test_busy_cores_are_counted() -> None:
     busy = voices_process.busy_cores(0.05)
     assert busy is None or (busy >= 0 and math.isfinite(busy))
 

@@ -105,6 +105,11 @@ def _feet(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])} foot {number(match[2])}"
 
 
+def _feet_and_inches(match: re.Match[str], style: Style) -> str:
+    feet, inches = ("foot" if match[1] == "1" else "feet"), ("inch" if match[2] == "1" else "inches")
+    return f"{number(match[1])} {feet} {number(match[2])} {inches}"
+
+
 _UNIT = one_of(UNITS)
 _PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)\b)?"
 _LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
@@ -119,6 +124,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
     rule(rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?P<scale>[CFK]\b)?", _degrees),
     rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
+    rule(r"(\d{1,2})\s?ft\.?,?\s(\d{1,2})\s?in\b(?:\.(?=\s[a-z]))?", _feet_and_inches),
     rule(
         rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
         _unit,

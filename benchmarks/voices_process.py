@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -23,9 +24,9 @@ from lina.core.errors import LinaError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.clips import Speakers
 from lina.core.evaluation.records import MODEL
+from lina.core.evaluation.speaking import memory_mib, peak_memory_mib
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
-from lina.core.resident_memory import peak_memory_mib, resident_mib
 from lina.core.spec_load import load_spec
 from lina.core.stages import finish, forget, is_finished
 from lina.core.train import checkpoint_folder
@@ -66,8 +67,8 @@ def speak(
         "parameters": voice.parameters,
         "speaker": _speaker(voice, speaker),
         "threads": torch.get_num_threads(),
-        "memory_mib": _told(resident_mib()),
-        "peak_memory_mib": _told(peak_memory_mib()),
+        "memory_mib": memory_mib("VmRSS") or math.nan,
+        "peak_memory_mib": peak_memory_mib() or math.nan,
     }
     write_atomic(folder / PROCESS, json.dumps(facts, indent=1).encode())
 
@@ -98,7 +99,7 @@ def read_long(
             times[-1].append(time.perf_counter() - before)
             wav.write(chunk)
             if wav.seconds >= 60 * (len(memory) + 1):
-                memory.append(_told(resident_mib()))
+                memory.append(memory_mib("VmRSS") or math.nan)
                 times.append([])
                 if len(memory) >= minutes:
                     break
@@ -111,7 +112,7 @@ def read_long(
         "times_real_time": seconds / sum(map(sum, times)),
         "memory_mib": memory,
         "frame_milliseconds": [1000 * statistics.median(one) for one in times if one],
-        "peak_memory_mib": _told(peak_memory_mib()),
+        "peak_memory_mib": peak_memory_mib() or math.nan,
     }
     write_atomic(folder / LONG, json.dumps(facts, indent=1).encode())
     finish(folder, "long", causes)
@@ -131,10 +132,6 @@ def busy_cores(seconds: float = 1.0) -> float | None:
 def _processor_ticks() -> int:
     """Of all cores since the start of the machine: user, nice, system, of which this process has next to nothing."""
     return sum(map(int, Path("/proc/stat").read_text().split()[1:4]))
-
-
-def _told(mib: float | None) -> float:
-    return float("nan") if mib is None else mib
 
 
 def _voice(run: Path, settings: Sequence[str]) -> Voice:

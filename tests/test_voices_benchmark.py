@@ -343,7 +343,7 @@ def test_a_clip_that_was_said_anew_is_judged_anew(tmp_path: Path) -> None:
     assert not voices_judging.is_judged(file, plain, naturalness=True)
 
 
-def test_busy_cores_are_counted_where_the_system_tells() -> None:
+def test_busy_cores_are_counted() -> None:
     busy = voices_process.busy_cores(0.05)
     assert busy is None or (busy >= 0 and math.isfinite(busy))
 

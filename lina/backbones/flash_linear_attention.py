@@ -31,6 +31,7 @@ def obstacle() -> str | None:
         return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
     if VARIANTS in os.environ:
         _try_few(os.environ[VARIANTS])
+    _tune_once_for_all_batches()
     return None
 
 
@@ -63,3 +64,16 @@ def _try_few(count: str) -> None:
 
     every = Autotuner.prune_configs
     Autotuner.prune_configs = lambda self, kwargs: every(self, kwargs)[: int(count)]
+
+
+def _tune_once_for_all_batches() -> None:
+    """Some of fla's kernels choose their variant anew for every number of rows, which changes at every training step:
+    that was most of the time of a run's first thousand steps.
+    """
+    from fla.ops.utils import cumsum
+
+    for kernel in list(vars(cumsum).values()):
+        while kernel is not None:
+            if isinstance(getattr(kernel, "keys", None), list):
+                kernel.keys = [key for key in kernel.keys if key != "B"]
+            kernel = getattr(kernel, "fn", None)

@@ -67,14 +67,9 @@ class RowPlan(Plan):
         return order, np.append(place[since % self.utterances == 0], count)
 
 
-def row_numbers(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B N"] | None:
-    """Where the utterances of each row are in their batch (row after row), -1 where a row has fewer.
-
-    None if each row is one utterance.
-    """
+def row_numbers(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B N"]:
+    """Where the utterances of each row are in their batch (row after row), -1 where a row has fewer."""
     longest = max(map(len, rows))
-    if longest == 1:
-        return None
     numbers = torch.full((len(rows), longest), -1)
     first = 0
     for place, row in enumerate(rows):

@@ -2,6 +2,7 @@
 
 Codebook q of frame t is said at step t + q. Delaying and undelaying are the same thing with other lags: each codebook
 is held back by a fixed number of frames, in a state of constant size. Undelay after delay is a lag of Q - 1 frames.
+Nothing here waits for the device, or brings anything to it.
 """
 
 from typing import NamedTuple
@@ -13,16 +14,15 @@ from torch import Tensor
 
 class SkewState(NamedTuple):
     history: Int[Tensor, "B L Q"]
-    """The last L = max(lags) frames, oldest first."""
+    """The last L = Q - 1 frames, oldest first."""
 
 
 class Skew:
-    """Holds codebook q back by ``lags[q]`` frames; before the first frame comes ``fill``."""
+    """Holds codebook q back by ``Q - 1 - offsets[q]`` frames; before the first frame comes ``fill``."""
 
-    def __init__(self, lags: list[int], fill: int, device: torch.device | str = "cpu") -> None:
-        self.longest, self.fill = max(lags), fill
-        self.offsets = torch.tensor([self.longest - lag for lag in lags], device=device)
-        """Where in history and frames together each codebook's first output lies."""
+    def __init__(self, offsets: Int[Tensor, "Q"], fill: int) -> None:
+        """``offsets``: where in the Q - 1 frames held and those that follow each codebook's first output lies."""
+        self.offsets, self.longest, self.fill = offsets, len(offsets) - 1, fill
 
     def initial_state(self, batch: int) -> SkewState:
         shape = (batch, self.longest, len(self.offsets))
@@ -44,9 +44,9 @@ class Skew:
 
 def delay(codebooks: int, fill: int, device: torch.device | str = "cpu") -> Skew:
     """Codebook q lags by q."""
-    return Skew(list(range(codebooks)), fill, device)
+    return Skew(torch.arange(codebooks - 1, -1, -1, device=device), fill)
 
 
 def undelay(codebooks: int, fill: int, device: torch.device | str = "cpu") -> Skew:
     """Codebook q lags by Q - 1 - q: what ``delay`` held back is aligned again."""
-    return Skew(list(range(codebooks - 1, -1, -1)), fill, device)
+    return Skew(torch.arange(codebooks, device=device), fill)

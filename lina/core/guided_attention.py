@@ -15,15 +15,15 @@ WIDTH = 0.2
 
 
 def guided_attention(
-    attention: Float[Tensor, "B S J"], progress: Float[Tensor, "B S"], memory: TextMemory
+    attention: Float[Tensor, "B S J"], progress: Float[Tensor, "B S"], memory: TextMemory, texts: int
 ) -> Float[Tensor, ""]:
     """Mean over the frames of sum_j attention_j (1 - exp(-(j / J - t / T)^2 / (2 g^2))); 0 to 1.
 
-    ``progress`` is t / T; steps at 1 or beyond are no frames. A row may read several texts in turn. Where a text has
-    a single position, as one that is dropped has, there is nowhere to stray: its frames do not count. 0 without any.
+    ``progress`` is t / T; steps at 1 or beyond are no frames. A row reads up to ``texts`` texts in turn. Where a text
+    has a single position, as one that is dropped has, there is nowhere to stray: its frames do not count.
     """
-    texts = torch.nn.functional.one_hot(memory.text) * memory.mask[..., None]
-    lengths = texts.sum(1)
+    of_text = memory.text[..., None] == torch.arange(texts, device=memory.text.device)
+    lengths = (of_text & memory.mask[..., None]).sum(1)
     before = lengths.cumsum(1) - lengths
     own = lengths.gather(1, memory.text)
     place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / own

@@ -26,25 +26,23 @@ class Joined(NamedTuple):
     """The first step of each utterance."""
 
 
-def join_columns(columns: Columns, lengths: Int[Tensor, "U"], rows: Int[Tensor, "B N"]) -> Joined:
+def join_columns(
+    columns: Columns, lengths: Int[Tensor, "U"], rows: Int[Tensor, "B N"], width: int | None = None
+) -> Joined:
     """Lay the columns of U utterances, of ``lengths`` frames each, end to end.
 
-    ``rows``: numbers of the utterances that each row has, in order; -1 after the last one of a row with fewer. They and
-    ``lengths`` may be on the CPU where the columns are on a GPU, which then need not be waited for.
+    ``rows``: numbers of the utterances that each row has, in order; -1 after the last one of a row with fewer.
+    ``width``: steps of the rows, at least those of the longest, which is the default and has to be waited for on a GPU.
     """
-    codebooks, device = columns.inputs.shape[2], columns.inputs.device
+    codebooks = columns.inputs.shape[2]
     steps = torch.where(rows >= 0, lengths[rows.clamp(min=0)] + codebooks, 0)
     ends = steps.cumsum(1)
-    step = torch.arange(int(ends[:, -1].max()), device=rows.device)
+    step = torch.arange(int(ends[:, -1].max()) if width is None else width, device=rows.device)
     place = (step >= ends[..., None]).sum(1)  # [B, S]: utterances that have ended before a step
     exists = place < rows.shape[1]
     place = place.clamp(max=rows.shape[1] - 1)
     utterance = rows.gather(1, place).clamp(min=0)
     within = (step - (ends - steps).gather(1, place)).clamp(max=columns.inputs.shape[1] - 1)
-    starts = exists & (within == 0)
-    utterance, within, exists, starts = (
-        part.to(device, non_blocking=True) for part in (utterance, within, exists, starts)
-    )
     inputs, targets, counted, progress = (part[utterance, within] for part in columns)
     padding = ~exists[..., None]
     joined = Columns(
@@ -53,7 +51,7 @@ def join_columns(columns: Columns, lengths: Int[Tensor, "U"], rows: Int[Tensor, 
         counted & ~padding,
         progress.masked_fill(~exists, 1.0),
     )
-    return Joined(joined, starts)
+    return Joined(joined, exists & (within == 0))
 
 
 def join_conditions(conditions: Conditions, rows: Int[Tensor, "B N"]) -> Conditions:

@@ -177,6 +177,8 @@ class TrainSection(Section):
     """Checkpoints kept."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
+    cuda_graph: bool = False
+    """On a GPU: batches are padded to a few shapes, whose steps are captured and replayed; for small models."""
     gradient_checkpointing: bool = False
     """Less memory for more time: layers are computed again in the backward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -185,6 +187,15 @@ class TrainSection(Section):
     """Of PyTorch on the CPU; its own choice if left out."""
     out: Path = Path("runs/${name}")
     """The run directory, relative to where lina is started."""
+
+    @model_validator(mode="after")
+    def _a_graph_is_a_whole_step(self) -> Self:
+        if self.cuda_graph and self.accumulate > 1:
+            raise ValueError(
+                f"cuda_graph replays whole steps, of one batch; leave out accumulate ({self.accumulate}) and give "
+                "batch_seconds more"
+            )
+        return self
 
 
 class EvaluateSection(Section):

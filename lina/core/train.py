@@ -7,8 +7,10 @@ stored, and the checkpoint's step is all that resuming needs.
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.batch import Batch, collate, drop_conditions
+from lina.core.captured import EAGER_CALLS, Captured
 from lina.core.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
 from lina.core.checkpoint_directory import Checkpoint, newest_checkpoint
 from lina.core.consecutive import RowPlan, row_numbers
@@ -24,21 +27,19 @@ from lina.core.device import (
     choose_device,
     choose_precision,
     keep_precision,
-    mixed_precision,
     precision_name,
 )
 from lina.core.errors import CheckpointError, DataError
-from lina.core.guided_attention import guided_attention
+from lina.core.fixed_shapes import Shape, columns_of, padded, shape_of
 from lina.core.hooks import Run
 from lina.core.lm import DelayLM
-from lina.core.loss import LOSSES, accuracy
+from lina.core.loss import LOSSES
 from lina.core.memory import keep_freed_memory
 from lina.core.metrics_file import append_metrics, rewind_metrics
+from lina.core.objective import Measured, Objective, Part
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
 from lina.core.run_records import MetricsRecord
-from lina.core.seams import join_columns, join_conditions
 from lina.core.signals import Stopped, asked_to_stop
-from lina.core.tokens import teacher_forcing
 
 CHECKPOINTS = "checkpoints"
 CONDITIONS = 0x5DEECE66D
@@ -130,9 +131,16 @@ class _Trainer:
         factory = choose("optimizer", spec.optimizer, OPTIMIZERS, hooks.optimizers())
         groups = parameter_groups(model, spec.weight_decay)
         self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
-        self.loss = choose("loss", spec.loss, LOSSES, hooks.losses())
+        loss = choose("loss", spec.loss, LOSSES, hooks.losses())
+        self.objective = Objective(model, loss, self.device, guides=spec.guided_attention > 0)
+        self.graphs = spec.cuda_graph and self.device.type == "cuda"
+        self.captured: dict[Shape, Captured[Measured]] = {}
+        self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self.average = MovingAverage(model, spec.ema) if spec.ema else None
         self.plan = data.plan(data.train, spec.batch_seconds, run.spec.seed, spec.consecutive)
+        self.ahead = ThreadPoolExecutor(1)
+        self.prepared: tuple[int, Future[list[Part]]] | None = None
+        """The parts of a step to come, which are made while the device works on the one before."""
         self.step = 0
         self.seconds = 0.0
 
@@ -166,26 +174,20 @@ class _Trainer:
         """One optimiser step over ``train.accumulate`` batches."""
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
-        seed = step_seed(self.run.spec.seed, step)
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed ^ CONDITIONS)
+        torch.manual_seed(step_seed(self.run.spec.seed, step))
         self.model.train()
-        parts = range(self.step * spec.accumulate, step * spec.accumulate)
-        rows = [self.plan.rows(part) for part in parts]
-        batches = [[self.data.train[i] for row in part for i in row] for part in rows]
+        parts = self._parts(step)
         total, stray, frames = 0.0, 0.0, 0
         right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
-        for numbers, part in zip(batches, rows, strict=True):
-            batch = self.data.batch(numbers)
-            loss, strayed, correct, count = self._loss(batch, generator, row_numbers(part))
-            torch.autograd.backward((loss + spec.guided_attention * strayed) / len(batches))
-            total += float(loss.detach()) / len(batches)
-            stray += float(strayed.detach()) / len(batches)
-            right, counted = right + correct, counted + count
-            frames += int(batch.lengths.sum())
+        for part in parts:
+            measured = self._backward(part)
+            total += float(measured.loss) / len(parts)
+            stray += float(measured.strayed) / len(parts)
+            right, counted = right + measured.right, counted + measured.counted
+            frames += int(part.lengths.sum())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)
         if not math.isfinite(total) or not bool(norm.isfinite()):
-            ids = [self.data.ids[i] for numbers in batches for i in numbers]
+            ids = [self.data.ids[i] for rows in self._planned(step) for row in rows for i in row]
             raise DataError(
                 f"train: step {step}: loss {total}, gradient norm {float(norm)}; the weights were not changed; "
                 f"start a run of another name with a lower train.lr, or look at these utterances: "
@@ -228,10 +230,10 @@ class _Trainer:
         generator = torch.Generator().manual_seed(0)
         with self.average.in_place(self.model) if self.average else nullcontext():
             for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
-                batch = self.data.batch([self.data.valid[i] for i in numbers])
-                loss, _, correct, count = self._loss(batch, generator)
-                total += float(loss) * int(count.sum())
-                right, counted = right + correct, counted + count
+                part = self._part([[self.data.valid[i]] for i in numbers], (0.0, 0.0, 0.0), generator)
+                measured = self.objective(self._here(part), columns_of(part), self.precision)
+                total += float(measured.loss) * int(measured.counted.sum())
+                right, counted = right + measured.right, counted + measured.counted
         metrics: dict[str, Any] = {
             "loss": total / int(counted.sum()),
             "accuracy": _shares(right, counted),
@@ -240,36 +242,56 @@ class _Trainer:
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
 
-    def _loss(
-        self, batch: Batch, generator: torch.Generator, rows: Int[Tensor, "B N"] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss, how far attention strays from the diagonal (0 if not asked), right guesses and counted ones.
+    def _parts(self, step: int) -> list[Part]:
+        """Of ``step``; those of the next one begin to be made."""
+        known, made = self.prepared or (None, None)
+        parts = made.result() if made is not None and known == step else self._prepare(step)
+        if step < self.spec.steps:
+            self.prepared = step + 1, self.ahead.submit(self._prepare, step + 1)
+        return parts
 
-        ``rows``: which utterances of the batch lie end to end; None where each is a row by itself.
-        """
-        conditions, model = self.run.spec.conditions, self.model
-        drop = (0.0, 0.0, 0.0)
-        if model.training:
-            drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
+    def _prepare(self, step: int) -> list[Part]:
+        """A function of the step alone."""
+        conditions = self.run.spec.conditions
+        drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
+        generator = torch.Generator().manual_seed(step_seed(self.run.spec.seed, step) ^ CONDITIONS)
+        return [self._part(rows, drop, generator) for rows in self._planned(step)]
+
+    def _planned(self, step: int) -> list[list[list[int]]]:
+        """The utterances of each row of each part of ``step``, by their numbers in the corpus."""
+        accumulate = self.spec.accumulate
+        planned = [self.plan.rows(part) for part in range((step - 1) * accumulate, step * accumulate)]
+        return [[[self.data.train[i] for i in row] for row in rows] for rows in planned]
+
+    def _part(
+        self, rows: Sequence[Sequence[int]], drop: tuple[float, float, float], generator: torch.Generator
+    ) -> Part:
+        """The utterances of each row, by their numbers in the corpus, and what is drawn for them; on the CPU."""
+        batch = self.data.batch([number for row in rows for number in row])
         dropped = drop_conditions(batch.lengths, *drop, generator)
-        lengths, batch = batch.lengths, batch.to(self.device)
-        columns, starts = teacher_forcing(batch.codes, batch.lengths, dropped.prompts.to(self.device)), None
-        if rows is not None:
-            columns, starts = join_columns(columns, lengths, rows)
-            rows = rows.to(self.device)
-        inputs, targets, counted, progress = columns
-        speaker = batch.speaker.masked_fill(dropped.speaker.to(self.device), 0)
-        without = dropped.text.to(self.device) if model.no_text is not None else None
-        with mixed_precision(self.device, self.precision):
-            given = model.conditions(batch.text, batch.text_mask, speaker, without)
-            given = given if rows is None else join_conditions(given, rows)
-            logits, _, attention = model.parallel_forward(
-                inputs, model.initial_state(len(inputs)), given, starts
-            )
-        strayed = attention.new_zeros(())
-        if model.training and self.spec.guided_attention:
-            strayed = guided_attention(attention, progress, given.text)
-        return self.loss(logits, targets, counted), strayed, *accuracy(logits, targets, counted)
+        return Part(*batch, dropped.text, dropped.speaker, dropped.prompts, row_numbers(rows))
+
+    def _backward(self, part: Part) -> Measured:
+        """Gradients of a part are added to those that are there, or on a GPU take their place."""
+        if not self.graphs:
+            return self._compute(*self._here(part), steps=columns_of(part))
+        shape = shape_of(part, self.plan.budget)
+        if shape not in self.captured:
+            parameters = [one for one in self.model.parameters() if one.requires_grad]
+            compute = partial(self._compute, steps=shape.steps)
+            # Only the first shape has libraries to warm up; another one may still have kernels to choose.
+            eager = 1 if self.captured else EAGER_CALLS
+            self.captured[shape] = Captured(compute, parameters, self.device, self.pool, eager)
+        return self.captured[shape](*padded(part, shape))
+
+    def _compute(self, *part: Tensor, steps: int) -> Measured:
+        measured = self.objective(Part(*part), steps, self.precision)
+        loss = measured.loss + self.spec.guided_attention * measured.strayed
+        torch.autograd.backward(loss / self.spec.accumulate)
+        return Measured(*(value.detach() for value in measured))
+
+    def _here(self, part: Part) -> Part:
+        return Part(*(tensor.to(self.device, non_blocking=True) for tensor in part))
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -2,7 +2,8 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -46,6 +47,31 @@ def test_a_wrong_number_of_variants_is_one_line(monkeypatch: pytest.MonkeyPatch,
         obstacle()
 
 
+class Kernel:
+    """As Triton wraps one: heuristics around a tuner, which tries anew where one of ``keys`` changes."""
+
+    def __init__(self, keys: list[str], fn: Any = None) -> None:
+        self.keys, self.fn = keys, fn
+
+
+def with_fla(monkeypatch: pytest.MonkeyPatch, **kernels: Any) -> None:
+    for name in ("fla", "fla.ops", "fla.ops.utils"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    cumsum = ModuleType("fla.ops.utils.cumsum")
+    vars(cumsum).update(kernels)
+    sys.modules["fla.ops.utils"].cumsum = cumsum  # type: ignore[attr-defined]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_sums_are_tuned_once_for_all_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = Kernel(["B", "H", "BT"])
+    other = Kernel(["H"])
+    with_fla(monkeypatch, kernel=SimpleNamespace(fn=tuner), other=other, table={"B": 1})
+    assert obstacle() is None
+    assert tuner.keys == ["H", "BT"]
+    assert other.keys == ["H"]
+
+
 def test_only_few_variants_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     class Autotuner:
         def prune_configs(self, kwargs: dict[str, int]) -> list[str]:
@@ -53,10 +79,10 @@ def test_only_few_variants_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
     triton = ModuleType("triton.runtime.autotuner")
     triton.Autotuner = Autotuner  # type: ignore[attr-defined]
-    for name in ("fla", "fla.ops", "triton", "triton.runtime"):
+    for name in ("triton", "triton.runtime"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "triton.runtime.autotuner", triton)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with_fla(monkeypatch)
     monkeypatch.setenv(VARIANTS, "2")
     assert obstacle() is None
     assert Autotuner().prune_configs({}) == ["first", "second"]

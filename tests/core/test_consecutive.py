@@ -64,7 +64,7 @@ def test_padding_counts_rows():
 
 
 def test_numbers_of_rows_in_their_batch():
-    assert row_numbers([[7], [3]]) is None
+    assert row_numbers([[7], [3]]).tolist() == [[0], [1]]
     found = row_numbers([[7, 8, 2], [3], [1, 4]])
     assert found is not None
     assert found.tolist() == [[0, 1, 2], [3, -1, -1], [4, 5, -1]]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,19 @@ def test_top_k_keeps_the_same_tokens_at_any_temperature(temperature: float) -> N
 def test_top_k_of_one_is_greedy_and_of_many_is_none() -> None:
     assert shares(Sampling(temperature=5.0, top_k=1)).tolist() == [1, 0, 0, 0, 0, 0]
     assert torch.equal(shares(Sampling(1.0, top_k=1000)), shares(Sampling(1.0)))
+
+
+def test_the_likeliest_alone_are_drawn_from_as_all_in_order_are() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rules = Sampling(temperature=0.8, top_k=[20, 5, 50], top_p=0.9).per_codebook(3)
+    assert rules.widest == 50
+    sorted_whole = replace(rules, widest=None)
+    allowed = torch.rand(1, 3, 200, generator=generator) < 0.5
+    for seed in range(40):
+        logits = torch.randn(2, 3, 200, generator=generator) * 3
+        drawn = [sample(logits, allowed, of, row_generators(seed, 2)) for of in (rules, sorted_whole)]
+        assert torch.equal(*drawn)
+    assert Sampling(1.0, top_k=[3, None]).per_codebook(2).widest is None
 
 
 def test_top_p_keeps_the_fewest_that_hold_it() -> None:

@@ -17,8 +17,10 @@ from lina.core.errors import CheckpointError, DataError, SpecError
 from lina.core.hooks import hookimpl
 from lina.core.lm import next_text
 from lina.core.loss import cross_entropy
+from lina.core.objective import Part
 from lina.core.signals import Stopped
-from lina.core.train import TrainingData, train
+from lina.core.tokens import teacher_forcing
+from lina.core.train import _Trainer, train
 from tests.core.small_run import (
     EVERYTHING,
     Listener,
@@ -128,7 +130,7 @@ def test_validation_is_on_the_averaged_weights_without_dropout(tmp_path: Path, e
     model.load_state_dict({name.split(" ")[1]: t for name, t in tensors.items() if name.startswith(file)})
     model.eval()
     batch = data.batch(data.valid)
-    columns = train_module.teacher_forcing(batch.codes, batch.lengths)
+    columns = teacher_forcing(batch.codes, batch.lengths)
     with torch.no_grad():
         given = model.conditions(batch.text, batch.text_mask, batch.speaker)
         logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
@@ -142,13 +144,15 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    real = TrainingData.batch
+    real = _Trainer._backward
 
-    def recorded(self: TrainingData, numbers: list[int]) -> Any:
-        seen.extend(numbers)
-        return real(self, numbers)
+    def recorded(self: _Trainer, part: Part) -> Any:
+        every = [self.data.codes(number).long() for number in range(6)]
+        for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):
+            seen.append(next(number for number in range(6) if torch.equal(every[number], codes[:frames])))
+        return real(self, part)
 
-    monkeypatch.setattr(TrainingData, "batch", recorded)
+    monkeypatch.setattr(_Trainer, "_backward", recorded)
     options = ("train.accumulate=3", "train.steps=8")
     trained(tmp_path, *options, out="whole")
     whole = list(seen)
@@ -214,7 +218,7 @@ def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
     gradients = []
     for number in (0, 1):
         batch = data.batch([data.train[i] for i in plan.batch(number)])
-        columns = train_module.teacher_forcing(batch.codes, batch.lengths)
+        columns = teacher_forcing(batch.codes, batch.lengths)
         given = model.conditions(batch.text, batch.text_mask)
         logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
         loss = cross_entropy(logits, columns.targets, columns.counted)
@@ -237,7 +241,7 @@ def test_consecutive_utterances_are_one_row_with_its_texts_swapped(tmp_path: Pat
         state = model.initial_state(1)
         for number in row:
             batch = data.batch([number])
-            columns = train_module.teacher_forcing(batch.codes, batch.lengths)
+            columns = teacher_forcing(batch.codes, batch.lengths)
             given = model.conditions(batch.text, batch.text_mask)
             state = next_text(state, model.initial_state(1))
             logits, state, _ = model.parallel_forward(columns.inputs, state, given)

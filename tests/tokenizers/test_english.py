@@ -43,6 +43,9 @@ def test_words(text: str, words: str) -> None:
         ("2^10", "two to the power of ten"),
         ("Tell us IT WORKS, IT says", "Tell us IT WORKS, I T says"),
         ("Two CDs", "Two CDs"),
+        ("On the 1st of October. Then", "On the first of October. Then"),
+        ("See Vol. II, Ch. 4, not Vol. A", "See Volume two, Chapter four, not Vol. A"),
+        ("5 ft 9 in tall, 6 ft 1 in. wide", "five feet nine inches tall, six feet one inch wide"),
     ],
 )
 def test_words_of_the_hard_list(text: str, words: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lina.core.codec_training.captured import Captured
+from lina.core.captured import Captured
 from lina.core.codec_training.discriminators import Discriminators
 from lina.core.codec_training.intelligibility import IntelligibilityDistance
 from lina.core.codec_training.losses import (
@@ -58,7 +58,7 @@ class Gradients:
             self.captured = None  # the other one's memory is not needed any more
             graph = self.spec.cuda_graph and self.device.type == "cuda"
             captured = Captured(
-                partial(self.compute, judged=judged), self._forget, self.device if graph else None
+                partial(self.compute, judged=judged), self._parameters(), self.device if graph else None
             )
             self.captured = (judged, captured)
         return self.captured[1](real, codebooks)
@@ -115,7 +115,6 @@ class Gradients:
             feature_distance(on_real.features, heard.features),
         )
 
-    def _forget(self) -> None:
-        for module in (self.codec, self.discriminators):
-            assert isinstance(module, nn.Module)
-            module.zero_grad(set_to_none=True)
+    def _parameters(self) -> list[nn.Parameter]:
+        assert isinstance(self.codec, nn.Module)
+        return [*self.codec.parameters(), *self.discriminators.parameters()]

@@ -14,9 +14,8 @@ from lina.core.audio import read_audio
 from lina.core.codec import decode, encode
 from lina.core.evaluation import espeak
 from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
-from lina.core.evaluation.speaking import speak_timed
+from lina.core.evaluation.speaking import peak_memory_mib, speak_timed
 from lina.core.evaluation.text_set import Item
-from lina.core.resident_memory import peak_memory_mib
 from lina.core.voice import Voice
 from lina.core.wav import write_wav
 

@@ -2,8 +2,6 @@
 
 import re
 
-from lina.tokenizers.english.names import NUMERAL
-from lina.tokenizers.english.numbers import cardinal, roman
 from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule, spell
 
 _TITLES = {
@@ -43,8 +41,6 @@ _BEFORE_NUMBER = {
     "p": "page", "pp": "pages", "Sec": "section", "sec": "section", "Eq": "equation", "eq": "equation",
     "Art": "article", "ca": "circa", "c": "circa", "ed": "edition", "pt": "part", "Pt": "part", "№": "number",
 }  # fmt: skip
-_BEFORE_NUMERAL = ("Vol", "vol", "Ch", "ch", "Fig", "fig", "Sec", "sec", "Art", "Pt")
-"""Of these; the others may end a sentence that ``I`` begins the next of."""
 _NEVER_SENTENCE_END = frozenset(("e.g", "i.e", "vs", "cf", "viz", "approx", "a.k.a"))
 _CAPITAL = r"(?=\s+[\"“'‘]?[A-Z])"
 
@@ -88,10 +84,6 @@ def _before_number(match: re.Match[str], style: Style) -> str:
     return word.capitalize() if match[1][0].isupper() else word
 
 
-def _before_numeral(match: re.Match[str], style: Style) -> str:
-    return f"{_before_number(match, style)} {cardinal(roman(match[2]))}"
-
-
 def _initials(match: re.Match[str], style: Style) -> str:
     """``U.S.``, ``J. R. R.`` before a name, ``p.m.`` alone: letters."""
     return spell(match[0], style) + _stop(match)
@@ -106,7 +98,6 @@ RULES: tuple[Rule, ...] = (
     rule(r"St\.(?!\w)", _saint),
     rule(r"Dr\.?(?!\w)", _doctor),
     rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\d)", _before_number),
-    rule(rf"({one_of(_BEFORE_NUMERAL)})\.\s?(?![CDLM]\b)({NUMERAL})\b(?!['’]\w|\.\w)", _before_numeral),
     rule(r"(№)\s?(?=\d)", _before_number),
     rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
     rule(rf"({one_of(_BARE)})(?!\w)", _bare),

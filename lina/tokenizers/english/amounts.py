@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import is_one, number
-from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule
+from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule
 from lina.tokenizers.english.units import UNITS
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
@@ -105,22 +105,20 @@ def _feet(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])} foot {number(match[2])}"
 
 
+def _feet_and_inches(match: re.Match[str], style: Style) -> str:
+    feet, inches = ("foot" if match[1] == "1" else "feet"), ("inch" if match[2] == "1" else "inches")
+    return f"{number(match[1])} {feet} {number(match[2])} {inches}"
+
+
 def _counts_a_noun(match: re.Match[str]) -> bool:
     """``a 60W bulb``: what is told of a thing stands in the singular."""
     return before(match).lower() in ("a", "an") and bool(re.match(r"\s[a-z]", match.string[match.end() :]))
 
 
-def _feet_and_inches(match: re.Match[str], style: Style) -> str:
-    feet, inches = match[1], match[2]
-    said = f"{number(feet)} {'foot' if is_one(feet) else 'feet'}"
-    said += f" {number(inches)} {'inch' if is_one(inches) else 'inches'}"
-    return said + ("." if match[0].endswith(".") and ends_sentence(match) else "")
-
-
 _UNIT = one_of(UNITS)
 _PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)\b)?"
 _A_PLACE = r"\s(?:the|an?|his|her|its|their|my|our|your|height|length|width|depth|all)\b"
-"""After these words ``in`` is no unit: ``5 ft 9 in height``."""
+"""Before these words ``in`` is no unit: ``5 ft 9 in height``."""
 _LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
 
 RULES: tuple[Rule, ...] = (
@@ -133,7 +131,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
     rule(rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?P<scale>[CFK]\b)?", _degrees),
     rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
-    rule(rf"(\d+)\s?ft\.?,?\s?(\d{{1,2}}(?:\.\d+)?)\s?in\b(?!{_A_PLACE})\.?(?!\w)", _feet_and_inches),
+    rule(rf"(\d{{1,2}})\s?ft\.?,?\s(\d{{1,2}})\s?in\b(?!{_A_PLACE})(?:\.(?=\s[a-z]))?", _feet_and_inches),
     rule(
         rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
         _unit,

@@ -10,7 +10,8 @@ MONTHS = [
     "October", "November", "December",
 ]  # fmt: skip
 _MONTH_OF = {name[:3].lower(): name for name in MONTHS}
-_MONTH = rf"(?:{one_of(MONTHS)}|(?:Sept|{'|'.join(name[:3] for name in MONTHS)})\b\.?)"
+_SHORT_MONTHS = ["Sept", *(name[:3] for name in MONTHS if len(name) > 3)]
+_MONTH = rf"(?:{one_of(MONTHS)}|(?:{one_of(_SHORT_MONTHS)})\b\.?)"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _ORDINAL_END = r"(?:st|nd|rd|th)?"
 _YEAR = r"[12]\d{3}"

@@ -5,7 +5,7 @@ import re
 from lina.tokenizers.english.numbers import cardinal, ordinal, roman
 from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule, spell
 
-NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
+_NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
 _COUNTED = [
     "Chapter", "Part", "Volume", "Book", "Act", "Scene", "Section", "Article", "Appendix", "Figure",
     "Table", "Phase", "Stage", "Type", "Class", "Grade", "Level", "Episode", "Season", "Title",
@@ -13,6 +13,10 @@ _COUNTED = [
     "Amendment", "Division", "Game", "CHAPTER", "PART", "VOLUME", "BOOK", "ACT", "SCENE", "chapter",
     "part", "volume", "book", "act", "scene", "section", "phase", "stage", "type",
 ]  # fmt: skip
+_COUNTED_IN_SHORT = {
+    "Vol": "Volume", "vol": "volume", "Ch": "Chapter", "Pt": "Part", "Fig": "Figure",
+    "Sec": "Section", "Art": "Article",
+}  # fmt: skip
 _REIGNING = [
     "Alexander", "Albert", "Alfonso", "Augustus", "Baldwin", "Benedict", "Catherine", "Charles",
     "Christian", "Clement", "Constantine", "David", "Edward", "Elizabeth", "Eric", "Ferdinand",
@@ -47,6 +51,10 @@ _CAPITALS = re.compile(r"\s+[A-Z]{2,}\b")
 
 def _counted(match: re.Match[str], style: Style) -> str:
     return f"{match[1]} {cardinal(roman(match[2].upper()))}"
+
+
+def _counted_in_short(match: re.Match[str], style: Style) -> str:
+    return f"{_COUNTED_IN_SHORT[match[1]]} {cardinal(roman(match[2]))}"
 
 
 def _reigning(match: re.Match[str], style: Style) -> str:
@@ -88,8 +96,9 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"({one_of(_COUNTED)})\s({NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
-    rule(rf"({one_of(_REIGNING)})\s({NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
+    rule(rf"({one_of(_COUNTED)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
+    rule(rf"({one_of(_COUNTED_IN_SHORT)})\.\s(?![CDLM]\b)({_NUMERAL})\b(?![.'’]\w)", _counted_in_short),
+    rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
     rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),

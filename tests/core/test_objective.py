@@ -1,0 +1,81 @@
+"""What a GPU could not capture: waiting for the device, and bringing to it what Python holds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lina.core.loss import cross_entropy
+from lina.core.model import build_lm
+from lina.core.objective import Objective
+from lina.core.resolve import resolve
+from lina.core.spec_load import load_spec
+from tests.core.test_fixed_shapes import CODEBOOKS, part
+
+BRINGS = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.numpy, Tensor.cpu}
+SPEC = Path(__file__).parents[2] / "specs" / "voice.yaml"
+WAITS = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "lift_fresh",
+    "repeat_interleave.Tensor",
+    "is_nonzero",
+)
+
+
+class Watch(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        name = func.__name__
+        if any(name == one or name.startswith(f"{one}.") for one in WAITS):
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+class Bringing(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in BRINGS:
+            self.seen.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("backbone", ["gla", "rwkv6", "mamba"])
+@pytest.mark.parametrize("attention", ["plain", "blind"])
+def test_a_step_neither_waits_for_the_device_nor_brings_it_anything(backbone: str, attention: str) -> None:
+    config = "{}" if backbone == "mamba" else "{n_heads: 2}"
+    small = f"backbone={{plugin: {backbone}, d_model: 32, n_layers: 1, config: {config}}}"
+    text = f"text={{layers: 1, heads: 2, attention: {attention}}}"
+    resolved = resolve(load_spec(SPEC, [small, text]))
+    lm = build_lm(resolved, codebook_sizes=(4,) * CODEBOOKS, vocab_size=12, speakers=1, seed=0).train()
+    objective = Objective(lm, cross_entropy, torch.device("cpu"), guides=True)
+    given = part([[7, 5], [9], [3, 2]])
+    with Watch() as waits, Bringing() as brings:
+        measured = objective(given, 20, torch.float32)
+        torch.autograd.backward(measured.loss + measured.strayed)
+    assert waits.seen == []
+    assert brings.seen == []

@@ -28,7 +28,8 @@ from lina.core.run_info import record_run
 from lina.core.spec_load import load_spec
 from lina.core.state import state_bytes
 from lina.core.tokens import START
-from lina.core.train import TrainingData, train
+from lina.core.train import train
+from lina.core.training_data import TrainingData
 
 ROWS = (1, 16)
 """Streams stepped together."""

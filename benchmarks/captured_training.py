@@ -21,7 +21,8 @@ from lina.core.hooks import Run
 from lina.core.model import build_lm
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
-from lina.core.train import TrainingData, _Trainer
+from lina.core.train import Trainer
+from lina.core.training_data import TrainingData
 
 FRAME_RATE, CODEBOOKS, LETTERS = 25.0, (1024,) * 8, 90
 SECONDS = 3.0
@@ -58,7 +59,7 @@ def train(resolved: Resolved, data: TrainingData, directory: Path) -> tuple[list
     spec = resolved.spec
     model = build_lm(resolved, codebook_sizes=CODEBOOKS, vocab_size=LETTERS, speakers=1, seed=spec.seed)
     directory.mkdir()
-    trainer = _Trainer(Run(directory, spec), model, data, Listener())
+    trainer = Trainer(Run(directory, spec), model, data, Listener())
     for _ in range(spec.train.steps):
         trainer.advance()
     return losses, speeds

@@ -19,7 +19,7 @@ import torch
 from voices_rows import SPOKEN, is_said
 
 from lina.cli.reading import read_file
-from lina.core.checkpoint_directory import newest_checkpoint
+from lina.core.checkpoint_directory import checkpoint_folder, newest_checkpoint
 from lina.core.errors import LinaError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.clips import Speakers
@@ -29,7 +29,6 @@ from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.spec_load import load_spec
 from lina.core.stages import finish, forget, is_finished
-from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEC_FILE, Voice, load
 from lina.core.wav import WavWriter
 

@@ -73,7 +73,7 @@ def evaluate(
     # Where lina is installed is not always writable, and gone with the next version.
     kept = kept or (directory if named else Path("evaluated") / directory.name)
 
-    from lina.core.checkpoint_directory import newest_checkpoint
+    from lina.core.checkpoint_directory import checkpoint_folder, newest_checkpoint
     from lina.core.evaluation.text_set_run import Asked, evaluate_texts
     from lina.core.files import write_atomic
     from lina.core.hooks import Run
@@ -81,7 +81,6 @@ def evaluate(
     from lina.core.run_directory import owned, report
     from lina.core.signals import terminated_as_stopped
     from lina.core.spec_load import load_spec
-    from lina.core.train import checkpoint_folder
     from lina.core.voice import SPEC_FILE, load
 
     voice = load(directory, device, spoken_with)

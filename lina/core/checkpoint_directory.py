@@ -51,6 +51,11 @@ class DamagedError(CheckpointError):
     """A checkpoint is not what was written; an older one may still be."""
 
 
+def checkpoint_folder(directory: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return directory / "checkpoints"
+
+
 def commit_checkpoint(
     folder: Path, step: int, keep: int, write: Callable[[Path], dict[str, str]]
 ) -> tuple[Path, dict[str, str]]:

@@ -21,6 +21,7 @@ from lina.core.checkpoint_directory import (
     FORMAT,
     MODEL,
     Checkpoint,
+    checkpoint_folder,
     commit_checkpoint,
     newest_checkpoint,
     seal,
@@ -34,7 +35,6 @@ from lina.core.run_files import read_data_summary, read_run_info
 from lina.core.spec import Spec
 from lina.core.spec_load import load_spec
 from lina.core.spec_sections import EvaluateSection, InitSection
-from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 from lina.core.weights_layout import LAYOUTS, pack
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from lina.core.checkpoint_directory import checkpoint_folder
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.hooks import Run
 from lina.core.init_foreign import imported
@@ -22,7 +23,6 @@ from lina.core.resolve import Resolved
 from lina.core.run_files import read_init, write_init
 from lina.core.run_records import InitPart, InitRecord
 from lina.core.spec import Spec, differences
-from lina.core.train import checkpoint_folder
 from lina.core.transfer import Transfer, transfer
 
 TOLD = ("backbone.config", "text.", "codec.", "tokenizer.")

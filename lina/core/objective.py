@@ -32,6 +32,9 @@ class Part(NamedTuple):
     rows: Int[Tensor, "B N"]
     """Which utterances lie end to end in each row; -1 after the last one of a row with fewer."""
 
+    def to(self, device: torch.device) -> "Part":
+        return Part(*(tensor.to(device, non_blocking=True) for tensor in self))
+
 
 class Measured(NamedTuple):
     loss: Float[Tensor, ""]

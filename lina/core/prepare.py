@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lina.core.checkpoint_directory import checkpoint_folder
 from lina.core.codec import AnyCodec, encode, frame_rate
 from lina.core.dataset import TokenDataset
 from lina.core.errors import CheckpointError, DataError, TextError
@@ -22,7 +23,7 @@ from lina.core.sampling import Sampling
 from lina.core.shards import CodecFacts, Tools, build_tokens
 from lina.core.text import check_text
 from lina.core.text_ids import text_ids
-from lina.core.train import TrainingData, checkpoint_folder
+from lina.core.training_data import TrainingData
 from lina.core.utterance import Utterance
 from lina.core.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
 

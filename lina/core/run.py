@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lina.core.checkpoint_directory import Checkpoint
+from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder
 from lina.core.device import choose_device
 from lina.core.evaluation.text_set import read_text_set
 from lina.core.files import write_atomic
@@ -24,7 +24,7 @@ from lina.core.signals import terminated_as_stopped
 from lina.core.spec import differences
 from lina.core.spec_load import load_spec
 from lina.core.speech_stages import evaluate, evaluate_text_set, synthesize
-from lina.core.train import checkpoint_folder, train
+from lina.core.train import train
 from lina.core.voice import SPEC_FILE, load
 
 FREE_KEYS = (

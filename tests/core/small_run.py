@@ -18,7 +18,7 @@ from lina.core.plugin_manager import build_manager
 from lina.core.prepare import prepare
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
-from lina.core.train import TrainingData
+from lina.core.training_data import TrainingData
 
 SPEC = """
 lina: 1

@@ -20,7 +20,8 @@ from lina.core.loss import cross_entropy
 from lina.core.objective import Part
 from lina.core.signals import Stopped
 from lina.core.tokens import teacher_forcing
-from lina.core.train import _Trainer, train
+from lina.core.train import train
+from lina.core.training_parts import Parts
 from tests.core.small_run import (
     EVERYTHING,
     Listener,
@@ -144,15 +145,16 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    real = _Trainer._backward
+    real = Parts.__call__
 
-    def recorded(self: _Trainer, part: Part) -> Any:
-        every = [self.data.codes(number).long() for number in range(6)]
-        for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):
-            seen.append(next(number for number in range(6) if torch.equal(every[number], codes[:frames])))
-        return real(self, part)
+    def recorded(self: Parts, step: int) -> list[Part]:
+        every, parts = [self.data.codes(number).long() for number in range(6)], real(self, step)
+        for part in parts:
+            for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):
+                seen.append(next(n for n in range(6) if torch.equal(every[n], codes[:frames])))
+        return parts
 
-    monkeypatch.setattr(_Trainer, "_backward", recorded)
+    monkeypatch.setattr(Parts, "__call__", recorded)
     options = ("train.accumulate=3", "train.steps=8")
     trained(tmp_path, *options, out="whole")
     whole = list(seen)

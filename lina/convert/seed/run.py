@@ -15,6 +15,7 @@ from lina.convert.seed.reading import read_tensors
 from lina.convert.seed.sizes import NotConvertible, Sizes, read_sizes
 from lina.convert.seed.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
 from lina.core.checkpoint import load_weights, save_checkpoint
+from lina.core.checkpoint_directory import checkpoint_folder
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
 from lina.core.hooks import Run
@@ -27,7 +28,6 @@ from lina.core.run_files import write_data_summary
 from lina.core.run_info import record_run
 from lina.core.run_records import CodecInfo, DataSummary
 from lina.core.spec import Spec
-from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 
 MARKED = [1, 2]

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from lina.core.checkpoint_directory import Checkpoint, newest_checkpoint
+from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.core.codec_training.arithmetic import fast_arithmetic
 from lina.core.codec_training.checkpoints import Learning
 from lina.core.codec_training.data import CodecData, prepare
@@ -29,7 +29,6 @@ from lina.core.signals import Stopped, asked_to_stop, terminated_as_stopped
 from lina.core.spec import differences
 from lina.core.spec_load import load_job
 from lina.core.stages import finish, is_finished
-from lina.core.train import checkpoint_folder
 from lina.core.voice import SPEC_FILE
 
 FREE_KEYS = (

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lina.core.checkpoint_directory import Checkpoint
+from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder
 from lina.core.codec_training import checkpoints
 from lina.core.codec_training.batches import Batches
 from lina.core.codec_training.data import CodecData
@@ -24,7 +24,7 @@ from lina.core.metrics_file import append_metrics
 from lina.core.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
 from lina.core.protocols import TrainableCodec
 from lina.core.run_records import MetricsRecord
-from lina.core.train import checkpoint_folder, step_seed
+from lina.core.step_seed import step_seed
 
 CODEBOOKS = 0x5DEECE66D
 """Keeps the draws of restarted codebook entries apart from those of crops."""

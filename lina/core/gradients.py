@@ -1,0 +1,42 @@
+"""The gradients of a part of a training step, on a GPU if asked from one captured graph a shape."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lina.core.captured import EAGER_CALLS, Captured
+from lina.core.fixed_shapes import Shape, columns_of, padded, shape_of
+from lina.core.objective import Measured, Objective, Part
+from lina.core.spec_sections import TrainSection
+
+
+class Gradients:
+    """Computes them and leaves them on the parameters: added to those that are there, or, captured, in their place."""
+
+    def __init__(self, spec: TrainSection, objective: Objective, budget: int) -> None:
+        """``budget``: frames of a part, by which captured shapes get their rows."""
+        self.spec, self.objective, self.budget = spec, objective, budget
+        self.device = objective.device
+        self.graphs = spec.cuda_graph and self.device.type == "cuda"
+        self.captured: dict[Shape, Captured[Measured]] = {}
+        self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
+
+    def __call__(self, part: Part, precision: torch.dtype) -> Measured:
+        """``precision`` is the same in all calls. The next call may write over what is returned."""
+        if not self.graphs:
+            return self._compute(*part.to(self.device), steps=columns_of(part), precision=precision)
+        shape = shape_of(part, self.budget)
+        if shape not in self.captured:
+            parameters = [one for one in self.objective.model.parameters() if one.requires_grad]
+            compute = partial(self._compute, steps=shape.steps, precision=precision)
+            # Only the first shape has libraries to warm up; another one may still have kernels to choose.
+            eager = 1 if self.captured else EAGER_CALLS
+            self.captured[shape] = Captured(compute, parameters, self.device, self.pool, eager)
+        return self.captured[shape](*padded(part, shape))
+
+    def _compute(self, *part: Tensor, steps: int, precision: torch.dtype) -> Measured:
+        measured = self.objective(Part(*part), steps, precision)
+        loss = measured.loss + self.spec.guided_attention * measured.strayed
+        torch.autograd.backward(loss / self.spec.accumulate)
+        return Measured(*(value.detach() for value in measured))

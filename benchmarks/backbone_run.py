@@ -7,7 +7,7 @@ import argparse
 import itertools
 import json
 import logging
-import resource
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from lina.core.lm import DelayLM
 from lina.core.model import build_lm, count_parameters
 from lina.core.plugin_manager import build_manager
 from lina.core.prepare import Prepared, prepare
+from lina.core.process_memory import peak_mib
 from lina.core.resolve import Resolved, resolve
 from lina.core.run_files import read_run_info
 from lina.core.run_info import record_run
@@ -95,7 +96,7 @@ def measure(resolved: Resolved, work: Path, decode_seconds: float) -> dict[str, 
     train(run, model, prepared.training, hooks.hook)
     seconds = time.perf_counter() - began
     on_gpu = model.logits_head.weight.is_cuda
-    memory = torch.cuda.max_memory_allocated() if on_gpu else 1024 * _peak_kibibytes()
+    memory = torch.cuda.max_memory_allocated() if on_gpu else 2**20 * (peak_mib() or math.nan)
     # The first steps choose kernels and fill caches.
     settled = listener.steps[min(10, len(listener.steps) // 4) :]
     return {
@@ -156,11 +157,6 @@ def decode_pace(model: DelayLM, data: TrainingData, rows: int, seconds: float) -
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def _peak_kibibytes() -> int:
-    """Of the whole process; PyTorch itself is a few hundred MiB of it."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:

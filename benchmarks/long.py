@@ -20,7 +20,7 @@ import argparse
 import itertools
 import json
 import logging
-import resource
+import math
 import statistics
 import sys
 import tempfile
@@ -36,6 +36,7 @@ import torch
 
 from lina.core.codec import frame_rate
 from lina.core.dataset import TokenDataset
+from lina.core.process_memory import resident_mib
 from lina.core.reading import read
 from lina.core.registry import load as load_plugin
 from lina.core.voice import Voice, load
@@ -95,7 +96,7 @@ def measure(
                 begins.append(frame)
             wav.write(one.audio)
             if (frame + 1) % per_minute == 0:
-                memory.append(_resident_mib())
+                memory.append(resident_mib() or math.nan)
                 print(f"{name}: minute {len(memory)} of {minutes}", file=sys.stderr)
                 if len(memory) == minutes:
                     break
@@ -138,10 +139,6 @@ def a_minute(dataset: TokenDataset, numbers: Sequence[int]) -> list[str]:
 def _listen(path: Path, start: int, end: int, hop: int, sample_rate: int) -> torch.Tensor:
     audio, rate = soundfile.read(path, start=start * hop, stop=end * hop, dtype="float32", always_2d=True)
     return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
-
-
-def _resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def table(streams: Sequence[Stream]) -> str:

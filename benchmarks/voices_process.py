@@ -24,9 +24,9 @@ from lina.core.errors import LinaError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.clips import Speakers
 from lina.core.evaluation.records import MODEL
-from lina.core.evaluation.speaking import memory_mib, peak_memory_mib
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
+from lina.core.process_memory import peak_mib, resident_mib
 from lina.core.spec_load import load_spec
 from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import SPEC_FILE, Voice, load
@@ -66,8 +66,8 @@ def speak(
         "parameters": voice.parameters,
         "speaker": _speaker(voice, speaker),
         "threads": torch.get_num_threads(),
-        "memory_mib": memory_mib("VmRSS") or math.nan,
-        "peak_memory_mib": peak_memory_mib() or math.nan,
+        "memory_mib": resident_mib() or math.nan,
+        "peak_memory_mib": peak_mib() or math.nan,
     }
     write_atomic(folder / PROCESS, json.dumps(facts, indent=1).encode())
 
@@ -98,7 +98,7 @@ def read_long(
             times[-1].append(time.perf_counter() - before)
             wav.write(chunk)
             if wav.seconds >= 60 * (len(memory) + 1):
-                memory.append(memory_mib("VmRSS") or math.nan)
+                memory.append(resident_mib() or math.nan)
                 times.append([])
                 if len(memory) >= minutes:
                     break
@@ -111,7 +111,7 @@ def read_long(
         "times_real_time": seconds / sum(map(sum, times)),
         "memory_mib": memory,
         "frame_milliseconds": [1000 * statistics.median(one) for one in times if one],
-        "peak_memory_mib": peak_memory_mib() or math.nan,
+        "peak_memory_mib": peak_mib() or math.nan,
     }
     write_atomic(folder / LONG, json.dumps(facts, indent=1).encode())
     finish(folder, "long", causes)

@@ -14,8 +14,9 @@ from lina.core.audio import read_audio
 from lina.core.codec import decode, encode
 from lina.core.evaluation import espeak
 from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
-from lina.core.evaluation.speaking import peak_memory_mib, speak_timed
+from lina.core.evaluation.speaking import speak_timed
 from lina.core.evaluation.text_set import Item
+from lina.core.process_memory import peak_mib
 from lina.core.voice import Voice
 from lina.core.wav import write_wav
 
@@ -61,7 +62,7 @@ class Speakers:
             timed.speech.audio.shape[1] / self.voice.sample_rate,
             synthesis_seconds=timed.seconds,
             first_audio=timed.first_audio,
-            peak_memory_mib=peak_memory_mib() if self.alone else None,
+            peak_memory_mib=peak_mib() if self.alone else None,
             skipped=aligned.skipped,
             repeated=aligned.repeated,
             unread=aligned.unread,

@@ -1,10 +1,8 @@
 """One text spoken as a listener would get it, chunk after chunk, with the time that it took."""
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,29 +46,3 @@ def speak_timed(voice: Voice, text: str, **options: Any) -> Timed:
     times = [time.perf_counter() - began for _ in chunks]
     (choice,) = choose(collect(iter(frames)), scripts, asked.seed)
     return Timed(decoded(scripts[0], choice, voice.codec, voice.frontend), times[-1], times[0])
-
-
-def peak_memory_mib() -> float | None:
-    """The largest resident memory that this process has had; None where the system does not tell.
-
-    From Linux's proc(5), elsewhere from ``getrusage``, whose number begins with that of the parent process.
-    """
-    if (own := memory_mib("VmHWM")) is not None:
-        return own
-    try:
-        import resource
-    except ImportError:
-        return None
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def memory_mib(field: str) -> float | None:
-    """VmRSS, resident now, or VmHWM, the most so far, of this process; None where there is no proc(5)."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    return next(
-        (int(line.split()[1]) / 2**10 for line in status.splitlines() if line.startswith(f"{field}:")), None
-    )

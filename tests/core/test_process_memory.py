@@ -4,26 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from lina.core.evaluation import speaking
-from lina.core.evaluation.speaking import memory_mib, peak_memory_mib
+from lina.core import process_memory
+from lina.core.process_memory import peak_mib, resident_mib
 
-CHILD = "from lina.core.evaluation.speaking import peak_memory_mib; print(peak_memory_mib())"
+CHILD = "import lina.core.lm; from lina.core.process_memory import peak_mib; print(peak_mib())"
 PARENT = f"""
 import subprocess, sys
 held = b"x" * (800 << 20)
 subprocess.run([sys.executable, "-c", {CHILD!r}], check=True, close_fds=False)
 """
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="proc(5) is Linux's")
 
 
-@pytest.mark.skipif(memory_mib("VmRSS") is None, reason="the system has no /proc/self/status")
+@on_linux
 def test_a_child_does_not_count_the_memory_of_who_started_it() -> None:
     done = subprocess.run([sys.executable, "-c", PARENT], check=True, capture_output=True, text=True)
     assert 10 < float(done.stdout) < 700
 
 
-@pytest.mark.skipif(memory_mib("VmRSS") is None, reason="the system has no /proc/self/status")
+@on_linux
 def test_what_is_resident_is_at_most_the_peak() -> None:
-    resident, peak = memory_mib("VmRSS"), peak_memory_mib()
+    resident, peak = resident_mib(), peak_mib()
     assert resident is not None
     assert peak is not None
     assert 10 < resident <= peak
@@ -37,8 +38,8 @@ def test_without_the_field_the_system_is_asked_otherwise(
     file = tmp_path / "status"
     if status is not None:
         file.write_text(status)
-    monkeypatch.setattr(speaking, "Path", lambda _: file)
-    assert memory_mib("VmRSS") is None
-    peak = peak_memory_mib()
+    monkeypatch.setattr(process_memory, "Path", lambda _: file)
+    assert resident_mib() is None
+    peak = peak_mib()
     assert peak is not None
     assert peak > 2

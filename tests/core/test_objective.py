@@ -29,39 +29,48 @@ WAITS = (
 )
 
 
-class Watch(TorchDispatchMode):
+class Watch:
+    """A mode of PyTorch that takes down what is called and should not be."""
+
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[str] = []
 
-    def __torch_dispatch__(
+    def unwanted(self, func: Any) -> bool:
+        raise NotImplementedError
+
+    def called(
         self,
         func: Any,
         types: Sequence[type],
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        name = func.__name__
-        if any(name == one or name.startswith(f"{one}.") for one in WAITS):
-            self.seen.append(name)
-        return func(*args, **(kwargs or {}))
-
-
-class Bringing(TorchFunctionMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in BRINGS:
+        if self.unwanted(func):
             self.seen.append(func.__name__)
         return func(*args, **(kwargs or {}))
+
+
+class Waits(Watch, TorchDispatchMode):
+    __torch_dispatch__ = Watch.called  # type: ignore[assignment]
+
+    def unwanted(self, func: Any) -> bool:
+        return any(func.__name__ == one or func.__name__.startswith(f"{one}.") for one in WAITS)
+
+
+class Brings(Watch, TorchFunctionMode):
+    __torch_function__ = Watch.called  # type: ignore[assignment]
+
+    def unwanted(self, func: Any) -> bool:
+        return func in BRINGS
+
+
+def test_the_watch_sees() -> None:
+    with Waits() as waits, Brings() as brings:
+        assert float(torch.tensor([1.0]).sum()) == 1.0
+        torch.ones(3).nonzero()
+    assert waits.seen == ["lift_fresh.default", "_local_scalar_dense.default", "nonzero.default"]
+    assert brings.seen == ["tensor"]
 
 
 @pytest.mark.parametrize("backbone", ["gla", "rwkv6", "mamba"])
@@ -74,7 +83,7 @@ def test_a_step_neither_waits_for_the_device_nor_brings_it_anything(backbone: st
     lm = build_lm(resolved, codebook_sizes=(4,) * CODEBOOKS, vocab_size=12, speakers=1, seed=0).train()
     objective = Objective(lm, cross_entropy, torch.device("cpu"), guides=True)
     given = part([[7, 5], [9], [3, 2]])
-    with Watch() as waits, Bringing() as brings:
+    with Waits() as waits, Brings() as brings:
         measured = objective(given, 20, torch.float32)
         torch.autograd.backward(measured.loss + measured.strayed)
     assert waits.seen == []

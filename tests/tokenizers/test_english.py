@@ -43,9 +43,6 @@ def test_words(text: str, words: str) -> None:
         ("2^10", "two to the power of ten"),
         ("Tell us IT WORKS, IT says", "Tell us IT WORKS, I T says"),
         ("Two CDs", "Two CDs"),
-        ("On the 1st of October. Then", "On the first of October. Then"),
-        ("See Vol. II, Ch. 4, not Vol. A", "See Volume two, Chapter four, not Vol. A"),
-        ("5 ft 9 in tall, 6 ft 1 in. wide", "five feet nine inches tall, six feet one inch wide"),
     ],
 )
 def test_words_of_the_hard_list(text: str, words: str) -> None:
@@ -70,20 +67,21 @@ def test_a_name_that_begins_as_a_numeral_is_none(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("On the 1st of October. Then", "On the first of October. Then"),
         ("on the 1st of October.", "on the first of October."),
         ("on the 1st of Oct.", "on the first of October."),
         ("on the 1st of Oct. 1999.", "on the first of October, nineteen ninety nine."),
         ("It was 3 May. He left.", "It was the third of May. He left."),
         ("Sept. 5 and Sep 6", "September fifth and September sixth"),
         ("It was in March. 5 people came.", "It was in March. five people came."),
-        ("See Vol. II.", "See Volume two."),
+        ("See Vol. II, Ch. 4, not Vol. A", "See Volume two, Chapter four, not Vol. A"),
         ("vol. IV of it, Fig. IX", "volume four of it, Figure nine"),
         ("Fig. C and Ch. I'm", "Fig. C and Ch. I'm"),
         ("In Part I'm late, Henry I'm not", "In Part I'm late, Henry I'm not"),
         ("No. I won't.", "No. I won't."),
         ("It uses 60W.", "It uses sixty watts."),
         ("A 60W bulb, a 9 V battery, 60W", "A sixty watt bulb, a nine volt battery, sixty watts"),
-        ("5 ft 9 in", "five feet nine inches"),
+        ("5 ft 9 in, 6 ft 1 in. wide", "five feet nine inches, six feet one inch wide"),
         ("He is 5 ft 9 in tall.", "He is five feet nine inches tall."),
         ("He is 1 ft. 1 in.", "He is one foot one inch."),
         ("It is 5 ft 9 in height", "It is five feet nine in height"),

@@ -1,0 +1,47 @@
+"""What benchmarks/captured_training.py does without a GPU: its speech, its trainings, and that it asks for one."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from lina.core.resolve import resolve
+from lina.core.spec_load import load_spec
+from tests.from_file import module_from_file
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "backbone={plugin: gla, d_model: 16, n_layers: 1, config: {n_heads: 2}}",
+    "text={layers: 1, heads: 2, attention: plain}",
+    "train.device=cpu",
+    "train.steps=2",
+    "train.batch_seconds=10",
+]
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    return module_from_file(ROOT / "benchmarks/captured_training.py", "captured_training_benchmark")
+
+
+def test_it_needs_a_gpu(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["captured_training", "specs/voice.yaml"])
+    with pytest.raises(SystemExit) as stopped:
+        script.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "captured_training: there is no CUDA device\n"
+
+
+def test_both_trainings_see_the_same(script: ModuleType, tmp_path: Path) -> None:
+    resolved = resolve(load_spec(ROOT / "specs/voice.yaml", SMALL))
+    data = script.speech(40)
+    found = [script.train(resolved, data, tmp_path / name) for name in ("one", "other")]
+    (losses, speeds), (again, _) = found
+    assert losses == again
+    assert len(losses) == len(speeds) == 2
+    assert all(speed > 0 for speed in speeds)

@@ -1,7 +1,7 @@
 """Batches padded to a few shapes: what a GPU has captured for a shape can be replayed for every batch of it.
 
-Steps grow by an eighth from one shape to the next, and rows are as many as the budget of a batch allows for the
-shortest batch of a shape, so padding costs little more than an eighth.
+Steps grow by a twelfth from one shape to the next, and rows are as many as the budget of a batch allows for the
+shortest batch of a shape, so padding costs little more than an eighth in all.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from lina.core.objective import Part
 
-GROWTH = 8
+GROWTH = 12
 SMALLEST = 32
 ROWS, TEXT = 8, 32
 """What rows and texts are multiples of. Texts are at least half the steps long: few are longer."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lina.core.errors import PluginError, SpecError, did_you_mean
@@ -65,13 +66,26 @@ class MovingAverage:
         self.decay = decay
         self.average = {name: value.detach().clone() for name, value in _trained(model)}
 
+    def decay_of(self, step: int) -> float:
+        """Of step ``step`` (the first is 1)."""
+        return min(self.decay, step / (step + 9))
+
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights of step ``step`` (the first is 1)."""
-        decay = min(self.decay, step / (step + 9))
         torch._foreach_lerp_(
-            list(self.average.values()), [value.detach() for _, value in _trained(model)], 1.0 - decay
+            list(self.average.values()),
+            [value.detach() for _, value in _trained(model)],
+            1.0 - self.decay_of(step),
         )
+
+    @torch.no_grad()
+    def move(self, model: nn.Module, weight: Float[Tensor, ""]) -> None:
+        """The same by a weight, 1 - decay, that is on the model's device: nothing waits for it."""
+        averages = list(self.average.values())
+        apart = torch._foreach_sub([value.detach() for _, value in _trained(model)], averages)
+        torch._foreach_mul_(apart, weight)
+        torch._foreach_add_(averages, apart)
 
     def load(self, average: Mapping[str, Tensor]) -> None:
         """From what ``state`` gave."""

@@ -35,6 +35,7 @@ from lina.core.signals import Stopped, asked_to_stop
 from lina.core.step_seed import step_seed
 from lina.core.training_data import TrainingData
 from lina.core.training_parts import Parts, make_part
+from lina.core.update import Update
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:
@@ -100,6 +101,7 @@ class Trainer:
         self.average = MovingAverage(model, spec.ema) if spec.ema else None
         self.parts = Parts(run.spec, data)
         self.gradients = Gradients(spec, self.objective, self.parts.budget)
+        self.update = Update(spec, model, self.optimizer, self.average, self.device)
         self.step = 0
         self.seconds = 0.0
 
@@ -136,15 +138,18 @@ class Trainer:
         torch.manual_seed(step_seed(self.run.spec.seed, step))
         self.model.train()
         parts = self.parts(step)
-        total, stray, frames = 0.0, 0.0, 0
+        measures, frames = [], 0
         right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
         for part in parts:
             measured = self.gradients(part, self.precision)
-            total += float(measured.loss) / len(parts)
-            stray += float(measured.strayed) / len(parts)
+            measures.append(measured)
             right, counted = right + measured.right, counted + measured.counted
             frames += int(part.lengths.sum())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip)
+        rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
+        loss = torch.stack([measured.loss for measured in measures]).sum()
+        norm = self.update(loss, rate, step)
+        total = sum(float(measured.loss) for measured in measures) / len(parts)
+        stray = sum(float(measured.strayed) for measured in measures) / len(parts)
         if not math.isfinite(total) or not bool(norm.isfinite()):
             ids = [self.data.ids[i] for rows in self.parts.numbers(step) for row in rows for i in row]
             raise DataError(
@@ -152,13 +157,6 @@ class Trainer:
                 f"start a run of another name with a lower train.lr, or look at these utterances: "
                 f"{', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}"
             )
-        rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(self.model, step)
         self.step = step
         spent = time.perf_counter() - began
         self.seconds += spent

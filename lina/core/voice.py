@@ -53,7 +53,7 @@ class Voice:
 
     Options of ``say``, ``stream`` and ``speak``; what is left out is as in the run's spec:
 
-    - ``speaker``: one of ``speakers``.
+    - ``speaker``: one of ``speakers``; by default the first, or nobody where training left speakers out.
     - ``prompt``: a ``lina.core.prompt.Prompt`` (a recording and what is said in it) to go on from, in its voice.
     - ``temperature``, ``top_k``, ``top_p``, ``seed``: the sampling. ``max_seconds``: speech is cut there.
     - ``guidance``: the scale of classifier-free guidance; 1 is none.
@@ -198,7 +198,7 @@ class Voice:
 
     @torch.inference_mode()
     def told(self, lm: LanguageModel, ids: Sequence[Sequence[int]], speaker: str | None) -> Conditions:
-        """What the model is told: texts, and one of ``speakers`` or nobody."""
+        """What the model is told: texts, and one of ``speakers``; None is the first, or nobody if that was learnt."""
         texts, mask = pad_texts(ids, TEXT_BUCKET)
         device = self.model.logits_head.weight.device
         who = torch.full((len(ids),), self._speaker_number(speaker), device=device)
@@ -206,7 +206,8 @@ class Voice:
 
     def _speaker_number(self, speaker: str | None) -> int:
         if speaker is None:
-            return 0
+            # Nobody has learnt to speak where training never left out who spoke.
+            return 1 if self.speakers and not self.resolved.spec.conditions.drop_speaker else 0
         if self.model.speaker_embed is None:
             raise LinaError(
                 f"say: speaker {speaker!r}, but this run has learnt no speakers; "

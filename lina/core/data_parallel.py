@@ -30,36 +30,26 @@ READY = ""
 """What a follower says when it has all that it needs; anything else is why it ended."""
 
 
+LOST = 3
+"""Exit code of a follower that ends because another process did."""
+
+
 class Follower(NamedTuple):
     rank: int
     process: Any
     told: Connection
 
     def end(self) -> str | None:
-        """How it has ended, None if it has not or only because another one had."""
+        """How it has ended; None if it has not, or only because another one had."""
         code = self.process.exitcode
-        if code is None:
+        if code is None or code == LOST:
             return None
-        while self._has_told():
-            with suppress(EOFError):
+        with suppress(EOFError, OSError):
+            while self.told.poll():
                 reason: str = self.told.recv()
-                if reason:
+                if reason != READY:
                     return reason
-                continue
-            break
-        if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}" if code != LOST else None
-
-    def _has_told(self) -> bool:
-        try:
-            return self.told.poll()
-        except OSError:
-            return False
-
-
-LOST = 3
-"""Exit code of a follower that ends because another process did."""
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def check_gpus(spec: TrainSection) -> None:

@@ -15,6 +15,7 @@ from lina.core.run import run_spec
 from lina.core.signals import Stopped
 from lina.core.spec_sections import TrainSection
 from lina.core.step_seed import step_seed
+from lina.core.team import Team
 from lina.core.train import train
 from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
 from tests.fakes import FakeDistributions
@@ -163,3 +164,33 @@ def test_each_part_has_chance_of_its_own_and_the_first_that_of_its_step() -> Non
     seeds = {step_seed(3, step, part) for step in range(1, 100) for part in range(100)}
     assert len(seeds) == 99 * 100
     assert step_seed(3, 7, 0) == step_seed(3, 7) == 3 * 1_000_000_007 + 7
+
+
+def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, others, nobodys, frozen = (torch.nn.Parameter(torch.zeros(2)) for _ in range(4))
+    frozen.requires_grad_(False)
+    two = Team(1, 2)
+    for _ in range(2):
+        given = iter(
+            [torch.tensor([1, 1, 0], dtype=torch.int32), torch.arange(4.0), torch.tensor([10.0]).double()]
+        )
+        monkeypatch.setattr(
+            "lina.core.team.dist.all_reduce", lambda here, given=given: here.add_(next(given))
+        )
+        mine.grad, others.grad = torch.ones(2), None
+        numbers = two.add([mine, others, nobodys, frozen], torch.tensor([5.0]).double())
+        assert mine.grad.tolist() == [1.0, 2.0]
+        assert others.grad is not None
+        assert others.grad.tolist() == [2.0, 3.0]
+        assert nobodys.grad is frozen.grad is None
+        assert numbers.tolist() == [15.0]
+        place = others.grad
+    assert two.zeros[others] is place
+
+
+def test_a_process_of_its_own_takes_all_parts_and_asks_nobody() -> None:
+    one = torch.tensor([1.0]).double()
+    assert Team().add([], one) is one
+    assert Team().leads
+    assert list(Team().parts(3)) == [0, 1, 2]
+    assert [list(Team(rank, 2).parts(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]

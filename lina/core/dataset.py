@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +85,14 @@ class TokenDataset:
         start = int(self._starts[shard][index - self._first[shard]])
         codes = self._shards[shard][start : start + int(self.lengths[index])]
         return Tokens(self.ids[index], codes.to(torch.int64), self.texts[index], self.speakers[index])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process reads the same folder."""
+        return partial(TokenDataset, verify=False), (self.directory.absolute(),)
+
+    def codes(self, index: int) -> Int[Tensor, "T Q"]:
+        """Of one utterance."""
+        return self[index].codes
 
     @property
     def seconds(self) -> float:

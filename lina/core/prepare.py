@@ -85,7 +85,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     write_atomic(directory / SPEAKERS_FILE, json.dumps(speakers).encode())
     number = {name: index for index, name in enumerate(speakers, start=1)} | {"": 0}
     training = TrainingData(
-        codes=lambda index: dataset[index].codes,
+        codes=dataset.codes,
         lengths=dataset.lengths.tolist(),
         texts=texts,
         speakers=[number[name] for name in dataset.speakers],

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder
+from lina.core.data_parallel import check_gpus
 from lina.core.device import choose_device
 from lina.core.evaluation.text_set import read_text_set
 from lina.core.files import write_atomic
@@ -37,6 +38,7 @@ FREE_KEYS = (
     "train.threads",
     "train.out",
     "train.device",
+    "train.gpus",
     "data.max_rejects",
     "data.processes",
 )
@@ -56,6 +58,7 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
     spec, directory = resolved.spec, resolved.spec.train.out
     # What can be seen to fail is told before hours of encoding, not after.
     choose_device(spec.train.device)
+    check_gpus(spec.train)
     check_init(resolved, sketch_lm(resolved))
     if spec.evaluate.texts is not None:
         read_text_set(spec.evaluate.texts)

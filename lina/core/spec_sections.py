@@ -142,6 +142,8 @@ class TrainSection(Section):
     """Utterances of one speaker end to end in a row; from 2 on the model learns to go on to another text."""
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Batches whose gradients make one step."""
+    gpus: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes on this machine that share the batches of a step, each on a GPU of its own."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
     """The highest learning rate."""
     min_lr: Fraction = 0.1
@@ -190,12 +192,26 @@ class TrainSection(Section):
 
     @model_validator(mode="after")
     def _a_graph_is_a_whole_step(self) -> Self:
-        if self.cuda_graph and self.accumulate > 1:
+        if self.cuda_graph and self.accumulate > self.gpus:
             raise ValueError(
-                f"cuda_graph replays whole steps, of one batch; leave out accumulate ({self.accumulate}) and give "
+                f"cuda_graph replays whole steps, of one batch a GPU; {self._one_batch_a_gpu()} and give "
                 "batch_seconds more"
             )
         return self
+
+    @model_validator(mode="after")
+    def _gpus_share_a_step_evenly(self) -> Self:
+        if self.accumulate % self.gpus:
+            raise ValueError(
+                f"accumulate ({self.accumulate}) is not a multiple of gpus ({self.gpus}), which share the batches "
+                f"of a step; say accumulate: {-(-self.accumulate // self.gpus) * self.gpus}, or other gpus"
+            )
+        return self
+
+    def _one_batch_a_gpu(self) -> str:
+        if self.gpus == 1:
+            return f"leave out accumulate ({self.accumulate})"
+        return f"say accumulate: {self.gpus} instead of {self.accumulate}"
 
 
 class EvaluateSection(Section):

@@ -1,11 +1,12 @@
 """Training: every step is a function of (weights, moments, seed, step), so a run resumes where it was, bit for bit.
 
-The order of batches comes from the plan and all random numbers of a step from (seed, step): nothing of either is
-stored, and the checkpoint's step is all that resuming needs.
+The order of batches comes from the plan and all random numbers of a step from (seed, step, number of its part):
+nothing of either is stored, and the checkpoint's step is all that resuming needs, on however many GPUs.
 """
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lina.core.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
 from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder, newest_checkpoint
+from lina.core.data_parallel import gathered
 from lina.core.device import (
     choose_device,
     choose_precision,
@@ -28,11 +30,13 @@ from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES
 from lina.core.memory import keep_freed_memory
 from lina.core.metrics_file import append_metrics, rewind_metrics
-from lina.core.objective import Objective
+from lina.core.objective import Measured, Objective
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
+from lina.core.plugin_manager import build_manager
 from lina.core.run_records import MetricsRecord
 from lina.core.signals import Stopped, asked_to_stop
 from lina.core.step_seed import step_seed
+from lina.core.team import Team
 from lina.core.training_data import TrainingData
 from lina.core.training_parts import Parts, make_part
 from lina.core.update import Update
@@ -45,6 +49,7 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
         Stopped: SIGTERM or SIGINT came; the state is saved.
         DataError: the loss or the gradient is not finite; nothing was changed by that step.
         CheckpointError: the checkpoints cannot be used, or are of another corpus.
+        LinaError: another process of ``train.gpus`` has ended.
     """
     spec = run.spec.train
     last = newest_checkpoint(checkpoint_folder(run.directory))
@@ -59,32 +64,47 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
     began = time.perf_counter()
     hooks.stage_started(run=run, stage="train", total=spec.steps, done=last.step if last else 0)
     keep_freed_memory()
-    trainer = Trainer(run, model, data, hooks)
-    if last is not None:
-        trainer.restore(last)
-    rewind_metrics(run.directory, trainer.step)
-    with asked_to_stop() as stop:
-        while trainer.step < spec.steps:
-            trainer.advance()
-            finished = trainer.step == spec.steps
-            if finished or trainer.step % spec.valid_every == 0:
-                trainer.validate()
-            if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set():
-                last = trainer.save()
-            if stop.is_set():
-                raise Stopped(
-                    f"stopped by a signal at step {trainer.step} of {spec.steps}; run the same command to go on"
-                )
+    with gathered(spec, _follow, run, model, data, last) as team:
+        trainer = Trainer(run, model, data, hooks, team)
+        if last is not None:
+            trainer.restore(last)
+        rewind_metrics(run.directory, trainer.step)
+        with asked_to_stop() as stop:
+            while trainer.step < spec.steps:
+                trainer.advance()
+                finished = trainer.step == spec.steps
+                if finished or trainer.step % spec.valid_every == 0:
+                    trainer.validate()
+                if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set():
+                    last = trainer.save()
+                if stop.is_set():
+                    raise Stopped(
+                        f"stopped by a signal at step {trainer.step} of {spec.steps}; "
+                        "run the same command to go on"
+                    )
     assert last is not None
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last
 
 
+def _follow(run: Run, model: DelayLM, data: TrainingData, last: Checkpoint | None, team: Team) -> None:
+    """What the other processes of ``train.gpus`` do: the same steps, of other parts, and nothing else."""
+    keep_freed_memory()
+    trainer = Trainer(run, model, data, build_manager().hook, team)
+    if last is not None:
+        trainer.restore(last)
+    while trainer.step < run.spec.train.steps:
+        trainer.advance()
+
+
 class Trainer:
     """What training changes, step by step: weights, moments, averages."""
 
-    def __init__(self, run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> None:
+    def __init__(
+        self, run: Run, model: DelayLM, data: TrainingData, hooks: Any, team: Team | None = None
+    ) -> None:
         spec = run.spec.train
+        self.team = team or Team()
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)
         self.precision = choose_precision(spec.precision, self.device)
@@ -98,8 +118,8 @@ class Trainer:
         self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
         loss = choose("loss", spec.loss, LOSSES, hooks.losses())
         self.objective = Objective(model, loss, self.device, guides=spec.guided_attention > 0)
-        self.average = MovingAverage(model, spec.ema) if spec.ema else None
-        self.parts = Parts(run.spec, data)
+        self.average = MovingAverage(model, spec.ema) if spec.ema and self.team.leads else None
+        self.parts = Parts(run.spec, data, self.team.parts(spec.accumulate))
         self.gradients = Gradients(spec, self.objective, self.parts.budget)
         self.update = Update(spec, model, self.optimizer, self.average, self.device)
         self.step = 0
@@ -135,21 +155,17 @@ class Trainer:
         """One optimiser step over ``train.accumulate`` batches."""
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
-        torch.manual_seed(step_seed(self.run.spec.seed, step))
         self.model.train()
-        parts = self.parts(step)
         measures, frames = [], 0
-        right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
-        for part in parts:
-            measured = self.gradients(part, self.precision)
-            measures.append(measured)
-            right, counted = right + measured.right, counted + measured.counted
+        for number, part in zip(self.parts.mine, self.parts(step), strict=True):
+            torch.manual_seed(step_seed(self.run.spec.seed, step, number))
+            measures.append(self.gradients(part, self.precision))
             frames += int(part.lengths.sum())
+        numbers = self.team.add(self.model.parameters(), _numbers(measures, frames))
         rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
-        loss = torch.stack([measured.loss for measured in measures]).sum()
-        norm = self.update(loss, rate, step)
-        total = sum(float(measured.loss) for measured in measures) / len(parts)
-        stray = sum(float(measured.strayed) for measured in measures) / len(parts)
+        norm = self.update(numbers[0], rate, step)
+        total, stray = float(numbers[0]) / spec.accumulate, float(numbers[1]) / spec.accumulate
+        right, counted = numbers[3:].long().chunk(2)
         if not math.isfinite(total) or not bool(norm.isfinite()):
             ids = [self.data.ids[i] for rows in self.parts.numbers(step) for row in rows for i in row]
             raise DataError(
@@ -158,6 +174,8 @@ class Trainer:
                 f"{', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}"
             )
         self.step = step
+        if not self.team.leads:
+            return
         spent = time.perf_counter() - began
         self.seconds += spent
         metrics: dict[str, Any] = {
@@ -165,7 +183,7 @@ class Trainer:
             "accuracy": _shares(right, counted),
             "lr": rate,
             "grad_norm": float(norm),
-            "frames/s": frames / spent,
+            "frames/s": float(numbers[2]) / spent,
             "seconds": self.seconds,
         }
         if spec.guided_attention:
@@ -199,6 +217,16 @@ class Trainer:
         }
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
+
+
+def _numbers(measures: Sequence[Measured], frames: int) -> Tensor:
+    """Of a step, summed over its parts, exactly: loss, strayed, frames, and of each codebook right and counted."""
+    rows = [
+        torch.cat([torch.stack([one.loss, one.strayed]).double(), one.right.double(), one.counted.double()])
+        for one in measures
+    ]
+    sums = torch.stack(rows).sum(dim=0)
+    return torch.cat([sums[:2], torch.full_like(sums[:1], frames), sums[2:]])
 
 
 def _shares(right: Tensor, counted: Tensor) -> list[float]:

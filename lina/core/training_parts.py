@@ -17,11 +17,15 @@ CONDITIONS = 0x5DEECE66D
 
 
 class Parts:
-    """``train.accumulate`` parts a step, on the CPU: a function of the corpus, the spec and the step alone."""
+    """Parts of each step, on the CPU, each a function of the corpus, the spec, the step and its number alone.
 
-    def __init__(self, spec: Spec, data: TrainingData) -> None:
+    A step has ``train.accumulate`` of them; ``mine`` are the numbers of those that are computed in this process.
+    """
+
+    def __init__(self, spec: Spec, data: TrainingData, mine: Sequence[int] | None = None) -> None:
         train = spec.train
         self.spec, self.data = spec, data
+        self.mine = range(train.accumulate) if mine is None else mine
         self.plan = data.plan(data.train, train.batch_seconds, spec.seed, train.consecutive)
         self.ahead = ThreadPoolExecutor(1)
         self.prepared: tuple[int, Future[list[Part]]] | None = None
@@ -49,8 +53,11 @@ class Parts:
     def _prepare(self, step: int) -> list[Part]:
         conditions = self.spec.conditions
         drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
-        generator = torch.Generator().manual_seed(step_seed(self.spec.seed, step) ^ CONDITIONS)
-        return [make_part(self.data, rows, drop, generator) for rows in self.numbers(step)]
+        numbers, parts = self.numbers(step), []
+        for part in self.mine:
+            generator = torch.Generator().manual_seed(step_seed(self.spec.seed, step, part) ^ CONDITIONS)
+            parts.append(make_part(self.data, numbers[part], drop, generator))
+        return parts
 
 
 def make_part(

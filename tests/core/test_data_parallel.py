@@ -1,0 +1,196 @@
+"""``train.gpus``: two processes train as one does, and end together. On the CPU, where they add by gloo."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from lina.core.data_parallel import check_gpus
+from lina.core.errors import DataError, LinaError, SpecError
+from lina.core.hooks import hookimpl
+from lina.core.run import run_spec
+from lina.core.signals import Stopped
+from lina.core.spec_sections import TrainSection
+from lina.core.step_seed import step_seed
+from lina.core.team import Team
+from lina.core.train import train
+from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
+from tests.fakes import FakeDistributions
+
+TWO = ("train.gpus=2", "train.device=cpu", "train.threads=1")
+
+
+class Stopper:
+    """Sends all processes the signal of a Ctrl-C or of a job that is ended after a step."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGTERM) -> None:
+        self.step, self.number = step, number
+
+    @hookimpl
+    def step_done(self, step: int) -> None:
+        if step == self.step:
+            for one in multiprocessing.active_children():
+                os.kill(one.pid or 0, self.number)
+            os.kill(os.getpid(), self.number)
+
+
+class Killer:
+    """Kills the other process after a step."""
+
+    @hookimpl
+    def step_done(self, step: int) -> None:
+        if step == 3:
+            [other] = multiprocessing.active_children()
+            other.kill()
+
+
+def trained(folder: Path, *overrides: str, out: str = "run", plugins: tuple[object, ...] = ()) -> Path:
+    resolved, hooks = small(folder, *EVERYTHING, "data.valid=0.2", *overrides, out=out), hooks_of(*plugins)
+    train(*ready(resolved, hooks), hooks)
+    assert not multiprocessing.active_children()
+    return folder / out
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    """Up to rounding. Weights whose gradients are nothing but that go where they like, so the mean is looked at."""
+    a, b = ({name: value.double() for name, value in stored(run).items()} for run in (one, other))
+    assert a.keys() == b.keys()
+    far = torch.cat([(value - b[name]).abs().flatten() for name, value in a.items()])
+    assert float(far.mean()) < 1e-5  # a step goes a thousand times as far
+    for left, right in zip(learnt(one), learnt(other), strict=True):
+        assert left[:2] == right[:2]
+        assert left[2] == pytest.approx(right[2], rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_two_processes_train_as_one_does_and_write_no_more(tmp_path: Path, accumulate: int) -> None:
+    told, parts = Listener(), f"train.accumulate={accumulate}"
+    one = trained(tmp_path, parts, "train.threads=1", out="one")
+    two = trained(tmp_path, parts, *TWO, out="two", plugins=(told,))
+    assert_alike(one, two)
+    assert files(one) == files(two)
+    assert [step for step, _ in told.steps] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stopped_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    one = trained(tmp_path, "train.threads=1", out="one")
+    with pytest.raises(Stopped, match="at step 3 of 6; run the same command"):
+        trained(tmp_path, *TWO, plugins=(Stopper(3),))
+    assert (tmp_path / "run" / "checkpoints" / "step-00000003").is_dir()
+    assert not multiprocessing.active_children()
+    with pytest.raises(Stopped, match="at step 5 of 6"):
+        trained(tmp_path, "train.threads=1", plugins=(Stopper(5),))
+    assert_alike(one, trained(tmp_path, *TWO))
+
+
+def test_a_process_that_is_killed_ends_the_training_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LinaError, match=r"process 2 of 2 was killed by SIGKILL; .* same command") as ended:
+        trained(tmp_path, *TWO, plugins=(Killer(),))
+    assert "\n" not in str(ended.value)
+    assert not multiprocessing.active_children()
+    assert (tmp_path / "run" / "checkpoints" / "step-00000002").is_dir()
+
+
+LOSS = """
+    import multiprocessing
+    from lina.core.errors import LinaError
+    from lina.core.hooks import hookimpl
+    from lina.core.loss import cross_entropy
+
+    def apart(logits, targets, counted):
+        if multiprocessing.parent_process() is not None:
+            raise LinaError("not here")
+        return cross_entropy(logits, targets, counted)
+
+    def nowhere(logits, targets, counted):
+        scale = float("inf") if multiprocessing.parent_process() is not None else 1.0
+        return cross_entropy(logits, targets, counted) * scale
+
+    class Losses:
+        @hookimpl
+        def losses(self):
+            return {"apart": apart, "nowhere": nowhere}
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "match"),
+    [
+        ("apart", LinaError, "process 2 of 2 failed: not here; mend that"),
+        ("nowhere", DataError, r"step 1: loss inf.*weights were not changed.*tone-\d"),
+    ],
+)
+def test_what_goes_wrong_in_another_process_is_told_in_one_line(
+    tmp_path: Path, distributions: FakeDistributions, loss: str, kind: type[LinaError], match: str
+) -> None:
+    distributions.install("losses", {"lina.hooks": {"losses": "losses:Losses"}}, losses=LOSS)
+    import losses  # type: ignore[import-not-found]
+
+    with pytest.raises(kind, match=match):
+        trained(tmp_path, *TWO, f"train.loss={loss}", plugins=(losses.Losses(),))
+    assert not multiprocessing.active_children()
+
+
+def test_gpus_share_a_step_evenly(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"accumulate \(3\) is not a multiple of gpus \(2\).*accumulate: 4"):
+        small(tmp_path, "train.gpus=2", "train.accumulate=3")
+    with pytest.raises(SpecError, match="one batch a GPU; say accumulate: 2 instead of 4"):
+        small(tmp_path, "train.gpus=2", "train.accumulate=4", "train.cuda_graph=true")
+    small(tmp_path, "train.gpus=2", "train.accumulate=2", "train.cuda_graph=true")
+
+
+def test_more_gpus_than_there_are_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = TrainSection(gpus=4, accumulate=4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(LinaError, match=r"gpus: 4, but PyTorch sees 2 CUDA devices here; say gpus: 2"):
+        check_gpus(asked)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(LinaError, match="sees no CUDA device here; say gpus: 1, or device: cpu"):
+        run_spec(small(tmp_path, "train.gpus=2", "train.accumulate=2"), hooks_of())
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_part_has_chance_of_its_own_and_the_first_that_of_its_step() -> None:
+    seeds = {step_seed(3, step, part) for step in range(1, 100) for part in range(100)}
+    assert len(seeds) == 99 * 100
+    assert step_seed(3, 7, 0) == step_seed(3, 7) == 3 * 1_000_000_007 + 7
+
+
+def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, others, nobodys, frozen = (torch.nn.Parameter(torch.zeros(2)) for _ in range(4))
+    frozen.requires_grad_(False)
+    two = Team(1, 2)
+    for _ in range(2):
+        given = iter(
+            [torch.tensor([1, 1, 0], dtype=torch.int32), torch.arange(4.0), torch.tensor([10.0]).double()]
+        )
+        monkeypatch.setattr(
+            "lina.core.team.dist.all_reduce", lambda here, given=given: here.add_(next(given))
+        )
+        mine.grad, others.grad = torch.ones(2), None
+        numbers = two.add([mine, others, nobodys, frozen], torch.tensor([5.0]).double())
+        assert mine.grad.tolist() == [1.0, 2.0]
+        assert others.grad is not None
+        assert others.grad.tolist() == [2.0, 3.0]
+        assert nobodys.grad is frozen.grad is None
+        assert numbers.tolist() == [15.0]
+        place = others.grad
+    assert two.zeros[others] is place
+
+
+def test_a_process_of_its_own_takes_all_parts_and_asks_nobody() -> None:
+    one = torch.tensor([1.0]).double()
+    assert Team().add([], one) is one
+    assert Team().leads
+    assert list(Team().parts(3)) == [0, 1, 2]
+    assert [list(Team(rank, 2).parts(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]

@@ -131,7 +131,7 @@ def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence
     """All numbers, as JSON holds them."""
     summaries, durations = summarise(voices), references(voices)
     return {
-        "run": asked.run and str(asked.run),
+        "run": asked.run and asked.run.resolve().name,
         "settings": list(asked.set),
         "limit": asked.limit,
         "cores": os.cpu_count(),

@@ -29,7 +29,7 @@ MAX_STDIN = 1_000_000
     help="A run, or an exported voice; lina's own if left out.",
 )
 @click.option("-o", "--out", type=Path, metavar="FILE", help="WAV file to write, instead of playing it.")
-@click.option("--speaker", metavar="NAME", help="One of the run's speakers; the first if left out.")
+@click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
 @click.option("--prompt", type=Path, metavar="FILE", help="Go on from this recording, in its voice.")
 @click.option("--prompt-text", "transcript", metavar="TEXT", help="What is said in it.")
 @click.option("--temperature", metavar="T[,T...]", help="0 is greedy; a list has one a codebook.")

@@ -22,8 +22,8 @@ import torch.distributed as dist
 
 from lina.core.device import choose_device
 from lina.core.errors import LinaError
-from lina.core.spec_sections import TrainSection
 from lina.core.team import PATIENCE, LostError, Team
+from lina.core.train_section import TrainSection
 
 HERE = "127.0.0.1"
 READY = ""

@@ -8,7 +8,7 @@ from torch import Tensor
 from lina.core.captured import EAGER_CALLS, Captured
 from lina.core.fixed_shapes import Shape, columns_of, padded, shape_of
 from lina.core.objective import Measured, Objective, Part
-from lina.core.spec_sections import TrainSection
+from lina.core.train_section import TrainSection
 
 
 class Gradients:

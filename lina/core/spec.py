@@ -23,8 +23,8 @@ from lina.core.spec_sections import (
     SynthesizeSection,
     TextSection,
     TokenizerSection,
-    TrainSection,
 )
+from lina.core.train_section import TrainSection
 
 
 class AnySpec(Section):

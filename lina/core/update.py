@@ -7,7 +7,7 @@ from torch import Tensor
 from lina.core.captured import Captured
 from lina.core.lm import DelayLM
 from lina.core.optimizer import MovingAverage
-from lina.core.spec_sections import TrainSection
+from lina.core.train_section import TrainSection
 
 
 class Update:

@@ -13,10 +13,10 @@ from lina.core.errors import DataError, LinaError, SpecError
 from lina.core.hooks import hookimpl
 from lina.core.run import run_spec
 from lina.core.signals import Stopped
-from lina.core.spec_sections import TrainSection
 from lina.core.step_seed import step_seed
 from lina.core.team import Team
 from lina.core.train import train
+from lina.core.train_section import TrainSection
 from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
 from tests.fakes import FakeDistributions
 

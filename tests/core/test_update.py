@@ -9,7 +9,7 @@ import torch
 from lina.core.captured import Captured
 from lina.core.lm import DelayLM
 from lina.core.optimizer import MovingAverage, adamw, parameter_groups
-from lina.core.spec_sections import TrainSection
+from lina.core.train_section import TrainSection
 from lina.core.update import Update
 from tests.core.test_objective import Brings, Waits
 from tests.core.toy_model import toy_lm

@@ -3,13 +3,15 @@
     python benchmarks/voice_texts.py --out data/voice/sentences.txt
     python benchmarks/hibari_speech.py data/voice/sentences.txt --out data/voice/hibari
 
-Most are WordNet's example sentences (free to use), also two or three in a row. They have no figures, hardly a question
-and no single word, so the rest is made from WordNet's words: questions, numbers, dates, money, names, lists, repeated
-and alike words. What is kept out for tests (``codec_split.py``, ``benchmarks/texts``) is left out.
+Most are WordNet's example sentences (free to use), also two or three in a row, and what its nouns mean. They have no
+figures, hardly a question and no single word, so the rest is made from WordNet's words: questions, numbers, dates,
+money, names, lists, repeated and alike words. What is kept out for tests (``codec_split.py``, ``benchmarks/texts``) is
+left out.
 """
 
 import argparse
 import calendar
+import hashlib
 import random
 import re
 import tempfile
@@ -30,6 +32,8 @@ SAID = Style(day_first=False, joiner=".")
 FILES = {"thing": "06", "food": "13", "animal": "05", "person": "18", "place": "15"}
 """WordNet's lexicographer files (lexnames(5)) of noun.artifact, .food, .animal, .person and .location."""
 PLAIN_WORD = re.compile(r"[a-z]{3,12}")
+GLOSS = re.compile(r"[a-z][a-z',]*(?: [a-z][a-z',]*)*")
+ARTICLE = re.compile(r"(?:a|an|the|any|someone|one) ")
 PLAIN_NAME = re.compile(r"[A-Z][a-z]{2,11}")
 
 WORDS = yaml.safe_load((HERE / "voice_words.yaml").read_text(encoding="utf-8"))
@@ -144,6 +148,20 @@ def joined(sentences: list[str], draw: random.Random) -> Iterator[str]:
             yield " ".join(row)
 
 
+def defined(database: Path) -> Iterator[str]:
+    """What nouns mean, as a sentence: "A robin is a small bird with a red breast."
+
+    Of plain words only, mixed by the hash of each.
+    """
+    found = set()
+    for line in (database / "data.noun").read_text(encoding="utf-8").splitlines():
+        fields, gloss = line.split(" "), line.partition("|")[2].split(";")[0].strip()
+        said = ARTICLE.match(gloss) and GLOSS.fullmatch(gloss) and not wordnet.SHOUTED.search(gloss)
+        if len(fields) > 4 and PLAIN_WORD.fullmatch(fields[4]) and said and 3 <= len(gloss.split()) <= 16:
+            found.add(f"{'An' if fields[4][0] in 'aeiou' else 'A'} {fields[4]} is {gloss}.")
+    yield from sorted(found, key=lambda text: hashlib.sha256(text.encode()).digest())
+
+
 def _ordinal(number: int) -> str:
     ending = "th" if 10 < number % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
@@ -157,14 +175,15 @@ def texts() -> list[str]:
         examples = wordnet.sentences(database)
         common = {word for one in examples for word in re.findall(r"[A-Za-z]+", one)}
         words = lemmas(database, common)
+        meanings = list(defined(database))
     tests = [
         line for file in sorted(TEST_TEXTS.glob("*.txt")) for line in file.read_text("utf-8").splitlines()
     ]
     out = KeptOut([*chosen(examples, KEPT["hibari"]), *tests])
     examples = [one for one in examples if one not in out]
-    draw = random.Random(SEED)
+    draw, example = random.Random(SEED), iter(examples)
     parts: list[tuple[Iterator[str], int]] = [
-        (iter(examples), 26_000),
+        (example, 26_000),
         (joined(examples, draw), 3_600),
         (filled(WORDS["questions"], words, draw), 2_600),
         (filled(WORDS["everyday"], words, draw), 2_600),
@@ -173,6 +192,11 @@ def texts() -> list[str]:
         (repeated(words, draw), 900),
         (alike(words, draw), 700),
         (listed(words, draw), 700),
+        (example, len(examples)),
+        (iter(meanings), 12_000),
+        (joined(examples, draw), 3_000),
+        (filled(WORDS["everyday"], words, draw), 3_000),
+        (filled(WORDS["questions"], words, draw), 1_500),
     ]
     made: dict[str, None] = {}
     for source, count in parts:

@@ -61,6 +61,20 @@ def test_joined_sentences_stay_short() -> None:
     assert all(1 < text.count(".") <= 3 and len(text.split()) <= 40 for text in texts)
 
 
+def test_meanings_are_sentences_of_plain_words(tmp_path: Path) -> None:
+    lines = (
+        '00000001 05 n 01 owl 0 001 @ 00000000 n 0000 | a bird that hunts at night; "an owl hooted"',
+        "00000002 06 n 01 kettle 0 001 @ 00000000 n 0000 | a pot with a spout",
+        "00000003 06 n 01 tin_can 0 001 @ 00000000 n 0000 | a box of tinned food",
+        "00000004 18 n 01 bishop 0 001 @ 00000000 n 0000 | (Church) a clergyman of rank",
+        "00000005 06 n 01 radar 0 001 @ 00000000 n 0000 | a device of the USAF",
+        "00000006 06 n 01 hat 0 001 @ 00000000 n 0000 | headdress that is worn",
+    )
+    (tmp_path / "data.noun").write_text("\n".join(lines) + "\n")
+    found = list(voice_texts.defined(tmp_path))
+    assert sorted(found) == ["A kettle is a pot with a spout.", "An owl is a bird that hunts at night."]
+
+
 def folder(base: Path, name: str, count: int) -> Path:
     (base / name).mkdir()
     lines = []

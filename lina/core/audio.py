@@ -52,7 +52,11 @@ class AudioError(DataError):
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
-        self.reason = reason
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[str | Path, str]]:
+        """From a pool's process it comes back whole; what cannot be unpickled would let the pool wait for ever."""
+        return type(self), (self.path, self.reason)
 
 
 def read_audio(

@@ -2,6 +2,7 @@ import os
 import struct
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from lina.core.audio import AudioError, audio_seconds, read_audio
 from lina.core.errors import DataError, PluginError
+from lina.core.workers import work
 
 RATE = 16_000
 
@@ -261,3 +263,15 @@ def test_exactly_max_seconds_is_allowed(tmp_path):
     assert read_audio(path, RATE, max_seconds=1.0).shape[1] == RATE
     soundfile.write(path, tone(1.001), RATE)
     assert refusal(path, max_seconds=1.0) == "too long: more than 1 s"
+
+
+def _refuse(_: None, path: Path) -> None:
+    read_audio(path, 24_000)
+
+
+@pytest.mark.timeout(60)
+def test_a_recording_that_a_worker_refuses_is_told_by_its_pool(tmp_path: Path) -> None:
+    missing = [tmp_path / "one.wav", tmp_path / "two.wav"]
+    with pytest.raises(AudioError, match=r"one\.wav") as caught:
+        list(work(missing, _refuse, type(None), 2))
+    assert caught.value.reason in str(caught.value)

@@ -192,6 +192,7 @@ def texts() -> list[str]:
         (repeated(words, draw), 900),
         (alike(words, draw), 700),
         (listed(words, draw), 700),
+        # More of the same, after it: what comes before is drawn as it always was.
         (example, len(examples)),
         (iter(meanings), 12_000),
         (joined(examples, draw), 3_000),

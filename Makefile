@@ -23,7 +23,7 @@ lint: .venv/dev.stamp
 	$(BIN)/lint-imports
 
 gpu-laws:
-	python3 benchmarks/gpu_laws.py --json benchmarks/gpu-laws.json
+	python3 -m benchmarks.gpu_laws --json benchmarks/gpu-laws.json
 
 # PyTorch's CPU build where pip can find one: the default build brings several GB of CUDA.
 .venv/torch.stamp: constraints.txt

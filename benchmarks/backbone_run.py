@@ -1,6 +1,6 @@
 """One backbone of benchmarks/backbones.py, in a process of its own: train it, step it, write what was measured.
 
-python benchmarks/backbone_run.py SPEC --work DIR --out FILE --parameters N [KEY=VALUE]...
+python -m benchmarks.backbone_run SPEC --work DIR --out FILE --parameters N [KEY=VALUE]...
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """All installed backbones on the same spec, data and number of steps: one table, and JSON for machines.
 
-    python benchmarks/backbones.py --device cpu --steps 30
-    python benchmarks/backbones.py --device cuda --steps 360 --json benchmarks/backbones-cuda.json
-    python benchmarks/backbones.py --only NAME NAME -- train.batch_seconds=15 backbone.d_model=512
+    python -m benchmarks.backbones --device cpu --steps 30
+    python -m benchmarks.backbones --device cuda --steps 360 --json benchmarks/backbones-cuda.json
+    python -m benchmarks.backbones --only NAME NAME -- train.batch_seconds=15 backbone.d_model=512
 
 The data is real and goes through lina's own stages: the spec's corpus, codec and frontend, encoded once. Every
 backbone gets the spec's width, its own default configuration (the spec's, if the spec names it), and as many layers as
@@ -26,8 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backbone_run import ROWS, backbone_parameters
-
+from benchmarks.backbone_run import ROWS, backbone_parameters
 from lina.core.device import choose_device, choose_precision
 from lina.core.errors import LinaError
 from lina.core.hooks import Run
@@ -126,9 +125,9 @@ def measure_apart(
 ) -> dict[str, Any]:
     """One backbone in a process of its own, so that memory is its own and a crash is one row."""
     out = work / f"{name}.json"
-    script = Path(__file__).with_name("backbone_run.py")
-    command = [sys.executable, str(script), f"--work={work}", f"--out={out}", f"--parameters={size}"]
-    command += [f"--decode-seconds={given.decode_seconds}", "--", str(given.spec), *overrides]
+    command = [sys.executable, "-m", "benchmarks.backbone_run", f"--work={work}", f"--out={out}"]
+    command += [f"--parameters={size}", f"--decode-seconds={given.decode_seconds}"]
+    command += ["--", str(given.spec), *overrides]
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(command, stderr=complaints, stdout=complaints, start_new_session=True)
         try:

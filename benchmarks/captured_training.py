@@ -1,6 +1,6 @@
 """What ``train.cuda_graph`` gains, and that it trains the same: a spec's model on random speech, with and without.
 
-    python benchmarks/captured_training.py specs/voice.yaml --steps 200 --json captured.json
+    python -m benchmarks.captured_training specs/voice.yaml --steps 200 --json captured.json
 
 Needs a GPU. Both trainings see the same batches from the same weights, without dropout; their losses are compared step
 by step, and the speed of the second half of the steps, when all shapes have been seen, is given.

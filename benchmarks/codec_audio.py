@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from codec_metrics import RATE, Samples
 
+from benchmarks.codec_metrics import RATE, Samples
 from lina.core.audio import AudioError, read_audio
 from lina.core.errors import DataError, LinaError
 from lina.core.manifest import read_lines

@@ -1,11 +1,11 @@
 """The speech that lina's codec is trained on and measured with, from public parts.
 
     git clone https://github.com/rhasspy/dataset-voice-kathleen KATHLEEN      # CC0; the rest comes by itself
-    python benchmarks/codec_data.py train --kathleen KATHLEEN --out data/codec
-    python benchmarks/codec_data.py sentences --out data/codec/sentences.txt
-    python benchmarks/hibari_speech.py data/codec/sentences.txt --minutes 600 --out data/codec/hibari
-    python benchmarks/kokoro_voices.py ...                                    # optional: five more voices
-    python benchmarks/codec_data.py eval --kathleen KATHLEEN --out data/codec-eval
+    python -m benchmarks.codec_data train --kathleen KATHLEEN --out data/codec
+    python -m benchmarks.codec_data sentences --out data/codec/sentences.txt
+    python -m benchmarks.hibari_speech data/codec/sentences.txt --minutes 600 --out data/codec/hibari
+    python -m benchmarks.kokoro_voices ...                                    # optional: five more voices
+    python -m benchmarks.codec_data eval --kathleen KATHLEEN --out data/codec-eval
 
 ``train`` and ``sentences`` leave out what ``codec_split.py`` keeps out, which is the ``known`` of ``eval``; its
 ``unknown`` are speakers and languages that no training source has. Every folder has a ``manifest.jsonl`` as corpus
@@ -20,11 +20,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import fillets
 import numpy as np
 import soundfile
-from codec_split import KEPT, MOST_WORDS, KeptOut, chosen, digest
 
+from benchmarks import fillets
+from benchmarks.codec_split import KEPT, MOST_WORDS, KeptOut, chosen, digest
 from lina.core.audio import audio_seconds, read_audio
 from lina.core.cache import cache_folder
 from lina.core.errors import DataError, LinaError

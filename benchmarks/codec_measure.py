@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from codec_audio import SOURCE_RATE, Recording, resampled, source_audio
-from codec_metrics import RATE, Judge, Samples, fitted, judges, lag
-from codec_subjects import Choice, Subject
 from numpy.typing import NDArray
 
+from benchmarks.codec_audio import SOURCE_RATE, Recording, resampled, source_audio
+from benchmarks.codec_metrics import RATE, Judge, Samples, fitted, judges, lag
+from benchmarks.codec_subjects import Choice, Subject
 from lina.core.codec import AnyCodec, decode, encode
 from lina.core.errors import PluginError
 from lina.core.protocols import Recognizer

@@ -10,10 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from codec_audio import SOURCE_RATE, AudioSet, source_audio
-from codec_measure import words
-from codec_subjects import ORIGINAL
-
+from benchmarks.codec_audio import SOURCE_RATE, AudioSet, source_audio
+from benchmarks.codec_measure import words
+from benchmarks.codec_subjects import ORIGINAL
 from lina.core.errors import LinaError
 from lina.core.run_info import lina_commit
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from codec_audio import SOURCE_RATE, resampled
-from codec_metrics import Samples
 
+from benchmarks.codec_audio import SOURCE_RATE, resampled
+from benchmarks.codec_metrics import Samples
 from lina.core.codec import AnyCodec, decode, decoder_stream, encode
 from lina.core.protocols import StreamingCodec, keeps
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lyra import Lyra
 
+from benchmarks.lyra import Lyra
 from lina.core.codec import AnyCodec
 from lina.core.errors import LinaError, SpecError
 from lina.core.files import sha256

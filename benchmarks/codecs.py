@@ -1,9 +1,9 @@
 """All codecs on the same recordings: how good, how small, how fast. One table, and JSON for machines.
 
-    python benchmarks/codecs.py --audio data/asterisk-sample --json codecs.json
-    python benchmarks/codecs.py --audio known --audio unknown --lyra DIR --multilingual DIR --json codecs.json --jobs 2
-    python benchmarks/codecs.py --audio known --weights runs/codec/codec.safetensors --quick 10
-    python benchmarks/codecs.py --codec "lina codebooks=4" --stress
+    python -m benchmarks.codecs --audio data/asterisk-sample --json codecs.json
+    python -m benchmarks.codecs --audio known --audio unknown --lyra DIR --multilingual DIR --json codecs.json --jobs 2
+    python -m benchmarks.codecs --audio known --weights runs/codec/codec.safetensors --quick 10
+    python -m benchmarks.codecs --codec "lina codebooks=4" --stress
 
 Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its
 ``language`` (``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one
@@ -32,17 +32,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from codec_audio import AudioSet, read_set, source_audio
-from codec_measure import Listeners, Plan, Result, delay, measure_all
-from codec_metrics import judges
-from codec_results import Setting, about, as_text, earlier, in_order, made_with, short
-from codec_speed import latency, speed
-from codec_statistics import summary, usage
-from codec_stress import stress
-from codec_stress import table as stress_table
-from codec_subjects import ORIGINAL, PUBLISHED, Choice, Subject
-from codec_table import tables
 
+from benchmarks.codec_audio import AudioSet, read_set, source_audio
+from benchmarks.codec_measure import Listeners, Plan, Result, delay, measure_all
+from benchmarks.codec_metrics import judges
+from benchmarks.codec_results import Setting, about, as_text, earlier, in_order, made_with, short
+from benchmarks.codec_speed import latency, speed
+from benchmarks.codec_statistics import summary, usage
+from benchmarks.codec_stress import stress
+from benchmarks.codec_stress import table as stress_table
+from benchmarks.codec_subjects import ORIGINAL, PUBLISHED, Choice, Subject
+from benchmarks.codec_table import tables
 from lina.core.codec import frame_rate
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.files import write_atomic

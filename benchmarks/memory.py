@@ -1,7 +1,7 @@
 """What training each model of specs/seed takes on a GPU: memory, pace, and whether a card of 10 GB holds it.
 
-    python benchmarks/memory.py --json benchmarks/memory.json            all of them, a table as they come
-    python benchmarks/memory.py --json benchmarks/memory.json --only gla-60m
+    python -m benchmarks.memory --json benchmarks/memory.json            all of them, a table as they come
+    python -m benchmarks.memory --json benchmarks/memory.json --only gla-60m
 
 Each runs lina's own training steps (forward, backward, AdamW, bfloat16 matrix products) on 8 rows of 2,000 frames of
 random codes, with and without gradient checkpointing. The first two steps are not measured, for kernels try their

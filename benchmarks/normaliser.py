@@ -1,6 +1,6 @@
 """How much of a hard list of written English is read right: by lina's normaliser, by hibari-tts's, by none.
 
-    python benchmarks/normaliser.py [--list tests/tokenizers/hard_english.tsv] [--wrong] [--json FILE]
+    python -m benchmarks.normaliser [--list tests/tokenizers/hard_english.tsv] [--wrong] [--json FILE]
 
 A line of the list has its kind, a text, and what is to be said, with {one|another} where both are right. All three are
 judged by what is heard: their phonemes, without stress, blanks and punctuation, are those of one of the right readings,

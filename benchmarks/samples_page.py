@@ -1,6 +1,6 @@
 """A page of samples that a person can play: the same texts in several voices, from the audio of ``voices.py``.
 
-    python benchmarks/samples_page.py --audio voices [--lina NAME] [--real MANIFEST] --out docs/samples
+    python -m benchmarks.samples_page --audio voices [--lina NAME] [--real MANIFEST] --out docs/samples
 
 For --real, ``voices.py --real MANIFEST`` must have been run: then sentences with a real recording are on the page, too.
 Writes index.html and Opus files of about 24 kbit/s beside it, 1 MB in all at most. No network, no script.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import soundfile
 import soxr
-from voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN
-from voices_sets import REAL, SETS, real_set, text_sets
 
+from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN
+from benchmarks.voices_sets import REAL, SETS, real_set, text_sets
 from lina.core.errors import DataError, LinaError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.text_set import Item

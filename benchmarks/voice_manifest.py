@@ -1,6 +1,7 @@
 """One manifest over the folders that lina's voice learns from; a folder may count several times.
 
-    cd data/voice; python ../../benchmarks/voice_manifest.py hibari kathleen --times kathleen=2 --out manifest.jsonl
+    python -m benchmarks.voice_manifest data/voice/hibari data/voice/kathleen --times kathleen=2 \
+        --out data/voice/manifest.jsonl
 
 ``--out`` lies above the folders, since audio in a manifest is found from its folder.
 """

@@ -1,7 +1,7 @@
 """The sentences that lina's English voice learns from, as hibari-tts reads them: always the same ones.
 
-    python benchmarks/voice_texts.py --out data/voice/sentences.txt
-    python benchmarks/hibari_speech.py data/voice/sentences.txt --out data/voice/hibari
+    python -m benchmarks.voice_texts --out data/voice/sentences.txt
+    python -m benchmarks.hibari_speech data/voice/sentences.txt --out data/voice/hibari
 
 Most are WordNet's example sentences (free to use), also two or three in a row, and what its nouns mean. They have no
 figures, hardly a question and no single word, so the rest is made from WordNet's words: questions, numbers, dates,
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import yaml
-from codec_split import KEPT, KeptOut, chosen
 
+from benchmarks.codec_split import KEPT, KeptOut, chosen
 from lina.corpora import debian, wordnet
 from lina.tokenizers.english import Style, normalise
 

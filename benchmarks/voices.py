@@ -1,7 +1,7 @@
 """How good lina's voice is, judged from outside, beside what it was taught by and programs that a system may have.
 
-    python benchmarks/voices.py --run runs/voice --whisper-base DIR --out voices [--json FILE]
-    python benchmarks/voices.py --rows hibari,codec,espeak-ng --limit 10 --out voices
+    python -m benchmarks.voices --run runs/voice --whisper-base DIR --out voices [--json FILE]
+    python -m benchmarks.voices --rows hibari,codec,espeak-ng --limit 10 --out voices
 
 Over ``benchmarks/texts`` (100 everyday sentences, 100 long ones, 50 hard ones; in no training text) for each voice:
 
@@ -29,12 +29,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from voices_judging import FIRST, SECOND, forget_row, judge, judged, panel
-from voices_process import LONG, PROCESS
-from voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN, is_said, read_row, rows
-from voices_sets import real_set, text_sets
-from voices_table import Voice, bars, failures, references, speed, summarise, table, verdict
-
+from benchmarks.voices_judging import FIRST, SECOND, forget_row, judge, judged, panel
+from benchmarks.voices_process import LONG, PROCESS
+from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN, is_said, read_row, rows
+from benchmarks.voices_sets import real_set, text_sets
+from benchmarks.voices_table import Voice, bars, failures, references, speed, summarise, table, verdict
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.records import MODEL, ClipRecord
@@ -98,7 +97,7 @@ def _start(asked: argparse.Namespace, folder: Path, items: Sequence[Item], *more
     """A process with as many threads as ``lina say`` would take, which wait as its threads do."""
     texts = folder / "items.json"
     texts.write_text(json.dumps([[one.id, one.text, one.speaker] for one in items]), encoding="utf-8")
-    command = [sys.executable, str(Path(__file__).with_name("voices_process.py")), "--run", str(asked.run)]
+    command = [sys.executable, "-m", "benchmarks.voices_process", "--run", str(asked.run)]
     command += ["--folder", str(folder), "--items", str(texts), *more]
     command += [part for one in asked.set for part in ("--set", one)]
     command += ["--speaker", asked.speaker] if asked.speaker else []

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voices_rows import SPOKEN
-
+from benchmarks.voices_rows import SPOKEN
 from lina.core.errors import PluginError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.judges import dnsmos

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from voices_rows import SPOKEN, is_said
 
+from benchmarks.voices_rows import SPOKEN, is_said
 from lina.cli.reading import read_file
 from lina.core.checkpoint_directory import checkpoint_folder, newest_checkpoint
 from lina.core.errors import LinaError

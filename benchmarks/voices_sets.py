@@ -1,6 +1,6 @@
 """The texts that voices are judged on, and real recordings beside them.
 
-    python benchmarks/voices_sets.py FILE...      is one of the texts, or nearly, in these training texts?
+    python -m benchmarks.voices_sets FILE...      is one of the texts, or nearly, in these training texts?
 
 A file has a text a line, or is a manifest (.jsonl).
 """
@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from codec_split import KEPT, KeptOut, chosen
-
+from benchmarks.codec_split import KEPT, KeptOut, chosen
 from lina.core.errors import DataError
 from lina.core.evaluation.text_set import Item, read_text_set
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from voices_rows import CODEC, HIBARI, LINA, RECORDINGS
-from voices_sets import ALL, REAL, SETS
 
+from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS
+from benchmarks.voices_sets import ALL, REAL, SETS
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.summary import failed, group
 from lina.core.run_records import EvaluationGroup

@@ -3,38 +3,28 @@
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from benchmarks import backbone_run, backbones
 from tests.core.small_run import write_spec
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
 
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import backbones
-
-    return backbones  # type: ignore[no-any-return]
-
-
-def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
     spec = folder / "small.yaml"
     if not spec.exists():
         write_spec(folder)
     monkeypatch.setattr(sys, "argv", ["backbones.py", f"--spec={spec}", "--steps=2", *arguments])
-    return script.main()  # type: ignore[no-any-return]
+    return backbones.main()  # type: ignore[no-any-return]
 
 
 def test_a_backbone_is_measured_and_added_to_the_table(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "table.json"
     small = ("--decode-seconds=0.01", f"--json={file}")
-    assert run(script, monkeypatch, tmp_path, "--only", "retnet", *small) == 0
+    assert run(monkeypatch, tmp_path, "--only", "retnet", *small) == 0
     row = json.loads(file.read_text())["backbones"]["retnet"]
     assert row["validation_loss"] > 0
     assert row["parameters"] > row["backbone_parameters"] > 0
@@ -44,13 +34,13 @@ def test_a_backbone_is_measured_and_added_to_the_table(
     assert all(row["decode_frames_per_second"][rows] > 0 for rows in ("1", "16"))
     assert "| retnet | 2 × 1 | " in capsys.readouterr().out
 
-    late = run(script, monkeypatch, tmp_path, "--only", "transformer", "--timeout=0.01", *small)
+    late = run(monkeypatch, tmp_path, "--only", "transformer", "--timeout=0.01", *small)
     rows = json.loads(file.read_text())["backbones"]
     assert late == 1
     assert rows == {"retnet": row, "transformer": {"error": "not done after 0.01 s"}}
     assert "| transformer | not done after 0.01 s |" in capsys.readouterr().out
 
-    assert run(script, monkeypatch, tmp_path, "--only", "retnet", *small, "--", "seed=7") == 2
+    assert run(monkeypatch, tmp_path, "--only", "retnet", *small, "--", "seed=7") == 2
     assert "was made with overrides [], not ['seed=7']" in capsys.readouterr().err
 
 
@@ -63,7 +53,6 @@ def test_a_backbone_is_measured_and_added_to_the_table(
     ],
 )
 def test_mistakes_are_one_line(
-    script: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -72,23 +61,21 @@ def test_mistakes_are_one_line(
 ) -> None:
     write_spec(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert run(script, monkeypatch, tmp_path, *arguments) == 2
+    assert run(monkeypatch, tmp_path, *arguments) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
 
 
 def test_a_crash_is_a_row(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(script.sys, "executable", "/bin/false")
-    assert run(script, monkeypatch, tmp_path, "--only", "retnet") == 1
+    monkeypatch.setattr(backbones.sys, "executable", "/bin/false")
+    assert run(monkeypatch, tmp_path, "--only", "retnet") == 1
     assert "exit code 1: nothing was said" in capsys.readouterr().out
 
 
-def test_layers_come_nearest_to_the_size(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    import backbone_run
-
+def test_layers_come_nearest_to_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     def size(resolved: Any, n_layers: int) -> int:
         return 100 * n_layers
 

@@ -2,14 +2,13 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from benchmarks import captured_training
 from lina.core.resolve import resolve
 from lina.core.spec_load import load_spec
-from tests.from_file import module_from_file
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -21,26 +20,19 @@ SMALL = [
 ]
 
 
-@pytest.fixture
-def script() -> ModuleType:
-    return module_from_file(ROOT / "benchmarks/captured_training.py", "captured_training_benchmark")
-
-
-def test_it_needs_a_gpu(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["captured_training", "specs/voice.yaml"])
     with pytest.raises(SystemExit) as stopped:
-        script.main()
+        captured_training.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "captured_training: there is no CUDA device\n"
 
 
-def test_both_trainings_see_the_same(script: ModuleType, tmp_path: Path) -> None:
+def test_both_trainings_see_the_same(tmp_path: Path) -> None:
     resolved = resolve(load_spec(ROOT / "specs/voice.yaml", SMALL))
-    data = script.speech(40)
-    found = [script.train(resolved, data, tmp_path / name) for name in ("one", "other")]
+    data = captured_training.speech(40)
+    found = [captured_training.train(resolved, data, tmp_path / name) for name in ("one", "other")]
     (losses, speeds), (again, _) = found
     assert losses == again
     assert len(losses) == len(speeds) == 2

@@ -4,30 +4,25 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import codec_data
 from lina.core.utterance import Utterance
 from tests.corpora.packages import package
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
 KEPT = {"kathleen": 1, "festvox-ru": 1, "asterisk-it": 1, "asterisk-ru": 1, "hibari": 1}
 UNKNOWN = {"asterisk-en": 1, "asterisk-es": 1, "asterisk-fr": 1, "fillets-nl": 2, "fillets-cs": 2}
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import codec_data
-
+@pytest.fixture(autouse=True)
+def small_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(codec_data, "KEPT", KEPT)
     monkeypatch.setattr(codec_data, "UNKNOWN", UNKNOWN)
-    return codec_data  # type: ignore[no-any-return]
 
 
 def record(path: Path, peak: float = 0.2, rate: int = 24_000, seconds: float = 1.2) -> Path:
@@ -41,7 +36,7 @@ SAYINGS = ["The first of three sentences.", "A second, quite different one.", "A
 
 
 @pytest.fixture
-def sources(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Every plugin has three sentences; the last of Kathleen's is there twice, once under another spelling."""
 
     class Plugin:
@@ -58,8 +53,10 @@ def sources(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         def get(folder: Path) -> None:
             folder.mkdir(parents=True)
 
-    monkeypatch.setattr(script, "load", lambda role, name: Plugin)
-    monkeypatch.setattr(script, "sentences", lambda: [f"Sentence number {word} here." for word in "abcdefgh"])
+    monkeypatch.setattr(codec_data, "load", lambda role, name: Plugin)
+    monkeypatch.setattr(
+        codec_data, "sentences", lambda: [f"Sentence number {word} here." for word in "abcdefgh"]
+    )
     kathleen = tmp_path / "kathleen"
     for name, text in zip("pqrs", [*SAYINGS, "and HERE is, yet, another"], strict=True):
         record(kathleen / f"{name}.wav", 0.2, 48_000)
@@ -71,9 +68,9 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
 
 
-def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr(sys, "argv", ["codec_data.py", *map(str, arguments)])
-    assert script.main() == 0
+    assert codec_data.main() == 0
 
 
 def speak(rate: int) -> Callable[..., float]:
@@ -89,26 +86,26 @@ def speak(rate: int) -> Callable[..., float]:
 
 
 def test_training_never_says_what_is_measured(
-    script: ModuleType, sources: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sources: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(script, "synthesize", speak(24_000))
+    monkeypatch.setattr(codec_data, "synthesize", speak(24_000))
     monkeypatch.setattr(
-        script.fillets,
+        codec_data.fillets,
         "lines",
         lambda language: [
-            script.fillets.Line(f"{fish}/{i}", record(tmp_path / f"{i}.ogg"), text, fish)
+            codec_data.fillets.Line(f"{fish}/{i}", record(tmp_path / f"{i}.ogg"), text, fish)
             for fish in ("big", "small")
             for i, text in enumerate(SAYINGS)
         ],
     )
     out = tmp_path / "out"
-    run(script, monkeypatch, "train", "--kathleen", sources, "--out", out)
-    run(script, monkeypatch, "eval", "--kathleen", sources, "--out", out / "eval")
-    run(script, monkeypatch, "sentences", "--out", out / "sentences.txt", "--count", 5)
+    run(monkeypatch, "train", "--kathleen", sources, "--out", out)
+    run(monkeypatch, "eval", "--kathleen", sources, "--out", out / "eval")
+    run(monkeypatch, "sentences", "--out", out / "sentences.txt", "--count", 5)
     known = manifest(out / "eval" / "known")
     assert {row["source"] for row in known} == set(KEPT)
     assert len(known) == len(KEPT)
-    split = script.KeptOut([row["text"] for row in known])
+    split = codec_data.KeptOut([row["text"] for row in known])
     trained = [row for name in KEPT if name != "hibari" for row in manifest(out / name)]
     assert trained
     assert not any(row["text"] in split for row in trained)
@@ -128,33 +125,33 @@ def test_training_never_says_what_is_measured(
 
 
 def test_to_travel_light_it_is_opus_and_quiet_speech_is_raised(
-    script: ModuleType, sources: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sources: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     only = ("--only", "kathleen", "--opus", "kathleen")
-    run(script, monkeypatch, "train", "--kathleen", sources, "--out", tmp_path / "out", *only)
+    run(monkeypatch, "train", "--kathleen", sources, "--out", tmp_path / "out", *only)
     folder = tmp_path / "out" / "kathleen"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["kathleen"]
     for row in manifest(folder):
         speech, rate = soundfile.read(folder / row["audio"])
         assert (rate, speech.ndim) == (24_000, 1)
         assert row["audio"].endswith(".ogg")
-        assert np.abs(speech).max() == pytest.approx(script.LEVEL, rel=0.1)
+        assert np.abs(speech).max() == pytest.approx(codec_data.LEVEL, rel=0.1)
         assert row["seconds"] == pytest.approx(1.2, abs=0.01)
 
 
-def test_too_few_sentences_to_choose_from(script: ModuleType) -> None:
+def test_too_few_sentences_to_choose_from() -> None:
     with pytest.raises(ValueError, match="2 sentences of 3 to 25 words wanted, 1 found"):
-        script.chosen(["One of three words.", "one of THREE words", "Two words."], 2)
+        codec_data.chosen(["One of three words.", "one of THREE words", "Two words."], 2)
 
 
-def test_a_sentence_is_kept_with_its_near_copies(script: ModuleType) -> None:
-    kept = script.KeptOut(["Press one to leave this menu at once."])
+def test_a_sentence_is_kept_with_its_near_copies() -> None:
+    kept = codec_data.KeptOut(["Press one to leave this menu at once."])
     assert "press ONE, to leave this menu at once" in kept
     assert "Press two to leave this menu at once." in kept
     assert "Press two to hear this list again." not in kept
 
 
-def test_dialogues_of_the_fish(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dialogues_of_the_fish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lua = r"""
 dialogId("a-m", "font_small", "Hello \"you\".")
 dialogStr("Dag \"jij\".")
@@ -166,7 +163,7 @@ dialogStr("Nee.")
 dialogId("a-gone", "font_big", "No sound.")
 dialogStr("Stil.")
 """
-    game = f"./{script.fillets.GAME}"
+    game = f"./{codec_data.fillets.GAME}"
     files = {f"{game}/sound/one/nl/{name}.ogg": b"x" for name in ("a-m", "a-v", "a-x")}
     files[f"{game}/script/one/dialogs_nl.lua"] = lua.encode()
 
@@ -176,7 +173,7 @@ dialogStr("Stil.")
         (folder / "one.deb").write_bytes(package(files))
         return [folder / "one.deb"]
 
-    monkeypatch.setattr(script.fillets.debian, "download", download)
+    monkeypatch.setattr(codec_data.fillets.debian, "download", download)
     for _ in range(2):
-        found = [(line.id, line.text, line.speaker) for line in script.fillets.lines("nl")]
+        found = [(line.id, line.text, line.speaker) for line in codec_data.fillets.lines("nl")]
         assert found == [("one/a-m", 'Dag "jij".', "nl-small-fish"), ("one/a-v", "Ja.", "nl-big-fish")]

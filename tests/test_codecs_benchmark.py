@@ -5,18 +5,17 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import codec_measure, codec_metrics, codecs
 from lina.core.errors import DataError, LinaError, PluginError
 from tests.fakes import FakeDistributions
-from tests.from_file import module_from_file
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
 TOY = """
 from typing import Any
 import torch
@@ -56,29 +55,24 @@ class Toy(CodecPlugin):
 SECONDS = 1.2
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, distributions: FakeDistributions) -> ModuleType:
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch, distributions: FakeDistributions) -> None:
     distributions.install("toys", {"lina.codecs": {"toy": "toys:Toy"}}, toys=TOY)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    # The name of the script is that of a module of Python's own.
-    module = module_from_file(FOLDER / "codecs.py", "codecs_benchmark")
-    metrics = module.judges.__globals__
 
     def score(reference: Any, decoded: Any) -> float:
         return 4.0 - 10.0 * float(np.abs(reference - decoded).mean())
 
-    monkeypatch.setitem(metrics, "_pesq", lambda: score)
-    monkeypatch.setitem(metrics, "_stoi", lambda: lambda reference, decoded: None)
-    monkeypatch.setitem(metrics, "_dnsmos", missing)
-    hears(monkeypatch, module, "one two three")
-    return module
+    monkeypatch.setattr(codec_metrics, "_pesq", lambda: score)
+    monkeypatch.setattr(codec_metrics, "_stoi", lambda: lambda reference, decoded: None)
+    monkeypatch.setattr(codec_metrics, "_dnsmos", missing)
+    hears(monkeypatch, "one two three")
 
 
 def missing() -> None:
     raise ImportError("No module named 'speechmos'")
 
 
-def hears(monkeypatch: pytest.MonkeyPatch, script: ModuleType, text: str, broken: bool = False) -> None:
+def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False) -> None:
     """A recogniser that hears one text in whatever is loud enough."""
 
     class Config(SimpleNamespace):
@@ -91,11 +85,10 @@ def hears(monkeypatch: pytest.MonkeyPatch, script: ModuleType, text: str, broken
             sample_rate=16_000, transcribe=lambda audio: text if float(audio.abs().mean()) > 0.02 else ""
         )
 
-    globals_ = script.measure_all.__globals__
-    load = globals_["load"]
+    load = codec_measure.load
     plugin = SimpleNamespace(Config=Config, build=build)
-    monkeypatch.setitem(
-        globals_, "load", lambda role, name: plugin if role == "recognizer" else load(role, name)
+    monkeypatch.setattr(
+        codec_measure, "load", lambda role, name: plugin if role == "recognizer" else load(role, name)
     )
 
 
@@ -124,11 +117,11 @@ def write_set(folder: Path, languages: tuple[str, ...]) -> Path:
 
 @pytest.fixture
 def run(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["codecs.py", *arguments])
-        code = script.main()
+        code = codecs.main()
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -172,15 +165,15 @@ def test_rows_of_codecs_on_the_same_recordings(run: Any, folder: Path, tmp_path:
 
 
 def test_known_rows_are_not_measured_again(
-    run: Any, script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "codecs.json"
     run(f"--audio={folder}", "--codec=toy", f"--json={file}")
     before = json.loads(file.read_text())["codecs"]
     measured: list[str] = []
-    measure = script.measure_all
+    measure = codecs.measure_all
     monkeypatch.setattr(
-        script, "measure_all", lambda plan, *rest: measured.append(plan.only) or measure(plan, *rest)
+        codecs, "measure_all", lambda plan, *rest: measured.append(plan.only) or measure(plan, *rest)
     )
     code, out, _ = run(f"--audio={folder}", "--codec=toy levels=16", f"--json={file}")
     after = json.loads(file.read_text())["codecs"]
@@ -224,9 +217,9 @@ def test_quick_takes_few_recordings_and_few_measures(run: Any, folder: Path, tmp
 
 
 def test_without_a_recogniser_the_rest_is_measured(
-    run: Any, script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
-    hears(monkeypatch, script, "", broken=True)
+    hears(monkeypatch, "", broken=True)
     file = tmp_path / "codecs.json"
     code, _, err = run(f"--audio={folder}", "--codec=toy", f"--json={file}")
     assert code == 0
@@ -260,13 +253,13 @@ def test_mistakes_are_one_line(run: Any, folder: Path, arguments: tuple[str, ...
     assert err.count("\n") == 1
 
 
-def test_a_set_without_recordings_is_refused(script: ModuleType, tmp_path: Path) -> None:
+def test_a_set_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no usable recording of 0\.4 to 15 s in 1 lines"):
-        script.read_set(write_set(tmp_path / "empty", ()))
+        codecs.read_set(write_set(tmp_path / "empty", ()))
 
 
-def test_what_is_chosen_is_spread_evenly(script: ModuleType, tmp_path: Path) -> None:
-    chosen = script.read_set(write_set(tmp_path / "many", ("en",) * 7), 4, 2).recordings
+def test_what_is_chosen_is_spread_evenly(tmp_path: Path) -> None:
+    chosen = codecs.read_set(write_set(tmp_path / "many", ("en",) * 7), 4, 2).recordings
     assert [(one.id, one.rated) for one in chosen] == [
         ("r0", True),
         ("r2", False),
@@ -276,9 +269,9 @@ def test_what_is_chosen_is_spread_evenly(script: ModuleType, tmp_path: Path) -> 
 
 
 def test_dnsmos_rates_only_some(
-    run: Any, script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(script.judges.__globals__, "_dnsmos", lambda: lambda reference, decoded: 3.0)
+    monkeypatch.setattr(codec_metrics, "_dnsmos", lambda: lambda reference, decoded: 3.0)
     file = tmp_path / "codecs.json"
     assert run(f"--audio={folder}", "--codec=toy", "--dnsmos=2", f"--json={file}")[0] == 0
     row = json.loads(file.read_text())["codecs"]["toy"]["sets"]["known"]
@@ -289,14 +282,14 @@ def test_dnsmos_rates_only_some(
     assert "another number of recordings rated" in err
 
 
-def test_recordings_of_every_level_go_in_alike(script: ModuleType, folder: Path) -> None:
-    for recording in script.read_set(folder).recordings:
-        audio = script.source_audio(recording)
+def test_recordings_of_every_level_go_in_alike(folder: Path) -> None:
+    for recording in codecs.read_set(folder).recordings:
+        audio = codecs.source_audio(recording)
         assert len(audio) == SECONDS * 24_000
         assert float(np.sqrt(np.mean(audio**2))) == pytest.approx(10 ** (-23 / 20), rel=1e-3)
         recording.audio.unlink()
         with pytest.raises(LinaError, match="changed while they were measured"):
-            script.source_audio(recording)
+            codecs.source_audio(recording)
 
 
 def test_stress_finds_what_is_loud_or_not_finite(run: Any) -> None:

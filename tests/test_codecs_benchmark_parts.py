@@ -1,23 +1,16 @@
 """The parts of benchmarks/codecs.py: statistics, lag and length, what names a codec, codebooks for Lyra."""
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import lyra
+from benchmarks.codec_metrics import fitted, lag, mel_distance
+from benchmarks.codec_statistics import interval, usage
+from benchmarks.codec_subjects import Subject, parse
 from lina.core.errors import DataError, SpecError
-
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(FOLDER))
-try:
-    from codec_metrics import fitted, lag, mel_distance
-    from codec_statistics import interval, usage
-    from codec_subjects import Subject, parse
-    from lyra import _codebooks
-finally:
-    sys.path.remove(str(FOLDER))
 
 
 def test_intervals_of_differences_are_paired() -> None:
@@ -64,14 +57,14 @@ def test_codebooks_for_lyra_are_checked(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
     np.save(good, np.zeros((3, 8, 64), np.float32))
     np.save(bad, np.zeros((3, 8, 60), np.float32))
-    assert _codebooks(good, 2).shape == (2, 8, 64)
+    assert lyra._codebooks(good, 2).shape == (2, 8, 64)
     for file, stages, said in (
         (good, 4, "stages >= 4"),
         (bad, 2, "an array"),
-        (FOLDER / "lyra.py", 1, "cannot be read"),
+        (Path(lyra.__file__), 1, "cannot be read"),
     ):
         with pytest.raises(DataError, match=said):
-            _codebooks(file, stages)
+            lyra._codebooks(file, stages)
 
 
 def test_values_of_codecs_are_read_as_yaml() -> None:

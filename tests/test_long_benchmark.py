@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import long
 from lina.core.reading import Spoken
-from tests.from_file import module_from_file
 
 TEXTS = ["we say these words", "and more"]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return module_from_file(Path(__file__).parents[1] / "benchmarks/long.py", "long_benchmark")
 
 
 class Loudness:
@@ -32,7 +27,7 @@ class Loudness:
         return TEXTS[round(float(level.abs()) * 10)] + (" again" if level < 0 else "")
 
 
-def measured(script: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, from_second: float) -> Any:
+def measured(out: Path, monkeypatch: pytest.MonkeyPatch, from_second: float) -> Any:
     """Two minutes at 10 frames a second, in sentences of 4 s; wrong from a second on."""
 
     def read(voice: Any, texts: Any, carry: bool) -> Iterator[Spoken]:
@@ -43,24 +38,23 @@ def measured(script: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, fro
             wrong = frame / 10 >= from_second
             yield Spoken(torch.full((1, 10), -level if wrong else level), sentence)
 
-    monkeypatch.setattr(script, "read", read)
+    monkeypatch.setattr(long, "read", read)
     model = SimpleNamespace(logits_head=torch.nn.Linear(1, 1))
     codec = SimpleNamespace(sample_rate=100, hop=10, channels=1)
     voice = SimpleNamespace(codec=codec, model=model, sample_rate=100)
-    return script.measure(voice, TEXTS, 2, True, out, Loudness())
+    return long.measure(voice, TEXTS, 2, True, out, Loudness())
 
 
 @pytest.mark.parametrize(
     ("from_second", "rates"), [(999, (0.0, 0.0)), (60, (0.0, 14 / 42)), (100, (0.0, 4 / 42))]
 )
 def test_minutes_are_judged_each_by_itself(
-    script: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     from_second: float,
     rates: tuple[float, float],
 ) -> None:
-    stream = measured(script, tmp_path, monkeypatch, from_second)
+    stream = measured(tmp_path, monkeypatch, from_second)
     assert [minute.sentences for minute in stream.minutes] == [15, 14], "the last is cut by the end"
     assert [minute.word_error_rate for minute in stream.minutes] == pytest.approx(rates)
     assert stream.change["word_error_rate"] == pytest.approx(rates[1])
@@ -68,20 +62,20 @@ def test_minutes_are_judged_each_by_itself(
     assert all(minute.memory_mib > 1 and minute.frame_milliseconds > 0 for minute in stream.minutes)
 
 
-def test_what_does_not_hold_is_said(script: ModuleType) -> None:
-    good = script.Minute(10, 0.01, 2.0, 100.0)
+def test_what_does_not_hold_is_said() -> None:
+    good = long.Minute(10, 0.01, 2.0, 100.0)
     for last, holds in (
-        (script.Minute(10, 0.03, 2.2, 101.0), True),
-        (script.Minute(10, 0.05, 2.0, 100.0), False),
-        (script.Minute(10, 0.01, 2.6, 100.0), False),
-        (script.Minute(10, 0.01, 2.0, 110.0), False),
+        (long.Minute(10, 0.03, 2.2, 101.0), True),
+        (long.Minute(10, 0.05, 2.0, 100.0), False),
+        (long.Minute(10, 0.01, 2.6, 100.0), False),
+        (long.Minute(10, 0.01, 2.0, 110.0), False),
     ):
-        stream = script.Stream("fresh", [good, good, last])
+        stream = long.Stream("fresh", [good, good, last])
         assert stream.holds is holds
-        assert ("DOES NOT HOLD" in script.table([stream])) is not holds
+        assert ("DOES NOT HOLD" in long.table([stream])) is not holds
 
 
 @pytest.mark.parametrize(("frames", "count"), [((200, 300, 100, 50), 3), ((700, 10), 1)])
-def test_a_round_is_a_minute(script: ModuleType, frames: tuple[int, ...], count: int) -> None:
+def test_a_round_is_a_minute(frames: tuple[int, ...], count: int) -> None:
     dataset = SimpleNamespace(lengths=np.array([0, *frames]), hop=10, sample_rate=100, texts="0abcd")
-    assert "".join(script.a_minute(dataset, range(1, len(frames) + 1))) == "abcd"[:count]
+    assert "".join(long.a_minute(dataset, range(1, len(frames) + 1))) == "abcd"[:count]

@@ -3,38 +3,31 @@
 import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import mamba_extension
 from lina.backbones import mamba, mamba_ssm_form
 from lina.core.errors import LinaError
 from lina.core.selective_scan import selective_scan
-from tests.from_file import module_from_file
-
-FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(FOLDER)
-    return module_from_file(FOLDER / "mamba_extension.py", "mamba_extension_benchmark")
-
-
-@pytest.fixture
-def scan(script: ModuleType, tmp_path: Path) -> Path:
+def scan(tmp_path: Path) -> Path:
     """Sources with the places that are cut, and no more."""
-    switches = "\n".join(f"BOOL_SWITCH({condition}, kName, [&] {{ }});" for condition in script.SWITCHES)
+    switches = "\n".join(
+        f"BOOL_SWITCH({condition}, kName, [&] {{ }});" for condition in mamba_extension.SWITCHES
+    )
     macros = "\n".join(
         f"#define {macro}(TYPE, NAME, ...) \\\n    if (TYPE) {{ \\\n    }} else {{ \\\n    }}\n\nrest();"
-        for macro in script.TYPES
+        for macro in mamba_extension.TYPES
     )
     files = {
         "selective_scan_fwd_kernel.cuh": switches,
         "selective_scan_bwd_kernel.cuh": switches,
-        "selective_scan_fwd_fp32.cu": f"float;\n{script.COMPLEX_FORWARD}\n",
+        "selective_scan_fwd_fp32.cu": f"float;\n{mamba_extension.COMPLEX_FORWARD}\n",
         "static_switch.h": "#pragma once\n",
         "selective_scan.cpp": macros,
     }
@@ -43,8 +36,8 @@ def scan(script: ModuleType, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_choice_of_each_switch_is_left(script: ModuleType, scan: Path) -> None:
-    script.cut(scan)
+def test_one_choice_of_each_switch_is_left(scan: Path) -> None:
+    mamba_extension.cut(scan)
     backward = (scan / "selective_scan_bwd_kernel.cuh").read_text()
     assert " BOOL_SWITCH" not in f" {backward}".replace("\n", " ")
     assert "ONLY_SWITCH(false, params.delta_softplus, kName" in backward
@@ -60,35 +53,35 @@ def test_one_choice_of_each_switch_is_left(script: ModuleType, scan: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["selective_scan_fwd_kernel.cuh", "selective_scan.cpp"])
-def test_other_sources_are_refused(script: ModuleType, scan: Path, name: str) -> None:
+def test_other_sources_are_refused(scan: Path, name: str) -> None:
     (scan / name).write_text("of another version\n")
     with pytest.raises(LinaError, match=rf"{name}: has no .*mamba-ssm 2\.3\.2"):
-        script.cut(scan)
+        mamba_extension.cut(scan)
 
 
-def test_what_is_no_source_distribution_is_refused(script: ModuleType, tmp_path: Path) -> None:
+def test_what_is_no_source_distribution_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LinaError, match=r"none\.tar\.gz: cannot be unpacked"):
-        script.unpacked(tmp_path / "none.tar.gz", tmp_path / "source")
+        mamba_extension.unpacked(tmp_path / "none.tar.gz", tmp_path / "source")
     (tmp_path / "other").mkdir()
     with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "other", "other")
     with pytest.raises(LinaError, match="has no csrc/selective_scan"):
-        script.unpacked(tmp_path / "other.tar.gz", tmp_path / "source")
+        mamba_extension.unpacked(tmp_path / "other.tar.gz", tmp_path / "source")
 
 
 def test_without_a_gpu_it_says_so(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["mamba_extension.py", "any.tar.gz"])
-    assert script.main() == 2
+    assert mamba_extension.main() == 2
     assert capsys.readouterr().err.startswith("mamba-ssm: error: there is no CUDA device")
 
 
 @pytest.mark.parametrize("extreme", [False, True])
-def test_a_wrong_scan_is_found(script: ModuleType, monkeypatch: pytest.MonkeyPatch, extreme: bool) -> None:
+def test_a_wrong_scan_is_found(monkeypatch: pytest.MonkeyPatch, extreme: bool) -> None:
     monkeypatch.setattr(mamba_ssm_form, "selective_scan", selective_scan)
-    errors = script.operator_errors(5, extreme, "cpu")
+    errors = mamba_extension.operator_errors(5, extreme, "cpu")
     assert errors["mamba-ssm"] == errors["plain"]
     assert max(errors["plain"].values()) < 1e-5
 
@@ -97,10 +90,10 @@ def test_a_wrong_scan_is_found(script: ModuleType, monkeypatch: pytest.MonkeyPat
         return y, 0.9 * final
 
     monkeypatch.setattr(mamba_ssm_form, "selective_scan", wrong)
-    errors = script.operator_errors(5, extreme, "cpu")
+    errors = mamba_extension.operator_errors(5, extreme, "cpu")
     assert errors["mamba-ssm"]["final state"] == pytest.approx(0.1, rel=1e-3)
     monkeypatch.setattr(mamba, "use_fast", lambda name, config, *_: config.kernels == "fast")
-    found = script.model_errors(torch.float32, "extreme" if extreme else "ordinary", 5, "cpu")
+    found = mamba_extension.model_errors(torch.float32, "extreme" if extreme else "ordinary", 5, "cpu")
     assert not found["passed"]
     monkeypatch.setattr(mamba_ssm_form, "selective_scan", selective_scan)
-    assert script.model_errors(torch.float32, "ordinary", 5, "cpu")["passed"]
+    assert mamba_extension.model_errors(torch.float32, "ordinary", 5, "cpu")["passed"]

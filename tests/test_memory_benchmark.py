@@ -2,35 +2,25 @@
 
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-from tests.from_file import module_from_file
+from benchmarks import memory
 
 SMALL = ["backbone.d_model=16", "backbone.n_layers=1", "text.layers=1", "text.heads=2", "text.position_dim=8"]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return module_from_file(Path(__file__).parents[1] / "benchmarks/memory.py", "memory_benchmark")
-
-
-def test_it_needs_a_gpu(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert script.main([]) == 2
+    assert memory.main([]) == 2
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.count("\n") == 1
     assert "needs a CUDA device" in written.err
 
 
-def test_it_trains_and_keeps_earlier_results(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_trains_and_keeps_earlier_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "memory.json"
     file.write_text('{"results": {"mamba-60m": {"plain": {"fits_10_gb": true}}}}')
     asked = [
@@ -46,7 +36,7 @@ def test_it_trains_and_keeps_earlier_results(
         str(file),
         *SMALL,
     ]
-    assert script.main(asked) == 0
+    assert memory.main(asked) == 0
     results = json.loads(file.read_text())
     assert results["rows"] == 2
     assert results["results"]["mamba-60m"]["plain"]["fits_10_gb"] is True
@@ -59,11 +49,11 @@ def test_it_trains_and_keeps_earlier_results(
 
 
 def test_a_model_that_fails_does_not_stop_the_others(
-    script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(*arguments: object) -> None:
         raise RuntimeError("no such kernel\nand more")
 
-    monkeypatch.setattr(script, "train", train)
-    assert script.main(["--device", "cpu", "--only", "gla-60m", "--rows", "1", "--frames", "2", *SMALL]) == 0
+    monkeypatch.setattr(memory, "train", train)
+    assert memory.main(["--device", "cpu", "--only", "gla-60m", "--rows", "1", "--frames", "2", *SMALL]) == 0
     assert capsys.readouterr().out.count("RuntimeError: no such kernel\n") == 2

@@ -4,24 +4,16 @@ import itertools
 import json
 import random
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
+from benchmarks import voice_manifest, voice_texts
 from lina.core.json_manifest import read_json_manifest
 from lina.core.utterance import Utterance
 from lina.tokenizers.english import normalise
-
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(FOLDER))
-try:
-    import voice_manifest
-    import voice_texts
-finally:
-    sys.path.remove(str(FOLDER))
 
 WORDS = {
     "thing": ["bridge", "kettle", "broom"],

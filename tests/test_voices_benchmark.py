@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,25 +11,21 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import (
+    samples_page,
+    voices,
+    voices_judging,
+    voices_process,
+    voices_rows,
+    voices_sets,
+    voices_table,
+)
 from lina.core.errors import DataError, LinaError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
 from lina.core.shipped import shipped_voice
-
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(FOLDER))
-try:
-    import samples_page
-    import voices
-    import voices_judging
-    import voices_process
-    import voices_rows
-    import voices_sets
-    import voices_table
-finally:
-    sys.path.remove(str(FOLDER))
 
 WORDS = 10
 
@@ -374,7 +369,7 @@ def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_typed_wrong(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(voices, "shipped_voice", lambda: shipped_voice(FOLDER / "none"))
+    monkeypatch.setattr(voices, "shipped_voice", lambda: shipped_voice(Path("none")))
     with pytest.raises(SystemExit) as ended:
         voices.parse(arguments)
     assert ended.value.code == 2

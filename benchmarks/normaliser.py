@@ -26,6 +26,7 @@ from lina.tokenizers.phonemes import Phonemes, PhonemesConfig
 
 LIST = Path(__file__).parent.parent / "tests/tokenizers/hard_english.tsv"
 _CHOICE = re.compile(r"\{([^{}]*)\}")
+_ESCAPE = re.compile(r"\\([n\\])")
 _HUNDRED_AND = re.compile(
     r"\b(hundred|thousand) (?=(?:one|two|three|four|five|six|seven|eight|nine|t|eleven|fi|n)\w*)"
 )
@@ -37,7 +38,7 @@ Reader = Callable[[str], str]
 
 
 def read_list(path: Path) -> list[Line]:
-    """Kind, text and reading of each line.
+    """Kind, text and reading of each line; in a text ``\\n`` is a new line and ``\\\\`` a backslash.
 
     Raises:
         ValueError: a line has not three fields.
@@ -47,7 +48,8 @@ def read_list(path: Path) -> list[Line]:
         fields = line.split("\t")
         if len(fields) != 3 or not all(fields):
             raise ValueError(f"{path}:{number}: wants a kind, a text and its reading, between tabs")
-        lines.append((fields[0], fields[1], fields[2]))
+        text = _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else "\\", fields[1])
+        lines.append((fields[0], text, fields[2]))
     return lines
 
 

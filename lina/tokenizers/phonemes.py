@@ -22,7 +22,9 @@ from lina.core.errors import PluginError, TextError
 from lina.core.plugin import PluginConfig, TokenizerPlugin
 from lina.core.text import sentence_end
 from lina.tokenizers.english import Style, normalise
-from lina.tokenizers.english.characters import SILENT, excerpt, parted, plain
+from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, parted, plain, remark
+from lina.tokenizers.english.emoticons import strip_emoticons
+from lina.tokenizers.english.quotes import strip_quotes
 from lina.tokenizers.english.sounds import MARK, take_sounds
 from lina.tokenizers.stream import SegmentStream, printable
 
@@ -57,13 +59,22 @@ class PhonemesFrontend(SegmentStream):
 
     vocab_size, begin, end = len(INVENTORY) + 2, BEGIN, END
 
-    def __init__(self, read: Callable[[str], list[tuple[str, str, bool]]], british: bool = False) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], list[tuple[str, str, bool]]],
+        british: bool = False,
+        unknown: Unknown = "refuse",
+    ) -> None:
         """``read`` gives for each token its text, its phonemes, and whether a blank follows.
 
         It gets words and punctuation, and ``[x](/sounds/)`` where the text has phonemes in brackets.
         """
-        self.read, self.british = read, british
+        self.read, self.british, self.unknown = read, british, unknown
         self.style = Style(day_first=british, joiner=".")
+
+    def skipping_unknown(self) -> "PhonemesFrontend":
+        """The same frontend, but characters that it cannot read are left out with a warning."""
+        return PhonemesFrontend(self.read, self.british, "skip")
 
     def segment_end(self, text: str, start: int) -> int | None:
         window = text[start : start + LONGEST_SENTENCE + 1]
@@ -87,11 +98,11 @@ class PhonemesFrontend(SegmentStream):
         """What is read of a sentence: words, punctuation, letters that are spelt as ``F.B.I``, phonemes.
 
         Raises:
-            TextError: a character that is not read as English, or brackets that hold no phonemes.
+            TextError: a character that is not read as English, or brackets whose phonemes are none.
         """
-        text, given = take_sounds(sentence, self.british)
-        parts = [plain(part) for part in text.split(MARK)]
-        said = parted(normalise(MARK.join(parts), self.style)).strip().replace("’", "'")
+        text, given = take_sounds(strip_emoticons(sentence), self.british)
+        parts = [plain(part, self.unknown) for part in text.split(MARK)]
+        said = parted(strip_quotes(normalise(MARK.join(parts), self.style))).strip().replace("’", "'")
         said = _STOP_AFTER_LETTERS.sub(r"\1 .", said)
         first, *others = said.split(MARK)
         return first + "".join(f"[x](/{one}/){after}" for one, after in zip(given, others, strict=True))
@@ -111,7 +122,11 @@ class PhonemesFrontend(SegmentStream):
         spoken = []
         for token, sounds, blank in tokens:
             if not sounds and not SILENT.issuperset("".join(token.split())):
-                raise TextError(f"hibari has no sound for {token!r} in {excerpt(text)}; write it otherwise")
+                if self.unknown == "refuse":
+                    raise TextError(
+                        f"hibari has no sound for {token!r} in {excerpt(text)}; write it otherwise"
+                    )
+                remark(f"{excerpt(token)} is left out: it has no reading in English")
             spoken.append(sounds + " " * blank)
         return _BLANK_BEFORE_STOP.sub(".", " ".join("".join(spoken).split()))
 
@@ -156,7 +171,13 @@ class Phonemes(TokenizerPlugin):
         g2p = G2P(british=config.accent == "british")
 
         def read(text: str) -> list[tuple[str, str, bool]]:
-            tokens = g2p.phonemize_tokens(g2p.tokenize(text))
+            tokens = g2p.tokenize(text)
+            for token in tokens:
+                if (
+                    token.text in _MARKS
+                ):  # whatever its tag: else it would be read as part of the word beside it
+                    token.phonemes, token.rating = token.text, _CERTAIN
+            tokens = g2p.phonemize_tokens(tokens)
             for token in tokens:
                 if token.rating == _GUESSED and any(map(str.isalpha, token.text)):
                     _tell_guessed(token.text, token.phonemes)
@@ -165,6 +186,9 @@ class Phonemes(TokenizerPlugin):
         return PhonemesFrontend(read, config.accent == "british")
 
 
+_MARKS = frozenset(".,;:!?…—()")
+_CERTAIN = 5
+"""hibari's rating of a reading that was given to it."""
 _GUESSED = 2
 """hibari's rating of a reading that its network has guessed from the letters."""
 

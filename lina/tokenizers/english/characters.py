@@ -3,10 +3,12 @@
 import logging
 import re
 import unicodedata
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
+from typing import Literal
 
 from lina.core.errors import TextError
+from lina.tokenizers.english.romanize import FOREIGN_WORD, romanize
 from lina.tokenizers.english.symbols import SAID
 
 SILENT = frozenset(".,;:!?…—–-'’‘\"“”«»()")
@@ -14,10 +16,16 @@ SILENT = frozenset(".,;:!?…—–-'’‘\"“”«»()")
 _SIGNS = frozenset("#<>@&%=+^~\\{}[]`*|/_½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⁄№′″―‒⸺‰º") | SAID.keys()
 _ACCENTED = frozenset("ßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœ")
 """Letters beyond ASCII that the phonemizer reads as they are; others lose their marks (ő as o)."""
-_PLAINER = {"ł": "l", "đ": "d", "ħ": "h", "ı": "i", "ð": "th", "þ": "th",
-    "‐": "-", "‑": "-", "„": "“", "‚": "‘", "‹": "‘", "›": "’",
-            "‛": "‘", "‟": "“", "´": "'", "ʼ": "'", "＇": "'", "⟨": "(", "⟩": ")", "‖": "|", "–": "–"}  # fmt: skip
+_PLAINER = {
+    "ł": "l", "đ": "d", "ħ": "h", "ı": "i", "ð": "th", "þ": "th", "‐": "-", "‑": "-", "⟨": "(", "⟩": ")", "‖": "|",
+    "´": "'", "ʼ": "'", "＇": "'", "‚": "‘", "‹": "‘", "›": "’", "‛": "‘", "❛": "‘", "❜": "’", "ˮ": '"',
+    "„": "“", "‟": "“", "「": "“", "」": "”", "『": "“", "』": "”", "〝": "“", "〞": "”", "〟": "”", "❝": "“", "❞": "”",
+    "｢": "“", "｣": "”", "【": "(", "】": ")", "《": "“", "》": "”", "〈": "“", "〉": "”", "。": ".", "、": ",",
+    "｡": ".", "､": ",", "⁄": "/", "∕": "/", "＂": '"',
+}  # fmt: skip
 """Letters whose stroke or shape Unicode does not call a mark, and marks that have a common twin."""
+_SILENT_LETTERS = frozenset("\u02bb\u02be\u02bf\ua78c")
+"""Between letters, such as the okina of Hawaiʻi."""
 _INVISIBLE = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\ufe0e\ufe0f")
 _EMOJI = "\u231a-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\u20e3"
 _PICTURES = re.compile(f"[{_EMOJI}\U000e0020-\U000e007f]")
@@ -28,17 +36,43 @@ LONGEST_WORD = 24
 log = logging.getLogger("lina")
 
 
-def plain(text: str) -> str:
+Unknown = Literal["skip", "refuse"]
+"""Policy for characters that are no part of written English: leave them out with a warning, or refuse the text."""
+
+
+def plain(text: str, unknown: Unknown = "refuse") -> str:
     """The text with one form for each letter and sign; emoji are left out, which is logged once for each.
 
+    With ``skip``, words in Cyrillic and Greek letters are romanized, and other characters that are no part of
+    written English are left out, each with one warning that names it.
+
     Raises:
-        TextError: a character that is no part of written English (named with its code point).
+        TextError: such a character, named with its code point, where ``unknown`` is ``refuse``.
     """
-    for character in text:
-        if len(unicodedata.normalize("NFC", character)) > 1:  # it falls apart there: name what was written
-            raise _refusal(character)
+    if text.isascii():
+        return (
+            "".join(_plain_ascii(character, unknown) for character in text)
+            if not text.isprintable()
+            else text
+        )
+    if unknown == "refuse":
+        for character in text:
+            if (
+                len(unicodedata.normalize("NFC", character)) > 1
+            ):  # it falls apart there: name what was written
+                raise _refusal(character)
     text = unicodedata.normalize("NFC", text)
-    return "".join(map(_plain_character, _WORD.sub(_lower_accented, text), text))
+    if unknown == "skip":
+        text = FOREIGN_WORD.sub(_romanized, text)
+    return "".join(map(partial(_plain_character, unknown=unknown), _WORD.sub(_lower_accented, text), text))
+
+
+def _romanized(word: re.Match[str]) -> str:
+    latin = romanize(word[0])
+    if latin is None:
+        return word[0]
+    remark(f"{excerpt(word[0])} is read as {latin!r}: the voice has no other alphabet")
+    return latin
 
 
 def parted(text: str) -> str:
@@ -60,10 +94,16 @@ def _lower_accented(word: re.Match[str]) -> str:
     """``CAFÉ`` as ``café``: the phonemizer knows accented letters in lower case only."""
     accented = any(not character.isascii() and character.isupper() for character in word[0])
     # İ alone becomes two characters in lower case; it is read as I further on.
-    return "".join(c if len(c.lower()) > 1 else c.lower() for c in word[0]) if accented else word[0]
+    return (
+        "".join(c if len(c.lower()) > 1 or c in SAID else c.lower() for c in word[0]) if accented else word[0]
+    )
 
 
-def _plain_character(character: str, written: str) -> str:
+def _plain_ascii(character: str, unknown: Unknown) -> str:
+    return character if character.isprintable() else _plain_character(character, character, unknown)
+
+
+def _plain_character(character: str, written: str, unknown: Unknown) -> str:
     """``written`` is the character before it was lowered, for the refusal."""
     if (character.isascii() and character.isalnum()) or character in SILENT or character in _SIGNS:
         return character
@@ -71,12 +111,14 @@ def _plain_character(character: str, written: str) -> str:
         return " "
     if character in _ACCENTED:
         return character
+    if character in _SILENT_LETTERS:
+        return ""
     if character in _PLAINER:
         return _PLAINER[character]
     if character in _INVISIBLE:
         return ""
     if _PICTURES.match(character):
-        remark(f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'no name')}) is left out")
+        remark(f"{_named(character)} is left out")
         return " "
     twin = unicodedata.normalize("NFKC", character)
     if all((one.isascii() and one.isprintable()) or one in SILENT or one in _SIGNS for one in twin):
@@ -85,7 +127,10 @@ def _plain_character(character: str, written: str) -> str:
         base = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
         if base.isascii() and base.isalpha():
             return base
-    raise _refusal(written)
+    if unknown == "refuse":
+        raise _refusal(written)
+    remark(f"character {_named(written)} is left out: it cannot be read as English")
+    return "" if unicodedata.category(character).startswith("M") else " "
 
 
 @lru_cache(maxsize=10_000)
@@ -95,10 +140,11 @@ def remark(message: str) -> None:
 
 
 def _refusal(character: str) -> TextError:
-    name = unicodedata.name(character, "no name")
-    return TextError(
-        f"character {character!r} (U+{ord(character):04X} {name}) cannot be read as English; remove it"
-    )
+    return TextError(f"character {_named(character)} cannot be read as English; remove it")
+
+
+def _named(character: str) -> str:
+    return f"{character!r} (U+{ord(character):04X} {unicodedata.name(character, 'no name')})"
 
 
 def excerpt(text: str) -> str:

@@ -1,4 +1,8 @@
-"""Phonemes given inside a text, one word in brackets: ``[həlˈoʊ]``, with or without blanks between them."""
+"""Phonemes inside a text, one word in brackets: ``[həlˈoʊ]``, with or without blanks between them.
+
+Brackets hold phonemes where they contain a stress mark or a letter of the IPA that English does not write with. All
+others are the writer's own, such as ``[sic]`` or ``[1]``: their words are read, and the brackets are not.
+"""
 
 import re
 
@@ -15,17 +19,23 @@ _IPA = {
     "l̩": "ᵊl", "n̩": "ᵊn", "m̩": "ᵊm", "'": "ˈ", "’": "ˈ", ".": "", "‿": "",
 }  # fmt: skip
 _AMERICAN = {"iː": "i", "uː": "u", "ɑː": "ɑ", "ɔː": "ɔ", "ɜː": "ɜɹ", "ɒ": "ɑ"}
-_OVERRIDE = re.compile(r"\\(?P<escaped>[\[\]])|\[(?P<inside>[^\[\]]*)\]|(?P<stray>[\[\]])")
+_BRACKETS = re.compile(r"\\(?P<escaped>[\[\]])|\[(?P<inside>[^\[\]]*)\]|[\[\]]")
+_LATIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_LOANED = frozenset("æð")
+"""IPA letters that words of a text are written with as well: Encyclopædia."""
+_IPA_LETTERS = frozenset(SOUNDS + STRESS + "".join([*_IPA, *_AMERICAN])) - _LATIN - frozenset("'’.‿")
 
 MARK = "\ue000"
 """Stands where a word in brackets stood."""
 
 
 def take_sounds(sentence: str, british: bool = False) -> tuple[str, list[str]]:
-    r"""The sentence with ``MARK`` for each word in brackets, and their symbols; ``\[`` and ``\]`` as ``(`` and ``)``.
+    r"""The sentence with ``MARK`` for each word in brackets, and their symbols.
+
+    Brackets that hold no phonemes become blanks, ``\[`` and ``\]`` become ``(`` and ``)``.
 
     Raises:
-        TextError: a bracket without its twin, or what stands in brackets is no phonemes (says which and where).
+        TextError: brackets with a stress mark or an IPA letter hold something else too (says which and where).
     """
     if place := sentence.find(MARK) + 1:
         raise TextError(
@@ -33,18 +43,25 @@ def take_sounds(sentence: str, british: bool = False) -> tuple[str, list[str]]:
         )
     found: list[str] = []
 
-    def taken(match: re.Match[str]) -> str:
-        where = f"at character {match.start()} of {excerpt(sentence)}"
+    def replace(match: re.Match[str]) -> str:
         if match["escaped"]:
             return "(" if match["escaped"] == "[" else ")"
-        if match["stray"]:
-            raise TextError(
-                f"bracket {match[0]!r} {where} stands alone; write \\{match[0]} for the sign itself"
-            )
-        found.append(_symbols(match["inside"], where, british))
+        inside = match["inside"]
+        if inside is None:
+            return " "
+        evidence = _IPA_LETTERS.intersection(inside)
+        if not evidence:
+            # Blanks where words would run together: array[0] is "array zero".
+            return f" {inside}" + " " * sentence[match.end() : match.end() + 1].isalnum()
+        try:
+            found.append(_symbols(inside, f"at character {match.start()} of {excerpt(sentence)}", british))
+        except TextError:
+            if evidence <= _LOANED:
+                return f" {inside}"
+            raise
         return MARK
 
-    return _OVERRIDE.sub(taken, sentence), found
+    return _BRACKETS.sub(replace, sentence), found
 
 
 def _symbols(inside: str, where: str, british: bool) -> str:

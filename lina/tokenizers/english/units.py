@@ -7,7 +7,8 @@ _REGULAR = {
     "oz": "ounce", "lb": "pound", "lbs": "pound", "yd": "yard", "yds": "yard", "mi": "mile", "gal": "gallon",
     "tsp": "teaspoon", "tbsp": "tablespoon", "pt": "pint", "qt": "quart", "ha": "hectare",
     "h": "hour", "hr": "hour", "hrs": "hour", "min": "minute", "mins": "minute", "sec": "second", "secs": "second",
-    "s": "second", "ms": "millisecond", "µs": "microsecond", "ns": "nanosecond", "yr": "year", "yrs": "year",
+    "s": "second", "ms": "millisecond", "µs": "microsecond", "µL": "microliter",
+    "µl": "microliter", "ns": "nanosecond", "yr": "year", "yrs": "year",
     "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "PB": "petabyte",
     "Mb": "megabit", "Gb": "gigabit", "MiB": "mebibyte", "GiB": "gibibyte",
     "W": "watt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt", "kWh": "kilowatt hour", "Wh": "watt hour",
@@ -39,3 +40,6 @@ _SPECIAL = {
     "kΩ": ("kiloohm", "kiloohms"),
 }
 UNITS = {sign: (name, f"{name}s") for sign, name in _REGULAR.items()} | _SPECIAL
+UNITS |= {
+    sign.replace("µ", "μ"): names for sign, names in UNITS.items()
+}  # the Greek letter is typed as often

@@ -1,0 +1,33 @@
+r"""Emoticons, drawn with punctuation: ``:-)``, ``^_^``, ``¯\_(ツ)_/¯``. They are left out, as emoji are."""
+
+import re
+
+_DRAWN = re.compile(
+    r"[:;=][-'^o]?[)(\]\[DPpOo/\\|*$@]{1,3}"  # :-) ;P
+    r"|[)(][-'^]?[:;=]"  # (:
+    r"|[xX]D|<3|</3"
+    r"|[\^>oOTtUu;*~=-]_+[\^<oOTtUu;*~=-]|\^\^"  # o_O ^_^
+)
+_WORDS = re.compile(r"[A-Za-z\d]{2,}")
+_TOKEN = re.compile(r"(?<!\S)\S{2,24}(?!\S)")
+_CLOSING = ".,!?…"
+
+
+def strip_emoticons(text: str) -> str:
+    """The text with a blank for each emoticon that stands alone between blanks or before a stop."""
+    return _TOKEN.sub(_without, text)
+
+
+def _without(match: re.Match[str]) -> str:
+    token = match[0]
+    drawing = token.rstrip(_CLOSING)
+    return " " + token[len(drawing) :] if _DRAWN.fullmatch(drawing) or _is_kaomoji(drawing) else token
+
+
+def _is_kaomoji(token: str) -> bool:
+    """A face in parentheses, with characters beyond ASCII and without words: (╯°□°)╯︵."""
+    opening, closing = token.find("("), token.rfind(")")
+    if not 0 <= opening < closing or _WORDS.search(token):
+        return False
+    face, arms = token[opening + 1 : closing], token[:opening] + token[closing + 1 :]
+    return not face.isascii() and bool(arms or not face.isalpha())

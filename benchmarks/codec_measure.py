@@ -16,9 +16,9 @@ from benchmarks.codec_metrics import RATE, Judge, Samples, fitted, judges, lag
 from benchmarks.codec_subjects import Choice, Subject
 from lina.core.codec import AnyCodec, decode, encode
 from lina.core.errors import PluginError
+from lina.core.evaluation.error_rates import count_errors
 from lina.core.protocols import Recognizer
 from lina.core.registry import load
-from lina.core.words import error_rates, spelling
 
 TELLING = 2.0
 """Milliseconds: shorter delays are within what the measurement can tell."""
@@ -31,6 +31,7 @@ class Result:
     values: dict[str, float | None]
     counts: tuple[NDArray[np.int64], ...] = ()
     """How often each entry of each codebook was used."""
+    transcript: str | None = None
 
 
 @dataclass
@@ -85,20 +86,26 @@ class Bench:
             name: judge(reference, decoded) if recording.rated or name != "dnsmos" else None
             for name, judge in self.judges.items()
         }
-        return Result(values | self._heard(recording, decoded), counts)
+        transcript = self._transcript(recording, decoded)
+        return Result(values | {"errors": errors(recording, transcript)}, counts, transcript)
 
-    def _heard(self, recording: Recording, decoded: Samples) -> dict[str, float | None]:
+    def _transcript(self, recording: Recording, decoded: Samples) -> str | None:
         listener = self.listeners.of(recording.language)
         if listener is None:
-            return {"errors": None}
-        heard = listener.transcribe(torch.from_numpy(resampled(decoded, RATE, listener.sample_rate)))
-        rate = error_rates([recording.text], [heard]).words
-        return {"errors": round(rate * words(recording.text))}
+            return None
+        return listener.transcribe(torch.from_numpy(resampled(decoded, RATE, listener.sample_rate)))
 
 
-def words(text: str) -> int:
+def errors(recording: Recording, transcript: str | None) -> int | None:
+    """Wrong words of a transcript; None without one."""
+    if transcript is None:
+        return None
+    return count_errors(recording.text, transcript, recording.language).wrong_words
+
+
+def words(recording: Recording) -> int:
     """Words that a word error rate counts."""
-    return max(1, len(spelling(text).split()))
+    return count_errors(recording.text, "", recording.language).words
 
 
 def through(

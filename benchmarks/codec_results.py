@@ -69,7 +69,7 @@ def about(one: AudioSet, setting: Setting) -> dict[str, Any]:
         "dnsmos_recordings": sum(recording.rated for recording in one.recordings),
         "ids": [recording.id for recording in one.recordings],
         "languages": languages,
-        "words": [words(recording.text) for recording in one.recordings],
+        "words": [words(recording) for recording in one.recordings],
     }
 
 

@@ -36,12 +36,12 @@ import torch
 
 from lina.core.codec import frame_rate
 from lina.core.dataset import TokenDataset
+from lina.core.evaluation.error_rates import error_rates
 from lina.core.process_memory import resident_mib
 from lina.core.reading import read
 from lina.core.registry import load as load_plugin
 from lina.core.voice import Voice, load
 from lina.core.wav import WavWriter
-from lina.core.words import error_rates
 
 LIMITS = {"word_error_rate": 0.03, "frame_time": 1.25, "memory": 1.05}
 """Largest difference of error rates and largest ratios, last minute to first."""
@@ -112,7 +112,9 @@ def measure(
         [
             Minute(
                 len(said),
-                error_rates([text for text, _ in said], [heard for _, heard in said]).words,
+                error_rates(
+                    [text for text, _ in said], [heard for _, heard in said], recognizer.language
+                ).words,
                 1000 * statistics.median(seconds),
                 mib,
             )

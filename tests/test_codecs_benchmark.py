@@ -82,7 +82,9 @@ def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False) -> N
         if broken:
             raise PluginError("recognizer: no package; pip install it")
         return SimpleNamespace(
-            sample_rate=16_000, transcribe=lambda audio: text if float(audio.abs().mean()) > 0.02 else ""
+            sample_rate=16_000,
+            language=config.language,
+            transcribe=lambda audio: text if float(audio.abs().mean()) > 0.02 else "",
         )
 
     load = codec_measure.load

@@ -21,6 +21,7 @@ class Loudness:
     """Hears the sentence that a level stands for, and too much of it where the level is negative."""
 
     sample_rate = 100
+    language = "en"
 
     def transcribe(self, audio: Tensor) -> str:
         level = audio.median()

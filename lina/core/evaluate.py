@@ -1,89 +1,98 @@
-"""Stage evaluate: the model says training sentences back and new ones; a recogniser writes down what it hears.
+"""Stage evaluate: word error rates of training sentences and unseen ones that the model speaks.
 
-The recordings and their codec resynthesis are heard by the same recogniser: no model on this codec can be expected to
-do better than they.
+The recordings and their codec resynthesis are transcribed by the same recognizer: no model on this codec can be
+expected to do better than they.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lina.core.evaluation.judging import mono
+from lina.core.evaluation.error_rates import error_rates
+from lina.core.evaluation.judging import mono, with_errors
 from lina.core.evaluation.records import CODEC, RECORDINGS, ClipRecord
 from lina.core.evaluation.summary import group
 from lina.core.hooks import Sample
 from lina.core.protocols import Recognizer
 from lina.core.run_records import Evaluation, EvaluationGroup, SampleRecord
-from lina.core.words import count_errors, error_rates
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One sample with what the recogniser wrote down of it."""
+class TranscribedSample:
+    """One sample with the recognizer's transcripts of it, of its codec resynthesis and of its recording."""
 
     sample: Sample
+    language: str
+    """Of the transcripts, as an ISO 639-1 code."""
     transcript: str
     resynthesis: str | None
     reference: str | None
 
+    def error_rate(self, transcript: str) -> float:
+        """Word error rate of a transcript against the sample's text."""
+        return error_rates([self.sample.text], [transcript], self.language).words
 
-def listen(
+
+def transcribe_samples(
     directory: Path, samples: Sequence[Sample], recognizer: Recognizer, progress: Callable[[int], None]
-) -> list[Heard]:
+) -> list[TranscribedSample]:
     """Transcribe each sample, and its recording and resynthesis where there are any."""
-    heard = []
+    transcribed = []
     for done, sample in enumerate(samples, start=1):
         spoken, resynthesis, reference = (
             None if path is None else recognizer.transcribe(mono(directory / path, recognizer.sample_rate))
             for path in (sample.audio, sample.resynthesis, sample.reference)
         )
-        heard.append(Heard(sample, spoken or "", resynthesis, reference))
+        transcribed.append(
+            TranscribedSample(sample, recognizer.language, spoken or "", resynthesis, reference)
+        )
         progress(done)
-    return heard
+    return transcribed
 
 
-def evaluation(recognizer: str, heard: Sequence[Heard]) -> Evaluation:
+def evaluation(recognizer: str, samples: Sequence[TranscribedSample]) -> Evaluation:
     """Error rates of each group of samples, and of the same sentences' recordings and resynthesis."""
-    said = [one for one in heard if one.sample.kind == "train"]
-    unseen = [one for one in heard if one.sample.kind == "unseen"]
+    train = [one for one in samples if one.sample.kind == "train"]
+    unseen = [one for one in samples if one.sample.kind == "unseen"]
     groups = (
-        _group("training sentences", [(one.sample, one.transcript) for one in said]),
-        _group("unseen sentences", [(one.sample, one.transcript) for one in unseen]),
-        _group(CODEC, [(one.sample, one.resynthesis) for one in said]),
-        _group(RECORDINGS, [(one.sample, one.reference) for one in said]),
+        _group("training sentences", [(one, one.transcript) for one in train]),
+        _group("unseen sentences", [(one, one.transcript) for one in unseen]),
+        _group(CODEC, [(one, one.resynthesis) for one in train]),
+        _group(RECORDINGS, [(one, one.reference) for one in train]),
     )
     return Evaluation(recognizer=recognizer, groups=tuple(one for one in groups if one is not None))
 
 
-def records(heard: Sequence[Heard]) -> list[SampleRecord]:
-    """For ``samples/index.json``."""
+def records(samples: Sequence[TranscribedSample]) -> list[SampleRecord]:
+    """Records for ``samples/index.json``."""
     return [
         SampleRecord.of(
             one.sample,
             transcript=one.transcript,
-            error_rate=error_rates([one.sample.text], [one.transcript]).words,
+            language=one.language,
+            error_rate=one.error_rate(one.transcript),
             reference_transcript=one.reference,
             resynthesis_transcript=one.resynthesis,
-            resynthesis_error_rate=(
-                None if one.resynthesis is None else error_rates([one.sample.text], [one.resynthesis]).words
-            ),
+            resynthesis_error_rate=None if one.resynthesis is None else one.error_rate(one.resynthesis),
         )
-        for one in heard
+        for one in samples
     ]
 
 
-def _group(name: str, rows: Sequence[tuple[Sample, str | None]]) -> EvaluationGroup | None:
+def _group(name: str, rows: Sequence[tuple[TranscribedSample, str | None]]) -> EvaluationGroup | None:
     clips = [
-        ClipRecord(
-            id=sample.id,
-            system=name,
-            text=sample.text,
-            audio=sample.audio,
-            seconds=0.0,
-            transcript=transcript,
-            **count_errors(sample.text, transcript)._asdict(),
+        with_errors(
+            ClipRecord(
+                id=one.sample.id,
+                system=name,
+                text=one.sample.text,
+                audio=one.sample.audio,
+                seconds=0.0,
+                transcript=transcript,
+                language=one.language,
+            )
         )
-        for sample, transcript in rows
+        for one, transcript in rows
         if transcript is not None
     ]
     return group(name, clips) if clips else None

@@ -213,6 +213,8 @@ class Recognizer(Protocol):
 
     sample_rate: int
     """Hz of the audio that it wants."""
+    language: str
+    """Of its transcripts, as an ISO 639-1 code: chooses the normalization before error rates are counted."""
 
     def transcribe(self, audio: Float[Tensor, "samples"]) -> str:
         """What is said, as plain text."""

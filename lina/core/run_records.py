@@ -101,6 +101,8 @@ class SampleRecord(FileRecord):
     text_labels: tuple[str, ...] = ()
     stopped: bool = True
     transcript: str | None = None
+    language: str = "en"
+    """Of the transcripts, as an ISO 639-1 code."""
     error_rate: float | None = None
     """Word error rate of ``transcript`` against ``text``."""
     reference_transcript: str | None = None

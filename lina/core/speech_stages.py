@@ -4,7 +4,8 @@ import time
 from typing import Any
 
 from lina.core.checkpoint_directory import Checkpoint
-from lina.core.evaluate import evaluation, listen, records
+from lina.core.evaluate import evaluation, records, transcribe_samples
+from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.text_set import check_text_set, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts
 from lina.core.hooks import Run
@@ -29,6 +30,7 @@ def evaluate(
         run.spec.evaluate.model_dump(mode="json", exclude={"texts"}),
         _sampling(run),
         checkpoint.weights,
+        identity(),
     ]
     if _nothing_to_do(run, "evaluate", causes, wanted, ("train", "unseen"), hooks):
         return
@@ -44,9 +46,11 @@ def evaluate(
     if chosen is None or recognizer is None:
         _replace_samples(run, ("train", "unseen"), [SampleRecord.of(sample) for sample in samples])
     else:
-        heard = listen(run.directory, samples, recognizer, lambda done: progress(len(wanted) + done))
-        write_evaluation(run.directory, evaluation(chosen.record.name, heard))
-        _replace_samples(run, ("train", "unseen"), records(heard))
+        transcribed = transcribe_samples(
+            run.directory, samples, recognizer, lambda done: progress(len(wanted) + done)
+        )
+        write_evaluation(run.directory, evaluation(chosen.record.name, transcribed))
+        _replace_samples(run, ("train", "unseen"), records(transcribed))
     finish(run.directory, "evaluate", causes)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
 

@@ -140,7 +140,7 @@ def _card(directory: Path, record: SampleRecord, data: DataSummary | None, form:
         if not path:
             continue
         clip = clips[title]
-        marks = compare(record.text, heard) if heard is not None else []
+        marks = compare(record.text, heard, record.language) if heard is not None else []
         if isinstance(clip, str):
             panels.append(Panel(title, f"{path} {clip}", marks=marks, error_rate=error_rate))
             continue

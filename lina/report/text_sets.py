@@ -108,7 +108,7 @@ def _heard(clip: ClipRecord) -> str:
     if clip.transcript is None:
         return ""
     words = ""
-    for mark in compare(clip.text, clip.transcript):
+    for mark in compare(clip.text, clip.transcript, clip.language):
         if mark.kind == "right":
             words += f" {escape(mark.heard)}"
         else:

@@ -1,60 +1,83 @@
-"""What was said against what was heard, word by word."""
+"""Words of a text against a recognizer's transcript, marked by the alignment that the error rates count."""
 
-import string
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lina.core.evaluation.error_rates import align
+from lina.core.evaluation.normalization import WordGroup, word_groups
+
 Kind = Literal["right", "wrong", "missing", "extra"]
-_WRONG, _GAP = 4, 3
-_PUNCTUATION = string.punctuation.replace("'", "") + "“”‘’«»…–—¿¡"
+Column = tuple[int | None, int | None, bool]
+"""Group of the text, group of the transcript, and equality of one aligned pair of normalized words."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of the comparison: ``said`` is empty for an extra word, ``heard`` for a missing one."""
+    """A stretch of the comparison, as written: no ``said`` for an extra word, no ``heard`` for a missing one."""
 
     kind: Kind
     said: str
     heard: str
 
 
-def compare(said: str, heard: str) -> list[Mark]:
-    """The cheapest alignment of the words of two texts, case and punctuation apart.
+def compare(text: str, transcript: str, language: str) -> list[Mark]:
+    """Mark the words of both; nothing is marked wrong, missing or extra exactly where ``count_errors`` counts none.
 
-    A wrong word costs 4, a missing or extra one 3: the weights of NIST's sclite, which find more right words
-    than equal ones. Error rates are counted elsewhere, with equal weights.
+    Words that normalize together ("seven thirty" and "7:30") are one mark; it counts as one error or more, or as none.
+
+    Args:
+        text: The reference.
+        transcript: The recognizer's output.
+        language: Code of both in ISO 639-1.
     """
-    left, right = said.split(), heard.split()
-    left_plain, right_plain = [_plain(word) for word in left], [_plain(word) for word in right]
-    cost = _costs(left_plain, right_plain)
-    marks: list[Mark] = []
-    i, j = 0, 0
-    while i < len(left) or j < len(right):
-        if i < len(left) and j < len(right):
-            differs = left_plain[i] != right_plain[j]
-            if cost[i][j] == cost[i + 1][j + 1] + _WRONG * differs:
-                marks.append(Mark("wrong" if differs else "right", left[i], right[j]))
-                i, j = i + 1, j + 1
-                continue
-        if i < len(left) and cost[i][j] == cost[i + 1][j] + _GAP:
-            marks.append(Mark("missing", left[i], ""))
-            i += 1
-        else:
-            marks.append(Mark("extra", "", right[j]))
-            j += 1
-    return marks
+    left, right = word_groups(text, language), word_groups(transcript, language)
+    columns = _columns(left, right)
+    if not columns:
+        said, heard = " ".join(text.split()), " ".join(transcript.split())
+        return [Mark("right", said, heard)] if said or heard else []
+    return [_mark(block, left, right) for block in _blocks(columns)]
 
 
-def _costs(left: list[str], right: list[str]) -> list[list[int]]:
-    """cost[i][j]: the price of turning left[i:] into right[j:]."""
-    rows, columns = len(left), len(right)
-    cost = [[_GAP * (rows - i + columns - j) for j in range(columns + 1)] for i in range(rows + 1)]
-    for i in reversed(range(rows)):
-        for j in reversed(range(columns)):
-            replaced = cost[i + 1][j + 1] + _WRONG * (left[i] != right[j])
-            cost[i][j] = min(replaced, cost[i + 1][j] + _GAP, cost[i][j + 1] + _GAP)
-    return cost
+def _columns(left: Sequence[WordGroup], right: Sequence[WordGroup]) -> list[Column]:
+    groups = [[place for place, group in enumerate(side) for _ in group.words] for side in (left, right)]
+    reference, hypothesis = ([word for group in side for word in group.words] for side in (left, right))
+    columns: list[Column] = []
+    for chunk in align(reference, hypothesis):
+        said = groups[0][chunk.ref_start_idx : chunk.ref_end_idx]
+        heard = groups[1][chunk.hyp_start_idx : chunk.hyp_end_idx]
+        for place in range(max(len(said), len(heard))):
+            columns.append(
+                (
+                    said[place] if place < len(said) else None,
+                    heard[place] if place < len(heard) else None,
+                    chunk.type == "equal",
+                )
+            )
+    return columns
 
 
-def _plain(word: str) -> str:
-    return word.casefold().strip(_PUNCTUATION) or word
+def _blocks(columns: Sequence[Column]) -> Iterator[list[Column]]:
+    """Cut the columns wherever no group of either side goes on."""
+    last = {(side, column[side]): place for place, column in enumerate(columns) for side in (0, 1)}
+    block: list[Column] = []
+    end = 0
+    for place, column in enumerate(columns):
+        block.append(column)
+        end = max(end, *(last[side, column[side]] for side in (0, 1) if column[side] is not None))
+        if place == end:
+            yield block
+            block, end = [], place + 1
+
+
+def _mark(block: Sequence[Column], left: Sequence[WordGroup], right: Sequence[WordGroup]) -> Mark:
+    said, heard = (
+        " ".join(side[place].text for place in dict.fromkeys(places) if place is not None)
+        for side, places in (
+            (left, [column[0] for column in block]),
+            (right, [column[1] for column in block]),
+        )
+    )
+    if all(equal for _, _, equal in block):
+        return Mark("right", said, heard)
+    return Mark("wrong" if said and heard else "missing" if said else "extra", said, heard)

@@ -377,6 +377,7 @@ from lina.core.plugin import PluginConfig, RecognizerPlugin
 
 class Says:
     sample_rate = 16_000
+    language = "en"
     heard = []
 
     def transcribe(self, audio):
@@ -458,7 +459,7 @@ def test_a_broken_recogniser_leaves_the_stage_undone(
         raise LinaError("deaf")
 
     with monkeypatch.context() as patch:
-        patch.setattr(speech_stages, "listen", deaf)
+        patch.setattr(speech_stages, "transcribe_samples", deaf)
         with pytest.raises(LinaError, match="deaf"):
             run(tmp_path, *SPEAKING, recognizer, "train.steps=1")
     again = done(run(tmp_path, *SPEAKING, recognizer, "train.steps=1"))

@@ -11,7 +11,7 @@ import torch
 
 from lina.core.audio import read_audio
 from lina.core.errors import PluginError
-from lina.core.words import error_rates
+from lina.core.evaluation.error_rates import error_rates
 from lina.recognizers.faster_whisper import FasterWhisper, FasterWhisperConfig
 
 SAMPLE = Path(__file__).parents[2] / "data" / "asterisk-sample"
@@ -32,7 +32,7 @@ def test_it_hears_what_was_said(listener: Any) -> None:
         listener.transcribe(read_audio(SAMPLE / one["audio"], listener.sample_rate, 1, 60.0)[0])
         for one in said
     ]
-    assert error_rates([one["text"] for one in said], heard).words < 0.15
+    assert error_rates([one["text"] for one in said], heard, listener.language).words < 0.15
 
 
 @pytest.mark.parametrize("samples", [0, 1, 400, 16_000])

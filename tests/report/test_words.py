@@ -1,46 +1,82 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lina.core.evaluation.error_rates import count_errors
+from lina.core.evaluation.normalization import normalize
 from lina.report.words import Mark, compare
+from tests.core.evaluation.test_normalization import languages, texts
 
 
-def kinds(said, heard):
-    return [(mark.kind, mark.said, mark.heard) for mark in compare(said, heard)]
+def marks(text, transcript, language="en"):
+    return [(mark.kind, mark.said, mark.heard) for mark in compare(text, transcript, language)]
 
 
-def test_case_and_punctuation_do_not_count_but_are_kept():
-    assert kinds("Dial it, now!", "dial IT now") == [
-        ("right", "Dial", "dial"),
-        ("right", "it,", "IT"),
-        ("right", "now!", "now"),
+def test_what_the_error_rate_counts_as_right_is_right_and_stays_as_written():
+    assert marks(
+        "Mr. Smith left at 7:30, in 1984.", "mister smith left at seven thirty in nineteen eighty-four"
+    ) == [
+        ("right", "Mr.", "mister"),
+        ("right", "Smith", "smith"),
+        ("right", "left", "left"),
+        ("right", "at", "at"),
+        ("right", "7:30,", "seven thirty"),
+        ("right", "in", "in"),
+        ("right", "1984.", "nineteen eighty-four"),
     ]
 
 
 def test_wrong_missing_and_extra_words():
-    assert kinds("please enter your number", "enter the your lumber") == [
-        ("missing", "please", ""),
-        ("right", "enter", "enter"),
-        ("extra", "", "the"),
-        ("right", "your", "your"),
-        ("wrong", "number", "lumber"),
+    assert marks("press the star key now please", "press a the star now peas") == [
+        ("right", "press", "press"),
+        ("extra", "", "a"),
+        ("right", "the", "the"),
+        ("right", "star", "star"),
+        ("missing", "key", ""),
+        ("right", "now", "now"),
+        ("wrong", "please", "peas"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("said", "heard", "marks"),
+    ("text", "transcript", "found"),
     [
         ("", "", []),
-        ("a b", "", [Mark("missing", "a", ""), Mark("missing", "b", "")]),
-        ("", "a", [Mark("extra", "", "a")]),
-        ("don't", "dont", [Mark("wrong", "don't", "dont")]),
-        ("?", "!", [Mark("wrong", "?", "!")]),
+        ("b c", "", [Mark("missing", "b", ""), Mark("missing", "c", "")]),
+        ("", "b", [Mark("extra", "", "b")]),
+        ("?", "!", [Mark("right", "?", "!")]),
+        ("?", "b", [Mark("extra", "", "b")]),
+        ("at 7:30", "at 7:40", [Mark("right", "at", "at"), Mark("wrong", "7:30", "7:40")]),
+        ("555 now", "5 now", [Mark("wrong", "555", "5"), Mark("right", "now", "now")]),
+        ("Smith's", "smith is here", [Mark("right", "Smith's", "smith is"), Mark("extra", "", "here")]),
+        ("isn't", "is", [Mark("wrong", "isn't", "is")]),
     ],
 )
-def test_ends(said, heard, marks):
-    assert compare(said, heard) == marks
+def test_ends_and_groups(text, transcript, found):
+    assert compare(text, transcript, "en") == found
 
 
-def test_the_alignment_is_the_cheapest():
-    marks = compare("a b c d e f", "b c x e f g")
-    assert sum(mark.kind != "right" for mark in marks) == 3
-    assert " ".join(mark.said for mark in marks if mark.said) == "a b c d e f"
-    assert " ".join(mark.heard for mark in marks if mark.heard) == "b c x e f g"
+def test_the_language_is_that_of_the_error_rate():
+    assert marks("isn't", "is not", "nl")[0][0] == "wrong"
+
+
+@given(texts, texts, languages)
+def test_marks_are_those_of_the_error_rate(text, transcript, language):
+    """Rate 0 if and only if nothing is marked; never more marks than errors; and nothing is lost."""
+    found, errors = compare(text, transcript, language), count_errors(text, transcript, language)
+    wrong = [mark for mark in found if mark.kind != "right"]
+    assert bool(wrong) == bool(errors.wrong_words)
+    assert len(wrong) <= errors.wrong_words
+    for side, written in (("said", text), ("heard", transcript)):
+        if normalize(written, language):
+            shown = " ".join(getattr(mark, side) for mark in found if getattr(mark, side))
+            assert shown == " ".join(written.split())
+
+
+plain = st.lists(st.sampled_from(["bird", "cat", "dog", "fox", "hen"]), max_size=8).map(" ".join)
+
+
+@given(plain, plain)
+def test_each_error_of_single_words_is_a_mark(text, transcript):
+    wrong = [mark for mark in compare(text, transcript, "en") if mark.kind != "right"]
+    assert len(wrong) == count_errors(text, transcript, "en").wrong_words

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -13,10 +13,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lina.core.evaluation.error_rates import count_errors
 from lina.core.evaluation.judges import RATE, Naturalness, SpeakerEncoder, similarity
 from lina.core.evaluation.records import RECORDINGS, ClipRecord
 from lina.core.protocols import Recognizer
-from lina.core.words import count_errors
 
 T = TypeVar("T")
 
@@ -27,15 +27,28 @@ class Judges:
     naturalness: Naturalness | None
 
     def judge(self, folder: Path, clip: ClipRecord) -> ClipRecord:
-        """The clip with what was heard of it."""
-        path, found = folder / clip.audio, {}
+        """The clip with its transcript and its DNSMOS; ``with_errors`` counts what is wrong in the transcript."""
+        path = folder / clip.audio
+        found: dict[str, Any] = {}
         if self.recognizer is not None:
-            transcript = self.recognizer.transcribe(mono(path, self.recognizer.sample_rate))
-            found = {"transcript": transcript, **count_errors(clip.text, transcript)._asdict()}
+            found = {
+                "transcript": self.recognizer.transcribe(mono(path, self.recognizer.sample_rate)),
+                "language": self.recognizer.language,
+            }
         if self.naturalness is not None:
             score = self.naturalness(mono(path, RATE))
             found["dnsmos"] = None if np.isnan(score) else score
         return clip.model_copy(update=found)
+
+
+def with_errors(clip: ClipRecord) -> ClipRecord:
+    """The clip with the errors of its transcript, if it has one.
+
+    They are counted from the stored transcript each time, so that they are those of this normalization.
+    """
+    if clip.transcript is None:
+        return clip
+    return clip.model_copy(update=count_errors(clip.text, clip.transcript, clip.language)._asdict())
 
 
 def with_similarity(

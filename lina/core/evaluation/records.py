@@ -35,6 +35,8 @@ class ClipRecord(FileRecord):
     following: float | None = None
     """As in ``lina.core.alignment``, too: how far the attention followed the text."""
     transcript: str | None = None
+    language: str = "en"
+    """Of the transcript, as an ISO 639-1 code."""
     words: int | None = None
     wrong_words: int | None = None
     characters: int | None = None

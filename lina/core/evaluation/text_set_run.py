@@ -20,7 +20,8 @@ from lina.core.evaluation import espeak, judges
 from lina.core.evaluation.attention import telling
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.clips import Speakers, file_name, systems
-from lina.core.evaluation.judging import Judges, optional, with_similarity
+from lina.core.evaluation.judging import Judges, optional, with_errors, with_similarity
+from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.records import MODEL, RECORDINGS, SYSTEMS, ClipRecord, TextSetEvaluation
 from lina.core.evaluation.summary import groups
 from lina.core.evaluation.text_set import Item
@@ -71,7 +72,7 @@ def evaluate_texts(
     naturalness = optional("DNSMOS", judges.dnsmos, DNSMOS_INSTALL, remarks)
     saying = _causes(run, asked, voice, checkpoint)
     judging = [saying, _recognizer(asked), naturalness is not None]
-    everything = [judging, floor, asked.floor, judges.can_tell_speakers()]
+    everything = [judging, floor, asked.floor, judges.can_tell_speakers(), identity()]
     folder = run.directory / FOLDER / file_name(asked.name)
     if (folder / FILE).is_file() and is_finished(folder, "evaluate", everything):
         hooks.stage_finished(run=run, stage="evaluate", seconds=0.0)
@@ -102,7 +103,7 @@ def evaluate_texts(
             else asked.recognizer.plugin.build(config=asked.recognizer.config)
         )
         _judge(Judges(listener, naturalness), folder, clips, judged, progress)
-    clips = [judged.records[key] for key in keys]
+    clips = [with_errors(judged.records[key]) for key in keys]
     if any(clip.system == RECORDINGS for clip in clips):
         encode = optional("speaker similarity", judges.speaker_encoder, SIMILARITY_INSTALL, remarks)
         if encode is not None:

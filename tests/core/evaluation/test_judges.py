@@ -9,7 +9,7 @@ import torch
 
 from lina.core.evaluation import judges
 from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.judging import Judges, optional, with_similarity
+from lina.core.evaluation.judging import Judges, optional, with_errors, with_similarity
 from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord
 from lina.core.wav import write_wav
 
@@ -64,14 +64,17 @@ def test_likeness_is_to_the_speakers_other_recordings(tmp_path: Path) -> None:
 def test_what_is_heard_is_counted(tmp_path: Path) -> None:
     class Ears:
         sample_rate = 8000
+        language = "en"
 
         def transcribe(self, audio: torch.Tensor) -> str:
             assert len(audio) == 800
             return "two"
 
-    judged = Judges(Ears(), lambda audio: 3.25).judge(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
+    judged = with_errors(Judges(Ears(), lambda audio: 3.25).judge(tmp_path, clip(tmp_path, "a", MODEL, 0.1)))
     assert (judged.transcript, judged.words, judged.wrong_words, judged.dnsmos) == ("two", 1, 1, 3.25)
-    silent = Judges(None, lambda audio: float("nan")).judge(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
+    silent = with_errors(
+        Judges(None, lambda audio: float("nan")).judge(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
+    )
     assert (silent.transcript, silent.wrong_words, silent.dnsmos) == (None, None, None)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.errors import CheckpointError, LinaError
-from lina.core.evaluation import espeak, judges
+from lina.core.evaluation import espeak, judges, judging, text_set_run
 from lina.core.evaluation.clips import Speakers
+from lina.core.evaluation.error_rates import Errors
 from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, TextSetEvaluation
 from lina.core.evaluation.speaking import speak_timed
 from lina.core.evaluation.text_set import Item, read_text_set
@@ -28,6 +29,7 @@ TEXTS = (Item("1", "one"), Item("2", "two words"))
 class Ears(RecognizerPlugin):
     heard = 0
     sample_rate = 16_000
+    language = "en"
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -159,6 +161,19 @@ def test_another_recogniser_hears_what_was_said_and_another_seed_says_it_again(r
     assert (second.recognizer, larger.recognizer) == ("ears", "ears size=large")
     third = evaluate(run, seed=1)
     assert third.clips[0].synthesis_seconds != first.clips[0].synthesis_seconds
+
+
+def test_another_normalization_counts_stored_transcripts_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = evaluate(run)
+    calls = Ears.heard
+    monkeypatch.setattr(text_set_run, "identity", lambda: "another")
+    monkeypatch.setattr(judging, "count_errors", lambda text, transcript, language: Errors(4, 1, 9, 3))
+    after = evaluate(run)
+    assert after.groups[0].word_error_rate == 0.25
+    assert [clip.transcript for clip in after.clips] == [clip.transcript for clip in before.clips]
+    assert Ears.heard == calls
 
 
 def test_the_floor_is_an_external_program(

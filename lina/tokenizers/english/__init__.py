@@ -6,15 +6,32 @@ begins, the first rule that matches says what is read there, and what it has sai
 
 import re
 
-from lina.tokenizers.english import abbreviations, amounts, dates, names, quantities, symbols, web
+from lina.tokenizers.english import (
+    abbreviations,
+    amounts,
+    dates,
+    formulas,
+    labels,
+    names,
+    paths,
+    quantities,
+    symbols,
+    times,
+    web,
+)
+from lina.tokenizers.english.number_formats import unify_numbers
 from lina.tokenizers.english.rule import Rule, Style
 
 __all__ = ["RULES", "Style", "normalise"]
 
 RULES: tuple[Rule, ...] = (
     *web.RULES,
+    *paths.RULES,
+    *labels.RULES,
+    *times.RULES,
     *dates.RULES,
     *amounts.RULES,
+    *formulas.RULES,
     *quantities.RULES,
     *abbreviations.RULES,
     *names.RULES,
@@ -37,6 +54,7 @@ def normalise(sentence: str, style: Style = _USUAL) -> str:
 
     A function of the sentence alone. It never refuses: characters that no rule knows are handed on as they are.
     """
+    sentence = unify_numbers(sentence)
     said, place, joint = "", 0, False
     while place < len(sentence):
         text, end, read = _next(sentence, place, style)

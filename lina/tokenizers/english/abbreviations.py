@@ -25,15 +25,20 @@ _WORDS = {
     "Dec": "December", "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday",
     "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday", "Esq": "Esquire", "misc": "miscellaneous",
     "est": "established", "ave": "avenue", "tel": "telephone", "Tel": "telephone", "ext": "extension",
-    "Ext": "extension", "min": "minutes", "max": "maximum", "temp": "temperature", "Atty": "Attorney",
+    "Ext": "extension", "min": "minimum", "max": "maximum", "temp": "temperature", "Atty": "Attorney",
 }  # fmt: skip
 _BARE = {
     "vs": "versus",
     "aka": "also known as",
     "w/o": "without",
     "w/": "with",
+    "c/o": "care of",
+    "b/c": "because",
     "Jr": "Junior",
     "Sr": "Senior",
+}
+_BARE_STREETS = {short: _STREETS[short] for short in ("Ave", "Blvd", "Rd", "Ln", "Hwy", "Pkwy")} | {
+    "St": "Street"
 }
 _BEFORE_NUMBER = {
     "No": "number", "no": "number", "Nos": "numbers", "nos": "numbers", "Fig": "figure", "fig": "figure",
@@ -79,6 +84,25 @@ def _bare(match: re.Match[str], style: Style) -> str:
     return _BARE[match[1]]
 
 
+def _slashed(match: re.Match[str], style: Style) -> str:
+    return spell(match[0], style)
+
+
+def _bare_street(match: re.Match[str], style: Style) -> str | None:
+    """After a name in capitals a street needs no stop: ``12 Elm Blvd``."""
+    word = before(match)
+    return _BARE_STREETS[match[1]] if word[:1].isupper() and word.isalpha() else None
+
+
+def _doctorate(match: re.Match[str], style: Style) -> str:
+    return spell("PHD", style) + _stop(match)
+
+
+def _company(match: re.Match[str], style: Style) -> str:
+    """``AT&T``: the letters on both sides are spelled."""
+    return f"{spell(match[1], style)} and {spell(match[2], style)}"
+
+
 def _before_number(match: re.Match[str], style: Style) -> str:
     word = _BEFORE_NUMBER[match[1]]
     return word.capitalize() if match[1][0].isupper() else word
@@ -93,6 +117,20 @@ def _initial(match: re.Match[str], style: Style) -> str:
     return match[1]
 
 
+_SOUNDS = frozenset((
+    "hm", "hmm", "mm", "mmm", "sh", "shh", "shhh", "pst", "psst", "brr", "brrr", "pfft", "tsk", "nth", "zzz",
+    "zzzz", "grr", "grrr", "st", "nd", "rd", "th", "ft", "vs",
+))  # fmt: skip
+_CHAT = {"pls": "please", "plz": "please", "thx": "thanks", "ppl": "people", "msg": "message", "pwd": "P W D"}
+
+
+def _without_vowels(match: re.Match[str], style: Style) -> str | None:
+    """``ls``, ``npm``, ``btw``."""
+    if match[0] in _SOUNDS:
+        return None
+    return _CHAT.get(match[0]) or spell(match[0], style)
+
+
 RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_TITLES)})\b\.?{_CAPITAL}", _title),
     rule(r"St\.(?!\w)", _saint),
@@ -100,7 +138,12 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\d)", _before_number),
     rule(r"(№)\s?(?=\d)", _before_number),
     rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
+    rule(rf"(?<=[a-z\d] )({one_of(_BARE_STREETS)})(?=[,;]|\s*$|\s[a-z])", _bare_street),
+    rule(r"(?:n/a|N/A|i/o|I/O|A/C|a/c|TCP/IP|A/B)(?!\w)", _slashed),
+    rule(r"Ph\.\s?D\.?(?!\w)", _doctorate),
+    rule(r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])", _company),
     rule(rf"({one_of(_BARE)})(?!\w)", _bare),
     rule(r"(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?", _initials),
     rule(r"([A-Z])\.(?=\s*[A-Z])", _initial),
+    rule(r"[bcdfghj-np-tv-xz]{2,4}(?![\w'’.-]\w|[\w'’])", _without_vowels),
 )

@@ -6,7 +6,7 @@ from lina.tokenizers.english.numbers import is_one, number
 from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule
 from lina.tokenizers.english.units import UNITS
 
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 _MINUS = r"(?P<minus>[-−])?"
 _MAGNITUDES = {
     "k": "thousand",
@@ -18,6 +18,7 @@ _MAGNITUDES = {
 }
 _BIG = r"(?:\s?(?P<big>hundred|thousand|million|billion|trillion)\b|(?P<short>[kKmMbBtT]|bn|mn)\b)?"
 
+_DIRECTIONS = {"N": " north", "S": " south", "E": " east", "W": " west"}
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
@@ -27,6 +28,24 @@ CURRENCIES = {
     "₩": ("won", "won", "jeon", "jeon"),
     "₽": ("ruble", "rubles", "kopek", "kopeks"),
     "₿": ("bitcoin", "bitcoins", "", ""),
+    "CN¥": ("yuan", "yuan", "fen", "fen"),
+    "CHF": ("Swiss franc", "Swiss francs", "rappen", "rappen"),
+    "SEK": ("Swedish krona", "Swedish kronor", "öre", "öre"),
+    "NOK": ("Norwegian krone", "Norwegian kroner", "øre", "øre"),
+    "DKK": ("Danish krone", "Danish kroner", "øre", "øre"),
+    "zł": ("zloty", "zlotys", "grosz", "groszy"),
+    "CZK": ("Czech koruna", "Czech korunas", "haler", "halers"),
+    "HUF": ("Hungarian forint", "Hungarian forints", "", ""),
+    "MX$": ("Mexican peso", "Mexican pesos", "centavo", "centavos"),
+    "R$": ("Brazilian real", "Brazilian reals", "centavo", "centavos"),
+    "ZAR": ("rand", "rand", "cent", "cents"),
+    "₺": ("lira", "lira", "kurus", "kurus"),
+    "₴": ("hryvnia", "hryvnias", "kopek", "kopeks"),
+    "₦": ("naira", "naira", "kobo", "kobo"),
+    "₱": ("peso", "pesos", "centavo", "centavos"),
+    "₪": ("shekel", "shekels", "agora", "agorot"),
+    "฿": ("baht", "baht", "satang", "satang"),
+    "₫": ("dong", "dong", "", ""),
 }
 _CODES = {
     "USD": "$",
@@ -35,6 +54,27 @@ _CODES = {
     "JPY": "¥",
     "INR": "₹",
     "US$": "$",
+    "CNY": "CN¥",
+    "RMB": "CN¥",
+    "CHF": "CHF",
+    "CAD": "C$",
+    "AUD": "A$",
+    "NZD": "NZ$",
+    "HKD": "HK$",
+    "SEK": "SEK",
+    "NOK": "NOK",
+    "DKK": "DKK",
+    "PLN": "zł",
+    "CZK": "CZK",
+    "HUF": "HUF",
+    "MXN": "MX$",
+    "BRL": "R$",
+    "ZAR": "ZAR",
+    "TRY": "₺",
+    "KRW": "₩",
+    "RUB": "₽",
+    "Rs.": "₹",
+    "Rs": "₹",
 }
 _COUNTRIES = {
     "US$": "US ",
@@ -43,8 +83,10 @@ _COUNTRIES = {
     "A$": "Australian ",
     "AU$": "Australian ",
     "HK$": "Hong Kong ",
+    "NZ$": "New Zealand ",
+    "S$": "Singapore ",
 }
-_SIGN = f"(?P<sign>{one_of([*_COUNTRIES, *CURRENCIES])}|(?:{one_of(_CODES)})\\b)"
+_SIGN = f"(?P<sign>{one_of([*_COUNTRIES, *CURRENCIES])}|(?:{one_of(_CODES)})(?!\\w))"
 
 
 def _minus(match: re.Match[str]) -> str:
@@ -53,13 +95,19 @@ def _minus(match: re.Match[str]) -> str:
 
 def _money(match: re.Match[str], style: Style) -> str:
     sign = match["sign"]
-    one, many, cent, cents = CURRENCIES[_CODES.get(sign, sign[-1])]
-    country = _COUNTRIES.get(sign, "") if sign != "US$" else "U S "
+    country = _COUNTRIES.get(_CODES.get(sign, sign), "") if sign != "US$" else "U S "
+    key = _CODES.get(sign, sign)
+    one, many, cent, cents = CURRENCIES[key if key in CURRENCIES else key[-1]]
     big = match["big"] or _MAGNITUDES.get((match["short"] or "").lower(), "")
     amount = match["amount"]
     last = match.groupdict().get("last")
     if big or last:
-        said = f"{number(amount)} to {number(last)}" if last else number(amount)
+        first = _MAGNITUDES.get((match.groupdict().get("first") or "").lower(), "")
+        said = (
+            f"{number(amount)} {first and f'{first} {country}{many} '}to {number(last)}"
+            if last
+            else number(amount)
+        )
         return f"{_minus(match)}{said} {big + ' ' if big else ''}{country}{many}" + _per(match)
     whole, _, rest = amount.replace(",", "").partition(".")
     if len(rest) != 2 or not cent:
@@ -89,14 +137,27 @@ def _percent(match: re.Match[str], style: Style) -> str:
 
 def _degrees(match: re.Match[str], style: Style) -> str:
     scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or "", "")
-    return f"{_minus(match)}{number(match['amount'])} degree{'' if is_one(match['amount']) else 's'}{scale}"
+    direction = _DIRECTIONS.get(match["direction"] or "", "")
+    return f"{_minus(match)}{number(match['amount'])} degree{'' if is_one(match['amount']) else 's'}{scale}{direction}"
+
+
+def _position(match: re.Match[str], style: Style) -> str:
+    """``40°42'46" N``."""
+    parts = [
+        f"{number(text)} {name}{'' if text == '1' else 's'}"
+        for text, name in zip(match.groups()[:3], ("degree", "minute", "second"), strict=True)
+        if text
+    ]
+    return " ".join(parts) + _DIRECTIONS.get(match[4] or "", "")
 
 
 def _unit(match: re.Match[str], style: Style) -> str:
     one, many = UNITS[match["unit"]]
     amount = match["amount"]
     to = f" to {number(match['last'])}" if match["last"] else ""
-    power = {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}.get(match["power"] or "", "")
+    power = {"s": "square ", "S": "square ", "c": "cubic ", "C": "cubic "}.get(
+        (match["area"] or "")[:1], ""
+    ) or {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}.get(match["power"] or "", "")
     single = match["tied"] or (is_one(amount) and not to) or _counts_a_noun(match)
     return f"{_minus(match)}{number(amount)}{to} {power}{one if single else many}{_per(match)}"
 
@@ -108,6 +169,45 @@ def _feet(match: re.Match[str], style: Style) -> str:
 def _feet_and_inches(match: re.Match[str], style: Style) -> str:
     feet, inches = ("foot" if match[1] == "1" else "feet"), ("inch" if match[2] == "1" else "inches")
     return f"{number(match[1])} {feet} {number(match[2])} {inches}"
+
+
+def _inches_by(match: re.Match[str], style: Style) -> str:
+    """``8.5" x 11" paper``."""
+    unit = "inch" if re.match(r"\s[a-z]", match.string[match.end() : match.end() + 2]) else "inches"
+    return f"{number(match[1])}{f' {unit}' if match[2] else ''} by {number(match[3])} {unit}"
+
+
+def _inches(match: re.Match[str], style: Style) -> str | None:
+    """A mark after a number is that of inches, unless it closes a quotation."""
+    so_far = match.string[max(0, match.start() - 200) : match.start()]
+    if "″" not in match[0] and (so_far.count('"') % 2 or so_far.count("“") > so_far.count("”")):
+        return None
+    single = is_one(match["amount"]) or _counts_a_noun(match)
+    return f"{number(match['amount'])} {'inch' if single else 'inches'}"
+
+
+def _feet_alone(match: re.Match[str], style: Style) -> str:
+    return (
+        f"{number(match['amount'])} {'foot' if is_one(match['amount']) or _counts_a_noun(match) else 'feet'}"
+    )
+
+
+_ELECTRIC = re.compile(
+    r"\d\s?(?:[VW]|kW|mA|Hz|Ω|Ah|VA)\b|\b(?:fuse|amp|charger|current|circuit|breaker|socket|battery|draws?|volt|watt)",
+    re.ASCII,
+)
+
+
+def _amperes(match: re.Match[str], style: Style) -> str | None:
+    """``2A`` among volts, watts and fuses."""
+    near = (
+        match.string[max(0, match.start() - 60) : match.start()]
+        + match.string[match.end() : match.end() + 60]
+    )
+    if not _ELECTRIC.search(near):
+        return None
+    single = is_one(match["amount"]) or _counts_a_noun(match)
+    return f"{number(match['amount'])} {'amp' if single else 'amps'}"
 
 
 def _counts_a_noun(match: re.Match[str]) -> bool:
@@ -123,17 +223,28 @@ _LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
 
 RULES: tuple[Rule, ...] = (
     rule(
-        rf"{_MINUS}{_SIGN}\s?(?P<amount>{NUMBER})(?:\s?[-–]\s?(?P=sign)?(?P<last>{NUMBER}))?{_BIG}{_PER}",
+        rf"{_MINUS}{_SIGN}\s?(?P<amount>{NUMBER})(?:(?P<first>[kKmMbBtT]|bn|mn)?\s?[-–—]\s?(?P=sign)?(?P<last>{NUMBER}))?{_BIG}{_PER}",
         _money,
     ),
     rule(rf"{_MINUS}(?P<amount>{NUMBER}){_BIG}\s?{_SIGN}(?!\s?\d){_PER}", _money),
     rule(rf"(?P<amount>{NUMBER})\s?¢", _cents),
     rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
-    rule(rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?P<scale>[CFK]\b)?", _degrees),
+    rule(
+        rf"(\d{{1,3}})\s?°\s?(\d{{1,2}})\s?['’′](?:\s?({NUMBER})\s?(?:[\"”″]|''))?(?:\s?([NSEW])(?!\w))?",
+        _position,
+    ),
+    rule(
+        rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?:(?P<scale>[CFK]\b)|(?P<direction>[NSEW])(?![\w'’]))?",
+        _degrees,
+    ),
     rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
+    rule(rf"({NUMBER})\s?([\"”″]?)\s?[x×]\s?({NUMBER})\s?[\"”″](?!\w)", _inches_by),
+    rule(rf"(?P<amount>{NUMBER})(?:\s?″|[\"”]|'')(?!\w)", _inches),
+    rule(rf"(?P<amount>{NUMBER})\s?′(?!\w)", _feet_alone),
+    rule(rf"(?P<amount>{NUMBER})\s?A\b(?![.&]\w)", _amperes),
     rule(rf"(\d{{1,2}})\s?ft\.?,?\s(\d{{1,2}})\s?in\b(?!{_A_PLACE})(?:\.(?=\s[a-z]))?", _feet_and_inches),
     rule(
-        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
+        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<area>(?:[Ss]q|[Cc]u)\.?\s)?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
         _unit,
     ),
 )

@@ -1,4 +1,4 @@
-"""Dates, years, decades and times of day."""
+"""Dates, years, decades and centuries."""
 
 import re
 
@@ -12,6 +12,12 @@ MONTHS = [
 _MONTH_OF = {name[:3].lower(): name for name in MONTHS}
 _SHORT_MONTHS = ["Sept", *(name[:3] for name in MONTHS if len(name) > 3)]
 _MONTH = rf"(?:{one_of(MONTHS)}|(?:{one_of(_SHORT_MONTHS)})\b\.?)"
+_WEEKDAYS = {
+    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Weds": "Wednesday", "Thu": "Thursday",
+    "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
+}  # fmt: skip
+_WEEKDAY = rf"(?:{one_of(_WEEKDAYS)})\b"
+_AND = r"(?:,?\s(?:and|or)\s|,\s?|\s?[/&]\s?)"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _ORDINAL_END = r"(?:st|nd|rd|th)?"
 _YEAR = r"[12]\d{3}"
@@ -37,7 +43,7 @@ def _date(day: int, month: int, text: str | None, style: Style) -> str | None:
 
 
 def _iso(match: re.Match[str], style: Style) -> str | None:
-    return _date(int(match[3]), int(match[2]), match[1], style)
+    return _date(int(match[4]), int(match[3]), match[1], style)
 
 
 def _slashes(match: re.Match[str], style: Style) -> str | None:
@@ -66,6 +72,42 @@ def _month_year(match: re.Match[str], style: Style) -> str:
     return f"{_month(match[1])} {year(int(match[2]))}"
 
 
+def _span_of_days(match: re.Match[str], style: Style) -> str:
+    return f"{_WEEKDAYS[match[1]]} to {_WEEKDAYS[match[2]]}"
+
+
+def _span_of_months(match: re.Match[str], style: Style) -> str:
+    return f"{_month(match[1])} to {_month(match[2])}"
+
+
+def _weekdays(match: re.Match[str], style: Style) -> str:
+    """``Sat & Sun``, ``Mon, Jan 5``."""
+    return (
+        re.sub(rf"({_WEEKDAY})\.?", lambda day: _WEEKDAYS[day[1]], match[0])
+        .replace("&", "and")
+        .replace("/", ", ")
+    )
+
+
+def _month_short_year(match: re.Match[str], style: Style) -> str:
+    return f"{_month(match[1])} {cardinal(int(match[2]))}"
+
+
+def _century(match: re.Match[str], style: Style) -> str:
+    """``21st c.``; its stop is also that of the sentence where nothing follows."""
+    return f"{ordinal(int(match[1]))} century" + ("." if ends_sentence(match) else "")
+
+
+def _from_then(match: re.Match[str], style: Style) -> str:
+    """``mid-1980s``: the hyphen is no minus."""
+    return f"{match[1]} "
+
+
+def _many(match: re.Match[str], style: Style) -> str:
+    """``100s of people``."""
+    return plural_of(cardinal(int(match[1])).removeprefix("one "))
+
+
 def _decade(match: re.Match[str], style: Style) -> str:
     return plural_of(year(int(match[1])) if len(match[1]) == 4 else cardinal(int(match[1])))
 
@@ -84,36 +126,19 @@ def _years(match: re.Match[str], style: Style) -> str:
     return f"{year(int(match[1]))} to {year(int(last)) if len(last) == 4 else cardinal(int(last))}"
 
 
-def _time(match: re.Match[str], style: Style) -> str | None:
-    hour, minute = int(match["hour"]), int(match["minute"] or 0)
-    if hour > 24 or minute > 59:
-        return None
-    said = cardinal(hour)
-    if minute:
-        said += f" {'oh ' if minute < 10 else ''}{cardinal(minute)}"
-    if match["second"]:
-        seconds = int(match["second"])
-        said += f" and {cardinal(seconds)} second{'' if seconds == 1 else 's'}"
-    elif not minute and not match["half"]:
-        said += " hundred" if hour > 12 or hour == 0 else " o'clock"
-    return said + _half(match, style)
-
-
-def _half(match: re.Match[str], style: Style) -> str:
-    if not match["half"]:
-        return ""
-    stop = "." if match.string[match.end() - 1] == "." and not match.string[match.end() :].strip() else ""
-    return f" {spell(match['half'] + 'm', style)}{stop}"
-
-
-def _hour(match: re.Match[str], style: Style) -> str | None:
-    return f"{cardinal(int(match['hour']))}{_half(match, style)}" if int(match["hour"]) <= 24 else None
-
-
-_AM_PM = r"\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm](?:\b|(?=\.)))(?![\w])"
-
 RULES: tuple[Rule, ...] = (
-    rule(r"(\d{4})-(\d\d)-(\d\d)(?![\d-])", _iso),
+    rule(r"(\d{4})([-/.])(\d\d?)\2(\d\d?)(?![\d/-]|[.]\d)", _iso),
+    rule(
+        rf"({one_of(_WEEKDAYS)})\b\.?\s?(?:[-–—]|to\b)\s?({one_of(_WEEKDAYS)})\b(?:\.(?!$))?", _span_of_days
+    ),
+    rule(
+        rf"({one_of(_SHORT_MONTHS)})\b\.?\s?[-–—]\s?({one_of(_SHORT_MONTHS)})\b(?:\.(?!$))?", _span_of_months
+    ),
+    rule(
+        rf"({_WEEKDAY})\.?(?:{_AND}(?:{_WEEKDAY}))+(?:\.(?!$))?|({_WEEKDAY})\.?(?=,?\s(?:\d|{_MONTH}))",
+        _weekdays,
+    ),
+    rule(rf"({_MONTH})\s?['’](\d\d)\b", _month_short_year),
     rule(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\d/-]|[.]\d)", _slashes),
     rule(
         rf"(?P<month>{_MONTH})\s(?:the\s)?(?P<day>{_DAY}){_ORDINAL_END}\b(?:\s?[-–]\s?(?P<to>{_DAY})\b)?"
@@ -125,11 +150,9 @@ RULES: tuple[Rule, ...] = (
         _day_month,
     ),
     rule(rf"({_MONTH}),?\s({_YEAR})\b{_NUMBER_AFTER}", _month_year),
-    rule(
-        rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))(?::(?P<second>\d\d))?(?![\d:])(?:{_AM_PM})?",
-        _time,
-    ),
-    rule(rf"(?P<hour>\d{{1,2}}){_AM_PM}", _hour),
+    rule(r"(\d{1,2})(?:st|nd|rd|th)\s(?:[cC]|[Cc]ent)\.(?!\w)", _century),
+    rule(r"(10{2,6})s(?=\sof\b)", _many),
+    rule(r"([A-Za-z]?[a-z]{2,})-(?=\d)", _from_then),
     rule(r"['’]?(\d0|[12]\d\d0)['’]?s\b", _decade),
     rule(r"(\d{1,4})\s?(BCE|BC|AD|CE)\b", _era),
     rule(r"(1[1-9]\d\d|20\d\d)\s?[-–]\s?((?:1[1-9]|20)\d\d|\d\d)(?![\w-]|[.,]\d)", _years),

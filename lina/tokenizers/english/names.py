@@ -2,8 +2,8 @@
 
 import re
 
-from lina.tokenizers.english.numbers import cardinal, ordinal, roman
-from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule, spell
+from lina.tokenizers.english.numbers import cardinal, ordinal, roman, year
+from lina.tokenizers.english.rule import Rule, Style, always, before, one_of, rule, spell
 
 _NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
 _COUNTED = [
@@ -39,17 +39,25 @@ _SPELT = frozenset((
     "CNN", "NBC", "ABC", "CBS", "IBM", "IPO", "IP", "OS", "LA", "DC", "NYC", "LED", "LCD", "EV",
     "IPA", "TTS", "ASR", "LLM", "BMW", "AC", "ADHD", "OCD", "GMT", "UTC", "EST", "PST", "MIT",
     "UCLA", "AM", "PM", "OK", "NAACP", "IEEE", "DJ", "MC", "VR", "AR", "UI", "UX", "IOS", "ISBN",
-    "IBAN", "IRA", "IMF",
+    "IBAN", "IRA", "IMF", "IV",
 ))  # fmt: skip
 _ALSO_WORDS = frozenset(["IT", "US", "AM", "ID", "LA", "OS", "AC", "AR"])
 """Left alone in a text that is all in capitals."""
 _HALVES = {"JPEG": "jay peg", "MPEG": "em peg", "MS-DOS": "M S doss", "CD-ROM": "C D rom", "IOS": "I O S"}
 
 
+_NO_NAMES = frozenset((
+    "A", "An", "The", "This", "That", "My", "Your", "His", "Her", "Its", "Our", "Their", "In", "On", "By", "At",
+    "To", "Of", "For", "With", "From", "And", "Or", "But", "If", "As", "Is", "Was", "No", "New", "Start",
+    "Give", "Get", "Take", "Use", "Hang", "Stop", "One", "Two", "Each", "Every", "Any", "Some", "Another",
+))  # fmt: skip
+"""Capitalized words after which ``IV`` is no number: ``An IV drip``."""
 _CAPITALS = re.compile(r"\s+[A-Z]{2,}\b")
 
 
-def _counted(match: re.Match[str], style: Style) -> str:
+def _counted(match: re.Match[str], style: Style) -> str | None:
+    if match[2] in ("C", "D", "L", "M"):
+        return None  # a letter of the alphabet: Appendix C
     return f"{match[1]} {cardinal(roman(match[2].upper()))}"
 
 
@@ -58,6 +66,8 @@ def _counted_in_short(match: re.Match[str], style: Style) -> str:
 
 
 def _reigning(match: re.Match[str], style: Style) -> str:
+    if match[1] == "Malcolm" and match[2] == "X":
+        return "Malcolm X"
     own = match[3] or ""
     return f"{match[1]} the {ordinal(roman(match[2]))}{own}"
 
@@ -65,9 +75,21 @@ def _reigning(match: re.Match[str], style: Style) -> str:
 def _numeral(match: re.Match[str], style: Style) -> str | None:
     """After another capitalised word: ``Final Fantasy VII``."""
     word = before(match)
-    if not (word[:1].isupper() and word.isalpha() and not word.isupper()):
+    if not (word[:1].isupper() and word.isalpha() and not word.isupper()) or word in _NO_NAMES:
         return None
     return cardinal(roman(match[0]))
+
+
+def _year_numeral(match: re.Match[str], style: Style) -> str:
+    return year(roman(match[0]))
+
+
+def _contraction(match: re.Match[str], style: Style) -> str | None:
+    """``DON'T``: only in lower case is it in a lexicon."""
+    letters = re.split("['’]", match[0])[0]
+    if letters in _SPELT or letters in _AS_WORDS:
+        return None
+    return match[0].capitalize() if match[0][0] == "I" or not match.start() else match[0].lower()
 
 
 def _acronym(match: re.Match[str], style: Style) -> str | None:
@@ -100,6 +122,9 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_COUNTED_IN_SHORT)})\.\s(?![CDLM]\b)({_NUMERAL})\b(?![.'’]\w)", _counted_in_short),
     rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
+    rule(r"(?=[MDCLXVI]{4,}\b)M{1,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b", _year_numeral),
+    rule(r"(?<=OS )X\b|(?<=iPhone )X\b", always("ten")),
+    rule(r"[A-Z]{2,}['’][A-Z]{1,2}\b(?!['’])|I['’](?:M|LL|VE|D)\b", _contraction),
     rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
     rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),
 )

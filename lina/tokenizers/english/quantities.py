@@ -45,7 +45,7 @@ def _fraction(match: re.Match[str], style: Style) -> str | None:
     if below < 2 or above == 0 or (above >= below and whole):
         return None
     said = _parts(above, below) if above < below <= 100 else f"{cardinal(above)} over {cardinal(below)}"
-    return _after(whole, above, said)
+    return _after(whole, above, said) + (" inch" if match[4] else "")
 
 
 def _fraction_sign(match: re.Match[str], style: Style) -> str:
@@ -55,9 +55,8 @@ def _fraction_sign(match: re.Match[str], style: Style) -> str:
 
 def _dotted(match: re.Match[str], style: Style) -> str:
     """A version or an address: ``3.11.2``, ``192.168.0.1``."""
-    parts = match[0].lstrip("v").split(".")
-    said = (" dot " if len(parts) > 3 else " point ").join(map(number, parts))
-    return f"version {said}" if match[0][0] == "v" else said
+    parts = match[0].split(".")
+    return (" dot " if len(parts) > 3 else " point ").join(map(number, parts))
 
 
 def _scientific(match: re.Match[str], style: Style) -> str:
@@ -86,8 +85,22 @@ def _product(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])} times {number(match[2])}"
 
 
+_PLURAL = re.compile(r"\s(?:[a-z]+s|people|more|in|of|and|or|a|per)\b")
+_PICTURE = re.compile(
+    r"\s(?:ultra|TVs?|UHD|HDR|videos?|displays?|monitors?|screens?|resolution|cameras?|footage|films?|movies?|content|stream|"
+    r"Blu|runs?|races?|runners?|track)"
+)
+
+
 def _magnitude(match: re.Match[str], style: Style) -> str:
-    return f"{number(match[1])} {'thousand' if match[2] in 'kK' else 'million' if match[2] == 'M' else 'billion'}"
+    """``50K users``, ``4B people``; but ``4K video``, ``a 10K run``, ``apartment 4B`` have letters."""
+    amount, sign = match[1], match[2]
+    after = match.string[match.end() : match.end() + 20]
+    if sign in "kK" and (_PICTURE.match(after) or (sign == "K" and amount in ("4", "8"))):
+        return f"{number(amount)} K"
+    if sign == "B" and amount.isdecimal() and not (_PLURAL.match(after) or len(amount) > 2):
+        return f"{number(amount)} B"
+    return f"{number(amount)} {'thousand' if sign in 'kK' else 'million' if sign == 'M' else 'billion'}"
 
 
 def _signed(match: re.Match[str], style: Style) -> str | None:
@@ -110,31 +123,25 @@ def _mixed(match: re.Match[str], style: Style) -> str | None:
     return " ".join(said)
 
 
-def _label(match: re.Match[str], style: Style) -> str:
-    return f"{match[1]} {pairs(match[2])}"
-
-
 RULES: tuple[Rule, ...] = (
     rule(r"\+\d{1,3}(?:[\s.-]?\(?\d{2,5}\)?){2,5}(?!\w)", _telephone),
     rule(r"(?:1[\s.-])?\(?\d{3}\)?[\s.-]\d{3}[.\s-]\d{4}(?![\w-])", _telephone),
+    rule(r"\(?0\d{2,4}\)?[\s-]\d{3,4}[\s-]\d{3,4}(?![\w-])", _telephone),
     rule(r"\d{3}-\d{4}(?![\w-])", _telephone),
     rule(r"\d{4}([\s-])\d{4}\1\d{4}\1\d{4}(?!\w)", _groups),
     rule(r"\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
-    rule(r"(?:(\d{1,3})[\s-])?(\d{1,3})[/⁄](\d{1,3})(?![\w/]|[.]\d)", _fraction),
+    rule(r"(?:(\d{1,3})[\s-])?(\d{1,3})[/⁄](\d{1,3})([\"″](?=\s\w))?(?![\w/]|[.]\d)", _fraction),
     rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}])", _fraction_sign),
     rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
     rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
-    rule(r"v?\d+(?:\.\d+){2,}(?!\w)", _dotted),
+    rule(r"\d+(?:\.\d+){2,}(?!\w)", _dotted),
     rule(rf"({NUMBER})([²³])", _power),
-    rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", _ordinal),
+    rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?=\s?=)", _product),
     rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
     rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
-    rule(rf"({NUMBER})([kKM]|bn|B)\b", _magnitude),
-    rule(
-        r"(Room|room|Flight|flight|Route|route|Highway|Interstate|Apartment|Suite)\s(\d{3,4})(?!\w|[.,]\d)",
-        _label,
-    ),
+    rule(rf"({NUMBER})(k|K|M|bn|B)\b", _magnitude),
+    rule(r"(\d{1,3}):(\d{1,2})(?![\d:]|[.]\d)", _range),
     rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d+|[A-Z]\d[A-Z\d]*))*\b", _mixed),
     rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),
     rule(rf"({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-]|[.,]\d)", _range),

@@ -6,14 +6,21 @@ from lina.tokenizers.english.numbers import digits, pairs
 from lina.tokenizers.english.rule import Rule, Style, always, rule, spell
 
 _ENDINGS = "com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|info|biz|us|ca|au|tv|me|ly|app|dev|ch|it|es|nl|se|in|jp"
+_ENDINGS += "|COM|ORG|NET|EDU|GOV|IO|AI|UK|Com|Org|Net"
 _SPELT_ENDINGS = frozenset(
     ["ai", "uk", "de", "fr", "eu", "us", "tv", "ch", "it", "es", "nl", "se", "in", "jp", "au", "ca", "io"]
 )
 _SIGNS = {
     ".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon", "?": "question mark",
-    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star",
+    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star", "\\": "backslash",
 }  # fmt: skip
 _PART = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_SHORT = {
+    "usr": "user", "tmp": "temp", "src": "source", "img": "image", "doc": "dock", "docs": "docks", "pkg":
+    "package", "py": "P Y", "js": "J S", "txt": "text", "jpg": "jay peg", "jpeg": "jay peg", "cfg": "config",
+    "md": "M D", "yml": "yammel", "yaml": "yammel", "json": "jason", "exe": "E X E", "etc": "E T C", "bashrc":
+    "bash R C", "gz": "G Z", "ini": "I N I",
+}  # fmt: skip
 _LETTERS = frozenset((
     "www", "http", "https", "html", "php", "pdf", "ftp", "fbi", "cia", "bbc", "cnn", "nhs", "mit",
     "ibm",
@@ -22,10 +29,11 @@ _LETTERS = frozenset((
 
 def _address(match: re.Match[str], style: Style) -> str:
     text = re.sub(r"^https?://", "", match[0])
-    return _read(text.rstrip("/"), style)
+    return read_address(text.rstrip("/"), style)
 
 
-def _read(text: str, style: Style) -> str:
+def read_address(text: str, style: Style) -> str:
+    """The words of an address or a path, and its signs by their names."""
     said, dot = [], False
     for part in _PART.findall(text):
         if part.isdecimal():
@@ -40,20 +48,22 @@ def _read(text: str, style: Style) -> str:
 
 def _word(part: str, after_dot: bool, style: Style) -> str:
     lowered = part.lower()
+    if lowered in _SHORT:
+        return _SHORT[lowered]
     if lowered in _LETTERS or (after_dot and lowered in _SPELT_ENDINGS) or not set(lowered) & set("aeiouy"):
         return spell(part, style)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", lowered if part.isupper() else part)
 
 
 def _handle(match: re.Match[str], style: Style) -> str:
-    return f"at {_read(match[1], style)}"
+    return f"at {read_address(match[1], style)}"
 
 
 def _hashtag(match: re.Match[str], style: Style) -> str:
-    return f"hashtag {_read(match[1], style)}"
+    return f"hashtag {read_address(match[1], style)}"
 
 
-_PATH = r"(?:[/?#](?:[\w/%&=+~#?@:.,-]*[\w/=])?)?"
+_PATH = r"(?:[/?#][\w/%&=+~#?@:.,-]*[\w/=]|/)?"
 
 RULES: tuple[Rule, ...] = (
     rule(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", _address),

@@ -10,9 +10,7 @@ under bfloat16 autocast. Backbones take turns on the visible GPUs.
 """
 
 import argparse
-import ast
 import copy
-import hashlib
 import itertools
 import json
 import multiprocessing
@@ -29,6 +27,8 @@ from typing import Any
 
 import torch
 
+from benchmarks import code_fingerprint
+from benchmarks.code_fingerprint import ROOT, Definition, definitions_of
 from lina.backbones.flash_linear_attention import VARIANTS
 from lina.core.errors import PluginError
 from lina.core.kernels import FastFormConfig
@@ -37,20 +37,22 @@ from lina.core.plugin import BackbonePlugin
 from lina.core.registry import load, records
 from lina.core.state import named_leaves, tree_map
 
-ROOT = Path(__file__).resolve().parent.parent
+LAWS = "lina.core.laws"
 COVERED = (
-    "lina/backbones",
-    "lina/core/laws",
-    "lina/core/linear_attention.py",
-    "lina/core/selective_scan.py",
-    "lina/core/bonus_attention.py",
-    "lina/core/causal_convolution.py",
-    "lina/core/decayed_scores.py",
-    "lina/core/delta_rule.py",
-    "lina/core/stack.py",
-    "lina/core/kernels.py",
-    "lina/core/mixer_stack.py",
-    "lina/core/scalar_decay.py",
+    "lina.backbones",
+    LAWS,
+    "lina.core.bonus_attention",
+    "lina.core.causal_convolution",
+    "lina.core.decayed_scores",
+    "lina.core.delta_rule",
+    "lina.core.kernels",
+    "lina.core.linear_attention",
+    "lina.core.mixer_stack",
+    "lina.core.rotary",
+    "lina.core.scalar_decay",
+    "lina.core.selective_scan",
+    "lina.core.stack",
+    "lina.core.state",
 )
 LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
 FRAMES = (1, 64, 300, 1024)
@@ -58,41 +60,11 @@ SIZES = {"d_model": 256, "n_layers": 2}
 
 
 def fingerprint(name: str) -> str:
-    """SHA-256 of the sources that the results of a backbone depend on: its modules, their operators, the laws."""
+    """SHA-256 of the code that the results of a backbone depend on: its class, what that uses, and the laws."""
     record = next(record for record in records("backbone") if record.name == name)
-    todo, seen = [_file(record.value.partition(":")[0])], set(_covered("lina/core/laws"))
-    while todo:
-        path = todo.pop()
-        if path not in seen:
-            seen.add(path)
-            todo += [imported for imported in _imports(path) if imported in COVERED_FILES]
-    digest = hashlib.sha256()
-    for path in sorted(seen):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _covered(*names: str) -> list[Path]:
-    return [
-        path
-        for name in names
-        for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
-    ]
-
-
-def _file(module: str) -> Path:
-    return ROOT / (module.replace(".", "/") + ".py")
-
-
-def _imports(path: Path) -> list[Path]:
-    """Files that the modules named in ``path``'s imports would be in."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    modules = [node.module for node in nodes if node.module]
-    modules += [f"{node.module}.{alias.name}" for node in nodes if node.module for alias in node.names]
-    return [_file(module) for module in modules]
-
-
-COVERED_FILES = set(_covered(*COVERED))
+    module, _, attribute = record.value.partition(":")
+    roots = [Definition(module, attribute), *definitions_of(LAWS)]
+    return code_fingerprint.fingerprint(roots, COVERED)
 
 
 def plugins() -> Iterator[tuple[str, type[BackbonePlugin]]]:

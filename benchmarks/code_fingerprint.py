@@ -1,0 +1,161 @@
+"""Fingerprint of the code that a measurement covers: the definitions that it uses, by their syntax trees.
+
+A definition counts by its name and its tree, without docstrings, comments and imports. The module that holds it does
+not count, so results stay valid when code moves, and the same code has the same fingerprint on every Python.
+"""
+
+import ast
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Definition(NamedTuple):
+    module: str
+    name: str
+
+
+class _Module(NamedTuple):
+    definitions: dict[str, list[ast.stmt]]
+    """Top-level statements by each name that they bind; of a name that is bound twice, both."""
+    imports: dict[str, tuple[str, str]]
+    """Local name to the module and name that it was imported from, wherever in the file."""
+
+
+def fingerprint(roots: Iterable[Definition], covered: Collection[str]) -> str:
+    """SHA-256 of ``roots`` and of all that they use, directly or not, of the modules and packages ``covered``."""
+    trees = {
+        f"{name} {_serialized(statement)}"
+        for module, name in reachable(roots, covered)
+        for statement in _parsed(module).definitions[name]
+    }
+    return hashlib.sha256("\n".join(sorted(trees)).encode()).hexdigest()
+
+
+def reachable(roots: Iterable[Definition], covered: Collection[str]) -> set[Definition]:
+    """The definitions of ``covered`` among ``roots`` and what they use, directly or not."""
+    todo, seen = list(roots), set[Definition]()
+    while todo:
+        definition = _resolved(todo.pop())
+        if definition is None or definition in seen or not _is_in(definition.module, covered):
+            continue
+        seen.add(definition)
+        for statement in _parsed(definition.module).definitions[definition.name]:
+            todo += _uses(statement, definition.module)
+    return seen
+
+
+def definitions_of(package: str) -> list[Definition]:
+    """Every definition of a package or module."""
+    path = ROOT / package.replace(".", "/")
+    files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    return [one for module in modules for one in _module_definitions(module.removesuffix(".__init__"))]
+
+
+def _module_definitions(module: str) -> list[Definition]:
+    """The definitions of a module of this repository; none if ``module`` is something else."""
+    return [Definition(module, name) for name in _parsed(module).definitions]
+
+
+def _is_in(module: str, covered: Collection[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in covered)
+
+
+def _file(module: str) -> Path | None:
+    path = ROOT / module.replace(".", "/")
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+@cache
+def _parsed(module: str) -> _Module:
+    file = _file(module)
+    if file is None:
+        return _Module({}, {})
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    definitions: dict[str, list[ast.stmt]] = {}
+    for statement in tree.body:
+        for name in _bound(statement):
+            definitions.setdefault(name, []).append(statement)
+    imports = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    return _Module(definitions, imports)
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """Names that a top-level statement binds, imports aside; of a compound one, all that its blocks bind."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        return {statement.name}
+    if isinstance(statement, ast.If | ast.Try | ast.With):
+        blocks = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
+        return set().union(*map(_bound, blocks))
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+    return set()
+
+
+def _resolved(definition: Definition) -> Definition | None:
+    """Where a name is defined: there, or in the module that it is imported from; None outside of this repository."""
+    module, name = definition
+    while name not in _parsed(module).definitions:
+        if name not in _parsed(module).imports:
+            return None
+        module, name = _parsed(module).imports[name]
+    return Definition(module, name)
+
+
+def _uses(statement: ast.stmt, module: str) -> Iterator[Definition]:
+    nodes = list(ast.walk(statement))
+    attributes = [
+        node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    ]
+    for attribute in attributes:
+        assert isinstance(attribute.value, ast.Name)
+        imported = _parsed(module).imports.get(attribute.value.id)
+        if imported is not None:
+            yield Definition(".".join(imported), attribute.attr)  # an attribute of an imported module
+    qualifiers = {id(attribute.value) for attribute in attributes}
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            yield Definition(module, node.id)
+            imported = _parsed(module).imports.get(node.id)
+            if imported is not None and id(node) not in qualifiers:
+                yield from _module_definitions(
+                    ".".join(imported)
+                )  # a module as a value: all of it may be used
+
+
+def _serialized(node: object) -> str:
+    """A syntax tree as text, equal on all versions of Python: only fields that are set, no docstrings, no imports."""
+    if isinstance(node, list):
+        kept = [item for item in node if not isinstance(item, ast.Import | ast.ImportFrom)]
+        return f"[{','.join(map(_serialized, kept))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    for name in ("ctx", "kind", "type_comment"):
+        fields.pop(name, None)
+    body = fields.get("body")
+    if isinstance(body, list):
+        fields["body"] = [item for item in body if not _is_docstring(item)]
+    parts = (f"{name}={_serialized(value)}" for name, value in fields.items())
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    """A string that stands as a statement documents what is around it and does nothing."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

@@ -18,7 +18,7 @@ from lina.core.codec_training.spec import CodecSpec
 from lina.core.errors import SpecError, did_you_mean
 from lina.core.interpolate import REFERENCE_RULE, check_references, interpolate
 from lina.core.invalid import validate
-from lina.core.origin import YAML_LOADER, Key, Origin, Source
+from lina.core.origin import Key, Origin, Source
 from lina.core.spec import Spec
 
 MAX_BYTES = 1_000_000
@@ -226,8 +226,13 @@ def _parsed(name: str, text: str, create: Any) -> Any:
 
 
 def _small(name: str, text: str) -> None:
+    """Refuse ``text`` at the first event beyond a limit.
+
+    Read by PyYAML's own parser in Python, not by libyaml: libyaml scans up to a thousand brackets ahead of its
+    first event, and has a limit of its own on them, which would be met before this one.
+    """
     depth = 0
-    for count, event in enumerate(yaml.parse(text, YAML_LOADER)):
+    for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or count > MAX_EVENTS:
             limit = (

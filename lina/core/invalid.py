@@ -13,6 +13,14 @@ from lina.core.origin import Key, Origin
 
 M = TypeVar("M", bound=BaseModel)
 
+BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "greater than or equal to"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "less than or equal to"),
+}
+"""Type of a pydantic error -> the name of the bound in its context, and its words here: pydantic's own may change."""
+
 
 def validate(model: type[M], tree: Any, origin: Origin, prefix: Key = ()) -> M:
     """``tree`` as ``model``, without conversions: "3" is no number and true is no count.
@@ -89,9 +97,10 @@ def _expected(error: ErrorDetails) -> str:
     }
     if error["type"] == "too_long":
         return f"at most {error['ctx']['max_length']} values"
+    if error["type"] in BOUNDS:
+        name, words = BOUNDS[error["type"]]
+        return f"a number {words} {error['ctx'][name]:g}"
     message = error["msg"].removeprefix("Input should be ")
-    if message.startswith(("greater", "less")):
-        return f"a number {message}"
     return plain.get(error["type"], message[:1].lower() + message[1:])
 
 
@@ -129,4 +138,5 @@ def first_reason(error: ValidationError) -> str:
     """The first of what is wrong in a file of lina's own: the field, if it is one's, and why."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else first["msg"]
+    reason = "is missing" if first["type"] == "missing" else first["msg"]
+    return f"{field}: {reason}" if field else reason

@@ -99,7 +99,7 @@ def test_a_zip_that_is_not_torchs(tmp_path: Path, refused: Refused) -> None:
     with zipfile.ZipFile(path, "w") as archive:  # as TorchScript's are
         for name in ("data.pkl", "constants.pkl", "version"):
             archive.writestr(f"archive/{name}", "3")
-    assert "cannot be read as torch's (Cannot use ``weights_only=True`` with TorchScript" in refused(path)
+    assert "cannot be read as torch's (" in refused(path)
 
 
 def test_a_checkpoint_that_is_cut_off(seeds: dict[str, Tensors], tmp_path: Path, refused: Refused) -> None:

@@ -49,7 +49,7 @@ def only_these(monkeypatch: pytest.MonkeyPatch) -> None:
     ("value", "reason"),
     [
         ("CannotBeMade", "OSError: no display"),
-        ("UnknownHook", "unknown hook 'cli_comands'"),
+        ("UnknownHook", "'cli_comands'"),
         ("UnknownArgument", "stepp"),
         ("NoHooks", "implements no hook"),
         ("not_a_class", "a hook plugin is a class"),

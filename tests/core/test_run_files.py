@@ -69,11 +69,11 @@ def test_a_sample_survives_its_record():
     ("file", "content", "read", "told"),
     [
         ("run.json", "{", run_files.read_run_info, "run.json"),
-        ("run.json", '{"started": "x"}', run_files.read_run_info, "lina: Field required"),
+        ("run.json", '{"started": "x"}', run_files.read_run_info, "lina: is missing"),
         ("evaluation.json", '{"recognizer": "r", "groops": []}', run_files.read_evaluation, "groops"),
         ("data/summary.json", '{"utterances": "many"}', run_files.read_data_summary, "utterances"),
         ("samples/index.json", '[{"id": "a"}]', run_files.read_samples, "0.kind"),
-        ("init.json", '{"source": "runs/first"}', run_files.read_init, "trained: Field required"),
+        ("init.json", '{"source": "runs/first"}', run_files.read_init, "trained: is missing"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, file, content, read, told):

@@ -220,7 +220,7 @@ def test_any_file_may_be_missing(tmp_path, missing):
 def test_a_damaged_file_is_an_error(tmp_path):
     run = make_run(tmp_path, samples=0, steps=1)
     (tmp_path / RUN_FILE).write_text("{}")
-    with pytest.raises(CheckpointError, match=r"run\.json: lina: Field required"):
+    with pytest.raises(CheckpointError, match=r"run\.json: lina: is missing"):
         Report().write_report(run=run, sections=[])
     assert not (tmp_path / "report.html").exists()
 

@@ -24,6 +24,8 @@ from lina.core.text import sentence_end
 from lina.tokenizers.english import Style, normalise
 from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, parted, plain, remark
 from lina.tokenizers.english.emoticons import strip_emoticons
+from lina.tokenizers.english.markup import strip_markup
+from lina.tokenizers.english.pronunciation import certain_reading
 from lina.tokenizers.english.quotes import strip_quotes
 from lina.tokenizers.english.sounds import MARK, take_sounds
 from lina.tokenizers.stream import SegmentStream, printable
@@ -100,7 +102,7 @@ class PhonemesFrontend(SegmentStream):
         Raises:
             TextError: a character that is not read as English, or brackets whose phonemes are none.
         """
-        text, given = take_sounds(strip_emoticons(sentence), self.british)
+        text, given = take_sounds(strip_markup(strip_emoticons(sentence)), self.british)
         parts = [plain(part, self.unknown) for part in text.split(MARK)]
         said = parted(strip_quotes(normalise(MARK.join(parts), self.style))).strip().replace("’", "'")
         said = _STOP_AFTER_LETTERS.sub(r"\1 .", said)
@@ -168,25 +170,28 @@ class Phonemes(TokenizerPlugin):
             raise PluginError(
                 f"tokenizer 'phonemes' needs hibari-tts ({error}); pip install hibari-tts"
             ) from error
-        g2p = G2P(british=config.accent == "british")
+        british = config.accent == "british"
+        g2p = G2P(british=british)
+
+        def look_up(word: str) -> str | None:
+            found = g2p.lexicon.golds.get(word) or g2p.lexicon.silvers.get(word)
+            return found if isinstance(found, str) else None
 
         def read(text: str) -> list[tuple[str, str, bool]]:
             tokens = g2p.tokenize(text)
-            for token in tokens:
-                if (
-                    token.text in _MARKS
-                ):  # whatever its tag: else it would be read as part of the word beside it
-                    token.phonemes, token.rating = token.text, _CERTAIN
+            words = [token.text for token in tokens]
+            for place, token in enumerate(tokens):
+                if token.phonemes is None and (sounds := certain_reading(words, place, british, look_up)):
+                    token.phonemes, token.rating = sounds, _CERTAIN
             tokens = g2p.phonemize_tokens(tokens)
             for token in tokens:
                 if token.rating == _GUESSED and any(map(str.isalpha, token.text)):
                     _tell_guessed(token.text, token.phonemes)
             return [(token.text, token.phonemes or "", bool(token.whitespace)) for token in tokens]
 
-        return PhonemesFrontend(read, config.accent == "british")
+        return PhonemesFrontend(read, british)
 
 
-_MARKS = frozenset(".,;:!?…—()")
 _CERTAIN = 5
 """hibari's rating of a reading that was given to it."""
 _GUESSED = 2

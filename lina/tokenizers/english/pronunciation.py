@@ -1,0 +1,30 @@
+"""Readings that are certain before the phonemizer guesses one: of marks, heteronyms, loanwords."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from lina.tokenizers.english.heteronyms import heteronym
+from lina.tokenizers.english.own_words import own_word
+
+_MARKS = frozenset(".,;:!?…—()")
+"""Each is its own reading, whatever its tag: else it would be read as part of the word beside it."""
+
+
+def certain_reading(
+    tokens: Sequence[str], place: int, british: bool, look_up: Callable[[str], str | None]
+) -> str | None:
+    """The symbols of a token, or None where the phonemizer decides; ``look_up`` is its lexicon.
+
+    A word with accents is read as the lexicon reads it without them (façade), unless its last letter is accented, which
+    is another word (pâté).
+    """
+    token = tokens[place]
+    if token in _MARKS:
+        return token
+    word = token.lower()
+    if found := own_word(word, british) or heteronym(tokens, place, british):
+        return found
+    if token.isascii() or word.rstrip("s").endswith(("é", "ée")):
+        return None
+    letters = "".join(one for one in unicodedata.normalize("NFD", word) if not unicodedata.combining(one))
+    return look_up(letters)

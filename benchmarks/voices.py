@@ -15,6 +15,10 @@ Over ``benchmarks/texts`` (100 everyday sentences, 100 long ones, 50 hard ones; 
 The run speaks in a process of its own that loads no judge: so its memory and the time to its first audio are told, and
 the memory over a text of ten minutes. Its bars are shown, and one that does not hold makes the exit code 1.
 
+--json FILE writes the numbers there and the clips with their transcripts beside them; --recount FILE counts their
+errors again, after a change of the normalization, without any audio. --keep-speed leaves times and memory as FILE has
+them, for a machine that is busy.
+
 Audio and judgements are kept in --out, so that a second call does what is missing; --again ROW does a row anew (needed
 after a change of code; other weights or settings are noticed). A row that cannot be had here is left out and said.
 """
@@ -25,19 +29,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.voices_clips import TIMES, clips_file, read_clips, write_clips
 from benchmarks.voices_judging import FIRST, SECOND, forget_row, judge, judged, panel
 from benchmarks.voices_process import LONG, PROCESS
 from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN, is_said, read_row, rows
 from benchmarks.voices_sets import real_set, text_sets
-from benchmarks.voices_table import Voice, bars, failures, references, speed, summarise, table, verdict
-from lina.core.errors import LinaError, did_you_mean
+from benchmarks.voices_table import Voice, bars, failures, references, summarise, table, verdict
+from lina.core.errors import DataError, LinaError, did_you_mean
 from lina.core.evaluation.clip_file import ClipFile
+from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.records import MODEL, ClipRecord
 from lina.core.evaluation.text_set import Item
+from lina.core.files import write_atomic
 from lina.core.shipped import shipped_voice
 
 NAMES = (LINA, *rows())
@@ -129,12 +136,18 @@ def busy(voices: Sequence[Voice]) -> list[str]:
 def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence[str]) -> dict[str, Any]:
     """All numbers, as JSON holds them."""
     summaries, durations = summarise(voices), references(voices)
-    return {
+    facts = {
         "run": asked.run and asked.run.resolve().name,
         "settings": list(asked.set),
         "limit": asked.limit,
         "cores": os.cpu_count(),
-        "remarks": [*remarks, *busy(voices)],
+    }
+    if asked.recount:
+        before = known_numbers(asked.recount)
+        facts = {key: before[key] for key in facts}
+    return facts | {
+        "normalization": identity(),
+        "remarks": list(dict.fromkeys([*remarks, *busy(voices)])),
         "bars": [asdict(bar) | {"holds": bar.holds} for bar in bars(voices)],
         "rows": {
             voice.name: {
@@ -142,13 +155,48 @@ def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence
                     name: one.model_dump(mode="json", exclude={"name"})
                     for name, one in summaries[voice.name].items()
                 },
-                "speed": speed(voice.clips),
+                "speed": voice.speed,
                 "process": voice.process,
                 "failures": failures(voice, durations),
             }
             for voice in voices
         },
     }
+
+
+def known_numbers(path: Path) -> dict[str, Any]:
+    """The numbers of an earlier call.
+
+    Raises:
+        DataError: the file is missing or has no rows.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not found.get("rows"):
+        raise DataError(f"{path}: no numbers of this benchmark; measure first, with --json {path}")
+    return found
+
+
+def with_known_speed(voices: Sequence[Voice], path: Path) -> list[Voice]:
+    """The rows with times and memory as a file of numbers has them; without any where it does not have the row."""
+    rows = known_numbers(path)["rows"]
+    nothing: dict[str, Any] = {"speed": None, "process": None}
+    return [
+        replace(
+            voice,
+            clips=[clip.model_copy(update=dict.fromkeys(TIMES)) for clip in voice.clips],
+            known_speed=rows.get(voice.name, nothing)["speed"],
+            process=rows.get(voice.name, nothing)["process"],
+        )
+        for voice in voices
+    ]
+
+
+def recount(path: Path) -> tuple[list[Voice], list[str]]:
+    """The rows of a file of numbers, from their stored clips, and its remarks."""
+    return with_known_speed(read_clips(clips_file(path)), path), known_numbers(path)["remarks"]
 
 
 def _rows(text: str) -> list[str]:
@@ -171,6 +219,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/voices"), help="folder of audio and judgements"
     )
     parser.add_argument("--json", type=Path, help="write the numbers there")
+    parser.add_argument(
+        "--keep-speed", action="store_true", help="times and memory stay as --json FILE has them"
+    )
+    parser.add_argument(
+        "--recount", type=Path, metavar="FILE", help="count errors of stored transcripts again"
+    )
     parser.add_argument("--again", type=_rows, default=[], metavar="ROWS", help="say and judge these anew")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N texts of each set")
     parser.add_argument("--quick", action="store_true", help="leave out failed texts: half the time")
@@ -186,6 +240,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--minutes", type=float, default=10.0, help="of the long text, 10 by default; 0 leaves it out"
     )
     asked = parser.parse_args(arguments)
+    if asked.keep_speed and not (asked.json and asked.json.is_file()):
+        parser.error("--keep-speed needs --json FILE with the numbers of an earlier call")
+    if asked.recount:
+        asked.json = asked.recount
+        return asked
     if asked.rows is None:
         asked.rows = list(NAMES)
     if LINA in asked.rows and asked.run is None:
@@ -206,7 +265,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     asked = parse()
     try:
-        voices, remarks = measure(asked)
+        voices, remarks = recount(asked.recount) if asked.recount else measure(asked)
+        if asked.keep_speed:
+            voices = with_known_speed(voices, asked.json)
     except LinaError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -223,7 +284,9 @@ def main() -> int:
     for remark in [*remarks, *busy(voices)]:
         print(remark)
     if asked.json:
-        asked.json.write_text(json.dumps(record(asked, voices, remarks), indent=1) + "\n")
+        numbers = json.dumps(record(asked, voices, remarks), indent=1) + "\n"
+        write_clips(clips_file(asked.json), voices)
+        write_atomic(asked.json, numbers.encode())
     return 0 if all(bar.holds for bar in found) else 1
 
 

@@ -10,7 +10,7 @@ from benchmarks.voices_rows import SPOKEN
 from lina.core.errors import PluginError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.judges import dnsmos
-from lina.core.evaluation.judging import Judges, optional
+from lina.core.evaluation.judging import Judges, optional, with_errors
 from lina.core.evaluation.records import ClipRecord
 from lina.core.registry import load
 from lina.core.workers import work
@@ -20,7 +20,7 @@ FIRST, SECOND = "judged", "heard-again"
 DNSMOS_EVERY = 4
 """Seconds from window to window, a fourth of the work: against every second, 36 clips of six voices change by 0.016
 each, up or down, and their mean by 0.001."""
-FOUND = ("transcript", "words", "wrong_words", "characters", "wrong_characters", "dnsmos")
+FOUND = ("transcript", "dnsmos")
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
 
 
 def judged(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[ClipRecord]:
-    """The clips as they were judged; those that were not are left out."""
+    """The clips as they were judged, with the errors of their transcripts; those that were not are left out."""
     file = ClipFile(folder / f"{kind}.jsonl")
-    return [file.records[clip.key] for clip in clips if is_judged(file, clip)]
+    return [with_errors(file.records[clip.key]) for clip in clips if is_judged(file, clip)]
 
 
 def is_judged(file: ClipFile, clip: ClipRecord, naturalness: bool = False) -> bool:

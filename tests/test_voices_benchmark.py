@@ -14,6 +14,7 @@ import soundfile
 from benchmarks import (
     samples_page,
     voices,
+    voices_clips,
     voices_judging,
     voices_process,
     voices_rows,
@@ -22,6 +23,9 @@ from benchmarks import (
 )
 from lina.core.errors import DataError, LinaError
 from lina.core.evaluation.clip_file import ClipFile
+from lina.core.evaluation.error_rates import count_errors
+from lina.core.evaluation.judging import with_errors
+from lina.core.evaluation.normalization import identity, normalize
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
@@ -325,13 +329,14 @@ def test_the_codec_wants_something_to_read(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_was_said_anew_is_judged_anew(tmp_path: Path) -> None:
-    found = clip("hard-1", "toy", dnsmos=3.0)
+    errors = dict.fromkeys(voices_clips.DERIVED)
+    found = clip("hard-1", "toy", dnsmos=3.0).model_copy(update=errors)
     plain = found.model_copy(update=dict.fromkeys(voices_judging.FOUND))
     file = ClipFile(tmp_path / f"{voices_judging.FIRST}.jsonl")
     assert not voices_judging.is_judged(file, plain)
     file.append(found)
     assert voices_judging.is_judged(file, plain, naturalness=True)
-    assert voices_judging.judged(tmp_path, voices_judging.FIRST, [plain]) == [found]
+    assert voices_judging.judged(tmp_path, voices_judging.FIRST, [plain]) == [with_errors(found)]
     assert not voices_judging.is_judged(file, plain.model_copy(update={"seconds": 2.1}))
     file.append(found.model_copy(update={"dnsmos": None}))
     assert voices_judging.is_judged(file, plain)
@@ -421,3 +426,84 @@ def test_a_page_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(samples_page, "MOST_BYTES", 100)
     with pytest.raises(DataError, match="more than 100"):
         samples_page.make(tmp_path, None, None, tmp_path / "page", "")
+
+
+def transcribed(id: str, row: str, transcript: str, **more: Any) -> ClipRecord:
+    texts = {item.id: item.text for items in voices_sets.text_sets().values() for item in items}
+    return ClipRecord(
+        id=id,
+        system=row,
+        text=texts.get(id, "The real one."),
+        audio=Path(f"clips/{id}.wav"),
+        seconds=2.0,
+        transcript=transcript,
+        **more,
+    )
+
+
+def stored(tmp_path: Path) -> Path:
+    """Numbers and clips of two rows, as a measurement leaves them."""
+    numbers = tmp_path / "numbers.json"
+    rows = {}
+    for name in ("lina", "codec"):
+        clips = [
+            transcribed(id, name, "The.", dnsmos=3.00004, synthesis_seconds=0.5, first_audio=0.1)
+            for id in ("everyday-0001", "real-0001")
+        ]
+        rows[name] = voices_table.Voice(name, clips, [clips[0].model_copy(update={"transcript": "More."})])
+    voices_clips.write_clips(voices_clips.clips_file(numbers), list(rows.values()))
+    known = {"lina": {"speed": {"times_real_time": 9.0}, "process": {"peak_memory_mib": 1.0}}}
+    facts = {"run": "r", "settings": [], "limit": None, "cores": 3, "remarks": ["slow"], "rows": known}
+    numbers.write_text(json.dumps(facts))
+    return numbers
+
+
+def test_errors_are_counted_again_from_stored_transcripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = stored(tmp_path)
+    (lina, codec) = voices_clips.read_clips(voices_clips.clips_file(numbers))
+    text = transcribed("everyday-0001", "lina", "").text
+    assert lina.clips[0].text == text
+    assert lina.clips[0].words == len(normalize(text, "en"))
+    assert lina.clips[0].wrong_words == count_errors(text, "The.", "en").wrong_words
+    assert lina.clips[1].text == "The real one."
+    assert (lina.clips[0].dnsmos, lina.clips[0].first_audio, codec.name) == (3.0, None, "codec")
+    assert [clip.transcript for clip in lina.again] == ["More."]
+    monkeypatch.setattr("sys.argv", ["voices", "--recount", str(numbers)])
+    voices.main()
+    found = json.loads(numbers.read_text())
+    assert (found["run"], found["cores"], found["remarks"]) == ("r", 3, ["slow"])
+    assert found["rows"]["lina"]["speed"] == {"times_real_time": 9.0}
+    assert found["rows"]["lina"]["process"] == {"peak_memory_mib": 1.0}
+    assert found["rows"]["codec"]["speed"] is None
+    assert found["rows"]["lina"]["sets"]["real"]["word_error_rate"] == pytest.approx(2 / 3)
+    assert len(found["rows"]["lina"]["failures"]) == 1
+    assert found["normalization"] == identity()
+    before = voices_clips.clips_file(numbers).read_text()
+    voices.main()
+    assert voices_clips.clips_file(numbers).read_text() == before
+    assert "9.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", "{}", '{"row": "lina"}', '{"row": "lina", "id": "everyday-0001"}', "x"]
+)
+def test_damaged_clips_are_named(tmp_path: Path, line: str) -> None:
+    path = voices_clips.clips_file(stored(tmp_path))
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(DataError, match=r"line 5 is no clip of this benchmark"):
+        voices_clips.read_clips(path)
+
+
+def test_missing_clips_or_numbers_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"clips\.jsonl: No such file or directory; measure first"):
+        voices_clips.read_clips(tmp_path / "clips.jsonl")
+    with pytest.raises(DataError, match="no numbers of this benchmark"):
+        voices.known_numbers(tmp_path / "numbers.json")
+    (tmp_path / "numbers.json").write_text('{"rows": {}}')
+    with pytest.raises(DataError, match="no numbers of this benchmark"):
+        voices.known_numbers(tmp_path / "numbers.json")
+    with pytest.raises(SystemExit):
+        voices.parse(["--keep-speed", "--json", str(tmp_path / "none.json")])
+    assert "--keep-speed needs --json FILE" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from benchmarks.codec_audio import SOURCE_RATE, AudioSet, source_audio
 from benchmarks.codec_measure import words
 from benchmarks.codec_subjects import ORIGINAL
 from lina.core.errors import LinaError
+from lina.core.evaluation.normalization import identity
 from lina.core.run_info import lina_commit
 
 PACKAGES = (
@@ -69,6 +70,7 @@ def about(one: AudioSet, setting: Setting) -> dict[str, Any]:
         "dnsmos_recordings": sum(recording.rated for recording in one.recordings),
         "ids": [recording.id for recording in one.recordings],
         "languages": languages,
+        "normalization": identity(),
         "words": [words(recording) for recording in one.recordings],
     }
 

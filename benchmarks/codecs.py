@@ -33,8 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.codec_audio import AudioSet, read_set, source_audio
-from benchmarks.codec_measure import Listeners, Plan, Result, delay, measure_all
+from benchmarks.codec_audio import AudioSet, Recording, read_set, source_audio
+from benchmarks.codec_measure import Listeners, Plan, Result, delay, errors, measure_all
 from benchmarks.codec_metrics import judges
 from benchmarks.codec_results import Setting, about, as_text, earlier, in_order, made_with, short
 from benchmarks.codec_speed import latency, speed
@@ -131,7 +131,7 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     _tell([*complaints, *more])
     results = earlier(given.json, sets, setting)
     for one in sets:
-        results["sets"].setdefault(one.name, about(one, setting))
+        results["sets"][one.name] = about(one, setting)
     for subject in subjects:
         row = results["codecs"].get(subject.name)
         if row is None or row["fingerprint"] != subject.fingerprint:
@@ -146,20 +146,24 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     for one in sets:
         for name in (subject.name for subject in subjects):
             row = results["codecs"][name]
-            if one.name in row["sets"]:
+            known = row["sets"].get(one.name)
+            if known is not None and ("transcripts" in known or "errors" not in setting.columns):
+                recount(known, one.recordings)
                 continue
             plan = Plan(
                 choice=choice,
                 only=name,
-                columns=setting.columns,
+                # What was measured without keeping transcripts lacks these alone.
+                columns=setting.columns if known is None else ("errors",),
                 delay=row.get("delay", 0.0),
                 quick=given.quick is not None,
                 multilingual=given.multilingual,
                 recognize="errors" in setting.columns,
             )
-            row["sets"][one.name] = _measured(
-                measure_all(plan, one.recordings, given.jobs, _progress(one, name))
-            )
+            found = _measured(measure_all(plan, one.recordings, given.jobs, _progress(one, name)))
+            if known is not None:
+                found["recordings"] = known["recordings"] | found["recordings"]
+            row["sets"][one.name] = found
             if given.json is not None:
                 write_atomic(given.json, as_text(results).encode())
     _finish(results, given.against)
@@ -198,11 +202,20 @@ def _measured(results: Sequence[Result]) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "recordings": {name: [short(result.values[name]) for result in results] for name in results[0].values}
     }
+    if any(result.transcript is not None for result in results):
+        measured["transcripts"] = [result.transcript for result in results]
     if results[0].counts:
         measured["codebooks"] = usage(
             [sum(books) for books in zip(*(one.counts for one in results), strict=True)]
         )
     return measured
+
+
+def recount(measured: dict[str, Any], recordings: Sequence[Recording]) -> None:
+    """Count the errors of stored transcripts by today's normalization."""
+    if transcripts := measured.get("transcripts"):
+        pairs = zip(recordings, transcripts, strict=True)
+        measured["recordings"]["errors"] = [errors(recording, transcript) for recording, transcript in pairs]
 
 
 def _finish(results: dict[str, Any], against: str | None) -> None:

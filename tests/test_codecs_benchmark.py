@@ -14,6 +14,7 @@ import soundfile
 
 from benchmarks import codec_measure, codec_metrics, codecs
 from lina.core.errors import DataError, LinaError, PluginError
+from lina.core.evaluation.normalization import identity
 from tests.fakes import FakeDistributions
 
 TOY = """
@@ -164,6 +165,52 @@ def test_rows_of_codecs_on_the_same_recordings(run: Any, folder: Path, tmp_path:
     assert "EnCodec 24 kHz, 2 codebooks (published)" in out
     assert results["machine"]["cores"] > 0
     assert "torch" in results["versions"]
+
+
+def test_errors_are_counted_again_from_stored_transcripts(
+    run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "codecs.json"
+    run(f"--audio={folder}", "--codec=toy", f"--json={file}")
+    results = json.loads(file.read_text())
+    known = results["codecs"]["toy"]["sets"]["known"]
+    assert known["transcripts"][2] is None
+    known["transcripts"][0] += " one bird"
+    known["recordings"]["errors"] = [7, 7, None]
+    results["sets"]["known"]["words"] = [9, 9, 9]
+    file.write_text(json.dumps(results))
+    monkeypatch.setattr(codecs, "measure_all", None)
+    assert run(f"--audio={folder}", "--codec=toy", f"--json={file}")[0] == 0
+    again = json.loads(file.read_text())
+    assert again["codecs"]["toy"]["sets"]["known"]["recordings"]["errors"] == [2, 0, None]
+    assert again["sets"]["known"]["words"] == [1, 1, 3]
+    assert again["sets"]["known"]["normalization"] == identity()
+
+
+def test_rows_without_transcripts_are_heard_again_and_keep_their_measures(
+    run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "codecs.json"
+    run(f"--audio={folder}", "--codec=toy", f"--json={file}")
+    results = json.loads(file.read_text())
+    known = results["codecs"]["toy"]["sets"]["known"]
+    del known["transcripts"]
+    known["recordings"]["errors"] = [7, 7, None]
+    known["recordings"]["pesq"] = [2.5, 2.5, 2.5]
+    file.write_text(json.dumps(results))
+    asked: list[tuple[str, ...]] = []
+    measure = codecs.measure_all
+    monkeypatch.setattr(
+        codecs,
+        "measure_all",
+        lambda plan, *rest: (asked.append((plan.only, *plan.columns)), measure(plan, *rest))[1],
+    )
+    assert run(f"--audio={folder}", "--codec=toy", f"--json={file}")[0] == 0
+    assert asked == [("toy", "errors")]
+    again = json.loads(file.read_text())["codecs"]["toy"]["sets"]["known"]
+    assert again["recordings"]["errors"] == [0, 0, None]
+    assert again["recordings"]["pesq"] == [2.5, 2.5, 2.5]
+    assert len(again["transcripts"]) == 3
 
 
 def test_known_rows_are_not_measured_again(

@@ -1,9 +1,10 @@
 """One recording through every codec: what each measure says, and which codes were used. In one process or several."""
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lina.core.errors import PluginError
 from lina.core.evaluation.error_rates import count_errors
 from lina.core.protocols import Recognizer
 from lina.core.registry import load
+from lina.core.workers import work
 
 TELLING = 2.0
 """Milliseconds: shorter delays are within what the measurement can tell."""
@@ -170,27 +172,12 @@ def measure_all(
 ) -> list[Result]:
     """A result for each recording, in order; by ``jobs`` processes of one core each."""
     results = []
-    for result in _results(plan, recordings, jobs):
-        results.append(result)
-        progress(len(results))
+    with closing(work(recordings, _measure, plan.bench, jobs, attrgetter("id"))) as measured:
+        for result in measured:
+            results.append(result)
+            progress(len(results))
     return results
 
 
-def _results(plan: Plan, recordings: Sequence[Recording], jobs: int) -> Iterator[Result]:
-    if jobs == 1:
-        yield from map(plan.bench(), recordings)
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs, _prepare, (plan,)) as pool:
-        yield from pool.imap(_measure, recordings)
-
-
-_bench: list[Bench] = []
-"""A worker's own."""
-
-
-def _prepare(plan: Plan) -> None:
-    _bench.append(plan.bench())
-
-
-def _measure(recording: Recording) -> Result:
-    return _bench[0](recording)
+def _measure(bench: Bench, recording: Recording) -> Result:
+    return bench(recording)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,11 @@ def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
         return
     # The longest first, so that no process has much left when the others are done; and failures at last.
     jobs.sort(key=lambda job: (job[1] == SECOND, -job[2].seconds))
-    for number, (folder, kind, clip) in enumerate(work(jobs, _judge, panel.open, _cores()), start=1):
-        files[folder, kind].append(clip)
-        if number % 100 == 0:
-            print(f"judged {number} of {len(jobs)}", file=sys.stderr)
+    with closing(work(jobs, _judge, panel.open, _cores(), lambda job: job[2].key)) as judged_clips:
+        for number, (folder, kind, clip) in enumerate(judged_clips, start=1):
+            files[folder, kind].append(clip)
+            if number % 100 == 0:
+                print(f"judged {number} of {len(jobs)}", file=sys.stderr)
 
 
 def judged(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[ClipRecord]:

@@ -45,6 +45,7 @@ def start(out: Path, *overrides: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         cwd=out.parent,
+        start_new_session=True,  # a signal to its group reaches no test
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
     )
 

@@ -43,11 +43,6 @@ class Tools(NamedTuple):
     """Raises ``TextError`` for a text that cannot be spoken; the shards' ``settings`` name its frontend then."""
 
 
-class Encoded(NamedTuple):
-    utterance: Utterance
-    codes: Int16[Tensor, "T Q"]
-
-
 @dataclass(frozen=True)
 class Encoder:
     """Reads, checks and encodes utterances, each alone; arguments as in ``Tools`` and ``shards.build_tokens``.
@@ -67,7 +62,7 @@ class Encoder:
         if largest > LARGEST_CODEBOOK:
             raise PluginError(f"a codebook of {largest} entries: shards hold at most {LARGEST_CODEBOOK}")
 
-    def __call__(self, utterance: Utterance) -> Encoded | Reject:
+    def __call__(self, utterance: Utterance) -> Int16[Tensor, "T Q"] | Reject:
         facts = self.facts
         try:
             if self.check_text is not None:
@@ -85,7 +80,7 @@ class Encoder:
         with torch.no_grad():
             codes = self.encode(padded.unsqueeze(0))
         self._check(codes, padded.shape[1] // facts.hop, utterance.id)
-        return Encoded(utterance, codes[0].to("cpu", torch.int16))
+        return codes[0].to("cpu", torch.int16)
 
     def _check(self, codes: Int[Tensor, "B T Q"], frames: int, id: str) -> None:
         sizes = self.facts.codebook_sizes

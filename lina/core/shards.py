@@ -14,17 +14,19 @@ only what it touches.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from safetensors.numpy import save
 
 from lina.core.dataset import FORMAT, TokenDataset
-from lina.core.encoding import CodecFacts, Encoded, Encoder, Tools
+from lina.core.encoding import CodecFacts, Encoder, Tools
 from lina.core.files import remove_temporary, sha256, write_atomic
 from lina.core.manifest import without_duplicates
 from lina.core.rejects import refuse_too_many
@@ -34,6 +36,7 @@ from lina.core.workers import work
 __all__ = ["CodecFacts", "Tools", "build_tokens"]
 
 Report = Callable[[int, int], None]
+Codes = npt.NDArray[np.int16]
 
 
 def build_tokens(
@@ -61,12 +64,13 @@ def build_tokens(
         max_seconds: longer ones are rejected.
         max_rejects: the fraction of the corpus that may be rejected.
         shard_size: utterances a shard.
-        processes: how many encode side by side, a shard each.
+        processes: how many encode side by side, one utterance each at a time.
         report: called with (entries done, entries in all), first with what was there before.
 
     Raises:
         DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has each reason.
         PluginError: the codec breaks its contract.
+        LinaError: a worker process was killed or crashed; names the recordings in work.
     """
     directory.mkdir(parents=True, exist_ok=True)
     remove_temporary(directory)
@@ -84,11 +88,13 @@ def build_tokens(
         manifest_file.unlink(missing_ok=True)
     tell = report or (lambda done, total: None)
     tell(done, len(entries))
-    missing = [_Group(number, groups[number]) for number, record in enumerate(kept) if record is None]
-    for group, record in zip(missing, work(missing, builder.make, tools, processes), strict=True):
-        kept[group.number] = record
-        done += len(group.items)
-        tell(done, len(entries))
+    missing = [number for number, record in enumerate(kept) if record is None]
+    utterances = [item for number in missing for item in groups[number] if isinstance(item, Utterance)]
+    with closing(work(utterances, builder.encode, tools, processes, attrgetter("audio"))) as encoded:
+        for number in missing:
+            kept[number] = builder.make(number, groups[number], encoded)
+            done += len(groups[number])
+            tell(done, len(entries))
     records = [record for record in kept if record is not None]
     _remove_beyond(directory, len(groups))
     rejects = [Reject(**reject) for record in records for reject in record["rejects"]]
@@ -112,11 +118,6 @@ def build_tokens(
     return TokenDataset(directory, verify=False)
 
 
-class _Group(NamedTuple):
-    number: int
-    items: Sequence[Utterance | Reject]
-
-
 @dataclass(frozen=True)
 class _Builder:
     directory: Path
@@ -137,32 +138,39 @@ class _Builder:
             return None
         return record if whole else None
 
-    def make(self, tools: Tools, group: _Group) -> dict[str, Any]:
+    def encode(self, tools: Tools, utterance: Utterance) -> Codes | Reject:
         encoder = Encoder(tools.encode, self.facts, self.min_seconds, self.max_seconds, tools.check_text)
-        name = shard_name(group.number)
+        result = encoder(utterance)
+        return result if isinstance(result, Reject) else result.numpy()
+
+    def make(
+        self, number: int, group: Sequence[Utterance | Reject], encoded: Iterator[Codes | Reject]
+    ) -> dict[str, Any]:
+        """Write a shard and return its record. ``encoded``: the results of ``encode`` for the group's utterances."""
+        name = shard_name(number)
         record_file = self.directory / f"{name}.json"
         # From here until the new record is written, the shard counts as unfinished.
         record_file.unlink(missing_ok=True)
-        key = self._key(group.items)
-        encoded: list[Encoded] = []
+        key = self._key(group)
+        codes = [np.zeros((0, len(self.facts.codebook_sizes)), dtype=np.int16)]
+        utterances: list[Utterance] = []
         rejects: list[Reject] = []
-        for item in group.items:
-            result = item if isinstance(item, Reject) else encoder(item)
+        for item in group:
+            result = item if isinstance(item, Reject) else next(encoded)
             if isinstance(result, Reject):
                 rejects.append(result)
-            else:
-                encoded.append(result)
+            elif isinstance(item, Utterance):
+                utterances.append(item)
+                codes.append(result)
         tensors, lines = f"{name}.safetensors", f"{name}.jsonl"
-        offsets = np.cumsum([0, *(len(one.codes) for one in encoded)], dtype=np.int64)
-        empty = torch.zeros(0, len(self.facts.codebook_sizes), dtype=torch.int16)
-        codes = torch.cat([empty, *(one.codes for one in encoded)]).numpy()
-        write_atomic(self.directory / tensors, save({"codes": codes, "offsets": offsets}))
-        described = (one.utterance.model_dump(include={"id", "text", "speaker"}) for one in encoded)
+        offsets = np.cumsum([len(one) for one in codes], dtype=np.int64)
+        write_atomic(self.directory / tensors, save({"codes": np.concatenate(codes), "offsets": offsets}))
+        described = (one.model_dump(include={"id", "text", "speaker"}) for one in utterances)
         write_atomic(self.directory / lines, _json_lines(described))
         record = {
             "name": name,
             "key": key,
-            "utterances": len(encoded),
+            "utterances": len(utterances),
             "frames": int(offsets[-1]),
             "sha256": {file: sha256(self.directory / file) for file in (tensors, lines)},
             "rejects": [reject.model_dump() for reject in rejects],

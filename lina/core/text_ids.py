@@ -1,6 +1,7 @@
 """The ids of a corpus's texts, kept beside its tokens: a frontend that looks words up is slower than a codec."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def text_ids(
     if known is not None and len(known) == len(texts):
         return known
     pieces = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
-    made = [ids for piece in work(pieces, _encode, frontend, processes) for ids in piece]
+    with closing(work(pieces, _encode, frontend, processes, _name)) as encoded:
+        made = [ids for piece in encoded for ids in piece]
     offsets = np.cumsum([0, *(len(ids) for ids in made)], dtype=np.int64)
     joined = np.array([one for ids in made for one in ids], dtype=np.int32)
     write_atomic(file, save({"ids": joined, "offsets": offsets}, metadata={"key": key}))
@@ -35,6 +37,10 @@ def text_ids(
 
 def _encode(frontend: Frontend, texts: Sequence[str]) -> list[list[int]]:
     return [frontend.parallel_forward(text) for text in texts]
+
+
+def _name(texts: Sequence[str]) -> str:
+    return f"{len(texts)} texts from {texts[0][:40]!r} on"
 
 
 def _read(file: Path, key: str) -> list[list[int]] | None:

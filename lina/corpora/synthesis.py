@@ -8,17 +8,17 @@ are kept, so a stopped synthesis goes on.
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from lina.core.errors import PluginError
+from lina.core.workers import work
 
 SPEAKER, SAMPLE_RATE = "hibari-heart", 24_000
 MANIFEST = "manifest.jsonl"
-SENTENCES_AT_ONCE = 8
 
 
 def synthesize(
@@ -36,15 +36,14 @@ def synthesize(
 
     Raises:
         PluginError: hibari-tts is not installed.
+        LinaError: a worker process was killed or crashed.
     """
     _hibari()
     folder.mkdir(parents=True, exist_ok=True)
     texts = list(dict.fromkeys(sentences))
     count = processes or len(os.sched_getaffinity(0))
     seconds, rows = 0.0, []
-    # Spawned, not forked: a forked child may inherit the locks of its parent's threads.
-    with multiprocessing.get_context("spawn").Pool(count) as pool:
-        spoken = pool.imap(functools.partial(_say, folder), texts, chunksize=SENTENCES_AT_ONCE)
+    with closing(work(texts, _say, functools.partial(Path, folder), count)) as spoken:
         for text, duration in zip(texts, spoken, strict=True):
             name = _name(text)
             row = {"id": name, "audio": f"{name}.flac", "text": text, "speaker": SPEAKER}

@@ -19,23 +19,8 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def one_process(monkeypatch):
-    """The pool's work done in place: what the processes do is tested by ``test_any_number_of_processes``."""
-
-    class Here:
-        def __init__(self, count):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def imap(self, function, items, chunksize):
-            return map(function, items)
-
-    context = type("Context", (), {"Pool": Here})
-    monkeypatch.setattr(synthesis.multiprocessing, "get_context", lambda method: context)
+    """A machine of one core. Several processes are tested by ``test_any_number_of_processes``."""
+    monkeypatch.setattr(synthesis.os, "sched_getaffinity", lambda process: {0})
 
 
 def read(path):

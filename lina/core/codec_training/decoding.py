@@ -1,20 +1,18 @@
 """Recordings to int16 samples at one rate, by several processes."""
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lina.core.audio import AudioError, read_audio
+from lina.core.workers import work
 
 FULL_SCALE = 32767
-CHUNK = 16
-"""Recordings that a process takes at a time."""
 WORTH_PROCESSES = 200
 """Below so many recordings, starting processes takes longer than decoding."""
 SOUND = 1e-2
@@ -36,28 +34,15 @@ class Decoded:
 
 def decode_all(
     paths: Sequence[Path], sample_rate: int, min_seconds: float, max_seconds: float, workers: int
-) -> Iterator[Decoded | str]:
+) -> Generator[Decoded | str]:
     """Each recording as one channel at ``sample_rate`` Hz, or the reason why not, in order.
 
     Raises:
         PluginError: a package that a kind of file needs is not installed.
+        LinaError: a worker process was killed or crashed; names the recordings in work.
     """
-    settings = (sample_rate, min_seconds, max_seconds)
-    if workers == 1 or len(paths) < WORTH_PROCESSES:
-        for path in paths:
-            yield decode_one(path, *settings)
-        return
-    # Fork would copy locks that PyTorch's threads may hold.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    )
-    try:
-        chunks = [[str(path) for path in paths[at : at + CHUNK]] for at in range(0, len(paths), CHUNK)]
-        for waiting in [executor.submit(_decode_chunk, chunk, *settings) for chunk in chunks]:
-            yield from waiting.result()
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+    processes = workers if len(paths) >= WORTH_PROCESSES else 1
+    return work(paths, _decode, partial(_Limits, sample_rate, min_seconds, max_seconds), processes)
 
 
 def decode_one(path: Path, sample_rate: int, min_seconds: float, max_seconds: float) -> Decoded | str:
@@ -73,10 +58,15 @@ def decode_one(path: Path, sample_rate: int, min_seconds: float, max_seconds: fl
     return Decoded(samples, begin, end, float(np.abs(audio).max()))
 
 
-def _decode_chunk(
-    paths: Sequence[str], sample_rate: int, min_seconds: float, max_seconds: float
-) -> list[Decoded | str]:
-    return [decode_one(Path(path), sample_rate, min_seconds, max_seconds) for path in paths]
+class _Limits(NamedTuple):
+    sample_rate: int
+    """Hz."""
+    min_seconds: float
+    max_seconds: float
+
+
+def _decode(limits: _Limits, path: Path) -> Decoded | str:
+    return decode_one(path, *limits)
 
 
 def _sounding(audio: npt.NDArray[np.float32], sample_rate: int) -> tuple[int, int]:

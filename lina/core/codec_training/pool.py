@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def build_pool(
 
     Raises:
         DataError: nothing can be used of a source, or too much cannot be used.
+        LinaError: a worker process was killed or crashed; names the recordings in work.
     """
     _refuse_big_endian()
     items = [(place, item) for place, several in enumerate(sources) for item in without_duplicates(several)]
@@ -110,9 +112,11 @@ def build_pool(
     entries: list[Entry] = []
     temporary, position = temporary_name(directory / SAMPLES_FILE), 0
     report(0, len(utterances))
-    with temporary.open("wb") as file:
-        paths = [item.audio for _, item in utterances]
-        decoded = decode_all(paths, sample_rate, min_seconds, max_seconds, workers)
+    paths = [item.audio for _, item in utterances]
+    with (
+        temporary.open("wb") as file,
+        closing(decode_all(paths, sample_rate, min_seconds, max_seconds, workers)) as decoded,
+    ):
         for done, ((source, item), found) in enumerate(zip(utterances, decoded, strict=True), start=1):
             if isinstance(found, Decoded):
                 file.write(found.samples.astype("<i2", copy=False).tobytes())

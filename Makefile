@@ -9,17 +9,21 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 UV := .venv/bin/uv
 SPEC ?= specs/first.yaml
 
-.PHONY: demo test pytest lint lock test-latest test-lowest clean gpu-laws
+.PHONY: demo test pytest shapes lint lock test-latest test-lowest clean gpu-laws
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/lina run $(SPEC)
 	@echo "Listen to runs/first/samples/, open runs/first/report.html, or say something:"
 	@echo "  $(BIN)/lina say --run runs/first \"That is not a valid password.\" -o out.wav"
 
-test: lint pytest
+test: lint pytest shapes
 
 pytest: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# The tests of tensor code once more, with every shape annotation checked at run time.
+shapes: $(VENV)/dev.stamp
+	LINA_CHECK_SHAPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -50,7 +54,7 @@ test-latest test-lowest: test-%: $(UV)
 	rm -rf .venv-$*
 	mkdir .venv-$*
 	$(RESOLVE) --resolution $(RESOLUTION_$*) -o .venv-$*/lock.txt
-	$(MAKE) pytest VENV=.venv-$* LOCK=.venv-$*/lock.txt
+	$(MAKE) pytest shapes VENV=.venv-$* LOCK=.venv-$*/lock.txt
 
 # uv only resolves: it knows no pip configuration, and would install the CUDA build of PyTorch.
 $(UV):

@@ -1,4 +1,4 @@
-"""With LINA_CHECK_SHAPES set, every shape annotation of the tensor code is checked (jaxtyping's hook, beartype)."""
+"""With LINA_CHECK_SHAPES set (``make shapes``), the tests of tensor code run with all shape annotations checked."""
 
 import os
 from pathlib import Path
@@ -7,16 +7,11 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-import tests.typecheck  # noqa: F401 (the hook finds it by name)
+from tests.shapes import checked_modules, runs_tensor_code_alone
 
-CORE = (
-    "bonus_attention causal_convolution cross_attention decayed_scores delays delta_rule generate guided_attention "
-    "linear_attention lm loss mel rotary scalar_decay selective_scan stack text_encoder tokens"
-)
-
-if os.environ.get("LINA_CHECK_SHAPES"):
-    shaped = ["lina.backbones", "lina.codecs", "lina.report", *(f"lina.core.{name}" for name in CORE.split())]
-    hook = install_import_hook(shaped, "tests.typecheck.check")
+CHECK_SHAPES = "LINA_CHECK_SHAPES" in os.environ
+if CHECK_SHAPES:
+    install_import_hook(sorted(checked_modules()), "tests.shapes.check")
 
 from tests.fakes import FakeDistributions  # noqa: E402 (after the hook)
 
@@ -28,3 +23,14 @@ settings.load_profile("lina")
 @pytest.fixture
 def distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDistributions:
     return FakeDistributions(tmp_path, monkeypatch)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CHECK_SHAPES:
+        items[:] = [item for item in items if item.get_closest_marker("no_shape_checks") is None]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if CHECK_SHAPES and collection_path.suffix == ".py" and not runs_tensor_code_alone(collection_path):
+        return True
+    return None

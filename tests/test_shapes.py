@@ -1,52 +1,46 @@
-"""The shape annotations of the tensor code are true: its tests pass with every call and return checked."""
+"""What the shape checks of ``make shapes`` cover, and that they refuse a wrong shape."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
-MODULES = (
-    "lm",
-    "causal_convolution",
-    "linear_attention",
-    "bonus_attention",
-    "decayed_scores",
-    "delta_rule",
-    "scalar_decay",
-    "mixer_stack",
-    "cross_attention",
-    "text_encoder",
-    "tokens",
-    "delays",
-    "loss",
-    "rotary",
-    "stack",
-    "mel",
-)
-CHECKED = [
-    "tests/backbones",
-    "tests/codecs",
-    "tests/report",
-    *(f"tests/core/test_{name}.py" for name in MODULES),
-]
+import pytest
+import torch
+from jaxtyping import Float, Int, TypeCheckError, jaxtyped
+from torch import Tensor
+
+from lina.core.loss import cross_entropy
+from tests.conftest import CHECK_SHAPES
+from tests.shapes import ROOT, check, checked_modules, runs_tensor_code_alone
 
 
-def test_annotations_hold() -> None:
-    environment = os.environ | {"LINA_CHECK_SHAPES": "1"}
-    # What is refused for its shape cannot be shown to be refused here.
-    refused = "not bad_audio_is_refused and not wants_stereo"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-k",
-        refused,
-        *CHECKED,
-    ]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout[-4000:]
+@pytest.mark.skipif(not CHECK_SHAPES, reason="a check of make shapes")
+def test_the_tensor_code_is_checked() -> None:
+    with pytest.raises(TypeCheckError):
+        cross_entropy(torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 4, dtype=torch.int64), torch.ones(2, 3, 4))
+
+
+def test_shapes_are_checked_and_no_other_type() -> None:
+    @jaxtyped(typechecker=check)
+    def last(
+        audio: Float[Tensor, "B T"], prompt: tuple[Int[Tensor, "B Q"], str] | None, rate: int
+    ) -> Float[Tensor, "B"]:
+        return audio[:, -1] if rate else audio
+
+    stand_in: Any = "16 kHz"
+    codes = torch.zeros(2, 4, dtype=torch.int64)
+    last(torch.zeros(2, 3), (codes, "text"), stand_in)
+    for audio, prompt, rate in (
+        (torch.zeros(2, 3, 4), None, 1),
+        (torch.zeros(2, 3), (codes[:1], "text"), 1),
+        (torch.zeros(2, 3), None, 0),
+    ):
+        with pytest.raises(TypeCheckError):
+            last(audio, prompt, rate)
+
+
+def test_modules_and_tests_are_found_in_every_package() -> None:
+    modules = checked_modules()
+    tests = {path for path in (ROOT / "tests").rglob("test_*.py") if runs_tensor_code_alone(path)}
+    for folder in ("backbones", "codecs", "core"):
+        assert any(name.startswith(f"lina.{folder}.") for name in modules)
+        assert any(path.is_relative_to(ROOT / "tests" / folder) for path in tests)
+    assert ROOT / "tests/test_package.py" not in tests, "whole programs"

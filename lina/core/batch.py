@@ -45,7 +45,7 @@ def pad_texts(
 
 
 def collate(
-    codes: Sequence[Int[Tensor, "T Q"]], texts: Sequence[Sequence[int]], speakers: Sequence[int]
+    codes: Sequence[Int[Tensor, "_ Q"]], texts: Sequence[Sequence[int]], speakers: Sequence[int]
 ) -> Batch:
     """Pad rows at their ends."""
     lengths = torch.tensor([len(row) for row in codes])

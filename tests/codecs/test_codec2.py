@@ -190,7 +190,7 @@ def test_streaming_through_windows_does_not_click(mode: int) -> None:
 @pytest.mark.parametrize(
     ("audio", "message"),
     [
-        (torch.zeros(1, 2, 160), "1 channel"),
+        pytest.param(torch.zeros(1, 2, 160), "1 channel", marks=pytest.mark.no_shape_checks),
         (torch.zeros(1, 1, 161), "multiple of 160"),
         (torch.zeros(1, 1, 0), "nothing to encode"),
         (torch.full((1, 1, 160), float("nan")), "NaN"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lina.core.cross_attention import TextMemory
-from lina.core.lm import Conditions
+from lina.core.lm import Conditions, LMState
 from lina.core.tokens import MARKS, STOP
 
 CODES = 50
@@ -25,23 +25,24 @@ class Reader:
         """``sure``: the logit of what is read; all else has 0."""
         self.wishes, self.sure = wishes, sure
 
-    def initial_state(self, batch: int) -> Tensor:
-        return torch.stack([torch.zeros(batch, dtype=torch.int64), torch.arange(batch)], 1)
+    def initial_state(self, batch: int) -> LMState:
+        """The frame and the number of each row."""
+        return LMState(torch.stack([torch.zeros(batch, dtype=torch.int64), torch.arange(batch)], 1), (), ())
 
-    def step(self, tokens: Tensor, state: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor, Tensor]:
+    def step(self, tokens: Tensor, state: LMState, conditions: Conditions) -> tuple[Tensor, LMState, Tensor]:
         mask = conditions.text.mask
         told = mask if mask.dim() == 2 else mask[:, 0]
         assert told.any(-1).all(), "a row that can read nothing"
-        wished = torch.tensor([self.wishes[row](frame) for frame, row in state.tolist()])
+        wished = torch.tensor([self.wishes[row](frame) for frame, row in state.encoder.tolist()])
         distance = (torch.arange(told.shape[1]) - wished[:, None].clamp(min=0)).abs()
         read = distance.masked_fill(~told, 1e9).argmin(-1)
         logits = torch.zeros(len(told), 2, self.vocab)
         logits.scatter_(2, (read + MARKS)[:, None, None].expand(-1, 2, 1), self.sure)
         logits[:, 0, STOP] = torch.where(wished < 0, 99.0, -99.0)
         attention = torch.nn.functional.one_hot(read, told.shape[1]).float()
-        return logits, state + torch.tensor([1, 0]), attention
+        return logits, state._replace(encoder=state.encoder + torch.tensor([1, 0])), attention
 
-    def parallel_forward(self, tokens: Tensor, state: Tensor, conditions: Conditions) -> Any:
+    def parallel_forward(self, tokens: Tensor, state: LMState, conditions: Conditions) -> Any:
         said, read = [], []
         for column in tokens.unbind(1):
             logits, state, attention = self.step(column, state, conditions)

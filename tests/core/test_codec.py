@@ -207,9 +207,13 @@ def test_window_state_lives_where_the_codec_lives() -> None:
     ("codes", "message"),
     [
         (torch.zeros(1, 4, 3, dtype=torch.int64), r"codes of shape \[1, 4, 3\]: this codec wants .*, 2\]"),
-        (torch.zeros(4, 2, dtype=torch.int64), r"codes of shape \[4, 2\]"),
+        pytest.param(
+            torch.zeros(4, 2, dtype=torch.int64),
+            r"codes of shape \[4, 2\]",
+            marks=pytest.mark.no_shape_checks,
+        ),
         (torch.zeros(1, 0, 2, dtype=torch.int64), "nothing to decode"),
-        (torch.zeros(1, 4, 2), "type torch.float32"),
+        pytest.param(torch.zeros(1, 4, 2), "type torch.float32", marks=pytest.mark.no_shape_checks),
         (torch.tensor([[[0, 0], [9, 3]]]), "code 3 in codebook 1: codes there are 0 to 2"),
         (torch.tensor([[[10, 0], [9, 1]]]), "code 10 in codebook 0: codes there are 0 to 9"),
         (torch.tensor([[[0, -1]]]), "code -1 in codebook 1"),
@@ -225,7 +229,7 @@ def test_bad_codes_are_named(codes: Tensor, message: str) -> None:
     ("audio", "message"),
     [
         (torch.zeros(1, 2, 8), r"audio of shape \[1, 2, 8\].*1 channel"),
-        (torch.zeros(1, 8), r"audio of shape \[1, 8\]"),
+        pytest.param(torch.zeros(1, 8), r"audio of shape \[1, 8\]", marks=pytest.mark.no_shape_checks),
         (torch.zeros(1, 1, 0), "nothing to encode"),
         (torch.full((1, 1, 8), float("inf")), "NaN or infinity"),
     ],

@@ -28,6 +28,7 @@ _ENGLISH_FORMS = tuple(
         (r"(?<=\d)\s+%", "%"),
         (r"\bo'\s?clock\b", "oclock"),
         (r"\b([ap])\.\s?m\b\.?", r"\1m"),
+        (rf"{_HOUR}\.([0-5]\d)(?=\s?[ap]m\b)", r"\1:\2"),
         (rf"{_HOUR}:00(?=\s?[ap]m\b)", r"\1"),
         (rf"{_HOUR}:00(?:\s+oclock)?(?![\d:])", r"\1 oclock"),
         (rf"{_HOUR}:([0-5]\d)(?![\d:])", r"\1\2"),

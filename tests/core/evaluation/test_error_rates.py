@@ -29,6 +29,7 @@ def test_error_rates_by_hand() -> None:
         ("19:45", "nineteen forty-five"),
         ("at 7:00", "at seven o'clock"),
         ("at 7:00 a.m.", "at 7 AM"),
+        ("at 7:45 a.m.", "at 7.45 am"),
         ("He (the boss) left.", "he, the boss, left"),
         ("[He] <left>", "he left"),
         ("It’s 12 o’clock!", "it is TWELVE o'clock"),

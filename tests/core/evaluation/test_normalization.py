@@ -25,6 +25,7 @@ from lina.core.evaluation.normalization import WordGroup, identity, normalize, w
         ("It was 7:30 p.m. at 12:05, or 0:59.", "it was 730 pm at 1205 or 59"),
         ("7:00, 7:00 a.m., 7:00 o'clock", "7 oclock 7 am 7 oclock"),
         ("5 o’clock", "5 oclock"),
+        ("7.45 am, 7.00 PM, 7.45 amps", "745 am 7 pm 7.45 amps"),
         ("25:00 and 7:61 and 1:02:03", "25 0 and 7 61 and one 2 3"),
         ("... !", ""),
         ("% $ .", ""),

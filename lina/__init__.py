@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lina.core.device import Device
     from lina.core.voice import Voice
 
 try:
@@ -16,7 +17,13 @@ except PackageNotFoundError:  # a source tree that is on the path without being 
 __all__ = ["__version__", "load"]
 
 
-def load(run: str | Path | None = None, settings: Sequence[str] = ()) -> "Voice":
+def load(
+    run: str | Path | None = None,
+    settings: Sequence[str] = (),
+    *,
+    device: "Device" = "auto",
+    threads: int | None = None,
+) -> "Voice":
     """The voice of a run directory, finished or not, such as ``runs/first``, or of what ``lina export`` made of one.
 
     Left out, it is the voice that comes with lina.
@@ -26,7 +33,13 @@ def load(run: str | Path | None = None, settings: Sequence[str] = ()) -> "Voice"
     ``settings``: keys of the spec's ``synthesize`` and their values, such as ``"synthesize.window={}"``, that count in
     place of the run's own.
 
+    ``device``: of the model: auto (a CUDA device if there is one), cpu or cuda.
+
+    ``threads``: CPU threads of PyTorch inside the voice's calls, whatever ``torch.set_num_threads`` is outside them; by
+    default 1 for a model of at most 64 million parameters, and PyTorch's own number for a larger one.
+
     Raises:
+        LinaError: there is no such device, or ``threads`` is no number of threads.
         SpecError: a setting is wrong.
         CheckpointError: the directory is missing, holds no checkpoint, or a damaged one.
         PluginError: a plugin of the run is missing here, or is another version.
@@ -34,4 +47,4 @@ def load(run: str | Path | None = None, settings: Sequence[str] = ()) -> "Voice"
     from lina.core import voice
     from lina.core.shipped import shipped_voice
 
-    return voice.load(shipped_voice() if run is None else Path(run), settings=settings)
+    return voice.load(shipped_voice() if run is None else Path(run), device, settings, threads)

@@ -38,3 +38,40 @@ def test_each_of_its_speakers_speaks(voice: Path) -> None:
 
 def test_one_of_them_speaks_where_no_run_is_named() -> None:
     assert shipped_voice() in FOUND
+
+
+SHORT_SENTENCES = (
+    "No. I will not.",
+    "Wait. Come back!",
+    "Really? Tell me more.",
+    "Go on. I hear you.",
+    "Sorry. My mistake.",
+    "Look! A bird.",
+    "Sit. Stay. Good dog.",
+    "One. Two. Three. Go!",
+    "Hush. They sleep.",
+    "Right. What now?",
+    "Who? Me?",
+    "Of course. Why not?",
+    "Quick! Run!",
+    "Never mind. It is late.",
+    "Good night. Sleep well.",
+    "Help! I am stuck.",
+    "Tea? Yes, please.",
+    "It works. At last.",
+    "Well done. Next!",
+    "Red. Green. Blue. Black. White.",
+)
+
+
+@pytest.mark.parametrize("voice", FOUND, ids=lambda path: path.name)
+def test_of_short_sentences_none_is_lost(voice: Path) -> None:
+    """By its own attention: every sentence is read to its end, and ends there."""
+    texts = lina.load(voice).speak(SHORT_SENTENCES)
+    for text, speech in zip(SHORT_SENTENCES, texts, strict=True):
+        assert " ".join(one.script.text for one in speech.sentences) == text
+        for sentence in speech.sentences:
+            aligned = sentence.candidate.alignment
+            assert aligned.stopped, sentence.script.text
+            assert aligned.unread == 0, sentence.script.text
+            assert aligned.skipped < 0.2, sentence.script.text  # a sound or two of a word

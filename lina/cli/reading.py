@@ -15,11 +15,11 @@ def read_file(voice: Any, path: Path, *, carry: bool = False, **options: Any) ->
     Raises:
         TextError: the file cannot be read, holds no sentence, or one that cannot be spoken.
     """
-    from lina.core.reading import check
+    from lina.core.lines import count_sentences
     from lina.core.sentences import sentences_of_file
 
     try:
-        count = check(voice, sentences_of_file(path), carry=carry, prompt=options.get("prompt"))
+        count = count_sentences(voice, sentences_of_file(path), carry=carry, prompt=options.get("prompt"))
     except TextError as error:
         message = str(error)
         raise TextError(message if message.startswith(str(path)) else f"{path}: {message}") from None

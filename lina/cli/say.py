@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import click
 
@@ -20,7 +20,7 @@ MAX_STDIN = 1_000_000
 @click.command(short_help="Speak a text.")
 @click.argument("text", required=False)
 @click.option("--file", "book", type=Path, metavar="FILE", help="Read this text file, sentence by sentence.")
-@click.option("--carry", is_flag=True, help="With --file: one state for all sentences.")
+@click.option("--carry", is_flag=True, help="One state of the model for all sentences.")
 @click.option(
     "--run",
     "directory",
@@ -36,11 +36,21 @@ MAX_STDIN = 1_000_000
 @click.option("--top-k", metavar="K[,K...]", help="Sample among the K likeliest codes.")
 @click.option("--top-p", metavar="P[,P...]", help="Sample among the likeliest, P in sum.")
 @click.option("--guidance", metavar="S", help="Above 1: follow the text more closely.")
-@click.option("--best-of", metavar="N", help="Say it N times, keep the best aligned.")
+@click.option("--best-of", metavar="N", help="Speak each sentence N times, keep the best aligned.")
 @click.option("--seed", metavar="N", help="The same seed says it the same way.")
-@click.option("--max-seconds", metavar="S", help="Cut the speech (with --file: a sentence) there.")
+@click.option("--max-seconds", metavar="S", help="Cut each sentence there.")
+@click.option(
+    "--device",
+    default="auto",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    show_default=True,
+    help="Of the model.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads; 1 for small models if left out."
+)
 @click.option("--set", "settings", multiple=True, hidden=True)  # docs/guide.md, "A window on the text"
-@click.option("-v", "--verbose", is_flag=True, help="Tell how what was said was judged.")
+@click.option("-v", "--verbose", is_flag=True, help="Print alignment scores of each candidate.")
 def say(
     text: str | None,
     book: Path | None,
@@ -51,6 +61,8 @@ def say(
     prompt: Path | None,
     transcript: str | None,
     settings: tuple[str, ...],
+    device: Literal["auto", "cpu", "cuda"],
+    threads: int | None,
     verbose: bool,
     **sampling: str | None,
 ) -> None:
@@ -61,13 +73,9 @@ def say(
       lina say --run runs/first "Good morning." -o morning.wav
     """
     if text is None and book is None:
-        raise click.UsageError("say: give a text or --file FILE")
+        raise click.UsageError("say: pass TEXT or --file FILE")
     if text is not None and book is not None:
-        raise LinaError("say: give one of them: a text or --file FILE")
-    if carry and book is None:
-        raise LinaError("say: --carry is for --file: with a single text there is nothing to carry over")
-    if verbose and book is not None:
-        raise LinaError("say: -v tells how a single text was said; leave it out with --file")
+        raise LinaError("say: pass either TEXT or --file FILE, not both")
     options = _checked(sampling)
     if speaker is not None:
         options["speaker"] = speaker
@@ -85,17 +93,15 @@ def say(
     from lina.cli.reading import read_file
     from lina.core import voice
 
-    speaking = voice.load(directory, settings=settings)
+    speaking = voice.load(directory, device, settings, threads)
     began = time.perf_counter()
-    if text is None:
-        chunks = read_file(speaking, cast(Path, book), carry=carry, **options)
-    elif verbose or options.get("best_of", speaking.resolved.spec.synthesize.best_of) > 1:
-        (speech,) = speaking.speak([text], **options)
-        chunks = iter([speech.audio])
-        if verbose:
-            click.echo(_table(speech))
-    else:
-        chunks = speaking.stream(text, **options)
+    if carry:
+        options["carry"] = True
+    if verbose:
+        options["on_sentence"] = lambda sentence: click.echo(_table(sentence))
+    chunks = (
+        read_file(speaking, cast(Path, book), **options) if text is None else speaking.stream(text, **options)
+    )
     seconds = _give(out, player, speaking.sample_rate, chunks)
     click.echo(f"{out or 'played'}: {seconds:.2f} s of speech in {time.perf_counter() - began:.2f} s")
 
@@ -111,15 +117,15 @@ def _prompt(recording: Path | None, transcript: str | None) -> Any:
     return Prompt(check_file(recording), transcript)
 
 
-def _table(speech: Any) -> str:
-    """A line for each speech that was tried, the best marked."""
-    lines = ["  seed  frames  skipped  repeated  unread  stopped  badness"]
-    for one in speech.candidates:
+def _table(sentence: Any) -> str:
+    """A line for each candidate of a sentence, the best marked."""
+    lines = [sentence.script.text, "  seed  frames  skipped  repeated  unread  stopped  badness"]
+    for one in sentence.candidates:
         judged = one.alignment
         shares = f"{judged.skipped:7.1%}  {judged.repeated:8.1%}  {judged.unread:6.1%}"
         stopped = "yes" if judged.stopped else "no"
         lines.append(
-            f"{'*' if one == speech.candidate else ' '} {one.seed:4}  {one.frames:6}  {shares}  {stopped:>7}  "
+            f"{'*' if one == sentence.candidate else ' '} {one.seed:4}  {one.frames:6}  {shares}  {stopped:>7}  "
             f"{judged.badness:7.3f}"
         )
     return "\n".join(lines)

@@ -6,6 +6,7 @@ monotonic alignment loss", arXiv 2204.13437); the seed system chose among its sa
 Here the ways to go wrong are counted one by one, each in the text's own unit, so that a person can read them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,20 @@ def alignment(attention: Float[Tensor, "T J"], *, stopped: bool, start: int = 0)
     )
 
 
+def join_alignments(alignments: Sequence[Alignment], positions: Sequence[int]) -> Alignment:
+    """The alignment of consecutive sentences: shares of all their positions; ``positions`` has those of each."""
+
+    def share(shares: Sequence[float]) -> float:
+        return sum(one * count for one, count in zip(shares, positions, strict=True)) / max(1, sum(positions))
+
+    return Alignment(
+        skipped=share([one.skipped for one in alignments]),
+        repeated=share([one.repeated for one in alignments]),
+        unread=share([one.unread for one in alignments]),
+        stopped=all(one.stopped for one in alignments),
+    )
+
+
 def following(attention: Float[Tensor, "T J"]) -> float:
     """How far attention follows the text: 1 goes through it place by place; 0 is everywhere at once, or never moves.
 
@@ -84,6 +99,12 @@ def following(attention: Float[Tensor, "T J"]) -> float:
     time = torch.arange(frames, dtype=torch.float64, device=attention.device)
     forward = torch.cosine_similarity(path - path.mean(), time - time.mean(), dim=0)
     return float((attention * near).sum(1).mean() * forward.clamp(min=0.0))
+
+
+def mean_following(sentences: Sequence[Float[Tensor, "T J"]]) -> float:
+    """``following`` of each sentence, weighted by its frames; 1 if there is none."""
+    frames = sum(map(len, sentences))
+    return sum(following(one) * len(one) for one in sentences) / frames if frames else 1.0
 
 
 def _gone_back(path: list[float]) -> float:

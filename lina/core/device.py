@@ -2,26 +2,30 @@
 
 import contextlib
 import logging
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from lina.core.errors import CheckpointError, LinaError
+from lina.core.errors import CheckpointError, LinaError, did_you_mean
+
+Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[Device, ...] = get_args(Device)
 
 log = logging.getLogger("lina")
 
 
-def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """A CUDA device if there is one and it is not refused.
+def choose_device(requested: Device) -> torch.device:
+    """The CUDA device if there is one, unless ``requested`` is cpu.
 
     Raises:
-        LinaError: CUDA is asked for and there is none, or ``wanted`` is none of the three.
+        LinaError: ``requested`` is cuda and there is none, or it is no device.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise LinaError(f"device: {wanted!r} is not auto, cpu or cuda")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise LinaError("device: 'cuda', but PyTorch sees no CUDA device here; say auto or cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if requested not in DEVICES:
+        hint = did_you_mean(str(requested), DEVICES)
+        raise LinaError(f"device: {requested!r} is not auto, cpu or cuda{hint}")
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise LinaError("device: 'cuda', but PyTorch sees no CUDA device here; use auto or cpu")
+    return torch.device("cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def choose_precision(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:

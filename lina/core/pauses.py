@@ -6,7 +6,7 @@ that what is said after a pause is the same however long it was. As in XML, ``&l
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from lina.core.errors import TextError
 
@@ -60,18 +60,3 @@ def _seconds(pause: re.Match[str] | None, text: str, place: int) -> float:
     if seconds > LONGEST_PAUSE:
         raise TextError(f"pause {near} at character {place} lasts over {LONGEST_PAUSE:g} s; write several")
     return seconds
-
-
-class Parts:
-    """The parts of sentences with the number of their sentence, and the seconds of silence asked for so far."""
-
-    def __init__(self, sentences: Iterable[str]) -> None:
-        self._sentences = sentences
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        for number, sentence in enumerate(self._sentences):
-            for seconds, said in parts(sentence):
-                self.seconds += seconds
-                if said:
-                    yield number, said

@@ -20,6 +20,7 @@ from lina.core.resolve import Resolved
 from lina.core.run_files import write_data_summary
 from lina.core.run_records import CodecInfo, DataSummary
 from lina.core.sampling import Sampling
+from lina.core.script import text_parts
 from lina.core.shards import CodecFacts, Tools, build_tokens
 from lina.core.text import check_text
 from lina.core.text_ids import text_ids
@@ -153,7 +154,8 @@ def _check_wishes(resolved: Resolved, check: Callable[[str], object], codebooks:
     ):
         for place, text in enumerate(texts):
             try:
-                check(text)
+                for part in text_parts(text):
+                    check(part)
             except TextError as error:
                 raise TextError(f"{key}[{place}]: {error}") from None
     chosen = spec.synthesize

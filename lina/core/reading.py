@@ -1,40 +1,34 @@
-"""Long texts: sentence after sentence in one stream of audio, for as long as there are sentences.
+"""Texts of any length: sentence after sentence in one stream of audio, for as long as there are sentences.
 
-What is kept from one to the next has a constant size: the state of the codec's decoder, the random numbers, and with
-``carry`` the state of the model. Nothing is kept of what has been said.
+A stream keeps a constant size from one sentence to the next: the state of the codec's decoder, and with ``carry`` the
+state of the model. Nothing is kept of what has been spoken.
 """
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from lina.core.best_of import Choice, choose
 from lina.core.codec import frame_rate
-from lina.core.errors import LinaError, TextError
-from lina.core.generate import Ending, Frame, generate
+from lina.core.errors import LinaError
+from lina.core.generate import Ending, Frame, collect
+from lina.core.lines import Line, iterate_lines, list_lines
 from lina.core.lm import LMState, next_text
-from lina.core.pauses import Parts, parts
 from lina.core.prompt import Prompt
-from lina.core.sampling import row_generators
-from lina.core.speech import decode_frames
+from lina.core.speech import SentenceSpeech, Spoken, decode_frames, sentence_speech, with_silence
 from lina.core.speech_options import SpeechOptions
+from lina.core.threads import limit_threads_of
 
 if TYPE_CHECKING:
     from lina.core.voice import Voice
 
+OnSentence = Callable[[SentenceSpeech], object]
+
 log = logging.getLogger("lina")
-
-
-class Spoken(NamedTuple):
-    """A frame of audio, or silence that is no longer than one."""
-
-    audio: Float[Tensor, "C n"]
-    sentence: int
-    """Which sentence it is of, from 0."""
 
 
 def read(
@@ -42,91 +36,75 @@ def read(
     sentences: Iterable[str],
     *,
     carry: bool = False,
+    on_sentence: OnSentence = lambda _: None,
     **options: Any,
-) -> Iterator[Spoken]:
-    """Speak sentences one after the other; options as for ``Voice.say``, ``max_seconds`` being that of a sentence.
+) -> Generator[Spoken, None, None]:
+    """Speak sentences one after the other; options as for ``Voice.say``.
 
     Each begins as training rows begin, or with the ``prompt``, of which nothing is given out. With ``carry`` the model
     goes on in the state that the sentence before has left, and only the text is swapped, as in rows of
     ``train.consecutive`` utterances. The codec's stream goes through in both cases. Silence is put only where a text
-    has a pause (``lina.core.pauses``), and what is before and after it is said as two sentences are. One that has not
-    ended at ``max_seconds`` is cut there, which is logged.
+    has a pause (``lina.core.pauses``), and what is before and after it is spoken as two sentences are. One that has
+    not ended at ``max_seconds`` is cut there, and one of which the tokenizer reads nothing is left out; both are
+    logged.
+
+    ``on_sentence`` gets each sentence when it has ended.
 
     Raises:
         LinaError: ``carry`` with a run that was trained on single utterances, or an option is wrong.
-        TextError: a sentence cannot be spoken (after the prompt, where it begins so); of a list this is said before
-            anything is spoken.
+        TextError: a sentence cannot be spoken (after the prompt, where it begins so); of a list this is raised before
+            anything is spoken, as it is where nothing of all of them can be.
     """
     if isinstance(sentences, str):
-        raise LinaError(
-            "read: wants sentences one by one, and this is one text; cut it with lina.core.text.split_sentences"
-        )
-    consecutive = voice.resolved.spec.train.consecutive
-    if carry and consecutive == 1:
+        raise LinaError("read: expects sentences one by one, and this is a single text; use stream or say")
+    if carry and voice.resolved.spec.train.consecutive == 1:
         raise LinaError(
             "carry: this run was trained on single utterances and has never gone on from one text to another; "
             "leave it out, or train a run with train.consecutive: 2 or more"
         )
     asked = voice.asked(options)
-    if asked.best_of > 1:
+    if carry and asked.best_of > 1:
         raise LinaError(
-            f"read: best_of = {asked.best_of} chooses among whole speeches; say best_of 1 (--best-of 1) to read on"
+            f"carry: best_of = {asked.best_of} speaks each sentence several times, and the next one can go on from "
+            "one of them only; set best_of to 1 (--best-of 1)"
         )
     if not isinstance(asked.prompt, Prompt | None):
         raise LinaError("read: several prompts; give one, which the reading begins with")
-    if isinstance(sentences, Sequence):
-        check(voice, sentences, carry=carry, prompt=asked.prompt)
+    arrange = list_lines if isinstance(sentences, Sequence) else iterate_lines
+    lines = arrange(voice, sentences, asked.prompt, carry)  # type: ignore[arg-type]
+    return limit_threads_of(voice.threads, _read(voice, lines, carry, asked, on_sentence))
+
+
+def end_sentence(voice: "Voice", line: Line, choice: Choice) -> SentenceSpeech:
+    """The speech of a line that has a script; a warning if it was cut."""
+    assert line.script is not None
+    if not choice.candidate.alignment.stopped:
+        seconds = len(choice.said.codes) / frame_rate(voice.codec)
+        log.warning("sentence %d was cut at %.1f s: %r", line.sentence + 1, seconds, line.script.text[:60])
+    return sentence_speech(line.script, choice, voice.frontend)
+
+
+def _read(
+    voice: "Voice", lines: Iterable[Line], carry: bool, asked: SpeechOptions, on_sentence: OnSentence
+) -> Generator[Spoken, None, None]:
+    seconds = 0.0
+
+    def counted() -> Iterator[Line]:
+        nonlocal seconds
+        for line in lines:
+            seconds = line.seconds
+            yield line
+
     begun = torch.zeros(0, len(voice.codec.codebook_sizes), dtype=torch.int64)
-    if asked.prompt is not None:
+    if isinstance(asked.prompt, Prompt):
         assert isinstance(asked.prompt.audio, Tensor)
         begun = asked.prompt.audio
-    cut = Parts(sentences)
-    frames = decode_frames(voice.codec, begun, _frames(voice, cut, carry, asked))
-    return _with_silence(voice, frames, cut)
-
-
-def _with_silence(
-    voice: "Voice", frames: Iterator[tuple[Float[Tensor, "C hop"], tuple[int, float]]], cut: Parts
-) -> Iterator[Spoken]:
-    """Each frame comes with its sentence and the seconds of silence asked for before it, from the beginning on."""
-    given, number = 0, 0
-
-    def silence(seconds: float) -> Iterator[Spoken]:
-        nonlocal given
-        missing = round(seconds * voice.sample_rate) - given
-        given += missing
-        if missing > 0:
-            pause = torch.zeros(voice.codec.channels, missing)
-            yield from (Spoken(piece, number) for piece in pause.split(voice.codec.hop, dim=1))
-
-    for audio, (number, seconds) in frames:
-        yield from silence(seconds)
-        yield Spoken(audio, number)
-    yield from silence(cut.seconds)
-
-
-def check(
-    voice: "Voice", sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
-) -> int:
-    """How many sentences there are, all of which can be spoken as ``read`` would.
-
-    Raises:
-        TextError: one cannot be; it is named.
-    """
-    count, first = 0, True
-    for count, sentence in enumerate(sentences, start=1):
-        try:
-            for _, said in parts(sentence):
-                if said:
-                    voice.ids(said, prompt if first or not carry else None)
-                    first = False
-        except TextError as error:
-            raise TextError(f"sentence {count} ({sentence[:40]!r}): {error}") from None
-    return count
+    frames = decode_frames(voice.codec, begun, _frames(voice, counted(), carry, asked, on_sentence))
+    yield from with_silence(voice.codec, frames, lambda: seconds)
 
 
 class _Said:
-    """What ``generate`` yields, and then how it ended."""
+    """The frames of one line, and then how it ended."""
 
     ending: Ending
 
@@ -139,36 +117,24 @@ class _Said:
 
 @torch.inference_mode()
 def _frames(
-    voice: "Voice", cut: Parts, carry: bool, asked: SpeechOptions
-) -> Iterator[tuple[Int[Tensor, "1 Q"], tuple[int, float]]]:
-    """Complete frames of codes, each with the number of its sentence and the silence asked for until then."""
-    lm, generators = voice.language_model(asked), row_generators(asked.seed, 1)
+    voice: "Voice", lines: Iterable[Line], carry: bool, asked: SpeechOptions, on_sentence: OnSentence
+) -> Iterator[tuple[Int[Tensor, "1 Q"], Line]]:
+    """Complete frames of codes, each with its line: as they are sampled, or with ``best_of`` once one is chosen."""
+    lm = voice.language_model(asked)
     state: LMState | None = None
-    rate = frame_rate(voice.codec)
-    for number, sentence in cut:
-        (script,) = voice.scripts([sentence], asked)
-        conditions = voice.told(lm, [script.ids], asked.speaker)
-        frames = generate(
-            lm,
-            conditions,
-            sampling=asked.sampling,
-            max_frames=voice.longest(asked),
-            prompt=script.prompt[None],
-            generators=generators,
-            state=state,
-            window=asked.window(rate),
-            begin=torch.tensor([script.start]),
-            repetition=asked.repetition,
-        )
-        said, stopped, count = _Said(frames), False, 0
+    for line in lines:
+        if line.script is None:
+            continue
+        said, frames = _Said(voice.frames([line.script], asked, [(0, line.place)], state)), list[Frame]()
         for frame in said:
-            stopped = bool(frame.stopped[0])
-            if bool(frame.complete[0]):
-                count += 1
-                yield frame.codes, (number, cut.seconds)
-        if not stopped:
-            log.warning("sentence %d was cut at %.1f s: %r", number + 1, count / rate, sentence[:60])
+            frames.append(frame)
+            if asked.best_of == 1 and bool(frame.complete[0]):
+                yield frame.codes, line
+        (choice,) = choose(collect(frames), [line.script], asked.seed)
+        if asked.best_of > 1:
+            yield from ((codes, line) for codes in choice.said.codes.split(1))
+        on_sentence(end_sentence(voice, line, choice))
         if carry:
+            conditions = voice.told(lm, [line.script.ids], asked.speaker)
             _, state, _ = lm.step(said.ending.column, said.ending.state, conditions)
             state = next_text(state, lm.initial_state(1))
-            asked = replace(asked, prompt=None)  # it is in the state

@@ -66,7 +66,7 @@ def _write(directory: Path, one: Wanted, speech: Speech, voice: Voice) -> Sample
     stem = f"samples/{one.kind}-{_file_name(one.id)}"
     _write_wav(directory / f"{stem}.wav", speech.audio, voice.sample_rate)
     attention = Path(f"{stem}.attention.safetensors")
-    ids = torch.tensor(voice.frontend.parallel_forward(one.text))
+    ids = torch.tensor([id for sentence in speech.sentences for id in sentence.script.ids])
     save_file({"attention": speech.attention.contiguous(), "text": ids}, directory / attention)
     reference = resynthesis = None
     if one.codes is not None:

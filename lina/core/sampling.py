@@ -13,6 +13,9 @@ from torch import Tensor
 
 from lina.core.errors import LinaError
 
+SENTENCE_STRIDE = 0x9E3779B97F4A7C15
+"""Odd and far from the stride of seeds, so that no two sentences of near seeds and rows share their numbers."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -96,7 +99,12 @@ def sample(
 
 def row_generators(seed: int, rows: int) -> list[torch.Generator]:
     """A generator for each row; row r of any batch draws the same numbers for the same seed."""
-    return [torch.Generator().manual_seed((seed * 1_000_003 + row) % 2**63) for row in range(rows)]
+    return [row_generator(seed, row) for row in range(rows)]
+
+
+def row_generator(seed: int, row: int, sentence: int = 0) -> torch.Generator:
+    """The generator of one sentence of one row, a function of the three numbers alone."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + row + sentence * SENTENCE_STRIDE) % 2**63)
 
 
 def _spread(

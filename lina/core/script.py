@@ -1,23 +1,25 @@
 """A text as the model gets it: ids, and what has been said of it before, by a prompt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lina.core.errors import LinaError, TextError
-from lina.core.pauses import has_pause, literal
+from lina.core.errors import LinaError
+from lina.core.pauses import has_pause, literal, parts
 from lina.core.prompt import Prompt
 from lina.core.protocols import Frontend
+from lina.core.sentences import sentences_of_text
 from lina.core.text import check_text
 
 
 @dataclass(frozen=True)
 class Script:
-    """One text to say."""
+    """One sentence to synthesize, or the part of one between two pauses."""
 
+    text: str
     ids: list[int]
     """Of the prompt's transcript, then of the text."""
     start: int
@@ -51,36 +53,48 @@ def with_codes(prompts: Prompts, encode: Callable[[Prompt], Prompt]) -> Prompts:
     return [None if one is None else codes[one] for one in prompts]
 
 
-def write_script(text: str, prompt: Prompt | None, frontend: Frontend, limit: int, codebooks: int) -> Script:
-    """``limit``: characters of text and transcript together. The prompt's audio is codes.
+def text_parts(text: str) -> Iterator[str]:
+    """The parts of a text that are synthesized one by one: its sentences, cut at pauses.
+
+    Raises:
+        TextError: a pause that is not understood.
+    """
+    for sentence in sentences_of_text(text):
+        yield from (part for _, part in parts(sentence) if part or not has_pause(sentence))
+
+
+def write_script(
+    text: str, prompt: Prompt | None, frontend: Frontend, limit: int, codebooks: int
+) -> Script | None:
+    """The input of a text without a pause; None where the tokenizer reads nothing of it.
+
+    ``limit``: characters of text and transcript together. The prompt's audio is codes.
 
     Raises:
         TextError: the text or the transcript cannot be spoken, or they are too long together.
     """
     ids, start = text_ids(text, prompt, frontend, limit)
+    if not ids:
+        return None
     if prompt is None:
-        return Script(ids, start, torch.zeros(0, codebooks, dtype=torch.int64))
+        return Script(text, ids, start, torch.zeros(0, codebooks, dtype=torch.int64))
     if not isinstance(prompt.audio, Tensor):
         raise TypeError("the prompt's audio is not encoded; see lina.core.prompt.encoded")
-    return Script(ids, start, prompt.audio)
+    return Script(text, ids, start, prompt.audio)
 
 
 def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -> tuple[list[int], int]:
-    """What the model reads of a text, the prompt's transcript before it, and the first id that is to be said.
+    """The ids of a text after those of the prompt's transcript, and the first id to be synthesized.
+
+    There are none where the tokenizer reads nothing of the text.
 
     Raises:
         TextError: as ``write_script``.
     """
     check_text(text, limit)
-    if has_pause(text):
-        raise TextError(
-            f"text {text[:40]!r} has a pause: only say, stream and read without best_of know pauses"
-        )
     text = literal(text)
     ids = frontend.parallel_forward(text)
-    if not ids:
-        raise TextError(f"text {text[:40]!r} holds nothing that this run's tokenizer reads; write words")
-    if prompt is None:
+    if prompt is None or not ids:
         return ids, 0
     check_text(prompt.transcript, limit, "the prompt's transcript")
     said = f"{prompt.transcript.strip()} "

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lina.core.errors import TextError
-from lina.core.text import sentence_end
+from lina.core.text import sentence_end, split_sentences
 
 PIECE = 65_536
 """Characters read at once."""
@@ -36,6 +36,14 @@ def sentences(pieces: Iterable[str]) -> Iterator[str]:
                 "is this a text of sentences?"
             )
     yield from _spoken(rest)
+
+
+def sentences_of_text(text: str) -> list[str]:
+    """The sentences of a whole text, as ``sentences`` yields them.
+
+    A text without any letter or digit is one sentence as it is: the tokenizer has the last word on it.
+    """
+    return [one for sentence in split_sentences(text) for one in _spoken(sentence)] or [text]
 
 
 def sentences_of_file(path: Path) -> Iterator[str]:

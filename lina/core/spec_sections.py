@@ -196,7 +196,7 @@ class SynthesizeSection(Section):
     seed: Seed = 0
     """Of the sampling."""
     max_seconds: Seconds = 20.0
-    """Speech is cut there."""
+    """A sentence that has not ended is cut there."""
 
 
 class LoraSection(Section):

@@ -7,40 +7,41 @@ for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lina.core.batch import pad_texts
-from lina.core.best_of import choose
 from lina.core.checkpoint import load_weights
 from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec import AnyCodec, frame_rate
-from lina.core.device import choose_device
+from lina.core.device import Device, choose_device
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
-from lina.core.generate import Frame, collect, generate
+from lina.core.generate import Ending, Frame, generate
 from lina.core.guidance import Guided, LanguageModel
-from lina.core.lm import Conditions, DelayLM
+from lina.core.lm import Conditions, DelayLM, LMState
 from lina.core.memory import keep_freed_memory
 from lina.core.model import build_lm
-from lina.core.pauses import has_pause
 from lina.core.plugin import TokenizerPlugin
 from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
 from lina.core.reading import read
 from lina.core.resolve import Chosen, Resolved, resolve
-from lina.core.sampling import row_generators
+from lina.core.sampling import row_generator
 from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
+from lina.core.sentences import sentences_of_text
+from lina.core.side_by_side import speak_side_by_side
 from lina.core.spec_load import load_spec
-from lina.core.speech import Speech, decode_frames, decoded
+from lina.core.speech import Speech
 from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows
+from lina.core.threads import choose_threads
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
@@ -55,99 +56,101 @@ class Voice:
 
     - ``speaker``: one of ``speakers``; by default the first, or nobody where training left speakers out.
     - ``prompt``: a ``lina.core.prompt.Prompt`` (a recording and what is said in it) to go on from, in its voice.
-    - ``temperature``, ``top_k``, ``top_p``, ``seed``: the sampling. ``max_seconds``: speech is cut there.
+    - ``temperature``, ``top_k``, ``top_p``, ``seed``: the sampling.
+    - ``max_seconds``: a sentence that has not ended there is cut, and a warning logged.
     - ``guidance``: the scale of classifier-free guidance; 1 is none.
-    - ``best_of``: say it so many times, with the seeds ``seed``, ``seed`` + 1, ..., and keep the best aligned.
+    - ``best_of``: speak each sentence so many times, with the seeds ``seed``, ``seed`` + 1, ..., and keep the best
+      aligned.
+
+    All of them speak sentence by sentence (``lina.core.sentences``), on ``threads`` CPU threads.
     """
 
     def __init__(
-        self, resolved: Resolved, model: DelayLM, codec: AnyCodec, frontend: Frontend, speakers: Sequence[str]
+        self,
+        resolved: Resolved,
+        model: DelayLM,
+        codec: AnyCodec,
+        frontend: Frontend,
+        speakers: Sequence[str],
+        threads: int | None = None,
     ) -> None:
         self.resolved, self.model, self.codec, self.frontend = resolved, model.eval(), codec, frontend
         self.speakers = tuple(speakers)
         self.sample_rate = codec.sample_rate
         """Hz."""
+        self.threads = choose_threads(threads, self.parameters)
+        """CPU threads inside calls; None leaves PyTorch's number as it is."""
 
     @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def say(self, text: str, **options: Any) -> Float[Tensor, "C samples"]:
-        """Speak one text, with silence where it has a pause such as ``<break time="300ms"/>``.
+        """Speak a text of any length, with silence where it has a pause such as ``<break time="300ms"/>``.
 
         Raises:
             TextError: the text cannot be spoken.
             DataError: a prompt's recording cannot be used.
             LinaError: an option is wrong, or this model cannot do it.
         """
-        if has_pause(text):
-            return torch.cat(list(self.stream(text, **options)), dim=1)
-        return self.speak([text], **options)[0].audio
+        silent = torch.zeros(self.codec.channels, 0)
+        return torch.cat([silent, *self.stream(text, **options)], dim=1)
 
     def stream(self, text: str, **options: Any) -> Iterator[Float[Tensor, "C n"]]:
-        """The speech of ``say`` in chunks of a frame, each as soon as it is there; of several, once one is chosen.
+        """The speech of ``say``, in chunks of a frame as they are made; with ``best_of``, sentence by sentence.
 
-        With a codec that streams, the chunks together are what ``say`` gives; with one that does not, nearly.
+        The text is refused before the first chunk is computed.
         """
-        if has_pause(text):
-            return self.read([text], **options)
-        asked = self.asked(options)
-        scripts = self.scripts([text], asked)
-        frames = self.frames(scripts, asked)
-        codes = ((one, None) for one in self._codes(frames, scripts, asked))
-        return (audio for audio, _ in decode_frames(self.codec, scripts[0].prompt, codes))
+        if isinstance(options.get("prompt"), list | tuple):
+            (options["prompt"],) = each_prompt(options["prompt"], 1)
+        return self.read(sentences_of_text(text), **options)
 
-    @staticmethod
-    def _codes(
-        frames: Iterator[Frame], scripts: Sequence[Script], asked: SpeechOptions
-    ) -> Iterator[Int[Tensor, "1 Q"]]:
-        if asked.best_of > 1:
-            (chosen,) = choose(collect(frames), scripts, asked.seed)
-            yield from chosen.said.codes.split(1)
-        else:
-            yield from (frame.codes for frame in frames if bool(frame.complete[0]))
+    def read(self, texts: Iterable[str], **options: Any) -> Iterator[Float[Tensor, "C n"]]:
+        """Sentences one after the other in one stream, in chunks as they are made; options as for ``say``.
 
-    def read(
-        self, texts: Iterable[str], *, carry: bool = False, **options: Any
-    ) -> Iterator[Float[Tensor, "C n"]]:
-        """Texts one after the other in one stream, in chunks as they are made; options as for ``say``.
-
-        Memory and time a step are constant however many there are; see ``lina.core.reading.read``.
+        Memory and time per step are constant however many there are; see ``lina.core.reading.read``, which has two
+        options more: ``carry`` and ``on_sentence``.
         """
-        return (spoken.audio for spoken in read(self, texts, carry=carry, **options))
+        return (spoken.audio for spoken in read(self, texts, **options))
 
     def speak(self, texts: Sequence[str], **options: Any) -> list[Speech]:
         """Speak texts side by side; ``prompt`` may be one for all, or a list with one (or None) for each.
 
-        Each ends on its own and hears nothing of the others; sampled, a text draws by the seed and its place.
+        Each sentence ends on its own and does not depend on the others; sampled, it draws by the seed, the place of
+        its text in the list and its own place in the text. The audio is decoded whole: that of ``say``, or nearly that
+        for the first text with a codec that does not stream.
         """
         if isinstance(texts, str):
             raise LinaError(
-                "speak: wants a list of texts, and this is a single one; put it into [], or use say"
+                "speak: expects a list of texts, and this is a single one; put it into [], or use say"
             )
-        asked = self.asked(options)
-        scripts = self.scripts(texts, asked)
-        if not scripts:
-            return []
-        chosen = choose(collect(self.frames(scripts, asked)), scripts, asked.seed)
-        return [
-            decoded(script, choice, self.codec, self.frontend)
-            for script, choice in zip(scripts, chosen, strict=True)
-        ]
+        return speak_side_by_side(self, texts, self.asked(options))
 
-    def frames(self, scripts: Sequence[Script], asked: SpeechOptions) -> Iterator[Frame]:
-        """Rows: all scripts with the first seed, then all with the next, ``best_of`` times."""
-        lm, times, rows = self.language_model(asked), asked.best_of, len(scripts)
+    def frames(
+        self,
+        scripts: Sequence[Script],
+        asked: SpeechOptions,
+        places: Sequence[tuple[int, int]],
+        state: LMState | None = None,
+    ) -> Generator[Frame, None, Ending]:
+        """Rows: all scripts with the first seed, then all with the next, ``best_of`` times.
+
+        ``places``: text and sentence of each script, by which it draws. ``state``: of the model before, for each row.
+        """
+        lm, times = self.language_model(asked), asked.best_of
         told = self.told(lm, [script.ids for script in scripts], asked.speaker)
         prompts = [script.prompt for script in scripts] * times
         return generate(
             lm,
-            take_rows(told, torch.arange(rows).repeat(times)),
+            take_rows(told, torch.arange(len(scripts)).repeat(times)),
             sampling=asked.sampling,
-            max_frames=self.longest(asked),
+            max_frames=max(1, int(asked.max_seconds * frame_rate(self.codec))),
             prompt=pad_sequence(prompts, batch_first=True),
             prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
-            generators=[one for place in range(times) for one in row_generators(asked.seed + place, rows)],
+            generators=[
+                row_generator(asked.seed + try_, *place) for try_ in range(times) for place in places
+            ],
+            state=state,
             window=asked.window(frame_rate(self.codec)),
             begin=torch.tensor([script.start for script in scripts] * times),
             repetition=asked.repetition,
@@ -176,25 +179,18 @@ class Voice:
         """
         return text_ids(text, prompt, self.frontend, self.resolved.spec.text.max_characters)[0]
 
-    def scripts(self, texts: Sequence[str], asked: SpeechOptions) -> list[Script]:
-        """What the model gets of each text, with its prompt.
+    def script(self, text: str, prompt: Prompt | None = None) -> Script | None:
+        """The model's input for a text without a pause, with its encoded prompt; None if nothing of it is read.
 
         Raises:
-            TextError: a text, or a prompt's transcript, cannot be spoken.
+            TextError: the text, or the prompt's transcript, cannot be spoken.
         """
         limit, codebooks = self.resolved.spec.text.max_characters, len(self.codec.codebook_sizes)
-        return [
-            write_script(text, prompt, self.frontend, limit, codebooks)
-            for text, prompt in zip(texts, each_prompt(asked.prompt, len(texts)), strict=True)
-        ]
+        return write_script(text, prompt, self.frontend, limit, codebooks)
 
     def language_model(self, asked: SpeechOptions) -> LanguageModel:
         """The model, guided if that is asked for; scale 1 is the model itself."""
         return self.model if asked.guidance == 1 else Guided(self.model, asked.guidance)
-
-    def longest(self, asked: SpeechOptions) -> int:
-        """Frames at which speech is cut."""
-        return max(1, int(asked.max_seconds * frame_rate(self.codec)))
 
     @torch.inference_mode()
     def told(self, lm: LanguageModel, ids: Sequence[Sequence[int]], speaker: str | None) -> Conditions:
@@ -219,17 +215,22 @@ class Voice:
 
 
 def load(
-    directory: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto", settings: Sequence[str] = ()
+    directory: str | Path,
+    device: Device = "auto",
+    settings: Sequence[str] = (),
+    threads: int | None = None,
 ) -> Voice:
     """The newest checkpoint of a run, with its averaged weights where there are any.
 
-    ``settings``: other values for how it speaks than those of the run's spec: ``synthesize.window.ahead=8``.
+    ``device``: of the model, as ``train.device``. ``settings``: other values for how it speaks than those of the run's
+    spec: ``synthesize.window.ahead=8``. ``threads``: as ``lina.core.threads.choose_threads``.
 
     Raises:
+        LinaError: the device is not there, or ``threads`` is no number of threads.
         SpecError: a setting is not of ``synthesize``, or wrong.
         CheckpointError: there is no run there, or it has no whole checkpoint yet.
     """
-    directory = Path(directory)
+    directory, place = Path(directory), choose_device(device)
     for setting in settings:
         if not setting.startswith("synthesize."):
             raise SpecError(
@@ -258,7 +259,7 @@ def load(
         seed=resolved.spec.seed,
     )
     load_weights(model, checkpoint, average=True)
-    return Voice(resolved, model.to(choose_device(device)), codec, frontend, speakers)
+    return Voice(resolved, model.to(place), codec, frontend, speakers, threads)
 
 
 def build_frontend(resolved: Resolved, directory: Path) -> Frontend:

@@ -69,40 +69,42 @@ def spec(tmp_path: Path) -> str:
     return str(tmp_path / "small.yaml")
 
 
+TRIED = tuple(
+    Candidate(seed, 90 + seed, Alignment(0.125 * (seed != 8), 0.0, 0.0, seed != 9)) for seed in (7, 8, 9)
+)
+SENTENCE = SimpleNamespace(script=SimpleNamespace(text="Hi."), candidate=TRIED[1], candidates=TRIED)
+
+
 class FakeVoice:
     sample_rate = 8000
     resolved = SimpleNamespace(spec=SimpleNamespace(synthesize=SimpleNamespace(best_of=1)))
 
     def __init__(self, chunks: int = 3, error: Exception | None = None) -> None:
-        self.chunks, self.error, self.asked = chunks, error, ("", {})
+        self.chunks, self.error, self.request = chunks, error, ("", {})
         self.settings: tuple[str, ...] = ()
+        self.device, self.threads = "", None
 
     def stream(self, text: str, **options: Any) -> Iterator[torch.Tensor]:
-        self.asked = (text, options)
+        self.request = (text, options)
+        if (on_sentence := options.pop("on_sentence", None)) is not None:
+            on_sentence(SENTENCE)
         for _ in range(self.chunks):
             yield torch.full((1, 4000), 0.5)
         if self.error is not None:
             raise self.error
 
-    def speak(self, texts: list[str], **options: Any) -> list[Any]:
-        self.asked = (texts[0], options)
-        tried = [
-            Candidate(seed, 90 + seed, Alignment(0.125 * (seed != 8), 0.0, 0.0, seed != 9))
-            for seed in (7, 8, 9)
-        ]
-        return [
-            SimpleNamespace(audio=torch.full((1, 4000), 0.5), candidate=tried[1], candidates=tuple(tried))
-        ]
-
     def read(self, texts: Iterable[str], **options: Any) -> Iterator[torch.Tensor]:
         for text in texts:
-            self.asked = (f"{self.asked[0]}<{text}>", options)
+            self.request = (f"{self.request[0]}<{text}>", options)
             yield torch.full((1, 4000), 0.5)
 
-    def ids(self, text: str, prompt: Any = None) -> list[int]:
+    def asked(self, options: dict[str, Any]) -> Any:
+        return SimpleNamespace(prompt=None)
+
+    def script(self, text: str, prompt: Any = None) -> str:
         if "§" in text:
             raise TextError("no")
-        return [1]
+        return text
 
 
 @pytest.fixture
@@ -110,8 +112,8 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
     fake = FakeVoice()
     module = ModuleType("lina.core.voice")
 
-    def load(directory: Path, settings: tuple[str, ...] = ()) -> FakeVoice:
-        fake.settings = settings
+    def load(directory: Path, device: str, settings: tuple[str, ...], threads: int | None) -> FakeVoice:
+        fake.settings, fake.device, fake.threads = settings, device, threads
         return fake
 
     module.load = load  # type: ignore[attr-defined]
@@ -176,13 +178,13 @@ class TestSay:
         audio, rate = soundfile.read(out)
         assert (len(audio), rate) == (12_000, 8000)
         np.testing.assert_allclose(audio, 0.5, atol=1e-3)
-        assert voice.asked == ("Hello.", {})
+        assert voice.request == ("Hello.", {})
 
     def test_options_are_values_and_lists(self, lina: Lina, voice: FakeVoice, tmp_path: Path) -> None:
         options = ["--temperature", "0.5,0", "--top-k", "7", "--top-p", "0.9", "--seed", "3"]
         options += ["--max-seconds", "2.5", "--speaker", "ann"]
         lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options)
-        assert voice.asked[1] == {
+        assert voice.request[1] == {
             "temperature": (0.5, 0.0),
             "top_k": 7,
             "top_p": 0.9,
@@ -203,10 +205,11 @@ class TestSay:
     ) -> None:
         out = tmp_path / "o.wav"
         quiet = lina("say", "--run", str(tmp_path), "Hi.", "-o", str(out), "--best-of", "3")
-        assert voice.asked == ("Hi.", {"best_of": 3})
-        assert quiet.out.startswith(f"{out}: 0.50 s of speech")
+        assert voice.request == ("Hi.", {"best_of": 3})
+        assert quiet.out.startswith(f"{out}: 1.50 s of speech")
         done = lina("say", "--run", str(tmp_path), "Hi.", "-o", str(out), "--best-of", "3", "-v")
-        header, *rows, _ = done.out.splitlines()
+        text, header, *rows, _ = done.out.splitlines()
+        assert text == "Hi."
         assert header.split() == ["seed", "frames", "skipped", "repeated", "unread", "stopped", "badness"]
         assert [row.split() for row in rows] == [
             ["7", "97", "12.5%", "0.0%", "0.0%", "yes", "0.125"],
@@ -222,9 +225,9 @@ class TestSay:
         recording.write_bytes(b"RIFF")
         options = ["--prompt", str(recording), "--prompt-text", "One two.", "--guidance", "2.5"]
         assert lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options).code == 0
-        prompt = voice.asked[1].pop("prompt")  # type: ignore[attr-defined]
+        prompt = voice.request[1].pop("prompt")  # type: ignore[attr-defined]
         assert (prompt.audio, prompt.transcript) == (recording, "One two.")
-        assert voice.asked[1] == {"guidance": 2.5}
+        assert voice.request[1] == {"guidance": 2.5}
 
     @pytest.mark.usefixtures("voice")
     @pytest.mark.parametrize(
@@ -244,19 +247,23 @@ class TestSay:
             "say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options
         )
 
-    @pytest.mark.usefixtures("voice")
-    def test_a_file_has_no_table(self, refused: Refused, tmp_path: Path) -> None:
-        message = refused(
-            "say", "--run", str(tmp_path), "--file", "a.txt", "-o", str(tmp_path / "o.wav"), "-v"
-        )
-        assert "-v tells how a single text was said" in message
+    def test_device_and_threads_are_of_the_voice(
+        self, lina: Lina, voice: FakeVoice, tmp_path: Path, refused: Refused
+    ) -> None:
+        options = ["say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav")]
+        assert lina(*options).code == 0
+        assert (voice.device, voice.threads) == ("auto", None)
+        assert lina(*options, "--device", "cpu", "--threads", "3").code == 0
+        assert (voice.device, voice.threads) == ("cpu", 3)
+        assert "'gpu' is not one of 'auto', 'cpu', 'cuda'" in refused(*options, "--device", "gpu")
+        assert "0 is not in the range x>=1" in refused(*options, "--threads", "0")
 
     def test_a_dash_reads_standard_input(
         self, lina: Lina, voice: FakeVoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(read=lambda limit: " From a pipe.\n"[:limit]))
         assert lina("say", "--run", str(tmp_path), "-", "-o", str(tmp_path / "o.wav")).code == 0
-        assert voice.asked[0] == "From a pipe."
+        assert voice.request[0] == "From a pipe."
 
     def test_a_file_is_read_sentence_by_sentence(self, lina: Lina, voice: FakeVoice, tmp_path: Path) -> None:
         (tmp_path / "book.txt").write_text("It was\nlate. Mr. Smith slept.\n")
@@ -266,15 +273,14 @@ class TestSay:
         )
         assert done.code == 0, done.err
         assert done.out.startswith(f"{out}: 1.00 s of speech in ")
-        assert voice.asked == ("<It was late.><Mr. Smith slept.>", {"carry": True})
+        assert voice.request == ("<It was late.><Mr. Smith slept.>", {"carry": True})
 
     @pytest.mark.usefixtures("voice")
     @pytest.mark.parametrize(
         ("options", "expected"),
         [
-            ([], "say: give a text or --file FILE"),
-            (["Hi.", "--file", "book.txt"], "say: give one of them: a text or --file FILE"),
-            (["Hi.", "--carry"], "say: --carry is for --file"),
+            ([], "say: pass TEXT or --file FILE"),
+            (["Hi.", "--file", "book.txt"], "say: pass either TEXT or --file FILE, not both"),
             (["--file", "none.txt"], "none.txt: cannot be read: No such file"),
             (["--file", "book.txt"], "book.txt: sentence 2 ('That is § 2.'): no"),
             (["--file", "empty.txt"], "empty.txt: holds no sentence"),

@@ -5,7 +5,7 @@ from lina.core.generate import Said
 from lina.core.script import Script
 from tests.core.test_alignment import CLEAN, EARLY, POSITIONS, REPEAT, SKIP, attention
 
-SCRIPT = Script(list(range(POSITIONS)), 0, torch.zeros(0, 2, dtype=torch.int64))
+SCRIPT = Script("", list(range(POSITIONS)), 0, torch.zeros(0, 2, dtype=torch.int64))
 
 
 def said(path: list[float], stopped: bool = True) -> Said:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import lina
 from lina.core import device as module
 from lina.core.device import choose_device, choose_precision, keep_precision, mixed_precision, precision_name
 from lina.core.errors import CheckpointError, LinaError
@@ -29,7 +30,7 @@ def test_a_gpu_is_taken_if_there_is_one_and_it_is_not_refused(
 
 def test_cuda_without_cuda_is_an_error_not_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(LinaError, match=r"device: 'cuda', but PyTorch sees no CUDA device here; say auto"):
+    with pytest.raises(LinaError, match=r"device: 'cuda', but PyTorch sees no CUDA device here; use auto"):
         choose_device("cuda")
 
 
@@ -81,3 +82,18 @@ def test_a_precision_that_the_machine_cannot_keep_is_refused(monkeypatch: pytest
 
 def test_precisions_are_named_as_in_a_spec() -> None:
     assert [precision_name(one) for one in (torch.float32, torch.bfloat16)] == ["float32", "bfloat16"]
+
+
+def test_a_voice_is_loaded_on_the_device_that_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before anything is read; the shipped voice is on the CPU where that is requested."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(
+        LinaError, match=r"device: 'cuda', but PyTorch sees no CUDA device here; use auto or cpu"
+    ):
+        lina.load("no/such/run", device="cuda")
+    with pytest.raises(LinaError, match=r"device: 'gpu' is not auto, cpu or cuda"):
+        lina.load(device="gpu")  # type: ignore[arg-type]
+    voice = lina.load(device="cpu", threads=2)
+    assert voice.model.logits_head.weight.device.type == "cpu"
+    assert voice.threads == 2
+    assert lina.load().threads == 1

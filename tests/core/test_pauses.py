@@ -3,11 +3,12 @@ from typing import Any
 import pytest
 import torch
 
-from lina.core.errors import LinaError, TextError
+from lina.core.errors import TextError
+from lina.core.lines import count_sentences
 from lina.core.pauses import literal, parts
-from lina.core.reading import check
 from tests.core.test_reading import streaming, trained_on
 from tests.core.test_voice import make
+from tests.core.toy_codec import HOP
 
 __all__ = ["streaming"]
 
@@ -70,16 +71,37 @@ def test_say_gives_what_stream_gives_and_options_hold(streaming: Any) -> None:
     assert torch.equal(said, torch.cat(list(voice.stream(text, temperature=1.0, seed=3)), -1))
     assert not said[:, :SAMPLES].any()
     assert voice.say(PAUSE).shape == (1, SAMPLES)
+    assert voice.say('<break time="0ms"/>a').shape[1] > 0
 
 
-def test_where_pauses_cannot_be_it_is_said(streaming: Any) -> None:
+def test_texts_with_pauses_are_spoken_side_by_side(streaming: Any) -> None:
+    voice = make(streaming, 0.02, temperature=1.0)
+    texts = [f"{PAUSE}hello {PAUSE} there. One{PAUSE}", PAUSE, "a"]
+    with_pauses, silence, plain = voice.speak(texts)
+    torch.testing.assert_close(with_pauses.audio, voice.say(texts[0]), atol=1e-6, rtol=1e-6)
+    assert [one.script.text for one in with_pauses.sentences] == ["hello", "there.", "One"]
+    assert with_pauses.audio.shape[1] == len(with_pauses.codes) * HOP + 3 * SAMPLES
+    assert silence.audio.shape == (1, SAMPLES)
+    assert not silence.audio.any()
+    assert silence.codes.shape == (0, 2)
+    assert silence.attention.shape == (0, 0)
+    assert plain.audio.shape[1] == len(plain.codes) * HOP
+
+
+def test_the_best_of_several_goes_with_pauses(streaming: Any) -> None:
+    voice = make(streaming, 0.02, temperature=1.0)
+    text = f"hello {PAUSE} there"
+    (speech,) = voice.speak([text], best_of=3, seed=4)
+    torch.testing.assert_close(speech.audio, voice.say(text, best_of=3, seed=4), atol=1e-6, rtol=1e-6)
+    assert [len(one.candidates) for one in speech.sentences] == [3, 3]
+
+
+def test_a_wrong_pause_is_refused(streaming: Any) -> None:
     voice = make(streaming, 0.02)
-    with pytest.raises(TextError, match="has a pause: only say, stream and read"):
-        voice.speak([f"a {PAUSE} b"])
-    with pytest.raises(LinaError, match="best_of"):
-        voice.say(f"a {PAUSE} b", best_of=2)
+    with pytest.raises(TextError, match=r"at character 2 is not understood"):
+        voice.speak(["a <break> c"])
     with pytest.raises(TextError, match=r"sentence 2 .*at character 2 is not understood"):
-        check(voice, ["a", "b <break> c"])
+        count_sentences(voice, ["a", "b <break> c"])
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_texts_of_different_prompts_are_said_as_alone(voice: Voice) -> None:
             assert torch.equal(alone.codes, speech.codes)
             torch.testing.assert_close(alone.audio, speech.audio)
             assert alone.labels == speech.labels
-            assert alone.candidate.alignment.stopped == speech.stopped
+            assert alone.alignment.stopped == speech.stopped
 
 
 def test_a_recording_is_encoded_and_cut_to_whole_frames(voice: Voice, tmp_path: Path) -> None:
@@ -200,9 +200,12 @@ def test_reading_begins_with_the_prompt(voice: Voice, carry: bool) -> None:
     torch.testing.assert_close(both[:, : first.shape[1] - HOP], first[:, :-HOP], atol=1e-6, rtol=1e-6)
 
 
-def test_reading_has_one_prompt_and_no_choice(voice: Voice) -> None:
-    with pytest.raises(LinaError, match="best_of = 2 chooses among whole speeches"):
-        voice.read(["hello"], best_of=2)
+def test_reading_has_one_prompt_and_carries_no_choice(voice: Voice) -> None:
+    spec = voice.resolved.spec
+    train = spec.train.model_copy(update={"consecutive": 2})
+    voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
+    with pytest.raises(LinaError, match="carry: best_of = 2 speaks each sentence several times"):
+        voice.read(["hello"], carry=True, best_of=2)
     with pytest.raises(LinaError, match="several prompts; give one"):
         voice.read(["hello"], prompt=[prompt()])
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from lina.core.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
 from lina.core.laws.counting import Cost, cost
-from lina.core.reading import check, read
+from lina.core.lines import count_sentences
+from lina.core.reading import read
 from lina.core.reading_window import Place, Reading
 from lina.core.seams import join_columns, join_conditions
 from lina.core.state import state_bytes
@@ -172,7 +173,7 @@ def test_a_list_is_checked_before_anything_is_said(streaming: Any) -> None:
     voice = make(streaming)
     with pytest.raises(TextError, match=r"^sentence 2 \(' '\): text is blank"):
         voice.read(["hello", " "])
-    assert check(voice, TEXTS) == len(TEXTS)
+    assert count_sentences(voice, TEXTS) == len(TEXTS)
     with pytest.raises(LinaError, match="unknown option 'temprature'; did you mean 'temperature'"):
         voice.read(TEXTS, temprature=1.0)
 

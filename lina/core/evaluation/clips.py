@@ -4,12 +4,13 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import soundfile
 import torch
 
-from lina.core.alignment import following
+from lina.core.alignment import mean_following
 from lina.core.audio import read_audio
 from lina.core.codec import decode, encode
 from lina.core.evaluation import espeak
@@ -22,7 +23,7 @@ from lina.core.wav import write_wav
 
 CLIPS = Path("clips")
 LONGEST_RECORDING = 3600.0
-WARM_UP_SECONDS = 0.5
+WARM_UP_FRAMES = 12
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Speakers:
 
     def warm_up(self, item: Item) -> None:
         """What happens once in a process is not a text's time."""
-        speak_timed(self.voice, item.text, seed=self.seed, max_seconds=WARM_UP_SECONDS, best_of=1)
+        chunks = self.voice.stream(item.text, seed=self.seed, best_of=1)
+        for _ in islice(chunks, WARM_UP_FRAMES):
+            pass
 
     def speaker_of(self, item: Item) -> str | None:
         known = self.voice.model.speaker_embed is not None and item.speaker in self.voice.speakers
@@ -56,7 +59,7 @@ class Speakers:
     def _model(self, item: Item, path: Path) -> ClipRecord:
         timed = speak_timed(self.voice, item.text, seed=self.seed, speaker=self.speaker_of(item))
         write_wav(path, timed.speech.audio, self.voice.sample_rate)
-        aligned = timed.speech.candidate.alignment
+        aligned = timed.speech.alignment
         return _record(
             item,
             timed.speech.audio.shape[1] / self.voice.sample_rate,
@@ -67,7 +70,7 @@ class Speakers:
             repeated=aligned.repeated,
             unread=aligned.unread,
             stopped=aligned.stopped,
-            following=following(timed.speech.attention),
+            following=mean_following([one.attention for one in timed.speech.sentences]),
         )
 
     def _recording(self, item: Item, path: Path) -> ClipRecord:

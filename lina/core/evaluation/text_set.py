@@ -6,7 +6,9 @@ from pathlib import Path
 
 from lina.core.errors import DataError, TextError
 from lina.core.json_manifest import read_json_manifest
+from lina.core.lines import count_sentences
 from lina.core.manifest import clean_text, read_lines
+from lina.core.sentences import sentences_of_text
 from lina.core.utterance import Reject
 from lina.core.voice import Voice
 
@@ -39,7 +41,7 @@ def check_text_set(items: Sequence[Item], voice: Voice) -> None:
     """Raise TextError at the first text that the voice cannot say."""
     for item in items:
         try:
-            voice.ids(item.text)
+            count_sentences(voice, sentences_of_text(item.text))
         except TextError as error:
             raise TextError(f"{item.where}: {error}") from None
 

@@ -170,7 +170,7 @@ def _causes(run: Run, asked: Asked, voice: Voice, checkpoint: Checkpoint) -> lis
     """What is said depends on these: on other ones all is said again."""
     sampling = run.spec.synthesize.model_dump(mode="json", exclude={"texts"})
     items = [(one.id, one.text, one.speaker, _fingerprint(one.recording)) for one in asked.items]
-    machine = [_device(voice), torch.get_num_threads(), asked.alone]
+    machine = [_device(voice), _threads(voice), asked.alone]
     return [checkpoint.weights, sampling, items, asked.seed, asked.speaker, machine]
 
 
@@ -200,6 +200,10 @@ def _device(voice: Voice) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
+def _threads(voice: Voice) -> int:
+    return torch.get_num_threads() if voice.threads is None else voice.threads
+
+
 def _evaluation(
     run: Run,
     asked: Asked,
@@ -217,7 +221,7 @@ def _evaluation(
         recognizer=None if asked.recognizer is None else _listener(asked.recognizer),
         seed=asked.seed,
         device=_device(voice),
-        threads=torch.get_num_threads(),
+        threads=_threads(voice),
         remarks=tuple(remarks),
         peak_memory_mib=max(peaks, default=None),
         groups=groups(clips, SYSTEMS),

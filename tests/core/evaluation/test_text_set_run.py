@@ -108,7 +108,7 @@ def test_it_says_what_say_says(run: Run) -> None:
         timed = speak_timed(voice, "two words", **options)
         (said,) = voice.speak(["two words"], **options)
         assert timed.speech.codes.equal(said.codes)
-        assert timed.speech.candidate == said.candidate
+        assert timed.speech.sentences[0].candidate == said.sentences[0].candidate
         assert timed.first_audio <= timed.seconds
 
 

@@ -1,0 +1,158 @@
+"""A text is spoken sentence by sentence in every way of speaking: none is lost, and all ways agree."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lina.core import side_by_side
+from lina.core.errors import LinaError, TextError
+from lina.core.prompt import Prompt
+from lina.core.sentences import sentences_of_text
+from tests.core.test_reading import streaming, trained_on
+from tests.core.test_voice import make
+from tests.core.toy_codec import HOP
+from tests.core.toy_model import random_codes
+
+__all__ = ["streaming"]
+
+TEXT = "Hello there. A b! One more of them? No"
+SENTENCES = ["Hello there.", "A b!", "One more of them?", "No"]
+
+
+def near(one: Tensor, other: Tensor) -> None:
+    torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (TEXT, SENTENCES),
+        ("Mr. Smith left. Why?", ["Mr. Smith left.", "Why?"]),
+        ("  one \n\n two\twords ", ["one", "two words"]),
+        ("Yes. ... (No!) * * *", ["Yes. ...", "(No!)"]),
+        ("?!", ["?!"]),
+        ("", [""]),
+        (" ", [" "]),
+    ],
+)
+def test_sentences_of_text(text: str, sentences: list[str]) -> None:
+    assert sentences_of_text(text) == sentences
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 1.0, "seed": 3}, {"temperature": 1.0, "best_of": 3}], ids=str
+)
+def test_all_ways_of_speaking_agree(streaming: Any, options: dict[str, Any]) -> None:
+    voice = make(streaming)
+    said = voice.say(TEXT, **options)
+    assert torch.equal(said, torch.cat(list(voice.stream(TEXT, **options)), 1))
+    assert torch.equal(said, torch.cat(list(voice.read(SENTENCES, **options)), 1))
+    (speech,) = voice.speak([TEXT], **options)
+    near(speech.audio, said)
+    assert [one.script.text for one in speech.sentences] == SENTENCES
+
+
+def test_each_sentence_is_spoken_as_alone(streaming: Any) -> None:
+    voice = make(streaming)
+    (speech,) = voice.speak([TEXT])
+    alone = voice.speak(SENTENCES)
+    assert torch.equal(speech.codes, torch.cat([one.codes for one in alone]))
+    assert speech.audio.shape == (1, len(speech.codes) * HOP)
+    near(speech.attention, torch.block_diag(*(one.attention for one in alone)))
+    assert speech.labels == tuple(label for one in alone for label in one.labels)
+    assert speech.attention.shape == (len(speech.codes), len(speech.labels))
+    assert speech.stopped == all(one.stopped for one in alone)
+    positions = [len(one.labels) for one in alone]
+    skipped = [one.alignment.skipped for one in alone]
+    expected = sum(n * share for n, share in zip(positions, skipped, strict=True)) / sum(positions)
+    assert speech.alignment.skipped == pytest.approx(expected)
+
+
+def test_sentences_draw_by_their_place_and_not_by_their_company(
+    streaming: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = make(streaming, temperature=1.0)
+    texts = [TEXT, "A b. A b.", "Last."]
+    together = voice.speak(texts, seed=5)
+    first, second = together[1].sentences
+    assert first.codes.shape != second.codes.shape or not torch.equal(first.codes, second.codes)
+    monkeypatch.setattr(side_by_side, "ROWS", 3)
+    for one, other in zip(together, voice.speak(texts, seed=5), strict=True):
+        assert torch.equal(one.codes, other.codes)
+        assert one.labels == other.labels
+
+
+def test_each_sentence_begins_with_the_prompt(streaming: Any) -> None:
+    voice = make(streaming, temperature=0.0)
+    prompt = Prompt(random_codes(1, 4, streaming.codebook_sizes)[0], "and so")
+    (speech,) = voice.speak(["Hello there. A b."], prompt=prompt)
+    alone = voice.speak(["Hello there.", "A b."], prompt=prompt)
+    assert torch.equal(speech.codes, torch.cat([one.codes for one in alone]))
+    near(speech.audio, voice.say("Hello there. A b.", prompt=prompt))
+    near(speech.audio, voice.say("Hello there. A b.", prompt=[prompt]))
+    assert all(one.script.start > 0 for one in speech.sentences)
+
+
+def test_a_text_goes_on_in_one_state_with_carry(streaming: Any) -> None:
+    voice = trained_on(make(streaming, temperature=0.0), 2)
+    carried = voice.say(TEXT, carry=True)
+    assert torch.equal(carried, torch.cat(list(voice.read(SENTENCES, carry=True)), 1))
+    assert carried.shape != voice.say(TEXT).shape or not torch.equal(carried, voice.say(TEXT))
+    with pytest.raises(LinaError, match="unknown option 'carry'"):
+        voice.speak([TEXT], carry=True)
+
+
+@pytest.mark.parametrize("face", ["say", "stream", "speak"])
+def test_what_is_cut_is_logged_in_every_way(streaming: Any, face: str, caplog: Any) -> None:
+    voice = make(streaming, -3.0)
+    with caplog.at_level(logging.WARNING, "lina"):
+        list(getattr(voice, face)(["Hello there. A b."] if face == "speak" else "Hello there. A b."))
+    assert [record.getMessage() for record in caplog.records] == [
+        "sentence 1 was cut at 0.0 s: 'Hello there.'",
+        "sentence 2 was cut at 0.0 s: 'A b.'",
+    ]
+    caplog.clear()
+    list(getattr(make(streaming, 5.0), face)([TEXT] if face == "speak" else TEXT))
+    assert not caplog.records
+
+
+def test_limits_are_of_a_sentence(streaming: Any) -> None:
+    """40 characters and 30 frames in this voice's spec."""
+    voice = make(streaming, -3.0)
+    text = "Hello there. " * 10
+    assert len(text) > voice.resolved.spec.text.max_characters
+    assert voice.say(text).shape == (1, 10 * 30 * HOP)
+    assert voice.say(text, max_seconds=0.005).shape == (1, 10 * 5 * HOP)
+
+
+@pytest.mark.parametrize("face", ["say", "stream", "speak"])
+def test_a_wrong_sentence_is_named_before_anything_is_spoken(
+    streaming: Any, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = make(streaming)
+    monkeypatch.setattr(voice, "frames", lambda *_: pytest.fail("it speaks"))
+    text = "Hello there. One more \0."
+    with pytest.raises(TextError, match=r"^sentence 2 \('One more \\x00\.'\): text has .* U\+0000"):
+        getattr(voice, face)([text] if face == "speak" else text)
+
+
+@pytest.mark.parametrize("face", ["say", "speak"])
+def test_what_the_tokenizer_does_not_read_is_left_out_and_logged(
+    streaming: Any, face: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    voice = make(streaming)
+    forward = voice.frontend.parallel_forward
+    monkeypatch.setattr(
+        voice.frontend, "parallel_forward", lambda text: forward(text) if "5" not in text else []
+    )
+
+    def spoken(text: str) -> Tensor:
+        return voice.speak([text])[0].audio if face == "speak" else voice.say(text)
+
+    assert torch.equal(spoken("Hello. 5. No."), spoken("Hello. No."))
+    assert "sentence 2 is left out: this run's tokenizer reads nothing of '5.'" in caplog.text
+    with pytest.raises(TextError, match=r"^text '5\.' holds nothing that this run's tokenizer reads"):
+        spoken("5. 5.")

@@ -31,8 +31,8 @@ from benchmarks import code_fingerprint
 from benchmarks.code_fingerprint import ROOT, Definition, definitions_of
 from lina.backbones.flash_linear_attention import VARIANTS
 from lina.core.errors import PluginError
-from lina.core.kernels import FastFormConfig
 from lina.core.laws import run_laws
+from lina.core.ops.dispatch import FastFormConfig
 from lina.core.plugin import BackbonePlugin
 from lina.core.registry import load, records
 from lina.core.state import named_leaves, tree_map
@@ -41,16 +41,16 @@ LAWS = "lina.core.laws"
 COVERED = (
     "lina.backbones",
     LAWS,
-    "lina.core.bonus_attention",
-    "lina.core.causal_convolution",
-    "lina.core.decayed_scores",
-    "lina.core.delta_rule",
-    "lina.core.kernels",
-    "lina.core.linear_attention",
+    "lina.core.ops.rwkv6_attention",
+    "lina.core.ops.causal_conv",
+    "lina.core.ops.chunk_scores",
+    "lina.core.ops.delta_rule",
+    "lina.core.ops.dispatch",
+    "lina.core.ops.gated_linear_attention",
     "lina.core.mixer_stack",
-    "lina.core.rotary",
-    "lina.core.scalar_decay",
-    "lina.core.selective_scan",
+    "lina.core.ops.rotary",
+    "lina.core.ops.scalar_decay_attention",
+    "lina.core.ops.selective_scan",
     "lina.core.stack",
     "lina.core.state",
 )

@@ -206,7 +206,7 @@ def compared(sdist: Path) -> Iterator[dict[str, Any]]:
 def operator_errors(frames: int, extreme: bool, device: str = "cuda") -> dict[str, dict[str, float]]:
     """Relative errors of the scan's results and gradients in float32, by form."""
     from lina.backbones import mamba_ssm_form
-    from lina.core.selective_scan import selective_scan
+    from lina.core.ops.selective_scan import selective_scan
 
     generator = torch.Generator().manual_seed(frames)
     rows, channels, state = 2, 96, 16

@@ -11,7 +11,7 @@ import torch
 from benchmarks import mamba_extension
 from lina.backbones import mamba, mamba_ssm_form
 from lina.core.errors import LinaError
-from lina.core.selective_scan import selective_scan
+from lina.core.ops.selective_scan import selective_scan
 
 
 @pytest.fixture

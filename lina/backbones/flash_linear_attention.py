@@ -8,7 +8,7 @@ import re
 import torch
 
 from lina.core.errors import PluginError
-from lina.core.kernels import say_once
+from lina.core.ops.dispatch import say_once
 
 VARIANTS = "LINA_KERNEL_VARIANTS"
 """Environment variable: how many variants of each kernel are tried at its first use; all if it is not set.

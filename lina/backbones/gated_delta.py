@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, gated_delta_fast
-from lina.core.causal_convolution import causal_convolution, causal_convolution_step
-from lina.core.delta_rule import gated_delta_rule, gated_delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import MixedPrecisionFormConfig, use_fast
+from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
+from lina.core.ops.delta_rule import gated_delta_rule, gated_delta_rule_step
+from lina.core.ops.dispatch import MixedPrecisionFormConfig, use_fast
 
 
 class GatedDeltaConfig(MixedPrecisionFormConfig):

@@ -22,7 +22,7 @@ def gated_delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.delta_rule.gated_delta_rule``, on a GPU; float32 inputs go through TF32 units."""
+    """As ``lina.core.ops.delta_rule.gated_delta_rule``, on a GPU; float32 inputs go through TF32 units."""
     log_decay = log_decay.clamp(min=FORGOTTEN)
     tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)

@@ -15,13 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, scalar_decay_fast
-from lina.core.causal_convolution import causal_convolution, causal_convolution_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, use_fast
 from lina.core.mixer_stack import MixerStack
+from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
+from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone
-from lina.core.scalar_decay import scalar_decay_attention, scalar_decay_attention_step
 
 A_RANGE = (1.0, 16.0)
 DT_RANGE = (1e-3, 1e-1)

@@ -46,7 +46,7 @@ def selective_scan(
     memory: Float[Tensor, "B D N"],
     starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B D N"]]:
-    """As ``lina.core.selective_scan.selective_scan``, on a GPU, in float32 inside.
+    """As ``lina.core.ops.selective_scan.selective_scan``, on a GPU, in float32 inside.
 
     Outputs have the dtype of ``u``, which may be bfloat16, and so may ``delta``, ``b`` and ``c``; the state is float32.
     """

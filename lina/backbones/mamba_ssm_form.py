@@ -39,7 +39,7 @@ def selective_scan(
     skip: Float[Tensor, "D"],
     memory: Float[Tensor, "B D N"],
 ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B D N"]]:
-    """As ``lina.core.selective_scan.selective_scan``, on a GPU, in float32; the outputs have the dtype of ``u``."""
+    """As ``lina.core.ops.selective_scan.selective_scan``, on a GPU, in float32; the outputs have the dtype of ``u``."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     rows, channels, state = memory.shape

@@ -19,9 +19,9 @@ from lina.backbones import flash_linear_attention, gla_fast
 from lina.backbones.rwkv_shift import shifted
 from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv_weights import layers_for_half
-from lina.core.bonus_attention import bonus_attention, bonus_attention_step
 from lina.core.errors import SpecError
-from lina.core.kernels import FastFormConfig, use_fast
+from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
 from lina.core.plugin import BackbonePlugin, Half
 from lina.core.stack import Layers
 

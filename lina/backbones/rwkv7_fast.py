@@ -23,7 +23,7 @@ def delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.delta_rule.delta_rule``, on a GPU, for log-decays that RWKV-7 can have.
+    """As ``lina.core.ops.delta_rule.delta_rule``, on a GPU, for log-decays that RWKV-7 can have.
 
     Float32 inputs go through TF32 units, and those of the inverse within a chunk through float16.
     """

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, rwkv7_fast
-from lina.core.delta_rule import delta_rule, delta_rule_step
 from lina.core.errors import SpecError
-from lina.core.kernels import MixedPrecisionFormConfig, use_fast
+from lina.core.ops.delta_rule import delta_rule, delta_rule_step
+from lina.core.ops.dispatch import MixedPrecisionFormConfig, use_fast
 
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""

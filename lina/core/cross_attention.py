@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from lina.core.ops.rotary import rotate
 from lina.core.protocols import Backbone
-from lina.core.rotary import rotate
 from lina.core.state import State, tree_map
 
 

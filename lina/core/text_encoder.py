@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lina.core.rotary import rotate
+from lina.core.ops.rotary import rotate
 from lina.core.stack import SwiGLU
 
 

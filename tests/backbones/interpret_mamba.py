@@ -4,8 +4,8 @@ import torch
 
 from lina.backbones import mamba_fast
 from lina.backbones.mamba_fast import Tile
+from tests.core.ops.test_selective_scan import ROWS, inputs, loop
 from tests.core.recurrence import assert_near, with_gradients
-from tests.core.test_selective_scan import ROWS, inputs, loop
 
 
 def main() -> None:

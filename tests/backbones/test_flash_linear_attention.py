@@ -14,7 +14,7 @@ from lina.backbones.flash_linear_attention import (
     shared_decays_are_wrong,
 )
 from lina.core.errors import PluginError
-from lina.core.kernels import say_once
+from lina.core.ops.dispatch import say_once
 
 
 @pytest.fixture(autouse=True)

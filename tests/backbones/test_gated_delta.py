@@ -9,8 +9,8 @@ from torch import Tensor
 from lina.backbones import gated_delta_fast
 from lina.backbones.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer
 from lina.backbones.kda import KDA, KDAConfig, KDAMixer
-from lina.core.delta_rule import gated_delta_rule
 from lina.core.errors import PluginError, SpecError
+from lina.core.ops.delta_rule import gated_delta_rule
 from tests.backbones.fake_kernels import shared_decays, stand_ins
 from tests.core.recurrence import assert_near, with_gradients
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lina.backbones import mamba, mamba_fast, mamba_ssm_form
 from lina.backbones.mamba import MambaConfig, MambaMixer
-from tests.core.test_selective_scan import assert_near, inputs, loop, with_gradients
+from tests.core.ops.test_selective_scan import assert_near, inputs, loop, with_gradients
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from lina.backbones import gla_fast, rwkv6
 from lina.backbones.rwkv6 import RWKV6, RWKV6Config
 from lina.core.errors import PluginError, SpecError
-from lina.core.linear_attention import gated_linear_attention
+from lina.core.ops.gated_linear_attention import gated_linear_attention
 from lina.core.state import leaves
 from tests.backbones.fake_kernels import stand_ins
 

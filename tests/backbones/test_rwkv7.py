@@ -7,8 +7,8 @@ from torch import Tensor
 from lina.backbones import rwkv7_fast
 from lina.backbones.rwkv7 import RWKV7, RWKV7Stack
 from lina.backbones.rwkv7_mixing import RWKV7Config
-from lina.core.delta_rule import delta_rule
 from lina.core.errors import PluginError, SpecError
+from lina.core.ops.delta_rule import delta_rule
 from lina.core.state import leaves
 from tests.backbones.fake_kernels import stand_ins
 

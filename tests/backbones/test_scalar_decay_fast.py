@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lina.backbones import gla_fast, scalar_decay_fast
-from lina.core.scalar_decay import scalar_decay_attention
+from lina.core.ops.scalar_decay_attention import scalar_decay_attention
 from tests.backbones.fake_kernels import shared_decays, stand_ins
 from tests.core.naive import naive
 from tests.core.recurrence import assert_near, with_gradients

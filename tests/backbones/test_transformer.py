@@ -4,7 +4,7 @@ from torch import Tensor
 
 from lina.backbones.transformer import Transformer, TransformerConfig, WindowAttention
 from lina.core.errors import SpecError
-from lina.core.rotary import rotate
+from lina.core.ops.rotary import rotate
 
 WINDOW = 5
 

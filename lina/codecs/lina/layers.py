@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lina.core.scalar_decay import scalar_decay_attention, scalar_decay_attention_step
+from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 
 FEW = 16
 """Up to this many frames, products and sums are quicker than a convolution's set-up: 14 µs against 99 at 4 frames of

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.linear_attention import CHUNK, gated_linear_attention, gated_linear_attention_step
+from lina.core.ops.gated_linear_attention import CHUNK, gated_linear_attention, gated_linear_attention_step
 from tests.core.naive import naive
 from tests.core.recurrence import assert_near, with_gradients
 

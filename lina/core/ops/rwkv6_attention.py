@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lina.core.linear_attention import gated_linear_attention
+from lina.core.ops.gated_linear_attention import gated_linear_attention
 
 
 def bonus_attention(

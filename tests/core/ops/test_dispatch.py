@@ -4,9 +4,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lina.core import kernels
 from lina.core.errors import PluginError
-from lina.core.kernels import FastFormConfig, MixedPrecisionFormConfig, use_fast
+from lina.core.ops import dispatch
+from lina.core.ops.dispatch import FastFormConfig, MixedPrecisionFormConfig, use_fast
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 AUTO, PLAIN, FAST = (
@@ -16,7 +16,7 @@ AUTO, PLAIN, FAST = (
 
 @pytest.fixture(autouse=True)
 def _nothing_was_said(caplog: pytest.LogCaptureFixture) -> None:
-    kernels.say_once.cache_clear()
+    dispatch.say_once.cache_clear()
     caplog.set_level(logging.INFO, logger="lina")
 
 

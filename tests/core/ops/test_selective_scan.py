@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core import selective_scan as module
-from lina.core.selective_scan import CHUNK, selective_scan, selective_scan_step
+from lina.core.ops import selective_scan as module
+from lina.core.ops.selective_scan import CHUNK, selective_scan, selective_scan_step
 from tests.core.recurrence import assert_near, with_gradients
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mamba.safetensors"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.scalar_decay import CHUNK, scalar_decay_attention, scalar_decay_attention_step
+from lina.core.ops.scalar_decay_attention import CHUNK, scalar_decay_attention, scalar_decay_attention_step
 from tests.core.naive import naive
 from tests.core.recurrence import assert_near, with_gradients
 

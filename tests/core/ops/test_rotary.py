@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lina.core.rotary import rotate
+from lina.core.ops.rotary import rotate
 
 
 def vectors(width: int, rows: int = 2, frames: int = 5) -> torch.Tensor:

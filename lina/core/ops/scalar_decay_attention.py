@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.decayed_scores import segment_sums
+from lina.core.ops.chunk_scores import segment_sums
 
 CHUNK = 32
 

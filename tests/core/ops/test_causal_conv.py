@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lina.core.causal_convolution import causal_convolution, causal_convolution_step
+from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 
 B, C, W = 2, 3, 4
 

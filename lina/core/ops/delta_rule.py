@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.decayed_scores import after_sums, decayed_scores
+from lina.core.ops.chunk_scores import after_sums, decayed_scores
 
 CHUNK = 32
 

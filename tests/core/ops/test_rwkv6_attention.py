@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.bonus_attention import bonus_attention, bonus_attention_step
-from lina.core.linear_attention import CHUNK, gated_linear_attention
+from lina.core.ops.gated_linear_attention import CHUNK, gated_linear_attention
+from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
 from tests.core.naive import naive
 from tests.core.recurrence import assert_near, with_gradients
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lina.core.delta_rule import (
+from lina.core.ops.delta_rule import (
     CHUNK,
     delta_rule,
     delta_rule_step,

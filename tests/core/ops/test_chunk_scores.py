@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.decayed_scores import after_sums, decayed_scores, segment_sums
+from lina.core.ops.chunk_scores import after_sums, decayed_scores, segment_sums
 
 B, H, N, K = 2, 2, 3, 5
 

@@ -17,20 +17,20 @@ from typing import Any
 import torch
 
 from lina.core.errors import LinaError
-from lina.core.hooks import Run, hookimpl
 from lina.core.lm import DelayLM
-from lina.core.model import build_lm, count_parameters
-from lina.core.plugin_manager import build_manager
 from lina.core.prepare import Prepared, prepare
 from lina.core.process_memory import peak_mib
 from lina.core.resolve import Resolved, resolve
-from lina.core.run_files import read_run_info
-from lina.core.run_info import record_run
 from lina.core.spec_load import load_spec
 from lina.core.state import state_bytes
 from lina.core.tokens import START
 from lina.core.train import train
 from lina.core.training_data import TrainingData
+from lina.runs.build_model import build_lm, count_parameters
+from lina.runs.files import read_run_info
+from lina.runs.hook_manager import build_manager
+from lina.runs.hooks import Run, hookimpl
+from lina.runs.provenance import record_run
 
 ROWS = (1, 16)
 """Streams stepped together."""

@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backbone_run import ROWS, backbone_parameters
-from lina.core.device import choose_device, choose_precision
 from lina.core.errors import LinaError
-from lina.core.hooks import Run
-from lina.core.plugin_manager import build_manager
 from lina.core.prepare import prepare
 from lina.core.registry import find, records
 from lina.core.resolve import resolve
 from lina.core.spec_load import load_spec
+from lina.runs.device import choose_device, choose_precision
+from lina.runs.hook_manager import build_manager
+from lina.runs.hooks import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("spec", "overrides", "device", "precision", "steps", "reference")

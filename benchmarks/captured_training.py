@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from lina.core.errors import LinaError
-from lina.core.hooks import Run
-from lina.core.model import build_lm
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.core.train import Trainer
 from lina.core.training_data import TrainingData
+from lina.runs.build_model import build_lm
+from lina.runs.hooks import Run
 
 FRAME_RATE, CODEBOOKS, LETTERS = 25.0, (1024,) * 8, 90
 SECONDS = 3.0

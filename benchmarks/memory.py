@@ -26,12 +26,12 @@ from typing import Any
 
 import torch
 
-from lina.core.hooks import Run
-from lina.core.model import build_lm, count_parameters
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.core.train import train
 from lina.core.training_data import TrainingData
+from lina.runs.build_model import build_lm, count_parameters
+from lina.runs.hooks import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ("gla-60m", "gla-130m", "gla-230m", "mamba-60m", "rwkv6-60m")

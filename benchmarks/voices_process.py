@@ -19,7 +19,6 @@ import torch
 
 from benchmarks.voices_rows import SPOKEN, is_said
 from lina.cli.reading import read_file
-from lina.core.checkpoint_directory import checkpoint_folder, newest_checkpoint
 from lina.core.errors import LinaError
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.clips import Speakers
@@ -28,9 +27,10 @@ from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.process_memory import peak_mib, resident_mib
 from lina.core.spec_load import load_spec
-from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import SPEC_FILE, Voice, load
 from lina.core.wav import WavWriter
+from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+from lina.runs.stage_cache import finish, forget, is_finished
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
 SPEAKER = "hibari-heart"

@@ -10,7 +10,7 @@ from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS
 from benchmarks.voices_sets import ALL, REAL, SETS
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.summary import failed, group
-from lina.core.run_records import EvaluationGroup
+from lina.runs.records import EvaluationGroup
 
 FLOORS = ("espeak-ng", "flite", "festival")
 """lina must be above these; piper and hibari are only beside it."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lina.core.device import Device
     from lina.core.voice import Voice
+    from lina.runs.device import Device
 
 try:
     __version__ = version("lina")

@@ -11,10 +11,10 @@ from lina.convert.seed.sizes import read_sizes
 from lina.convert.seed.spec import spec_of
 from lina.core.errors import SpecError
 from lina.core.lm import DelayLM
-from lina.core.model import build_lm, count_parameters
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec import Spec
 from lina.core.spec_load import load_spec
+from lina.runs.build_model import build_lm, count_parameters
 
 FOLDER = Path(__file__).parents[1] / "specs/seed"
 NAMED = ("data.config.path=corpus", "codec.config.weights=weights.th", "tokenizer.config.file=bpe256.json")

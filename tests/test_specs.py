@@ -7,9 +7,9 @@ from torch import nn
 
 from lina.core.codec_training.resolve import resolve_codec
 from lina.core.codec_training.spec import CodecSpec
-from lina.core.model import build_lm, count_parameters
 from lina.core.resolve import resolve
 from lina.core.spec_load import load_job, load_spec
+from lina.runs.build_model import build_lm, count_parameters
 
 ROOT = Path(__file__).parents[1]
 EVERY = sorted((ROOT / "specs").glob("*.yaml"))

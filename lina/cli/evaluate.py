@@ -73,15 +73,15 @@ def evaluate(
     # Where lina is installed is not always writable, and gone with the next version.
     kept = kept or (directory if named else Path("evaluated") / directory.name)
 
-    from lina.core.checkpoint_directory import checkpoint_folder, newest_checkpoint
     from lina.core.evaluation.text_set_run import Asked, evaluate_texts
     from lina.core.files import write_atomic
-    from lina.core.hooks import Run
-    from lina.core.plugin_manager import build_manager
-    from lina.core.run_directory import owned, report
-    from lina.core.signals import terminated_as_stopped
     from lina.core.spec_load import load_spec
     from lina.core.voice import SPEC_FILE, load
+    from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+    from lina.runs.directory import owned, report
+    from lina.runs.hook_manager import build_manager
+    from lina.runs.hooks import Run
+    from lina.runs.signals import terminated_as_stopped
 
     voice = load(directory, device, spoken_with)
     check_text_set(items, voice)

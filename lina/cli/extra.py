@@ -22,7 +22,7 @@ def _extra_commands(taken: frozenset[str]) -> dict[str, click.Command]:
     strangers = {record.name for record in records("hook") if record.distribution != OWN}
     if not strangers:
         return {}
-    from lina.core.plugin_manager import build_manager
+    from lina.runs.hook_manager import build_manager
 
     found: dict[str, click.Command] = {}
     for commands in build_manager(strangers).hook.cli_commands():

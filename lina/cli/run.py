@@ -35,9 +35,9 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
 
 
 def _speech(spec: "Spec") -> "Path":
-    from lina.core.plugin_manager import build_manager
     from lina.core.resolve import resolve
     from lina.core.run import run_spec
+    from lina.runs.hook_manager import build_manager
 
     resolved = resolve(spec)
     return run_spec(resolved, build_manager().hook)
@@ -46,7 +46,7 @@ def _speech(spec: "Spec") -> "Path":
 def _codec(spec: "CodecSpec") -> "Path":
     from lina.core.codec_training.resolve import resolve_codec
     from lina.core.codec_training.stages import run_codec_spec
-    from lina.core.plugin_manager import build_manager
+    from lina.runs.hook_manager import build_manager
 
     resolved = resolve_codec(spec)
     return run_codec_spec(resolved, build_manager().hook)

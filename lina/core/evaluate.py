@@ -12,9 +12,9 @@ from lina.core.evaluation.error_rates import error_rates
 from lina.core.evaluation.judging import mono, with_errors
 from lina.core.evaluation.records import CODEC, RECORDINGS, ClipRecord
 from lina.core.evaluation.summary import group
-from lina.core.hooks import Sample
 from lina.core.protocols import Recognizer
-from lina.core.run_records import Evaluation, EvaluationGroup, SampleRecord
+from lina.runs.hooks import Sample
+from lina.runs.records import Evaluation, EvaluationGroup, SampleRecord
 
 
 @dataclass(frozen=True)

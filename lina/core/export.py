@@ -3,7 +3,7 @@
 spec.yaml                what makes a model of the weights; paths of the machine that trained it are left out
 tokenizer.json, speakers.json
 codec/, tokenizer/, backbone/    files that the spec's plugins read, where it names any
-checkpoints/step-N/      model.safetensors (``lina.core.weights_layout``) and checkpoint.json
+checkpoints/step-N/      model.safetensors (``lina.runs.weight_quantization``) and checkpoint.json
 README.md                its card
 """
 
@@ -16,8 +16,16 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from lina.core.checkpoint import read_weights
-from lina.core.checkpoint_directory import (
+from lina.core.errors import CheckpointError, DataError, did_you_mean
+from lina.core.files import write_atomic
+from lina.core.model_card import model_card
+from lina.core.resolve import Chosen, Resolved, as_written, resolve
+from lina.core.spec import Spec
+from lina.core.spec_load import load_spec
+from lina.core.spec_sections import EvaluateSection, InitSection
+from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
+from lina.runs.checkpoint import read_weights
+from lina.runs.checkpoint_store import (
     FORMAT,
     MODEL,
     Checkpoint,
@@ -27,16 +35,8 @@ from lina.core.checkpoint_directory import (
     seal,
     storable,
 )
-from lina.core.errors import CheckpointError, DataError, did_you_mean
-from lina.core.files import write_atomic
-from lina.core.model_card import model_card
-from lina.core.resolve import Chosen, Resolved, as_written, resolve
-from lina.core.run_files import read_data_summary, read_run_info
-from lina.core.spec import Spec
-from lina.core.spec_load import load_spec
-from lina.core.spec_sections import EvaluateSection, InitSection
-from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
-from lina.core.weights_layout import LAYOUTS, pack
+from lina.runs.files import read_data_summary, read_run_info
+from lina.runs.weight_quantization import LAYOUTS, pack
 
 CARD = "README.md"
 SPEAKING = ("backbone", "codec", "tokenizer")

@@ -1,6 +1,6 @@
 """The table of what a run began with, as lines for the terminal; the report draws the same record."""
 
-from lina.core.run_records import InitRecord
+from lina.runs.records import InitRecord
 
 
 def init_table(record: InitRecord) -> list[str]:

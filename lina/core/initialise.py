@@ -10,9 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from lina.core.checkpoint_directory import checkpoint_folder
 from lina.core.errors import CheckpointError, SpecError
-from lina.core.hooks import Run
 from lina.core.init_foreign import imported
 from lina.core.init_source import Rows, Source, open_source, row_labels, source_rows
 from lina.core.init_table import init_table
@@ -20,10 +18,12 @@ from lina.core.lm import DelayLM
 from lina.core.lora import adapt, choose_targets, train_only
 from lina.core.prepare import Prepared
 from lina.core.resolve import Resolved
-from lina.core.run_files import read_init, write_init
-from lina.core.run_records import InitPart, InitRecord
 from lina.core.spec import Spec, differences
 from lina.core.transfer import Transfer, transfer
+from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.files import read_init, write_init
+from lina.runs.hooks import Run
+from lina.runs.records import InitPart, InitRecord
 
 TOLD = ("backbone.config", "text.", "codec.", "tokenizer.")
 """Where source and spec may differ so that tensors of one shape mean other things,"""

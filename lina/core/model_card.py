@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lina.core.run_records import DataSummary, RunInfo
 from lina.core.spec import Spec
+from lina.runs.records import DataSummary, RunInfo
 
 UNKNOWN = "???"
 

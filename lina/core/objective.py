@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lina.core.device import mixed_precision
 from lina.core.guided_attention import guided_attention
 from lina.core.lm import DelayLM
 from lina.core.loss import accuracy
 from lina.core.seams import join_columns, join_conditions
 from lina.core.tokens import teacher_forcing
+from lina.runs.device import mixed_precision
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lina.core.audio import read_audio
 from lina.core.codec import decode
-from lina.core.hooks import Run, Sample
 from lina.core.speech import Speech
 from lina.core.voice import Voice
 from lina.core.wav import WavWriter
+from lina.runs.hooks import Run, Sample
 
 ROWS = 16
 """Texts spoken side by side."""

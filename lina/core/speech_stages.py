@@ -3,19 +3,19 @@
 import time
 from typing import Any
 
-from lina.core.checkpoint_directory import Checkpoint
 from lina.core.evaluate import evaluation, records, transcribe_samples
 from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.text_set import check_text_set, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts
-from lina.core.hooks import Run
 from lina.core.prepare import Prepared
 from lina.core.resolve import Resolved
-from lina.core.run_files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
-from lina.core.run_records import SampleRecord
 from lina.core.samples import Wanted, make_samples
-from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import Voice
+from lina.runs.checkpoint_store import Checkpoint
+from lina.runs.files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
+from lina.runs.hooks import Run
+from lina.runs.records import SampleRecord
+from lina.runs.stage_cache import finish, forget, is_finished
 
 ORDER = ("train", "unseen", "spec")
 """The kinds of samples, as the index lists them."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lina.core.run_records import Interval
+from lina.runs.records import Interval
 
 RESAMPLES = 2000
 

@@ -13,33 +13,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
-from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.core.data_parallel import gathered
-from lina.core.device import (
-    choose_device,
-    choose_precision,
-    keep_precision,
-    precision_name,
-)
 from lina.core.errors import CheckpointError, DataError
 from lina.core.fixed_shapes import columns_of
 from lina.core.gradients import Gradients
-from lina.core.hooks import Run
 from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES
 from lina.core.memory import keep_freed_memory
-from lina.core.metrics_file import append_metrics, rewind_metrics
 from lina.core.objective import Measured, Objective
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.core.plugin_manager import build_manager
-from lina.core.run_records import MetricsRecord
-from lina.core.signals import Stopped, asked_to_stop
 from lina.core.step_seed import step_seed
 from lina.core.team import Team
 from lina.core.training_data import TrainingData
 from lina.core.training_parts import Parts, make_part
 from lina.core.update import Update
+from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
+from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
+from lina.runs.device import (
+    choose_device,
+    choose_precision,
+    keep_precision,
+    precision_name,
+)
+from lina.runs.hook_manager import build_manager
+from lina.runs.hooks import Run
+from lina.runs.metrics import append_metrics, rewind_metrics
+from lina.runs.records import MetricsRecord
+from lina.runs.signals import Stopped, asked_to_stop
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:

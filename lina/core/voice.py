@@ -18,16 +18,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lina.core.batch import pad_texts
-from lina.core.checkpoint import load_weights
-from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec import AnyCodec, frame_rate
-from lina.core.device import Device, choose_device
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generate import Ending, Frame, generate
 from lina.core.guidance import Guided, LanguageModel
 from lina.core.lm import Conditions, DelayLM, LMState
 from lina.core.memory import keep_freed_memory
-from lina.core.model import build_lm
 from lina.core.plugin import TokenizerPlugin
 from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
@@ -42,6 +38,10 @@ from lina.core.speech import Speech
 from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows
 from lina.core.threads import choose_threads
+from lina.runs.build_model import build_lm
+from lina.runs.checkpoint import load_weights
+from lina.runs.checkpoint_store import newest_checkpoint
+from lina.runs.device import Device, choose_device
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""

@@ -1,8 +1,8 @@
 """How far a trained codec is from held-out recordings, as a section of the report."""
 
-from lina.core.hooks import Section
-from lina.core.run_records import CodecEvaluation
 from lina.report.numbers import duration
+from lina.runs.hooks import Section
+from lina.runs.records import CodecEvaluation
 
 COLUMNS = ("Codebooks", "Bit/s", "Mel distance", "Spectral distance")
 

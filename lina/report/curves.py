@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from lina.core.run_records import MetricsRecord
 from lina.report.chart import Chart, Curve, Point, line_chart
+from lina.runs.records import MetricsRecord
 
 _NAMES: dict[Literal["train", "valid"], str] = {"train": "training", "valid": "validation"}
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lina.core.run_records import CodecInfo, DataSummary, MetricsRecord, RunInfo
 from lina.report.numbers import count, duration, short
+from lina.runs.records import CodecInfo, DataSummary, MetricsRecord, RunInfo
 
 
 @dataclass(frozen=True)

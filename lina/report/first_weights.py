@@ -2,8 +2,8 @@
 
 from html import escape
 
-from lina.core.hooks import Section
-from lina.core.run_records import InitRecord
+from lina.runs.hooks import Section
+from lina.runs.records import InitRecord
 
 COLUMNS = ("Loaded", "Fresh", "Left behind")
 

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from lina.core.hooks import Run, Section, hookimpl
+from lina.runs.hooks import Run, Section, hookimpl
 
 
 class Report:
     @hookimpl
     def report_sections(self, run: Run) -> list[Section]:
         from lina.core.evaluation.text_set_run import read_text_set_evaluations
-        from lina.core.run_files import read_codec_evaluation, read_init
         from lina.report import codec, first_weights, text_sets
+        from lina.runs.files import read_codec_evaluation, read_init
 
         record, distances = read_init(run.directory), read_codec_evaluation(run.directory)
         sections = [] if record is None else [first_weights.section(record)]

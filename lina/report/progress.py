@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lina.core.hooks import Run, hookimpl
 from lina.report.numbers import duration, short
+from lina.runs.hooks import Run, hookimpl
 
 if TYPE_CHECKING:
     from rich.console import Console

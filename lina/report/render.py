@@ -7,16 +7,16 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from lina.core import run_files
-from lina.core.hooks import Run, Section
-from lina.core.metrics_file import read_metrics
-from lina.core.run_records import DataSummary, SampleRecord
 from lina.report import audio, numbers
 from lina.report.audio import Clip, Format
 from lina.report.curves import charts
 from lina.report.facts import codebooks, facts
 from lina.report.panels import Attention, Spectrogram, attention, spectrogram
 from lina.report.words import Mark, compare
+from lina.runs import files
+from lina.runs.hooks import Run, Section
+from lina.runs.metrics import read_metrics
+from lina.runs.records import DataSummary, SampleRecord
 
 REPORT_FILE = Path("report.html")
 
@@ -84,10 +84,10 @@ def page(run: Run, sections: Sequence[Section]) -> str:
     )
     environment.filters.update(percent=numbers.percent, duration=numbers.duration, short=numbers.short)
     directory = run.directory
-    info = run_files.read_run_info(directory)
-    data = run_files.read_data_summary(directory)
+    info = files.read_run_info(directory)
+    data = files.read_data_summary(directory)
     metrics = read_metrics(directory)
-    records = run_files.read_samples(directory)
+    records = files.read_samples(directory)
     form = _format(directory, records)
     return environment.get_template("template.html.j2").render(
         style=Markup((here / "style.css").read_text(encoding="utf-8")),
@@ -95,7 +95,7 @@ def page(run: Run, sections: Sequence[Section]) -> str:
         spec=run.spec.to_yaml(),
         info=info,
         facts=facts(info, data, metrics),
-        evaluation=run_files.read_evaluation(directory),
+        evaluation=files.read_evaluation(directory),
         charts=charts(metrics),
         codebooks=codebooks(data, metrics),
         groups=_groups(directory, records, data, form),

@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lina.core.hooks import Run, Sample, hookimpl
-from lina.core.run_files import read_data_summary
+from lina.runs.files import read_data_summary
+from lina.runs.hooks import Run, Sample, hookimpl
 
 _file_number = count()
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from lina.core.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
 from lina.core.evaluation.summary import MEASURES
-from lina.core.hooks import Section
-from lina.core.run_records import Interval
 from lina.report import audio
 from lina.report.numbers import percent, short
 from lina.report.words import compare
+from lina.runs.hooks import Section
+from lina.runs.records import Interval
 
 MOST_TEXTS = 40
 """Texts with players in a page; of more, those that the voice says worst."""

@@ -178,7 +178,7 @@ def test_a_file_name_that_is_no_text_can_be_told(
 
 EXTRA = """
     import click
-    from lina.core.hooks import hookimpl
+    from lina.runs.hooks import hookimpl
     @click.command("greet", short_help="Say hello.")
     def greet(): click.echo("hello")
     @click.command("run")

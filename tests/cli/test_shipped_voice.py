@@ -19,7 +19,7 @@ from lina.core import shipped
 from lina.core.export import export
 from lina.core.run import run_spec
 from lina.core.wav import write_wav
-from lina.core.weights_layout import LAYOUTS
+from lina.runs.weight_quantization import LAYOUTS
 from tests.cli.conftest import Lina
 from tests.core.small_run import hooks_of, small
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lina.core.checkpoint import save_checkpoint
-from lina.core.checkpoint_directory import Checkpoint, newest_checkpoint
+from lina.runs.checkpoint import save_checkpoint
+from lina.runs.checkpoint_store import Checkpoint, newest_checkpoint
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:

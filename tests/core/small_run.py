@@ -10,15 +10,15 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.hooks import Run, hookimpl
 from lina.core.lm import DelayLM
-from lina.core.metrics_file import read_metrics
-from lina.core.model import build_lm
-from lina.core.plugin_manager import build_manager
 from lina.core.prepare import prepare
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.core.training_data import TrainingData
+from lina.runs.build_model import build_lm
+from lina.runs.hook_manager import build_manager
+from lina.runs.hooks import Run, hookimpl
+from lina.runs.metrics import read_metrics
 
 SPEC = """
 lina: 1

@@ -10,13 +10,13 @@ import torch
 
 from lina.core.data_parallel import check_gpus
 from lina.core.errors import DataError, LinaError, SpecError
-from lina.core.hooks import hookimpl
 from lina.core.run import run_spec
-from lina.core.signals import Stopped
 from lina.core.step_seed import step_seed
 from lina.core.team import Team
 from lina.core.train import train
 from lina.core.train_section import TrainSection
+from lina.runs.hooks import hookimpl
+from lina.runs.signals import Stopped
 from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
 from tests.fakes import FakeDistributions
 
@@ -101,7 +101,7 @@ def test_a_process_that_is_killed_ends_the_training_in_one_line(tmp_path: Path) 
 LOSS = """
     import multiprocessing
     from lina.core.errors import LinaError
-    from lina.core.hooks import hookimpl
+    from lina.runs.hooks import hookimpl
     from lina.core.loss import cross_entropy
 
     def apart(logits, targets, counted):

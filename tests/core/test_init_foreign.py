@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.run_files import read_init
+from lina.runs.files import read_init
 from tests.core.fine_tuning import begun, refused, run, weights
 from tests.fakes import FakeDistributions
 

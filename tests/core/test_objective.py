@@ -11,10 +11,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lina.core.loss import cross_entropy
-from lina.core.model import build_lm
 from lina.core.objective import Objective
 from lina.core.resolve import resolve
 from lina.core.spec_load import load_spec
+from lina.runs.build_model import build_lm
 from tests.core.test_fixed_shapes import CODEBOOKS, part
 
 BRINGS = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.numpy, Tensor.cpu}

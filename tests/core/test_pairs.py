@@ -8,13 +8,13 @@ import pytest
 import soundfile
 
 from lina.core.codec import decode
-from lina.core.metrics_file import read_metrics
 from lina.core.registry import Record, load_record, records
 from lina.core.resolve import resolve
 from lina.core.run import run_spec
-from lina.core.run_files import read_run_info, read_samples
 from lina.core.spec_load import load_spec
 from lina.core.voice import load
+from lina.runs.files import read_run_info, read_samples
+from lina.runs.metrics import read_metrics
 from tests.core.small_run import Listener, hooks_of, write_spec
 
 SHORT = (

@@ -12,10 +12,10 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
-from lina.core.hooks import Run, Sample, Section
-from lina.core.metrics_file import append_metrics
-from lina.core.run_files import write_data_summary, write_evaluation, write_run_info, write_samples
-from lina.core.run_records import (
+from lina.runs.files import write_data_summary, write_evaluation, write_run_info, write_samples
+from lina.runs.hooks import Run, Sample, Section
+from lina.runs.metrics import append_metrics
+from lina.runs.records import (
     CodecInfo,
     DataSummary,
     Evaluation,

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lina.core.hooks import Run
-from lina.core.run_files import write_init
-from lina.core.run_records import InitPart, InitRecord
 from lina.report.page import Report
 from lina.report.render import page
+from lina.runs.files import write_init
+from lina.runs.hooks import Run
+from lina.runs.records import InitPart, InitRecord
 from tests.report.fake_run import FakeSpec
 
 RECORD = InitRecord(

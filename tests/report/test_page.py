@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from lina.core.errors import CheckpointError
-from lina.core.hooks import Run, Sample, Section
-from lina.core.metrics_file import METRICS_FILE, append_metrics
-from lina.core.run_files import RUN_FILE, read_evaluation, write_samples
-from lina.core.run_records import MetricsRecord, SampleRecord
 from lina.report import audio
 from lina.report.page import Report
 from lina.report.render import page
+from lina.runs.files import RUN_FILE, read_evaluation, write_samples
+from lina.runs.hooks import Run, Sample, Section
+from lina.runs.metrics import METRICS_FILE, append_metrics
+from lina.runs.records import MetricsRecord, SampleRecord
 from tests.report.fake_run import TEXTS, FakeSpec, make_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "line", "rect", "circle", "path", "image"}

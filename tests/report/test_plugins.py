@@ -3,10 +3,10 @@ import sys
 
 import pluggy
 
-from lina.core.hooks import Hooks, Run
 from lina.report.page import Report
 from lina.report.progress import ProgressBars
 from lina.report.tensorboard import TensorBoard
+from lina.runs.hooks import Hooks, Run
 from tests.report.fake_run import FakeSpec
 
 

@@ -4,8 +4,8 @@ import re
 import pytest
 from rich.console import Console
 
-from lina.core.hooks import Run
 from lina.report.progress import ProgressBars
+from lina.runs.hooks import Run
 from tests.report.fake_run import FakeSpec
 
 

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from lina.core.hooks import Run
-from lina.core.run_files import read_samples
 from lina.report.events import _records, written
 from lina.report.figure import attention_figure
 from lina.report.tensorboard import TensorBoard
+from lina.runs.files import read_samples
+from lina.runs.hooks import Run
 from tests.report.fake_run import FakeSpec, make_run
 
 METRICS = {"loss": 2.0, "accuracy": [0.5, 0.25], "lr": 1e-3, "grad_norm": 1.0, "frames/s": 100.0}

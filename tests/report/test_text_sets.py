@@ -7,11 +7,11 @@ import torch
 
 from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord, TextSetEvaluation
 from lina.core.evaluation.summary import groups
-from lina.core.hooks import Run
 from lina.core.wav import write_wav
 from lina.report import text_sets
 from lina.report.page import Report
 from lina.report.render import page
+from lina.runs.hooks import Run
 from tests.report.fake_run import FakeSpec
 from tests.report.test_page import Page
 

@@ -14,21 +14,21 @@ from lina.convert.seed.names import fill
 from lina.convert.seed.reading import read_tensors
 from lina.convert.seed.sizes import NotConvertible, Sizes, read_sizes
 from lina.convert.seed.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
-from lina.core.checkpoint import load_weights, save_checkpoint
-from lina.core.checkpoint_directory import checkpoint_folder
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
-from lina.core.hooks import Run
 from lina.core.lm import DelayLM
-from lina.core.model import build_lm
 from lina.core.optimizer import adamw, parameter_groups
 from lina.core.origin import Origin, Source
 from lina.core.resolve import Resolved, choose, resolve
-from lina.core.run_files import write_data_summary
-from lina.core.run_info import record_run
-from lina.core.run_records import CodecInfo, DataSummary
 from lina.core.spec import Spec
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
+from lina.runs.build_model import build_lm
+from lina.runs.checkpoint import load_weights, save_checkpoint
+from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.files import write_data_summary
+from lina.runs.hooks import Run
+from lina.runs.provenance import record_run
+from lina.runs.records import CodecInfo, DataSummary
 
 MARKED = [1, 2]
 """What lina-speech's text ids begin and end with: [BOS] and [EOS]; 0 is padding."""

@@ -22,9 +22,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lina.core.checkpoint_directory import FORMAT, Checkpoint, commit_checkpoint, read_tensors, seal, storable
 from lina.core.errors import CheckpointError
 from lina.core.optimizer import MovingAverage, optimizer_state, restore_optimizer
+from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, read_tensors, seal, storable
 
 SHARD_BYTES = 15_000_000
 NUMBERS = "numbers.json"

@@ -14,8 +14,8 @@ from lina.core.codec_training.pool import Pool, build_pool, held_out
 from lina.core.codec_training.resolve import ResolvedCodec
 from lina.core.codec_training.runs import CodecRun
 from lina.core.protocols import TrainableCodec
-from lina.core.run_files import write_data_summary
-from lina.core.run_records import CodecInfo, DataSummary
+from lina.runs.files import write_data_summary
+from lina.runs.records import CodecInfo, DataSummary
 
 
 @dataclass(frozen=True)

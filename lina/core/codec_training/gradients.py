@@ -17,8 +17,8 @@ from lina.core.codec_training.losses import (
 )
 from lina.core.codec_training.loudness import LoudnessDistance
 from lina.core.codec_training.sections import CodecTrainSection
-from lina.core.device import choose_precision, mixed_precision
 from lina.core.protocols import Reconstruction, TrainableCodec
+from lina.runs.device import choose_precision, mixed_precision
 
 Step = tuple[Reconstruction, dict[str, Tensor]]
 """What was decoded, and the losses by name; without gradients."""

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from lina.core.audio import write_wav
-from lina.core.checkpoint_directory import Checkpoint
 from lina.core.codec import decode, encode
 from lina.core.codec_training.data import CodecData
 from lina.core.codec_training.losses import MelDistance, spectral_distance
 from lina.core.codec_training.resolve import CODEBOOKS, ResolvedCodec
 from lina.core.codec_training.runs import CodecRun
-from lina.core.hooks import Sample
-from lina.core.run_files import CODEC_EVALUATION_FILE, write_codec_evaluation, write_samples
-from lina.core.run_records import CodecDistance, CodecEvaluation, SampleRecord
-from lina.core.stages import finish, is_finished
+from lina.runs.checkpoint_store import Checkpoint
+from lina.runs.files import CODEC_EVALUATION_FILE, write_codec_evaluation, write_samples
+from lina.runs.hooks import Sample
+from lina.runs.records import CodecDistance, CodecEvaluation, SampleRecord
+from lina.runs.stage_cache import finish, is_finished
 
 SAMPLES = Path("samples")
 

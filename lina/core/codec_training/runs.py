@@ -8,7 +8,7 @@ from lina.core.codec_training.spec import CodecSpec
 
 @dataclass(frozen=True)
 class CodecRun:
-    """As ``lina.core.hooks.Run``, with a spec of job codec."""
+    """As ``lina.runs.hooks.Run``, with a spec of job codec."""
 
     directory: Path
     spec: CodecSpec

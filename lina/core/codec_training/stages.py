@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.core.codec_training.arithmetic import fast_arithmetic
 from lina.core.codec_training.checkpoints import Learning
 from lina.core.codec_training.data import CodecData, prepare
@@ -15,21 +14,22 @@ from lina.core.codec_training.judge import evaluate
 from lina.core.codec_training.resolve import ResolvedCodec
 from lina.core.codec_training.runs import CodecRun
 from lina.core.codec_training.trainer import Trainer
-from lina.core.device import choose_device
 from lina.core.errors import CheckpointError, PluginError, SpecError
 from lina.core.files import commit, temporary_name, write_atomic
 from lina.core.memory import keep_freed_memory
-from lina.core.metrics_file import rewind_metrics
-from lina.core.model import count_parameters
 from lina.core.protocols import TrainableCodec, keeps
-from lina.core.run_directory import owned, refuse_changed, report
-from lina.core.run_info import write_info
-from lina.core.run_records import ModelInfo
-from lina.core.signals import Stopped, asked_to_stop, terminated_as_stopped
 from lina.core.spec import differences
 from lina.core.spec_load import load_job
-from lina.core.stages import finish, is_finished
 from lina.core.voice import SPEC_FILE
+from lina.runs.build_model import count_parameters
+from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
+from lina.runs.device import choose_device
+from lina.runs.directory import owned, refuse_changed, report
+from lina.runs.metrics import rewind_metrics
+from lina.runs.provenance import write_info
+from lina.runs.records import ModelInfo
+from lina.runs.signals import Stopped, asked_to_stop, terminated_as_stopped
+from lina.runs.stage_cache import finish, is_finished
 
 FREE_KEYS = (
     "evaluate.",

@@ -11,7 +11,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lina.core.checkpoint_directory import Checkpoint, checkpoint_folder
 from lina.core.codec_training import checkpoints
 from lina.core.codec_training.batches import Batches
 from lina.core.codec_training.data import CodecData
@@ -19,12 +18,13 @@ from lina.core.codec_training.discriminators import Discriminators
 from lina.core.codec_training.gradients import Gradients
 from lina.core.codec_training.runs import CodecRun
 from lina.core.codec_training.tally import PARTS, UNJUDGED, Tally, codebook_use
-from lina.core.device import choose_device, keep_precision, precision_name
-from lina.core.metrics_file import append_metrics
 from lina.core.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
 from lina.core.protocols import TrainableCodec
-from lina.core.run_records import MetricsRecord
 from lina.core.step_seed import step_seed
+from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
+from lina.runs.device import choose_device, keep_precision, precision_name
+from lina.runs.metrics import append_metrics
+from lina.runs.records import MetricsRecord
 
 CODEBOOKS = 0x5DEECE66D
 """Keeps the draws of restarted codebook entries apart from those of crops."""

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lina.core.file_record import FileRecord
-from lina.core.run_records import EvaluationGroup
+from lina.runs.file_record import FileRecord
+from lina.runs.records import EvaluationGroup
 
 MODEL, CODEC, RECORDINGS, FLOOR = "lina", "codec resynthesis", "recordings", "espeak-ng"
 SYSTEMS = (MODEL, CODEC, RECORDINGS, FLOOR)

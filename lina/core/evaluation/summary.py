@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lina.core.evaluation.records import CODEC, RECORDINGS, SYSTEMS, ClipRecord
-from lina.core.run_records import EvaluationGroup, Interval
 from lina.core.statistics import interval, median_interval
+from lina.runs.records import EvaluationGroup, Interval
 
 LARGEST_CHARACTER_ERROR_RATE = 0.3
 DURATION_RATIOS = 0.6, 1.6

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from lina.core.checkpoint_directory import Checkpoint
 from lina.core.errors import CheckpointError
 from lina.core.evaluation import espeak, judges
 from lina.core.evaluation.attention import telling
@@ -26,11 +25,12 @@ from lina.core.evaluation.records import MODEL, RECORDINGS, SYSTEMS, ClipRecord,
 from lina.core.evaluation.summary import groups
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
-from lina.core.hooks import Run
 from lina.core.plugin import RecognizerPlugin
 from lina.core.resolve import Chosen, as_written
-from lina.core.stages import finish, forget, is_finished
 from lina.core.voice import Voice
+from lina.runs.checkpoint_store import Checkpoint
+from lina.runs.hooks import Run
+from lina.runs.stage_cache import finish, forget, is_finished
 
 FOLDER = Path("evaluations")
 FILE = Path("evaluation.json")

@@ -10,11 +10,11 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec_training.resolve import ResolvedCodec, resolve_codec
 from lina.core.codec_training.stages import run_codec_spec
-from lina.core.plugin_manager import add_plugin, build_manager
 from lina.core.spec_load import load_job
+from lina.runs.checkpoint_store import newest_checkpoint
+from lina.runs.hook_manager import add_plugin, build_manager
 from tests.fakes import FakeDistributions
 
 SPEC = """

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.codec_training.stages import EXPORTED
 from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
-from lina.core.hooks import hookimpl
-from lina.core.run_files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
-from lina.core.signals import Stopped
+from lina.runs.checkpoint_store import newest_checkpoint
+from lina.runs.files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
+from lina.runs.hooks import hookimpl
+from lina.runs.signals import Stopped
 from tests.core.codec_training import speed
 from tests.core.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored
 from tests.core.codec_training.toy_codec import RATE, SIZES, ToyCodec
@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     whole = go(small(tmp_path, out="whole"))
     script = (
         "from pathlib import Path; import os, signal\n"
-        "from lina.core.hooks import hookimpl\n"
+        "from lina.runs.hooks import hookimpl\n"
         "from tests.core.codec_training.small import small, go\n"
         "class Kill:\n"
         "    @hookimpl\n"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from lina.core.checkpoint_directory import newest_checkpoint
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.evaluation import espeak, judges, judging, text_set_run
 from lina.core.evaluation.clips import Speakers
@@ -15,12 +14,13 @@ from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, TextSe
 from lina.core.evaluation.speaking import speak_timed
 from lina.core.evaluation.text_set import Item, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts, read_text_set_evaluations
-from lina.core.hooks import Run
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 from lina.core.registry import Record
 from lina.core.resolve import Chosen
 from lina.core.run import run_spec
 from lina.core.voice import load
+from lina.runs.checkpoint_store import newest_checkpoint
+from lina.runs.hooks import Run
 from tests.core.small_run import Listener, hooks_of, small
 
 TEXTS = (Item("1", "one"), Item("2", "two words"))

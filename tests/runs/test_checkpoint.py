@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from lina.core import checkpoint, checkpoint_directory
-from lina.core.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
-from lina.core.checkpoint_directory import DamagedError, newest_checkpoint, open_checkpoint
 from lina.core.errors import CheckpointError
 from lina.core.optimizer import MovingAverage
+from lina.runs import checkpoint, checkpoint_store
+from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
+from lina.runs.checkpoint_store import DamagedError, newest_checkpoint, open_checkpoint
 
 
 def trained(seed: int = 0, width: int = 3, optimizer: type = torch.optim.AdamW) -> tuple[nn.Module, Any]:
@@ -98,7 +98,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert other.state_dict()["0.weight"].equal(averaged["0.weight"])
 
 
-def save_step(folder: Path) -> checkpoint_directory.Checkpoint:
+def save_step(folder: Path) -> checkpoint_store.Checkpoint:
     model, optimizer = trained(seed=0)
     average = {name: value + 1 for name, value in model.state_dict().items()}
     facts = {"step": 4, "seconds": 2.5, "corpus": "c", "keep": 2}
@@ -153,14 +153,14 @@ def test_reading_beside_a_run_that_replaces_its_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, 1)
-    real = checkpoint_directory.open_checkpoint
+    real = checkpoint_store.open_checkpoint
 
-    def late(path: Path) -> checkpoint_directory.Checkpoint:
+    def late(path: Path) -> checkpoint_store.Checkpoint:
         if path.name == "step-00000001":
             save(tmp_path, 2, keep=1)
         return real(path)
 
-    monkeypatch.setattr(checkpoint_directory, "open_checkpoint", late)
+    monkeypatch.setattr(checkpoint_store, "open_checkpoint", late)
     found = newest_checkpoint(tmp_path)
     assert found is not None
     assert found.step == 2
@@ -194,7 +194,7 @@ def test_a_file_that_may_not_be_read_is_no_reason_to_go_back(
     def refuse(path: Path) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(checkpoint_directory, "sha256", refuse)
+    monkeypatch.setattr(checkpoint_store, "sha256", refuse)
     with pytest.raises(CheckpointError, match="may not be read: Permission denied; mend its permissions"):
         newest_checkpoint(tmp_path)
 

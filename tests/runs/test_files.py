@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from lina.core import run_files
 from lina.core.errors import CheckpointError
-from lina.core.hooks import Sample
-from lina.core.run_records import (
+from lina.runs import files
+from lina.runs.hooks import Sample
+from lina.runs.records import (
     CodecInfo,
     DataSummary,
     Evaluation,
@@ -48,10 +48,10 @@ RECORD = SampleRecord.of(
 @pytest.mark.parametrize(
     ("write", "read", "value"),
     [
-        (run_files.write_run_info, run_files.read_run_info, INFO),
-        (run_files.write_data_summary, run_files.read_data_summary, SUMMARY),
-        (run_files.write_evaluation, run_files.read_evaluation, EVALUATION),
-        (run_files.write_samples, run_files.read_samples, [RECORD]),
+        (files.write_run_info, files.read_run_info, INFO),
+        (files.write_data_summary, files.read_data_summary, SUMMARY),
+        (files.write_evaluation, files.read_evaluation, EVALUATION),
+        (files.write_samples, files.read_samples, [RECORD]),
     ],
 )
 def test_what_is_written_is_read_back(tmp_path, write, read, value):
@@ -68,12 +68,12 @@ def test_a_sample_survives_its_record():
 @pytest.mark.parametrize(
     ("file", "content", "read", "told"),
     [
-        ("run.json", "{", run_files.read_run_info, "run.json"),
-        ("run.json", '{"started": "x"}', run_files.read_run_info, "lina: is missing"),
-        ("evaluation.json", '{"recognizer": "r", "groops": []}', run_files.read_evaluation, "groops"),
-        ("data/summary.json", '{"utterances": "many"}', run_files.read_data_summary, "utterances"),
-        ("samples/index.json", '[{"id": "a"}]', run_files.read_samples, "0.kind"),
-        ("init.json", '{"source": "runs/first"}', run_files.read_init, "trained: is missing"),
+        ("run.json", "{", files.read_run_info, "run.json"),
+        ("run.json", '{"started": "x"}', files.read_run_info, "lina: is missing"),
+        ("evaluation.json", '{"recognizer": "r", "groops": []}', files.read_evaluation, "groops"),
+        ("data/summary.json", '{"utterances": "many"}', files.read_data_summary, "utterances"),
+        ("samples/index.json", '[{"id": "a"}]', files.read_samples, "0.kind"),
+        ("init.json", '{"source": "runs/first"}', files.read_init, "trained: is missing"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, file, content, read, told):

@@ -1,7 +1,7 @@
 """A directory that is either a complete checkpoint or not there, whatever is in it.
 
     checkpoints/step-00000800/
-        ...                     files of the job, such as ``lina.core.checkpoint``'s
+        ...                     files of the job, such as ``lina.runs.checkpoint``'s
         checkpoint.json         format, step, and the SHA-256 of each other file
 
 Written under a temporary name, forced to disk, renamed. The newest one that is whole wins; a damaged one is named and
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError
 from lina.core.files import sha256, sync_directory
-from lina.core.weights_layout import AS_TRAINED, LAYOUTS
+from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
 
 FORMAT = 1
 FACTS = "checkpoint.json"
@@ -44,7 +44,7 @@ class Checkpoint(NamedTuple):
     precision: str | None = None
     """Of the matrix products in training, as a spec writes it; checkpoints of lina's first days do not say."""
     layout: str = AS_TRAINED
-    """How the weights are stored: one of ``lina.core.weights_layout``."""
+    """How the weights are stored: one of ``lina.runs.weight_quantization``."""
 
 
 class DamagedError(CheckpointError):

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from lina.core.metrics_file import append_metrics, read_metrics, rewind_metrics
-from lina.core.run_records import MetricsRecord
+from lina.runs.metrics import append_metrics, read_metrics, rewind_metrics
+from lina.runs.records import MetricsRecord
 
 
 def metric(step, split="train", loss=1.0, **more):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import lina
-from lina.core import device as module
-from lina.core.device import choose_device, choose_precision, keep_precision, mixed_precision, precision_name
 from lina.core.errors import CheckpointError, LinaError
+from lina.runs import device as module
+from lina.runs.device import choose_device, choose_precision, keep_precision, mixed_precision, precision_name
 
 CPU = torch.device("cpu")
 

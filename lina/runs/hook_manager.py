@@ -8,8 +8,8 @@ from typing import Any
 import pluggy
 
 from lina.core.errors import PluginError
-from lina.core.hooks import Hooks
 from lina.core.registry import Record, find, load_record, records
+from lina.runs.hooks import Hooks
 
 log = logging.getLogger("lina")
 
@@ -49,7 +49,7 @@ def add_plugin(manager: pluggy.PluginManager, plugin: object, name: str) -> None
     methods = [attribute for attribute in dir(plugin) if not attribute.startswith("__")]
     hooks = [method for method in methods if manager.parse_hookimpl_opts(plugin, method) is not None]
     if not hooks:
-        raise PluginError(f"{name} implements no hook; mark its methods with lina.core.hooks.hookimpl")
+        raise PluginError(f"{name} implements no hook; mark its methods with lina.runs.hooks.hookimpl")
     for method in hooks:
         setattr(guarded, method, _contained(manager, guarded, name, getattr(plugin, method)))
     try:

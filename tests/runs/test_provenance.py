@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lina.core import run_info
-from lina.core.run_info import lina_commit
+from lina.runs import provenance
+from lina.runs.provenance import lina_commit
 
 
 def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_the_commit_that_pip_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: str | None, commit: str | None
 ) -> None:
     installed = SimpleNamespace(read_text=lambda name: noted if name == "direct_url.json" else None)
-    monkeypatch.setattr(run_info, "distribution", lambda name: installed)
+    monkeypatch.setattr(provenance, "distribution", lambda name: installed)
     assert lina_commit(tmp_path) == commit
 
 

@@ -6,12 +6,12 @@ import pluggy
 import pytest
 
 from lina.core.errors import PluginError
-from lina.core.hooks import Hooks, hookimpl
-from lina.core.plugin_manager import add_plugin, build_manager
+from lina.runs.hook_manager import add_plugin, build_manager
+from lina.runs.hooks import Hooks, hookimpl
 from tests.fakes import FakeDistributions
 
 HOOKS = """
-    from lina.core.hooks import hookimpl
+    from lina.runs.hooks import hookimpl
     class Good:
         @hookimpl
         def cli_commands(self): return ["good"]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lina.core.files import write_atomic
 from lina.core.invalid import first_reason
-from lina.core.run_records import MetricsRecord
+from lina.runs.records import MetricsRecord
 
 METRICS_FILE = Path("metrics.jsonl")
 

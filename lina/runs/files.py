@@ -3,7 +3,7 @@
     spec.yaml             the composed spec
     run.json              RunInfo
     data/summary.json     DataSummary
-    metrics.jsonl         MetricsRecord, one a line (``lina.core.metrics_file``)
+    metrics.jsonl         MetricsRecord, one a line (``lina.runs.metrics``)
     samples/index.json    list of SampleRecord; its paths are relative to the run directory
     evaluation.json       Evaluation
     codec_evaluation.json  CodecEvaluation, in a run of job codec
@@ -22,7 +22,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lina.core.errors import CheckpointError
 from lina.core.files import write_atomic
 from lina.core.invalid import first_reason
-from lina.core.run_records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
+from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
 
 RUN_FILE = Path("run.json")
 DATA_FILE = Path("data/summary.json")

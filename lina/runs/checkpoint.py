@@ -1,4 +1,4 @@
-"""What a checkpoint of the speech model holds, in a directory as ``lina.core.checkpoint_directory`` writes it.
+"""What a checkpoint of the speech model holds, in a directory as ``lina.runs.checkpoint_store`` writes it.
 
 model.safetensors       weights
 average.safetensors     the same with their moving average, if one is kept
@@ -15,7 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lina.core.checkpoint_directory import (
+from lina.core.errors import CheckpointError
+from lina.core.lora import is_adapted, merged
+from lina.core.optimizer import optimizer_state, restore_optimizer
+from lina.runs.checkpoint_store import (
     AVERAGE,
     FORMAT,
     MODEL,
@@ -25,10 +28,7 @@ from lina.core.checkpoint_directory import (
     seal,
     storable,
 )
-from lina.core.errors import CheckpointError
-from lina.core.lora import is_adapted, merged
-from lina.core.optimizer import optimizer_state, restore_optimizer
-from lina.core.weights_layout import AS_TRAINED, unpack
+from lina.runs.weight_quantization import AS_TRAINED, unpack
 
 OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
 

@@ -1,4 +1,4 @@
-"""What the small files of a run directory hold; ``lina.core.run_files`` reads and writes them."""
+"""What the small files of a run directory hold; ``lina.runs.files`` reads and writes them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from lina.core.file_record import FileRecord
-from lina.core.hooks import Sample
+from lina.runs.file_record import FileRecord
+from lina.runs.hooks import Sample
 
 
 class MachineInfo(FileRecord):

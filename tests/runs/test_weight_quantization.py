@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lina.core.errors import CheckpointError
-from lina.core.weights_layout import AS_TRAINED, LAYOUTS, SCALE, pack, unpack
+from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS, SCALE, pack, unpack
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from lina.core.hooks import Run
-from lina.core.model import count_parameters
 from lina.core.registry import Record
 from lina.core.resolve import Resolved
-from lina.core.run_files import read_run_info, write_run_info
-from lina.core.run_records import MachineInfo, ModelInfo, PluginInfo, RunInfo
+from lina.runs.build_model import count_parameters
+from lina.runs.files import read_run_info, write_run_info
+from lina.runs.hooks import Run
+from lina.runs.records import MachineInfo, ModelInfo, PluginInfo, RunInfo
 
 PACKAGES = (
     "torch",

@@ -18,14 +18,14 @@ import torch
 
 from lina.core.errors import LinaError
 from lina.core.lm import DelayLM
-from lina.core.prepare import Prepared, prepare
 from lina.core.process_memory import peak_mib
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.core.state import state_bytes
 from lina.core.tokens import START
 from lina.core.train import train
-from lina.core.training_data import TrainingData
+from lina.data.prepare import Prepared, prepare
+from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm, count_parameters
 from lina.runs.files import read_run_info
 from lina.runs.hook_manager import build_manager

@@ -20,7 +20,7 @@ from lina.core.errors import LinaError
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.core.train import Trainer
-from lina.core.training_data import TrainingData
+from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
 

@@ -29,7 +29,7 @@ import torch
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.core.train import train
-from lina.core.training_data import TrainingData
+from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm, count_parameters
 from lina.runs.hooks import Run
 

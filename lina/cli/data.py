@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from lina.core.corpus import CorpusStatistics
     from lina.core.plugin import CorpusPlugin
     from lina.core.resolve import Chosen
+    from lina.data.inspect import CorpusStatistics
 
 SHOWN = 10
 """Speakers and rejects that are printed; the rest is counted."""
@@ -61,7 +61,7 @@ def get(name: str, into: Path | None) -> None:
 
     plugin = load("corpus", name)
 
-    from lina.core.corpus import get_corpus
+    from lina.data.inspect import get_corpus
 
     click.echo(f"{name}: {get_corpus(plugin, name, into)}")
 
@@ -82,7 +82,7 @@ def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
     """
     corpus = _corpus(source, settings)
 
-    from lina.core.corpus import inspect_corpus
+    from lina.data.inspect import inspect_corpus
 
     _print(inspect_corpus(corpus.plugin.read(config=corpus.config), decode=decode))
 
@@ -107,7 +107,7 @@ def _corpus(source: str, settings: tuple[str, ...]) -> "Chosen[CorpusPlugin]":
 
 
 def _print(counted: "CorpusStatistics") -> None:
-    from lina.core.corpus import DURATION_EDGES
+    from lina.data.inspect import DURATION_EDGES
 
     click.echo(f"{counted.utterances} utterances, {counted.minutes:.1f} minutes, {counted.words} words")
     click.echo(

@@ -16,10 +16,10 @@ from lina.core.init_source import Rows, Source, open_source, row_labels, source_
 from lina.core.init_table import init_table
 from lina.core.lm import DelayLM
 from lina.core.lora import adapt, choose_targets, train_only
-from lina.core.prepare import Prepared
 from lina.core.resolve import Resolved
 from lina.core.spec import Spec, differences
 from lina.core.transfer import Transfer, transfer
+from lina.data.prepare import Prepared
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import read_init, write_init
 from lina.runs.hooks import Run

@@ -24,9 +24,9 @@ from lina.core.objective import Measured, Objective
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
 from lina.core.step_seed import step_seed
 from lina.core.team import Team
-from lina.core.training_data import TrainingData
 from lina.core.training_parts import Parts, make_part
 from lina.core.update import Update
+from lina.data.training_data import TrainingData
 from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.device import (

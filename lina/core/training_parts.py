@@ -5,12 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from lina.core.batch import drop_conditions
-from lina.core.consecutive import row_numbers
 from lina.core.objective import Part
 from lina.core.spec import Spec
 from lina.core.step_seed import step_seed
-from lina.core.training_data import TrainingData
+from lina.data.collate import drop_conditions
+from lina.data.packing_plan import row_numbers
+from lina.data.training_data import TrainingData
 
 CONDITIONS = 0x5DEECE66D
 """Keeps the draws of what a step leaves out apart from those of its dropout."""

@@ -17,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lina.core.batch import pad_texts
 from lina.core.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generate import Ending, Frame, generate
@@ -38,6 +37,7 @@ from lina.core.speech import Speech
 from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows
 from lina.core.threads import choose_threads
+from lina.data.collate import pad_texts
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights
 from lina.runs.checkpoint_store import newest_checkpoint

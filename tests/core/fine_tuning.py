@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lina.core.errors import LinaError
 from lina.core.initialise import initialise
-from lina.core.prepare import prepare
 from lina.core.run import run_spec
+from lina.data.prepare import prepare
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
 from tests.core.small_run import hooks_of, small, stored

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.core.lm import DelayLM
-from lina.core.prepare import prepare
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
-from lina.core.training_data import TrainingData
+from lina.data.prepare import prepare
+from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm
 from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run, hookimpl

@@ -3,7 +3,6 @@ import shutil
 
 import pytest
 
-from lina.core.corpus import get_corpus
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import asterisk as module
@@ -16,6 +15,7 @@ from lina.corpora.asterisk import (
     AsteriskRussian,
     AsteriskSpanish,
 )
+from lina.data.inspect import get_corpus
 
 from .packages import SOUNDS, TEXTS, asterisk, package
 

@@ -1,10 +1,10 @@
 import pytest
 
-from lina.core.corpus import get_corpus
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import debian
 from lina.corpora.festvox_ru import VOICE, FestvoxRussian, FestvoxRussianConfig
+from lina.data.inspect import get_corpus
 
 from .packages import package
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lina.core.audio import read_audio
-from lina.core.corpus import inspect_corpus
 from lina.core.utterance import Utterance
 from lina.corpora.jsonl import JSONL, JSONLConfig
+from lina.data.inspect import inspect_corpus
 
 SAMPLE = Path(__file__).parents[2] / "data" / "asterisk-sample"
 

@@ -23,8 +23,8 @@ from lina.core.codec_training.decoding import Decoded, decode_all
 from lina.core.errors import DataError
 from lina.core.files import commit, remove_temporary, temporary_name, write_atomic
 from lina.core.manifest import without_duplicates
-from lina.core.rejects import refuse_too_many
 from lina.core.utterance import Reject, Utterance
+from lina.data.rejects import refuse_too_many
 
 SAMPLES_FILE, INDEX_FILE, REJECTS_FILE = Path("pool.int16"), Path("pool.json"), Path("rejects.jsonl")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from lina.core.batch import Batch, collate
-from lina.core.consecutive import RowPlan
+from lina.data.collate import Batch, collate
+from lina.data.packing_plan import RowPlan
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from lina.core.audio import AudioError, audio_seconds, read_audio
 from lina.core.cache import cache_folder
 from lina.core.manifest import without_duplicates
 from lina.core.plugin import CorpusPlugin
-from lina.core.rejects import count_kinds
 from lina.core.utterance import Reject, Utterance
+from lina.data.rejects import count_kinds
 
 DURATION_EDGES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 60.0, float("inf"))
 """Seconds; bin i of a histogram counts durations in [edge i, edge i + 1)."""

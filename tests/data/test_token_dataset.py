@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from lina.core.dataset import TokenDataset
 from lina.core.errors import DataError
+from lina.data.token_dataset import TokenDataset
 
 
 def write(folder, *, codes=None, offsets=(0, 2, 5), lines=None, sizes=(8, 4), **manifest_changes):

@@ -25,13 +25,13 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from lina.core.dataset import FORMAT, TokenDataset
-from lina.core.encoding import CodecFacts, Encoder, Tools
 from lina.core.files import remove_temporary, sha256, write_atomic
 from lina.core.manifest import without_duplicates
-from lina.core.rejects import refuse_too_many
 from lina.core.utterance import Reject, Utterance
 from lina.core.workers import work
+from lina.data.encoding import CodecFacts, Encoder, Tools
+from lina.data.rejects import refuse_too_many
+from lina.data.token_dataset import FORMAT, TokenDataset
 
 __all__ = ["CodecFacts", "Tools", "build_tokens"]
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lina.core.consecutive import RowPlan, row_numbers
 from lina.core.errors import DataError
-from lina.core.plan import Plan
+from lina.data.batch_plan import Plan
+from lina.data.packing_plan import RowPlan, row_numbers
 
 UTTERANCES = st.lists(st.tuples(st.integers(1, 400), st.integers(0, 3)), min_size=1, max_size=80)
 

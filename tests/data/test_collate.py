@@ -2,7 +2,7 @@
 
 import torch
 
-from lina.core.batch import collate, drop_conditions, pad_texts
+from lina.data.collate import collate, drop_conditions, pad_texts
 
 
 def test_rows_are_padded_at_their_ends_and_masked() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lina.core.errors import DataError
-from lina.core.plan import Plan
+from lina.data.batch_plan import Plan
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=120)
 

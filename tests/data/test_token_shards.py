@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import torch
 
-from lina.core import shards
-from lina.core.dataset import TokenDataset
 from lina.core.errors import DataError, PluginError, TextError
-from lina.core.rejects import count_kinds, reason_kind
-from lina.core.shards import CodecFacts, Tools, build_tokens
 from lina.core.utterance import Reject, Utterance
+from lina.data import token_shards
+from lina.data.rejects import count_kinds, reason_kind
+from lina.data.token_dataset import TokenDataset
+from lina.data.token_shards import CodecFacts, Tools, build_tokens
 
 RATE, HOP = 8_000, 80
 FACTS = CodecFacts(RATE, HOP, 1, (16, 256))
@@ -128,7 +128,7 @@ def test_several_processes_make_the_same(corpus, tmp_path, processes):
 BUILDER = """
 import sys, time
 from pathlib import Path
-from tests.core.test_shards import build, encode
+from tests.data.test_token_shards import build, encode
 from lina.core.utterance import Utterance
 
 def slowly(audio):
@@ -159,7 +159,7 @@ def test_kill_9(corpus, tmp_path):
 @pytest.mark.parametrize("step", range(1, 14))
 def test_a_disk_that_fails_at_any_write(corpus, tmp_path, monkeypatch, step):
     build(corpus, tmp_path / "whole")
-    real, count = shards.write_atomic, 0
+    real, count = token_shards.write_atomic, 0
 
     def failing(path, content):
         nonlocal count
@@ -169,13 +169,13 @@ def test_a_disk_that_fails_at_any_write(corpus, tmp_path, monkeypatch, step):
             raise OSError(28, "No space left on device")
         real(path, content)
 
-    monkeypatch.setattr(shards, "write_atomic", failing)
+    monkeypatch.setattr(token_shards, "write_atomic", failing)
     if step <= 11:
         with pytest.raises(OSError, match="No space left"):
             build(corpus, tmp_path / "tokens")
     else:
         build(corpus, tmp_path / "tokens")
-    monkeypatch.setattr(shards, "write_atomic", real)
+    monkeypatch.setattr(token_shards, "write_atomic", real)
     build(corpus, tmp_path / "tokens")
     assert snapshot(tmp_path / "tokens") == snapshot(tmp_path / "whole")
 

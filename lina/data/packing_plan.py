@@ -1,7 +1,7 @@
 """The order of batches where a training row is several utterances of one speaker, end to end.
 
 In each epoch the utterances of a speaker follow each other in another random order; every so many make a row, what is
-left over a shorter one. Rows are then packed as ``lina.core.plan`` packs utterances, so the order is again a pure
+left over a shorter one. Rows are then packed as ``lina.data.batch_plan`` packs utterances, so the order is again a pure
 function, with each utterance in exactly one row of an epoch.
 """
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lina.core.plan import Integers, Plan
+from lina.data.batch_plan import Integers, Plan
 
 SUCCESSORS = 0x5EA
 """Keeps the draws of who follows whom apart from those of the batches."""

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from lina.core.codec import AnyCodec, encode, frame_rate
-from lina.core.dataset import TokenDataset
 from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.protocols import Frontend
 from lina.core.resolve import Resolved
 from lina.core.sampling import Sampling
 from lina.core.script import text_parts
-from lina.core.shards import CodecFacts, Tools, build_tokens
 from lina.core.text import check_text
-from lina.core.text_ids import text_ids
-from lina.core.training_data import TrainingData
 from lina.core.utterance import Utterance
 from lina.core.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
+from lina.data.text_ids import text_ids
+from lina.data.token_dataset import TokenDataset
+from lina.data.token_shards import CodecFacts, Tools, build_tokens
+from lina.data.training_data import TrainingData
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run

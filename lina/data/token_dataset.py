@@ -41,7 +41,7 @@ class TokenDataset:
     """The utterances of a folder of token shards, in the corpus's order.
 
     Codes stay on disk (memory-mapped); ids, texts and lengths are held. Nothing is written and nothing
-    shuffled: order is the business of ``lina.core.plan``.
+    shuffled: order is the business of ``lina.data.batch_plan``.
 
     Raises:
         DataError: a shard is missing, altered, or holds codes that its codebooks do not have.

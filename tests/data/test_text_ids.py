@@ -2,7 +2,7 @@
 
 import pytest
 
-from lina.core.text_ids import text_ids
+from lina.data.text_ids import text_ids
 from lina.tokenizers.bytes import Bytes, BytesConfig
 
 TEXTS = [f"text {number}" for number in range(600)]

@@ -1,10 +1,10 @@
 import pytest
 import soundfile
 
-from lina.core.corpus import DURATION_EDGES, get_corpus, inspect_corpus
 from lina.core.errors import DataError
 from lina.core.plugin import CorpusPlugin
 from lina.core.utterance import Reject, Utterance
+from lina.data.inspect import DURATION_EDGES, get_corpus, inspect_corpus
 
 
 def recording(folder, name, seconds, text, speaker=""):

@@ -10,8 +10,8 @@ import soxr
 
 from benchmarks.codec_metrics import RATE, Samples
 from lina.core.audio import AudioError, read_audio
+from lina.core.corpus.manifest import read_lines
 from lina.core.errors import DataError, LinaError
-from lina.core.manifest import read_lines
 from lina.core.registry import load
 from lina.core.utterance import Utterance
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from lina.core.entry_points import ALLOW_LIST, GROUPS, Record, records
 from lina.core.errors import PluginError, did_you_mean
-from lina.core.installed import ALLOW_LIST, GROUPS, Record, records
 
 __all__ = ["GROUPS", "PluginState", "Record", "find", "load", "load_record", "records", "states"]
 

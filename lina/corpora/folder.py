@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lina.core.audio import AUDIO_SUFFIXES
+from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
 from lina.core.errors import DataError
-from lina.core.manifest import Checker, corpus_folder, read_lines
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 

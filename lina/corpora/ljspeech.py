@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lina.core.manifest import Checker, corpus_folder, read_lines
+from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 

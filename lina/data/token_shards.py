@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
+from lina.core.corpus.manifest import without_duplicates
 from lina.core.files import remove_temporary, sha256, write_atomic
-from lina.core.manifest import without_duplicates
 from lina.core.utterance import Reject, Utterance
 from lina.core.workers import work
 from lina.data.encoding import CodecFacts, Encoder, Tools

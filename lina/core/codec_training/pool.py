@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from lina.core.codec_training.decoding import Decoded, decode_all
+from lina.core.corpus.manifest import without_duplicates
 from lina.core.errors import DataError
 from lina.core.files import commit, remove_temporary, temporary_name, write_atomic
-from lina.core.manifest import without_duplicates
 from lina.core.utterance import Reject, Utterance
 from lina.data.rejects import refuse_too_many
 

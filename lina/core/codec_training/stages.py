@@ -16,7 +16,7 @@ from lina.core.codec_training.runs import CodecRun
 from lina.core.codec_training.trainer import Trainer
 from lina.core.errors import CheckpointError, PluginError, SpecError
 from lina.core.files import commit, temporary_name, write_atomic
-from lina.core.memory import keep_freed_memory
+from lina.core.malloc import keep_freed_memory
 from lina.core.protocols import TrainableCodec, keeps
 from lina.core.spec import differences
 from lina.core.spec_load import load_job

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lina.core.corpus.manifest import Checker, read_lines
 from lina.core.errors import did_you_mean
-from lina.core.manifest import Checker, read_lines
 from lina.core.utterance import Reject, Utterance
 
 NEEDED = ("id", "audio", "text")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lina.core.memory import keep_freed_memory
+from lina.core.malloc import keep_freed_memory
 
 
 def test_glibc_is_told_what_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:

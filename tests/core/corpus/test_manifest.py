@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from lina.core.corpus.manifest import Checker, clean_text, inside, read_lines, without_duplicates
 from lina.core.errors import DataError
-from lina.core.manifest import Checker, clean_text, inside, read_lines, without_duplicates
 from lina.core.utterance import Reject, Utterance
 
 

@@ -1,0 +1,1 @@
+"""Manifests: what corpus plugins are built with."""

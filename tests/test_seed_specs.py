@@ -10,7 +10,7 @@ from lina.convert.seed.names import seed_name
 from lina.convert.seed.sizes import read_sizes
 from lina.convert.seed.spec import spec_of
 from lina.core.errors import SpecError
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec import Spec
 from lina.core.spec_load import load_spec

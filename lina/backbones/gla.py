@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, gla_fast
 from lina.core.errors import SpecError
+from lina.core.model.stack import MixerPlugin
 from lina.core.ops.dispatch import FastFormConfig, use_fast
 from lina.core.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from lina.core.protocols import Backbone
-from lina.core.stack import MixerPlugin
 
 
 class GLAConfig(FastFormConfig):

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones.gated_delta import GatedDeltaConfig, GatedDeltaMixer, inverse_softplus
+from lina.core.model.stack import MixerPlugin
 from lina.core.protocols import Backbone
-from lina.core.stack import MixerPlugin
 
 
 class KDAConfig(GatedDeltaConfig):

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones import mamba_fast, mamba_ssm_form
-from lina.core.mixer_stack import MixerStack
+from lina.core.model.mixer_stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import FastFormConfig, use_fast
 from lina.core.ops.selective_scan import selective_scan, selective_scan_step

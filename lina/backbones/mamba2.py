@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.errors import SpecError
-from lina.core.mixer_stack import MixerStack
+from lina.core.model.mixer_stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import FastFormConfig, use_fast
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step

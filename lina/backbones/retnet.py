@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from lina.backbones import flash_linear_attention, scalar_decay_fast
 from lina.core.errors import SpecError
+from lina.core.model.stack import MixerPlugin
 from lina.core.ops.dispatch import FastFormConfig, use_fast
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.protocols import Backbone
-from lina.core.stack import MixerPlugin
 
 
 class RetNetConfig(FastFormConfig):

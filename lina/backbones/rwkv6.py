@@ -20,10 +20,10 @@ from lina.backbones.rwkv_shift import shifted
 from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv_weights import layers_for_half
 from lina.core.errors import SpecError
+from lina.core.model.stack import Layers
 from lina.core.ops.dispatch import FastFormConfig, use_fast
 from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
 from lina.core.plugin import BackbonePlugin, Half
-from lina.core.stack import Layers
 
 BLENDS = ("w", "k", "v", "r", "g")
 """What a frame is blended for: decay, key, value, receptance, gate; in the order of ``time_maa_w2``."""

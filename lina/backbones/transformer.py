@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.core.errors import SpecError
+from lina.core.model.stack import MixerPlugin
 from lina.core.ops.rotary import rotate
 from lina.core.plugin import PluginConfig
 from lina.core.protocols import Backbone
-from lina.core.stack import MixerPlugin
 
 
 class TransformerConfig(PluginConfig):

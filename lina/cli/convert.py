@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lina.core.lm import DelayLM
+    from lina.core.model.delay_lm import DelayLM
 
 
 @click.group(short_help="Make runs of other systems' checkpoints.")

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.lm import Conditions, DelayLM, LMState
+from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.state import S, tree_map
 
 Face = Callable[[Tensor, LMState, Conditions], tuple[Tensor, LMState, Tensor]]

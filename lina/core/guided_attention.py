@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.cross_attention import TextMemory
+from lina.core.model.cross_attention import TextMemory
 
 WIDTH = 0.2
 """g of the paper: how far, as a share of the text, attention may stray from the diagonal at little cost."""

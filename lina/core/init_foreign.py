@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError, PluginError
 from lina.core.foreign import read_tensors
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
 from lina.core.resolve import Resolved
 from lina.core.transfer import Part, Transfer, part_of

@@ -14,8 +14,8 @@ from lina.core.errors import CheckpointError, SpecError
 from lina.core.init_foreign import imported
 from lina.core.init_source import Rows, Source, open_source, row_labels, source_rows
 from lina.core.init_table import init_table
-from lina.core.lm import DelayLM
-from lina.core.lora import adapt, choose_targets, train_only
+from lina.core.model.delay_lm import DelayLM
+from lina.core.model.lora import adapt, choose_targets, train_only
 from lina.core.resolve import Resolved
 from lina.core.spec import Spec, differences
 from lina.core.transfer import Transfer, transfer

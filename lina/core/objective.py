@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.guided_attention import guided_attention
-from lina.core.lm import DelayLM
 from lina.core.loss import accuracy
+from lina.core.model.delay_lm import DelayLM
+from lina.core.model.tokens import teacher_forcing
 from lina.core.seams import join_columns, join_conditions
-from lina.core.tokens import teacher_forcing
 from lina.runs.device import mixed_precision
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -42,7 +42,7 @@ class Plugin(ABC):
 
 
 class BackbonePlugin(Plugin):
-    """Builds a whole stack. Most backbones are mixers and want ``lina.core.stack.MixerPlugin`` instead."""
+    """Builds a whole stack. Most backbones are mixers and want ``lina.core.model.stack.MixerPlugin`` instead."""
 
     @classmethod
     @abstractmethod

@@ -17,7 +17,7 @@ from lina.core.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.core.generate import Ending, Frame, collect
 from lina.core.lines import Line, iterate_lines, list_lines
-from lina.core.lm import LMState, next_text
+from lina.core.model.delay_lm import LMState, next_text
 from lina.core.prompt import Prompt
 from lina.core.speech import SentenceSpeech, Spoken, decode_frames, sentence_speech, with_silence
 from lina.core.speech_options import SpeechOptions

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lina.core.lm import Conditions
+from lina.core.model.delay_lm import Conditions
 
 
 @dataclass(frozen=True)

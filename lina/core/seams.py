@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lina.core.cross_attention import BlindCrossAttention, CrossAttention, side_by_side
 from lina.core.errors import SpecError
-from lina.core.lm import Conditions
+from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention, side_by_side
+from lina.core.model.delay_lm import Conditions
+from lina.core.model.tokens import STOP, Columns
 from lina.core.protocols import takes_starts
-from lina.core.tokens import STOP, Columns
 
 
 class Joined(NamedTuple):

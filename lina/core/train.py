@@ -17,9 +17,9 @@ from lina.core.data_parallel import gathered
 from lina.core.errors import CheckpointError, DataError
 from lina.core.fixed_shapes import columns_of
 from lina.core.gradients import Gradients
-from lina.core.lm import DelayLM
 from lina.core.loss import LOSSES
 from lina.core.malloc import keep_freed_memory
+from lina.core.model.delay_lm import DelayLM
 from lina.core.objective import Measured, Objective
 from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
 from lina.core.step_seed import step_seed

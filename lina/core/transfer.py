@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError
 from lina.core.init_source import Rows
-from lina.core.tokens import MARKS
+from lina.core.model.tokens import MARKS
 
 Pairs = list[tuple[int, int]]
 """(row here, row there)."""

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lina.core.captured import Captured
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 from lina.core.optimizer import MovingAverage
 from lina.core.train_section import TrainSection
 

@@ -21,8 +21,8 @@ from lina.core.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generate import Ending, Frame, generate
 from lina.core.guidance import Guided, LanguageModel
-from lina.core.lm import Conditions, DelayLM, LMState
 from lina.core.malloc import keep_freed_memory
+from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.plugin import TokenizerPlugin
 from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend

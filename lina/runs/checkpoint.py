@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError
-from lina.core.lora import is_adapted, merged
+from lina.core.model.lora import is_adapted, merged
 from lina.core.optimizer import optimizer_state, restore_optimizer
 from lina.runs.checkpoint_store import (
     AVERAGE,

@@ -18,10 +18,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.core.errors import SpecError
+from lina.core.model.stack import MixerPlugin
 from lina.core.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from lina.core.plugin import PluginConfig
 from lina.core.protocols import Backbone
-from lina.core.stack import MixerPlugin
 
 
 class MixerConfig(PluginConfig):

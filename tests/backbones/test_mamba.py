@@ -10,7 +10,7 @@ from torch import Tensor
 from lina.backbones import mamba_fast, mamba_ssm_form
 from lina.backbones.mamba import Mamba, MambaConfig, MambaMixer, MambaState
 from lina.core.errors import PluginError
-from lina.core.mixer_stack import MixerStack
+from lina.core.model.mixer_stack import MixerStack
 from lina.core.state import leaves
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mamba.safetensors"

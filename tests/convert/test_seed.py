@@ -13,13 +13,13 @@ from torch import Tensor
 import lina
 from lina.convert.seed.run import Converted, convert
 from lina.convert.seed.verify import LIMIT, differences
-from lina.core.cross_attention import CrossAttention
-from lina.core.delays import undelay
 from lina.core.errors import LinaError
 from lina.core.init_source import Rows, open_source, source_rows
-from lina.core.lm import DelayLM
+from lina.core.model.cross_attention import CrossAttention
+from lina.core.model.delay_lm import DelayLM
+from lina.core.model.delay_pattern import undelay
+from lina.core.model.tokens import MARKS, START
 from lina.core.spec_load import load_spec
-from lina.core.tokens import MARKS, START
 from tests.convert.conftest import Written
 from tests.golden.seed.rebuild import expected
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.cross_attention import TextMemory
-from lina.core.lm import Conditions, LMState
-from lina.core.tokens import MARKS, STOP
+from lina.core.model.cross_attention import TextMemory
+from lina.core.model.delay_lm import Conditions, LMState
+from lina.core.model.tokens import MARKS, STOP
 
 CODES = 50
 Wish = Callable[[int], float]

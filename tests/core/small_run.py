@@ -10,7 +10,7 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 from lina.core.resolve import Resolved, resolve
 from lina.core.spec_load import load_spec
 from lina.data.prepare import prepare

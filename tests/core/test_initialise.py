@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from lina.core.errors import CheckpointError
-from lina.core.lora import is_adapted, merged
+from lina.core.model.lora import is_adapted, merged
 from lina.core.voice import load
 from lina.runs.files import read_init
 from lina.runs.signals import Stopped

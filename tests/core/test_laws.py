@@ -10,9 +10,9 @@ from lina.core.errors import PluginError
 from lina.core.laws import Conditions, LawBroken, frozen_json, law_cases, laws_for, run_laws
 from lina.core.laws.backbone import BackboneStream
 from lina.core.laws.stream import SEED
+from lina.core.model.stack import ResidualStack
 from lina.core.plugin import CorpusPlugin
 from lina.core.protocols import takes_starts
-from lina.core.stack import ResidualStack
 from tests.core.mutants import MUTANTS, LouderStep, backbone
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec

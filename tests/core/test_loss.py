@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from lina.core.loss import LOSSES, accuracy, cross_entropy
-from lina.core.tokens import MARKS, teacher_forcing
+from lina.core.model.tokens import MARKS, teacher_forcing
 from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
 
 

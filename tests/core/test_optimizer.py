@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lina.core.errors import PluginError, SpecError
-from lina.core.lora import adapt
+from lina.core.model.lora import adapt
 from lina.core.optimizer import (
     OPTIMIZERS,
     MovingAverage,

@@ -7,7 +7,7 @@ import pytest
 from lina.core import process_memory
 from lina.core.process_memory import peak_mib, resident_mib
 
-CHILD = "import lina.core.lm; from lina.core.process_memory import peak_mib; print(peak_mib())"
+CHILD = "import lina.core.model.delay_lm; from lina.core.process_memory import peak_mib; print(peak_mib())"
 PARENT = f"""
 import subprocess, sys
 held = b"x" * (800 << 20)

@@ -10,12 +10,12 @@ from torch import Tensor
 from lina.core.audio import write_wav
 from lina.core.codec import decode, decoder_stream, encode, skip
 from lina.core.errors import DataError, LinaError, TextError
-from lina.core.lm import next_text
+from lina.core.model.delay_lm import next_text
+from lina.core.model.tokens import MARKS, teacher_forcing
 from lina.core.prompt import Prompt, encoded
 from lina.core.reading import read
 from lina.core.script import write_script
 from lina.core.state import leaves
-from lina.core.tokens import MARKS, teacher_forcing
 from lina.core.voice import Voice
 from tests.core.test_voice import Smooth, make
 from tests.core.toy_codec import HOP, ToyStreamingCodec

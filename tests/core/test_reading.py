@@ -12,11 +12,11 @@ from lina.core.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
 from lina.core.laws.counting import Cost, cost
 from lina.core.lines import count_sentences
+from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.reading import read
 from lina.core.reading_window import Place, Reading
 from lina.core.seams import join_columns, join_conditions
 from lina.core.state import state_bytes
-from lina.core.tokens import MARKS, STOP, teacher_forcing
 from lina.core.voice import Voice
 from tests.core.test_voice import Late, Smooth, make
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec

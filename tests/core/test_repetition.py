@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from lina.core.generate import collect, generate
+from lina.core.model.tokens import PAD
 from lina.core.repetition import Repetition, draw_again
 from lina.core.sampling import Sampling, row_generators
-from lina.core.tokens import PAD
 from tests.core.reading_model import Reader, texts
 from tests.core.test_generate import TEXTS, say
 from tests.core.toy_model import push_stop, toy_conditions, toy_lm

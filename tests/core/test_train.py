@@ -12,10 +12,10 @@ from torch import Tensor
 
 from lina.core import train as train_module
 from lina.core.errors import CheckpointError, DataError, SpecError
-from lina.core.lm import next_text
 from lina.core.loss import cross_entropy
+from lina.core.model.delay_lm import next_text
+from lina.core.model.tokens import teacher_forcing
 from lina.core.objective import Part
-from lina.core.tokens import teacher_forcing
 from lina.core.train import train
 from lina.core.training_parts import Parts
 from lina.runs import device

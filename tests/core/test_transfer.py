@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError
 from lina.core.init_source import Rows
-from lina.core.tokens import MARKS
+from lina.core.model.tokens import MARKS
 from lina.core.transfer import Part, Transfer, transfer
 from tests.core.toy_model import SIZES, WIDTH, toy_lm
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lina.core.captured import Captured
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 from lina.core.optimizer import MovingAverage, adamw, parameter_groups
 from lina.core.train_section import TrainSection
 from lina.core.update import Update

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from lina.backbones.gla import GLA, GLAConfig
-from lina.core.cross_attention import BlindCrossAttention, CrossAttention
-from lina.core.lm import Conditions, DelayLM
-from lina.core.text_encoder import TextEncoder
-from lina.core.tokens import STOP
+from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.model.delay_lm import Conditions, DelayLM
+from lina.core.model.text_encoder import TextEncoder
+from lina.core.model.tokens import STOP
 
 SIZES = (7, 4, 11)
 VOCABULARY = 20

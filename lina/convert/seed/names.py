@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lina.convert.seed.reading import some
 from lina.convert.seed.sizes import ROTARY, NotConvertible
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 
 
 def seed_name(name: str, backbone: str) -> str:

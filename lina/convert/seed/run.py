@@ -16,7 +16,7 @@ from lina.convert.seed.sizes import NotConvertible, Sizes, read_sizes
 from lina.convert.seed.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
-from lina.core.lm import DelayLM
+from lina.core.model.delay_lm import DelayLM
 from lina.core.optimizer import adamw, parameter_groups
 from lina.core.origin import Origin, Source
 from lina.core.resolve import Resolved, choose, resolve

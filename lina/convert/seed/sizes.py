@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lina.convert.seed.reading import some
 from lina.core.errors import LinaError
-from lina.core.tokens import MARKS
+from lina.core.model.tokens import MARKS
 
 ENCODER, CROSS = "attentive_rnn.encoder.", "attentive_rnn.cross_att."
 MARKERS = {

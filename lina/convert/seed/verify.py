@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.cross_attention import BlindCrossAttention
 from lina.core.errors import CheckpointError
-from lina.core.lm import Conditions, DelayLM
-from lina.core.tokens import START, delayed_columns
+from lina.core.model.cross_attention import BlindCrossAttention
+from lina.core.model.delay_lm import Conditions, DelayLM
+from lina.core.model.tokens import START, delayed_columns
 
 LIMIT = 1e-4
 COMPARED = ("delayed", "logits", "attention", "greedy")

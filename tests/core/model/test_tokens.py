@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.delays import undelay
-from lina.core.tokens import MARKS, START, STOP, delayed_columns, teacher_forcing
+from lina.core.model.delay_pattern import undelay
+from lina.core.model.tokens import MARKS, START, STOP, delayed_columns, teacher_forcing
 from tests.core.toy_model import random_codes
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lina.core.model.stack import SwiGLU
 from lina.core.ops.rotary import rotate
-from lina.core.stack import SwiGLU
 
 
 class SelfAttention(nn.Module):

@@ -1,6 +1,6 @@
 import torch
 
-from lina.core.cross_attention import BlindCrossAttention, CrossAttention, sinusoids
+from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention, sinusoids
 from lina.core.state import leaves
 from tests.core.toy_backbone import DiagonalDecay
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from lina.backbones.gla import GLA, GLAConfig
 from lina.backbones.transformer import Transformer, TransformerConfig
+from lina.core.model.stack import Layers, ResidualStack, SwiGLU
 from lina.core.protocols import takes_starts
-from lina.core.stack import Layers, ResidualStack, SwiGLU
 from lina.core.state import leaves
 from tests.core.toy_backbone import DiagonalDecay
 

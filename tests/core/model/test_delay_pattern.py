@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lina.core.delays import Skew, SkewState, delay, undelay
+from lina.core.model.delay_pattern import Skew, SkewState, delay, undelay
 
 FILL = -1
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.lm import Conditions, DelayLM
+from lina.core.model.delay_lm import Conditions, DelayLM
+from lina.core.model.tokens import MARKS, delayed_columns
 from lina.core.state import leaves
-from lina.core.tokens import MARKS, delayed_columns
 from tests.core.toy_model import SIZES, VOCABULARY, random_codes, toy_conditions, toy_lm
 
 KINDS = [("blind", True), ("blind", False), ("plain", True), ("plain", False)]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
-from lina.core.delays import delay
+from lina.core.model.delay_pattern import delay
 
 PAD, START, STOP = 0, 1, 2
 MARKS = 3

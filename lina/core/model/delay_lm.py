@@ -1,6 +1,6 @@
 """The delay-pattern language model: backbone, text cross-attention, backbone, and one head a codebook.
 
-It is itself a stream over delayed columns of tokens (``lina.core.tokens``), given what conditions it. It knows
+It is itself a stream over delayed columns of tokens (``lina.core.model.tokens``), given what conditions it. It knows
 embeddings and backbones; never a codec, a file or a string.
 """
 
@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lina.core.cross_attention import AttentionState, CrossAttention, TextMemory
+from lina.core.model.cross_attention import AttentionState, CrossAttention, TextMemory
+from lina.core.model.text_encoder import TextEncoder
+from lina.core.model.tokens import MARKS
 from lina.core.protocols import Backbone
 from lina.core.state import State
-from lina.core.text_encoder import TextEncoder
-from lina.core.tokens import MARKS
 
 
 class Conditions(NamedTuple):

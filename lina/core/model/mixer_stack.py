@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lina.core.model.stack import Layers
 from lina.core.protocols import Backbone, takes_starts
-from lina.core.stack import Layers
 from lina.core.state import State
 
 

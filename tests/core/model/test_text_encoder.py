@@ -1,6 +1,6 @@
 import torch
 
-from lina.core.text_encoder import TextEncoder
+from lina.core.model.text_encoder import TextEncoder
 
 
 def encoder() -> TextEncoder:

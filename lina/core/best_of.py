@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lina.core.alignment import Alignment, alignment
-from lina.core.generate import Said
+from lina.core.generation.generate import Said
 from lina.core.script import Script
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from lina.core.best_of import Choice, choose
 from lina.core.codec import frame_rate
 from lina.core.errors import LinaError
-from lina.core.generate import Ending, Frame, collect
+from lina.core.generation.generate import Ending, Frame, collect
 from lina.core.lines import Line, iterate_lines, list_lines
 from lina.core.model.delay_lm import LMState, next_text
 from lina.core.prompt import Prompt

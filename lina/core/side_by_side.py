@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lina.core.best_of import Choice, choose
-from lina.core.generate import collect
+from lina.core.generation.generate import collect
 from lina.core.lines import Line, list_lines
 from lina.core.reading import end_sentence
 from lina.core.script import each_prompt

@@ -149,7 +149,7 @@ class EvaluateSection(Section):
 
 
 class WindowSection(Section):
-    """While a row speaks it sees only the text around its place, which goes forward (``lina.core.reading_window``)."""
+    """While a row speaks it sees only the text around its place, which goes forward (``lina.core.generation.attention_window``)."""
 
     ahead: Annotated[int, Field(ge=1, le=1_000_000)] = 16
     """Positions (bytes, phonemes) that can be read beyond the place."""
@@ -166,7 +166,7 @@ class WindowSection(Section):
 
 
 class RepetitionSection(Section):
-    """Sampled codes of codebook 0 that come too often are drawn again (``lina.core.repetition``)."""
+    """Sampled codes of codebook 0 that come too often are drawn again (``lina.core.generation.repetition``)."""
 
     last: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Frames before this one that are looked at."""

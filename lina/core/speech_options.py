@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lina.core.errors import LinaError, did_you_mean
+from lina.core.generation.attention_window import Window
+from lina.core.generation.repetition import Repetition
+from lina.core.generation.sampling import Sampling
 from lina.core.prompt import Prompt
-from lina.core.reading_window import Window
-from lina.core.repetition import Repetition
-from lina.core.sampling import Sampling
 from lina.core.script import Prompts
 from lina.core.spec_sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection, WindowSection
 

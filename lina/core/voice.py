@@ -19,8 +19,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lina.core.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
-from lina.core.generate import Ending, Frame, generate
-from lina.core.guidance import Guided, LanguageModel
+from lina.core.generation.generate import Ending, Frame, generate
+from lina.core.generation.guidance import Guided, LanguageModel
+from lina.core.generation.sampling import row_generator
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.plugin import TokenizerPlugin
@@ -28,7 +29,6 @@ from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
 from lina.core.reading import read
 from lina.core.resolve import Chosen, Resolved, resolve
-from lina.core.sampling import row_generator
 from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.sentences import sentences_of_text
 from lina.core.side_by_side import speak_side_by_side

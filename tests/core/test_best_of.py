@@ -1,7 +1,7 @@
 import torch
 
 from lina.core.best_of import choose
-from lina.core.generate import Said
+from lina.core.generation.generate import Said
 from lina.core.script import Script
 from tests.core.test_alignment import CLEAN, EARLY, POSITIONS, REPEAT, SKIP, attention
 

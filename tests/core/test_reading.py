@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lina.core.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
+from lina.core.generation.attention_window import Place, Reading
 from lina.core.laws.counting import Cost, cost
 from lina.core.lines import count_sentences
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.reading import read
-from lina.core.reading_window import Place, Reading
 from lina.core.seams import join_columns, join_conditions
 from lina.core.state import state_bytes
 from lina.core.voice import Voice

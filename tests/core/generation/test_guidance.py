@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.generate import generate
-from lina.core.guidance import Guided
+from lina.core.generation.generate import generate
+from lina.core.generation.guidance import Guided
+from lina.core.generation.sampling import Sampling, row_generators
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import delayed_columns
-from lina.core.sampling import Sampling, row_generators
 from lina.core.state import leaves
 from tests.core.toy_model import SIZES, push_stop, random_codes, toy_conditions, toy_lm
 

@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lina.core.guidance import LanguageModel
+from lina.core.generation.attention_window import Reading, Window
+from lina.core.generation.guidance import LanguageModel
+from lina.core.generation.repetition import Repetition, draw_again
+from lina.core.generation.sampling import Sampling, row_generators, sample
 from lina.core.model.delay_lm import Conditions, LMState
 from lina.core.model.delay_pattern import undelay
 from lina.core.model.tokens import MARKS, PAD, START, STOP, delayed_columns
-from lina.core.reading_window import Reading, Window
-from lina.core.repetition import Repetition, draw_again
-from lina.core.sampling import Sampling, row_generators, sample
 from lina.core.state import join_rows, take_rows
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.generate import collect, generate
-from lina.core.guidance import Guided
-from lina.core.reading_window import Place, Reading, Window
-from lina.core.sampling import Sampling
+from lina.core.generation.attention_window import Place, Reading, Window
+from lina.core.generation.generate import collect, generate
+from lina.core.generation.guidance import Guided
+from lina.core.generation.sampling import Sampling
+from tests.core.generation.test_generate import SAMPLED, TEXTS, say
 from tests.core.reading_model import Reader, Wish, listed, texts
-from tests.core.test_generate import SAMPLED, TEXTS, say
 from tests.core.toy_model import push_stop, random_codes, toy_conditions, toy_lm
 
 NARROW = Window(ahead=3, back=1, pace=1.0)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.generate import generate
+from lina.core.generation.generate import generate
+from lina.core.generation.sampling import Sampling, row_generators
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import MARKS, PAD, START, STOP, delayed_columns
-from lina.core.sampling import Sampling, row_generators
 from tests.core.toy_model import SIZES, push_stop, random_codes, toy_conditions, toy_lm
 
 TEXTS = ([2, 3, 4, 5, 6, 7, 8], [9, 10, 11], [12, 2], [5])

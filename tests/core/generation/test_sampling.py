@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.sampling import Sampling, row_generators, sample
+from lina.core.generation.sampling import Sampling, row_generators, sample
 
 LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.5, 0.0, 1.4])
 DRAWS = 20_000

@@ -1,0 +1,1 @@
+"""Decoding: sampling, attention window, repetition, guidance, and the loop over frames."""

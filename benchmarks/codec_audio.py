@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 
 from benchmarks.codec_metrics import RATE, Samples
-from lina.core.audio import AudioError, read_audio
+from lina.core.audio.read import AudioError, read_audio
 from lina.core.corpus.manifest import read_lines
 from lina.core.errors import DataError, LinaError
 from lina.core.registry import load

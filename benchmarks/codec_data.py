@@ -25,7 +25,7 @@ import soundfile
 
 from benchmarks import fillets
 from benchmarks.codec_split import KEPT, MOST_WORDS, KeptOut, chosen, digest
-from lina.core.audio import audio_seconds, read_audio
+from lina.core.audio.read import audio_seconds, read_audio
 from lina.core.corpus.cache import cache_folder
 from lina.core.corpus.json_manifest import read_json_manifest
 from lina.core.errors import DataError, LinaError

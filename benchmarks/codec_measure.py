@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.codec_audio import SOURCE_RATE, Recording, resampled, source_audio
 from benchmarks.codec_metrics import RATE, Judge, Samples, fitted, judges, lag
 from benchmarks.codec_subjects import Choice, Subject
-from lina.core.codec import AnyCodec, decode, encode
+from lina.core.audio.codec import AnyCodec, decode, encode
 from lina.core.errors import PluginError
 from lina.core.evaluation.error_rates import count_errors
 from lina.core.protocols import Recognizer

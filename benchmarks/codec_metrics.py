@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lina.core.audio.mel import mel_spectrogram
 from lina.core.evaluation.judges import dnsmos
-from lina.core.mel import mel_spectrogram
 
 RATE = 16_000
 Samples = NDArray[np.float32]

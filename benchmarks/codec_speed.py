@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.codec_audio import SOURCE_RATE, resampled
 from benchmarks.codec_metrics import Samples
-from lina.core.codec import AnyCodec, decode, decoder_stream, encode
+from lina.core.audio.codec import AnyCodec, decode, decoder_stream, encode
 from lina.core.protocols import StreamingCodec, keeps
 
 REPEATS = 3

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.codec import AnyCodec, decode, decoder_stream, encode
+from lina.core.audio.codec import AnyCodec, decode, decoder_stream, encode
 
 SECONDS = 2.0
 GAIN = 6.0

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from benchmarks.lyra import Lyra
-from lina.core.codec import AnyCodec
+from lina.core.audio.codec import AnyCodec
 from lina.core.errors import LinaError, SpecError
 from lina.core.files import sha256
 from lina.core.invalid import validate

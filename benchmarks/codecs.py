@@ -43,7 +43,7 @@ from benchmarks.codec_stress import stress
 from benchmarks.codec_stress import table as stress_table
 from benchmarks.codec_subjects import ORIGINAL, PUBLISHED, Choice, Subject
 from benchmarks.codec_table import tables
-from lina.core.codec import frame_rate
+from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.files import write_atomic
 

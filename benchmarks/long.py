@@ -34,13 +34,13 @@ import soundfile
 import soxr
 import torch
 
-from lina.core.codec import frame_rate
+from lina.core.audio.codec import frame_rate
+from lina.core.audio.wav import WavWriter
 from lina.core.evaluation.error_rates import error_rates
 from lina.core.process_memory import resident_mib
 from lina.core.reading import read
 from lina.core.registry import load as load_plugin
 from lina.core.voice import Voice, load
-from lina.core.wav import WavWriter
 from lina.data.token_dataset import TokenDataset
 
 LIMITS = {"word_error_rate": 0.03, "frame_time": 1.25, "memory": 1.05}

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lina.core.codec import validate_audio, validate_codes
+from lina.core.audio.codec import validate_audio, validate_codes
 from lina.core.errors import DataError, PluginError
 
 STAGES, NATIVE_SIZE, WIDTH = 46, 16, 64

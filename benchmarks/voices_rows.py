@@ -14,8 +14,9 @@ from pathlib import Path
 import soundfile
 import torch
 
-from lina.core.audio import read_audio
-from lina.core.codec import decode, encode
+from lina.core.audio.codec import decode, encode
+from lina.core.audio.read import read_audio
+from lina.core.audio.wav import write_wav
 from lina.core.errors import LinaError
 from lina.core.evaluation import espeak
 from lina.core.evaluation.clip_file import ClipFile
@@ -23,7 +24,6 @@ from lina.core.evaluation.judging import optional
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
-from lina.core.wav import write_wav
 from lina.corpora.synthesis import SAMPLE_RATE, read_aloud
 
 SPOKEN, CLIPS = Path("spoken.jsonl"), Path("clips")

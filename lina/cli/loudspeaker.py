@@ -103,7 +103,7 @@ def _program(command: list[str]) -> Iterator[Play]:
 
 def _into(pipe: Any) -> Play:
     def play(audio: Any) -> None:
-        from lina.core.wav import pcm16
+        from lina.core.audio.wav import pcm16
 
         pipe.write(pcm16(audio))
         pipe.flush()
@@ -113,7 +113,7 @@ def _into(pipe: Any) -> Play:
 
 @contextmanager
 def _file(sample_rate: int, channels: int) -> Iterator[Play]:
-    from lina.core.audio import WavWriter
+    from lina.core.audio.read import WavWriter
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"

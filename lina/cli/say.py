@@ -107,7 +107,7 @@ def say(
 
 
 def _prompt(recording: Path | None, transcript: str | None) -> Any:
-    from lina.core.audio import check_file
+    from lina.core.audio.read import check_file
     from lina.core.prompt import Prompt
 
     if recording is None:
@@ -133,7 +133,7 @@ def _table(sentence: Any) -> str:
 
 def _give(out: Path | None, player: str, sample_rate: int, chunks: Iterator[Any]) -> float:
     """Write or play each chunk as it is made; the duration in seconds."""
-    from lina.core.audio import WavWriter
+    from lina.core.audio.read import WavWriter
 
     first = next(chunks, None)
     if first is None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lina.codecs.bit_fields import pack_fields, unpack_fields
-from lina.core.codec import validate_audio, validate_codes
+from lina.core.audio.codec import validate_audio, validate_codes
 from lina.core.errors import PluginError
 from lina.core.plugin import CodecPlugin, PluginConfig
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lina.core.errors import TextError
-from lina.core.pauses import has_pause, parts
 from lina.core.prompt import Prompt
 from lina.core.script import Script
+from lina.core.text.pauses import has_pause, parts
 
 if TYPE_CHECKING:
     from lina.core.voice import Voice

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lina.core.audio import AudioError, read_audio
-from lina.core.codec import AnyCodec, encode, validate_codes
+from lina.core.audio.codec import AnyCodec, encode, validate_codes
+from lina.core.audio.read import AudioError, read_audio
 
 
 @dataclass(frozen=True, eq=False)

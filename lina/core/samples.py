@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lina.core.audio import read_audio
-from lina.core.codec import decode
+from lina.core.audio.codec import decode
+from lina.core.audio.read import read_audio
+from lina.core.audio.wav import WavWriter
 from lina.core.speech import Speech
 from lina.core.voice import Voice
-from lina.core.wav import WavWriter
 from lina.runs.hooks import Run, Sample
 
 ROWS = 16

@@ -8,11 +8,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.pauses import has_pause, literal, parts
 from lina.core.prompt import Prompt
 from lina.core.protocols import Frontend
-from lina.core.sentences import sentences_of_text
-from lina.core.text import check_text
+from lina.core.text.pauses import has_pause, literal, parts
+from lina.core.text.sentences import sentences_of_text
+from lina.core.text.validate import check_text
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from lina.core.generation.generate import collect
 from lina.core.lines import Line, list_lines
 from lina.core.reading import end_sentence
 from lina.core.script import each_prompt
-from lina.core.sentences import sentences_of_text
 from lina.core.speech import SentenceSpeech, Speech, decode_after, join_speech, with_silence
 from lina.core.speech_options import SpeechOptions
+from lina.core.text.sentences import sentences_of_text
 from lina.core.threads import limit_threads
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.alignment import Alignment, join_alignments
+from lina.core.audio.codec import AnyCodec, decode, decoder_stream, skip
 from lina.core.best_of import Candidate, Choice
-from lina.core.codec import AnyCodec, decode, decoder_stream, skip
 from lina.core.lines import Line
 from lina.core.protocols import Frontend
 from lina.core.script import Script

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lina.core.codec import AnyCodec, frame_rate
+from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generation.generate import Ending, Frame, generate
 from lina.core.generation.guidance import Guided, LanguageModel
@@ -30,12 +30,12 @@ from lina.core.protocols import Frontend
 from lina.core.reading import read
 from lina.core.resolve import Chosen, Resolved, resolve
 from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
-from lina.core.sentences import sentences_of_text
 from lina.core.side_by_side import speak_side_by_side
 from lina.core.spec_load import load_spec
 from lina.core.speech import Speech
 from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows
+from lina.core.text.sentences import sentences_of_text
 from lina.core.threads import choose_threads
 from lina.data.collate import pad_texts
 from lina.runs.build_model import build_lm
@@ -62,7 +62,7 @@ class Voice:
     - ``best_of``: speak each sentence so many times, with the seeds ``seed``, ``seed`` + 1, ..., and keep the best
       aligned.
 
-    All of them speak sentence by sentence (``lina.core.sentences``), on ``threads`` CPU threads.
+    All of them speak sentence by sentence (``lina.core.text.sentences``), on ``threads`` CPU threads.
     """
 
     def __init__(

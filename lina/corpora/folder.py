@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lina.core.audio import AUDIO_SUFFIXES
+from lina.core.audio.read import AUDIO_SUFFIXES
 from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
 from lina.core.errors import DataError
 from lina.core.plugin import CorpusPlugin, PluginConfig

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Int16
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lina.core.audio import AudioError, read_audio
+from lina.core.audio.read import AudioError, read_audio
 from lina.core.errors import PluginError, TextError
 from lina.core.utterance import Reject, Utterance
 

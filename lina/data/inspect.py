@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lina.core.audio import AudioError, audio_seconds, read_audio
+from lina.core.audio.read import AudioError, audio_seconds, read_audio
 from lina.core.corpus.cache import cache_folder
 from lina.core.corpus.manifest import without_duplicates
 from lina.core.plugin import CorpusPlugin

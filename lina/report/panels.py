@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.mel import DECIBEL_FLOOR, decibels, hz_to_mel, mel_spectrogram
+from lina.core.audio.mel import DECIBEL_FLOOR, decibels, hz_to_mel, mel_spectrogram
 from lina.report.audio import Clip
 from lina.report.chart import Tick, ticks
 from lina.report.numbers import short

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from lina.core.errors import PluginError, TextError
 from lina.core.plugin import PluginConfig, TokenizerPlugin
-from lina.core.text import sentence_end
+from lina.core.text.validate import sentence_end
 from lina.tokenizers.english import Style, normalise
 from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, parted, plain, remark
 from lina.tokenizers.english.emoticons import strip_emoticons

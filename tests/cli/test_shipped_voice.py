@@ -16,9 +16,9 @@ import lina as package
 from lina.cli import loudspeaker
 from lina.cli.export import export as command
 from lina.core import shipped
+from lina.core.audio.wav import write_wav
 from lina.core.export import export
 from lina.core.run import run_spec
-from lina.core.wav import write_wav
 from lina.runs.weight_quantization import LAYOUTS
 from tests.cli.conftest import Lina
 from tests.core.small_run import hooks_of, small

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from lina.codecs.bit_fields import pack_fields, unpack_fields
 from lina.codecs.codec2 import LAYOUTS, Codec2, Codec2Codec, Codec2Config
-from lina.core.codec import decoder_stream
+from lina.core.audio.codec import decoder_stream
 from lina.core.errors import DataError, PluginError
 
 RATE = 8000

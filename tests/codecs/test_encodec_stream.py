@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lina.codecs.encodec import EnCodec, EnCodecConfig
 from lina.codecs.encodec.plugin import StreamingEnCodec
-from lina.core.codec import AnyCodec, decode, encode
+from lina.core.audio.codec import AnyCodec, decode, encode
 from lina.core.protocols import Codec, StreamingCodec, keeps
 from lina.core.state import leaves, load_state, save_state, take_rows, tree_map
 

@@ -11,7 +11,7 @@ from lina.codecs.lina.network import Network
 from lina.codecs.lina.quantizer import Quantizer
 from lina.codecs.lina.sizes import Sizes
 from lina.codecs.lina.weights import load_network
-from lina.core.codec import decode, encode
+from lina.core.audio.codec import decode, encode
 from lina.core.errors import PluginError, SpecError
 
 TINY = LinaCodec.example()["config"].sizes

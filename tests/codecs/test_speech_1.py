@@ -7,8 +7,8 @@ import torch
 
 from lina.codecs.lina import LinaCodec, LinaCodecConfig
 from lina.codecs.lina.plugin import RELEASES
-from lina.core.audio import read_audio
-from lina.core.codec import decode, encode
+from lina.core.audio.codec import decode, encode
+from lina.core.audio.read import read_audio
 from lina.core.codec_training.intelligibility import IntelligibilityDistance
 
 SAMPLES = Path(__file__).parents[2] / "data/asterisk-sample"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from lina.core.codec import decode
+from lina.core.audio.codec import decode
 from lina.core.registry import Record, load_record, records
 from lina.core.resolve import resolve
 from lina.core.run import run_spec

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.audio import write_wav
-from lina.core.codec import decode, decoder_stream, encode, skip
+from lina.core.audio.codec import decode, decoder_stream, encode, skip
+from lina.core.audio.read import write_wav
 from lina.core.errors import DataError, LinaError, TextError
 from lina.core.model.delay_lm import next_text
 from lina.core.model.tokens import MARKS, teacher_forcing

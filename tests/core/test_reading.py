@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.codec import AnyCodec, decode
+from lina.core.audio.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
 from lina.core.generation.attention_window import Place, Reading
-from lina.core.laws.counting import Cost, cost
+from lina.core.laws.op_count import Cost, cost
 from lina.core.lines import count_sentences
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.reading import read

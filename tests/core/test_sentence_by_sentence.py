@@ -10,7 +10,7 @@ from torch import Tensor
 from lina.core import side_by_side
 from lina.core.errors import LinaError, TextError
 from lina.core.prompt import Prompt
-from lina.core.sentences import sentences_of_text
+from lina.core.text.sentences import sentences_of_text
 from tests.core.test_reading import streaming, trained_on
 from tests.core.test_voice import make
 from tests.core.toy_codec import HOP

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lina.core import voice as voice_module
-from lina.core.codec import AnyCodec
+from lina.core.audio.codec import AnyCodec
 from lina.core.errors import CheckpointError, LinaError, TextError
 from lina.core.spec import Spec
 from lina.core.voice import Voice, load

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from lina.core.audio import read_audio
+from lina.core.audio.read import read_audio
 from lina.core.errors import DataError, PluginError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import hibari, synthesis, wordnet

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lina.core.audio import read_audio
+from lina.core.audio.read import read_audio
 from lina.core.utterance import Utterance
 from lina.corpora.jsonl import JSONL, JSONLConfig
 from lina.data.inspect import inspect_corpus

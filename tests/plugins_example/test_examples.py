@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from lina.cli.new import files_of
-from lina.core.codec import decode, encode
+from lina.core.audio.codec import decode, encode
 from lina.core.errors import SpecError, TextError
 from lina.core.registry import load
 from lina.core.resolve import resolve

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lina.core.audio import read_audio
+from lina.core.audio.read import read_audio
 from lina.core.errors import PluginError
 from lina.core.evaluation.error_rates import error_rates
 from lina.recognizers.faster_whisper import FasterWhisper, FasterWhisperConfig

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lina.core.audio.wav import write_wav
 from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord, TextSetEvaluation
 from lina.core.evaluation.summary import groups
-from lina.core.wav import write_wav
 from lina.report import text_sets
 from lina.report.page import Report
 from lina.report.render import page

@@ -13,7 +13,7 @@ from lina.codecs.encodec.network import COMPRESSION, RESIDUAL_KERNEL, Network, S
 from lina.codecs.encodec.segments import SegmentedEnCodec
 from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
 from lina.codecs.encodec.weights import WANTED, fill_randomly, load_weights
-from lina.core.codec import validate_audio, validate_codes
+from lina.core.audio.codec import validate_audio, validate_codes
 from lina.core.errors import PluginError, SpecError
 from lina.core.plugin import CodecPlugin, PluginConfig
 

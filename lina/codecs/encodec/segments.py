@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lina.codecs.encodec.network import Network
-from lina.core.codec import validate_audio, validate_codes
+from lina.core.audio.codec import validate_audio, validate_codes
 
 LOUDNESS_LEVELS = 256
 LOUDNESS_STEP = 0.375

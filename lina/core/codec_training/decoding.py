@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lina.core.audio import AudioError, read_audio
+from lina.core.audio.read import AudioError, read_audio
 from lina.core.workers import work
 
 FULL_SCALE = 32767

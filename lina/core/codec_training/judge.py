@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from lina.core.audio import write_wav
-from lina.core.codec import decode, encode
+from lina.core.audio.codec import decode, encode
+from lina.core.audio.read import write_wav
 from lina.core.codec_training.data import CodecData
 from lina.core.codec_training.losses import MelDistance, spectral_distance
 from lina.core.codec_training.resolve import CODEBOOKS, ResolvedCodec

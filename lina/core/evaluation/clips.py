@@ -11,15 +11,15 @@ import soundfile
 import torch
 
 from lina.core.alignment import mean_following
-from lina.core.audio import read_audio
-from lina.core.codec import decode, encode
+from lina.core.audio.codec import decode, encode
+from lina.core.audio.read import read_audio
+from lina.core.audio.wav import write_wav
 from lina.core.evaluation import espeak
 from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
 from lina.core.evaluation.speaking import speak_timed
 from lina.core.evaluation.text_set import Item
 from lina.core.process_memory import peak_mib
 from lina.core.voice import Voice
-from lina.core.wav import write_wav
 
 CLIPS = Path("clips")
 LONGEST_RECORDING = 3600.0

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lina.core.reading import read
-from lina.core.sentences import sentences_of_text
 from lina.core.speech import SentenceSpeech, Speech, Spoken, join_speech
+from lina.core.text.sentences import sentences_of_text
 from lina.core.voice import Voice
 
 

@@ -21,7 +21,7 @@ from lina.core.laws.stream import (
     seeded,
     seeded_build,
 )
-from lina.core.laws.streams import stream_law, stream_laws
+from lina.core.laws.stream_laws import stream_law, stream_laws
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import takes_starts
 from lina.core.state import State, named_leaves, tree_map, where_rows

@@ -11,7 +11,7 @@ from lina.core.laws.codec_streams import DecodingStream, EncodingStream, random_
 from lina.core.laws.compare import require_as_good, require_equal, require_finite
 from lina.core.laws.law import Conditions, Law, Violation
 from lina.core.laws.stream import SEED, Stream, clone, fold, parallel, seeded_build
-from lina.core.laws.streams import stream_law, stream_laws
+from lina.core.laws.stream_laws import stream_law, stream_laws
 from lina.core.plugin import Plugin
 from lina.core.protocols import Codec, StreamingCodec, keeps
 from lina.core.state import named_leaves, take_rows

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from lina.core.audio.wav import write_wav
 from lina.core.evaluation import judges
 from lina.core.evaluation.clip_file import ClipFile
 from lina.core.evaluation.judging import Judges, optional, with_errors, with_similarity
 from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord
-from lina.core.wav import write_wav
 
 
 def clip(folder: Path, id: str, system: str, level: float) -> ClipRecord:

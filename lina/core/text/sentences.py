@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lina.core.errors import TextError
-from lina.core.text import sentence_end, split_sentences
+from lina.core.text.validate import sentence_end, split_sentences
 
 PIECE = 65_536
 """Characters read at once."""
@@ -14,7 +14,7 @@ LONGEST = 100_000
 
 
 def sentences(pieces: Iterable[str]) -> Iterator[str]:
-    """The sentences of a text that comes in pieces; the rules are those of ``lina.core.text.sentence_end``.
+    """The sentences of a text that comes in pieces; the rules are those of ``lina.core.text.validate.sentence_end``.
 
     Lines may be wrapped, as in the plain text of a book: within a sentence any run of blanks becomes one space.
     Sentences without a letter or digit, such as a line of asterisks, are left out.

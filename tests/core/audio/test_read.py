@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from lina.core.audio import AudioError, audio_seconds, read_audio
+from lina.core.audio.read import AudioError, audio_seconds, read_audio
 from lina.core.errors import DataError, PluginError
 from lina.core.workers import work
 

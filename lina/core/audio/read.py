@@ -30,9 +30,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.containers import check_complete
+from lina.core.audio.containers import check_complete
+from lina.core.audio.wav import WavWriter, write_wav
 from lina.core.errors import DataError, PluginError
-from lina.core.wav import WavWriter, write_wav
 
 __all__ = ["AUDIO_SUFFIXES", "AudioError", "WavWriter", "audio_seconds", "read_audio", "write_wav"]
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from lina.core.audio import WavWriter, read_audio, write_wav
+from lina.core.audio.read import WavWriter, read_audio, write_wav
 from lina.core.errors import DataError
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lina.core.laws.compare import Tensors, require_as_good, require_equal, require_finite
-from lina.core.laws.counting import cost
 from lina.core.laws.law import Conditions, Gates, Law, Violation
+from lina.core.laws.op_count import cost
 from lina.core.laws.running import forward, input_for, with_gradients, yardsticks
 from lina.core.laws.stream import (
     Frames,

@@ -5,7 +5,7 @@ import torch
 
 from lina.core.errors import TextError
 from lina.core.lines import count_sentences
-from lina.core.pauses import literal, parts
+from lina.core.text.pauses import literal, parts
 from tests.core.test_reading import streaming, trained_on
 from tests.core.test_voice import make
 from tests.core.toy_codec import HOP

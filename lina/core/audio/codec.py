@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lina.core.audio.windowed_decoder import WindowedDecoder
 from lina.core.errors import DataError
 from lina.core.protocols import Codec, DecoderStream, StreamingCodec, keeps
 from lina.core.state import State
-from lina.core.windowed_decoder import WindowedDecoder
 
 AnyCodec = Codec | StreamingCodec
 

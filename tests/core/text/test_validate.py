@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lina.core.errors import TextError
-from lina.core.text import check_text, sentence_end, split_sentences
+from lina.core.text.validate import check_text, sentence_end, split_sentences
 
 texts = st.one_of(
     st.text(st.sampled_from("aB1 .!?…\"')。」\n\t\u00a0Mr"), max_size=60),

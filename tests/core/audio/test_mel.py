@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lina.core.mel import decibels, hz_to_mel, mel_corners, mel_filters, mel_spectrogram, mel_to_hz
+from lina.core.audio.mel import decibels, hz_to_mel, mel_corners, mel_filters, mel_spectrogram, mel_to_hz
 
 
 def tone(hz, rate, seconds=0.5):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lina.core import sentences as module
 from lina.core.errors import TextError
-from lina.core.sentences import sentences, sentences_of_file
+from lina.core.text import sentences as module
+from lina.core.text.sentences import sentences, sentences_of_file
 
 BOOK = """CHAPTER I
 

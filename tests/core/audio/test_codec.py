@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lina.core.codec import decode, decoder_stream, encode, frame_rate, validate_audio, validate_codes
+from lina.core.audio.codec import decode, decoder_stream, encode, frame_rate, validate_audio, validate_codes
+from lina.core.audio.windowed_decoder import WindowedDecoder
 from lina.core.errors import DataError
 from lina.core.protocols import Codec, DecoderStream, StreamingCodec, keeps
 from lina.core.state import leaves, tree_map
-from lina.core.windowed_decoder import WindowedDecoder
 
 HOP = 8
 

@@ -1,0 +1,1 @@
+"""Audio files, and what codecs are built with."""

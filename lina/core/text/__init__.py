@@ -1,0 +1,1 @@
+"""Texts: validation, sentences, pauses."""

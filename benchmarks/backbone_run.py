@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Resolved, resolve
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import START
 from lina.core.process_memory import peak_mib
-from lina.core.resolve import Resolved, resolve
-from lina.core.spec_load import load_spec
 from lina.core.state import state_bytes
 from lina.core.train import train
 from lina.data.prepare import Prepared, prepare

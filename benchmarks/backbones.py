@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backbone_run import ROWS, backbone_parameters
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 from lina.core.errors import LinaError
 from lina.core.registry import find, records
-from lina.core.resolve import resolve
-from lina.core.spec_load import load_spec
 from lina.data.prepare import prepare
 from lina.runs.device import choose_device, choose_precision
 from lina.runs.hook_manager import build_manager

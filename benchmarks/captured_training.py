@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Resolved, resolve
 from lina.core.errors import LinaError
-from lina.core.resolve import Resolved, resolve
-from lina.core.spec_load import load_spec
 from lina.core.train import Trainer
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm

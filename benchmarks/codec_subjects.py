@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from benchmarks.lyra import Lyra
+from lina.config.source_map import Origin, Source
+from lina.config.validation import validate
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import LinaError, SpecError
 from lina.core.files import sha256
-from lina.core.invalid import validate
-from lina.core.origin import Origin, Source
 from lina.core.registry import load
 
 ORIGINAL = "original"

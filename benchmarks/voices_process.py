@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.voices_rows import SPOKEN, is_said
 from lina.cli.reading import read_file
+from lina.config.loader import load_spec
 from lina.core.audio.wav import WavWriter
 from lina.core.errors import LinaError
 from lina.core.evaluation.clip_file import ClipFile
@@ -27,7 +28,6 @@ from lina.core.evaluation.records import MODEL
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.process_memory import peak_mib, resident_mib
-from lina.core.spec_load import load_spec
 from lina.core.voice import SPEC_FILE, Voice, load
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.stage_cache import finish, forget, is_finished

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks import captured_training
-from lina.core.resolve import resolve
-from lina.core.spec_load import load_spec
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
 SMALL = [

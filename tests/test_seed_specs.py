@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Resolved, resolve
+from lina.config.spec import Spec
 from lina.convert.seed.names import seed_name
 from lina.convert.seed.sizes import read_sizes
 from lina.convert.seed.spec import spec_of
 from lina.core.errors import SpecError
 from lina.core.model.delay_lm import DelayLM
-from lina.core.resolve import Resolved, resolve
-from lina.core.spec import Spec
-from lina.core.spec_load import load_spec
 from lina.runs.build_model import build_lm, count_parameters
 
 FOLDER = Path(__file__).parents[1] / "specs/seed"

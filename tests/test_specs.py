@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from lina.core.codec_training.resolve import resolve_codec
-from lina.core.codec_training.spec import CodecSpec
-from lina.core.resolve import resolve
-from lina.core.spec_load import load_job, load_spec
+from lina.config.codec_resolve import resolve_codec
+from lina.config.codec_spec import CodecSpec
+from lina.config.loader import load_job, load_spec
+from lina.config.resolve import resolve
 from lina.runs.build_model import build_lm, count_parameters
 
 ROOT = Path(__file__).parents[1]

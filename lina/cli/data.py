@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from lina.config.resolve import Chosen
     from lina.core.plugin import CorpusPlugin
-    from lina.core.resolve import Chosen
     from lina.data.inspect import CorpusStatistics
 
 SHOWN = 10
@@ -88,12 +88,12 @@ def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
 
 
 def _corpus(source: str, settings: tuple[str, ...]) -> "Chosen[CorpusPlugin]":
-    from lina.core.spec_load import load_spec, typed_values
+    from lina.config.loader import load_spec, typed_values
 
     if source.endswith((".yaml", ".yml")):
         spec = load_spec(source, settings)
 
-        from lina.core.resolve import choose
+        from lina.config.resolve import choose
 
         section, origin = spec.data, spec.origin
         return choose(
@@ -101,7 +101,7 @@ def _corpus(source: str, settings: tuple[str, ...]) -> "Chosen[CorpusPlugin]":
         )
     tree, origin = typed_values(settings)
 
-    from lina.core.resolve import choose
+    from lina.config.resolve import choose
 
     return choose("corpus", source, tree, origin)
 

@@ -9,8 +9,8 @@ from lina.core.errors import DataError, LinaError
 from lina.core.shipped import shipped_voice
 
 if TYPE_CHECKING:
+    from lina.config.resolve import Chosen
     from lina.core.evaluation.records import TextSetEvaluation
-    from lina.core.resolve import Chosen
 
 NOBODY = "none"
 WIDTH = 160
@@ -73,9 +73,9 @@ def evaluate(
     # Where lina is installed is not always writable, and gone with the next version.
     kept = kept or (directory if named else Path("evaluated") / directory.name)
 
+    from lina.config.loader import load_spec
     from lina.core.evaluation.text_set_run import Asked, evaluate_texts
     from lina.core.files import write_atomic
-    from lina.core.spec_load import load_spec
     from lina.core.voice import SPEC_FILE, load
     from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
     from lina.runs.directory import owned, report
@@ -112,8 +112,8 @@ def _recognizer(name: str, settings: tuple[str, ...]) -> "Chosen[Any] | None":
         if settings:
             raise LinaError(f"evaluate: {settings[0]}: there is no recogniser to configure; leave it out")
         return None
-    from lina.core.resolve import choose
-    from lina.core.spec_load import typed_values
+    from lina.config.loader import typed_values
+    from lina.config.resolve import choose
 
     tree, origin = typed_values(settings)
     return choose("recognizer", name, tree, origin)

@@ -7,8 +7,8 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lina.core.codec_training.spec import CodecSpec
-    from lina.core.spec import Spec
+    from lina.config.codec_spec import CodecSpec
+    from lina.config.spec import Spec
 
 
 @click.command(short_help="Train, evaluate and speak as a spec asks.")
@@ -25,8 +25,8 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
       lina run specs/first.yaml
       lina run specs/first.yaml train.steps=100 name=quick
     """
-    from lina.core.spec import Spec
-    from lina.core.spec_load import load_job
+    from lina.config.loader import load_job
+    from lina.config.spec import Spec
 
     asked = load_job(spec, overrides)
     directory = _speech(asked) if isinstance(asked, Spec) else _codec(asked)
@@ -35,7 +35,7 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
 
 
 def _speech(spec: "Spec") -> "Path":
-    from lina.core.resolve import resolve
+    from lina.config.resolve import resolve
     from lina.core.run import run_spec
     from lina.runs.hook_manager import build_manager
 
@@ -44,7 +44,7 @@ def _speech(spec: "Spec") -> "Path":
 
 
 def _codec(spec: "CodecSpec") -> "Path":
-    from lina.core.codec_training.resolve import resolve_codec
+    from lina.config.codec_resolve import resolve_codec
     from lina.core.codec_training.stages import run_codec_spec
     from lina.runs.hook_manager import build_manager
 

@@ -154,9 +154,9 @@ def _give(out: Path | None, player: str, sample_rate: int, chunks: Iterator[Any]
 
 def _checked(typed: dict[str, str | None]) -> dict[str, Any]:
     """The sampling options as values, under the bounds of a spec's ``synthesize`` section."""
-    from lina.core.invalid import validate
-    from lina.core.spec_load import typed_values
-    from lina.core.spec_sections import SynthesizeSection
+    from lina.config.loader import typed_values
+    from lina.config.sections import SynthesizeSection
+    from lina.config.validation import validate
 
     given = {name: value for name, value in typed.items() if value is not None}
     lists = {name: f"[{value}]" if "," in value else value for name, value in given.items()}

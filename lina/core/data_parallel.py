@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 import torch.distributed as dist
 
+from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError
 from lina.core.team import PATIENCE, LostError, Team
-from lina.core.train_section import TrainSection
 from lina.runs.device import choose_device
 
 HERE = "127.0.0.1"

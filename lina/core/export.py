@@ -16,13 +16,13 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Chosen, Resolved, as_written, resolve
+from lina.config.sections import EvaluateSection, InitSection
+from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, DataError, did_you_mean
 from lina.core.files import write_atomic
 from lina.core.model_card import model_card
-from lina.core.resolve import Chosen, Resolved, as_written, resolve
-from lina.core.spec import Spec
-from lina.core.spec_load import load_spec
-from lina.core.spec_sections import EvaluateSection, InitSection
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import (

@@ -5,10 +5,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from lina.config.train_section import TrainSection
 from lina.core.captured import EAGER_CALLS, Captured
 from lina.core.fixed_shapes import Shape, columns_of, padded, shape_of
 from lina.core.objective import Measured, Objective, Part
-from lina.core.train_section import TrainSection
 
 
 class Gradients:

@@ -4,11 +4,11 @@ from typing import get_args
 
 from torch import Tensor
 
+from lina.config.resolve import Resolved
 from lina.core.errors import CheckpointError, PluginError
 from lina.core.foreign import read_tensors
 from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
-from lina.core.resolve import Resolved
 from lina.core.transfer import Part, Transfer, part_of
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
+from lina.config.loader import load_spec
+from lina.config.resolve import choose
+from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Frontend
-from lina.core.resolve import choose
-from lina.core.spec import Spec
-from lina.core.spec_load import load_spec
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, frontend_of, read_json
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint

@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import nn
 
+from lina.config.resolve import Resolved
+from lina.config.spec import Spec, differences
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.init_foreign import imported
 from lina.core.init_source import Rows, Source, open_source, row_labels, source_rows
 from lina.core.init_table import init_table
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.lora import adapt, choose_targets, train_only
-from lina.core.resolve import Resolved
-from lina.core.spec import Spec, differences
 from lina.core.transfer import Transfer, transfer
 from lina.data.prepare import Prepared
 from lina.runs.checkpoint_store import checkpoint_folder

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lina.core.spec import Spec
+from lina.config.spec import Spec
 from lina.runs.records import DataSummary, RunInfo
 
 UNKNOWN = "???"

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Resolved
+from lina.config.spec import differences
 from lina.core.data_parallel import check_gpus
 from lina.core.evaluation.text_set import read_text_set
 from lina.core.files import write_atomic
 from lina.core.initialise import check_init, initialise
-from lina.core.resolve import Resolved
-from lina.core.spec import differences
-from lina.core.spec_load import load_spec
 from lina.core.speech_stages import evaluate, evaluate_text_set, synthesize
 from lina.core.train import train
 from lina.core.voice import SPEC_FILE, load

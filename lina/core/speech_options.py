@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lina.config.sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection, WindowSection
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.generation.attention_window import Window
 from lina.core.generation.repetition import Repetition
 from lina.core.generation.sampling import Sampling
 from lina.core.prompt import Prompt
 from lina.core.script import Prompts
-from lina.core.spec_sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection, WindowSection
 
 MAX_SECONDS = 3600
 """The longest that a limit may be, as in a spec."""

@@ -3,11 +3,11 @@
 import time
 from typing import Any
 
+from lina.config.resolve import Resolved
 from lina.core.evaluate import evaluation, records, transcribe_samples
 from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.text_set import check_text_set, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts
-from lina.core.resolve import Resolved
 from lina.core.samples import Wanted, make_samples
 from lina.core.voice import Voice
 from lina.data.prepare import Prepared

@@ -5,8 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
+from lina.config.spec import Spec
 from lina.core.objective import Part
-from lina.core.spec import Spec
 from lina.core.step_seed import step_seed
 from lina.data.collate import drop_conditions
 from lina.data.packing_plan import row_numbers

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.config.train_section import TrainSection
 from lina.core.captured import Captured
 from lina.core.model.delay_lm import DelayLM
 from lina.core.optimizer import MovingAverage
-from lina.core.train_section import TrainSection
 
 
 class Update:

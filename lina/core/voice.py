@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Chosen, Resolved, resolve
 from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generation.generate import Ending, Frame, generate
@@ -28,10 +30,8 @@ from lina.core.plugin import TokenizerPlugin
 from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
 from lina.core.reading import read
-from lina.core.resolve import Chosen, Resolved, resolve
 from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.side_by_side import speak_side_by_side
-from lina.core.spec_load import load_spec
 from lina.core.speech import Speech
 from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows

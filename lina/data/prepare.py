@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lina.config.resolve import Resolved
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.generation.sampling import Sampling
 from lina.core.protocols import Frontend
-from lina.core.resolve import Resolved
 from lina.core.script import text_parts
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
+from lina.config.resolve import Resolved
 from lina.core.errors import LinaError
 from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.protocols import Backbone
-from lina.core.resolve import Resolved
 from lina.core.seams import check_seams
 
 

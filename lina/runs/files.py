@@ -19,9 +19,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from lina.config.validation import first_reason
 from lina.core.errors import CheckpointError
 from lina.core.files import write_atomic
-from lina.core.invalid import first_reason
 from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
 
 RUN_FILE = Path("run.json")

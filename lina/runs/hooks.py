@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from lina.core.spec import Spec
+    from lina.config.spec import Spec
 
 hookspec = pluggy.HookspecMarker("lina")
 hookimpl = pluggy.HookimplMarker("lina")
@@ -23,7 +23,7 @@ hookimpl = pluggy.HookimplMarker("lina")
 class Run:
     """A run as the hooks see it: where it lives and what was asked. All else is in its files (docs/guide.md).
 
-    A run that trains a codec has a spec of ``lina.core.codec_training.spec`` instead.
+    A run that trains a codec has a spec of ``lina.config.codec_spec`` instead.
     """
 
     directory: Path

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lina.config.validation import first_reason
 from lina.core.files import write_atomic
-from lina.core.invalid import first_reason
 from lina.runs.records import MetricsRecord
 
 METRICS_FILE = Path("metrics.jsonl")

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from lina.config.resolve import Resolved
 from lina.core.registry import Record
-from lina.core.resolve import Resolved
 from lina.runs.build_model import count_parameters
 from lina.runs.files import read_run_info, write_run_info
 from lina.runs.hooks import Run

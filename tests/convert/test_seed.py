@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import lina
+from lina.config.loader import load_spec
 from lina.convert.seed.run import Converted, convert
 from lina.convert.seed.verify import LIMIT, differences
 from lina.core.errors import LinaError
@@ -19,7 +20,6 @@ from lina.core.model.cross_attention import CrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.delay_pattern import undelay
 from lina.core.model.tokens import MARKS, START
-from lina.core.spec_load import load_spec
 from tests.convert.conftest import Written
 from tests.golden.seed.rebuild import expected
 

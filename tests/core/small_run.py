@@ -10,9 +10,9 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Resolved, resolve
 from lina.core.model.delay_lm import DelayLM
-from lina.core.resolve import Resolved, resolve
-from lina.core.spec_load import load_spec
 from lina.data.prepare import prepare
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm

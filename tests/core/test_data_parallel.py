@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from lina.config.train_section import TrainSection
 from lina.core.data_parallel import check_gpus
 from lina.core.errors import DataError, LinaError, SpecError
 from lina.core.run import run_spec
 from lina.core.step_seed import step_seed
 from lina.core.team import Team
 from lina.core.train import train
-from lina.core.train_section import TrainSection
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
 from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored

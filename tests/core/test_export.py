@@ -11,12 +11,12 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from lina.config.loader import load_spec
 from lina.core import export as exporting
 from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
 from lina.core.export import export
 from lina.core.initialise import check_init
 from lina.core.run import run_spec
-from lina.core.spec_load import load_spec
 from lina.core.voice import Voice, load
 from lina.runs.build_model import sketch_lm
 from lina.runs.checkpoint_store import newest_checkpoint, seal

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 from lina.core.loss import cross_entropy
 from lina.core.objective import Objective
-from lina.core.resolve import resolve
-from lina.core.spec_load import load_spec
 from lina.runs.build_model import build_lm
 from tests.core.test_fixed_shapes import CODEBOOKS, part
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import soundfile
 
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 from lina.core.audio.codec import decode
 from lina.core.registry import Record, load_record, records
-from lina.core.resolve import resolve
 from lina.core.run import run_spec
-from lina.core.spec_load import load_spec
 from lina.core.voice import load
 from lina.runs.files import read_run_info, read_samples
 from lina.runs.metrics import read_metrics

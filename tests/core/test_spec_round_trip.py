@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lina.core.spec import Spec
-from lina.core.spec_load import load_spec
-from tests.core.test_spec import small
+from lina.config.loader import load_spec
+from lina.config.spec import Spec
+from tests.config.test_spec import small
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30).filter(
     lambda text: "${" not in text

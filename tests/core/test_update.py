@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from lina.config.train_section import TrainSection
 from lina.core.captured import Captured
 from lina.core.model.delay_lm import DelayLM
 from lina.core.optimizer import MovingAverage, adamw, parameter_groups
-from lina.core.train_section import TrainSection
 from lina.core.update import Update
 from tests.core.test_objective import Brings, Waits
 from tests.core.toy_model import toy_lm

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lina.config.spec import Spec
 from lina.core import voice as voice_module
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import CheckpointError, LinaError, TextError
-from lina.core.spec import Spec
 from lina.core.voice import Voice, load
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.core.toy_frontend import Letters

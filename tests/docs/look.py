@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from lina.cli.app import cli
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 from lina.core.registry import load
-from lina.core.resolve import resolve
-from lina.core.spec_load import load_spec
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,9 +15,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from lina.core.codec_training.spec import CodecSpec
+from lina.config.codec_spec import CodecSpec
+from lina.config.spec import Spec
 from lina.core.registry import load
-from lina.core.spec import Spec
 
 PAGE = Path(__file__).parents[2] / "docs/guide.md"
 TABLE = re.compile(r"(<!-- keys of ([\w:.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

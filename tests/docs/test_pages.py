@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 from lina.core.errors import LinaError
-from lina.core.resolve import resolve
 from lina.core.run import FREE_KEYS, run_spec
-from lina.core.spec_load import load_spec
 from lina.runs.hook_manager import build_manager
 from tests.cli.conftest import Lina
 from tests.docs.look import CHECKS, ROOT, look_at_lina, look_at_make, look_at_pip

@@ -3,8 +3,8 @@ import re
 import pytest
 from pydantic import BaseModel
 
+from lina.config.spec import Spec
 from lina.core.registry import records
-from lina.core.spec import Spec
 from tests.docs.spec_tables import PAGE, TABLE, documented, model_of, renewed, table
 
 SECTIONS = [

@@ -8,12 +8,12 @@ import soundfile
 import torch
 
 from lina.cli.new import files_of
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
 from lina.core.audio.codec import decode, encode
 from lina.core.errors import SpecError, TextError
 from lina.core.registry import load
-from lina.core.resolve import resolve
 from lina.core.run import run_spec
-from lina.core.spec_load import load_spec
 from lina.runs.files import read_samples
 from lina.runs.hook_manager import build_manager
 from tests.cli.conftest import Lina

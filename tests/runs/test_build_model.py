@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from lina.backbones.gla import GLA, GLAConfig
+from lina.config.spec import Spec
 from lina.core.errors import SpecError
 from lina.core.model.cross_attention import BlindCrossAttention
 from lina.core.model.delay_lm import DelayLM
-from lina.core.spec import Spec
 from lina.runs.build_model import build_lm, count_parameters, sketch_lm
 from tests.core.toy_model import SIZES
 

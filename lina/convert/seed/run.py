@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from lina.config.resolve import Resolved, choose, resolve
+from lina.config.source_map import Origin, Source
+from lina.config.spec import Spec
 from lina.convert.seed.names import fill
 from lina.convert.seed.reading import read_tensors
 from lina.convert.seed.sizes import NotConvertible, Sizes, read_sizes
@@ -18,9 +21,6 @@ from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
 from lina.core.model.delay_lm import DelayLM
 from lina.core.optimizer import adamw, parameter_groups
-from lina.core.origin import Origin, Source
-from lina.core.resolve import Resolved, choose, resolve
-from lina.core.spec import Spec
 from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights, save_checkpoint

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lina.config.source_map import Origin, Source
+from lina.config.spec import Spec
+from lina.config.validation import validate
 from lina.convert.seed.sizes import Sizes
-from lina.core.invalid import validate
-from lina.core.origin import Origin, Source
-from lina.core.spec import Spec
 
 CODEC_WEIGHTS = "encodec_24khz-d7cc33bc.th"
 """EnCodec's release, looked for in the run where nothing else is named."""

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from lina.core.codec_training.sections import DiscriminatorsSection
+from lina.config.codec_sections import DiscriminatorsSection
 
 SLOPE = 0.1
 """Of leaky rectifiers below zero."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lina.config.codec_sections import CodecTrainSection
 from lina.core.captured import Captured
 from lina.core.codec_training.discriminators import Discriminators
 from lina.core.codec_training.intelligibility import IntelligibilityDistance
@@ -16,7 +17,6 @@ from lina.core.codec_training.losses import (
     feature_distance,
 )
 from lina.core.codec_training.loudness import LoudnessDistance
-from lina.core.codec_training.sections import CodecTrainSection
 from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.device import choose_precision, mixed_precision
 

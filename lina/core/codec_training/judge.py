@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from lina.config.codec_resolve import CODEBOOKS, ResolvedCodec
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import write_wav
 from lina.core.codec_training.data import CodecData
 from lina.core.codec_training.losses import MelDistance, spectral_distance
-from lina.core.codec_training.resolve import CODEBOOKS, ResolvedCodec
 from lina.core.codec_training.runs import CodecRun
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import CODEC_EVALUATION_FILE, write_codec_evaluation, write_samples

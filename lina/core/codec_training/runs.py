@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lina.core.codec_training.spec import CodecSpec
+from lina.config.codec_spec import CodecSpec
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from lina.config.codec_resolve import ResolvedCodec
+from lina.config.loader import load_job
+from lina.config.spec import differences
 from lina.core.codec_training.arithmetic import fast_arithmetic
 from lina.core.codec_training.checkpoints import Learning
 from lina.core.codec_training.data import CodecData, prepare
 from lina.core.codec_training.judge import evaluate
-from lina.core.codec_training.resolve import ResolvedCodec
 from lina.core.codec_training.runs import CodecRun
 from lina.core.codec_training.trainer import Trainer
 from lina.core.errors import CheckpointError, PluginError, SpecError
 from lina.core.files import commit, temporary_name, write_atomic
 from lina.core.malloc import keep_freed_memory
 from lina.core.protocols import TrainableCodec, keeps
-from lina.core.spec import differences
-from lina.core.spec_load import load_job
 from lina.core.voice import SPEC_FILE
 from lina.runs.build_model import count_parameters
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lina.config.resolve import Chosen, as_written
 from lina.core.errors import CheckpointError
 from lina.core.evaluation import espeak, judges
 from lina.core.evaluation.attention import telling
@@ -26,7 +27,6 @@ from lina.core.evaluation.summary import groups
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.plugin import RecognizerPlugin
-from lina.core.resolve import Chosen, as_written
 from lina.core.voice import Voice
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.hooks import Run

@@ -10,9 +10,9 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.codec_training.resolve import ResolvedCodec, resolve_codec
+from lina.config.codec_resolve import ResolvedCodec, resolve_codec
+from lina.config.loader import load_job
 from lina.core.codec_training.stages import run_codec_spec
-from lina.core.spec_load import load_job
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hook_manager import add_plugin, build_manager
 from tests.fakes import FakeDistributions

@@ -9,12 +9,12 @@ import soundfile
 import torch
 from torch import Tensor
 
+from lina.config.codec_sections import AugmentSection
 from lina.core.codec_training.augment import coloured
 from lina.core.codec_training.crops import Rows, cut, draw, plan
 from lina.core.codec_training.decoding import FULL_SCALE, decode_all, decode_one
 from lina.core.codec_training.pool import INDEX_FILE, Pool, build_pool, held_out
 from lina.core.codec_training.resample import TAPS, resampled
-from lina.core.codec_training.sections import AugmentSection
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lina.config.codec_sections import DiscriminatorsSection
 from lina.core.codec_training.discriminators import Discriminators
 from lina.core.codec_training.losses import (
     MelDistance,
@@ -13,7 +14,6 @@ from lina.core.codec_training.losses import (
     feature_distance,
     spectral_distance,
 )
-from lina.core.codec_training.sections import DiscriminatorsSection
 
 RATE = 8000
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lina.config.resolve import Chosen
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.evaluation import espeak, judges, judging, text_set_run
 from lina.core.evaluation.clips import Speakers
@@ -16,7 +17,6 @@ from lina.core.evaluation.text_set import Item, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts, read_text_set_evaluations
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 from lina.core.registry import Record
-from lina.core.resolve import Chosen
 from lina.core.run import run_spec
 from lina.core.voice import load
 from lina.runs.checkpoint_store import newest_checkpoint

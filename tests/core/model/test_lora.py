@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lina.config.spec import Spec
 from lina.core.errors import SpecError
 from lina.core.loss import cross_entropy
 from lina.core.model.delay_lm import DelayLM
@@ -14,7 +15,6 @@ from lina.core.model.lora import LowRank, adapt, choose_targets, is_adapted, mer
 from lina.core.model.tokens import teacher_forcing
 from lina.core.optimizer import adamw, parameter_groups
 from lina.core.registry import load, records
-from lina.core.spec import Spec
 from lina.runs.build_model import build_lm
 from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
 

@@ -14,12 +14,12 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
-from lina.core.codec_training.spec import CodecSpec
+from lina.config.codec_spec import CodecSpec
+from lina.config.interpolation import REFERENCE_RULE, check_references, interpolate
+from lina.config.source_map import Key, Origin, Source
+from lina.config.spec import Spec
+from lina.config.validation import validate
 from lina.core.errors import SpecError, did_you_mean
-from lina.core.interpolate import REFERENCE_RULE, check_references, interpolate
-from lina.core.invalid import validate
-from lina.core.origin import Key, Origin, Source
-from lina.core.spec import Spec
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 100

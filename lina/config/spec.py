@@ -1,7 +1,7 @@
 """What a run is: its sections, how they have to fit each other, and how two specs differ.
 
 A spec says which plugins take part and what is done with them; facts of plugins are never repeated here.
-``lina.core.spec_load`` reads one from a file and ``lina.core.resolve`` finds its plugins.
+``lina.config.loader`` reads one from a file and ``lina.config.resolve`` finds its plugins.
 """
 
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from omegaconf import OmegaConf
 from pydantic import PrivateAttr, StringConstraints, model_validator
 
-from lina.core.origin import Origin
-from lina.core.spec_sections import (
+from lina.config.sections import (
     BackboneSection,
     CodecSection,
     ConditionsSection,
@@ -24,7 +23,8 @@ from lina.core.spec_sections import (
     TextSection,
     TokenizerSection,
 )
-from lina.core.train_section import TrainSection
+from lina.config.source_map import Origin
+from lina.config.train_section import TrainSection
 
 
 class AnySpec(Section):

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from lina.config.source_map import Key, Origin
 from lina.core.errors import SpecError, did_you_mean
-from lina.core.origin import Key, Origin
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -1,4 +1,4 @@
-"""The sections of a spec, every key with its bounds; ``train`` is in ``lina.core.train_section``."""
+"""The sections of a spec, every key with its bounds; ``train`` is in ``lina.config.train_section``."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar

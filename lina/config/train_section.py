@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.core.spec_sections import Count, Fraction, PluginName, Section
+from lina.config.sections import Count, Fraction, PluginName, Section
 
 
 class TrainSection(Section):

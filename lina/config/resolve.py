@@ -7,10 +7,11 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from lina.config.source_map import Key, Origin
+from lina.config.spec import Spec
+from lina.config.validation import validate
 from lina.core import registry
 from lina.core.errors import PluginError
-from lina.core.invalid import validate
-from lina.core.origin import Key, Origin
 from lina.core.plugin import (
     BackbonePlugin,
     CodecPlugin,
@@ -21,7 +22,6 @@ from lina.core.plugin import (
     TokenizerPlugin,
 )
 from lina.core.registry import Record
-from lina.core.spec import Spec
 
 P = TypeVar("P", bound=Plugin)
 M = TypeVar("M", bound=BaseModel)

@@ -1,10 +1,10 @@
-"""What a run of job codec is. ``lina.core.spec_load.load_job`` reads one."""
+"""What a run of job codec is. ``lina.config.loader.load_job`` reads one."""
 
 from typing import Literal
 
-from lina.core.codec_training.sections import CodecDataSection, CodecEvaluateSection, CodecTrainSection
-from lina.core.spec import AnySpec
-from lina.core.spec_sections import CodecSection
+from lina.config.codec_sections import CodecDataSection, CodecEvaluateSection, CodecTrainSection
+from lina.config.sections import CodecSection
+from lina.config.spec import AnySpec
 
 
 class CodecSpec(AnySpec):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.core.spec_sections import Count, Fraction, PluginName, Seconds, Section, min_below_max
+from lina.config.sections import Count, Fraction, PluginName, Seconds, Section, min_below_max
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Decibels = Annotated[float, Field(ge=-60.0, le=0.0)]

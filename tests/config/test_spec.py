@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from lina.core.spec import Spec, differences
+from lina.config.spec import Spec, differences
 
 SMALL = {
     "lina": 1,

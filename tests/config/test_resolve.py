@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from lina.config.loader import load_spec
+from lina.config.resolve import Resolved, resolve
 from lina.core.errors import PluginError, SpecError
 from lina.core.registry import Record
-from lina.core.resolve import Resolved, resolve
-from lina.core.spec_load import load_spec
 from tests.fakes import FakeDistributions
 
 PLUGINS = """

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lina.core.codec_training.spec import CodecSpec
+from lina.config.codec_spec import CodecSpec
+from lina.config.resolve import Chosen, as_written, choose
+from lina.config.validation import validate
 from lina.core.errors import PluginError, SpecError
-from lina.core.invalid import validate
 from lina.core.plugin import CodecPlugin, CorpusPlugin
 from lina.core.protocols import Codec, StreamingCodec
 from lina.core.registry import Record
-from lina.core.resolve import Chosen, as_written, choose
 
 WEIGHTS, CODEBOOKS = "weights", "codebooks"
 """Keys of a trainable codec's configuration: the file that ``save_trained`` wrote, and how many codebooks to use."""

@@ -6,8 +6,8 @@ Done here and not by OmegaConf's resolvers, which read the environment and expan
 import re
 from typing import Any
 
+from lina.config.source_map import Key, Origin
 from lina.core.errors import SpecError, did_you_mean
-from lina.core.origin import Key, Origin
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
 REFERENCE_RULE = "${...} may only name a key of the spec, such as ${train.steps}"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lina.core.codec_training.spec import CodecSpec
+from lina.config.codec_spec import CodecSpec
+from lina.config.loader import load_job, load_spec
 from lina.core.errors import LinaError, PluginError, SpecError
-from lina.core.spec_load import load_job, load_spec
 from tests.core.codec_training.small import SPEC, plugin, small
 
 __all__ = ["plugin"]

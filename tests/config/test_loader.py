@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lina.config.loader import load_spec
+from lina.config.spec import Spec, differences
 from lina.core.errors import SpecError
-from lina.core.spec import Spec, differences
-from lina.core.spec_load import load_spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -323,7 +323,7 @@ def test_a_secret_in_the_environment_stays_there(tmp_path: Path, monkeypatch: py
 def test_reading_a_spec_imports_no_torch(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     code = (
-        "import sys; from lina.core.spec_load import load_spec\n"
+        "import sys; from lina.config.loader import load_spec\n"
         "load_spec(sys.argv[1]); print({'torch'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)

@@ -1,0 +1,1 @@
+"""Specs: schema, loading, messages, and the plugins that a spec names."""

@@ -38,10 +38,10 @@ from lina.core.audio.codec import frame_rate
 from lina.core.audio.wav import WavWriter
 from lina.core.evaluation.error_rates import error_rates
 from lina.core.process_memory import resident_mib
-from lina.core.reading import read
 from lina.core.registry import load as load_plugin
-from lina.core.voice import Voice, load
 from lina.data.token_dataset import TokenDataset
+from lina.speech.long_form import read
+from lina.speech.voice import Voice, load
 
 LIMITS = {"word_error_rate": 0.03, "frame_time": 1.25, "memory": 1.05}
 """Largest difference of error rates and largest ratios, last minute to first."""

@@ -45,7 +45,7 @@ from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.records import MODEL, ClipRecord
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
-from lina.core.shipped import shipped_voice
+from lina.speech.default_voice import shipped_voice
 
 NAMES = (LINA, *rows())
 MOST_BUSY = 0.2

@@ -28,9 +28,9 @@ from lina.core.evaluation.records import MODEL
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.process_memory import peak_mib, resident_mib
-from lina.core.voice import SPEC_FILE, Voice, load
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.stage_cache import finish, forget, is_finished
+from lina.speech.voice import SPEC_FILE, Voice, load
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
 SPEAKER = "hibari-heart"

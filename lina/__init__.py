@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lina.core.voice import Voice
     from lina.runs.device import Device
+    from lina.speech.voice import Voice
 
 try:
     __version__ = version("lina")
@@ -44,7 +44,7 @@ def load(
         CheckpointError: the directory is missing, holds no checkpoint, or a damaged one.
         PluginError: a plugin of the run is missing here, or is another version.
     """
-    from lina.core import voice
-    from lina.core.shipped import shipped_voice
+    from lina.speech import voice
+    from lina.speech.default_voice import shipped_voice
 
     return voice.load(shipped_voice() if run is None else Path(run), device, settings, threads)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import long
-from lina.core.reading import Spoken
+from lina.speech.long_form import Spoken
 
 TEXTS = ["we say these words", "and more"]
 

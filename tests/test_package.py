@@ -19,10 +19,10 @@ def test_importing_lina_is_light() -> None:
 
 
 def test_load_gives_the_voice_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("lina.core.voice")
+    module = ModuleType("lina.speech.voice")
     module.load = lambda directory, settings: ("voice of", directory, settings)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lina.core.voice", module)
-    monkeypatch.setattr("lina.core.voice", module, raising=False)
+    monkeypatch.setitem(sys.modules, "lina.speech.voice", module)
+    monkeypatch.setattr("lina.speech.voice", module, raising=False)
     assert lina.load("runs/first") == ("voice of", Path("runs/first"), ())
     settings = ["synthesize.seed=1"]
     assert lina.load("runs/first", settings) == ("voice of", Path("runs/first"), settings)

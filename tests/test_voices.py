@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import lina
-from lina.core.model_card import UNKNOWN
-from lina.core.shipped import VOICES, shipped_voice
 from lina.runs.checkpoint_store import newest_checkpoint
+from lina.speech.default_voice import VOICES, shipped_voice
+from lina.speech.model_card import UNKNOWN
 
 FOUND = sorted(path for path in VOICES.glob("*") if path.is_dir())
 MOST_BYTES = 16_000_000

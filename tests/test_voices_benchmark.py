@@ -29,7 +29,7 @@ from lina.core.evaluation.normalization import identity, normalize
 from lina.core.evaluation.records import ClipRecord
 from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
-from lina.core.shipped import shipped_voice
+from lina.speech.default_voice import shipped_voice
 
 WORDS = 10
 

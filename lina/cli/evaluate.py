@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lina.core.errors import DataError, LinaError
-from lina.core.shipped import shipped_voice
+from lina.speech.default_voice import shipped_voice
 
 if TYPE_CHECKING:
     from lina.config.resolve import Chosen
@@ -76,12 +76,12 @@ def evaluate(
     from lina.config.loader import load_spec
     from lina.core.evaluation.text_set_run import Asked, evaluate_texts
     from lina.core.files import write_atomic
-    from lina.core.voice import SPEC_FILE, load
     from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
     from lina.runs.directory import owned, report
     from lina.runs.hook_manager import build_manager
     from lina.runs.hooks import Run
     from lina.runs.signals import terminated_as_stopped
+    from lina.speech.voice import SPEC_FILE, load
 
     voice = load(directory, device, spoken_with)
     check_text_set(items, voice)

@@ -29,8 +29,8 @@ def export(run: Path, out: Path, layout: str) -> None:
       lina say --run first-voice "Good morning." -o morning.wav
     """
     from lina.cli.say import look_at_run
-    from lina.core.export import CARD
-    from lina.core.export import export as write
+    from lina.speech.export import CARD
+    from lina.speech.export import export as write
 
     look_at_run(run, "RUN")
     done = write(run, out, layout)

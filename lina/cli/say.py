@@ -11,7 +11,7 @@ import click
 
 from lina.cli.loudspeaker import find_player, loudspeaker
 from lina.core.errors import CheckpointError, DataError, LinaError, TextError, did_you_mean
-from lina.core.shipped import shipped_voice
+from lina.speech.default_voice import shipped_voice
 
 MAX_STDIN = 1_000_000
 """Characters read from standard input."""
@@ -91,7 +91,7 @@ def say(
         options["prompt"] = _prompt(prompt, transcript)
 
     from lina.cli.reading import read_file
-    from lina.core import voice
+    from lina.speech import voice
 
     speaking = voice.load(directory, device, settings, threads)
     began = time.perf_counter()
@@ -108,7 +108,7 @@ def say(
 
 def _prompt(recording: Path | None, transcript: str | None) -> Any:
     from lina.core.audio.read import check_file
-    from lina.core.prompt import Prompt
+    from lina.speech.prompt import Prompt
 
     if recording is None:
         raise LinaError("--prompt-text is what is said in a recording; name it with --prompt FILE")

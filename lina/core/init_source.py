@@ -17,10 +17,10 @@ from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Frontend
-from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, frontend_of, read_json
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
+from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, frontend_of, read_json
 
 TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 

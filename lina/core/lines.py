@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lina.core.errors import TextError
-from lina.core.prompt import Prompt
-from lina.core.script import Script
 from lina.core.text.pauses import has_pause, parts
+from lina.speech.prompt import Prompt
+from lina.speech.request import Script
 
 if TYPE_CHECKING:
-    from lina.core.voice import Voice
+    from lina.speech.voice import Voice
 
 log = logging.getLogger("lina")
 

@@ -18,7 +18,6 @@ from lina.core.files import write_atomic
 from lina.core.initialise import check_init, initialise
 from lina.core.speech_stages import evaluate, evaluate_text_set, synthesize
 from lina.core.train import train
-from lina.core.voice import SPEC_FILE, load
 from lina.data.prepare import Prepared, prepare
 from lina.runs.build_model import build_lm, sketch_lm
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
@@ -27,6 +26,7 @@ from lina.runs.directory import owned, refuse_changed, report
 from lina.runs.hooks import Run
 from lina.runs.provenance import record_run
 from lina.runs.signals import terminated_as_stopped
+from lina.speech.voice import SPEC_FILE, load
 
 FREE_KEYS = (
     "evaluate.",

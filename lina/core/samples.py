@@ -15,9 +15,9 @@ from torch import Tensor
 from lina.core.audio.codec import decode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import WavWriter
-from lina.core.speech import Speech
-from lina.core.voice import Voice
 from lina.runs.hooks import Run, Sample
+from lina.speech.result import Speech
+from lina.speech.voice import Voice
 
 ROWS = 16
 """Texts spoken side by side."""

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lina.core.best_of import Choice, choose
 from lina.core.generation.generate import collect
 from lina.core.lines import Line, list_lines
-from lina.core.reading import end_sentence
-from lina.core.script import each_prompt
-from lina.core.speech import SentenceSpeech, Speech, decode_after, join_speech, with_silence
-from lina.core.speech_options import SpeechOptions
 from lina.core.text.sentences import sentences_of_text
 from lina.core.threads import limit_threads
+from lina.speech.best_of import Choice, choose
+from lina.speech.long_form import end_sentence
+from lina.speech.options import SpeechOptions
+from lina.speech.request import each_prompt
+from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
 
 if TYPE_CHECKING:
-    from lina.core.voice import Voice
+    from lina.speech.voice import Voice
 
 ROWS = 64
 """Rows of a batch at most: sentences times ``best_of``. What a row says does not depend on the others."""

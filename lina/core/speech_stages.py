@@ -9,13 +9,13 @@ from lina.core.evaluation.normalization import identity
 from lina.core.evaluation.text_set import check_text_set, read_text_set
 from lina.core.evaluation.text_set_run import Asked, evaluate_texts
 from lina.core.samples import Wanted, make_samples
-from lina.core.voice import Voice
 from lina.data.prepare import Prepared
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
 from lina.runs.hooks import Run
 from lina.runs.records import SampleRecord
 from lina.runs.stage_cache import finish, forget, is_finished
+from lina.speech.voice import Voice
 
 ORDER = ("train", "unseen", "spec")
 """The kinds of samples, as the index lists them."""

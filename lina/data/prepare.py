@@ -15,10 +15,8 @@ from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.generation.sampling import Sampling
 from lina.core.protocols import Frontend
-from lina.core.script import text_parts
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
-from lina.core.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
 from lina.data.text_ids import text_ids
 from lina.data.token_dataset import TokenDataset
 from lina.data.token_shards import CodecFacts, Tools, build_tokens
@@ -27,6 +25,8 @@ from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
 from lina.runs.records import CodecInfo, DataSummary
+from lina.speech.request import text_parts
+from lina.speech.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
 
 
 @dataclass(frozen=True)

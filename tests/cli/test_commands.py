@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from lina.core.alignment import Alignment
-from lina.core.best_of import Candidate
 from lina.core.errors import DataError, TextError
+from lina.speech.alignment import Alignment
+from lina.speech.best_of import Candidate
 from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
 
@@ -110,15 +110,15 @@ class FakeVoice:
 @pytest.fixture
 def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
     fake = FakeVoice()
-    module = ModuleType("lina.core.voice")
+    module = ModuleType("lina.speech.voice")
 
     def load(directory: Path, device: str, settings: tuple[str, ...], threads: int | None) -> FakeVoice:
         fake.settings, fake.device, fake.threads = settings, device, threads
         return fake
 
     module.load = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lina.core.voice", module)
-    monkeypatch.setattr("lina.core.voice", module, raising=False)
+    monkeypatch.setitem(sys.modules, "lina.speech.voice", module)
+    monkeypatch.setattr("lina.speech.voice", module, raising=False)
     return fake
 
 

@@ -15,11 +15,11 @@ import torch
 import lina as package
 from lina.cli import loudspeaker
 from lina.cli.export import export as command
-from lina.core import shipped
 from lina.core.audio.wav import write_wav
-from lina.core.export import export
 from lina.core.run import run_spec
 from lina.runs.weight_quantization import LAYOUTS
+from lina.speech import default_voice
+from lina.speech.export import export
 from tests.cli.conftest import Lina
 from tests.core.small_run import hooks_of, small
 
@@ -36,13 +36,13 @@ def voice(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Exported, and come with lina."""
     (tmp_path / "voices").mkdir()
     export(run, tmp_path / "voices" / "tone-1")
-    monkeypatch.setattr(shipped.shipped_voice, "__defaults__", (tmp_path / "voices",))
+    monkeypatch.setattr(default_voice.shipped_voice, "__defaults__", (tmp_path / "voices",))
     return tmp_path / "voices" / "tone-1"
 
 
 @pytest.fixture
 def no_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped.shipped_voice, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(default_voice.shipped_voice, "__defaults__", (tmp_path,))
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_player_that_refuses(refused: Refused, programs: Callable[[str, str], 
 def test_no_player_is_told_before_anything_is_loaded(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "lina.core.voice", None)
+    monkeypatch.setitem(sys.modules, "lina.speech.voice", None)
     message = refused("say", "Hi.")
     assert (
         "neither the package sounddevice nor aplay, paplay, ffplay or afplay is installed; give -o" in message

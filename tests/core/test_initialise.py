@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from lina.core.errors import CheckpointError
 from lina.core.model.lora import is_adapted, merged
-from lina.core.voice import load
 from lina.runs.files import read_init
 from lina.runs.signals import Stopped
+from lina.speech.voice import load
 from tests.core.fine_tuning import SPEAKERS, base, begun, run, weights
 from tests.core.small_run import EVERYTHING, assert_same_training, write_corpus
 from tests.core.test_train import Interrupter

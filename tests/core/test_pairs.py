@@ -12,9 +12,9 @@ from lina.config.resolve import resolve
 from lina.core.audio.codec import decode
 from lina.core.registry import Record, load_record, records
 from lina.core.run import run_spec
-from lina.core.voice import load
 from lina.runs.files import read_run_info, read_samples
 from lina.runs.metrics import read_metrics
+from lina.speech.voice import load
 from tests.core.small_run import Listener, hooks_of, write_spec
 
 SHORT = (

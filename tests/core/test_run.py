@@ -17,11 +17,11 @@ from lina.core import speech_stages
 from lina.core.errors import CheckpointError, DataError, LinaError, SpecError, TextError
 from lina.core.evaluation.text_set_run import read_text_set_evaluations
 from lina.core.run import run_spec
-from lina.core.voice import Voice, load
 from lina.runs.files import read_data_summary, read_evaluation, read_samples
 from lina.runs.hook_manager import add_plugin, build_manager
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
+from lina.speech.voice import Voice, load
 from tests.core.small_run import Listener, hooks_of, small, stored, write_corpus
 from tests.fakes import FakeDistributions
 

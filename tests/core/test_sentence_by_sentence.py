@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lina.core import side_by_side
 from lina.core.errors import LinaError, TextError
-from lina.core.prompt import Prompt
 from lina.core.text.sentences import sentences_of_text
-from tests.core.test_reading import streaming, trained_on
-from tests.core.test_voice import make
+from lina.speech.prompt import Prompt
 from tests.core.toy_codec import HOP
 from tests.core.toy_model import random_codes
+from tests.speech.test_long_form import streaming, trained_on
+from tests.speech.test_voice import make
 
 __all__ = ["streaming"]
 

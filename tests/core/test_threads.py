@@ -10,8 +10,8 @@ import torch
 from lina.core import threads
 from lina.core.errors import LinaError
 from lina.core.threads import SMALL, choose_threads, limit_threads, limit_threads_of
-from tests.core.test_reading import streaming
-from tests.core.test_voice import make
+from tests.speech.test_long_form import streaming
+from tests.speech.test_voice import make
 
 __all__ = ["streaming"]
 

@@ -20,7 +20,6 @@ from lina.core.errors import CheckpointError, PluginError, SpecError
 from lina.core.files import commit, temporary_name, write_atomic
 from lina.core.malloc import keep_freed_memory
 from lina.core.protocols import TrainableCodec, keeps
-from lina.core.voice import SPEC_FILE
 from lina.runs.build_model import count_parameters
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.device import choose_device
@@ -30,6 +29,7 @@ from lina.runs.provenance import write_info
 from lina.runs.records import ModelInfo
 from lina.runs.signals import Stopped, asked_to_stop, terminated_as_stopped
 from lina.runs.stage_cache import finish, is_finished
+from lina.speech.voice import SPEC_FILE
 
 FREE_KEYS = (
     "evaluate.",

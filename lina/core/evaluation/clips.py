@@ -10,7 +10,6 @@ from pathlib import Path
 import soundfile
 import torch
 
-from lina.core.alignment import mean_following
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
@@ -19,7 +18,8 @@ from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRe
 from lina.core.evaluation.speaking import speak_timed
 from lina.core.evaluation.text_set import Item
 from lina.core.process_memory import peak_mib
-from lina.core.voice import Voice
+from lina.speech.alignment import mean_following
+from lina.speech.voice import Voice
 
 CLIPS = Path("clips")
 LONGEST_RECORDING = 3600.0

@@ -28,12 +28,12 @@ class ClipRecord(FileRecord):
     peak_memory_mib: float | None = None
     """The largest resident memory of the process until then, before any judge was loaded."""
     skipped: float | None = None
-    """This and the next as in ``lina.core.alignment``."""
+    """This and the next as in ``lina.speech.alignment``."""
     repeated: float | None = None
     unread: float | None = None
     stopped: bool | None = None
     following: float | None = None
-    """As in ``lina.core.alignment``, too: how far the attention followed the text."""
+    """As in ``lina.speech.alignment``, too: how far the attention followed the text."""
     transcript: str | None = None
     language: str = "en"
     """Of the transcript, as an ISO 639-1 code."""

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lina.core.reading import read
-from lina.core.speech import SentenceSpeech, Speech, Spoken, join_speech
 from lina.core.text.sentences import sentences_of_text
-from lina.core.voice import Voice
+from lina.speech.long_form import read
+from lina.speech.result import SentenceSpeech, Speech, Spoken, join_speech
+from lina.speech.voice import Voice
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lina.core.errors import DataError, TextError
 from lina.core.lines import count_sentences
 from lina.core.text.sentences import sentences_of_text
 from lina.core.utterance import Reject
-from lina.core.voice import Voice
+from lina.speech.voice import Voice
 
 MANIFEST = ".jsonl"
 

@@ -27,10 +27,10 @@ from lina.core.evaluation.summary import groups
 from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.plugin import RecognizerPlugin
-from lina.core.voice import Voice
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.hooks import Run
 from lina.runs.stage_cache import finish, forget, is_finished
+from lina.speech.voice import Voice
 
 FOLDER = Path("evaluations")
 FILE = Path("evaluation.json")

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lina.core.alignment import alignment, following
 from lina.core.evaluation.attention import telling
 from lina.core.evaluation.records import MODEL, RECORDINGS, ClipRecord
 from lina.core.evaluation.summary import groups
-from tests.core.test_alignment import CLEAN, POSITIONS, SKIP, attention
+from lina.speech.alignment import alignment, following
+from tests.speech.test_alignment import CLEAN, POSITIONS, SKIP, attention
 
 EVERYWHERE = torch.full((120, POSITIONS), 1 / POSITIONS)
 IN_JUMPS = attention((torch.tensor(CLEAN) / 4).floor() * 4, blur=0.1)

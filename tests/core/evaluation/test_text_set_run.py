@@ -18,9 +18,9 @@ from lina.core.evaluation.text_set_run import Asked, evaluate_texts, read_text_s
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 from lina.core.registry import Record
 from lina.core.run import run_spec
-from lina.core.voice import load
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import Run
+from lina.speech.voice import load
 from tests.core.small_run import Listener, hooks_of, small
 
 TEXTS = (Item("1", "one"), Item("2", "two words"))

@@ -6,9 +6,9 @@ import torch
 from lina.core.errors import TextError
 from lina.core.lines import count_sentences
 from lina.core.text.pauses import literal, parts
-from tests.core.test_reading import streaming, trained_on
-from tests.core.test_voice import make
 from tests.core.toy_codec import HOP
+from tests.speech.test_long_form import streaming, trained_on
+from tests.speech.test_voice import make
 
 __all__ = ["streaming"]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lina.core.errors import CheckpointError
-from lina.core.shipped import shipped_voice
+from lina.speech.default_voice import shipped_voice
 
 
 def test_the_last_by_name_of_those_that_are_whole(tmp_path: Path) -> None:

@@ -22,8 +22,6 @@ from lina.config.sections import EvaluateSection, InitSection
 from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, DataError, did_you_mean
 from lina.core.files import write_atomic
-from lina.core.model_card import model_card
-from lina.core.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import (
     FORMAT,
@@ -37,6 +35,8 @@ from lina.runs.checkpoint_store import (
 )
 from lina.runs.files import read_data_summary, read_run_info
 from lina.runs.weight_quantization import LAYOUTS, pack
+from lina.speech.model_card import model_card
+from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 
 CARD = "README.md"
 SPEAKING = ("backbone", "codec", "tokenizer")

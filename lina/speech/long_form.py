@@ -13,18 +13,18 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.audio.codec import frame_rate
-from lina.core.best_of import Choice, choose
 from lina.core.errors import LinaError
 from lina.core.generation.generate import Ending, Frame, collect
 from lina.core.lines import Line, iterate_lines, list_lines
 from lina.core.model.delay_lm import LMState, next_text
-from lina.core.prompt import Prompt
-from lina.core.speech import SentenceSpeech, Spoken, decode_frames, sentence_speech, with_silence
-from lina.core.speech_options import SpeechOptions
 from lina.core.threads import limit_threads_of
+from lina.speech.best_of import Choice, choose
+from lina.speech.options import SpeechOptions
+from lina.speech.prompt import Prompt
+from lina.speech.result import SentenceSpeech, Spoken, decode_frames, sentence_speech, with_silence
 
 if TYPE_CHECKING:
-    from lina.core.voice import Voice
+    from lina.speech.voice import Voice
 
 OnSentence = Callable[[SentenceSpeech], object]
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lina.config.spec import Spec
-from lina.core import voice as voice_module
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import CheckpointError, LinaError, TextError
-from lina.core.voice import Voice, load
+from lina.speech import voice as voice_module
+from lina.speech.voice import Voice, load
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.core.toy_frontend import Letters
 from tests.core.toy_model import push_stop, toy_lm

@@ -1,9 +1,9 @@
 import torch
 
-from lina.core.best_of import choose
 from lina.core.generation.generate import Said
-from lina.core.script import Script
-from tests.core.test_alignment import CLEAN, EARLY, POSITIONS, REPEAT, SKIP, attention
+from lina.speech.best_of import choose
+from lina.speech.request import Script
+from tests.speech.test_alignment import CLEAN, EARLY, POSITIONS, REPEAT, SKIP, attention
 
 SCRIPT = Script("", list(range(POSITIONS)), 0, torch.zeros(0, 2, dtype=torch.int64))
 

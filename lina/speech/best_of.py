@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lina.core.alignment import Alignment, alignment
 from lina.core.generation.generate import Said
-from lina.core.script import Script
+from lina.speech.alignment import Alignment, alignment
+from lina.speech.request import Script
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.alignment import Alignment, join_alignments
 from lina.core.audio.codec import AnyCodec, decode, decoder_stream, skip
-from lina.core.best_of import Candidate, Choice
 from lina.core.lines import Line
 from lina.core.protocols import Frontend
-from lina.core.script import Script
+from lina.speech.alignment import Alignment, join_alignments
+from lina.speech.best_of import Candidate, Choice
+from lina.speech.request import Script
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from lina.core.errors import LinaError, did_you_mean
 from lina.core.generation.attention_window import Window
 from lina.core.generation.repetition import Repetition
 from lina.core.generation.sampling import Sampling
-from lina.core.prompt import Prompt
-from lina.core.script import Prompts
+from lina.speech.prompt import Prompt
+from lina.speech.request import Prompts
 
 MAX_SECONDS = 3600
 """The longest that a limit may be, as in a spec."""
@@ -65,7 +65,9 @@ class SpeechOptions:
         prompts = self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]
         for prompt in prompts:
             if not isinstance(prompt, Prompt | None):
-                raise LinaError(f"say: prompt {prompt!r} is not a lina.core.prompt.Prompt(audio, transcript)")
+                raise LinaError(
+                    f"say: prompt {prompt!r} is not a lina.speech.prompt.Prompt(audio, transcript)"
+                )
         for name, value in (("max_seconds", self.max_seconds), ("guidance", self.guidance)):
             if not isinstance(value, int | float):
                 raise LinaError(f"say: {name} = {value!r} is not a number")

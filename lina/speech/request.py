@@ -8,11 +8,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.prompt import Prompt
 from lina.core.protocols import Frontend
 from lina.core.text.pauses import has_pause, literal, parts
 from lina.core.text.sentences import sentences_of_text
 from lina.core.text.validate import check_text
+from lina.speech.prompt import Prompt
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def write_script(
     if prompt is None:
         return Script(text, ids, start, torch.zeros(0, codebooks, dtype=torch.int64))
     if not isinstance(prompt.audio, Tensor):
-        raise TypeError("the prompt's audio is not encoded; see lina.core.prompt.encoded")
+        raise TypeError("the prompt's audio is not encoded; see lina.speech.prompt.encoded")
     return Script(text, ids, start, prompt.audio)
 
 

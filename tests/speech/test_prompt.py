@@ -12,15 +12,15 @@ from lina.core.audio.read import write_wav
 from lina.core.errors import DataError, LinaError, TextError
 from lina.core.model.delay_lm import next_text
 from lina.core.model.tokens import MARKS, teacher_forcing
-from lina.core.prompt import Prompt, encoded
-from lina.core.reading import read
-from lina.core.script import write_script
 from lina.core.state import leaves
-from lina.core.voice import Voice
-from tests.core.test_voice import Smooth, make
+from lina.speech.long_form import read
+from lina.speech.prompt import Prompt, encoded
+from lina.speech.request import write_script
+from lina.speech.voice import Voice
 from tests.core.toy_codec import HOP, ToyStreamingCodec
 from tests.core.toy_frontend import Letters
 from tests.core.toy_model import random_codes
+from tests.speech.test_voice import Smooth, make
 
 RATE = 8_000
 SIZES = (16, 5)
@@ -130,7 +130,7 @@ def test_one_recording_for_many_texts_is_encoded_once(
 ) -> None:
     calls: list[object] = []
     monkeypatch.setattr(
-        "lina.core.prompt.encode", lambda codec, audio: (calls.append(0), encode(codec, audio))[1]
+        "lina.speech.prompt.encode", lambda codec, audio: (calls.append(0), encode(codec, audio))[1]
     )
     begun = Prompt(str(recording(tmp_path)), "and so")
     voice.speak(["a", "b", "c"], prompt=begun)
@@ -161,7 +161,7 @@ def test_the_transcript_is_read_before_the_text(voice: Voice) -> None:
         (Prompt(random_codes(1, 3, (16,))[0], "and so"), DataError, "wants .rows, frames, 2"),
         (Prompt(torch.full((3, 2), 9), "and so"), DataError, "code 9 in codebook 1"),
         (Prompt(torch.zeros(0, 2, dtype=torch.int64), "and so"), DataError, "nothing to decode"),
-        ("a.wav", LinaError, "prompt 'a.wav' is not a lina.core.prompt.Prompt"),
+        ("a.wav", LinaError, "prompt 'a.wav' is not a lina.speech.prompt.Prompt"),
         ([None, None], LinaError, "2 prompts for 1 texts; give one for all, or one for each"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.alignment import alignment, following
+from lina.speech.alignment import alignment, following
 
 POSITIONS = 40
 

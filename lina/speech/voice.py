@@ -27,13 +27,8 @@ from lina.core.generation.sampling import row_generator
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.plugin import TokenizerPlugin
-from lina.core.prompt import Prompt, encoded
 from lina.core.protocols import Frontend
-from lina.core.reading import read
-from lina.core.script import Script, each_prompt, text_ids, with_codes, write_script
 from lina.core.side_by_side import speak_side_by_side
-from lina.core.speech import Speech
-from lina.core.speech_options import SpeechOptions
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
 from lina.core.threads import choose_threads
@@ -42,6 +37,11 @@ from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
+from lina.speech.long_form import read
+from lina.speech.options import SpeechOptions
+from lina.speech.prompt import Prompt, encoded
+from lina.speech.request import Script, each_prompt, text_ids, with_codes, write_script
+from lina.speech.result import Speech
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
@@ -55,7 +55,7 @@ class Voice:
     Options of ``say``, ``stream`` and ``speak``; what is left out is as in the run's spec:
 
     - ``speaker``: one of ``speakers``; by default the first, or nobody where training left speakers out.
-    - ``prompt``: a ``lina.core.prompt.Prompt`` (a recording and what is said in it) to go on from, in its voice.
+    - ``prompt``: a ``lina.speech.prompt.Prompt`` (a recording and what is said in it) to go on from, in its voice.
     - ``temperature``, ``top_k``, ``top_p``, ``seed``: the sampling.
     - ``max_seconds``: a sentence that has not ended there is cut, and a warning logged.
     - ``guidance``: the scale of classifier-free guidance; 1 is none.
@@ -108,7 +108,7 @@ class Voice:
     def read(self, texts: Iterable[str], **options: Any) -> Iterator[Float[Tensor, "C n"]]:
         """Sentences one after the other in one stream, in chunks as they are made; options as for ``say``.
 
-        Memory and time per step are constant however many there are; see ``lina.core.reading.read``, which has two
+        Memory and time per step are constant however many there are; see ``lina.speech.long_form.read``, which has two
         options more: ``carry`` and ``on_sentence``.
         """
         return (spoken.audio for spoken in read(self, texts, **options))

@@ -23,7 +23,6 @@ from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import START
 from lina.core.process_memory import peak_mib
 from lina.core.state import state_bytes
-from lina.core.train import train
 from lina.data.prepare import Prepared, prepare
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm, count_parameters
@@ -31,6 +30,7 @@ from lina.runs.files import read_run_info
 from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run, hookimpl
 from lina.runs.provenance import record_run
+from lina.training.trainer import train
 
 ROWS = (1, 16)
 """Streams stepped together."""

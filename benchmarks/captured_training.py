@@ -19,10 +19,10 @@ import torch
 from lina.config.loader import load_spec
 from lina.config.resolve import Resolved, resolve
 from lina.core.errors import LinaError
-from lina.core.train import Trainer
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
+from lina.training.trainer import Trainer
 
 FRAME_RATE, CODEBOOKS, LETTERS = 25.0, (1024,) * 8, 90
 SECONDS = 3.0

@@ -28,10 +28,10 @@ import torch
 
 from lina.config.loader import load_spec
 from lina.config.resolve import Resolved, resolve
-from lina.core.train import train
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm, count_parameters
 from lina.runs.hooks import Run
+from lina.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ("gla-60m", "gla-130m", "gla-230m", "mamba-60m", "rwkv6-60m")

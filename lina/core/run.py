@@ -12,12 +12,9 @@ import torch
 from lina.config.loader import load_spec
 from lina.config.resolve import Resolved
 from lina.config.spec import differences
-from lina.core.data_parallel import check_gpus
 from lina.core.evaluation.text_set import read_text_set
 from lina.core.files import write_atomic
-from lina.core.initialise import check_init, initialise
 from lina.core.speech_stages import evaluate, evaluate_text_set, synthesize
-from lina.core.train import train
 from lina.data.prepare import Prepared, prepare
 from lina.runs.build_model import build_lm, sketch_lm
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
@@ -27,6 +24,9 @@ from lina.runs.hooks import Run
 from lina.runs.provenance import record_run
 from lina.runs.signals import terminated_as_stopped
 from lina.speech.voice import SPEC_FILE, load
+from lina.training.data_parallel import check_gpus
+from lina.training.init.initialize import check_init, initialise
+from lina.training.trainer import train
 
 FREE_KEYS = (
     "evaluate.",

@@ -10,7 +10,7 @@ from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.protocols import Backbone
-from lina.core.seams import check_seams
+from lina.training.packing import check_seams
 
 
 def build_lm(

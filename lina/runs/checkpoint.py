@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError
 from lina.core.model.lora import is_adapted, merged
-from lina.core.optimizer import optimizer_state, restore_optimizer
 from lina.runs.checkpoint_store import (
     AVERAGE,
     FORMAT,
@@ -29,6 +28,7 @@ from lina.runs.checkpoint_store import (
     storable,
 )
 from lina.runs.weight_quantization import AS_TRAINED, unpack
+from lina.training.optimizer import optimizer_state, restore_optimizer
 
 OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
 

@@ -122,4 +122,4 @@ class Hooks:
 
     @hookspec
     def losses(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-        """Losses by name: ``loss(logits, targets, counted)``; see ``lina.core.loss``."""
+        """Losses by name: ``loss(logits, targets, counted)``; see ``lina.training.loss``."""

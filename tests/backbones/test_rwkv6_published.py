@@ -13,9 +13,9 @@ from lina.backbones.rwkv6 import RWKV6, RWKV6Config
 from lina.backbones.rwkv_state import RWKVState
 from lina.config.spec import Spec
 from lina.core.errors import CheckpointError
-from lina.core.init_foreign import imported
 from lina.core.model.stack import Layers
 from lina.core.plugin import Half
+from lina.training.init.import_backbone import imported
 from tests.backbones.rwkv_oracle import ask
 
 WIDTH, HEADS, HIDDEN, VOCABULARY = 32, 2, 96, 11

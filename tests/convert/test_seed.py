@@ -15,11 +15,11 @@ from lina.config.loader import load_spec
 from lina.convert.seed.run import Converted, convert
 from lina.convert.seed.verify import LIMIT, differences
 from lina.core.errors import LinaError
-from lina.core.init_source import Rows, open_source, source_rows
 from lina.core.model.cross_attention import CrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.delay_pattern import undelay
 from lina.core.model.tokens import MARKS, START
+from lina.training.init.source import Rows, open_source, source_rows
 from tests.convert.conftest import Written
 from tests.golden.seed.rebuild import expected
 

@@ -6,11 +6,11 @@ import pytest
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.initialise import initialise
 from lina.core.run import run_spec
 from lina.data.prepare import prepare
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
+from lina.training.init.initialize import initialise
 from tests.core.small_run import hooks_of, small, stored
 
 SPEAKERS = "conditions.speaker=true"

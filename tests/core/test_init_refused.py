@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
 from lina.core.errors import SpecError
-from lina.core.init_source import _like
 from lina.runs.files import read_init
+from lina.training.init.source import _like
 from tests.core.fine_tuning import base, begun, refused, run, weights
 from tests.core.small_run import (
     write_spec,

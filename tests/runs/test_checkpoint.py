@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lina.core.errors import CheckpointError
-from lina.core.optimizer import MovingAverage
 from lina.runs import checkpoint, checkpoint_store
 from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
 from lina.runs.checkpoint_store import DamagedError, newest_checkpoint, open_checkpoint
+from lina.training.optimizer import MovingAverage
 
 
 def trained(seed: int = 0, width: int = 3, optimizer: type = torch.optim.AdamW) -> tuple[nn.Module, Any]:

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from lina.config.loader import load_spec
 from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
-from lina.core.initialise import check_init
 from lina.core.run import run_spec
 from lina.runs.build_model import sketch_lm
 from lina.runs.checkpoint_store import newest_checkpoint, seal
@@ -21,6 +20,7 @@ from lina.runs.files import read_init
 from lina.speech import export as exporting
 from lina.speech.export import export
 from lina.speech.voice import Voice, load
+from lina.training.init.initialize import check_init
 from tests.core.small_run import hooks_of, small
 
 WIDE = ("backbone.d_model=64", "train.steps=2", "train.ema=0.5", "conditions.speaker=true")

@@ -14,10 +14,10 @@ from lina.core.generation.attention_window import Place, Reading
 from lina.core.laws.op_count import Cost, cost
 from lina.core.lines import count_sentences
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
-from lina.core.seams import join_columns, join_conditions
 from lina.core.state import state_bytes
 from lina.speech.long_form import read
 from lina.speech.voice import Voice
+from lina.training.packing import join_columns, join_conditions
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.speech.test_voice import Late, Smooth, make
 

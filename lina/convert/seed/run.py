@@ -20,7 +20,6 @@ from lina.convert.seed.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
 from lina.core.model.delay_lm import DelayLM
-from lina.core.optimizer import adamw, parameter_groups
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights, save_checkpoint
 from lina.runs.checkpoint_store import checkpoint_folder
@@ -29,6 +28,7 @@ from lina.runs.hooks import Run
 from lina.runs.provenance import record_run
 from lina.runs.records import CodecInfo, DataSummary
 from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
+from lina.training.optimizer import adamw, parameter_groups
 
 MARKED = [1, 2]
 """What lina-speech's text ids begin and end with: [BOS] and [EOS]; 0 is padding."""

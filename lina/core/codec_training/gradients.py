@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lina.config.codec_sections import CodecTrainSection
-from lina.core.captured import Captured
 from lina.core.codec_training.discriminators import Discriminators
 from lina.core.codec_training.intelligibility import IntelligibilityDistance
 from lina.core.codec_training.losses import (
@@ -19,6 +18,7 @@ from lina.core.codec_training.losses import (
 from lina.core.codec_training.loudness import LoudnessDistance
 from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.device import choose_precision, mixed_precision
+from lina.training.cuda_graph import Captured
 
 Step = tuple[Reconstruction, dict[str, Tensor]]
 """What was decoded, and the losses by name; without gradients."""

@@ -1,4 +1,4 @@
-"""Training a codec: every step is a function of (weights, moments, seed, step), as in ``lina.core.train``.
+"""Training a codec: every step is a function of (weights, moments, seed, step), as in ``lina.training.trainer``.
 
 Within ``train.log_every`` steps nothing is brought back from the GPU: a loss that is not finite is remembered there,
 with its step, and told when the numbers are looked at, which is before any checkpoint is written.
@@ -18,13 +18,13 @@ from lina.core.codec_training.discriminators import Discriminators
 from lina.core.codec_training.gradients import Gradients
 from lina.core.codec_training.runs import CodecRun
 from lina.core.codec_training.tally import PARTS, UNJUDGED, Tally, codebook_use
-from lina.core.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
 from lina.core.protocols import TrainableCodec
-from lina.core.step_seed import step_seed
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import choose_device, keep_precision, precision_name
 from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
+from lina.training.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
+from lina.training.step_seed import step_seed
 
 CODEBOOKS = 0x5DEECE66D
 """Keeps the draws of restarted codebook entries apart from those of crops."""

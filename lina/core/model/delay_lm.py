@@ -136,7 +136,7 @@ class DelayLM(nn.Module):
         """Logits of the next column at every step, the state after, and the attention over the text.
 
         ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts a row
-        (``lina.core.seams``).
+        (``lina.training.packing``).
         """
         x = self._embed(tokens) + conditions.speaker[:, None]
         y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder)

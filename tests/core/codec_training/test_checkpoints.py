@@ -9,8 +9,8 @@ from torch import nn
 from lina.core.codec_training import checkpoints
 from lina.core.codec_training.checkpoints import Learning, restore, save
 from lina.core.errors import CheckpointError
-from lina.core.optimizer import MovingAverage
 from lina.runs.checkpoint_store import FACTS, newest_checkpoint
+from lina.training.optimizer import MovingAverage
 
 
 def learning(width: int = 8, seed: int = 0) -> Learning:

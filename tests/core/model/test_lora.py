@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from lina.config.spec import Spec
 from lina.core.errors import SpecError
-from lina.core.loss import cross_entropy
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.lora import LowRank, adapt, choose_targets, is_adapted, merged, train_only
 from lina.core.model.tokens import teacher_forcing
-from lina.core.optimizer import adamw, parameter_groups
 from lina.core.registry import load, records
 from lina.runs.build_model import build_lm
+from lina.training.loss import cross_entropy
+from lina.training.optimizer import adamw, parameter_groups
 from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
 
 BACKBONES = sorted({record.name for record in records("backbone")})

@@ -22,8 +22,8 @@ import torch.distributed as dist
 
 from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError
-from lina.core.team import PATIENCE, LostError, Team
 from lina.runs.device import choose_device
+from lina.training.process_group import PATIENCE, LostError, Team
 
 HERE = "127.0.0.1"
 READY = ""

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lina.core.objective import Part
+from lina.training.objective import Part
 
 GROWTH = 12
 SMALLEST = 32

@@ -14,7 +14,7 @@ from lina.runs.signals import Stopped
 from lina.speech.voice import load
 from tests.core.fine_tuning import SPEAKERS, base, begun, run, weights
 from tests.core.small_run import EVERYTHING, assert_same_training, write_corpus
-from tests.core.test_train import Interrupter
+from tests.training.test_trainer import Interrupter
 
 __all__ = ["base"]
 

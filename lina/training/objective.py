@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lina.core.guided_attention import guided_attention
-from lina.core.loss import accuracy
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import teacher_forcing
-from lina.core.seams import join_columns, join_conditions
 from lina.runs.device import mixed_precision
+from lina.training.guided_attention import guided_attention
+from lina.training.loss import accuracy
+from lina.training.packing import join_columns, join_conditions
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

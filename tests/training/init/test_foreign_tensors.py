@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from lina.backbones.gla import GLA
 from lina.core.errors import CheckpointError
-from lina.core.foreign import read_tensors
+from lina.training.init.foreign_tensors import read_tensors
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2, dtype=torch.bfloat16)}
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core import train as train_module
 from lina.core.errors import CheckpointError, DataError, SpecError
-from lina.core.loss import cross_entropy
 from lina.core.model.delay_lm import next_text
 from lina.core.model.tokens import teacher_forcing
-from lina.core.objective import Part
-from lina.core.train import train
-from lina.core.training_parts import Parts
 from lina.runs import device
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
+from lina.training import trainer as train_module
+from lina.training.loss import cross_entropy
+from lina.training.micro_batches import Parts
+from lina.training.objective import Part
+from lina.training.trainer import train
 from tests.core.small_run import (
     EVERYTHING,
     Listener,

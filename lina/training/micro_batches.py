@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from lina.config.spec import Spec
-from lina.core.objective import Part
-from lina.core.step_seed import step_seed
 from lina.data.collate import drop_conditions
 from lina.data.packing_plan import row_numbers
 from lina.data.training_data import TrainingData
+from lina.training.objective import Part
+from lina.training.step_seed import step_seed
 
 CONDITIONS = 0x5DEECE66D
 """Keeps the draws of what a step leaves out apart from those of its dropout."""

@@ -13,17 +13,17 @@ from torch import nn
 from lina.config.resolve import Resolved
 from lina.config.spec import Spec, differences
 from lina.core.errors import CheckpointError, SpecError
-from lina.core.init_foreign import imported
-from lina.core.init_source import Rows, Source, open_source, row_labels, source_rows
-from lina.core.init_table import init_table
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.lora import adapt, choose_targets, train_only
-from lina.core.transfer import Transfer, transfer
 from lina.data.prepare import Prepared
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import read_init, write_init
 from lina.runs.hooks import Run
 from lina.runs.records import InitPart, InitRecord
+from lina.training.init.import_backbone import imported
+from lina.training.init.report import init_table
+from lina.training.init.source import Rows, Source, open_source, row_labels, source_rows
+from lina.training.init.transfer import Transfer, transfer
 
 TOLD = ("backbone.config", "text.", "codec.", "tokenizer.")
 """Where source and spec may differ so that tensors of one shape mean other things,"""

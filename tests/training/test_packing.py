@@ -13,8 +13,8 @@ from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
 from lina.core.model.delay_lm import Conditions, DelayLM, next_text
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.model.tokens import START, STOP, delayed_columns, teacher_forcing
-from lina.core.seams import check_seams, join_columns, join_conditions
 from lina.core.state import named_leaves, take_rows
+from lina.training.packing import check_seams, join_columns, join_conditions
 from tests.core.toy_backbone import Toy
 from tests.core.toy_model import SIZES, VOCABULARY, WIDTH, random_codes
 

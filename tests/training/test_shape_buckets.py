@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from lina.core.fixed_shapes import columns_of, padded, shape_of
-from lina.core.loss import cross_entropy
-from lina.core.objective import Objective, Part
 from lina.data.packing_plan import RowPlan, row_numbers
+from lina.training.loss import cross_entropy
+from lina.training.objective import Objective, Part
+from lina.training.shape_buckets import columns_of, padded, shape_of
 from tests.core.toy_model import toy_lm
 
 CODEBOOKS = 3

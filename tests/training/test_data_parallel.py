@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from lina.config.train_section import TrainSection
-from lina.core.data_parallel import check_gpus
 from lina.core.errors import DataError, LinaError, SpecError
 from lina.core.run import run_spec
-from lina.core.step_seed import step_seed
-from lina.core.team import Team
-from lina.core.train import train
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
+from lina.training.data_parallel import check_gpus
+from lina.training.process_group import Team
+from lina.training.step_seed import step_seed
+from lina.training.trainer import train
 from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
 from tests.fakes import FakeDistributions
 
@@ -102,7 +102,7 @@ LOSS = """
     import multiprocessing
     from lina.core.errors import LinaError
     from lina.runs.hooks import hookimpl
-    from lina.core.loss import cross_entropy
+    from lina.training.loss import cross_entropy
 
     def apart(logits, targets, counted):
         if multiprocessing.parent_process() is not None:
@@ -175,7 +175,7 @@ def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.Mo
             [torch.tensor([1, 1, 0], dtype=torch.int32), torch.arange(4.0), torch.tensor([10.0]).double()]
         )
         monkeypatch.setattr(
-            "lina.core.team.dist.all_reduce", lambda here, given=given: here.add_(next(given))
+            "lina.training.process_group.dist.all_reduce", lambda here, given=given: here.add_(next(given))
         )
         mine.grad, others.grad = torch.ones(2), None
         numbers = two.add([mine, others, nobodys, frozen], torch.tensor([5.0]).double())

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.loss import LOSSES, accuracy, cross_entropy
 from lina.core.model.tokens import MARKS, teacher_forcing
+from lina.training.loss import LOSSES, accuracy, cross_entropy
 from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lina.core.errors import PluginError, SpecError
 from lina.core.model.lora import adapt
-from lina.core.optimizer import (
+from lina.core.registry import load
+from lina.training.optimizer import (
     OPTIMIZERS,
     MovingAverage,
     choose,
@@ -18,7 +19,6 @@ from lina.core.optimizer import (
     parameter_groups,
     restore_optimizer,
 )
-from lina.core.registry import load
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.guided_attention import WIDTH, guided_attention
 from lina.core.model.cross_attention import TextMemory, side_by_side
 from lina.core.model.tokens import teacher_forcing
-from lina.core.seams import join_columns
+from lina.training.guided_attention import WIDTH, guided_attention
+from lina.training.packing import join_columns
 
 
 def memory(lengths: list[int], width: int) -> TextMemory:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lina.config.train_section import TrainSection
-from lina.core.captured import EAGER_CALLS, Captured
-from lina.core.fixed_shapes import Shape, columns_of, padded, shape_of
-from lina.core.objective import Measured, Objective, Part
+from lina.training.cuda_graph import EAGER_CALLS, Captured
+from lina.training.objective import Measured, Objective, Part
+from lina.training.shape_buckets import Shape, columns_of, padded, shape_of
 
 
 class Gradients:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import CheckpointError
-from lina.core.init_source import Rows
 from lina.core.model.tokens import MARKS
-from lina.core.transfer import Part, Transfer, transfer
+from lina.training.init.source import Rows
+from lina.training.init.transfer import Part, Transfer, transfer
 from tests.core.toy_model import SIZES, WIDTH, toy_lm
 
 LABELS = tuple("abcdefghijklmnopqrst")

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from lina.config.train_section import TrainSection
-from lina.core.captured import Captured
 from lina.core.model.delay_lm import DelayLM
-from lina.core.optimizer import MovingAverage, adamw, parameter_groups
-from lina.core.update import Update
-from tests.core.test_objective import Brings, Waits
+from lina.training.cuda_graph import Captured
+from lina.training.optimizer import MovingAverage, adamw, parameter_groups
+from lina.training.optimizer_step import Update
 from tests.core.toy_model import toy_lm
+from tests.training.test_objective import Brings, Waits
 
 SPEC = TrainSection(steps=10, clip=0.5, ema=0.9)
 

@@ -13,19 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.data_parallel import gathered
 from lina.core.errors import CheckpointError, DataError
-from lina.core.fixed_shapes import columns_of
-from lina.core.gradients import Gradients
-from lina.core.loss import LOSSES
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import DelayLM
-from lina.core.objective import Measured, Objective
-from lina.core.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.core.step_seed import step_seed
-from lina.core.team import Team
-from lina.core.training_parts import Parts, make_part
-from lina.core.update import Update
 from lina.data.training_data import TrainingData
 from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
@@ -40,6 +30,16 @@ from lina.runs.hooks import Run
 from lina.runs.metrics import append_metrics, rewind_metrics
 from lina.runs.records import MetricsRecord
 from lina.runs.signals import Stopped, asked_to_stop
+from lina.training.backward import Gradients
+from lina.training.data_parallel import gathered
+from lina.training.loss import LOSSES
+from lina.training.micro_batches import Parts, make_part
+from lina.training.objective import Measured, Objective
+from lina.training.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
+from lina.training.optimizer_step import Update
+from lina.training.process_group import Team
+from lina.training.shape_buckets import columns_of
+from lina.training.step_seed import step_seed
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lina.config.train_section import TrainSection
-from lina.core.captured import Captured
 from lina.core.model.delay_lm import DelayLM
-from lina.core.optimizer import MovingAverage
+from lina.training.cuda_graph import Captured
+from lina.training.optimizer import MovingAverage
 
 
 class Update:

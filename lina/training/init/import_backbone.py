@@ -6,10 +6,10 @@ from torch import Tensor
 
 from lina.config.resolve import Resolved
 from lina.core.errors import CheckpointError, PluginError
-from lina.core.foreign import read_tensors
 from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
-from lina.core.transfer import Part, Transfer, part_of
+from lina.training.init.foreign_tensors import read_tensors
+from lina.training.init.transfer import Part, Transfer, part_of
 
 
 def imported(resolved: Resolved, model: DelayLM) -> Transfer:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lina.core.errors import CheckpointError
-from lina.core.init_source import Rows
 from lina.core.model.tokens import MARKS
+from lina.training.init.source import Rows
 
 Pairs = list[tuple[int, int]]
 """(row here, row there)."""

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
-from lina.core.loss import cross_entropy
-from lina.core.objective import Objective
 from lina.runs.build_model import build_lm
-from tests.core.test_fixed_shapes import CODEBOOKS, part
+from lina.training.loss import cross_entropy
+from lina.training.objective import Objective
+from tests.training.test_shape_buckets import CODEBOOKS, part
 
 BRINGS = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.numpy, Tensor.cpu}
 SPEC = Path(__file__).parents[2] / "specs" / "voice.yaml"

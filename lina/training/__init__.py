@@ -1,0 +1,1 @@
+"""Training of language models: steps, optimizer, packing, CUDA graphs, ranks, initialization."""

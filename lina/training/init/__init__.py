@@ -1,0 +1,1 @@
+"""Initialization from other weights: runs, foreign checkpoints, LoRA."""

@@ -21,10 +21,10 @@ from lina.config.resolve import Resolved, resolve
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import START
-from lina.core.process_memory import peak_mib
 from lina.core.state import state_bytes
 from lina.data.prepare import Prepared, prepare
 from lina.data.training_data import TrainingData
+from lina.evaluation.process_memory import peak_mib
 from lina.runs.build_model import build_lm, count_parameters
 from lina.runs.files import read_run_info
 from lina.runs.hook_manager import build_manager

@@ -17,10 +17,10 @@ from benchmarks.codec_metrics import RATE, Judge, Samples, fitted, judges, lag
 from benchmarks.codec_subjects import Choice, Subject
 from lina.core.audio.codec import AnyCodec, decode, encode
 from lina.core.errors import PluginError
-from lina.core.evaluation.error_rates import count_errors
 from lina.core.protocols import Recognizer
 from lina.core.registry import load
 from lina.core.workers import work
+from lina.evaluation.error_rates import count_errors
 
 TELLING = 2.0
 """Milliseconds: shorter delays are within what the measurement can tell."""

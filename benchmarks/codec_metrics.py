@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lina.core.audio.mel import mel_spectrogram
-from lina.core.evaluation.judges import dnsmos
+from lina.evaluation.metrics import dnsmos
 
 RATE = 16_000
 Samples = NDArray[np.float32]

@@ -14,7 +14,7 @@ from benchmarks.codec_audio import SOURCE_RATE, AudioSet, source_audio
 from benchmarks.codec_measure import words
 from benchmarks.codec_subjects import ORIGINAL
 from lina.core.errors import LinaError
-from lina.core.evaluation.normalization import identity
+from lina.evaluation.normalization import identity
 from lina.runs.provenance import lina_commit
 
 PACKAGES = (

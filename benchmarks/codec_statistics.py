@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lina.core import statistics
+from lina.evaluation import bootstrap
 
 MEANS = ("pesq", "stoi", "dnsmos", "mel")
 Row = Mapping[str, Sequence[float | None]]
@@ -16,8 +16,8 @@ Row = Mapping[str, Sequence[float | None]]
 def interval(
     values: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> dict[str, float] | None:
-    """``lina.core.statistics.interval`` over recordings, as JSON holds it."""
-    found = statistics.interval(values, weights)
+    """``lina.evaluation.bootstrap.interval`` over recordings, as JSON holds it."""
+    found = bootstrap.interval(values, weights)
     return None if found is None else found.model_dump()
 
 

@@ -36,10 +36,10 @@ import torch
 
 from lina.core.audio.codec import frame_rate
 from lina.core.audio.wav import WavWriter
-from lina.core.evaluation.error_rates import error_rates
-from lina.core.process_memory import resident_mib
 from lina.core.registry import load as load_plugin
 from lina.data.token_dataset import TokenDataset
+from lina.evaluation.error_rates import error_rates
+from lina.evaluation.process_memory import resident_mib
 from lina.speech.long_form import read
 from lina.speech.voice import Voice, load
 

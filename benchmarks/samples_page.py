@@ -18,8 +18,8 @@ import soxr
 from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN
 from benchmarks.voices_sets import REAL, SETS, real_set, text_sets
 from lina.core.errors import DataError, LinaError
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.text_set import Item
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.text_set import Item
 
 PLAYED = {
     RECORDINGS: ("Recording", "a real person"),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from benchmarks.voices_rows import SPOKEN
 from lina.core.errors import PluginError
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.judges import dnsmos
-from lina.core.evaluation.judging import Judges, optional, with_errors
-from lina.core.evaluation.records import ClipRecord
 from lina.core.registry import load
 from lina.core.workers import work
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.metrics import dnsmos
+from lina.evaluation.records import ClipRecord
+from lina.evaluation.scoring import Judges, optional, with_errors
 
 FIRST, SECOND = "judged", "heard-again"
 """Files: by tiny.en and DNSMOS; by base, for failures."""

@@ -22,12 +22,12 @@ from lina.cli.reading import read_file
 from lina.config.loader import load_spec
 from lina.core.audio.wav import WavWriter
 from lina.core.errors import LinaError
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.clips import Speakers
-from lina.core.evaluation.records import MODEL
-from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
-from lina.core.process_memory import peak_mib, resident_mib
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.process_memory import peak_mib, resident_mib
+from lina.evaluation.records import MODEL
+from lina.evaluation.systems import Speakers
+from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.stage_cache import finish, forget, is_finished
 from lina.speech.voice import SPEC_FILE, Voice, load

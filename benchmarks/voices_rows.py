@@ -18,13 +18,13 @@ from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
 from lina.core.errors import LinaError
-from lina.core.evaluation import espeak
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.judging import optional
-from lina.core.evaluation.records import ClipRecord
-from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
 from lina.corpora.synthesis import SAMPLE_RATE, read_aloud
+from lina.evaluation import espeak
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.records import ClipRecord
+from lina.evaluation.scoring import optional
+from lina.evaluation.text_set import Item
 
 SPOKEN, CLIPS = Path("spoken.jsonl"), Path("clips")
 LINA, HIBARI, CODEC, RECORDINGS = "lina", "hibari", "codec", "recordings"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.codec_split import KEPT, KeptOut, chosen
 from lina.core.errors import DataError
-from lina.core.evaluation.text_set import Item, read_text_set
+from lina.evaluation.text_set import Item, read_text_set
 
 TEXTS = Path(__file__).parent / "texts"
 SETS = ("everyday", "long", "hard")

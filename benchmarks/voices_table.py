@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS
 from benchmarks.voices_sets import ALL, REAL, SETS
-from lina.core.evaluation.records import ClipRecord
-from lina.core.evaluation.summary import failed, group
+from lina.evaluation.records import ClipRecord
+from lina.evaluation.summary import failed, group
 from lina.runs.records import EvaluationGroup
 
 FLOORS = ("espeak-ng", "flite", "festival")

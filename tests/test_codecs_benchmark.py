@@ -14,7 +14,7 @@ import soundfile
 
 from benchmarks import codec_measure, codec_metrics, codecs
 from lina.core.errors import DataError, LinaError, PluginError
-from lina.core.evaluation.normalization import identity
+from lina.evaluation.normalization import identity
 from tests.fakes import FakeDistributions
 
 TOY = """

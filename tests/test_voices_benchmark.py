@@ -22,13 +22,13 @@ from benchmarks import (
     voices_table,
 )
 from lina.core.errors import DataError, LinaError
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.error_rates import count_errors
-from lina.core.evaluation.judging import with_errors
-from lina.core.evaluation.normalization import identity, normalize
-from lina.core.evaluation.records import ClipRecord
-from lina.core.evaluation.text_set import Item
 from lina.core.registry import load
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.error_rates import count_errors
+from lina.evaluation.normalization import identity, normalize
+from lina.evaluation.records import ClipRecord
+from lina.evaluation.scoring import with_errors
+from lina.evaluation.text_set import Item
 from lina.speech.default_voice import shipped_voice
 
 WORDS = 10

@@ -10,7 +10,7 @@ from lina.speech.default_voice import shipped_voice
 
 if TYPE_CHECKING:
     from lina.config.resolve import Chosen
-    from lina.core.evaluation.records import TextSetEvaluation
+    from lina.evaluation.records import TextSetEvaluation
 
 NOBODY = "none"
 WIDTH = 160
@@ -65,7 +65,7 @@ def evaluate(
     named = bool(arguments) and "=" not in arguments[0]
     chosen = _recognizer(recognizer, arguments[named:])
 
-    from lina.core.evaluation.text_set import check_text_set, read_text_set
+    from lina.evaluation.text_set import check_text_set, read_text_set
 
     items = read_text_set(texts)
     directory = Path(arguments[0]) if named else shipped_voice()
@@ -74,8 +74,8 @@ def evaluate(
     kept = kept or (directory if named else Path("evaluated") / directory.name)
 
     from lina.config.loader import load_spec
-    from lina.core.evaluation.text_set_run import Asked, evaluate_texts
     from lina.core.files import write_atomic
+    from lina.evaluation.text_set_run import Asked, evaluate_texts
     from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
     from lina.runs.directory import owned, report
     from lina.runs.hook_manager import build_manager
@@ -123,7 +123,7 @@ def _print(found: "TextSetEvaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lina.core.evaluation.summary import MEASURES
+    from lina.evaluation.summary import MEASURES
 
     table = Table("", box=None, pad_edge=False)
     for one in found.groups:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from lina.core.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
-from lina.core.evaluation.summary import MEASURES
+from lina.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
+from lina.evaluation.summary import MEASURES
 from lina.report import audio
 from lina.report.numbers import percent, short
 from lina.report.words import compare

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lina.core.evaluation.error_rates import align
-from lina.core.evaluation.normalization import WordGroup, word_groups
+from lina.evaluation.error_rates import align
+from lina.evaluation.normalization import WordGroup, word_groups
 
 Kind = Literal["right", "wrong", "missing", "extra"]
 Column = tuple[int | None, int | None, bool]

@@ -134,7 +134,7 @@ class EvaluationGroup(FileRecord):
     """Wrong words over words of all texts together; may exceed 1. None if nobody listened."""
     character_error_rate: float | None = None
     measures: dict[str, Interval] = Field(default={})
-    """The same rates and all else that was measured, by the names of ``lina.core.evaluation.summary``."""
+    """The same rates and all else that was measured, by the names of ``lina.evaluation.summary``."""
     minus_ceiling: dict[str, Interval] = Field(default={})
     """Differences to the codec's resynthesis, over the texts that have one."""
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lina.core.evaluation import espeak
-from lina.core.evaluation.records import TextSetEvaluation
-from lina.core.evaluation.text_set_run import read_text_set_evaluations
 from lina.core.run import run_spec
+from lina.evaluation import espeak
+from lina.evaluation.records import TextSetEvaluation
+from lina.evaluation.text_set_run import read_text_set_evaluations
 from tests.cli.conftest import Lina
 from tests.core.small_run import hooks_of, small
 from tests.core.test_run import RECOGNIZER

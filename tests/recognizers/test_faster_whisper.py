@@ -11,7 +11,7 @@ import torch
 
 from lina.core.audio.read import read_audio
 from lina.core.errors import PluginError
-from lina.core.evaluation.error_rates import error_rates
+from lina.evaluation.error_rates import error_rates
 from lina.recognizers.faster_whisper import FasterWhisper, FasterWhisperConfig
 
 SAMPLE = Path(__file__).parents[2] / "data" / "asterisk-sample"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lina.core.audio.wav import write_wav
-from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord, TextSetEvaluation
-from lina.core.evaluation.summary import groups
+from lina.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord, TextSetEvaluation
+from lina.evaluation.summary import groups
 from lina.report import text_sets
 from lina.report.page import Report
 from lina.report.render import page

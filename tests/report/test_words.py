@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lina.core.evaluation.error_rates import count_errors
-from lina.core.evaluation.normalization import normalize
+from lina.evaluation.error_rates import count_errors
+from lina.evaluation.normalization import normalize
 from lina.report.words import Mark, compare
-from tests.core.evaluation.test_normalization import languages, texts
+from tests.evaluation.test_normalization import languages, texts
 
 
 def marks(text, transcript, language="en"):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lina.core.evaluation.records import ClipRecord
 from lina.core.files import write_atomic
+from lina.evaluation.records import ClipRecord
 
 Key = tuple[str, str]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lina.core.evaluation.error_rates import Errors, align, count_errors, error_rates
+from lina.evaluation.error_rates import Errors, align, count_errors, error_rates
 
 
 def test_errors_of_a_text_are_whole_numbers() -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lina.core import process_memory
-from lina.core.process_memory import peak_mib, resident_mib
+from lina.evaluation import process_memory
+from lina.evaluation.process_memory import peak_mib, resident_mib
 
-CHILD = "import lina.core.model.delay_lm; from lina.core.process_memory import peak_mib; print(peak_mib())"
+CHILD = (
+    "import lina.core.model.delay_lm; from lina.evaluation.process_memory import peak_mib; print(peak_mib())"
+)
 PARENT = f"""
 import subprocess, sys
 held = b"x" * (800 << 20)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from lina.core.evaluation.normalization import WordGroup, identity, normalize, word_groups
+from lina.evaluation.normalization import WordGroup, identity, normalize, word_groups
 
 
 @pytest.mark.parametrize(

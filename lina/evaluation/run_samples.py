@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lina.core.evaluation.error_rates import error_rates
-from lina.core.evaluation.judging import mono, with_errors
-from lina.core.evaluation.records import CODEC, RECORDINGS, ClipRecord
-from lina.core.evaluation.summary import group
 from lina.core.protocols import Recognizer
+from lina.evaluation.error_rates import error_rates
+from lina.evaluation.records import CODEC, RECORDINGS, ClipRecord
+from lina.evaluation.scoring import mono, with_errors
+from lina.evaluation.summary import group
 from lina.runs.hooks import Sample
 from lina.runs.records import Evaluation, EvaluationGroup, SampleRecord
 

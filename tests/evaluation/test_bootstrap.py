@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lina.core.statistics import interval, median_interval
+from lina.evaluation.bootstrap import interval, median_interval
 
 
 def test_an_interval_covers_its_value_and_is_the_same_every_time() -> None:

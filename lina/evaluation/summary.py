@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lina.core.evaluation.records import CODEC, RECORDINGS, SYSTEMS, ClipRecord
-from lina.core.statistics import interval, median_interval
+from lina.evaluation.bootstrap import interval, median_interval
+from lina.evaluation.records import CODEC, RECORDINGS, SYSTEMS, ClipRecord
 from lina.runs.records import EvaluationGroup, Interval
 
 LARGEST_CHARACTER_ERROR_RATE = 0.3

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from lina.core.evaluation.records import ClipRecord
+from lina.evaluation.records import ClipRecord
 
 FOLLOWS = 0.4
 """Half of the texts must be followed so well. Models of the demo's data, 17 texts: 0.91 to 0.99 with guided attention,

@@ -13,11 +13,11 @@ import torch
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
-from lina.core.evaluation import espeak
-from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
-from lina.core.evaluation.speaking import speak_timed
-from lina.core.evaluation.text_set import Item
-from lina.core.process_memory import peak_mib
+from lina.evaluation import espeak
+from lina.evaluation.process_memory import peak_mib
+from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
+from lina.evaluation.text_set import Item
+from lina.evaluation.timed_synthesis import speak_timed
 from lina.speech.alignment import mean_following
 from lina.speech.voice import Voice
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
-from lina.core.evaluation.summary import failed, groups
+from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
+from lina.evaluation.summary import failed, groups
 
 
 def clip(id: str, system: str, **measured: Any) -> ClipRecord:

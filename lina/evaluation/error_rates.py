@@ -6,7 +6,7 @@ One alignment, jiwer's (Levenshtein, all edits of equal cost), gives the counts 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lina.core.evaluation.normalization import normalize
+from lina.evaluation.normalization import normalize
 
 if TYPE_CHECKING:
     from jiwer import AlignmentChunk

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lina.core.evaluation.attention import telling
-from lina.core.evaluation.records import MODEL, RECORDINGS, ClipRecord
-from lina.core.evaluation.summary import groups
+from lina.evaluation.attention_quality import telling
+from lina.evaluation.records import MODEL, RECORDINGS, ClipRecord
+from lina.evaluation.summary import groups
 from lina.speech.alignment import alignment, following
 from tests.speech.test_alignment import CLEAN, POSITIONS, SKIP, attention
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lina.core.audio.wav import write_wav
-from lina.core.evaluation import judges
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.judging import Judges, optional, with_errors, with_similarity
-from lina.core.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord
+from lina.evaluation import metrics
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord
+from lina.evaluation.scoring import Judges, optional, with_errors, with_similarity
 
 
 def clip(folder: Path, id: str, system: str, level: float) -> ClipRecord:
@@ -24,8 +24,8 @@ def test_a_missing_package_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
     remarks: list[str] = []
-    assert optional("DNSMOS", judges.dnsmos, "pip install a", remarks) is None
-    assert optional("likeness", judges.speaker_encoder, "pip install b", remarks) is None
+    assert optional("DNSMOS", metrics.dnsmos, "pip install a", remarks) is None
+    assert optional("likeness", metrics.speaker_encoder, "pip install b", remarks) is None
     assert remarks[0].startswith("DNSMOS is left out: ")
     assert remarks[0].endswith("; pip install a")
     assert remarks[1].endswith("; pip install b")
@@ -34,7 +34,7 @@ def test_a_missing_package_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dnsmos_is_in_its_range_and_noise_is_worse_than_a_tone() -> None:
     pytest.importorskip("onnxruntime", reason="pip install 'lina[eval]'")
     pytest.importorskip("speechmos", reason="pip install 'lina[eval]'")
-    judge = judges.dnsmos()
+    judge = metrics.dnsmos()
     noise = torch.rand(40_000, generator=torch.Generator().manual_seed(0)) - 0.5
     assert 1.0 <= judge(noise) <= 5.0
     assert judge(noise) == judge(noise)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lina.core.errors import DataError
-from lina.core.evaluation.text_set import read_text_set
+from lina.evaluation.text_set import read_text_set
 from tests.core.small_run import TEXTS, write_corpus
 
 

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lina.core.evaluation.error_rates import count_errors
-from lina.core.evaluation.judges import RATE, Naturalness, SpeakerEncoder, similarity
-from lina.core.evaluation.records import RECORDINGS, ClipRecord
 from lina.core.protocols import Recognizer
+from lina.evaluation.error_rates import count_errors
+from lina.evaluation.metrics import RATE, Naturalness, SpeakerEncoder, similarity
+from lina.evaluation.records import RECORDINGS, ClipRecord
 
 T = TypeVar("T")
 

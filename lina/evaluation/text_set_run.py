@@ -16,17 +16,17 @@ import torch
 
 from lina.config.resolve import Chosen, as_written
 from lina.core.errors import CheckpointError
-from lina.core.evaluation import espeak, judges
-from lina.core.evaluation.attention import telling
-from lina.core.evaluation.clip_file import ClipFile
-from lina.core.evaluation.clips import Speakers, file_name, systems
-from lina.core.evaluation.judging import Judges, optional, with_errors, with_similarity
-from lina.core.evaluation.normalization import identity
-from lina.core.evaluation.records import MODEL, RECORDINGS, SYSTEMS, ClipRecord, TextSetEvaluation
-from lina.core.evaluation.summary import groups
-from lina.core.evaluation.text_set import Item
 from lina.core.files import write_atomic
 from lina.core.plugin import RecognizerPlugin
+from lina.evaluation import espeak, metrics
+from lina.evaluation.attention_quality import telling
+from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.normalization import identity
+from lina.evaluation.records import MODEL, RECORDINGS, SYSTEMS, ClipRecord, TextSetEvaluation
+from lina.evaluation.scoring import Judges, optional, with_errors, with_similarity
+from lina.evaluation.summary import groups
+from lina.evaluation.systems import Speakers, file_name, systems
+from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.hooks import Run
 from lina.runs.stage_cache import finish, forget, is_finished
@@ -69,10 +69,10 @@ def evaluate_texts(
     floor = asked.floor and espeak.is_here()
     if asked.floor and not floor:
         remarks.append(f"{espeak.PROGRAM} is left out: it is not installed")
-    naturalness = optional("DNSMOS", judges.dnsmos, DNSMOS_INSTALL, remarks)
+    naturalness = optional("DNSMOS", metrics.dnsmos, DNSMOS_INSTALL, remarks)
     saying = _causes(run, asked, voice, checkpoint)
     judging = [saying, _recognizer(asked), naturalness is not None]
-    everything = [judging, floor, asked.floor, judges.can_tell_speakers(), identity()]
+    everything = [judging, floor, asked.floor, metrics.can_tell_speakers(), identity()]
     folder = run.directory / FOLDER / file_name(asked.name)
     if (folder / FILE).is_file() and is_finished(folder, "evaluate", everything):
         hooks.stage_finished(run=run, stage="evaluate", seconds=0.0)
@@ -105,7 +105,7 @@ def evaluate_texts(
         _judge(Judges(listener, naturalness), folder, clips, judged, progress)
     clips = [with_errors(judged.records[key]) for key in keys]
     if any(clip.system == RECORDINGS for clip in clips):
-        encode = optional("speaker similarity", judges.speaker_encoder, SIMILARITY_INSTALL, remarks)
+        encode = optional("speaker similarity", metrics.speaker_encoder, SIMILARITY_INSTALL, remarks)
         if encode is not None:
             clips = with_similarity(folder, clips, {item.id: item.speaker for item in asked.items}, encode)
     found = _evaluation(run, asked, voice, checkpoint, telling(clips, remarks), remarks)

@@ -8,16 +8,16 @@ import pytest
 
 from lina.config.resolve import Chosen
 from lina.core.errors import CheckpointError, LinaError
-from lina.core.evaluation import espeak, judges, judging, text_set_run
-from lina.core.evaluation.clips import Speakers
-from lina.core.evaluation.error_rates import Errors
-from lina.core.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, TextSetEvaluation
-from lina.core.evaluation.speaking import speak_timed
-from lina.core.evaluation.text_set import Item, read_text_set
-from lina.core.evaluation.text_set_run import Asked, evaluate_texts, read_text_set_evaluations
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 from lina.core.registry import Record
 from lina.core.run import run_spec
+from lina.evaluation import espeak, metrics, scoring, text_set_run
+from lina.evaluation.error_rates import Errors
+from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, TextSetEvaluation
+from lina.evaluation.systems import Speakers
+from lina.evaluation.text_set import Item, read_text_set
+from lina.evaluation.text_set_run import Asked, evaluate_texts, read_text_set_evaluations
+from lina.evaluation.timed_synthesis import speak_timed
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import Run
 from lina.speech.voice import load
@@ -63,8 +63,8 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def none() -> Any:
         raise ImportError("not here")
 
-    monkeypatch.setattr(judges, "dnsmos", none)
-    monkeypatch.setattr(judges, "speaker_encoder", none)
+    monkeypatch.setattr(metrics, "dnsmos", none)
+    monkeypatch.setattr(metrics, "speaker_encoder", none)
     monkeypatch.setattr(espeak, "is_here", lambda: False)
     monkeypatch.setattr(Ears, "heard", 0)
     shutil.copytree(trained, tmp_path / "run")
@@ -169,7 +169,7 @@ def test_another_normalization_counts_stored_transcripts_again(
     before = evaluate(run)
     calls = Ears.heard
     monkeypatch.setattr(text_set_run, "identity", lambda: "another")
-    monkeypatch.setattr(judging, "count_errors", lambda text, transcript, language: Errors(4, 1, 9, 3))
+    monkeypatch.setattr(scoring, "count_errors", lambda text, transcript, language: Errors(4, 1, 9, 3))
     after = evaluate(run)
     assert after.groups[0].word_error_rate == 0.25
     assert [clip.transcript for clip in after.clips] == [clip.transcript for clip in before.clips]

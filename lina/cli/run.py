@@ -36,7 +36,7 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
 
 def _speech(spec: "Spec") -> "Path":
     from lina.config.resolve import resolve
-    from lina.core.run import run_spec
+    from lina.pipeline.speech_job import run_spec
     from lina.runs.hook_manager import build_manager
 
     resolved = resolve(spec)
@@ -45,7 +45,7 @@ def _speech(spec: "Spec") -> "Path":
 
 def _codec(spec: "CodecSpec") -> "Path":
     from lina.config.codec_resolve import resolve_codec
-    from lina.core.codec_training.stages import run_codec_spec
+    from lina.pipeline.codec_job import run_codec_spec
     from lina.runs.hook_manager import build_manager
 
     resolved = resolve_codec(spec)

@@ -126,15 +126,15 @@ class TestRun:
     @pytest.fixture
     def runs(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen: list[Any] = []
-        module = ModuleType("lina.core.run")
+        module = ModuleType("lina.pipeline.speech_job")
 
         def run_spec(resolved: Any, hooks: Any) -> Path:
             seen.append((resolved, hooks))
             return Path(resolved.spec.train.out)
 
         module.run_spec = run_spec  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lina.core.run", module)
-        monkeypatch.setattr("lina.core.run", module, raising=False)
+        monkeypatch.setitem(sys.modules, "lina.pipeline.speech_job", module)
+        monkeypatch.setattr("lina.pipeline.speech_job", module, raising=False)
         monkeypatch.setenv("LINA_PLUGINS", "fake-pack")
         return seen
 

@@ -16,7 +16,7 @@ import lina as package
 from lina.cli import loudspeaker
 from lina.cli.export import export as command
 from lina.core.audio.wav import write_wav
-from lina.core.run import run_spec
+from lina.pipeline.speech_job import run_spec
 from lina.runs.weight_quantization import LAYOUTS
 from lina.speech import default_voice
 from lina.speech.export import export

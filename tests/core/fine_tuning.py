@@ -6,8 +6,8 @@ import pytest
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.run import run_spec
 from lina.data.prepare import prepare
+from lina.pipeline.speech_job import run_spec
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
 from lina.training.init.initialize import initialise

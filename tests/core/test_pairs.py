@@ -11,7 +11,7 @@ from lina.config.loader import load_spec
 from lina.config.resolve import resolve
 from lina.core.audio.codec import decode
 from lina.core.registry import Record, load_record, records
-from lina.core.run import run_spec
+from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_run_info, read_samples
 from lina.runs.metrics import read_metrics
 from lina.speech.voice import load

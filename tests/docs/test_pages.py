@@ -12,7 +12,7 @@ import pytest
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
 from lina.core.errors import LinaError
-from lina.core.run import FREE_KEYS, run_spec
+from lina.pipeline.speech_job import FREE_KEYS, run_spec
 from lina.runs.hook_manager import build_manager
 from tests.cli.conftest import Lina
 from tests.docs.look import CHECKS, ROOT, look_at_lina, look_at_make, look_at_pip

@@ -10,7 +10,6 @@ from lina.config.resolve import Chosen
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 from lina.core.registry import Record
-from lina.core.run import run_spec
 from lina.evaluation import espeak, metrics, scoring, text_set_run
 from lina.evaluation.error_rates import Errors
 from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, TextSetEvaluation
@@ -18,6 +17,7 @@ from lina.evaluation.systems import Speakers
 from lina.evaluation.text_set import Item, read_text_set
 from lina.evaluation.text_set_run import Asked, evaluate_texts, read_text_set_evaluations
 from lina.evaluation.timed_synthesis import speak_timed
+from lina.pipeline.speech_job import run_spec
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import Run
 from lina.speech.voice import load

@@ -13,7 +13,7 @@ from lina.config.resolve import resolve
 from lina.core.audio.codec import decode, encode
 from lina.core.errors import SpecError, TextError
 from lina.core.registry import load
-from lina.core.run import run_spec
+from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_samples
 from lina.runs.hook_manager import build_manager
 from tests.cli.conftest import Lina

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from lina.config.loader import load_spec
 from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
-from lina.core.run import run_spec
+from lina.pipeline.speech_job import run_spec
 from lina.runs.build_model import sketch_lm
 from lina.runs.checkpoint_store import newest_checkpoint, seal
 from lina.runs.files import read_init

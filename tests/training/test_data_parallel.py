@@ -10,7 +10,7 @@ import torch
 
 from lina.config.train_section import TrainSection
 from lina.core.errors import DataError, LinaError, SpecError
-from lina.core.run import run_spec
+from lina.pipeline.speech_job import run_spec
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
 from lina.training.data_parallel import check_gpus

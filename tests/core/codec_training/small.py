@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lina.config.codec_resolve import ResolvedCodec, resolve_codec
 from lina.config.loader import load_job
-from lina.core.codec_training.stages import run_codec_spec
+from lina.pipeline.codec_job import run_codec_spec
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hook_manager import add_plugin, build_manager
 from tests.fakes import FakeDistributions

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lina.core.codec_training.stages import EXPORTED
 from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
+from lina.pipeline.codec_job import EXPORTED
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
 from lina.runs.hooks import hookimpl

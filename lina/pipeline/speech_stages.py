@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 from lina.config.resolve import Resolved
-from lina.core.samples import Wanted, make_samples
 from lina.data.prepare import Prepared
 from lina.evaluation.normalization import identity
 from lina.evaluation.run_samples import evaluation, records, transcribe_samples
 from lina.evaluation.text_set import check_text_set, read_text_set
 from lina.evaluation.text_set_run import Asked, evaluate_texts
+from lina.pipeline.samples import Wanted, make_samples
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
 from lina.runs.hooks import Run

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from lina.core import speech_stages
 from lina.core.errors import CheckpointError, DataError, LinaError, SpecError, TextError
-from lina.core.run import run_spec
 from lina.evaluation.text_set_run import read_text_set_evaluations
+from lina.pipeline import speech_stages
+from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_data_summary, read_evaluation, read_samples
 from lina.runs.hook_manager import add_plugin, build_manager
 from lina.runs.hooks import hookimpl

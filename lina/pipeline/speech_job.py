@@ -13,9 +13,9 @@ from lina.config.loader import load_spec
 from lina.config.resolve import Resolved
 from lina.config.spec import differences
 from lina.core.files import write_atomic
-from lina.core.speech_stages import evaluate, evaluate_text_set, synthesize
 from lina.data.prepare import Prepared, prepare
 from lina.evaluation.text_set import read_text_set
+from lina.pipeline.speech_stages import evaluate, evaluate_text_set, synthesize
 from lina.runs.build_model import build_lm, sketch_lm
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import choose_device

@@ -1,0 +1,1 @@
+"""The two jobs, stage by stage."""

@@ -7,15 +7,15 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from lina.codec_training.checkpoints import Learning
+from lina.codec_training.evaluate import evaluate
+from lina.codec_training.matmul_precision import fast_arithmetic
+from lina.codec_training.prepare import CodecData, prepare
+from lina.codec_training.run import CodecRun
+from lina.codec_training.trainer import Trainer
 from lina.config.codec_resolve import ResolvedCodec
 from lina.config.loader import load_job
 from lina.config.spec import differences
-from lina.core.codec_training.arithmetic import fast_arithmetic
-from lina.core.codec_training.checkpoints import Learning
-from lina.core.codec_training.data import CodecData, prepare
-from lina.core.codec_training.judge import evaluate
-from lina.core.codec_training.runs import CodecRun
-from lina.core.codec_training.trainer import Trainer
 from lina.core.errors import CheckpointError, PluginError, SpecError
 from lina.core.files import commit, temporary_name, write_atomic
 from lina.core.malloc import keep_freed_memory

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lina.codec_training.stoi_loss import IntelligibilityDistance
 from lina.codecs.lina import LinaCodec, LinaCodecConfig
 from lina.codecs.lina.plugin import RELEASES
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
-from lina.core.codec_training.intelligibility import IntelligibilityDistance
 
 SAMPLES = Path(__file__).parents[2] / "data/asterisk-sample"
 

@@ -17,14 +17,14 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from lina.codec_training.audio_pool import Entry, Index, Pool
+from lina.codec_training.matmul_precision import fast_arithmetic
+from lina.codec_training.prepare import CodecData
+from lina.codec_training.run import CodecRun
+from lina.codec_training.trainer import Trainer
 from lina.config.codec_resolve import resolve_codec
 from lina.config.codec_spec import CodecSpec
 from lina.config.loader import load_job
-from lina.core.codec_training.arithmetic import fast_arithmetic
-from lina.core.codec_training.data import CodecData
-from lina.core.codec_training.pool import Entry, Index, Pool
-from lina.core.codec_training.runs import CodecRun
-from lina.core.codec_training.trainer import Trainer
 from lina.core.protocols import TrainableCodec
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hook_manager import build_manager

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lina.core.codec_training.intelligibility import IntelligibilityDistance
-from lina.core.codec_training.loudness import LoudnessDistance
+from lina.codec_training.pesq_loss import LoudnessDistance
+from lina.codec_training.stoi_loss import IntelligibilityDistance
 
 RATE = 16_000
 NOISES = (30, 20, 10, 0)

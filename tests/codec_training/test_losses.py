@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
-from lina.config.codec_sections import DiscriminatorsSection
-from lina.core.codec_training.discriminators import Discriminators
-from lina.core.codec_training.losses import (
+from lina.codec_training.discriminators import Discriminators
+from lina.codec_training.losses import (
     MelDistance,
     adversarial_loss,
     discriminator_loss,
     feature_distance,
     spectral_distance,
 )
+from lina.config.codec_sections import DiscriminatorsSection
 
 RATE = 8000
 

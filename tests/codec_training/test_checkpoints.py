@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lina.core.codec_training import checkpoints
-from lina.core.codec_training.checkpoints import Learning, restore, save
+from lina.codec_training import checkpoints
+from lina.codec_training.checkpoints import Learning, restore, save
 from lina.core.errors import CheckpointError
 from lina.runs.checkpoint_store import FACTS, newest_checkpoint
 from lina.training.optimizer import MovingAverage

@@ -6,16 +6,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lina.config.codec_sections import CodecTrainSection
-from lina.core.codec_training.discriminators import Discriminators
-from lina.core.codec_training.intelligibility import IntelligibilityDistance
-from lina.core.codec_training.losses import (
+from lina.codec_training.discriminators import Discriminators
+from lina.codec_training.losses import (
     MelDistance,
     adversarial_loss,
     discriminator_loss,
     feature_distance,
 )
-from lina.core.codec_training.loudness import LoudnessDistance
+from lina.codec_training.pesq_loss import LoudnessDistance
+from lina.codec_training.stoi_loss import IntelligibilityDistance
+from lina.config.codec_sections import CodecTrainSection
 from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.device import choose_precision, mixed_precision
 from lina.training.cuda_graph import Captured

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
+from lina.codec_training.losses import MelDistance, spectral_distance
+from lina.codec_training.prepare import CodecData
+from lina.codec_training.run import CodecRun
 from lina.config.codec_resolve import CODEBOOKS, ResolvedCodec
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import write_wav
-from lina.core.codec_training.data import CodecData
-from lina.core.codec_training.losses import MelDistance, spectral_distance
-from lina.core.codec_training.runs import CodecRun
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import CODEC_EVALUATION_FILE, write_codec_evaluation, write_samples
 from lina.runs.hooks import Sample

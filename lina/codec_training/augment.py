@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.codec_training.crops import Rows
+from lina.codec_training.crops import Rows
 
 EDGE = 0.1
 """Width of the low-pass's slope, as a part of its cutoff."""

@@ -9,10 +9,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.codec_training.audio_pool import Pool, build_pool, held_out
+from lina.codec_training.decoding import FULL_SCALE
+from lina.codec_training.run import CodecRun
 from lina.config.codec_resolve import ResolvedCodec
-from lina.core.codec_training.decoding import FULL_SCALE
-from lina.core.codec_training.pool import Pool, build_pool, held_out
-from lina.core.codec_training.runs import CodecRun
 from lina.core.protocols import TrainableCodec
 from lina.runs.files import write_data_summary
 from lina.runs.records import CodecInfo, DataSummary

@@ -9,12 +9,12 @@ import soundfile
 import torch
 from torch import Tensor
 
+from lina.codec_training.audio_pool import INDEX_FILE, Pool, build_pool, held_out
+from lina.codec_training.augment import coloured
+from lina.codec_training.crops import Rows, cut, draw, plan
+from lina.codec_training.decoding import FULL_SCALE, decode_all, decode_one
+from lina.codec_training.resample import TAPS, resampled
 from lina.config.codec_sections import AugmentSection
-from lina.core.codec_training.augment import coloured
-from lina.core.codec_training.crops import Rows, cut, draw, plan
-from lina.core.codec_training.decoding import FULL_SCALE, decode_all, decode_one
-from lina.core.codec_training.pool import INDEX_FILE, Pool, build_pool, held_out
-from lina.core.codec_training.resample import TAPS, resampled
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_listed(tmp_path: Path) -> None:
 
 
 def test_processes_decode_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lina.core.codec_training.decoding.WORTH_PROCESSES", 1)
+    monkeypatch.setattr("lina.codec_training.decoding.WORTH_PROCESSES", 1)
     paths = [one.audio for one in sounds(tmp_path)] + [tmp_path / "gone.wav"]
     settings = (RATE, 0.1, 10.0)
     alone = [decode_one(path, *settings) for path in paths]

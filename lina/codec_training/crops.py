@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Float64, Int16
 from torch import Tensor
 
+from lina.codec_training.audio_pool import Pool
+from lina.codec_training.decoding import FULL_SCALE
+from lina.codec_training.resample import TAPS, resampled
 from lina.config.codec_sections import AugmentSection
-from lina.core.codec_training.decoding import FULL_SCALE
-from lina.core.codec_training.pool import Pool
-from lina.core.codec_training.resample import TAPS, resampled
 
 DEVICE_BYTES = 8_000_000_000
 """The largest pool that is put into a GPU's memory."""

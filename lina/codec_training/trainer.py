@@ -11,13 +11,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lina.core.codec_training import checkpoints
-from lina.core.codec_training.batches import Batches
-from lina.core.codec_training.data import CodecData
-from lina.core.codec_training.discriminators import Discriminators
-from lina.core.codec_training.gradients import Gradients
-from lina.core.codec_training.runs import CodecRun
-from lina.core.codec_training.tally import PARTS, UNJUDGED, Tally, codebook_use
+from lina.codec_training import checkpoints
+from lina.codec_training.backward import Gradients
+from lina.codec_training.batches import Batches
+from lina.codec_training.discriminators import Discriminators
+from lina.codec_training.prepare import CodecData
+from lina.codec_training.run import CodecRun
+from lina.codec_training.running_means import PARTS, UNJUDGED, Tally, codebook_use
 from lina.core.protocols import TrainableCodec
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import choose_device, keep_precision, precision_name

@@ -19,7 +19,7 @@ from jaxtyping import Int16, Int64
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lina.core.codec_training.decoding import Decoded, decode_all
+from lina.codec_training.decoding import Decoded, decode_all
 from lina.core.corpus.manifest import without_duplicates
 from lina.core.errors import DataError
 from lina.core.files import commit, remove_temporary, temporary_name, write_atomic

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lina.codec_training.augment import coloured
+from lina.codec_training.crops import DEVICE_BYTES, Rows, cut, draw, plan, to_device
+from lina.codec_training.prepare import CodecData
 from lina.config.codec_spec import CodecSpec
-from lina.core.codec_training.augment import coloured
-from lina.core.codec_training.crops import DEVICE_BYTES, Rows, cut, draw, plan, to_device
-from lina.core.codec_training.data import CodecData
 from lina.core.protocols import TrainableCodec
 
 NOISE = 0x2545F4914F6CDD1D

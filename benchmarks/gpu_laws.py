@@ -29,7 +29,7 @@ import torch
 
 from benchmarks import code_fingerprint
 from benchmarks.code_fingerprint import ROOT, Definition, definitions_of
-from lina.backbones.flash_linear_attention import VARIANTS
+from lina.backbones.fused.flash_linear_attention import VARIANTS
 from lina.core.errors import PluginError
 from lina.core.laws import run_laws
 from lina.core.ops.dispatch import FastFormConfig

@@ -172,7 +172,7 @@ def compared(sdist: Path) -> Iterator[dict[str, Any]]:
     """The report, again and again as it grows."""
     import triton
 
-    from lina.backbones import mamba_ssm_form
+    from lina.backbones.mamba import mamba_ssm_form
 
     if obstacle := mamba_ssm_form.obstacle():
         raise LinaError(obstacle)
@@ -205,7 +205,7 @@ def compared(sdist: Path) -> Iterator[dict[str, Any]]:
 
 def operator_errors(frames: int, extreme: bool, device: str = "cuda") -> dict[str, dict[str, float]]:
     """Relative errors of the scan's results and gradients in float32, by form."""
-    from lina.backbones import mamba_ssm_form
+    from lina.backbones.mamba import mamba_ssm_form
     from lina.core.ops.selective_scan import selective_scan
 
     generator = torch.Generator().manual_seed(frames)
@@ -241,7 +241,7 @@ def operator_errors(frames: int, extreme: bool, device: str = "cuda") -> dict[st
 
 
 def model_errors(dtype: torch.dtype, gates: str, frames: int, device: str = "cuda") -> dict[str, Any]:
-    from lina.backbones.mamba import Mamba, MambaConfig
+    from lina.backbones.mamba.mamba import Mamba, MambaConfig
 
     torch.manual_seed(0)
     plain = Mamba.build(**SIZES, config=MambaConfig(kernels="plain"))
@@ -267,7 +267,7 @@ def model_errors(dtype: torch.dtype, gates: str, frames: int, device: str = "cud
 
 def seconds(form: str) -> float:
     """Of one forward and backward pass in float32, after three that are not counted."""
-    from lina.backbones.mamba import Mamba, MambaConfig
+    from lina.backbones.mamba.mamba import Mamba, MambaConfig
 
     config = MambaConfig.model_validate({"kernels": "fast", "fast_form": form})
     model: Any = Mamba.build(d_model=512, n_layers=4, config=config).to("cuda")

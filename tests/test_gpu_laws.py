@@ -51,7 +51,8 @@ def test_a_fingerprint_covers_what_a_backbone_imports(
 def test_the_comparison_finds_a_wrong_fast_form(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from lina.backbones import gla, gla_fast
+    from lina.backbones import gla
+    from lina.backbones.fused import gated_linear_attention as gla_fast
 
     plugin = dict(script.plugins())["gla"]
     monkeypatch.setattr(gla, "use_fast", lambda name, config, *rest: config.kernels == "fast")
@@ -69,7 +70,8 @@ def test_both_forms_have_the_same_buffers(script: ModuleType, monkeypatch: pytes
     """Retention's decays, which the extreme gates change, are in no state_dict."""
     import torch
 
-    from lina.backbones import retnet, scalar_decay_fast
+    from lina.backbones import retnet
+    from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
 
     monkeypatch.setattr(retnet, "use_fast", lambda name, config, *rest: config.kernels == "fast")
     monkeypatch.setattr(scalar_decay_fast, "scalar_decay_attention", retnet.scalar_decay_attention)
@@ -91,7 +93,9 @@ def test_what_auto_would_do_is_recorded(
 ) -> None:
     import torch
 
-    from lina.backbones import gated_delta, gla, rwkv7_mixing
+    from lina.backbones import gla
+    from lina.backbones.delta import gated_delta
+    from lina.backbones.rwkv import rwkv7_mixing
 
     for module in (gated_delta, gla, rwkv7_mixing):
         monkeypatch.setattr(module, "use_fast", lambda *_: False)

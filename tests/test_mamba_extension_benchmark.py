@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import mamba_extension
-from lina.backbones import mamba, mamba_ssm_form
+from lina.backbones.mamba import mamba, mamba_ssm_form
 from lina.core.errors import LinaError
 from lina.core.ops.selective_scan import selective_scan
 

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, gla_fast
+from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused import gated_linear_attention as gla_fast
 from lina.core.errors import SpecError
 from lina.core.model.stack import MixerPlugin
 from lina.core.ops.dispatch import FastFormConfig, use_fast

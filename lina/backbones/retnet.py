@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, scalar_decay_fast
+from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
 from lina.core.errors import SpecError
 from lina.core.model.stack import MixerPlugin
 from lina.core.ops.dispatch import FastFormConfig, use_fast

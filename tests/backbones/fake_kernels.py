@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lina.backbones import flash_linear_attention
+from lina.backbones.fused import flash_linear_attention
 
 
 def stand_ins(

@@ -2,8 +2,8 @@
 
 import torch
 
-from lina.backbones import mamba_fast
-from lina.backbones.mamba_fast import Tile
+from lina.backbones.fused import selective_scan as mamba_fast
+from lina.backbones.fused.selective_scan import Tile
 from tests.core.ops.test_selective_scan import ROWS, inputs, loop
 from tests.core.recurrence import assert_near, with_gradients
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import mamba, mamba_fast, mamba_ssm_form
-from lina.backbones.mamba import MambaConfig, MambaMixer
+from lina.backbones.fused import selective_scan as mamba_fast
+from lina.backbones.mamba import mamba, mamba_ssm_form
+from lina.backbones.mamba.mamba import MambaConfig, MambaMixer
 from tests.core.ops.test_selective_scan import assert_near, inputs, loop, with_gradients
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones.mamba import MambaConfig, MambaMixer
+from lina.backbones.mamba.mamba import MambaConfig, MambaMixer
 
 FRAMES = 20
 

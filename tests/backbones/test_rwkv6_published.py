@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lina.backbones.rwkv6 import RWKV6, RWKV6Config
-from lina.backbones.rwkv_state import RWKVState
+from lina.backbones.rwkv.rwkv6 import RWKV6, RWKV6Config
+from lina.backbones.rwkv.state import RWKVState
 from lina.config.spec import Spec
 from lina.core.errors import CheckpointError
 from lina.core.model.stack import Layers

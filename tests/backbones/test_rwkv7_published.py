@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lina.backbones.rwkv7 import RWKV7, RWKV7Config, RWKV7Stack
-from lina.backbones.rwkv_state import RWKVState
+from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Config, RWKV7Stack
+from lina.backbones.rwkv.state import RWKVState
 from lina.core.errors import CheckpointError
 from tests.backbones.rwkv_oracle import ask
 

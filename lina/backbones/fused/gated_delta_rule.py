@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.backbones import flash_linear_attention
+from lina.backbones.fused import flash_linear_attention
 
 SHORT = 32
 """Up to this many frames the recurrent kernels are as fast and in full float32; they have no backward pass."""

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, scalar_decay_fast
+from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
 from lina.core.errors import SpecError
 from lina.core.model.mixer_stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step

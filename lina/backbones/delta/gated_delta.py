@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, gated_delta_fast
+from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused import gated_delta_rule as gated_delta_fast
 from lina.core.errors import SpecError
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.delta_rule import gated_delta_rule, gated_delta_rule_step

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, rwkv7_fast
+from lina.backbones.fused import delta_rule as rwkv7_fast
+from lina.backbones.fused import flash_linear_attention
 from lina.core.errors import SpecError
 from lina.core.ops.delta_rule import delta_rule, delta_rule_step
 from lina.core.ops.dispatch import MixedPrecisionFormConfig, use_fast

@@ -15,10 +15,11 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import flash_linear_attention, gla_fast
-from lina.backbones.rwkv_shift import shifted
-from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
-from lina.backbones.rwkv_weights import layers_for_half
+from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
+from lina.backbones.rwkv.token_shift import shifted
+from lina.backbones.rwkv.weights import layers_for_half
 from lina.core.errors import SpecError
 from lina.core.model.stack import Layers
 from lina.core.ops.dispatch import FastFormConfig, use_fast

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones import mamba_fast, mamba_ssm_form
+from lina.backbones.fused import selective_scan as mamba_fast
+from lina.backbones.mamba import mamba_ssm_form
 from lina.core.model.mixer_stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import FastFormConfig, use_fast

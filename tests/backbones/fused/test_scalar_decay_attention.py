@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import gla_fast, scalar_decay_fast
+from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention
 from tests.backbones.fake_kernels import shared_decays, stand_ins
 from tests.core.naive import naive

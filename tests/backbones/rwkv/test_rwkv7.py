@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import rwkv7_fast
-from lina.backbones.rwkv7 import RWKV7, RWKV7Stack
-from lina.backbones.rwkv7_mixing import RWKV7Config
+from lina.backbones.fused import delta_rule as rwkv7_fast
+from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Stack
+from lina.backbones.rwkv.rwkv7_mixing import RWKV7Config
 from lina.core.errors import PluginError, SpecError
 from lina.core.ops.delta_rule import delta_rule
 from lina.core.state import leaves

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones.gated_delta import GatedDeltaConfig, GatedDeltaMixer, inverse_softplus
+from lina.backbones.delta.gated_delta import GatedDeltaConfig, GatedDeltaMixer, inverse_softplus
 from lina.core.model.stack import MixerPlugin
 from lina.core.protocols import Backbone
 

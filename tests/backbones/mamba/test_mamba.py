@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.backbones import mamba_fast, mamba_ssm_form
-from lina.backbones.mamba import Mamba, MambaConfig, MambaMixer, MambaState
+from lina.backbones.fused import selective_scan as mamba_fast
+from lina.backbones.mamba import mamba_ssm_form
+from lina.backbones.mamba.mamba import Mamba, MambaConfig, MambaMixer, MambaState
 from lina.core.errors import PluginError
 from lina.core.model.mixer_stack import MixerStack
 from lina.core.state import leaves
@@ -177,7 +178,9 @@ def test_the_obstacle_is_named(
     form.obstacle.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(__import__("sys").modules, missing, None)
-    monkeypatch.delitem(__import__("sys").modules, "lina.backbones.mamba_triton", raising=False)
+    monkeypatch.delitem(
+        __import__("sys").modules, "lina.backbones.fused.selective_scan_triton", raising=False
+    )
     with pytest.raises(AssertionError, match=advice):
         raise AssertionError(form.obstacle())
     form.obstacle.cache_clear()

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.backbones.mamba2 import Mamba2, Mamba2Config, Mamba2Mixer
+from lina.backbones.mamba.mamba2 import Mamba2, Mamba2Config, Mamba2Mixer
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves, named_leaves
 

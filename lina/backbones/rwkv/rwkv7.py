@@ -16,10 +16,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lina.backbones.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMixing
-from lina.backbones.rwkv_shift import shifted
-from lina.backbones.rwkv_state import RWKVState, empty_state, state_after
-from lina.backbones.rwkv_weights import layers_for_half
+from lina.backbones.rwkv.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMixing
+from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
+from lina.backbones.rwkv.token_shift import shifted
+from lina.backbones.rwkv.weights import layers_for_half
 from lina.core.plugin import BackbonePlugin, Half
 
 PUBLISHED_SIZES = {

@@ -30,7 +30,7 @@ def obstacle() -> str | None:
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     try:
-        import lina.backbones.mamba_triton  # noqa: F401
+        import lina.backbones.fused.selective_scan_triton  # noqa: F401
     except Exception as error:
         return f"Triton does not import ({type(error).__name__}: {error}); pip install triton"
     return None
@@ -56,7 +56,7 @@ def selective_scan(
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
-        from lina.backbones.mamba_triton import forward_kernel
+        from lina.backbones.fused.selective_scan_triton import forward_kernel
 
         u, delta, a, b, c, skip, memory, starts = (
             None if tensor is None else tensor.contiguous() for tensor in arguments
@@ -90,7 +90,7 @@ class _SelectiveScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from lina.backbones.mamba_triton import border_gradients_kernel, gradients_kernel
+        from lina.backbones.fused.selective_scan_triton import border_gradients_kernel, gradients_kernel
 
         u, delta, a, b, c, skip, starts, borders = context.saved_tensors
         grad_y, grad_final = (gradient.contiguous() for gradient in gradients)

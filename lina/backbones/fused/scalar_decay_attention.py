@@ -6,7 +6,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.backbones import flash_linear_attention, gla_fast
+from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused import gated_linear_attention as gla_fast
 
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""

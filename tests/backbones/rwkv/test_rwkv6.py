@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import gla_fast, rwkv6
-from lina.backbones.rwkv6 import RWKV6, RWKV6Config
+from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.rwkv import rwkv6
+from lina.backbones.rwkv.rwkv6 import RWKV6, RWKV6Config
 from lina.core.errors import PluginError, SpecError
 from lina.core.ops.gated_linear_attention import gated_linear_attention
 from lina.core.state import leaves

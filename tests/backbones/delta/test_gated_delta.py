@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones import gated_delta_fast
-from lina.backbones.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer
-from lina.backbones.kda import KDA, KDAConfig, KDAMixer
+from lina.backbones.delta.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer
+from lina.backbones.delta.kda import KDA, KDAConfig, KDAMixer
+from lina.backbones.fused import gated_delta_rule as gated_delta_fast
 from lina.core.errors import PluginError, SpecError
 from lina.core.ops.delta_rule import gated_delta_rule
 from tests.backbones.fake_kernels import shared_decays, stand_ins

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lina.backbones.flash_linear_attention import (
+from lina.backbones.fused.flash_linear_attention import (
     VARIANTS,
     obstacle,
     shared_decays_are_wrong,

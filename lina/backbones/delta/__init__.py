@@ -1,0 +1,1 @@
+"""Backbones on the gated delta rule: Gated DeltaNet and Kimi Delta Attention."""

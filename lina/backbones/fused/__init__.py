@@ -1,0 +1,1 @@
+"""Fused GPU forms of the operators, each in a module named as its reference in ``lina.core.ops``."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import backbone_run, backbones
-from tests.core.small_run import write_spec
+from tests.pipeline.small_run import write_spec
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.small_run import EVERYTHING, assert_same_training
+from tests.pipeline.small_run import EVERYTHING, assert_same_training
 
 ROOT = Path(__file__).parents[1]
 STEPS = 16

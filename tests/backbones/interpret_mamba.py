@@ -4,8 +4,8 @@ import torch
 
 from lina.backbones.fused import selective_scan as mamba_fast
 from lina.backbones.fused.selective_scan import Tile
+from tests.core.ops.recurrence import assert_near, with_gradients
 from tests.core.ops.test_selective_scan import ROWS, inputs, loop
-from tests.core.recurrence import assert_near, with_gradients
 
 
 def main() -> None:

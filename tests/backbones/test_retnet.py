@@ -8,7 +8,7 @@ from torch import Tensor
 from lina.backbones.retnet import RetNet, RetNetConfig, RetNetMixer, RetNetState, turn
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves
-from tests.core.naive import naive
+from tests.core.model.naive import naive
 
 
 def mixer(**config: Any) -> RetNetMixer:

@@ -11,8 +11,8 @@ from lina.evaluation.records import TextSetEvaluation
 from lina.evaluation.text_set_run import read_text_set_evaluations
 from lina.pipeline.speech_job import run_spec
 from tests.cli.conftest import Lina
-from tests.core.small_run import hooks_of, small
 from tests.fakes import FakeDistributions
+from tests.pipeline.small_run import hooks_of, small
 from tests.pipeline.test_speech_job import RECOGNIZER
 
 Refused = Callable[..., str]

@@ -21,7 +21,7 @@ from lina.runs.weight_quantization import LAYOUTS
 from lina.speech import default_voice
 from lina.speech.export import export
 from tests.cli.conftest import Lina
-from tests.core.small_run import hooks_of, small
+from tests.pipeline.small_run import hooks_of, small
 
 Refused = Callable[..., str]
 

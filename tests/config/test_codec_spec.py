@@ -7,7 +7,7 @@ import pytest
 from lina.config.codec_spec import CodecSpec
 from lina.config.loader import load_job, load_spec
 from lina.core.errors import LinaError, PluginError, SpecError
-from tests.core.codec_training.small import SPEC, plugin, small
+from tests.codec_training.small import SPEC, plugin, small
 
 __all__ = ["plugin"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from lina.core.errors import DataError
 from lina.evaluation.text_set import read_text_set
-from tests.core.small_run import TEXTS, write_corpus
+from tests.pipeline.small_run import TEXTS, write_corpus
 
 
 def test_a_text_a_line(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from lina.pipeline.speech_job import run_spec
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import Run
 from lina.speech.voice import load
-from tests.core.small_run import Listener, hooks_of, small
+from tests.pipeline.small_run import Listener, hooks_of, small
 
 TEXTS = (Item("1", "one"), Item("2", "two words"))
 

@@ -22,8 +22,8 @@ from lina.runs.hook_manager import add_plugin, build_manager
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
 from lina.speech.voice import Voice, load
-from tests.core.small_run import Listener, hooks_of, small, stored, write_corpus
 from tests.fakes import FakeDistributions
+from tests.pipeline.small_run import Listener, hooks_of, small, stored, write_corpus
 
 SPEAKING = ("evaluate.sentences=2", "evaluate.unseen=[three]", "synthesize.texts=[one, two]")
 

@@ -21,7 +21,7 @@ from lina.speech import export as exporting
 from lina.speech.export import export
 from lina.speech.voice import Voice, load
 from lina.training.init.initialize import check_init
-from tests.core.small_run import hooks_of, small
+from tests.pipeline.small_run import hooks_of, small
 
 WIDE = ("backbone.d_model=64", "train.steps=2", "train.ema=0.5", "conditions.speaker=true")
 

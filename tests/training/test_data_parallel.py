@@ -17,8 +17,8 @@ from lina.training.data_parallel import check_gpus
 from lina.training.process_group import Team
 from lina.training.step_seed import step_seed
 from lina.training.trainer import train
-from tests.core.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
 from tests.fakes import FakeDistributions
+from tests.pipeline.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
 
 TWO = ("train.gpus=2", "train.device=cpu", "train.threads=1")
 

@@ -22,7 +22,7 @@ from lina.training.loss import cross_entropy
 from lina.training.micro_batches import Parts
 from lina.training.objective import Part
 from lina.training.trainer import train
-from tests.core.small_run import (
+from tests.pipeline.small_run import (
     EVERYTHING,
     Listener,
     assert_same_training,

@@ -12,7 +12,7 @@ from lina.backbones.fused import gated_delta_rule as gated_delta_fast
 from lina.core.errors import PluginError, SpecError
 from lina.core.ops.delta_rule import gated_delta_rule
 from tests.backbones.fake_kernels import shared_decays, stand_ins
-from tests.core.recurrence import assert_near, with_gradients
+from tests.core.ops.recurrence import assert_near, with_gradients
 
 PLUGINS = {
     "gated_deltanet": (GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer),

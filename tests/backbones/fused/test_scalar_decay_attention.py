@@ -10,8 +10,8 @@ from lina.backbones.fused import gated_linear_attention as gla_fast
 from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention
 from tests.backbones.fake_kernels import shared_decays, stand_ins
-from tests.core.naive import naive
-from tests.core.recurrence import assert_near, with_gradients
+from tests.core.model.naive import naive
+from tests.core.ops.recurrence import assert_near, with_gradients
 
 KEYS, VALUES = 3, 5
 SCALE = KEYS**-0.5

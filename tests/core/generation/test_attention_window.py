@@ -8,8 +8,8 @@ from lina.core.generation.attention_window import Place, Reading, Window
 from lina.core.generation.generate import collect, generate
 from lina.core.generation.guidance import Guided
 from lina.core.generation.sampling import Sampling
+from tests.core.generation.reading_model import Reader, Wish, listed, texts
 from tests.core.generation.test_generate import SAMPLED, TEXTS, say
-from tests.core.reading_model import Reader, Wish, listed, texts
 from tests.core.toy_model import push_stop, random_codes, toy_conditions, toy_lm
 
 NARROW = Window(ahead=3, back=1, pace=1.0)

@@ -8,8 +8,8 @@ from lina.core.generation.generate import collect, generate
 from lina.core.generation.repetition import Repetition, draw_again
 from lina.core.generation.sampling import Sampling, row_generators
 from lina.core.model.tokens import PAD
+from tests.core.generation.reading_model import Reader, texts
 from tests.core.generation.test_generate import TEXTS, say
-from tests.core.reading_model import Reader, texts
 from tests.core.toy_model import push_stop, toy_conditions, toy_lm
 
 RULE = Repetition(last=4, ratio=0.25)

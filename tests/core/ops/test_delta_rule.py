@@ -13,8 +13,8 @@ from lina.core.ops.delta_rule import (
     gated_delta_rule,
     gated_delta_rule_step,
 )
-from tests.core.naive import naive
-from tests.core.recurrence import assert_near, with_gradients
+from tests.core.model.naive import naive
+from tests.core.ops.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 8, 4
 SCALE = K**-0.5

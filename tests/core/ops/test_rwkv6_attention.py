@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lina.core.ops.gated_linear_attention import CHUNK, gated_linear_attention
 from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
-from tests.core.naive import naive
-from tests.core.recurrence import assert_near, with_gradients
+from tests.core.model.naive import naive
+from tests.core.ops.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 3, 5, 4
 LENGTHS = (1, 2, 15, 16, 17, 100)

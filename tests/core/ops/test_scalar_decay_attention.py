@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from lina.core.ops.scalar_decay_attention import CHUNK, scalar_decay_attention, scalar_decay_attention_step
-from tests.core.naive import naive
-from tests.core.recurrence import assert_near, with_gradients
+from tests.core.model.naive import naive
+from tests.core.ops.recurrence import assert_near, with_gradients
 
 B, H, K, V = 2, 4, 5, 3
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 100)

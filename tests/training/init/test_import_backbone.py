@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lina.runs.files import read_init
-from tests.core.fine_tuning import begun, refused, run, weights
 from tests.fakes import FakeDistributions
+from tests.training.init.fine_tuning import begun, refused, run, weights
 
 IMPORTING = """
 import torch

@@ -12,8 +12,8 @@ from lina.core.model.lora import is_adapted, merged
 from lina.runs.files import read_init
 from lina.runs.signals import Stopped
 from lina.speech.voice import load
-from tests.core.fine_tuning import SPEAKERS, base, begun, run, weights
-from tests.core.small_run import EVERYTHING, assert_same_training, write_corpus
+from tests.pipeline.small_run import EVERYTHING, assert_same_training, write_corpus
+from tests.training.init.fine_tuning import SPEAKERS, base, begun, run, weights
 from tests.training.test_trainer import Interrupter
 
 __all__ = ["base"]

@@ -1,6 +1,6 @@
 """How fast a spec of job codec trains where it is run, part by part; no data needed.
 
-    python -m tests.core.codec_training.speed specs/codec.yaml [key=value ...]
+    python -m tests.codec_training.speed specs/codec.yaml [key=value ...]
 
 Trains on noise, without and then with discriminators, and says steps a second, peak memory, the share of each part, and
 where the CPU waits for the GPU outside of logging (nowhere, if all is well).

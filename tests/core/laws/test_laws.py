@@ -13,7 +13,7 @@ from lina.core.laws.stream import SEED
 from lina.core.model.stack import ResidualStack
 from lina.core.plugin import CorpusPlugin
 from lina.core.protocols import takes_starts
-from tests.core.mutants import MUTANTS, LouderStep, backbone
+from tests.core.laws.mutants import MUTANTS, LouderStep, backbone
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec
 from tests.core.toy_frontend import ToyFrontend

@@ -12,10 +12,10 @@ from lina.config.resolve import resolve
 from lina.core.errors import SpecError
 from lina.runs.files import read_init
 from lina.training.init.source import _like
-from tests.core.fine_tuning import base, begun, refused, run, weights
-from tests.core.small_run import (
+from tests.pipeline.small_run import (
     write_spec,
 )
+from tests.training.init.fine_tuning import base, begun, refused, run, weights
 
 __all__ = ["base"]
 

@@ -52,7 +52,7 @@ evaluate: {utterances: 2, samples: 1}
 def plugin(distributions: FakeDistributions) -> None:
     distributions.install(
         "toy-codecs",
-        {"lina.codecs": {"toy-trainable": "tests.core.codec_training.toy_codec:ToyTrainable"}},
+        {"lina.codecs": {"toy-trainable": "tests.codec_training.toy_codec:ToyTrainable"}},
     )
 
 

@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("kind", [LoudnessDistance, IntelligibilityDistanc
 @pytest.fixture(scope="module")
 def speech() -> torch.Tensor:
     g722 = pytest.importorskip("G722")
-    sample = Path(__file__).parents[3] / "data/asterisk-sample/conf-roll-callcomplete.g722"
+    sample = Path(__file__).parents[2] / "data/asterisk-sample/conf-roll-callcomplete.g722"
     decoded = g722.G722(16_000, 64_000).decode(sample.read_bytes())
     return torch.tensor(decoded, dtype=torch.float32)[None] / 32_768
 

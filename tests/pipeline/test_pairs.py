@@ -15,7 +15,7 @@ from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_run_info, read_samples
 from lina.runs.metrics import read_metrics
 from lina.speech.voice import load
-from tests.core.small_run import Listener, hooks_of, write_spec
+from tests.pipeline.small_run import Listener, hooks_of, write_spec
 
 SHORT = (
     "train.steps=2",

@@ -16,9 +16,9 @@ from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
-from tests.core.codec_training import speed
-from tests.core.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored
-from tests.core.codec_training.toy_codec import RATE, SIZES, ToyCodec
+from tests.codec_training import speed
+from tests.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored
+from tests.codec_training.toy_codec import RATE, SIZES, ToyCodec
 
 __all__ = ["plugin"]
 pytestmark = pytest.mark.usefixtures("plugin")
@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; import os, signal\n"
         "from lina.runs.hooks import hookimpl\n"
-        "from tests.core.codec_training.small import small, go\n"
+        "from tests.codec_training.small import small, go\n"
         "class Kill:\n"
         "    @hookimpl\n"
         "    def step_done(self, step):\n"

@@ -11,7 +11,7 @@ from lina.pipeline.speech_job import run_spec
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
 from lina.training.init.initialize import initialise
-from tests.core.small_run import hooks_of, small, stored
+from tests.pipeline.small_run import hooks_of, small, stored
 
 SPEAKERS = "conditions.speaker=true"
 

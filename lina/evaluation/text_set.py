@@ -7,9 +7,9 @@ from pathlib import Path
 from lina.core.corpus.json_manifest import read_json_manifest
 from lina.core.corpus.manifest import clean_text, read_lines
 from lina.core.errors import DataError, TextError
-from lina.core.lines import count_sentences
 from lina.core.text.sentences import sentences_of_text
 from lina.core.utterance import Reject
+from lina.speech.lines import count_sentences
 from lina.speech.voice import Voice
 
 MANIFEST = ".jsonl"

@@ -15,13 +15,13 @@ from torch import Tensor
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.core.generation.generate import Ending, Frame, collect
-from lina.core.lines import Line, iterate_lines, list_lines
 from lina.core.model.delay_lm import LMState, next_text
-from lina.core.threads import limit_threads_of
 from lina.speech.best_of import Choice, choose
+from lina.speech.lines import Line, iterate_lines, list_lines
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt
 from lina.speech.result import SentenceSpeech, Spoken, decode_frames, sentence_speech, with_silence
+from lina.speech.threads import limit_threads_of
 
 if TYPE_CHECKING:
     from lina.speech.voice import Voice
@@ -44,7 +44,7 @@ def read(
     Each begins as training rows begin, or with the ``prompt``, of which nothing is given out. With ``carry`` the model
     goes on in the state that the sentence before has left, and only the text is swapped, as in rows of
     ``train.consecutive`` utterances. The codec's stream goes through in both cases. Silence is put only where a text
-    has a pause (``lina.core.text.pauses``), and what is before and after it is spoken as two sentences are. One that has
+    has a pause (``lina.core.text.pauses``), and the text before and after it is spoken as two sentences. One that has
     not ended at ``max_seconds`` is cut there, and one of which the tokenizer reads nothing is left out; both are
     logged.
 

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.audio.codec import AnyCodec, decode, decoder_stream, skip
-from lina.core.lines import Line
 from lina.core.protocols import Frontend
 from lina.speech.alignment import Alignment, join_alignments
 from lina.speech.best_of import Candidate, Choice
+from lina.speech.lines import Line
 from lina.speech.request import Script
 
 T = TypeVar("T")

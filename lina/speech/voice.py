@@ -28,10 +28,8 @@ from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Frontend
-from lina.core.side_by_side import speak_side_by_side
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
-from lina.core.threads import choose_threads
 from lina.data.collate import pad_texts
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights
@@ -42,6 +40,8 @@ from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt, encoded
 from lina.speech.request import Script, each_prompt, text_ids, with_codes, write_script
 from lina.speech.result import Speech
+from lina.speech.side_by_side import speak_side_by_side
+from lina.speech.threads import choose_threads
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
@@ -223,7 +223,7 @@ def load(
     """The newest checkpoint of a run, with its averaged weights where there are any.
 
     ``device``: of the model, as ``train.device``. ``settings``: other values for how it speaks than those of the run's
-    spec: ``synthesize.window.ahead=8``. ``threads``: as ``lina.core.threads.choose_threads``.
+    spec: ``synthesize.window.ahead=8``. ``threads``: as ``lina.speech.threads.choose_threads``.
 
     Raises:
         LinaError: the device is not there, or ``threads`` is no number of threads.

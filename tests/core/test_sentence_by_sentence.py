@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core import side_by_side
 from lina.core.errors import LinaError, TextError
 from lina.core.text.sentences import sentences_of_text
+from lina.speech import side_by_side
 from lina.speech.prompt import Prompt
 from tests.core.toy_codec import HOP
 from tests.core.toy_model import random_codes

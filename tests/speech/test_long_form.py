@@ -12,9 +12,9 @@ from lina.core.audio.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
 from lina.core.generation.attention_window import Place, Reading
 from lina.core.laws.op_count import Cost, cost
-from lina.core.lines import count_sentences
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.state import state_bytes
+from lina.speech.lines import count_sentences
 from lina.speech.long_form import read
 from lina.speech.voice import Voice
 from lina.training.packing import join_columns, join_conditions

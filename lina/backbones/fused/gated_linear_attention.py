@@ -20,7 +20,7 @@ def gated_linear_attention(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.ops.gated_linear_attention.gated_linear_attention``, on a GPU; float32 inputs go through TF32 units."""
+    """The operator of this name in ``lina.core.ops`` on a GPU; float32 inputs go through TF32 units."""
     from fla.ops.gla import chunk_gla, fused_recurrent_gla
 
     operator = chunk_gla if q.shape[1] > SHORT else fused_recurrent_gla

@@ -21,7 +21,7 @@ def scalar_decay_attention(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.ops.scalar_decay_attention.scalar_decay_attention``, on a GPU; float32 inputs go through TF32 units."""
+    """The operator of this name in ``lina.core.ops`` on a GPU; float32 inputs go through TF32 units."""
     each = v.shape[2] // q.shape[2]
     if each > 1:  # the kernels know no groups
         q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))

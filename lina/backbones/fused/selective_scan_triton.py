@@ -1,4 +1,6 @@
-"""Triton kernels of the selective scan (``lina.core.ops.selective_scan`` has the equations). Imported only where Triton is.
+"""Triton kernels of the selective scan, whose equations are in ``lina.core.ops.selective_scan``.
+
+Imported only where Triton is.
 
 Time is cut into chunks. Within one, a parallel scan over a tile of [frames, channels, numbers of state] gives all its
 states in registers; nothing of that size ever reaches memory. Between chunks go the states at their borders, which the
@@ -6,8 +8,8 @@ forward pass leaves for the backward pass. That pass first takes the gradient fr
 chunks at once; a program walks over many channels of one chunk, so that sums over channels need no atomics, and sums
 over rows and time are finished by PyTorch: the result is the same every time.
 
-Arithmetic is in float32 whatever the dtype of the arguments. Shapes as in ``lina.core.ops.selective_scan``; ``borders`` and
-``reaching`` are [B, chunks, D, N].
+Arithmetic is in float32 whatever the dtype of the arguments. Shapes as in ``lina.core.ops.selective_scan``;
+``borders`` and ``reaching`` are [B, chunks, D, N].
 """
 
 import triton

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lina.core.errors import TextError
-from lina.core.lines import count_sentences
 from lina.core.text.pauses import literal, parts
+from lina.speech.lines import count_sentences
 from tests.core.toy_codec import HOP
 from tests.speech.test_long_form import streaming, trained_on
 from tests.speech.test_voice import make

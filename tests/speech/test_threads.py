@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from lina.core import threads
 from lina.core.errors import LinaError
-from lina.core.threads import SMALL, choose_threads, limit_threads, limit_threads_of
+from lina.speech import threads
+from lina.speech.threads import SMALL, choose_threads, limit_threads, limit_threads_of
 from tests.speech.test_long_form import streaming
 from tests.speech.test_voice import make
 

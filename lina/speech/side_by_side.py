@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from lina.core.generation.generate import collect
-from lina.core.lines import Line, list_lines
 from lina.core.text.sentences import sentences_of_text
-from lina.core.threads import limit_threads
 from lina.speech.best_of import Choice, choose
+from lina.speech.lines import Line, list_lines
 from lina.speech.long_form import end_sentence
 from lina.speech.options import SpeechOptions
 from lina.speech.request import each_prompt
 from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
+from lina.speech.threads import limit_threads
 
 if TYPE_CHECKING:
     from lina.speech.voice import Voice

@@ -149,7 +149,7 @@ class EvaluateSection(Section):
 
 
 class WindowSection(Section):
-    """Monotonic attention window: a row sees only the text around its position (``core.generation.attention_window``)."""
+    """Monotonic attention window: a row sees only text near its position (``core.generation.attention_window``)."""
 
     ahead: Annotated[int, Field(ge=1, le=1_000_000)] = 16
     """Positions (bytes, phonemes) that can be read beyond the place."""

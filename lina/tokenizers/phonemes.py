@@ -20,15 +20,12 @@ from typing import Any, Literal
 
 from lina.core.errors import PluginError, TextError
 from lina.core.plugin import PluginConfig, TokenizerPlugin
-from lina.core.text.validate import sentence_end
-from lina.tokenizers.english import Style, normalise
-from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, parted, plain, remark
-from lina.tokenizers.english.emoticons import strip_emoticons
-from lina.tokenizers.english.markup import strip_markup
+from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, remark
+from lina.tokenizers.english.normalizer import LONGEST_SENTENCE, EnglishNormalizer
 from lina.tokenizers.english.pronunciation import certain_reading
-from lina.tokenizers.english.quotes import strip_quotes
-from lina.tokenizers.english.sounds import MARK, take_sounds
 from lina.tokenizers.stream import SegmentStream, printable
+
+__all__ = ["INVENTORY", "LONGEST_SENTENCE", "Phonemes", "PhonemesConfig", "PhonemesFrontend"]
 
 BEGIN, END = 0, 1
 INVENTORY = ' .,;:!?…—"“”()ˈˌːbdfhjklmnpstvwzTðŋɡɹʀʃʒʤʧθAIOQWYaiuyæɐɑɒɔəɛɜɪʊʌᵊᵻ'
@@ -37,18 +34,12 @@ INVENTORY = ' .,;:!?…—"“”()ˈˌːbdfhjklmnpstvwzTðŋɡɹʀʃʒʤʧθAIO
 T is the flap of ``city``; the other capitals are diphthongs (A eɪ, I aɪ, O oʊ, Q əʊ, W aʊ, Y ɔɪ); a blank is
 a word boundary.
 """
-LONGEST_SENTENCE = 400
-"""Characters; a longer one is cut at a clause, else at a blank, else here."""
-
 MOST_REMARKS = 30
 """Unknown words that are told of, in a process."""
 
 log = logging.getLogger("lina")
 
 _IDS = {symbol: place + 2 for place, symbol in enumerate(INVENTORY)}
-_CLAUSE_END = re.compile(r".*[,;:—)]\s", re.DOTALL)
-_BLANK = re.compile(r".*\s", re.DOTALL)
-_STOP_AFTER_LETTERS = re.compile(r"((?:[A-Z]\.)+[A-Z])\.(?!\w)")
 _BLANK_BEFORE_STOP = re.compile(r" \.")
 
 
@@ -71,21 +62,15 @@ class PhonemesFrontend(SegmentStream):
 
         It gets words and punctuation, and ``[x](/sounds/)`` where the text has phonemes in brackets.
         """
-        self.read, self.british, self.unknown = read, british, unknown
-        self.style = Style(day_first=british, joiner=".")
+        self.read, self.unknown = read, unknown
+        self.normalizer = EnglishNormalizer(british, unknown)
 
     def skipping_unknown(self) -> "PhonemesFrontend":
         """The same frontend, but characters that it cannot read are left out with a warning."""
-        return PhonemesFrontend(self.read, self.british, "skip")
+        return PhonemesFrontend(self.read, self.normalizer.british, "skip")
 
     def segment_end(self, text: str, start: int) -> int | None:
-        window = text[start : start + LONGEST_SENTENCE + 1]
-        end = sentence_end(window)
-        if end is None and len(window) > LONGEST_SENTENCE:
-            held = window[:LONGEST_SENTENCE]
-            cut = _CLAUSE_END.match(held) or _BLANK.match(held)
-            end = cut.end() if cut else LONGEST_SENTENCE
-        return None if end is None else start + end
+        return self.normalizer.segment_end(text, start)
 
     def encode(self, text: str) -> list[int]:
         phonemes = self.phonemes(text)
@@ -96,26 +81,13 @@ class PhonemesFrontend(SegmentStream):
     def flush(self, state: str | None) -> list[int]:
         return super().flush(state and state.rstrip())
 
-    def words(self, sentence: str) -> str:
-        """What is read of a sentence: words, punctuation, letters that are spelt as ``F.B.I``, phonemes.
-
-        Raises:
-            TextError: a character that is not read as English, or brackets whose phonemes are none.
-        """
-        text, given = take_sounds(strip_markup(strip_emoticons(sentence)), self.british)
-        parts = [plain(part, self.unknown) for part in text.split(MARK)]
-        said = parted(strip_quotes(normalise(MARK.join(parts), self.style))).strip().replace("’", "'")
-        said = _STOP_AFTER_LETTERS.sub(r"\1 .", said)
-        first, *others = said.split(MARK)
-        return first + "".join(f"[x](/{one}/){after}" for one, after in zip(given, others, strict=True))
-
     def phonemes(self, sentence: str) -> str:
         """The symbols of one sentence.
 
         Raises:
-            TextError: as ``words``; or a word has no reading.
+            TextError: as ``EnglishNormalizer.words``; or a word has no reading.
         """
-        text = self.words(sentence)
+        text = self.normalizer.words(sentence)
         try:
             tokens = self.read(text)
         except Exception as error:

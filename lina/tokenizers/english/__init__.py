@@ -1,10 +1,11 @@
 """Written English as words: numbers, dates, money, units, addresses, abbreviations and signs are written out.
 
 Our own rules in plain Python. A sentence is gone through once, from the left: where a word, a number or a sign
-begins, the first rule that matches says what is read there, and what it has said no other rule sees again.
+begins, the first rule that matches gives what is read there, and no other rule sees that again.
 """
 
 import re
+from collections.abc import Callable, Sequence
 
 from lina.tokenizers.english import (
     abbreviations,
@@ -20,7 +21,7 @@ from lina.tokenizers.english import (
     web,
 )
 from lina.tokenizers.english.number_formats import unify_numbers
-from lina.tokenizers.english.rule import Rule, Style
+from lina.tokenizers.english.rule import Rule, RuleTable, Style
 
 __all__ = ["RULES", "Style", "normalise"]
 
@@ -37,14 +38,17 @@ RULES: tuple[Rule, ...] = (
     *names.RULES,
     *symbols.RULES,
 )
-"""In the order in which they are asked."""
+"""In the order in which they are tried."""
 
+_TABLE = RuleTable(RULES)
 _PLAIN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|\s+|.", re.DOTALL)
 _JUST_A_WORD = re.compile(r"[a-z]+(?:['’][a-z]+)*(?=\s)")
 _BLANKS = re.compile(r"\s+")
-_BLANK_BEFORE_MARK = re.compile(r"\s+([,.;:!?…])")
-_MARKS_IN_A_ROW = re.compile(r",(\s*[,.;:!?…])")
+_BLANK_BEFORE_MARK = re.compile(r" (?=[,.;:!?…])")
+_MARKS_IN_A_ROW = re.compile(r",(?= ?[,.;:!?…])")
 
+REACH = 256
+"""Characters after its beginning that a rule sees, so that no pattern can look through all of a long text."""
 
 _USUAL = Style()
 
@@ -52,32 +56,38 @@ _USUAL = Style()
 def normalise(sentence: str, style: Style = _USUAL) -> str:
     """The words of a sentence, with its punctuation; blanks around it are kept as one.
 
-    A function of the sentence alone. It never refuses: characters that no rule knows are handed on as they are.
+    A function of the sentence alone, in linear time. It never refuses: characters that no rule knows are handed on as
+    they are.
     """
     sentence = unify_numbers(sentence)
-    said, place, joint = "", 0, False
+    rules = _TABLE.of_text(sentence)
+    pieces, last, place, joint = [""], "", 0, False
     while place < len(sentence):
-        text, end, read = _next(sentence, place, style)
-        if text and (read or joint) and text[0].isalnum() and said[-1:].isalnum():
-            said += " "
+        text, end, read = _next(sentence, place, style, rules)
+        if text and (read or joint) and text[0].isalnum() and last.isalnum():
+            pieces.append(" ")
         if read and not text:
             text = " "
-        said += text
+        pieces.append(text)
+        last = text[-1:] or last
         joint, place = read, end
-    said = _BLANK_BEFORE_MARK.sub(r"\1", _BLANKS.sub(" ", said))
-    return _MARKS_IN_A_ROW.sub(r"\1", said)
+    words = _BLANK_BEFORE_MARK.sub("", _BLANKS.sub(" ", "".join(pieces)))
+    return _MARKS_IN_A_ROW.sub("", words)
 
 
-def _next(sentence: str, place: int, style: Style) -> tuple[str, int, bool]:
-    """What is said at a place, where it goes on, and whether a rule said it."""
-    word = _JUST_A_WORD.match(sentence, place)
+def _next(
+    sentence: str, place: int, style: Style, rules: Callable[[str], Sequence[Rule]]
+) -> tuple[str, int, bool]:
+    """The reading at a place, where it ends, and whether it is that of a rule."""
     here, before = sentence[place], sentence[place - 1 : place]
     inside = (before.isalpha() and here.isalpha()) or (before.isdecimal() and here.isdecimal())
-    if not (inside or sentence[place].isspace() or (word and len(word[0]) > 4)):
-        for one in RULES:
-            match = one.pattern.match(sentence, place)
-            if match and match.end() > place and (text := one.read(match, style)) is not None:
-                return text, match.end(), True
+    if not inside and not here.isspace():
+        word = _JUST_A_WORD.match(sentence, place)
+        if not (word and len(word[0]) > 4):
+            for one in rules(here):
+                match = one.pattern.match(sentence, place, place + REACH)
+                if match and match.end() > place and (text := one.read(match, style)) is not None:
+                    return text, match.end(), True
     plain = _PLAIN.match(sentence, place)
     assert plain is not None
     return plain[0], plain.end(), False

@@ -2,7 +2,17 @@
 
 import re
 
-from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule, spell
+from lina.tokenizers.english.rule import (
+    NEAR,
+    Rule,
+    Style,
+    before,
+    ends_sentence,
+    following,
+    one_of,
+    rule,
+    spell,
+)
 
 _TITLES = {
     "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Prof": "Professor", "Gen": "General", "Gov": "Governor",
@@ -58,8 +68,8 @@ def _in_street(match: re.Match[str]) -> bool:
     """Whether ``St.`` or ``Dr.`` stands after a name (a street), not before one."""
     word = before(match)
     named = (word[:1].isupper() and word[-1:].isalnum()) or bool(re.fullmatch(r"\d+(?:st|nd|rd|th)", word))
-    followed = re.match(r"\s+[\"“'‘]?[A-Z]", match.string[match.end() :])
-    first = match.string[: match.start()].strip() == word
+    followed = re.match(r"\s+[\"“'‘]?[A-Z]", following(match))
+    first = match.start() <= NEAR and match.string[: match.start()].strip() == word
     return named and not (followed and first)
 
 
@@ -143,7 +153,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"Ph\.\s?D\.?(?!\w)", _doctorate),
     rule(r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])", _company),
     rule(rf"({one_of(_BARE)})(?!\w)", _bare),
-    rule(r"(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?", _initials),
+    rule(r"(?:[A-Za-z]\.){2,12}(?:[A-Za-z]\b)?", _initials),
     rule(r"([A-Z])\.(?=\s*[A-Z])", _initial),
     rule(r"[bcdfghj-np-tv-xz]{2,4}(?![\w'’.-]\w|[\w'’])", _without_vowels),
 )

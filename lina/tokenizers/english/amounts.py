@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import is_one, number
-from lina.tokenizers.english.rule import Rule, Style, before, one_of, rule
+from lina.tokenizers.english.rule import Rule, Style, before, following, one_of, rule
 from lina.tokenizers.english.units import UNITS
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
@@ -173,7 +173,7 @@ def _feet_and_inches(match: re.Match[str], style: Style) -> str:
 
 def _inches_by(match: re.Match[str], style: Style) -> str:
     """``8.5" x 11" paper``."""
-    unit = "inch" if re.match(r"\s[a-z]", match.string[match.end() : match.end() + 2]) else "inches"
+    unit = "inch" if re.match(r"\s[a-z]", following(match)) else "inches"
     return f"{number(match[1])}{f' {unit}' if match[2] else ''} by {number(match[3])} {unit}"
 
 
@@ -212,7 +212,7 @@ def _amperes(match: re.Match[str], style: Style) -> str | None:
 
 def _counts_a_noun(match: re.Match[str]) -> bool:
     """``a 60W bulb``: what is told of a thing stands in the singular."""
-    return before(match).lower() in ("a", "an") and bool(re.match(r"\s[a-z]", match.string[match.end() :]))
+    return before(match).lower() in ("a", "an") and bool(re.match(r"\s[a-z]", following(match)))
 
 
 _UNIT = one_of(UNITS)

@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, ordinal, plural_of, year
-from lina.tokenizers.english.rule import Rule, Style, ends_sentence, one_of, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule, spell
 
 MONTHS = [
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -61,7 +61,7 @@ def _month_day(match: re.Match[str], style: Style) -> str:
 
 
 def _day_month(match: re.Match[str], style: Style) -> str:
-    the = "" if match.string[: match.start()].rstrip().lower().endswith("the") else "the "
+    the = "" if before(match).lower() == "the" else "the "
     said = f"{the}{ordinal(int(match['day']))} of {_month(match['month'])}"
     if match["year"]:
         return f"{said}, {year(int(match['year']))}"

@@ -109,7 +109,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?<=[a-z], )(?!{'|'.join(_WORDS_TOO)})({one_of(_STATES)})(?=[.,;:!?)]|\s|$)", _state),
     rule(r"((?:ZIP|[Zz]ip)(?:\s?code)?:?|PIN:?|[Pp]asscode:?)\s(\d{4,6})(?![\w.,-]\d)", _digits_after),
     rule(r"(ISBN|ISSN)(?:-1[03])?:?\s?(\d[\d -]{6,16}[\dXx])(?!\w)", _isbn),
-    rule(r"\d+(?:-\d+){3,}(?![\w-])", _serial),
+    rule(r"\d{1,8}(?:-\d{1,8}){3,9}(?![\w-])", _serial),
     rule(rf"({one_of(_NUMBERED)})\.?\s?(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Za-z])?(?![\w]|[.,:]\d)", _numbered),
     rule(rf"({_PLACE})\s(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Z])(?!\w)", _place),
     rule(
@@ -117,6 +117,6 @@ RULES: tuple[Rule, ...] = (
         _place,
     ),
     rule(r"(\d{3,4})((?:\([a-zA-Z0-9]\))+)(?!\w)", _clauses),
-    rule(r"(?:v|[vV]er\.|V(?=\d+\.))\s?(\d+(?:\.\d+)*)(?![\w.]*\d)(?!\w)", _version),
-    rule(rf"({_SOFTWARE})([\s-])(\d+(?:\.\d+)+)(?![\w.]*\d)(?!\w)", _software),
+    rule(r"(?:v|[vV]er\.|V(?=\d+\.))\s?(\d{1,6}(?:\.\d{1,6}){0,5})(?![\w.]?\d)(?!\w)", _version),
+    rule(rf"({_SOFTWARE})([\s-])(\d{{1,6}}(?:\.\d{{1,6}}){{1,5}})(?![\w.]?\d)(?!\w)", _software),
 )

@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, ordinal, roman, year
-from lina.tokenizers.english.rule import Rule, Style, always, before, one_of, rule, spell
+from lina.tokenizers.english.rule import NEAR, Rule, Style, always, before, one_of, rule, spell
 
 _NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
 _COUNTED = [
@@ -96,7 +96,8 @@ def _acronym(match: re.Match[str], style: Style) -> str | None:
     word, end = match[1], match[2] or ""
     if word in _HALVES:
         return _HALVES[word] + end
-    shouted = not any(map(str.islower, match.string)) or (
+    around = match.string[max(0, match.start() - NEAR) : match.end() + NEAR]
+    shouted = not any(map(str.islower, around)) or (
         word in _ALSO_WORDS and _CAPITALS.match(match.string, match.end()) is not None
     )
     if end and word not in _AS_WORDS and word not in _HALVES:
@@ -105,7 +106,7 @@ def _acronym(match: re.Match[str], style: Style) -> str | None:
         return word.capitalize() + end
     if word in _SPELT and not (shouted and word in _ALSO_WORDS):
         return spell(word, style) + end
-    if len(word) <= 5 and not set(word) & set("AEIOUY") and not (shouted and " " in match.string.strip()):
+    if len(word) <= 5 and not set(word) & set("AEIOUY") and not (shouted and " " in around.strip()):
         return spell(word, style) + end
     return None
 

@@ -13,11 +13,17 @@ _WORDS = frozenset((
     "a", "i", "is", "in", "it", "or", "of", "to", "at", "as", "he", "we", "no", "so", "if", "an", "on", "by",
     "my", "be", "do", "go", "up", "us", "am", "me", "and", "but", "the", "you", "not", "for",
 ))  # fmt: skip
-_STEP = r"[\w@+%-]+(?:\.[\w@+%-]+)*|\.[\w-]+|\.{1,2}"
+_FILE = re.compile(rf"\.(?:{_ENDINGS})$")
+_STEP = r"(?:[\w@+%.-]{1,80}+)"
 
 
 def _path(match: re.Match[str], style: Style) -> str:
     return read_address(match[0].rstrip("/") or "/", style)
+
+
+def _path_of_file(match: re.Match[str], style: Style) -> str | None:
+    """``src/main.rs``; what does not end as files do is no path: ``he/she``."""
+    return _path(match, style) if _FILE.search(match[0]) else None
 
 
 def _windows(match: re.Match[str], style: Style) -> str:
@@ -35,8 +41,8 @@ def _option(match: re.Match[str], style: Style) -> str | None:
 
 RULES: tuple[Rule, ...] = (
     rule(r"[A-Za-z]:\\[\w.\\-]*\w", _windows),
-    rule(rf"(?<![\w/.~])(?:~|\.{{1,2}})?(?:/(?:{_STEP}))+/?(?<![.])", _path),
-    rule(rf"(?<![\w/.~])(?:{_STEP})(?:/(?:{_STEP}))*/(?:[\w@+%-]+\.)+(?:{_ENDINGS})\b(?!\.\w)", _path),
-    rule(rf"(?<![\w/.~@])(?:[\w-]+\.)+(?:{_ENDINGS})\b(?![./@-]?\w)", _path),
+    rule(rf"(?<![\w/.~])(?:~|\.{{1,2}})?(?:/{_STEP}){{1,12}}/?(?<![.])", _path),
+    rule(rf"(?<![\w/.~-]){_STEP}(?:/{_STEP}){{1,12}}(?!\w)", _path_of_file),
+    rule(rf"(?<![\w/.~@-])[\w-]{{1,60}}+(?:\.[\w-]{{1,30}}+){{0,3}}?\.(?:{_ENDINGS})\b(?![./@-]?\w)", _path),
     rule(r"(?<=\s)(--?)([a-z][a-z-]*)(?![\w])", _option),
 )

@@ -4,7 +4,7 @@ import re
 
 from lina.tokenizers.english.amounts import NUMBER
 from lina.tokenizers.english.numbers import cardinal, digits, number, ordinal, ordinal_of, pairs
-from lina.tokenizers.english.rule import Rule, Style, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, following, rule, spell
 
 _PARTS = {2: "half", 4: "quarter"}
 _SIGNS = {
@@ -95,7 +95,7 @@ _PICTURE = re.compile(
 def _magnitude(match: re.Match[str], style: Style) -> str:
     """``50K users``, ``4B people``; but ``4K video``, ``a 10K run``, ``apartment 4B`` have letters."""
     amount, sign = match[1], match[2]
-    after = match.string[match.end() : match.end() + 20]
+    after = following(match)
     if sign in "kK" and (_PICTURE.match(after) or (sign == "K" and amount in ("4", "8"))):
         return f"{number(amount)} K"
     if sign == "B" and amount.isdecimal() and not (_PLURAL.match(after) or len(amount) > 2):
@@ -134,7 +134,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}])", _fraction_sign),
     rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
     rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
-    rule(r"\d+(?:\.\d+){2,}(?!\w)", _dotted),
+    rule(r"\d{1,9}(?:\.\d{1,9}){2,9}(?!\w)", _dotted),
     rule(rf"({NUMBER})([²³])", _power),
     rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?=\s?=)", _product),
@@ -142,7 +142,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
     rule(rf"({NUMBER})(k|K|M|bn|B)\b", _magnitude),
     rule(r"(\d{1,3}):(\d{1,2})(?![\d:]|[.]\d)", _range),
-    rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d+|[A-Z]\d[A-Z\d]*))*\b", _mixed),
+    rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d{1,9}|[A-Z]\d[A-Z\d]{0,9})){0,5}\b", _mixed),
     rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),
     rule(rf"({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-]|[.,]\d)", _range),
     rule(rf"([-−+±]?)\s?({NUMBER}|\d[\d,]*)", _signed),

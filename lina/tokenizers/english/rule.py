@@ -1,8 +1,10 @@
-"""What a rule of the normaliser is: where it looks, and what it says instead."""
+"""A rule of the normalizer: a pattern, and what is read for it; and the tables of all rules."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+from lina.tokenizers.english.first_characters import first_characters, needed_characters
 
 
 class Style(NamedTuple):
@@ -13,6 +15,9 @@ class Style(NamedTuple):
     joiner: str = " "
     """Stands between letters that are spelt: ``F B I``."""
 
+
+NEAR = 80
+"""Characters of context on each side that rules look at."""
 
 Reader = Callable[[re.Match[str], Style], str | None]
 
@@ -26,6 +31,31 @@ class Rule(NamedTuple):
 
 def rule(pattern: str, read: Reader) -> Rule:
     return Rule(re.compile(pattern), read)
+
+
+class RuleTable:
+    """Rules in their order, found by the character that stands where they are tried."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = [(one, first_characters(one.pattern), needed_characters(one.pattern)) for one in rules]
+        self._starting: dict[str, list[tuple[Rule, frozenset[str]]]] = {}
+
+    def of_text(self, text: str) -> Callable[[str], Sequence[Rule]]:
+        """A function from the character at a place in ``text`` to the rules that may match there."""
+        present, found = frozenset(text), dict[str, list[Rule]]()
+
+        def starting(character: str) -> Sequence[Rule]:
+            if character not in found:
+                possible = self._starting.get(character)
+                if possible is None:
+                    possible = [(one, needs) for one, first, needs in self._rules if character in first]
+                    self._starting[character] = possible
+                found[character] = [
+                    one for one, needs in possible if not (needs and present.isdisjoint(needs))
+                ]
+            return found[character]
+
+        return starting
 
 
 def always(said: str) -> Reader:
@@ -50,4 +80,9 @@ def before(match: re.Match[str]) -> str:
 
 def ends_sentence(match: re.Match[str]) -> bool:
     """Whether nothing but closing marks follows."""
-    return not match.string[match.end() :].strip(" \t\n\"'”’)»")
+    return not match.string[match.end() : match.end() + NEAR].strip(" \t\n\"'”’)»")
+
+
+def following(match: re.Match[str]) -> str:
+    """The text after a match, as far as rules look."""
+    return match.string[match.end() : match.end() + NEAR]

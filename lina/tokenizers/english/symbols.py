@@ -44,7 +44,7 @@ def _repeated(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"[a-z]+(?:/[a-z]+)+(?![\w/])", _either),
+    rule(r"[a-z]{1,30}+(?:/[a-z]{1,30}+){1,5}(?![\w/])", _either),
     rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
     rule(r"(?<=\w)(?:\*\*|\^)(?=\d)", always("to the power of")),
     rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", always("to")),

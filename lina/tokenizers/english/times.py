@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, number
-from lina.tokenizers.english.rule import Rule, Style, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, following, rule, spell
 
 AM_PM = r"\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm](?:\b|(?=\.)))(?![\w])"
 _CLOCK = r"\d{1,2}:\d\d"
@@ -36,7 +36,7 @@ def _time(match: re.Match[str], style: Style) -> str | None:
 def _half(match: re.Match[str], style: Style) -> str:
     if not match["half"]:
         return ""
-    stop = "." if match.string[match.end() - 1] == "." and not match.string[match.end() :].strip() else ""
+    stop = "." if match.string[match.end() - 1] == "." and not following(match).strip() else ""
     return f" {spell(match['half'] + 'm', style)}{stop}"
 
 

@@ -66,10 +66,10 @@ def _hashtag(match: re.Match[str], style: Style) -> str:
 _PATH = r"(?:[/?#][\w/%&=+~#?@:.,-]*[\w/=]|/)?"
 
 RULES: tuple[Rule, ...] = (
-    rule(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", _address),
+    rule(r"[\w.+-]{1,64}+@[\w-]{1,64}(?:\.[\w-]{1,64}){0,5}\.[A-Za-z]{2,24}", _address),
     rule(rf"https?://[\w.-]*\w(?::\d+)?{_PATH}", _address),
-    rule(rf"www\.[\w-]+(?:\.[\w-]+)*\w{_PATH}", _address),
-    rule(rf"(?:[A-Za-z][\w-]*\.)+(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
+    rule(rf"www\.[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}(?<=\w){_PATH}", _address),
+    rule(rf"(?:[A-Za-z][\w-]{{0,63}}+\.){{1,5}}(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
     rule(r"@([A-Za-z_]\w*)", _handle),
     rule(r"#([A-Za-z_]\w*)", _hashtag),
     rule(r"#(?=\d)", always("number ")),

@@ -124,7 +124,7 @@ def build_model(resolved: Resolved, prepared: Prepared) -> DelayLM:
     return build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,
-        vocab_size=prepared.frontend.vocab_size,
+        vocab_size=prepared.tokenizer.vocab_size,
         speakers=len(prepared.speakers),
         seed=resolved.spec.seed,
     )

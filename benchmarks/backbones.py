@@ -4,7 +4,7 @@
     python -m benchmarks.backbones --device cuda --steps 360 --json benchmarks/backbones-cuda.json
     python -m benchmarks.backbones --only NAME NAME -- train.batch_seconds=15 backbone.d_model=512
 
-The data is real and goes through lina's own stages: the spec's corpus, codec and frontend, encoded once. Every
+The data is real and goes through lina's own stages: the spec's corpus, codec and tokenizer, encoded once. Every
 backbone gets the spec's width, its own default configuration (the spec's, if the spec names it), and as many layers as
 come nearest to the size of the spec's own backbone. Each trains for ``--steps`` steps in a process of its own, then is
 stepped as in speaking, 1 and 16 streams at once. A failure or a timeout is a row that says so, and exit code 1.

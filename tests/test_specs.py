@@ -25,8 +25,8 @@ def test_a_spec_loads_resolves_and_builds(path: Path) -> None:
     assert resolved.spec.name == path.stem
     assert resolved.spec.train.out == Path("runs") / path.stem
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    frontend = resolved.tokenizer.plugin.build(config=resolved.tokenizer.config)
-    sizes, vocabulary = codec.codebook_sizes, frontend.vocab_size
+    tokenizer = resolved.tokenizer.plugin.build(config=resolved.tokenizer.config)
+    sizes, vocabulary = codec.codebook_sizes, tokenizer.vocab_size
     model = build_lm(resolved, codebook_sizes=sizes, vocab_size=vocabulary, speakers=0, seed=0)
     assert 1_000_000 < count_parameters(model) < LARGEST
 

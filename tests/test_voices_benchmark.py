@@ -85,10 +85,10 @@ def test_the_sets_are_what_they_are_said_to_be() -> None:
 
 def test_all_texts_can_be_read() -> None:
     plugin = load("tokenizer", "phonemes")
-    frontend: Any = plugin.build(config=plugin.Config(), trained=None)
+    tokenizer: Any = plugin.build(config=plugin.Config(), trained=None)
     for items in voices_sets.text_sets().values():
         for item in items:
-            assert frontend.phonemes(item.text), item.text
+            assert tokenizer.phonemes(item.text), item.text
 
 
 def test_a_limit_takes_the_first_of_each_set() -> None:

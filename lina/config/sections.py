@@ -46,7 +46,7 @@ class CodecSection(Section):
 
 class TokenizerSection(Section):
     plugin: PluginName
-    """Name of a text frontend plugin."""
+    """Name of a tokenizer plugin."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
 

@@ -23,7 +23,7 @@ class DataError(LinaError):
 
 
 class TextError(LinaError):
-    """A text cannot be spoken: empty, too long, or with characters the frontend refuses (the message names them)."""
+    """A text cannot be spoken: empty, too long, or with characters the tokenizer refuses (the message names them)."""
 
 
 class CheckpointError(LinaError):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, DataError, SpecError
-from lina.core.protocols import Backbone, Codec, Frontend, Recognizer, StreamingCodec, TrainableCodec
+from lina.core.protocols import Backbone, Codec, Recognizer, StreamingCodec, Tokenizer, TrainableCodec
 from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
@@ -117,8 +117,8 @@ class CodecPlugin(Plugin):
 class TokenizerPlugin(Plugin):
     @classmethod
     @abstractmethod
-    def build(cls, *, config: Any, trained: Any = None) -> Frontend:
-        """A text frontend; ``trained`` is what ``train`` returned for this run, if anything."""
+    def build(cls, *, config: Any, trained: Any = None) -> Tokenizer:
+        """A tokenizer; ``trained`` is what ``train`` returned for this run, if anything."""
 
     @classmethod
     def train(cls, texts: Iterable[str], *, config: Any) -> Any:

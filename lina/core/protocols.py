@@ -184,11 +184,11 @@ class TrainableCodec(Protocol):
 
 
 @runtime_checkable
-class Frontend(Protocol):
+class Tokenizer(Protocol):
     """Text to ids in 0 .. vocab_size - 1. The state is an immutable value that JSON can hold.
 
     ``parallel_forward(text)`` equals folding ``step`` over any split of the text, then ``flush``. Marks of
-    beginning and end, if the frontend wants any, are ids of its own. Raises ``TextError`` naming the characters
+    beginning and end, if the tokenizer wants any, are ids of its own. Raises ``TextError`` naming the characters
     that it refuses.
     """
 

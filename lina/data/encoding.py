@@ -40,7 +40,7 @@ class Tools(NamedTuple):
     encode: Encode
     """Audio [1, C, N] in [-1, 1], N a multiple of the hop, to codes [1, N / hop, Q]."""
     check_text: Callable[[str], object] | None = None
-    """Raises ``TextError`` for a text that cannot be spoken; the shards' ``settings`` name its frontend then."""
+    """Raises ``TextError`` for a text that cannot be spoken; the shards' ``settings`` name its tokenizer then."""
 
 
 @dataclass(frozen=True)

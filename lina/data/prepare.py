@@ -1,4 +1,4 @@
-"""Stage data: from a corpus to token shards, a trained text frontend and a table of speakers."""
+"""Stage data: from a corpus to token shards, a trained tokenizer and a table of speakers."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.generation.sampling import Sampling
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
 from lina.data.text_ids import text_ids
@@ -26,7 +26,7 @@ from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
 from lina.runs.records import CodecInfo, DataSummary
 from lina.speech.request import text_parts
-from lina.speech.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_frontend
+from lina.speech.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_tokenizer
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Prepared:
     """What training and evaluation work on."""
 
     codec: AnyCodec
-    frontend: Frontend
+    tokenizer: Tokenizer
     dataset: TokenDataset
     speakers: tuple[str, ...]
     """Speaker n of the model (from 1) is ``speakers[n - 1]``; 0 is nobody."""
@@ -44,7 +44,7 @@ class Prepared:
 
 
 def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
-    """Encode what is not encoded yet; train the frontend if it learns; set validation aside.
+    """Encode what is not encoded yet; train the tokenizer if it learns; set validation aside.
 
     Raises:
         DataError: the corpus cannot be used (reasons in ``data/rejects.jsonl``).
@@ -53,10 +53,10 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     began = time.perf_counter()
     items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
     utterances = [item for item in items if isinstance(item, Utterance)]
-    frontend, key = _frontend(resolved, utterances, directory)
+    tokenizer, key = _tokenizer(resolved, utterances, directory)
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     facts, processes = CodecFacts.of(codec), spec.data.processes
-    check = partial(_check, frontend, spec.text.max_characters)
+    check = partial(_check, tokenizer, spec.text.max_characters)
     here = Tools(partial(encode, codec), check)
     _check_wishes(resolved, check, len(facts.codebook_sizes))
     progress = _Progress(run, hooks)
@@ -76,7 +76,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         dataset.texts,
         directory / "data" / "text.safetensors",
         hashlib.sha256(f"{key} {resolved.tokenizer.record.version} {dataset.content}".encode()).hexdigest(),
-        (lambda: frontend) if processes == 1 else partial(build_frontend, resolved, directory),
+        (lambda: tokenizer) if processes == 1 else partial(build_tokenizer, resolved, directory),
         processes,
     )
     split = dataset.split(spec.data.valid, spec.seed)
@@ -115,20 +115,20 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         run=run, stage="data", seconds=time.perf_counter() - began if progress.worked else 0.0
     )
     recordings = {item.id: item.audio for item in utterances}
-    return Prepared(codec, frontend, dataset, speakers, training, recordings)
+    return Prepared(codec, tokenizer, dataset, speakers, training, recordings)
 
 
 def _make_tools(resolved: Resolved, directory: Path) -> Tools:
-    """Codec and frontend anew, for a process that only encodes."""
+    """Codec and tokenizer anew, for a process that only encodes."""
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    frontend = build_frontend(resolved, directory)
-    return Tools(partial(encode, codec), partial(_check, frontend, resolved.spec.text.max_characters))
+    tokenizer = build_tokenizer(resolved, directory)
+    return Tools(partial(encode, codec), partial(_check, tokenizer, resolved.spec.text.max_characters))
 
 
-def _check(frontend: Frontend, max_characters: int, text: str) -> None:
+def _check(tokenizer: Tokenizer, max_characters: int, text: str) -> None:
     check_text(text, max_characters)
-    if not frontend.parallel_forward(text):
-        raise TextError("the text frontend gives nothing for it")
+    if not tokenizer.parallel_forward(text):
+        raise TextError("the tokenizer gives nothing for it")
 
 
 def _settings(resolved: Resolved) -> dict[str, Any]:
@@ -178,11 +178,11 @@ class _Progress:
             self.hooks.stage_started(run=self.run, stage="data", total=total, done=done)
 
 
-def _frontend(resolved: Resolved, utterances: Sequence[Utterance], directory: Path) -> tuple[Frontend, str]:
-    """The text frontend, trained on the corpus's texts unless that was done for them before; and their key.
+def _tokenizer(resolved: Resolved, utterances: Sequence[Utterance], directory: Path) -> tuple[Tokenizer, str]:
+    """The tokenizer, trained on the corpus's texts unless that was done for them before; and their key.
 
     Raises:
-        CheckpointError: the run was trained on other texts; its frontend is left as it is.
+        CheckpointError: the run was trained on other texts; its tokenizer is left as it is.
     """
     chosen, path = resolved.tokenizer, directory / TOKENIZER_FILE
     said = [[one.id, one.text, one.speaker] for one in utterances]
@@ -200,4 +200,4 @@ def _frontend(resolved: Resolved, utterances: Sequence[Utterance], directory: Pa
             )
         trained = chosen.plugin.train([one.text for one in utterances], config=chosen.config)
         write_atomic(path, json.dumps({"key": key, "trained": trained}).encode())
-    return build_frontend(resolved, directory), key
+    return build_tokenizer(resolved, directory), key

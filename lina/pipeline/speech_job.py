@@ -99,7 +99,7 @@ def _train(run: Run, resolved: Resolved, prepared: Prepared, hooks: Any) -> Chec
     model = build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,
-        vocab_size=prepared.frontend.vocab_size,
+        vocab_size=prepared.tokenizer.vocab_size,
         speakers=len(prepared.speakers),
         seed=run.spec.seed,
     )

@@ -81,7 +81,7 @@ def end_sentence(voice: "Voice", line: Line, choice: Choice) -> SentenceSpeech:
     if not choice.candidate.alignment.stopped:
         seconds = len(choice.said.codes) / frame_rate(voice.codec)
         log.warning("sentence %d was cut at %.1f s: %r", line.sentence + 1, seconds, line.script.text[:60])
-    return sentence_speech(line.script, choice, voice.frontend)
+    return sentence_speech(line.script, choice, voice.tokenizer)
 
 
 def _read(

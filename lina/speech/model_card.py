@@ -50,7 +50,7 @@ pipeline_tag: text-to-speech
 
 **How.** {step:,} steps in {seconds / 60:.1f} minutes, begun {began} on {machine or UNKNOWN}, \
 by lina {info.lina if info else UNKNOWN}: backbone `{spec.backbone.plugin}`, codec \
-`{spec.codec.plugin}`, text frontend `{spec.tokenizer.plugin}`; `spec.yaml` has every key.
+`{spec.codec.plugin}`, tokenizer `{spec.tokenizer.plugin}`; `spec.yaml` has every key.
 
 **How good.** {UNKNOWN}
 

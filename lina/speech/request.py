@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 from lina.core.text.pauses import has_pause, literal, parts
 from lina.core.text.sentences import sentences_of_text
 from lina.core.text.validate import check_text
@@ -64,7 +64,7 @@ def text_parts(text: str) -> Iterator[str]:
 
 
 def write_script(
-    text: str, prompt: Prompt | None, frontend: Frontend, limit: int, codebooks: int
+    text: str, prompt: Prompt | None, tokenizer: Tokenizer, limit: int, codebooks: int
 ) -> Script | None:
     """The input of a text without a pause; None where the tokenizer reads nothing of it.
 
@@ -73,7 +73,7 @@ def write_script(
     Raises:
         TextError: the text or the transcript cannot be spoken, or they are too long together.
     """
-    ids, start = text_ids(text, prompt, frontend, limit)
+    ids, start = text_ids(text, prompt, tokenizer, limit)
     if not ids:
         return None
     if prompt is None:
@@ -83,7 +83,7 @@ def write_script(
     return Script(text, ids, start, prompt.audio)
 
 
-def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -> tuple[list[int], int]:
+def text_ids(text: str, prompt: Prompt | None, tokenizer: Tokenizer, limit: int) -> tuple[list[int], int]:
     """The ids of a text after those of the prompt's transcript, and the first id to be synthesized.
 
     There are none where the tokenizer reads nothing of the text.
@@ -93,13 +93,13 @@ def text_ids(text: str, prompt: Prompt | None, frontend: Frontend, limit: int) -
     """
     check_text(text, limit)
     text = literal(text)
-    ids = frontend.parallel_forward(text)
+    ids = tokenizer.parallel_forward(text)
     if prompt is None or not ids:
         return ids, 0
     check_text(prompt.transcript, limit, "the prompt's transcript")
     said = f"{prompt.transcript.strip()} "
     whole = said + text.lstrip()
     check_text(whole, limit, "the prompt's transcript with the text after it")
-    ids = frontend.parallel_forward(whole)
-    before, _ = frontend.step(said, frontend.initial_state())
+    ids = tokenizer.parallel_forward(whole)
+    before, _ = tokenizer.step(said, tokenizer.initial_state())
     return ids, min(len(before), len(ids) - 1)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.audio.codec import AnyCodec, decode, decoder_stream, skip
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 from lina.speech.alignment import Alignment, join_alignments
 from lina.speech.best_of import Candidate, Choice
 from lina.speech.lines import Line
@@ -80,13 +80,13 @@ class Speech:
         )
 
 
-def sentence_speech(script: Script, choice: Choice, frontend: Frontend) -> SentenceSpeech:
+def sentence_speech(script: Script, choice: Choice, tokenizer: Tokenizer) -> SentenceSpeech:
     codes, attention, stopped, _ = choice.said
     return SentenceSpeech(
         script,
         codes,
         attention[:, : len(script.ids)],
-        tuple(frontend.labels(script.ids)),
+        tuple(tokenizer.labels(script.ids)),
         stopped,
         choice.candidate,
         choice.candidates,

@@ -27,7 +27,7 @@ from lina.core.generation.sampling import row_generator
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.plugin import TokenizerPlugin
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
 from lina.data.collate import pad_texts
@@ -50,7 +50,7 @@ SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speak
 
 
 class Voice:
-    """A language model with its codec and text frontend.
+    """A language model with its codec and tokenizer.
 
     Options of ``say``, ``stream`` and ``speak``; what is left out is as in the run's spec:
 
@@ -70,11 +70,11 @@ class Voice:
         resolved: Resolved,
         model: DelayLM,
         codec: AnyCodec,
-        frontend: Frontend,
+        tokenizer: Tokenizer,
         speakers: Sequence[str],
         threads: int | None = None,
     ) -> None:
-        self.resolved, self.model, self.codec, self.frontend = resolved, model.eval(), codec, frontend
+        self.resolved, self.model, self.codec, self.tokenizer = resolved, model.eval(), codec, tokenizer
         self.speakers = tuple(speakers)
         self.sample_rate = codec.sample_rate
         """Hz."""
@@ -177,7 +177,7 @@ class Voice:
         Raises:
             TextError: they cannot be spoken.
         """
-        return text_ids(text, prompt, self.frontend, self.resolved.spec.text.max_characters)[0]
+        return text_ids(text, prompt, self.tokenizer, self.resolved.spec.text.max_characters)[0]
 
     def script(self, text: str, prompt: Prompt | None = None) -> Script | None:
         """The model's input for a text without a pause, with its encoded prompt; None if nothing of it is read.
@@ -186,7 +186,7 @@ class Voice:
             TextError: the text, or the prompt's transcript, cannot be spoken.
         """
         limit, codebooks = self.resolved.spec.text.max_characters, len(self.codec.codebook_sizes)
-        return write_script(text, prompt, self.frontend, limit, codebooks)
+        return write_script(text, prompt, self.tokenizer, limit, codebooks)
 
     def language_model(self, asked: SpeechOptions) -> LanguageModel:
         """The model, guided if that is asked for; scale 1 is the model itself."""
@@ -249,26 +249,26 @@ def load(
         )
     resolved = resolve(load_spec(directory / SPEC_FILE, settings))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    frontend = build_frontend(resolved, directory)
+    tokenizer = build_tokenizer(resolved, directory)
     speakers = read_json(directory / SPEAKERS_FILE)
     model = build_lm(
         resolved,
         codebook_sizes=codec.codebook_sizes,
-        vocab_size=frontend.vocab_size,
+        vocab_size=tokenizer.vocab_size,
         speakers=len(speakers),
         seed=resolved.spec.seed,
     )
     load_weights(model, checkpoint, average=True)
-    return Voice(resolved, model.to(place), codec, frontend, speakers, threads)
+    return Voice(resolved, model.to(place), codec, tokenizer, speakers, threads)
 
 
-def build_frontend(resolved: Resolved, directory: Path) -> Frontend:
-    """The run's text frontend, with what it learnt from the corpus."""
-    return frontend_of(resolved.tokenizer, directory)
+def build_tokenizer(resolved: Resolved, directory: Path) -> Tokenizer:
+    """The run's tokenizer, with what it learnt from the corpus."""
+    return tokenizer_of(resolved.tokenizer, directory)
 
 
-def frontend_of(chosen: Chosen[TokenizerPlugin], directory: Path) -> Frontend:
-    """The frontend of the run in ``directory``, whose spec chose this plugin."""
+def tokenizer_of(chosen: Chosen[TokenizerPlugin], directory: Path) -> Tokenizer:
+    """The tokenizer of the run in ``directory``, whose spec chose this plugin."""
     learnt = read_json(directory / TOKENIZER_FILE)
     if not isinstance(learnt, dict) or "trained" not in learnt:
         raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")

@@ -1,1 +1,1 @@
-"""Built-in text frontends: text to ids. They enter by the entry points that anyone can use."""
+"""Built-in tokenizers: text to ids. They enter by the entry points that anyone can use."""

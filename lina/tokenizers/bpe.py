@@ -44,7 +44,7 @@ class BPEConfig(PluginConfig):
         return self
 
 
-class BPEFrontend(SegmentStream):
+class BPETokenizer(SegmentStream):
     """Words are segments. BEGIN and END are the vocabulary's own marks where it has them, or the next ids."""
 
     def __init__(self, document: Any, where: str) -> None:
@@ -55,8 +55,8 @@ class BPEFrontend(SegmentStream):
             SpecError: the document is not supported (names the part).
         """
         self.where = where
-        self.tokenizer = _load(document, where)
-        document = json.loads(self.tokenizer.to_str())
+        self.bpe = _load(document, where)
+        document = json.loads(self.bpe.to_str())
         check_document(document, where)
         self.byte_level = is_byte_level(document)
         vocabulary: dict[str, int] = document["model"]["vocab"]
@@ -78,13 +78,13 @@ class BPEFrontend(SegmentStream):
         Raises:
             TextError: characters that are not in a file's vocabulary, if it has no entry for unknown ones.
         """
-        tokenizer = self.tokenizer
-        if tokenizer.normalizer is not None:
-            text = tokenizer.normalizer.normalize_str(text)
-        words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+        bpe = self.bpe
+        if bpe.normalizer is not None:
+            text = bpe.normalizer.normalize_str(text)
+        words = [word for word, _ in bpe.pre_tokenizer.pre_tokenize_str(text)]
         if not self.has_unknown:
             self._refuse_unknown(words)
-        return [token.id for word in words for token in tokenizer.model.tokenize(word)]
+        return [token.id for word in words for token in bpe.model.tokenize(word)]
 
     def _refuse_unknown(self, words: list[str]) -> None:
         unknown = sorted(set("".join(words)) - self.known)
@@ -199,15 +199,15 @@ class BPE(TokenizerPlugin):
         return document
 
     @classmethod
-    def build(cls, *, config: BPEConfig, trained: Any = None) -> BPEFrontend:
+    def build(cls, *, config: BPEConfig, trained: Any = None) -> BPETokenizer:
         """Raises:
         PluginError: nothing was trained and no file is named; or the library is not installed.
         SpecError: the file is missing or not supported (says which part).
         """
         if config.file is not None:
-            return BPEFrontend(read_document(config.file), str(config.file))
+            return BPETokenizer(read_document(config.file), str(config.file))
         if trained is None:
             raise PluginError(
                 "tokenizer 'bpe' has no vocabulary; train it on the corpus first, or name a 'file'"
             )
-        return BPEFrontend(trained, "the trained vocabulary")
+        return BPETokenizer(trained, "the trained vocabulary")

@@ -14,7 +14,7 @@ class BytesConfig(PluginConfig):
     """Lower each character by itself (so a capital sigma becomes σ wherever it stands)."""
 
 
-class BytesFrontend(SegmentStream):
+class BytesTokenizer(SegmentStream):
     """Every character is a segment of its own; only lone surrogates are refused."""
 
     vocab_size, begin, end = 258, BEGIN, END
@@ -59,7 +59,7 @@ def _first_character(ids: Sequence[int]) -> list[str]:
 
 
 class Bytes(TokenizerPlugin):
-    """The frontend that needs nothing."""
+    """The tokenizer that needs nothing."""
 
     Config = BytesConfig
 
@@ -68,5 +68,5 @@ class Bytes(TokenizerPlugin):
         return {"config": BytesConfig()}
 
     @classmethod
-    def build(cls, *, config: BytesConfig, trained: Any = None) -> BytesFrontend:
-        return BytesFrontend(config.lowercase)
+    def build(cls, *, config: BytesConfig, trained: Any = None) -> BytesTokenizer:
+        return BytesTokenizer(config.lowercase)

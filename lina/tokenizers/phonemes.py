@@ -25,7 +25,7 @@ from lina.tokenizers.english.normalizer import LONGEST_SENTENCE, EnglishNormaliz
 from lina.tokenizers.english.pronunciation import certain_reading
 from lina.tokenizers.stream import SegmentStream, printable
 
-__all__ = ["INVENTORY", "LONGEST_SENTENCE", "Phonemes", "PhonemesConfig", "PhonemesFrontend"]
+__all__ = ["INVENTORY", "LONGEST_SENTENCE", "Phonemes", "PhonemesConfig", "PhonemesTokenizer"]
 
 BEGIN, END = 0, 1
 INVENTORY = ' .,;:!?…—"“”()ˈˌːbdfhjklmnpstvwzTðŋɡɹʀʃʒʤʧθAIOQWYaiuyæɐɑɒɔəɛɜɪʊʌᵊᵻ'
@@ -47,7 +47,7 @@ class PhonemesConfig(PluginConfig):
     accent: Literal["american", "british"] = "american"
 
 
-class PhonemesFrontend(SegmentStream):
+class PhonemesTokenizer(SegmentStream):
     """Sentences are segments: how a word sounds depends on its sentence, never on the next one."""
 
     vocab_size, begin, end = len(INVENTORY) + 2, BEGIN, END
@@ -65,9 +65,9 @@ class PhonemesFrontend(SegmentStream):
         self.read, self.unknown = read, unknown
         self.normalizer = EnglishNormalizer(british, unknown)
 
-    def skipping_unknown(self) -> "PhonemesFrontend":
-        """The same frontend, but characters that it cannot read are left out with a warning."""
-        return PhonemesFrontend(self.read, self.normalizer.british, "skip")
+    def skipping_unknown(self) -> "PhonemesTokenizer":
+        """The same tokenizer, but characters that it cannot read are left out with a warning."""
+        return PhonemesTokenizer(self.read, self.normalizer.british, "skip")
 
     def segment_end(self, text: str, start: int) -> int | None:
         return self.normalizer.segment_end(text, start)
@@ -123,7 +123,7 @@ class PhonemesFrontend(SegmentStream):
 
 
 class Phonemes(TokenizerPlugin):
-    """The frontend for English: fewer confusions than letters, at the price of one language."""
+    """The tokenizer for English: fewer confusions than letters, at the price of one language."""
 
     Config = PhonemesConfig
 
@@ -132,7 +132,7 @@ class Phonemes(TokenizerPlugin):
         return {"config": PhonemesConfig()}
 
     @classmethod
-    def build(cls, *, config: PhonemesConfig, trained: Any = None) -> PhonemesFrontend:
+    def build(cls, *, config: PhonemesConfig, trained: Any = None) -> PhonemesTokenizer:
         """Raises:
         PluginError: hibari-tts cannot be imported.
         """
@@ -161,7 +161,7 @@ class Phonemes(TokenizerPlugin):
                     _tell_guessed(token.text, token.phonemes)
             return [(token.text, token.phonemes or "", bool(token.whitespace)) for token in tokens]
 
-        return PhonemesFrontend(read, british)
+        return PhonemesTokenizer(read, british)
 
 
 _CERTAIN = 5

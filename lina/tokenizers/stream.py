@@ -1,6 +1,6 @@
-"""What the built-in frontends share: text is held until it can be encoded for good.
+"""What the built-in tokenizers share: text is held until it can be encoded for good.
 
-A frontend says where the text splits into segments that are encoded on their own. The stream's state is the
+A tokenizer says where the text splits into segments that are encoded on their own. The stream's state is the
 text of the unfinished segment, or None before the first piece: an immutable value that JSON can hold.
 """
 
@@ -12,7 +12,7 @@ from lina.core.errors import TextError
 
 
 class SegmentStream(ABC):
-    """A ``lina.core.protocols.Frontend`` made of two functions of the text: ``segment_end`` and ``encode``.
+    """A ``lina.core.protocols.Tokenizer`` made of two functions of the text: ``segment_end`` and ``encode``.
 
     ``parallel_forward`` gives BEGIN, the ids of every segment, END; a fold of ``step`` gives the same because
     ``segment_end`` never depends on what comes after the segment it closes.

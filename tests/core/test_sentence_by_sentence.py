@@ -144,9 +144,9 @@ def test_what_the_tokenizer_does_not_read_is_left_out_and_logged(
     streaming: Any, face: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     voice = make(streaming)
-    forward = voice.frontend.parallel_forward
+    forward = voice.tokenizer.parallel_forward
     monkeypatch.setattr(
-        voice.frontend, "parallel_forward", lambda text: forward(text) if "5" not in text else []
+        voice.tokenizer, "parallel_forward", lambda text: forward(text) if "5" not in text else []
     )
 
     def spoken(text: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Ids of a corpus's texts: the frontend's own, made once."""
+"""Ids of a corpus's texts: the tokenizer's own, made once."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from lina.tokenizers.bytes import Bytes, BytesConfig
 TEXTS = [f"text {number}" for number in range(600)]
 
 
-def frontend():
+def tokenizer():
     return Bytes.build(config=BytesConfig())
 
 
@@ -17,21 +17,21 @@ def never():
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_they_are_the_frontends_and_are_made_once(tmp_path, processes):
+def test_they_are_the_tokenizers_and_are_made_once(tmp_path, processes):
     file = tmp_path / "text.safetensors"
-    expected = [frontend().parallel_forward(text) for text in TEXTS]
-    assert text_ids(TEXTS, file, "a", frontend, processes) == expected
+    expected = [tokenizer().parallel_forward(text) for text in TEXTS]
+    assert text_ids(TEXTS, file, "a", tokenizer, processes) == expected
     assert text_ids(TEXTS, file, "a", never) == expected
 
 
 @pytest.mark.parametrize("damage", ["another key", "cut", "other texts"])
 def test_they_are_made_again_where_they_do_not_fit(tmp_path, damage):
     file, texts, key = tmp_path / "text.safetensors", TEXTS, "a"
-    text_ids(texts, file, key, frontend)
+    text_ids(texts, file, key, tokenizer)
     if damage == "another key":
         key = "b"
     elif damage == "cut":
         file.write_bytes(file.read_bytes()[:-100])
     else:
         texts = TEXTS[:-1]
-    assert text_ids(texts, file, key, frontend) == [frontend().parallel_forward(text) for text in texts]
+    assert text_ids(texts, file, key, tokenizer) == [tokenizer().parallel_forward(text) for text in texts]

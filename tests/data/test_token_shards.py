@@ -287,7 +287,7 @@ def test_nothing_at_all(tmp_path):
         build([Reject(id="a", where="b", reason="c")], tmp_path / "tokens", max_rejects=1.0)
 
 
-def test_texts_that_the_frontend_refuses(corpus, tmp_path):
+def test_texts_that_the_tokenizer_refuses(corpus, tmp_path):
     def check(text):
         if "u3" in text:
             raise TextError("the character '3' is not known")

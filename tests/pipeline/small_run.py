@@ -86,7 +86,7 @@ def ready(resolved: Resolved, hooks: Any) -> tuple[Run, DelayLM, TrainingData]:
     model = build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,
-        vocab_size=prepared.frontend.vocab_size,
+        vocab_size=prepared.tokenizer.vocab_size,
         speakers=len(prepared.speakers),
         seed=resolved.spec.seed,
     )

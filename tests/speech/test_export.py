@@ -110,7 +110,7 @@ def test_the_card_tells_what_the_run_knows(exported: Path) -> None:
     assert "stored as int8. Speakers: `anna`, `bert`." in text
     assert "Corpus `jsonl`: 6 utterances, 0 minutes." in text
     assert "2 steps in " in text
-    assert "backbone `gla`, codec `codec2`, text frontend `bytes`" in text
+    assert "backbone `gla`, codec `codec2`, tokenizer `bytes`" in text
 
 
 def damage(path: Path) -> None:

@@ -18,8 +18,8 @@ from lina.speech.prompt import Prompt, encoded
 from lina.speech.request import write_script
 from lina.speech.voice import Voice
 from tests.core.toy_codec import HOP, ToyStreamingCodec
-from tests.core.toy_frontend import Letters
 from tests.core.toy_model import random_codes
+from tests.core.toy_tokenizer import Letters
 from tests.speech.test_voice import Smooth, make
 
 RATE = 8_000

@@ -12,8 +12,8 @@ from lina.core.errors import CheckpointError, LinaError, TextError
 from lina.speech import voice as voice_module
 from lina.speech.voice import Voice, load
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
-from tests.core.toy_frontend import Letters
 from tests.core.toy_model import push_stop, toy_lm
+from tests.core.toy_tokenizer import Letters
 
 TEXTS = ["hello there", "a", "one more of them"]
 
@@ -319,7 +319,7 @@ def test_a_speaker_of_a_run_without_speakers(streaming: Any) -> None:
 
 def test_a_text_of_which_nothing_is_left(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     voice = make(streaming)
-    monkeypatch.setattr(voice.frontend, "parallel_forward", lambda text: [])
+    monkeypatch.setattr(voice.tokenizer, "parallel_forward", lambda text: [])
     with pytest.raises(TextError, match=r"'\?\?' holds nothing that this run's tokenizer reads"):
         voice.say("??")
 
@@ -345,4 +345,4 @@ def test_a_damaged_tokenizer_file_is_named(tmp_path: Path, content: str | None) 
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: .*run the spec again"):
-        voice_module.build_frontend(SimpleNamespace(tokenizer=None), tmp_path)  # type: ignore[arg-type]
+        voice_module.build_tokenizer(SimpleNamespace(tokenizer=None), tmp_path)  # type: ignore[arg-type]

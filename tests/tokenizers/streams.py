@@ -1,10 +1,10 @@
-"""Texts, splits and the law of text frontends, for the tests of this folder."""
+"""Texts, splits and the law of tokenizers, for the tests of this folder."""
 
 import json
 
 from hypothesis import strategies as st
 
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 
 # Half of them from characters on which streaming goes wrong: marks, sigmas, joiners, blanks, quotes, dots.
 AWKWARD = "aAéΣσς e\u0301\u0308\u1100\u1161\u11a8İß' .…!?\"”)\n\t\u00a0\u2028\u200d👩🏽日。、٣3,;:-—[]"
@@ -23,16 +23,16 @@ def split(text: str, cuts: list[int]) -> list[str]:
 cuts = st.lists(st.integers(0, 40), max_size=12)
 
 
-def in_pieces(frontend: Frontend, pieces: list[str]) -> list[int]:
+def in_pieces(tokenizer: Tokenizer, pieces: list[str]) -> list[int]:
     """The fold of ``step`` and ``flush``; every state takes a trip through JSON and is used twice."""
     ids: list[int] = []
-    state = frontend.initial_state()
+    state = tokenizer.initial_state()
     for piece in pieces:
         state = json.loads(json.dumps(state))
         given = json.dumps(state)
-        found, after = frontend.step(piece, state)
-        assert (found, after) == frontend.step(piece, state)
+        found, after = tokenizer.step(piece, state)
+        assert (found, after) == tokenizer.step(piece, state)
         assert json.dumps(state) == given
         ids, state = ids + found, after
-    assert frontend.flush(state) == frontend.flush(state)
-    return ids + frontend.flush(state)
+    assert tokenizer.flush(state) == tokenizer.flush(state)
+    return ids + tokenizer.flush(state)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lina.core.errors import DataError, PluginError, SpecError, TextError
-from lina.core.protocols import Frontend, keeps
-from lina.tokenizers.bpe import BPE, BPEConfig, BPEFrontend
+from lina.core.protocols import Tokenizer, keeps
+from lina.tokenizers.bpe import BPE, BPEConfig, BPETokenizer
 from tests.tokenizers.streams import cuts, in_pieces, split, texts
 
 tokenizers = pytest.importorskip("tokenizers", reason="pip install 'lina[bpe]'")
@@ -25,27 +25,27 @@ words = st.lists(
 
 
 @pytest.fixture(scope="module")
-def trained() -> BPEFrontend:
+def trained() -> BPETokenizer:
     return BPE.build(config=SMALL, trained=BPE.train(CORPUS, config=SMALL))
 
 
 @pytest.fixture(scope="module")
-def loaded() -> BPEFrontend:
+def loaded() -> BPETokenizer:
     return BPE.build(config=BPEConfig(file=FILE))
 
 
 @settings(deadline=None)
 @given(text=st.one_of(words, texts), places=cuts)
-def test_pieces_give_what_the_whole_gives(trained: BPEFrontend, text: str, places: list[int]) -> None:
+def test_pieces_give_what_the_whole_gives(trained: BPETokenizer, text: str, places: list[int]) -> None:
     whole = trained.parallel_forward(text)
     assert in_pieces(trained, split(text, places)) == whole
-    assert whole[1:-1] == trained.tokenizer.encode(text).ids
+    assert whole[1:-1] == trained.bpe.encode(text).ids
 
 
 @settings(deadline=None)
 @given(text=st.text(st.sampled_from("Shels sea.,' !-[BOS]"), max_size=40), places=cuts)
 def test_pieces_of_a_file_give_what_the_whole_gives(
-    loaded: BPEFrontend, text: str, places: list[int]
+    loaded: BPETokenizer, text: str, places: list[int]
 ) -> None:
     try:
         whole = loaded.parallel_forward(text)
@@ -54,17 +54,19 @@ def test_pieces_of_a_file_give_what_the_whole_gives(
             in_pieces(loaded, split(text, places))
     else:
         assert in_pieces(loaded, split(text, places)) == whole
-        assert whole == [1, *loaded.tokenizer.encode(text).ids, 2]
+        assert whole == [1, *loaded.bpe.encode(text).ids, 2]
 
 
-def test_it_is_a_frontend_and_no_pieces_are_the_empty_text() -> None:
-    frontend = BPE.build(**BPE.example())
-    assert keeps(frontend, Frontend)
-    marks = [frontend.begin, frontend.end]
-    assert in_pieces(frontend, []) == in_pieces(frontend, ["", ""]) == frontend.parallel_forward("") == marks
+def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text() -> None:
+    tokenizer = BPE.build(**BPE.example())
+    assert keeps(tokenizer, Tokenizer)
+    marks = [tokenizer.begin, tokenizer.end]
+    assert (
+        in_pieces(tokenizer, []) == in_pieces(tokenizer, ["", ""]) == tokenizer.parallel_forward("") == marks
+    )
 
 
-def test_golden_ids(trained: BPEFrontend, loaded: BPEFrontend) -> None:
+def test_golden_ids(trained: BPETokenizer, loaded: BPETokenizer) -> None:
     assert (trained.vocab_size, trained.begin, trained.end) == (280, 278, 279)
     ids = trained.parallel_forward("The cat isn't é!")
     assert ids == [278, 258, 263, 275, 266, 220, 127, 102, 0, 279]
@@ -75,7 +77,7 @@ def test_golden_ids(trained: BPEFrontend, loaded: BPEFrontend) -> None:
     assert loaded.labels(ids) == ["BEGIN", "she", *"␣", "sells", *"␣␣", "sea", "-", "shells", "!", "END"]
 
 
-def test_training_is_deterministic_keeps_its_size_and_survives_json(trained: BPEFrontend) -> None:
+def test_training_is_deterministic_keeps_its_size_and_survives_json(trained: BPETokenizer) -> None:
     document = BPE.train(iter(CORPUS), config=SMALL)
     assert document == BPE.train(CORPUS, config=SMALL)
     again = BPE.build(config=SMALL, trained=json.loads(json.dumps(document)))
@@ -93,7 +95,7 @@ def test_training_leaves_the_environment(monkeypatch: pytest.MonkeyPatch, before
     assert os.environ.get("TOKENIZERS_PARALLELISM") == before
 
 
-def test_the_marks_cannot_be_written_in_a_text(trained: BPEFrontend, loaded: BPEFrontend) -> None:
+def test_the_marks_cannot_be_written_in_a_text(trained: BPETokenizer, loaded: BPETokenizer) -> None:
     assert trained.parallel_forward("BEGIN [BOS]").count(trained.begin) == 1
     with pytest.raises(TextError, match=r"small_bpe.json does not know '\[' \(U\+005B\), '\]' \(U\+005D\)"):
         loaded.parallel_forward("she [BOS] sells")
@@ -102,7 +104,7 @@ def test_the_marks_cannot_be_written_in_a_text(trained: BPEFrontend, loaded: BPE
 @pytest.mark.parametrize(
     ("text", "named"), [("sea 1", "'1' (U+0031)"), ("naïve", "'ï' (U+00EF)"), ("a\nb", "'\\n' (U+000A)")]
 )
-def test_unknown_characters_of_a_file_are_named(loaded: BPEFrontend, text: str, named: str) -> None:
+def test_unknown_characters_of_a_file_are_named(loaded: BPETokenizer, text: str, named: str) -> None:
     with pytest.raises(TextError) as caught:
         loaded.parallel_forward(text)
     assert f"does not know {named}; remove or spell out" in str(caught.value)
@@ -121,15 +123,15 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 def test_a_file_with_an_unknown_entry_uses_it() -> None:
     vocabulary = changed()["model"]["vocab"] | {"[UNK]": 61}
-    frontend = BPEFrontend(changed(model__vocab=vocabulary), "file")
-    assert frontend.parallel_forward("sea1") == [1, 45, 61, 2]
+    tokenizer = BPETokenizer(changed(model__vocab=vocabulary), "file")
+    assert tokenizer.parallel_forward("sea1") == [1, 45, 61, 2]
 
 
 def test_a_file_without_marks_gets_its_own() -> None:
     vocabulary = {name: place for place, name in enumerate(list(changed()["model"]["vocab"])[3:])}
-    frontend = BPEFrontend(changed(model__vocab=vocabulary, added_tokens=[]), "file")
-    assert (frontend.begin, frontend.end, frontend.vocab_size) == (58, 59, 60)
-    assert frontend.parallel_forward("sea") == [58, 42, 59]
+    tokenizer = BPETokenizer(changed(model__vocab=vocabulary, added_tokens=[]), "file")
+    assert (tokenizer.begin, tokenizer.end, tokenizer.vocab_size) == (58, 59, 60)
+    assert tokenizer.parallel_forward("sea") == [58, 42, 59]
 
 
 TOKEN = {
@@ -195,8 +197,8 @@ def test_files_that_would_be_read_wrongly_are_refused(document: Any, message: st
 @given(text=st.text(st.sampled_from("seal., '"), max_size=30), places=cuts)
 def test_other_blank_splitters_stream_too(part: str, text: str, places: list[int]) -> None:
     part_document = {"type": part} | ({"delimiter": " "} if part == "CharDelimiterSplit" else {})
-    frontend = BPEFrontend(changed(pre_tokenizer=part_document), "file")
-    assert in_pieces(frontend, split(text, places)) == [1, *frontend.tokenizer.encode(text).ids, 2]
+    tokenizer = BPETokenizer(changed(pre_tokenizer=part_document), "file")
+    assert in_pieces(tokenizer, split(text, places)) == [1, *tokenizer.bpe.encode(text).ids, 2]
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
@@ -233,6 +235,6 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("bad", [-1, 280])
-def test_ids_outside_the_vocabulary_have_no_label(trained: BPEFrontend, bad: int) -> None:
+def test_ids_outside_the_vocabulary_have_no_label(trained: BPETokenizer, bad: int) -> None:
     with pytest.raises(ValueError, match=f"id {bad} is not in 0 .. 279"):
         trained.labels([bad])

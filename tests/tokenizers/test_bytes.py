@@ -4,15 +4,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lina.core.errors import TextError
-from lina.core.protocols import Frontend, keeps
+from lina.core.protocols import Tokenizer, keeps
 from lina.tokenizers.bytes import BEGIN, END, Bytes, BytesConfig
 from tests.tokenizers.streams import cuts, in_pieces, split, texts
 
 
 @given(texts, cuts, st.booleans())
 def test_pieces_give_what_the_whole_gives(text: str, places: list[int], lowercase: bool) -> None:
-    frontend = Bytes.build(config=BytesConfig(lowercase=lowercase))
-    assert in_pieces(frontend, split(text, places)) == frontend.parallel_forward(text)
+    tokenizer = Bytes.build(config=BytesConfig(lowercase=lowercase))
+    assert in_pieces(tokenizer, split(text, places)) == tokenizer.parallel_forward(text)
 
 
 @given(texts)
@@ -22,26 +22,26 @@ def test_bytes_are_the_text_between_marks(text: str) -> None:
     assert bytes(ids[1:-1]).decode("utf-8") == text
 
 
-def test_it_is_a_frontend_and_no_pieces_are_the_empty_text() -> None:
-    frontend = Bytes.build(**Bytes.example())
-    assert keeps(frontend, Frontend)
-    assert in_pieces(frontend, []) == in_pieces(frontend, ["", ""]) == [256, 257]
-    assert frontend.parallel_forward("") == [256, 257]
+def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text() -> None:
+    tokenizer = Bytes.build(**Bytes.example())
+    assert keeps(tokenizer, Tokenizer)
+    assert in_pieces(tokenizer, []) == in_pieces(tokenizer, ["", ""]) == [256, 257]
+    assert tokenizer.parallel_forward("") == [256, 257]
 
 
 def test_golden_ids() -> None:
-    frontend = Bytes.build(config=BytesConfig(lowercase=True))
-    assert frontend.parallel_forward("Hé!") == [256, 104, 0xC3, 0xA9, 33, 257]
-    assert frontend.parallel_forward("ΟΔΟΣ")[7:9] == list("σ".encode())
+    tokenizer = Bytes.build(config=BytesConfig(lowercase=True))
+    assert tokenizer.parallel_forward("Hé!") == [256, 104, 0xC3, 0xA9, 33, 257]
+    assert tokenizer.parallel_forward("ΟΔΟΣ")[7:9] == list("σ".encode())
 
 
 def test_labels_show_characters_blanks_and_broken_bytes() -> None:
-    frontend = Bytes.build(config=BytesConfig())
-    ids = frontend.parallel_forward("a é\n\u0301日\0")
-    assert frontend.labels(ids) == [
+    tokenizer = Bytes.build(config=BytesConfig())
+    ids = tokenizer.parallel_forward("a é\n\u0301日\0")
+    assert tokenizer.labels(ids) == [
         *["BEGIN", "a", "␣", "é", "·", "\\n", "◌\u0301", "·", "日", "·", "·", "\\x00", "END"]
     ]
-    assert frontend.labels([0xC3, 0xC3, 0xA9, END, 0x80]) == ["0xC3", "é", "·", "END", "0x80"]
+    assert tokenizer.labels([0xC3, 0xC3, 0xA9, END, 0x80]) == ["0xC3", "é", "·", "END", "0x80"]
 
 
 @given(st.lists(st.integers(0, 257)))
@@ -59,11 +59,11 @@ def test_ids_outside_the_vocabulary_have_no_label(bad: int) -> None:
 
 @pytest.mark.parametrize("text", ["ok \ud83d", "\udc00", "\ud83d\ude00"])
 def test_lone_surrogates_are_refused_by_name(text: str) -> None:
-    frontend = Bytes.build(config=BytesConfig())
+    tokenizer = Bytes.build(config=BytesConfig())
     with pytest.raises(TextError, match=r"lone surrogate U\+D[8C]"):
-        frontend.parallel_forward(text)
+        tokenizer.parallel_forward(text)
     with pytest.raises(TextError, match=r"lone surrogate U\+D[8C]"):
-        in_pieces(frontend, list(text))
+        in_pieces(tokenizer, list(text))
 
 
 def test_unknown_keys_are_refused() -> None:

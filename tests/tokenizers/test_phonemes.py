@@ -5,8 +5,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lina.core.errors import PluginError, TextError
-from lina.core.protocols import Frontend, keeps
-from lina.tokenizers.phonemes import INVENTORY, LONGEST_SENTENCE, Phonemes, PhonemesConfig, PhonemesFrontend
+from lina.core.protocols import Tokenizer, keeps
+from lina.tokenizers.phonemes import INVENTORY, LONGEST_SENTENCE, Phonemes, PhonemesConfig, PhonemesTokenizer
 from tests.tokenizers.streams import cuts, in_pieces, split
 
 english = st.text(st.sampled_from("aeIoths't nrdMr.  .,;!?…—-()“”\"\n\n1290%$éΣ😀\u0301"), max_size=40)
@@ -19,41 +19,44 @@ sentences = st.lists(
 
 
 @pytest.fixture(scope="module")
-def frontend() -> PhonemesFrontend:
+def tokenizer() -> PhonemesTokenizer:
     return Phonemes.build(**Phonemes.example())
 
 
-def spoken(frontend: PhonemesFrontend, text: str) -> str:
-    return "".join(INVENTORY[one - 2] for one in frontend.parallel_forward(text)[1:-1])
+def spoken(tokenizer: PhonemesTokenizer, text: str) -> str:
+    return "".join(INVENTORY[one - 2] for one in tokenizer.parallel_forward(text)[1:-1])
 
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.one_of(sentences, english), places=cuts)
-def test_pieces_give_what_the_whole_gives(frontend: PhonemesFrontend, text: str, places: list[int]) -> None:
+def test_pieces_give_what_the_whole_gives(tokenizer: PhonemesTokenizer, text: str, places: list[int]) -> None:
     try:
-        whole = frontend.parallel_forward(text)
+        whole = tokenizer.parallel_forward(text)
     except TextError:
         with pytest.raises(TextError):
-            in_pieces(frontend, split(text, places))
+            in_pieces(tokenizer, split(text, places))
     else:
-        assert in_pieces(frontend, split(text, places)) == whole
+        assert in_pieces(tokenizer, split(text, places)) == whole
 
 
 @pytest.mark.parametrize("text", ["so on and on, " * 100, "so on and on " * 100, "a, b " * 300, "a," * 450])
-def test_text_without_an_end_is_cut_by_its_characters(frontend: PhonemesFrontend, text: str) -> None:
-    whole = frontend.parallel_forward(text)
-    assert in_pieces(frontend, [text[i : i + 7] for i in range(0, len(text), 7)]) == whole
-    state = frontend.initial_state()
+def test_text_without_an_end_is_cut_by_its_characters(tokenizer: PhonemesTokenizer, text: str) -> None:
+    whole = tokenizer.parallel_forward(text)
+    assert in_pieces(tokenizer, [text[i : i + 7] for i in range(0, len(text), 7)]) == whole
+    state = tokenizer.initial_state()
     for piece in text:
-        _, state = frontend.step(piece, state)
+        _, state = tokenizer.step(piece, state)
         assert state is not None
         assert len(state) <= LONGEST_SENTENCE
 
 
-def test_it_is_a_frontend_and_no_pieces_are_the_empty_text(frontend: PhonemesFrontend) -> None:
-    assert keeps(frontend, Frontend)
+def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text(tokenizer: PhonemesTokenizer) -> None:
+    assert keeps(tokenizer, Tokenizer)
     assert (
-        in_pieces(frontend, []) == in_pieces(frontend, ["", " "]) == frontend.parallel_forward("") == [0, 1]
+        in_pieces(tokenizer, [])
+        == in_pieces(tokenizer, ["", " "])
+        == tokenizer.parallel_forward("")
+        == [0, 1]
     )
 
 
@@ -68,14 +71,14 @@ def test_it_is_a_frontend_and_no_pieces_are_the_empty_text(frontend: PhonemesFro
         ("50% off!  ", "fˈɪfti pəɹsˈɛnt ˈɔf!"),
     ],
 )
-def test_golden_symbols(frontend: PhonemesFrontend, text: str, symbols: str) -> None:
-    assert spoken(frontend, text) == symbols
+def test_golden_symbols(tokenizer: PhonemesTokenizer, text: str, symbols: str) -> None:
+    assert spoken(tokenizer, text) == symbols
 
 
-def test_golden_ids_which_trained_models_depend_on(frontend: PhonemesFrontend) -> None:
-    assert frontend.parallel_forward("Hi, you!") == [0, 22, 16, 46, 4, 2, 23, 53, 7, 1]
-    assert frontend.vocab_size == len(set(INVENTORY)) + 2 == 68
-    assert frontend.labels([0, 2, 16, 1]) == ["BEGIN", "␣", "ˈ", "END"]
+def test_golden_ids_which_trained_models_depend_on(tokenizer: PhonemesTokenizer) -> None:
+    assert tokenizer.parallel_forward("Hi, you!") == [0, 22, 16, 46, 4, 2, 23, 53, 7, 1]
+    assert tokenizer.vocab_size == len(set(INVENTORY)) + 2 == 68
+    assert tokenizer.labels([0, 2, 16, 1]) == ["BEGIN", "␣", "ˈ", "END"]
 
 
 @pytest.mark.parametrize("accent", ["american", "british"])
@@ -108,19 +111,19 @@ def test_accents_differ() -> None:
     ],
 )
 def test_what_would_be_dropped_is_refused_by_name(
-    frontend: PhonemesFrontend, text: str, message: str
+    tokenizer: PhonemesTokenizer, text: str, message: str
 ) -> None:
     with pytest.raises(TextError) as caught:
-        frontend.parallel_forward(text)
+        tokenizer.parallel_forward(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @settings(max_examples=100, deadline=None)
 @given(word=st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyzéÀ"), min_size=1, max_size=24))
-def test_every_word_has_sounds(frontend: PhonemesFrontend, word: str) -> None:
+def test_every_word_has_sounds(tokenizer: PhonemesTokenizer, word: str) -> None:
     assume(word.strip())
-    assert len(frontend.parallel_forward(word)) > 2
+    assert len(tokenizer.parallel_forward(word)) > 2
 
 
 def test_a_reader_that_fails_or_is_silent_is_reported() -> None:
@@ -128,17 +131,17 @@ def test_a_reader_that_fails_or_is_silent_is_reported() -> None:
         raise IndexError("list index out of range")
 
     with pytest.raises(TextError, match=r"cannot read 'one' \(list index out of range\)"):
-        PhonemesFrontend(fails).parallel_forward("one")
+        PhonemesTokenizer(fails).parallel_forward("one")
     with pytest.raises(TextError, match="no sound for 'one'"):
-        PhonemesFrontend(lambda text: [(text, "", False)]).parallel_forward("one")
+        PhonemesTokenizer(lambda text: [(text, "", False)]).parallel_forward("one")
     with pytest.raises(TextError, match="with '7', no phoneme of lina's"):
-        PhonemesFrontend(lambda text: [(text, "7", False)]).parallel_forward("one")
+        PhonemesTokenizer(lambda text: [(text, "7", False)]).parallel_forward("one")
 
 
 @pytest.mark.parametrize("bad", [-1, 68])
-def test_ids_outside_the_vocabulary_have_no_label(frontend: PhonemesFrontend, bad: int) -> None:
+def test_ids_outside_the_vocabulary_have_no_label(tokenizer: PhonemesTokenizer, bad: int) -> None:
     with pytest.raises(ValueError, match=f"id {bad} is not in 0 .. 67"):
-        frontend.labels([bad])
+        tokenizer.labels([bad])
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +152,12 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=40))
-def test_any_text_is_read_or_refused_in_one_line(frontend: PhonemesFrontend, text: str) -> None:
+def test_any_text_is_read_or_refused_in_one_line(tokenizer: PhonemesTokenizer, text: str) -> None:
     try:
-        ids = frontend.parallel_forward(text)
+        ids = tokenizer.parallel_forward(text)
     except TextError:
         with pytest.raises(TextError, match=r"\A[^\n]+\Z"):
-            frontend.parallel_forward(text)
+            tokenizer.parallel_forward(text)
     else:
         assert len(ids) > 2 or not any(one.isalpha() or one.isdecimal() for one in text)
 
@@ -171,5 +174,5 @@ def test_any_text_is_read_or_refused_in_one_line(frontend: PhonemesFrontend, tex
         ("the [first] and ]second[", "ðə fˈɜɹst ænd sˈɛkənd"),
     ],
 )
-def test_brackets(frontend: PhonemesFrontend, text: str, symbols: str) -> None:
-    assert spoken(frontend, text) == symbols
+def test_brackets(tokenizer: PhonemesTokenizer, text: str, symbols: str) -> None:
+    assert spoken(tokenizer, text) == symbols

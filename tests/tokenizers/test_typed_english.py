@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.normaliser import heard, read_list, readers, readings
-from lina.tokenizers.phonemes import Phonemes, PhonemesFrontend
+from lina.tokenizers.phonemes import Phonemes, PhonemesTokenizer
 
 LINES = read_list(Path(__file__).parent / "typed_english.tsv")
 NOT_READ = {
@@ -15,7 +15,7 @@ NOT_READ = {
 
 
 @pytest.fixture(scope="module")
-def frontend() -> PhonemesFrontend:
+def tokenizer() -> PhonemesTokenizer:
     return Phonemes.build(**Phonemes.example()).skipping_unknown()
 
 
@@ -34,9 +34,9 @@ def pronounce() -> Callable[[str], str]:
     ],
 )
 def test_what_is_typed_is_read(
-    frontend: PhonemesFrontend, pronounce: Callable[[str], str], text: str, reading: str
+    tokenizer: PhonemesTokenizer, pronounce: Callable[[str], str], text: str, reading: str
 ) -> None:
-    assert heard(frontend.phonemes(text)) in {heard(pronounce(one)) for one in readings(reading)}
+    assert heard(tokenizer.phonemes(text)) in {heard(pronounce(one)) for one in readings(reading)}
 
 
 def test_few_texts_are_not_read() -> None:

@@ -10,12 +10,12 @@ from lina.core.errors import TextError
 from lina.tokenizers.english.characters import remark
 from lina.tokenizers.english.emoticons import strip_emoticons
 from lina.tokenizers.english.quotes import strip_quotes
-from lina.tokenizers.phonemes import Phonemes, PhonemesFrontend
+from lina.tokenizers.phonemes import Phonemes, PhonemesTokenizer
 from tests.tokenizers.streams import cuts, in_pieces, split
 
 
 @pytest.fixture(scope="module")
-def skipping() -> PhonemesFrontend:
+def skipping() -> PhonemesTokenizer:
     return Phonemes.build(**Phonemes.example()).skipping_unknown()
 
 
@@ -29,7 +29,7 @@ def skipping() -> PhonemesFrontend:
     ],
 )
 def test_each_is_named_once(
-    skipping: PhonemesFrontend, caplog: pytest.LogCaptureFixture, text: str, named: str
+    skipping: PhonemesTokenizer, caplog: pytest.LogCaptureFixture, text: str, named: str
 ) -> None:
     remark.cache_clear()
     with caplog.at_level(logging.WARNING, "lina"):
@@ -37,7 +37,7 @@ def test_each_is_named_once(
     assert [named in message for message in caplog.messages] == [True]
 
 
-def test_refusing_and_skipping_agree_on_english(skipping: PhonemesFrontend) -> None:
+def test_refusing_and_skipping_agree_on_english(skipping: PhonemesTokenizer) -> None:
     refusing = Phonemes.build(**Phonemes.example())
     text = "“Don’t go,” said Zoë – 5 µm … OK?"
     assert refusing.parallel_forward(text) == skipping.parallel_forward(text)
@@ -50,7 +50,7 @@ def test_refusing_and_skipping_agree_on_english(skipping: PhonemesFrontend) -> N
     text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ue000[]"), max_size=30),
     places=cuts,
 )
-def test_any_text_is_read(skipping: PhonemesFrontend, text: str, places: list[int]) -> None:
+def test_any_text_is_read(skipping: PhonemesTokenizer, text: str, places: list[int]) -> None:
     assert in_pieces(skipping, split(text, places)) == skipping.parallel_forward(text)
 
 

@@ -109,13 +109,13 @@ def _whole(out: Path) -> Iterator[Path]:
 def _check_tokenizer(file: Path, sizes: Sizes) -> None:
     origin = Origin((Source("--tokenizer", Path(), {}),))
     chosen = choose("tokenizer", "bpe", {"file": str(file.resolve())}, origin)
-    frontend = chosen.plugin.build(config=chosen.config)
-    if frontend.vocab_size != sizes.vocabulary:
+    tokenizer = chosen.plugin.build(config=chosen.config)
+    if tokenizer.vocab_size != sizes.vocabulary:
         raise SpecError(
-            f"--tokenizer {file}: has {frontend.vocab_size} ids, but the checkpoint has {sizes.vocabulary} text ids; "
+            f"--tokenizer {file}: has {tokenizer.vocab_size} ids, but the checkpoint has {sizes.vocabulary} text ids; "
             "give the file that it was trained with"
         )
-    if (marks := frontend.parallel_forward("")) != MARKED:
+    if (marks := tokenizer.parallel_forward("")) != MARKED:
         raise SpecError(
             f"--tokenizer {file}: begins and ends a text with ids {marks}, but lina-speech did with {MARKED}; "
             "give the file that it was trained with"

@@ -8,8 +8,8 @@ and ``lina check NAME`` runs the same from a shell. docs/design.md says why each
 """
 
 from lina.core.laws.cases import law_cases, laws_for, run_laws
-from lina.core.laws.frontend import frozen_json
 from lina.core.laws.law import Conditions, Law, LawBroken, LawCase, LawResult
+from lina.core.laws.tokenizer import frozen_json
 
 __all__ = [
     "Conditions",

@@ -6,12 +6,12 @@ from lina.core.errors import PluginError
 from lina.core.laws.law import Conditions, Law, Violation
 from lina.core.laws.stream import seeded_build
 from lina.core.plugin import PLUGIN_API, BackbonePlugin, CodecPlugin, Plugin, TokenizerPlugin
-from lina.core.protocols import Backbone, Codec, Frontend, StreamingCodec, keeps, promises
+from lina.core.protocols import Backbone, Codec, StreamingCodec, Tokenizer, keeps, promises
 
 _ROLES: dict[Any, tuple[str, tuple[Any, ...]]] = {
     BackbonePlugin: ("backbone", (Backbone,)),
     CodecPlugin: ("codec", (StreamingCodec, Codec)),
-    TokenizerPlugin: ("tokenizer", (Frontend,)),
+    TokenizerPlugin: ("tokenizer", (Tokenizer,)),
 }
 
 

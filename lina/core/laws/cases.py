@@ -7,9 +7,9 @@ import torch
 from lina.core.laws.backbone import BACKBONE_LAWS
 from lina.core.laws.building import BUILDS, role_of
 from lina.core.laws.codec import STREAMING_CODEC_LAWS, WHOLE_CODEC_LAWS
-from lina.core.laws.frontend import FRONTEND_LAWS
 from lina.core.laws.law import Conditions, Law, LawCase, LawResult
 from lina.core.laws.stream import seeded_build
+from lina.core.laws.tokenizer import TOKENIZER_LAWS
 from lina.core.plugin import Plugin
 from lina.core.protocols import StreamingCodec, keeps
 
@@ -24,7 +24,7 @@ def laws_for(plugin: type[Plugin]) -> list[Law]:
     if role == "backbone":
         return [BUILDS, *BACKBONE_LAWS]
     if role == "tokenizer":
-        return [BUILDS, *FRONTEND_LAWS]
+        return [BUILDS, *TOKENIZER_LAWS]
     try:
         streams = keeps(seeded_build(plugin), StreamingCodec)
     except Exception:

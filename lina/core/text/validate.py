@@ -1,4 +1,4 @@
-"""What core asks of a text before any frontend sees it, and how a long one is cut into sentences."""
+"""What core asks of a text before any tokenizer sees it, and how a long one is cut into sentences."""
 
 import re
 import unicodedata
@@ -31,7 +31,7 @@ _NEXT_WORD = re.compile(r"[^\W_]++(?P<whole>\W)?")
 
 
 def check_text(text: str, limit: int, where: str = "text") -> None:
-    """Refuse what no frontend should be asked to speak; ``limit`` is in characters.
+    """Refuse what no tokenizer should be asked to speak; ``limit`` is in characters.
 
     Raises:
         TextError: empty or blank, longer than ``limit``, or with control characters, lone surrogates, code

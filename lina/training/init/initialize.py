@@ -88,7 +88,7 @@ def _loaded(resolved: Resolved, model: DelayLM, prepared: Prepared) -> tuple[Tra
         return imported(resolved, model), name, []
     source = _opened(spec)
     tensors = source.tensors()
-    labels = row_labels(prepared.frontend, prepared.frontend.vocab_size)
+    labels = row_labels(prepared.tokenizer, prepared.tokenizer.vocab_size)
     here = Rows(prepared.codec.codebook_sizes, labels, prepared.speakers)
     there, remarks = source_rows(source, tensors, here)
     kind = "averaged weights" if source.averaged else "weights"

@@ -1,6 +1,6 @@
 """What a spec's ``init`` starts from, as tensors and what their rows mean. Nothing of a foreign run is executed.
 
-Of the source's spec only names and sizes are read; of its plugins only an installed text frontend or codec, to tell
+Of the source's spec only names and sizes are read; of its plugins only an installed tokenizer or codec, to tell
 what its rows mean.
 """
 
@@ -16,11 +16,11 @@ from lina.config.resolve import choose
 from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.model.tokens import MARKS
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
-from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, frontend_of, read_json
+from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, read_json, tokenizer_of
 
 TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 
@@ -99,7 +99,7 @@ def source_rows(source: Source, tensors: Mapping[str, Tensor], here: Rows) -> tu
     """What the source's rows mean, and a remark for each thing that cannot be told and is taken to be as ``here``."""
     remarks = []
     try:
-        labels = row_labels(_frontend(source), len(tensors[TEXT]))
+        labels = row_labels(_tokenizer(source), len(tensors[TEXT]))
     except LinaError as error:
         labels = None
         remarks.append(f"the ids of the source's texts are not known, so they are matched by number: {error}")
@@ -113,12 +113,12 @@ def source_rows(source: Source, tensors: Mapping[str, Tensor], here: Rows) -> tu
     return Rows(sizes, labels, tuple(map(str, speakers))), remarks
 
 
-def row_labels(frontend: Frontend, rows: int) -> tuple[str, ...] | None:
-    """A label for each id; None where the frontend has not as many ids as the table has rows, or cannot tell."""
-    if frontend.vocab_size != rows:
+def row_labels(tokenizer: Tokenizer, rows: int) -> tuple[str, ...] | None:
+    """A label for each id; None where the tokenizer has not as many ids as the table has rows, or cannot tell."""
+    if tokenizer.vocab_size != rows:
         return None
     try:
-        return tuple(frontend.labels([one])[0] for one in range(rows))
+        return tuple(tokenizer.labels([one])[0] for one in range(rows))
     except (ValueError, IndexError, KeyError):
         return None
 
@@ -135,9 +135,9 @@ def _like(sizes: tuple[int, ...], rows: int) -> tuple[int, ...]:
     return sizes[:1] * (rows // each) if len(set(sizes)) == 1 and rows % each == 0 else ()
 
 
-def _frontend(source: Source) -> Frontend:
+def _tokenizer(source: Source) -> Tokenizer:
     section = source.spec.tokenizer
-    return frontend_of(
+    return tokenizer_of(
         choose("tokenizer", section.plugin, section.config, source.spec.origin, ("tokenizer", "plugin")),
         source.path,
     )

@@ -20,7 +20,7 @@ from tests.core.toy_codec import (
     ToyStreamingCodec,
     ToyWholeCodec,
 )
-from tests.core.toy_frontend import Letters, ToyFrontend
+from tests.core.toy_tokenizer import Letters, ToyTokenizer
 
 
 def step_by_step(module: nn.Module, x, state):
@@ -409,8 +409,8 @@ def whole_codec(part: type[Levels]) -> type[Plugin]:
     return type(part.__name__, (ToyWholeCodec,), {"Codec": part})
 
 
-def frontend(part: type[Letters]) -> type[Plugin]:
-    return type(part.__name__, (ToyFrontend,), {"Frontend": part})
+def tokenizer(part: type[Letters]) -> type[Plugin]:
+    return type(part.__name__, (ToyTokenizer,), {"Tokenizer": part})
 
 
 MUTANTS: list[tuple[str, type[Plugin]]] = [
@@ -458,10 +458,10 @@ MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("encode_is_deterministic", whole_codec(NormalisesInPlace)),
     ("rows_code_as_alone", whole_codec(LoudestOfTheBatch)),
     ("hard_signals_stay_finite", whole_codec(TopLevelMissing)),
-    ("pieces_give_the_whole", frontend(EndsAWordWithItsPiece)),
-    ("step_is_pure", frontend(FlushesItsOwnMemory)),
-    ("state_survives_json", frontend(NamesInTheState)),
-    ("ids_are_in_range", frontend(OneIdTooMany)),
-    ("every_text_is_read_or_refused", frontend(RefusesWithoutNames)),
-    ("labels_are_printable", frontend(BreaksPlots)),
+    ("pieces_give_the_whole", tokenizer(EndsAWordWithItsPiece)),
+    ("step_is_pure", tokenizer(FlushesItsOwnMemory)),
+    ("state_survives_json", tokenizer(NamesInTheState)),
+    ("ids_are_in_range", tokenizer(OneIdTooMany)),
+    ("every_text_is_read_or_refused", tokenizer(RefusesWithoutNames)),
+    ("labels_are_printable", tokenizer(BreaksPlots)),
 ]

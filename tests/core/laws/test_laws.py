@@ -16,9 +16,9 @@ from lina.core.protocols import takes_starts
 from tests.core.laws.mutants import MUTANTS, LouderStep, backbone
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec
-from tests.core.toy_frontend import ToyFrontend
+from tests.core.toy_tokenizer import ToyTokenizer
 
-HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyFrontend)
+HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyTokenizer)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_codec_that_does_not_build_has_one_failing_case():
 
 
 def test_what_misses_a_method_is_named():
-    class Incomplete(ToyFrontend):
+    class Incomplete(ToyTokenizer):
         @classmethod
         def build(cls, *, config, trained=None):
             return object()
 
     detail = run_laws(Incomplete)[0].detail
-    assert detail.startswith("object is no Frontend: it has no")
+    assert detail.startswith("object is no Tokenizer: it has no")
     assert "vocab_size" in detail
 
 

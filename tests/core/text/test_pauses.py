@@ -123,13 +123,13 @@ def test_an_escaped_pause_is_read_as_text_beside_a_real_one(
 ) -> None:
     voice = make(streaming, 0.02)
     read: list[str] = []
-    forward = voice.frontend.parallel_forward
+    forward = voice.tokenizer.parallel_forward
 
     def overheard(text: str) -> list[int]:
         read.append(text)
         return forward(text)
 
-    monkeypatch.setattr(voice.frontend, "parallel_forward", overheard)
+    monkeypatch.setattr(voice.tokenizer, "parallel_forward", overheard)
     voice.say(f"a {PAUSE} &lt;break/> b")
     assert {"a", "<break/> b"} == set(read)
     read.clear()

@@ -37,7 +37,7 @@ def begun(folder: Path, *overrides: str) -> dict[str, Tensor]:
     model = build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,
-        vocab_size=prepared.frontend.vocab_size,
+        vocab_size=prepared.tokenizer.vocab_size,
         speakers=len(prepared.speakers),
         seed=resolved.spec.seed,
     )

@@ -1,4 +1,4 @@
-"""An honest frontend, small enough to read: letters and a mark after each word, given as words end."""
+"""An honest tokenizer, small enough to read: letters and a mark after each word, given as words end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,8 +38,8 @@ class Letters:
         return ["_" if i == 0 else "?" if i == 27 else chr(96 + i) for i in ids]
 
 
-class ToyFrontend(TokenizerPlugin):
-    Frontend: type[Letters] = Letters
+class ToyTokenizer(TokenizerPlugin):
+    Tokenizer: type[Letters] = Letters
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -47,4 +47,4 @@ class ToyFrontend(TokenizerPlugin):
 
     @classmethod
     def build(cls, *, config: Any, trained: Any = None) -> Letters:
-        return cls.Frontend()
+        return cls.Tokenizer()

@@ -1,4 +1,4 @@
-"""The laws of text frontends."""
+"""The laws of tokenizers."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from lina.core.errors import TextError
 from lina.core.laws.law import Conditions, Law, Violation
 from lina.core.laws.stream import SEED, seeded_build
 from lina.core.plugin import Plugin
-from lina.core.protocols import Frontend
+from lina.core.protocols import Tokenizer
 
 TEXTS = (
     "a",
@@ -42,47 +42,47 @@ CHARACTERS = tuple(
 
 
 def frozen_json(value: Any) -> Any:
-    """A JSON value as a frontend's state: JSON has no tuples, so arrays become tuples again."""
+    """A JSON value as a tokenizer's state: JSON has no tuples, so arrays become tuples again."""
     return tuple(frozen_json(item) for item in value) if isinstance(value, list) else value
 
 
-def pieces_give_the_whole(frontend: Frontend) -> None:
+def pieces_give_the_whole(tokenizer: Tokenizer) -> None:
     """Folding step over any split of a text, then flush, gives the ids of the text whole."""
     chance = random.Random(SEED)
-    for text in _accepted(frontend):
-        whole = frontend.parallel_forward(text)
+    for text in _accepted(tokenizer):
+        whole = tokenizer.parallel_forward(text)
         for pieces in (list(text), [text], ["", text, ""], *(_split(text, chance) for _ in range(4))):
-            found = _fold(frontend, pieces)
+            found = _fold(tokenizer, pieces)
             if found != whole:
                 raise Violation(f"text {text!r} in pieces {pieces!r}: expected ids {whole}, found {found}")
 
 
-def step_is_pure(frontend: Frontend) -> None:
+def step_is_pure(tokenizer: Tokenizer) -> None:
     """step depends on its arguments alone, whatever other texts are read in between."""
-    texts = _accepted(frontend)
+    texts = _accepted(tokenizer)
     for text, other in zip(texts, (*texts[1:], texts[0]), strict=True):
         half = len(text) // 2
-        whole = frontend.parallel_forward(text)
-        _, state = frontend.step(text[:half], frontend.initial_state())
-        first = frontend.step(text[half:], state)
-        owed = frontend.flush(first[1])
-        _fold(frontend, [other[:1], other[1:]])
-        owed_later = frontend.flush(first[1])
-        again = frontend.step(text[half:], state)
+        whole = tokenizer.parallel_forward(text)
+        _, state = tokenizer.step(text[:half], tokenizer.initial_state())
+        first = tokenizer.step(text[half:], state)
+        owed = tokenizer.flush(first[1])
+        _fold(tokenizer, [other[:1], other[1:]])
+        owed_later = tokenizer.flush(first[1])
+        again = tokenizer.step(text[half:], state)
         if (again, owed_later) != (first, owed):
             raise Violation(
                 f"text {text!r}, with {other!r} read in between: expected {first} from step, {owed} from "
                 f"flush as before, found {again} and {owed_later}"
             )
-        if frontend.parallel_forward(text) != whole:
+        if tokenizer.parallel_forward(text) != whole:
             raise Violation(f"text {text!r}: parallel_forward gives other ids the second time")
 
 
-def state_survives_json(frontend: Frontend) -> None:
+def state_survives_json(tokenizer: Tokenizer) -> None:
     """The state is an immutable value that JSON holds (arrays read as tuples), and goes on from there."""
-    for text in _accepted(frontend):
+    for text in _accepted(tokenizer):
         for half in (0, 1, len(text) // 2, len(text)):
-            _, state = frontend.step(text[:half], frontend.initial_state())
+            _, state = tokenizer.step(text[:half], tokenizer.initial_state())
             where = f"state after {text[:half]!r}"
             try:
                 hash(state)
@@ -93,34 +93,34 @@ def state_survives_json(frontend: Frontend) -> None:
                 ) from None
             if read != state:
                 raise Violation(f"{where}: expected {state!r} after JSON, found {read!r}")
-            expected, found = (_finish(frontend, text[half:], start) for start in (state, read))
+            expected, found = (_finish(tokenizer, text[half:], start) for start in (state, read))
             if found != expected:
                 raise Violation(f"{where}: expected ids {expected} from the state read back, found {found}")
 
 
-def ids_are_in_range(frontend: Frontend) -> None:
+def ids_are_in_range(tokenizer: Tokenizer) -> None:
     """Ids are whole numbers from 0 to vocab_size - 1, in lists."""
-    if type(frontend.vocab_size) is not int or frontend.vocab_size < 1:
-        raise Violation(f"vocab_size: expected a whole number of at least 1, found {frontend.vocab_size!r}")
-    for text in (*_accepted(frontend), *CHARACTERS):
-        ids = _ids_or_refusal(frontend, text)
+    if type(tokenizer.vocab_size) is not int or tokenizer.vocab_size < 1:
+        raise Violation(f"vocab_size: expected a whole number of at least 1, found {tokenizer.vocab_size!r}")
+    for text in (*_accepted(tokenizer), *CHARACTERS):
+        ids = _ids_or_refusal(tokenizer, text)
         if isinstance(ids, TextError):
             continue
         if type(ids) is not list:
             raise Violation(f"text {text!r}: expected a list of ids, found {type(ids).__name__}")
         for index in ids:
-            if type(index) is not int or not 0 <= index < frontend.vocab_size:
+            if type(index) is not int or not 0 <= index < tokenizer.vocab_size:
                 raise Violation(
-                    f"text {text!r}: expected ids 0 .. {frontend.vocab_size - 1}, found {index!r}"
+                    f"text {text!r}: expected ids 0 .. {tokenizer.vocab_size - 1}, found {index!r}"
                 )
 
 
-def every_text_is_read_or_refused(frontend: Frontend) -> None:
+def every_text_is_read_or_refused(tokenizer: Tokenizer) -> None:
     """Every string is accepted, or refused by a TextError that names characters of it; both faces agree."""
     for text in ("", *TEXTS, *CHARACTERS):
         for how, read in (
-            ("parallel_forward", frontend.parallel_forward),
-            ("step", lambda t: _fold(frontend, [t])),
+            ("parallel_forward", tokenizer.parallel_forward),
+            ("step", lambda t: _fold(tokenizer, [t])),
         ):
             try:
                 read(text)
@@ -133,29 +133,29 @@ def every_text_is_read_or_refused(frontend: Frontend) -> None:
                 raise Violation(
                     f"{how}({text!r}): expected ids or a TextError, found {type(error).__name__}: {error}"
                 ) from None
-        if isinstance(_ids_or_refusal(frontend, text), TextError) != _refused_in_pieces(frontend, text):
+        if isinstance(_ids_or_refusal(tokenizer, text), TextError) != _refused_in_pieces(tokenizer, text):
             raise Violation(
                 f"text {text!r}: parallel_forward and step must both accept it, or both refuse it"
             )
-    _accepted(frontend)
+    _accepted(tokenizer)
 
 
-def labels_are_printable(frontend: Frontend) -> None:
+def labels_are_printable(tokenizer: Tokenizer) -> None:
     """labels gives one short printable label for each id."""
-    ids = list(range(min(frontend.vocab_size, 4_000)))
-    labels = frontend.labels(ids)
+    ids = list(range(min(tokenizer.vocab_size, 4_000)))
+    labels = tokenizer.labels(ids)
     if len(labels) != len(ids):
         raise Violation(f"labels of {len(ids)} ids: expected as many, found {len(labels)}")
     for index, label in zip(ids, labels, strict=True):
         if type(label) is not str or not label.isprintable() or not 1 <= len(label) <= 40:
             raise Violation(f"label of id {index}: expected 1 to 40 printable characters, found {label!r}")
-    if frontend.labels([]) != []:
-        raise Violation(f"labels of no ids: expected [], found {frontend.labels([])!r}")
+    if tokenizer.labels([]) != []:
+        raise Violation(f"labels of no ids: expected [], found {tokenizer.labels([])!r}")
 
 
-def _accepted(frontend: Frontend) -> list[str]:
-    """The texts that this frontend reads; plain English must be among them, or the laws would say nothing."""
-    accepted = [text for text in TEXTS if not isinstance(_ids_or_refusal(frontend, text), TextError)]
+def _accepted(tokenizer: Tokenizer) -> list[str]:
+    """The texts that this tokenizer reads; plain English must be among them, or the laws would say nothing."""
+    accepted = [text for text in TEXTS if not isinstance(_ids_or_refusal(tokenizer, text), TextError)]
     if not accepted:
         raise Violation(
             f"expected at least one of {len(TEXTS)} texts to be accepted, such as {TEXTS[1]!r}, found none"
@@ -163,33 +163,33 @@ def _accepted(frontend: Frontend) -> list[str]:
     return accepted
 
 
-def _ids_or_refusal(frontend: Frontend, text: str) -> list[int] | TextError:
+def _ids_or_refusal(tokenizer: Tokenizer, text: str) -> list[int] | TextError:
     try:
-        return frontend.parallel_forward(text)
+        return tokenizer.parallel_forward(text)
     except TextError as refusal:
         return refusal
 
 
-def _refused_in_pieces(frontend: Frontend, text: str) -> bool:
+def _refused_in_pieces(tokenizer: Tokenizer, text: str) -> bool:
     try:
-        _fold(frontend, list(text))
+        _fold(tokenizer, list(text))
     except TextError:
         return True
     return False
 
 
-def _fold(frontend: Frontend, pieces: list[str]) -> list[int]:
+def _fold(tokenizer: Tokenizer, pieces: list[str]) -> list[int]:
     ids: list[int] = []
-    state = frontend.initial_state()
+    state = tokenizer.initial_state()
     for piece in pieces:
-        made, state = frontend.step(piece, state)
+        made, state = tokenizer.step(piece, state)
         ids += made
-    return ids + frontend.flush(state)
+    return ids + tokenizer.flush(state)
 
 
-def _finish(frontend: Frontend, rest: str, state: Any) -> list[int]:
-    made, state = frontend.step(rest, state)
-    return made + frontend.flush(state)
+def _finish(tokenizer: Tokenizer, rest: str, state: Any) -> list[int]:
+    made, state = tokenizer.step(rest, state)
+    return made + tokenizer.flush(state)
 
 
 def _split(text: str, chance: random.Random) -> list[str]:
@@ -202,18 +202,18 @@ def _names(message: str, character: str) -> bool:
     return character in message or escaped in message or f"U+{ord(character):04X}" in message.upper()
 
 
-def _frontend_law(test: Callable[[Frontend], None]) -> Law:
+def _tokenizer_law(test: Callable[[Tokenizer], None]) -> Law:
     def check(plugin: type[Plugin], conditions: Conditions) -> None:
         test(seeded_build(plugin))
 
     return Law(test.__name__, (test.__doc__ or "").splitlines()[0], check, dtypes=())
 
 
-FRONTEND_LAWS = [
-    _frontend_law(pieces_give_the_whole),
-    _frontend_law(step_is_pure),
-    _frontend_law(state_survives_json),
-    _frontend_law(ids_are_in_range),
-    _frontend_law(every_text_is_read_or_refused),
-    _frontend_law(labels_are_printable),
+TOKENIZER_LAWS = [
+    _tokenizer_law(pieces_give_the_whole),
+    _tokenizer_law(step_is_pure),
+    _tokenizer_law(state_survives_json),
+    _tokenizer_law(ids_are_in_range),
+    _tokenizer_law(every_text_is_read_or_refused),
+    _tokenizer_law(labels_are_printable),
 ]

@@ -167,7 +167,7 @@ def table(results: dict[str, Any]) -> str:
         cells = [
             f"2 × {row['n_layers']}",
             f"{row['parameters'] / 1e6:.2f} M",
-            "fast" if any("fast kernels" in line for line in row["log"]) else "plain",
+            "fast" if any("fused kernels" in line for line in row["log"]) else "plain",
             f"{row['training_frames_per_second']:,.0f}",
             *(f"{pace:,.0f}" for pace in row["decode_frames_per_second"].values()),
             f"{row['state_bytes'] / 1024:,.0f}",

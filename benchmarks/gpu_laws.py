@@ -1,10 +1,10 @@
-"""On a GPU machine: all backbone laws on the GPU, and each fast form against the plain one.
+"""On a GPU machine: all backbone laws on the GPU, and each fused form against the reference form.
 
     make gpu-laws              prints a table and writes benchmarks/gpu-laws.json
 
 The JSON holds a fingerprint of the code each backbone's results cover; where that code has changed since, a test fails.
-A case that ``kernels: auto`` leaves to the plain form (``"auto": false``) is measured and shown, but need not pass:
-there the fast form runs only if it is asked for. Relative errors are root mean square over root mean square, of
+A case that ``kernels: auto`` leaves to the reference form (``"auto": false``) is measured and shown, but need not pass:
+there the fused form runs only if the spec forces it. Relative errors are root mean square over root mean square, of
 outputs, final state and gradients together with the worst of them named. Limits: 5e-3 for float32 (TF32 units), 2e-2
 under bfloat16 autocast. Backbones take turns on the visible GPUs.
 """
@@ -32,7 +32,7 @@ from benchmarks.code_fingerprint import ROOT, Definition, definitions_of
 from lina.backbones.fused.flash_linear_attention import VARIANTS
 from lina.core.errors import PluginError
 from lina.core.laws import run_laws
-from lina.core.ops.dispatch import FastFormConfig
+from lina.core.ops.dispatch import KernelConfig
 from lina.core.plugin import BackbonePlugin
 from lina.core.registry import load, records
 from lina.core.state import named_leaves, tree_map
@@ -76,13 +76,13 @@ def plugins() -> Iterator[tuple[str, type[BackbonePlugin]]]:
 def compare(
     plugin: type[BackbonePlugin], dtype: torch.dtype, gates: str, frames: int, device: str
 ) -> dict[str, Any]:
-    """The worst relative difference between the fast and the plain form on the same weights and inputs."""
+    """The worst relative difference between the fused and the reference form on the same weights and inputs."""
     torch.manual_seed(0)
     config: Any = plugin.Config()
-    plain: Any = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "plain"}))
+    plain: Any = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "reference"}))
     if gates == "extreme":
         plugin.extreme(plain)
-    fast: Any = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "fast"}))
+    fast: Any = plugin.build(**SIZES, config=config.model_copy(update={"kernels": "fused"}))
     fast.load_state_dict(plain.state_dict())
     for copied, buffer in zip(
         fast.buffers(), plain.buffers(), strict=True
@@ -97,7 +97,7 @@ def compare(
         "dtype": str(dtype).removeprefix("torch."),
         "gates": gates,
         "frames": frames,
-        "auto": config.auto_may_be_fast(mixed_precision=dtype != torch.float32),
+        "auto": config.auto_uses_fused_kernels(mixed_precision=dtype != torch.float32),
         "worst": worst,
         "error": errors[worst],
         "limit": LIMITS[dtype],
@@ -177,7 +177,7 @@ def visible(device: str) -> list[str]:
 
 
 def examine(name: str, device: str) -> dict[str, Any]:
-    """The laws of one backbone, and its fast form against its plain one where this machine can run it.
+    """The laws of one backbone, and its fused form against its reference form where this machine can run it.
 
     In a process of its own: kernels run on the process's device, whatever device their tensors are on.
     """
@@ -190,18 +190,18 @@ def examine(name: str, device: str) -> dict[str, Any]:
     found: dict[str, Any] = {"covered_sha256": fingerprint(name), "laws": len(laws), "broken": broken}
     found["fast_against_plain"] = []
     try:
-        if issubclass(plugin.Config, FastFormConfig):
+        if issubclass(plugin.Config, KernelConfig):
             for dtype, gates, frames in itertools.product(LIMITS, ("ordinary", "extreme"), FRAMES):
                 found["fast_against_plain"].append(compare(plugin, dtype, gates, frames, device))
     except PluginError as error:
         found["obstacle"] = str(error)
     except Exception as error:
-        broken.append({"case": "fast form", "detail": f"{type(error).__name__}: {error}"})
+        broken.append({"case": "fused form", "detail": f"{type(error).__name__}: {error}"})
     return found | {"seconds": round(time.perf_counter() - began)}
 
 
 def is_well(one: dict[str, Any]) -> bool:
-    """Laws are kept, and fast forms are right wherever ``kernels: auto`` takes them."""
+    """Laws pass, and fused forms are right wherever ``kernels: auto`` takes them."""
     return not one["broken"] and all(
         form["passed"] for form in one["fast_against_plain"] if _by_default(form)
     )
@@ -216,7 +216,7 @@ def _tell(name: str, one: dict[str, Any]) -> None:
     kept = f"laws {one['laws'] - len(one['broken'])}/{one['laws']}"
     print(f"{name:16} {kept}  {_in_brief(one)}  {one['seconds']} s", flush=True)
     for law in one["broken"]:
-        print(f"  BROKEN {law['case']}: {law['detail']}")
+        print(f"  FAILED {law['case']}: {law['detail']}")
     for form in one["fast_against_plain"]:
         if not form["passed"]:
             print(f"  BEYOND {'' if _by_default(form) else '(asked for only) '}{form}")
@@ -235,9 +235,9 @@ def _write(path: Path, found: dict[str, Any], device: str) -> None:
 def _in_brief(one: dict[str, Any]) -> str:
     forms = one["fast_against_plain"]
     if not forms:
-        return one.get("obstacle", "no fast form")  # type: ignore[no-any-return]
+        return one.get("obstacle", "no fused form")  # type: ignore[no-any-return]
     parts = []
-    for by_default, said in ((True, "fast against plain"), (False, "asked for only")):
+    for by_default, said in ((True, "fused against reference"), (False, "asked for only")):
         if some := [form for form in forms if _by_default(form) == by_default]:
             worst, within = max(form["error"] for form in some), sum(form["passed"] for form in some)
             parts.append(f"{said}: worst {worst:.1e}, {within}/{len(some)} within limits")

@@ -6,8 +6,9 @@ The source distribution's kernels are compiled unmodified. What is cut is the ch
 vary, no z and no softplus inside, which is all that lina asks for; the rest would raise an error. That takes a minute
 instead of many. With ``--folder`` the package stays there, for PYTHONPATH.
 
-The scan itself and lina's plain form are compared with the plain form in float64; models with ``fast_form: mamba-ssm``
-with plain ones, as ``gpu_laws.py`` does; and a step of four layers of width 512 is timed for both fast forms.
+The scan itself and lina's reference form are compared with the reference form in float64; models with
+``fast_form: mamba-ssm`` with reference ones, as ``gpu_laws.py`` does; and a step of four layers of width 512 is timed
+for both fused forms.
 """
 
 import argparse
@@ -172,9 +173,9 @@ def compared(sdist: Path) -> Iterator[dict[str, Any]]:
     """The report, again and again as it grows."""
     import triton
 
-    from lina.backbones.mamba import mamba_ssm_form
+    from lina.backbones.fused import selective_scan_mamba_ssm
 
-    if obstacle := mamba_ssm_form.obstacle():
+    if obstacle := selective_scan_mamba_ssm.obstacle():
         raise LinaError(obstacle)
     report: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -205,7 +206,7 @@ def compared(sdist: Path) -> Iterator[dict[str, Any]]:
 
 def operator_errors(frames: int, extreme: bool, device: str = "cuda") -> dict[str, dict[str, float]]:
     """Relative errors of the scan's results and gradients in float32, by form."""
-    from lina.backbones.mamba import mamba_ssm_form
+    from lina.backbones.fused import selective_scan_mamba_ssm
     from lina.core.ops.selective_scan import selective_scan
 
     generator = torch.Generator().manual_seed(frames)
@@ -235,7 +236,7 @@ def operator_errors(frames: int, extreme: bool, device: str = "cuda") -> dict[st
         return {name: one.detach().double().cpu() for name, one in zip(names, every, strict=True)}
 
     truth = run(selective_scan, torch.float64)
-    forms = {"mamba-ssm": mamba_ssm_form.selective_scan, "plain": selective_scan}
+    forms = {"mamba-ssm": selective_scan_mamba_ssm.selective_scan, "plain": selective_scan}
     found = {form: run(scan, torch.float32) for form, scan in forms.items()}
     return {form: {name: relative(got[name], truth[name]) for name in truth} for form, got in found.items()}
 
@@ -244,10 +245,10 @@ def model_errors(dtype: torch.dtype, gates: str, frames: int, device: str = "cud
     from lina.backbones.mamba.mamba import Mamba, MambaConfig
 
     torch.manual_seed(0)
-    plain = Mamba.build(**SIZES, config=MambaConfig(kernels="plain"))
+    plain = Mamba.build(**SIZES, config=MambaConfig(kernels="reference"))
     if gates == "extreme":
         Mamba.extreme(plain)
-    fast = Mamba.build(**SIZES, config=MambaConfig(kernels="fast", fast_form="mamba-ssm"))
+    fast = Mamba.build(**SIZES, config=MambaConfig(kernels="fused", fast_form="mamba-ssm"))
     fast.load_state_dict(plain.state_dict())
     x = torch.randn(2, frames, SIZES["d_model"], device=device)
     weight = torch.randn_like(x)
@@ -269,7 +270,7 @@ def seconds(form: str) -> float:
     """Of one forward and backward pass in float32, after three that are not counted."""
     from lina.backbones.mamba.mamba import Mamba, MambaConfig
 
-    config = MambaConfig.model_validate({"kernels": "fast", "fast_form": form})
+    config = MambaConfig.model_validate({"kernels": "fused", "fast_form": form})
     model: Any = Mamba.build(d_model=512, n_layers=4, config=config).to("cuda")
     x = torch.randn(8, 1024, 512, device="cuda")
     began = 0.0

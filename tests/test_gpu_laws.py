@@ -17,11 +17,11 @@ def script() -> ModuleType:
 
 
 def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:
-    """A fast form that has not passed, as it is now and in that precision, has to be asked for."""
+    """A fused form that has not passed, as it is now and in that precision, has to be forced."""
     results = json.loads((ROOT / "benchmarks/gpu-laws.json").read_text())["backbones"]
     assert set(results) == {name for name, _ in script.plugins()}
     forms = {name: getattr(plugin.Config(), "kernels", None) for name, plugin in script.plugins()}
-    by_default = {name: results[name] for name, kernels in forms.items() if kernels != "plain"}
+    by_default = {name: results[name] for name, kernels in forms.items() if kernels != "reference"}
     assert {"gla", "mamba", "transformer"} <= set(by_default)
     for name, result in by_default.items():
         assert result["covered_sha256"] == script.fingerprint(name), (
@@ -32,7 +32,7 @@ def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:
         assert script.is_well(result)
         for form in result["fast_against_plain"]:
             mixed = form["dtype"] == "bfloat16"
-            assert form["auto"] == dict(script.plugins())[name].Config.auto_may_be_fast(mixed)
+            assert form["auto"] == dict(script.plugins())[name].Config.auto_uses_fused_kernels(mixed)
 
 
 def test_a_fingerprint_covers_what_a_backbone_imports(
@@ -48,21 +48,21 @@ def test_a_fingerprint_covers_what_a_backbone_imports(
     assert script.fingerprint("mamba") == fingerprints["mamba"]
 
 
-def test_the_comparison_finds_a_wrong_fast_form(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_finds_a_wrong_fused_form(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from lina.backbones import gla
-    from lina.backbones.fused import gated_linear_attention as gla_fast
+    from lina.backbones.fused import gated_linear_attention as fused_gla
 
     plugin = dict(script.plugins())["gla"]
-    monkeypatch.setattr(gla, "use_fast", lambda name, config, *rest: config.kernels == "fast")
-    monkeypatch.setattr(gla_fast, "gated_linear_attention", gla.gated_linear_attention)
+    monkeypatch.setattr(gla, "use_fused_kernel", lambda name, config, *rest: config.kernels == "fused")
+    monkeypatch.setattr(fused_gla, "gated_linear_attention", gla.gated_linear_attention)
     assert script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
 
     def wrong(q, k, v, log_decay, memory, scale):  # type: ignore[no-untyped-def]
         return gla.gated_linear_attention(q, k, v, log_decay, 0.9 * memory, scale)
 
-    monkeypatch.setattr(gla_fast, "gated_linear_attention", wrong)
+    monkeypatch.setattr(fused_gla, "gated_linear_attention", wrong)
     assert not script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
 
 
@@ -71,10 +71,10 @@ def test_both_forms_have_the_same_buffers(script: ModuleType, monkeypatch: pytes
     import torch
 
     from lina.backbones import retnet
-    from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
+    from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
 
-    monkeypatch.setattr(retnet, "use_fast", lambda name, config, *rest: config.kernels == "fast")
-    monkeypatch.setattr(scalar_decay_fast, "scalar_decay_attention", retnet.scalar_decay_attention)
+    monkeypatch.setattr(retnet, "use_fused_kernel", lambda name, config, *rest: config.kernels == "fused")
+    monkeypatch.setattr(fused_scalar_decay, "scalar_decay_attention", retnet.scalar_decay_attention)
     found = script.compare(dict(script.plugins())["retnet"], torch.float32, "extreme", 20, "cpu")
     assert found["error"] == 0
 
@@ -98,13 +98,13 @@ def test_what_auto_would_do_is_recorded(
     from lina.backbones.rwkv import rwkv7_mixing
 
     for module in (gated_delta, gla, rwkv7_mixing):
-        monkeypatch.setattr(module, "use_fast", lambda *_: False)
+        monkeypatch.setattr(module, "use_fused_kernel", lambda *_: False)
     found = script.compare(dict(script.plugins())[name], getattr(torch, dtype), "ordinary", 2, "cpu")
     assert found["auto"] is by_default
 
 
 @pytest.mark.parametrize("by_default", [True, False])
-def test_a_failure_counts_where_the_fast_form_is_the_default(script: ModuleType, by_default: bool) -> None:
+def test_a_failure_counts_where_the_fused_form_is_the_default(script: ModuleType, by_default: bool) -> None:
     passed = {"auto": True, "error": 1e-4, "passed": True}
     failed = {"auto": by_default, "error": 6e-3, "passed": False}
     one = {"broken": [], "fast_against_plain": [passed, failed]}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks import mamba_extension
-from lina.backbones.mamba import mamba, mamba_ssm_form
+from lina.backbones.fused import selective_scan_mamba_ssm
+from lina.backbones.mamba import mamba
 from lina.core.errors import LinaError
 from lina.core.ops.selective_scan import selective_scan
 
@@ -80,7 +81,7 @@ def test_without_a_gpu_it_says_so(
 
 @pytest.mark.parametrize("extreme", [False, True])
 def test_a_wrong_scan_is_found(monkeypatch: pytest.MonkeyPatch, extreme: bool) -> None:
-    monkeypatch.setattr(mamba_ssm_form, "selective_scan", selective_scan)
+    monkeypatch.setattr(selective_scan_mamba_ssm, "selective_scan", selective_scan)
     errors = mamba_extension.operator_errors(5, extreme, "cpu")
     assert errors["mamba-ssm"] == errors["plain"]
     assert max(errors["plain"].values()) < 1e-5
@@ -89,11 +90,11 @@ def test_a_wrong_scan_is_found(monkeypatch: pytest.MonkeyPatch, extreme: bool) -
         y, final = selective_scan(*given)
         return y, 0.9 * final
 
-    monkeypatch.setattr(mamba_ssm_form, "selective_scan", wrong)
+    monkeypatch.setattr(selective_scan_mamba_ssm, "selective_scan", wrong)
     errors = mamba_extension.operator_errors(5, extreme, "cpu")
     assert errors["mamba-ssm"]["final state"] == pytest.approx(0.1, rel=1e-3)
-    monkeypatch.setattr(mamba, "use_fast", lambda name, config, *_: config.kernels == "fast")
+    monkeypatch.setattr(mamba, "use_fused_kernel", lambda name, config, *_: config.kernels == "fused")
     found = mamba_extension.model_errors(torch.float32, "extreme" if extreme else "ordinary", 5, "cpu")
     assert not found["passed"]
-    monkeypatch.setattr(mamba_ssm_form, "selective_scan", selective_scan)
+    monkeypatch.setattr(selective_scan_mamba_ssm, "selective_scan", selective_scan)
     assert mamba_extension.model_errors(torch.float32, "ordinary", 5, "cpu")["passed"]

@@ -13,15 +13,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
-from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.fused import gated_linear_attention as fused_gla
 from lina.core.errors import SpecError
 from lina.core.model.stack import MixerPlugin
-from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from lina.core.protocols import Backbone
 
 
-class GLAConfig(FastFormConfig):
+class GLAConfig(KernelConfig):
     n_heads: int = Field(default=4, ge=1)
     expand_k: float = Field(default=1.0, gt=0)
     """Key width over model width."""
@@ -69,9 +69,9 @@ class GLAMixer(nn.Module):
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
-        can_be_fast = starts is None and q.dtype == torch.float32
-        fast = can_be_fast and use_fast("gla", self.config, flash_linear_attention.obstacle, x.device)
-        operator = gla_fast.gated_linear_attention if fast else gated_linear_attention
+        supported = starts is None and q.dtype == torch.float32
+        fused = supported and use_fused_kernel("gla", self.config, flash_linear_attention.obstacle, x.device)
+        operator = fused_gla.gated_linear_attention if fused else gated_linear_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)
         return self._output(out, x), GLAState(memory)

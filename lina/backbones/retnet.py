@@ -14,15 +14,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
-from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
+from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
 from lina.core.errors import SpecError
 from lina.core.model.stack import MixerPlugin
-from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.protocols import Backbone
 
 
-class RetNetConfig(FastFormConfig):
+class RetNetConfig(KernelConfig):
     n_heads: int = Field(default=4, ge=1)
     expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""
@@ -81,10 +81,10 @@ class RetNetMixer(nn.Module):
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
         # The kernels know neither restarts nor float64.
-        can_be_fast = starts is None and q.dtype == torch.float32
+        supported = starts is None and q.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast("retnet", self.config, obstacle, x.device)
-        operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
+        fused = supported and use_fused_kernel("retnet", self.config, obstacle, x.device)
+        operator = fused_scalar_decay.scalar_decay_attention if fused else scalar_decay_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)
         return self._output(out, x), RetNetState(memory, positions[:, -1] + 1)

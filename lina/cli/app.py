@@ -1,6 +1,6 @@
 """The command line as a whole: its commands, its errors and its exit codes.
 
-Exit codes: 0 done, 1 a broken law or a bug (with its traceback), 2 a mistake in what was asked (one line),
+Exit codes: 0 done, 1 a failed law or a bug (with its traceback), 2 a mistake in what was asked (one line),
 75 stopped by a signal and ready to go on, 130 stopped by Ctrl-C.
 """
 

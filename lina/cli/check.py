@@ -20,8 +20,8 @@ WITH_LAWS = ("backbone", "codec", "tokenizer")
 def check(ctx: click.Context, name: str, device: str) -> None:
     """Run the laws on the plugin NAME (or role:name, such as codec:encodec).
 
-    The plugin is built from its own example. The exit code is 1 if a law is broken;
-    a law that cannot be run counts as broken.
+    The plugin is built from its own example. The exit code is 1 if a law fails;
+    a law that cannot be run counts as failed.
 
     \b
     Example:
@@ -36,13 +36,13 @@ def check(ctx: click.Context, name: str, device: str) -> None:
         _require(device)
     click.echo(f"{record}")
     results = run_laws(plugin, _print, device=device)
-    broken = sum(not result.passed for result in results)
-    click.echo(f"{len(results) - broken} kept, {broken} broken")
-    ctx.exit(1 if broken else 0)
+    failed = sum(not result.passed for result in results)
+    click.echo(f"{len(results) - failed} passed, {failed} failed")
+    ctx.exit(1 if failed else 0)
 
 
 def _print(result: "LawResult") -> None:
-    state = "ok" if result.passed else "BROKEN"
+    state = "ok" if result.passed else "FAILED"
     click.echo(f"{state:7}{result.case:60}{result.seconds:8.2f} s")
     if not result.passed:
         click.echo(f"       {' '.join(result.detail.split())}")

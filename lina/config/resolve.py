@@ -11,7 +11,7 @@ from lina.config.source_map import Key, Origin
 from lina.config.spec import Spec
 from lina.config.validation import validate
 from lina.core import registry
-from lina.core.errors import PluginError
+from lina.core.errors import PluginError, SpecError
 from lina.core.plugin import (
     BackbonePlugin,
     CodecPlugin,
@@ -88,6 +88,14 @@ def resolve(spec: Spec) -> Resolved:
         }
     )
     return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
+
+
+def with_current_names(spec: Spec) -> Spec:
+    """``spec`` with old names in plugin configurations replaced; unchanged where its plugins do not load now."""
+    try:
+        return resolve(spec).spec
+    except (PluginError, SpecError):
+        return spec
 
 
 def as_written(config: PluginConfig) -> dict[str, Any]:

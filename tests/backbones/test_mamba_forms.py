@@ -1,4 +1,4 @@
-"""The fast forms of the selective scan, as far as a machine without a GPU can try them."""
+"""Fused forms of the selective scan, as far as a machine without a GPU can try them."""
 
 import importlib.util
 import os
@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones.fused import selective_scan as mamba_fast
-from lina.backbones.mamba import mamba, mamba_ssm_form
+from lina.backbones.fused import selective_scan as fused_scan
+from lina.backbones.fused import selective_scan_mamba_ssm
+from lina.backbones.mamba import mamba
 from lina.backbones.mamba.mamba import MambaConfig, MambaMixer
 from tests.core.ops.test_selective_scan import assert_near, inputs, loop, with_gradients
 
@@ -43,26 +44,28 @@ def mamba_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("frames", [1, 20])
 def test_mamba_ssm_is_given_a_state_and_gives_one(mamba_ssm: None, frames: int) -> None:
     tensors = inputs(frames)
-    found = with_gradients(lambda *arguments: mamba_ssm_form.selective_scan(*arguments[:7]), tensors)
+    found = with_gradients(
+        lambda *arguments: selective_scan_mamba_ssm.selective_scan(*arguments[:7]), tensors
+    )
     assert_near(found, with_gradients(loop, [tensor.double() for tensor in tensors]), 2e-6)
 
 
 def test_a_state_for_mamba_ssm_is_not_forgotten_at_extreme_rates(mamba_ssm: None) -> None:
     tensors = inputs(5)
     tensors[1], tensors[2] = torch.full_like(tensors[1], 1e-6), torch.full_like(tensors[2], -1e4)
-    _, final = mamba_ssm_form.selective_scan(*tensors)  # type: ignore[arg-type]
+    _, final = selective_scan_mamba_ssm.selective_scan(*tensors)  # type: ignore[arg-type]
     torch.testing.assert_close(final, loop(*tensors)[1])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("form", "restarts"), [("triton", False), ("triton", True), ("mamba-ssm", True)])
 def test_which_form_is_taken(monkeypatch: pytest.MonkeyPatch, form: str, restarts: bool) -> None:
-    """Where the fast form is taken it gets restarts only if it knows them; mamba-ssm's does not."""
+    """Fused kernels get restarts only if they support them; mamba-ssm's does not."""
     taken: list[str] = []
-    chosen: dict[str, Any] = {"triton": mamba_fast, "mamba-ssm": mamba_ssm_form}
+    chosen: dict[str, Any] = {"triton": fused_scan, "mamba-ssm": selective_scan_mamba_ssm}
     for name, one in chosen.items():
         scan = lambda *a, name=name, **k: taken.append(name) or mamba.selective_scan(*a, **k)  # type: ignore[func-returns-value]  # noqa: E731
         monkeypatch.setattr(one, "selective_scan", scan)
-    monkeypatch.setattr(mamba, "use_fast", lambda *_: True)
+    monkeypatch.setattr(mamba, "use_fused_kernel", lambda *_: True)
     torch.manual_seed(0)
     fast, plain = (MambaMixer(8, MambaConfig(fast_form=name)) for name in (form, "triton"))  # type: ignore[arg-type]
     plain.load_state_dict(fast.state_dict())
@@ -72,7 +75,7 @@ def test_which_form_is_taken(monkeypatch: pytest.MonkeyPatch, form: str, restart
     assert taken == ["triton" if restarts else form]
     assert fast.double().parallel_forward(x.double(), fast.initial_state(1))[0].dtype == torch.float64
     assert len(taken) == 1, "no kernel computes in float64"
-    monkeypatch.setattr(mamba, "use_fast", lambda *_: False)
+    monkeypatch.setattr(mamba, "use_fused_kernel", lambda *_: False)
     torch.testing.assert_close(found, plain.parallel_forward(x, state, starts))
 
 

@@ -111,6 +111,6 @@ def test_the_state_is_float32_or_better() -> None:
 
 
 def test_fast_kernels_want_a_gpu() -> None:
-    layer = mixer(kernels="fast")
-    with pytest.raises(PluginError, match=r"retnet: config\.kernels is 'fast', but the model is on the CPU"):
+    layer = mixer(kernels="fused")
+    with pytest.raises(PluginError, match=r"retnet: config\.kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))

@@ -155,11 +155,11 @@ def test_what_is_logged_for_information_reaches_the_terminal(
 ) -> None:
     @click.command("tells")
     def tells() -> None:
-        logging.getLogger("lina").info("fast kernels")
+        logging.getLogger("lina").info("fused kernels")
         logging.getLogger("lina").debug("details")
 
     with_command(tells)
-    assert lina("tells").err == "lina: fast kernels\n"
+    assert lina("tells").err == "lina: fused kernels\n"
 
 
 def test_a_file_name_that_is_no_text_can_be_told(

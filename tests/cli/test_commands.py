@@ -423,15 +423,15 @@ class TestCheck:
         done = lina("check", "bytes")
         assert done.code == 0, done.out
         assert done.out.splitlines()[0].startswith("tokenizer:bytes (lina ")
-        assert done.out.splitlines()[-1].endswith(" kept, 0 broken")
+        assert done.out.splitlines()[-1].endswith(" passed, 0 failed")
         assert "step_is_pure" in done.out
 
     @pytest.mark.usefixtures("plugins")
     def test_a_plugin_that_breaks_them_exits_with_1(self, lina: Lina) -> None:
         done = lina("check", "tokenizer:fake")
         assert done.code == 1
-        assert "BROKEN builds" in done.out
-        assert not done.out.splitlines()[-1].startswith("0 broken")
+        assert "FAILED builds" in done.out
+        assert not done.out.splitlines()[-1].startswith("0 failed")
 
     @pytest.mark.usefixtures("plugins")
     @pytest.mark.parametrize(

@@ -150,6 +150,15 @@ def test_free_keys_may_change(tmp_path: Path) -> None:
     assert "valid_every: 7" in (tmp_path / "run" / "spec.yaml").read_text()
 
 
+def test_old_names_in_the_spec_of_a_run_are_no_change(tmp_path: Path) -> None:
+    run(tmp_path, "train.steps=1", "backbone.config.kernels=reference")
+    path = tmp_path / "run" / "spec.yaml"
+    path.write_text(path.read_text().replace("kernels: reference", "kernels: plain"))
+    for name in ("reference", "plain"):
+        assert not done(run(tmp_path, "train.steps=1", f"backbone.config.kernels={name}"))["train"]
+        assert "kernels: reference" in path.read_text()
+
+
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     inside, may_end = threading.Event(), threading.Event()
 

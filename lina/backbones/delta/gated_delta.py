@@ -9,15 +9,15 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.fused import flash_linear_attention
-from lina.backbones.fused import gated_delta_rule as gated_delta_fast
 from lina.core.errors import SpecError
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.delta_rule import gated_delta_rule, gated_delta_rule_step
-from lina.core.ops.dispatch import MixedPrecisionFormConfig, use_fast
+from lina.core.ops.dispatch import MixedPrecisionKernelConfig, use_fused_kernel
 
 
-class GatedDeltaConfig(MixedPrecisionFormConfig):
+class GatedDeltaConfig(MixedPrecisionKernelConfig):
     n_heads: int = Field(default=4, ge=1)
     convolution: int = Field(default=4, ge=2)
     """Taps, in frames, of the causal convolutions of queries, keys and values."""
@@ -85,10 +85,10 @@ class GatedDeltaMixer(nn.Module, ABC):
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
         # The kernels know neither restarts nor float64.
-        can_be_fast = starts is None and dtype == torch.float32
+        supported = starts is None and dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast(self.plugin, self.config, obstacle, x.device)
-        operator = gated_delta_fast.gated_delta_rule if fast else gated_delta_rule
+        fused = supported and use_fused_kernel(self.plugin, self.config, obstacle, x.device)
+        operator = fused_delta_rule.gated_delta_rule if fused else gated_delta_rule
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, beta, log_decay, state.memory, self.scale)
         return self._output(out, x), GatedDeltaState(tail, memory)

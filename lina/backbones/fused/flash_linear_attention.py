@@ -8,7 +8,7 @@ import re
 import torch
 
 from lina.core.errors import PluginError
-from lina.core.ops.dispatch import say_once
+from lina.core.ops.dispatch import log_once
 
 VARIANTS = "LINA_KERNEL_VARIANTS"
 """Environment variable: how many variants of each kernel are tried at its first use; all if it is not set.
@@ -50,7 +50,7 @@ def shared_decays_are_wrong() -> bool:
     version = tuple(int(part) for part in re.findall(r"\d+", triton.__version__)[:3])
     if torch.cuda.get_device_capability()[0] != 9 or not (3, 4, 0) <= version < (3, 7, 1):
         return False
-    say_once(
+    log_once(
         f"decays of a head go through the kernels of channel-wise decays, since Triton {triton.__version__} computes "
         "wrong gradients of their own on Hopper GPUs; triton>=3.7.1 is faster"
     )

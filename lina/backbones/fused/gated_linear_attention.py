@@ -1,4 +1,4 @@
-"""The fast form of gated linear attention: flash-linear-attention's Triton kernels."""
+"""Fused kernels of gated linear attention: flash-linear-attention's Triton kernels."""
 
 from jaxtyping import Float
 from torch import Tensor

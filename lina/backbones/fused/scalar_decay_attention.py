@@ -1,4 +1,4 @@
-"""The fast form of linear attention with one decay a head: flash-linear-attention's Triton kernels.
+"""Fused kernels of linear attention with one decay per head: flash-linear-attention's Triton kernels.
 
 (MIT; Yang & Zhang 2024. There it is called simple GLA; Mamba-2 and retention are this operator.)
 """
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lina.backbones.fused import flash_linear_attention
-from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.fused import gated_linear_attention as fused_gla
 
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
@@ -25,10 +25,10 @@ def scalar_decay_attention(
     each = v.shape[2] // q.shape[2]
     if each > 1:  # the kernels know no groups
         q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))
-    log_decay = log_decay.clamp(min=gla_fast.FORGOTTEN)
+    log_decay = log_decay.clamp(min=fused_gla.FORGOTTEN)
     if flash_linear_attention.shared_decays_are_wrong():
         each_channel = log_decay[..., None].expand(q.shape)
-        return gla_fast.gated_linear_attention(q, k, v, each_channel, memory, scale)
+        return fused_gla.gated_linear_attention(q, k, v, each_channel, memory, scale)
     from fla.ops.simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
 
     operator = chunk_simple_gla if q.shape[1] > SHORT else fused_recurrent_simple_gla

@@ -1,4 +1,4 @@
-"""The fast form of the selective scan: Triton kernels of ours, with states in and out and all gradients."""
+"""Fused kernels of the selective scan: lina's own, in Triton, with states in and out and all gradients."""
 
 import functools
 from typing import Any, NamedTuple

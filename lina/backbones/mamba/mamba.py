@@ -16,18 +16,18 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones.fused import selective_scan as mamba_fast
-from lina.backbones.mamba import mamba_ssm_form
+from lina.backbones.fused import selective_scan as fused_scan
+from lina.backbones.fused import selective_scan_mamba_ssm
 from lina.core.model.mixer_stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
-from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.selective_scan import selective_scan, selective_scan_step
 from lina.core.plugin import BackbonePlugin
 
 NORM_EPS = 1e-5
 
 
-class MambaConfig(FastFormConfig):
+class MambaConfig(KernelConfig):
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     d_state: int = Field(default=16, ge=1)
@@ -35,7 +35,7 @@ class MambaConfig(FastFormConfig):
     d_conv: int = Field(default=4, ge=2)
     """Frames that the short convolution sees, the present one among them."""
     fast_form: Literal["triton", "mamba-ssm"] = "triton"
-    """Whose kernels the fast form is: lina's, or mamba-ssm's extension (float32, no restarts within a stretch)."""
+    """Fused kernels to use: lina's in Triton, or mamba-ssm's extension (float32, no restarts within a stretch)."""
 
 
 class MambaState(NamedTuple):
@@ -82,7 +82,7 @@ class MambaMixer(nn.Module):
         )
         u = F.silu(convolved).to(inner.dtype)
         delta, b, c = self._select(u, state)
-        operator = self._fast_form(x, state, starts)
+        operator = self._fused_kernels(x, state, starts)
         if operator is None:
             operator = functools.partial(selective_scan, starts=starts)
             u, b, c = (tensor.to(delta.dtype) for tensor in (u, b, c))
@@ -102,15 +102,15 @@ class MambaMixer(nn.Module):
             )
         return self._output(y, gate), MambaState(tail, memory)
 
-    def _fast_form(
+    def _fused_kernels(
         self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None
     ) -> Callable[..., tuple[Tensor, Tensor]] | None:
         """The kernels to take, if any; they know no float64, and read bfloat16 as it is."""
         if state.memory.dtype != torch.float32:
             return None
         published = self.config.fast_form == "mamba-ssm" and starts is None
-        form: Any = mamba_ssm_form if published else mamba_fast
-        if not use_fast("mamba", self.config, form.obstacle, x.device):
+        form: Any = selective_scan_mamba_ssm if published else fused_scan
+        if not use_fused_kernel("mamba", self.config, form.obstacle, x.device):
             return None
         scan: Callable[..., tuple[Tensor, Tensor]] = form.selective_scan
         return scan if starts is None else functools.partial(scan, starts=starts)

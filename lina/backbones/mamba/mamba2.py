@@ -15,11 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
-from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
+from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
 from lina.core.errors import SpecError
 from lina.core.model.mixer_stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
-from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone
@@ -28,7 +28,7 @@ A_RANGE = (1.0, 16.0)
 DT_RANGE = (1e-3, 1e-1)
 
 
-class Mamba2Config(FastFormConfig):
+class Mamba2Config(KernelConfig):
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     head_dim: int = Field(default=64, ge=1)
@@ -101,10 +101,10 @@ class Mamba2Mixer(nn.Module):
             if starts is not None:
                 log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
             # The kernels know neither restarts nor float64.
-            can_be_fast = starts is None and q.dtype == torch.float32
+            supported = starts is None and q.dtype == torch.float32
             obstacle = flash_linear_attention.obstacle
-            fast = can_be_fast and use_fast("mamba2", self.config, obstacle, x.device)
-            operator = scalar_decay_fast.scalar_decay_attention if fast else scalar_decay_attention
+            fused = supported and use_fused_kernel("mamba2", self.config, obstacle, x.device)
+            operator = fused_scalar_decay.scalar_decay_attention if fused else scalar_decay_attention
             out, memory = operator(q, k, v, log_decay, state.memory, 1.0)
             normed = self.norm((out + skip).flatten(-2), gate)
         return self.out_proj(normed.to(x.dtype)), Mamba2State(tail, memory)

@@ -16,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
-from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.fused import gated_linear_attention as fused_gla
 from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv.token_shift import shifted
 from lina.backbones.rwkv.weights import layers_for_half
 from lina.core.errors import SpecError
 from lina.core.model.stack import Layers
-from lina.core.ops.dispatch import FastFormConfig, use_fast
+from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
 from lina.core.plugin import BackbonePlugin, Half
 
@@ -38,7 +38,7 @@ PUBLISHED_SIZES = {
 """Keys of a spec, each with the tensor of a layer and its dimension that have its value."""
 
 
-class RWKV6Config(FastFormConfig):
+class RWKV6Config(KernelConfig):
     n_heads: int = Field(default=4, ge=1)
     mix_rank: int = Field(default=32, ge=1)
     """Rank of what the input adds to each blend with the frame before."""
@@ -87,14 +87,14 @@ class TimeMixing(nn.Module):
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"]]:
         r, k, v, log_decay, gate = self._project(x, before, memory.dtype)
         # The kernels know neither restarts nor float64.
-        can_be_fast = starts is None and memory.dtype == torch.float32
+        supported = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast("rwkv6", self.config, obstacle, x.device)
+        fused = supported and use_fused_kernel("rwkv6", self.config, obstacle, x.device)
         bonus = self.time_faaaa.to(memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            if fast:
-                log_decay = log_decay.clamp(min=gla_fast.FORGOTTEN)
-                inner = gla_fast.gated_linear_attention
+            if fused:
+                log_decay = log_decay.clamp(min=fused_gla.FORGOTTEN)
+                inner = fused_gla.gated_linear_attention
                 out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, inner=inner)
             else:
                 out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, starts)

@@ -9,17 +9,17 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.backbones.fused import delta_rule as rwkv7_fast
+from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.fused import flash_linear_attention
 from lina.core.errors import SpecError
 from lina.core.ops.delta_rule import delta_rule, delta_rule_step
-from lina.core.ops.dispatch import MixedPrecisionFormConfig, use_fast
+from lina.core.ops.dispatch import MixedPrecisionKernelConfig, use_fused_kernel
 
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""
 
 
-class RWKV7Config(MixedPrecisionFormConfig):
+class RWKV7Config(MixedPrecisionKernelConfig):
     n_heads: int = Field(default=4, ge=1)
     decay_rank: int | None = Field(default=None, ge=1)
     """Rank of what the input adds to the decays; if left out, all ranks grow with the root of the width, as RWKV's."""
@@ -96,10 +96,10 @@ class TimeMixing(nn.Module):
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
             reading = reading.masked_fill(starts[..., None, None], 0.0)
         # The kernels know neither restarts nor float64.
-        can_be_fast = starts is None and memory.dtype == torch.float32
+        supported = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fast = can_be_fast and use_fast("rwkv7", self.config, obstacle, x.device)
-        operator = rwkv7_fast.delta_rule if fast else delta_rule
+        fused = supported and use_fused_kernel("rwkv7", self.config, obstacle, x.device)
+        operator = fused_delta_rule.delta_rule if fused else delta_rule
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(p.r, p.k, p.v, reading, p.removed * p.rate, log_decay, memory, 1.0)
         return self._output(out, p), memory, p.first_values
@@ -149,7 +149,7 @@ class TimeMixing(nn.Module):
         gate = torch.sigmoid(for_gate @ self.g1) @ self.g2
         r = heads(self.receptance(for_receptance))
         first = own if first_values is None else first_values
-        return Projected(r, k, v, removed, rate, -rwkv7_fast.STRONGEST_DECAY * decay, gate, first)
+        return Projected(r, k, v, removed, rate, -fused_delta_rule.STRONGEST_DECAY * decay, gate, first)
 
     def _output(self, out: Float[Tensor, "*B H V"], p: Projected) -> Float[Tensor, "*B D"]:
         dtype = self.ln_x.weight.dtype

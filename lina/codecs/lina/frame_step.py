@@ -1,4 +1,4 @@
-"""The fast form of the decoder's step: one frame of one row on a CPU, in NumPy.
+"""Fused form of the decoder's step: one frame of one row on a CPU, in NumPy.
 
 A frame is a hundred operations on a few numbers each, of which NumPy starts each in a fraction of PyTorch's time. What
 follows a norm takes over its gain and bias, and what a layer is scaled by goes into its last matrix. It gives what

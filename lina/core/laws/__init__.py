@@ -8,14 +8,14 @@ and ``lina check NAME`` runs the same from a shell. docs/design.md says why each
 """
 
 from lina.core.laws.cases import law_cases, laws_for, run_laws
-from lina.core.laws.law import Conditions, Law, LawBroken, LawCase, LawResult
+from lina.core.laws.law import Conditions, Law, LawCase, LawFailed, LawResult
 from lina.core.laws.tokenizer import frozen_json
 
 __all__ = [
     "Conditions",
     "Law",
-    "LawBroken",
     "LawCase",
+    "LawFailed",
     "LawResult",
     "frozen_json",
     "law_cases",

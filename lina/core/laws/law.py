@@ -13,7 +13,7 @@ from lina.core.plugin import Plugin
 Gates = Literal["ordinary", "extreme"]
 
 
-class LawBroken(PluginError):
+class LawFailed(PluginError):
     """A plugin breaks a law. The message has the law's name, what was expected, what was found and where."""
 
     def __init__(self, law: str, detail: str) -> None:
@@ -49,15 +49,15 @@ class Law:
         """Check the law on ``plugin.build(**plugin.example())``.
 
         Raises:
-            LawBroken: the law is broken, or cannot be run at all: nothing is ever skipped.
+            LawFailed: the law is broken, or cannot be run at all: nothing is ever skipped.
         """
         try:
             self.test(plugin, conditions)
         except Violation as violation:
-            raise LawBroken(self.name, str(violation)) from None
+            raise LawFailed(self.name, str(violation)) from None
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-            raise LawBroken(self.name, f"could not be run: {type(error).__name__}: {reason}") from error
+            raise LawFailed(self.name, f"could not be run: {type(error).__name__}: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class LawCase:
     conditions: Conditions
 
     def check(self) -> None:
-        """Raises ``LawBroken`` unless the law holds."""
+        """Raises ``LawFailed`` unless the law holds."""
         self.law.check(self.plugin, self.conditions)
 
     def run(self) -> LawResult:
         start = time.perf_counter()
         try:
             self.check()
-        except LawBroken as broken:
+        except LawFailed as broken:
             return LawResult(str(self), self.law, False, broken.detail, time.perf_counter() - start)
         return LawResult(str(self), self.law, True, "", time.perf_counter() - start)
 

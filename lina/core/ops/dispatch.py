@@ -1,75 +1,88 @@
-"""Choosing between the plain form of an operator and a fast one: by what the machine has, said aloud once."""
+"""Dispatch between an operator's reference form and its fused kernels; log the choice once."""
 
 import functools
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BeforeValidator
 
 from lina.core.errors import PluginError
 from lina.core.plugin import PluginConfig
 
-Kernels = Literal["auto", "plain", "fast"]
+OLD_NAMES = {"plain": "reference", "fast": "fused"}
 
 log = logging.getLogger("lina")
 
 
-class FastFormConfig(PluginConfig):
-    """Configuration of a plugin that has a fast form."""
+@functools.cache
+def log_once(message: str, level: int = logging.INFO) -> None:
+    """Log ``message`` unless this process has logged it before."""
+    log.log(level, message)
+
+
+def _current_name(value: Any) -> Any:
+    current = OLD_NAMES.get(value) if isinstance(value, str) else None
+    if current is None:
+        return value
+    log_once(f"kernels: {value} is an old name; write kernels: {current}", logging.WARNING)
+    return current
+
+
+Kernels = Annotated[Literal["auto", "reference", "fused"], BeforeValidator(_current_name)]
+
+
+class KernelConfig(PluginConfig):
+    """Configuration of a plugin that has fused kernels."""
 
     kernels: Kernels = "auto"
-    """``plain``: PyTorch alone; ``fast``: the fast form, an error where it cannot run; ``auto``: fast where it can."""
+    """``reference``: PyTorch alone; ``fused``: fused kernels, or an error where they cannot run; ``auto``: fused
+    kernels where they can run."""
 
     @classmethod
-    def auto_may_be_fast(cls, mixed_precision: bool) -> bool:
-        """Whether ``auto`` takes the fast form where it can run, under mixed precision (autocast) or without."""
+    def auto_uses_fused_kernels(cls, mixed_precision: bool) -> bool:
+        """Decide for ``auto`` on a machine that can run them, under mixed precision (autocast) or without it."""
         return True
 
 
-class MixedPrecisionFormConfig(FastFormConfig):
-    """Configuration of a plugin whose fast form is for mixed precision."""
+class MixedPrecisionKernelConfig(KernelConfig):
+    """Configuration of a plugin whose fused kernels are meant for mixed precision."""
 
     kernels: Kernels = "auto"
-    """As elsewhere, but ``auto`` is fast under mixed precision only, as GPUs train: in float32 it is too inexact."""
+    """As elsewhere, but ``auto`` uses fused kernels under mixed precision only: in float32 they are too inexact."""
 
     @classmethod
-    def auto_may_be_fast(cls, mixed_precision: bool) -> bool:
+    def auto_uses_fused_kernels(cls, mixed_precision: bool) -> bool:
         return mixed_precision
 
 
-def use_fast(
-    plugin: str, config: FastFormConfig, obstacle: Callable[[], str | None], device: torch.device
+def use_fused_kernel(
+    plugin: str, config: KernelConfig, obstacle: Callable[[], str | None], device: torch.device
 ) -> bool:
-    """Whether to take the fast form for tensors on ``device``, in the precision of the present autocast.
+    """Choose the form of an operator for tensors on ``device``, in the precision of the current autocast.
 
-    ``obstacle`` says in a few words why the fast form cannot run on this machine and what to do, or None.
+    ``obstacle`` returns in a few words why the kernels cannot run on this machine and what to do, or None.
 
     Raises:
-        PluginError: ``config.kernels`` is ``fast`` and there is an obstacle.
+        PluginError: ``config.kernels`` is ``fused`` and there is an obstacle.
     """
-    wanted, on_gpu = config.kernels, device.type == "cuda"
-    if wanted == "plain":
+    kernels, on_gpu = config.kernels, device.type == "cuda"
+    if kernels == "reference":
         return False
     if not on_gpu:
         reason: str | None = "the model is on the CPU; move it to a GPU"
-    elif wanted == "auto" and not config.auto_may_be_fast(torch.is_autocast_enabled(device.type)):
+    elif kernels == "auto" and not config.auto_uses_fused_kernels(torch.is_autocast_enabled(device.type)):
         reason = (
-            "its fast kernels are too inexact for float32; train with mixed precision, or say kernels: fast"
+            "its fused kernels are too inexact for float32; train with mixed precision, or set kernels: fused"
         )
     else:
         reason = obstacle()
     if reason is None:
-        say_once(f"{plugin}: fast kernels")
+        log_once(f"{plugin}: fused kernels")
         return True
-    if wanted == "fast":
-        raise PluginError(f"{plugin}: config.kernels is 'fast', but {reason}; or say kernels: auto")
+    if kernels == "fused":
+        raise PluginError(f"{plugin}: config.kernels is 'fused', but {reason}; or set kernels: auto")
     if on_gpu:
-        say_once(f"{plugin}: plain PyTorch form, since {reason}")
+        log_once(f"{plugin}: reference form in PyTorch, since {reason}")
     return False
-
-
-@functools.cache
-def say_once(message: str) -> None:
-    """What a process chose, in its log, however often it chooses."""
-    log.info(message)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lina.backbones.delta.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig, GatedDeltaNetMixer
 from lina.backbones.delta.kda import KDA, KDAConfig, KDAMixer
-from lina.backbones.fused import gated_delta_rule as gated_delta_fast
+from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.core.errors import PluginError, SpecError
 from lina.core.ops.delta_rule import gated_delta_rule
 from tests.backbones.fake_kernels import shared_decays, stand_ins
@@ -76,8 +76,8 @@ def test_the_state_is_float32_or_better(name: str) -> None:
 
 @EACH
 def test_fast_kernels_want_a_gpu(name: str) -> None:
-    layer = mixer(name, kernels="fast")
-    with pytest.raises(PluginError, match=f"{name}: config.kernels is 'fast', but the model is on the CPU"):
+    layer = mixer(name, kernels="fused")
+    with pytest.raises(PluginError, match=f"{name}: config.kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))
 
 
@@ -96,7 +96,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
     def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
         assert output_final_state
         assert g.shape == given["q"].shape if rule == "kda" else g.dim() == 3
-        assert g.min() >= gated_delta_fast.FORGOTTEN
+        assert g.min() >= fused_delta_rule.FORGOTTEN
         order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
         given["g"] = g if g.dim() == 4 else g[..., None]
         return gated_delta_rule(*(given[argument] for argument in order))
@@ -130,7 +130,7 @@ def test_no_gradient_goes_through_the_recurrent_kernels(
     beta, decay = torch.rand(1, frames, 2), -torch.rand(1, frames, 2, channels)
     memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
     with torch.set_grad_enabled(grad_enabled):
-        got = gated_delta_fast.gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
+        got = fused_delta_rule.gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
         wanted = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
     assert asked == [f"{form}_{rule}"]
     for one, other in zip(got, wanted, strict=True):
@@ -147,5 +147,5 @@ def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(
     log_decay = -(10 ** (8 * torch.rand(1, frames, 2, channels) - 4))
     given = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 6))
     wanted = with_gradients(gated_delta_rule, given, 0.7)
-    assert_near(with_gradients(gated_delta_fast.gated_delta_rule, given, 0.7), wanted, 1e-5)
+    assert_near(with_gradients(fused_delta_rule.gated_delta_rule, given, 0.7), wanted, 1e-5)
     assert len(asked) == 1

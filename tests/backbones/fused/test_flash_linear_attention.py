@@ -14,15 +14,15 @@ from lina.backbones.fused.flash_linear_attention import (
     shared_decays_are_wrong,
 )
 from lina.core.errors import PluginError
-from lina.core.ops.dispatch import say_once
+from lina.core.ops.dispatch import log_once
 
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    for cached in (obstacle, shared_decays_are_wrong, say_once):
+    for cached in (obstacle, shared_decays_are_wrong, log_once):
         cached.cache_clear()
     yield
-    for cached in (obstacle, shared_decays_are_wrong, say_once):
+    for cached in (obstacle, shared_decays_are_wrong, log_once):
         cached.cache_clear()
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones.fused import gated_linear_attention as gla_fast
-from lina.backbones.fused import scalar_decay_attention as scalar_decay_fast
+from lina.backbones.fused import gated_linear_attention as fused_gla
+from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention
 from tests.backbones.fake_kernels import shared_decays, stand_ins
 from tests.core.model.naive import naive
@@ -32,12 +32,12 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **options: Any) -> Any:
         assert q.shape[:3] == k.shape[:3] == v.shape[:3] == g.shape
-        assert g.min() >= gla_fast.FORGOTTEN
+        assert g.min() >= fused_gla.FORGOTTEN
         return shared(q, k, v, g, **options)
 
     def run_channelwise(q: Tensor, k: Tensor, v: Tensor, g: Tensor, *, scale: float, **options: Any) -> Any:
         assert q.shape == k.shape == g.shape
-        assert g.min() >= gla_fast.FORGOTTEN
+        assert g.min() >= fused_gla.FORGOTTEN
         assert scale == SCALE, "the reference knows no other"
         return channelwise(q, k, v, g, **options)
 
@@ -58,5 +58,5 @@ def test_is_the_plain_form_by_other_means(
     shared_decays(monkeypatch, are_wrong=are_wrong)
     tensors = inputs(frames)
     wanted = with_gradients(scalar_decay_attention, tensors, SCALE)
-    assert_near(with_gradients(scalar_decay_fast.scalar_decay_attention, tensors, SCALE), wanted, 1e-5)
+    assert_near(with_gradients(fused_scalar_decay.scalar_decay_attention, tensors, SCALE), wanted, 1e-5)
     assert called == [f"{kernel}_{package}"]

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.backbones.fused import selective_scan as mamba_fast
-from lina.backbones.mamba import mamba_ssm_form
+from lina.backbones.fused import selective_scan as fused_scan
+from lina.backbones.fused import selective_scan_mamba_ssm
 from lina.backbones.mamba.mamba import Mamba, MambaConfig, MambaMixer, MambaState
 from lina.core.errors import PluginError
 from lina.core.model.mixer_stack import MixerStack
@@ -156,16 +156,20 @@ def test_weights_in_bfloat16_go_both_ways() -> None:
 
 @pytest.mark.parametrize("form", ["triton", "mamba-ssm"])
 def test_fast_kernels_want_a_gpu(form: str) -> None:
-    layer = mixer(kernels="fast", fast_form=form)
-    with pytest.raises(PluginError, match="kernels is 'fast', but the model is on the CPU"):
+    layer = mixer(kernels="fused", fast_form=form)
+    with pytest.raises(PluginError, match="kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, WIDTH), layer.initial_state(1))
 
 
 @pytest.mark.parametrize(
     ("form", "missing", "advice"),
     [
-        (mamba_fast, "triton", "pip install triton"),
-        (mamba_ssm_form, "mamba_ssm.ops.selective_scan_interface", r"pip install .* 'lina\[mamba\]'"),
+        (fused_scan, "triton", "pip install triton"),
+        (
+            selective_scan_mamba_ssm,
+            "mamba_ssm.ops.selective_scan_interface",
+            r"pip install .* 'lina\[mamba\]'",
+        ),
     ],
     ids=["triton", "mamba-ssm"],
 )

@@ -108,6 +108,6 @@ def test_the_state_is_float32_or_better() -> None:
 
 
 def test_fast_kernels_want_a_gpu() -> None:
-    model = stack(kernels="fast")
-    with pytest.raises(PluginError, match=r"mamba2: config\.kernels is 'fast', but the model is on the CPU"):
+    model = stack(kernels="fused")
+    with pytest.raises(PluginError, match=r"mamba2: config\.kernels is 'fused', but the model is on the CPU"):
         model.parallel_forward(torch.randn(1, 3, 16), model.initial_state(1))

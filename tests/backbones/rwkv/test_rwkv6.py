@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones.fused import gated_linear_attention as gla_fast
+from lina.backbones.fused import gated_linear_attention as fused_gla
 from lina.backbones.rwkv import rwkv6
 from lina.backbones.rwkv.rwkv6 import RWKV6, RWKV6Config
 from lina.core.errors import PluginError, SpecError
@@ -71,18 +71,18 @@ def test_a_bfloat16_model_keeps_its_state_in_float32() -> None:
 
 
 def test_fast_kernels_want_a_gpu() -> None:
-    stack = RWKV6.build(d_model=32, n_layers=1, config=RWKV6Config(kernels="fast"))
-    with pytest.raises(PluginError, match=r"rwkv6: config\.kernels is 'fast', but the model is on the CPU"):
+    stack = RWKV6.build(d_model=32, n_layers=1, config=RWKV6Config(kernels="fused"))
+    with pytest.raises(PluginError, match=r"rwkv6: config\.kernels is 'fused', but the model is on the CPU"):
         stack.parallel_forward(torch.randn(1, 3, 32), stack.initial_state(1))
 
 
 @pytest.mark.parametrize("frames", [3, 65])
-def test_the_fast_form_is_gated_linear_attentions(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+def test_the_fused_form_is_gated_linear_attentions(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     """Decays beyond the kernels' digits are cut, which changes nothing."""
 
     def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
         assert given["output_final_state"]
-        assert g.min() >= gla_fast.FORGOTTEN
+        assert g.min() >= fused_gla.FORGOTTEN
         return gated_linear_attention(q, k, v, g, given["initial_state"], given["scale"])
 
     asked = stand_ins(monkeypatch, "gla", run)
@@ -92,13 +92,13 @@ def test_the_fast_form_is_gated_linear_attentions(monkeypatch: pytest.MonkeyPatc
     x = torch.randn(2, frames, 32)
     results = []
     for fast in (False, True):
-        monkeypatch.setattr(rwkv6, "use_fast", lambda *_, fast=fast: fast)
+        monkeypatch.setattr(rwkv6, "use_fused_kernel", lambda *_, fast=fast: fast)
         stack.zero_grad()
         out, after = stack.parallel_forward(x, stack.initial_state(2))
         (
             out.square().sum() + sum(leaf.sum() for leaf in leaves(after) if leaf.is_floating_point())
         ).backward()
         results.append([out, *leaves(after), *(parameter.grad for parameter in stack.parameters())])
-    assert asked == [f"{'chunk' if frames > gla_fast.SHORT else 'fused_recurrent'}_gla"]
+    assert asked == [f"{'chunk' if frames > fused_gla.SHORT else 'fused_recurrent'}_gla"]
     for plain, found in zip(*results, strict=True):
         torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)

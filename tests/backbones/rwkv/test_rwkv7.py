@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.backbones.fused import delta_rule as rwkv7_fast
+from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Stack
 from lina.backbones.rwkv.rwkv7_mixing import RWKV7Config
 from lina.core.errors import PluginError, SpecError
@@ -93,8 +93,8 @@ def test_a_bfloat16_model_keeps_its_state_in_float32() -> None:
 
 
 def test_fast_kernels_want_a_gpu() -> None:
-    stack = RWKV7.build(d_model=32, n_layers=1, config=RWKV7Config(kernels="fast"))
-    with pytest.raises(PluginError, match=r"rwkv7: config\.kernels is 'fast', but the model is on the CPU"):
+    stack = RWKV7.build(d_model=32, n_layers=1, config=RWKV7Config(kernels="fused"))
+    with pytest.raises(PluginError, match=r"rwkv7: config\.kernels is 'fused', but the model is on the CPU"):
         stack.parallel_forward(torch.randn(1, 3, 32), stack.initial_state(1))
 
 
@@ -127,7 +127,7 @@ def test_no_gradient_goes_through_the_recurrent_kernel(
     decay = -torch.rand(1, frames, 2, 4)
     memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
     with torch.set_grad_enabled(grad_enabled):
-        got = rwkv7_fast.delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
+        got = fused_delta_rule.delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
         wanted = delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
     assert asked == [f"{operator}_rwkv7"]
     for one, other in zip(got, wanted, strict=True):

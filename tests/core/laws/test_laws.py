@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lina.core.errors import PluginError
-from lina.core.laws import Conditions, LawBroken, frozen_json, law_cases, laws_for, run_laws
+from lina.core.laws import Conditions, LawFailed, frozen_json, law_cases, laws_for, run_laws
 from lina.core.laws.backbone import BackboneStream
 from lina.core.laws.stream import SEED
 from lina.core.model.stack import ResidualStack
@@ -53,7 +53,7 @@ def test_message_says_what_where_and_by_how_much():
     message = (
         r"^step_equals_parallel: folding step: outputs y: error .* allowed .* worst at \[\d, \d+, \d\]: "
     )
-    with pytest.raises(LawBroken, match=message):
+    with pytest.raises(LawFailed, match=message):
         check(LouderStep, "step_equals_parallel")
 
 
@@ -76,7 +76,7 @@ def test_extreme_gates_find_decays_that_overflow():
             return total.exp() * ((v * (-total).exp()).cumsum(1) + memory[:, None])
 
     check(CumulativeExponent, "step_equals_parallel", dtype=torch.float64)
-    with pytest.raises(LawBroken, match="expected finite numbers"):
+    with pytest.raises(LawFailed, match="expected finite numbers"):
         check(CumulativeExponent, "step_equals_parallel", dtype=torch.float64, gates="extreme")
 
 
@@ -98,7 +98,7 @@ def test_growing_state_is_refused():
             return y, History(inner, torch.cat([state.seen, x[:, :, 0]], dim=1))
 
     with pytest.raises(
-        LawBroken, match=r"state seen: expected \[3, 0\] torch.float32 on cpu, found \[3, 80\]"
+        LawFailed, match=r"state seen: expected \[3, 0\] torch.float32 on cpu, found \[3, 80\]"
     ):
         check(Grows, "state_is_fixed")
 
@@ -108,7 +108,7 @@ def test_positions_are_tensors_a_row():
         def initial_state(self, batch):
             return super().initial_state(batch)._replace(position=0)
 
-    with pytest.raises(LawBroken, match="position"):
+    with pytest.raises(LawFailed, match="position"):
         check(CountsInPython, "state_is_fixed")
 
 
@@ -151,7 +151,7 @@ def test_a_law_that_cannot_run_is_broken():
         def step(self, x, state):
             raise RuntimeError("no kernel\nfor this")
 
-    with pytest.raises(LawBroken, match=r"^step_is_pure: could not be run: RuntimeError: no kernel$"):
+    with pytest.raises(LawFailed, match=r"^step_is_pure: could not be run: RuntimeError: no kernel$"):
         check(Dies, "step_is_pure")
 
 

@@ -25,7 +25,7 @@ def obstacle() -> str | None:
     except Exception as error:
         return (
             f"mamba-ssm does not import ({type(error).__name__}: {error}); "
-            "pip install --no-build-isolation 'lina[mamba]' builds it with nvcc, or say fast_form: triton"
+            "pip install --no-build-isolation 'lina[mamba]' builds it with nvcc, or set fast_form: triton"
         )
     return None
 

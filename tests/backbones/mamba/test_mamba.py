@@ -14,7 +14,7 @@ from lina.core.errors import PluginError
 from lina.core.model.mixer_stack import MixerStack
 from lina.core.state import leaves
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mamba.safetensors"
+GOLDEN = Path(__file__).parents[2] / "golden" / "mamba.safetensors"
 WIDTH, STATE = 16, 8
 
 

@@ -10,7 +10,7 @@ from lina.backbones.mamba.mamba2 import Mamba2, Mamba2Config, Mamba2Mixer
 from lina.core.errors import PluginError, SpecError
 from lina.core.state import leaves, named_leaves
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mamba2.safetensors"
+GOLDEN = Path(__file__).parents[2] / "golden" / "mamba2.safetensors"
 
 
 def stack(**config: Any) -> Any:

@@ -10,7 +10,7 @@ from lina.core.ops import selective_scan as module
 from lina.core.ops.selective_scan import CHUNK, selective_scan, selective_scan_step
 from tests.core.ops.recurrence import assert_near, with_gradients
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mamba.safetensors"
+GOLDEN = Path(__file__).parents[2] / "golden" / "mamba.safetensors"
 ROWS, CHANNELS, STATE = 2, 5, 3
 LENGTHS = (1, CHUNK - 1, CHUNK, CHUNK + 1, 100)
 

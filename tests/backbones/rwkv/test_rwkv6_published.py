@@ -16,7 +16,7 @@ from lina.core.errors import CheckpointError
 from lina.core.model.stack import Layers
 from lina.core.plugin import Half
 from lina.training.init.import_backbone import imported
-from tests.backbones.rwkv_oracle import ask
+from tests.backbones.rwkv.rwkv_oracle import ask
 
 WIDTH, HEADS, HIDDEN, VOCABULARY = 32, 2, 96, 11
 CONFIG = RWKV6Config(n_heads=HEADS, mix_rank=3, decay_rank=4)

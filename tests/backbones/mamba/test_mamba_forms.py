@@ -18,7 +18,7 @@ from lina.backbones.mamba import mamba
 from lina.backbones.mamba.mamba import MambaConfig, MambaMixer
 from tests.core.ops.test_selective_scan import assert_near, inputs, loop, with_gradients
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def as_mamba_ssm_does(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, skip: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def test_the_kernels_in_tritons_interpreter() -> None:
         "TRITON_INTERPRET": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
     }
-    command = [sys.executable, "-m", "tests.backbones.interpret_mamba"]
+    command = [sys.executable, "-m", "tests.backbones.mamba.interpret_mamba"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["agrees"] * 4

@@ -10,7 +10,7 @@ from torch import Tensor
 from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Config, RWKV7Stack
 from lina.backbones.rwkv.state import RWKVState
 from lina.core.errors import CheckpointError
-from tests.backbones.rwkv_oracle import ask
+from tests.backbones.rwkv.rwkv_oracle import ask
 
 WIDTH, HEADS, VOCABULARY, LAYERS = 32, 2, 11, 2
 CONFIG = RWKV7Config(n_heads=HEADS, decay_rank=3, rate_rank=4, value_rank=5, gate_rank=6)

@@ -30,7 +30,7 @@ def corpus(tmp_path: Path) -> tuple[str, ...]:
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     rows = [line | {"id": f"{line['id']}-{number}"} for number in range(TIMES) for line in lines]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    settings = ("data.processes=2", "data.max_seconds=20", "data.max_rejects=0", "train.steps=1")
+    settings = ("data.workers=2", "data.max_seconds=20", "data.max_rejects=0", "train.steps=1")
     return f"data.config.path={manifest}", *settings
 
 

@@ -1,9 +1,11 @@
 """The sections of a spec, every key with its bounds; ``train`` is in ``lina.config.train_section``."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from lina.core.renames import Renames
 
 PluginName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -22,6 +24,9 @@ class Section(BaseModel):
     """A part of a spec: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+    renames: ClassVar[Renames] = Renames()
+    """Former names of keys and values, accepted with a warning."""
 
 
 class BackboneSection(Section):
@@ -52,20 +57,22 @@ class TokenizerSection(Section):
 
 
 class TextSection(Section):
-    """The text encoder and the attention that binds it to the audio."""
+    """The text encoder and the cross-attention from audio to text."""
+
+    renames = Renames(values={"attention": {"blind": "position"}})
 
     layers: Annotated[int, Field(ge=0, le=1000)] = 3
     """Layers of the text encoder."""
     heads: Annotated[int, Field(ge=1, le=1024)] = 4
     """Heads of the text encoder."""
-    attention: Literal["blind", "plain"] = "blind"
-    """``plain``: ordinary attention; ``blind``: by way of a small network that moves over text positions."""
+    attention: Literal["position", "plain"] = "position"
+    """``plain``: ordinary cross-attention; ``position``: position-aware (PACA), by a network over positions."""
     heads_cross: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Heads of the plain attention; the blind one has one."""
+    """Heads of ``plain``; ``position`` has one."""
     position_dim: Annotated[int, Field(ge=2, le=65_536)] = 64
-    """Width of the position network of the blind attention."""
+    """Width of the recurrent network of ``position``."""
     position_layers: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Layers of the position network of the blind attention."""
+    """Layers of the recurrent network of ``position``."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """In the text encoder."""
     rotary: bool = False
@@ -115,6 +122,8 @@ def min_below_max(section: L) -> L:
 
 
 class DataSection(Section):
+    renames = Renames(keys={"processes": "workers"})
+
     source: PluginName
     """Name of a corpus plugin."""
     config: dict[str, Any] = {}
@@ -127,8 +136,8 @@ class DataSection(Section):
     """Longer recordings are rejected."""
     max_rejects: Fraction = 0.05
     """The run stops if a larger part of the corpus cannot be used."""
-    processes: Annotated[int, Field(ge=1, le=4096)] = 1
-    """How many processes encode the corpus side by side, each on one core."""
+    workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Worker processes that encode the corpus, each on one core."""
 
     _min_below_max = model_validator(mode="after")(min_below_max)
 

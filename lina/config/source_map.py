@@ -1,5 +1,6 @@
 """Where each key of a spec was written: its file and line, or the command line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,12 @@ class Origin:
     """All sources of a spec, the one that wins first. Origins do not count when specs are compared."""
 
     sources: tuple[Source, ...] = field(default=(), compare=False)
+    written: Mapping[Key, Key] = field(default_factory=dict, compare=False)
+    """Present name of a key -> the former name under which it is written (``lina.config.renames``)."""
 
     def source(self, key: Key) -> Source | None:
         """What wrote ``key``, or most of the path to it; if nothing of it was, the spec's own file."""
+        key = self._as_written(key)
         nearest = max(self.sources, key=lambda source: source.depth(key), default=None)
         if nearest is not None and nearest.depth(key) == 0:
             return next((source for source in self.sources if source.text is not None), nearest)
@@ -73,10 +77,16 @@ class Origin:
         source = self.source(key)
         if source is None:
             return "spec"
-        line = source.line(key)
+        line = source.line(self._as_written(key))
         return source.name if line is None else f"{source.name}:{line}"
 
     def directory(self, key: Key) -> Path:
         """What a relative path at ``key`` is relative to."""
         source = self.source(key)
         return source.directory if source is not None else Path()
+
+    def _as_written(self, key: Key) -> Key:
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.written:
+                return (*self.written[key[:length]], *key[length:])
+        return key

@@ -109,10 +109,10 @@ class Spec(AnySpec):
     @model_validator(mode="after")
     def _attention_fits_its_kind(self) -> Self:
         text = self.text
-        if text.attention == "blind" and text.heads_cross != 1:
+        if text.attention == "position" and text.heads_cross != 1:
             raise ValueError(
-                f"text.heads_cross ({text.heads_cross}) is for attention: plain; the blind one has one head: "
-                "say heads_cross: 1"
+                f"text.heads_cross ({text.heads_cross}) is for attention: plain; attention: position has one head: "
+                "set heads_cross: 1"
             )
         if text.rotary_channels is None:
             return self

@@ -112,22 +112,29 @@ def _found(value: Any) -> str:
 
 
 def known_keys(model: type[BaseModel], key: Key) -> Iterable[str]:
-    """The keys of the section at ``key`` of ``model``."""
-    section: Any = model
+    """The keys of the section at ``key`` of ``model``; none if it is no section."""
+    return _fields(section_at(model, key))
+
+
+def section_at(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
+    """The model of the section at ``key`` of ``model``; None if it is no section."""
+    section: type[BaseModel] | None = model
     for part in key:
         if isinstance(part, int):
             continue  # the sections of a list are all of one kind
         field = _fields(section).get(str(part))
         kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
         section = next(filter(_is_model, kinds), None)
-    return _fields(section)
+    return section
 
 
-def _fields(section: Any) -> dict[str, FieldInfo]:
+def _fields(section: type[BaseModel] | None) -> dict[str, FieldInfo]:
     """The fields of a model by the names that are written."""
-    if not _is_model(section):
-        return {}
-    return {field.alias or name: field for name, field in section.model_fields.items()}
+    return (
+        {}
+        if section is None
+        else {field.alias or name: field for name, field in section.model_fields.items()}
+    )
 
 
 def _is_model(kind: Any) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, DataError, SpecError
 from lina.core.protocols import Backbone, Codec, Recognizer, StreamingCodec, Tokenizer, TrainableCodec
+from lina.core.renames import Renames
 from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
@@ -27,6 +28,9 @@ class PluginConfig(BaseModel):
     """The ``config:`` of a plugin in a spec. Unknown keys are errors; values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    renames: ClassVar[Renames] = Renames()
+    """Former names of keys and values, accepted with a warning."""
 
 
 class Plugin(ABC):
@@ -49,7 +53,7 @@ class BackbonePlugin(Plugin):
     def build(cls, *, d_model: int, n_layers: int, config: Any) -> Backbone:
         """A backbone (an ``nn.Module``) over vectors of width ``d_model``.
 
-        Core builds three: before the text, after it, and the small position network of the blind attention.
+        Core builds three: before the text, after it, and the small position network of position-aware attention.
 
         Raises:
             SpecError: the sizes do not fit the configuration (say which).

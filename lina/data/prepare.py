@@ -55,7 +55,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     utterances = [item for item in items if isinstance(item, Utterance)]
     tokenizer, key = _tokenizer(resolved, utterances, directory)
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    facts, processes = CodecFacts.of(codec), spec.data.processes
+    facts, processes = CodecFacts.of(codec), spec.data.workers
     check = partial(_check, tokenizer, spec.text.max_characters)
     here = Tools(partial(encode, codec), check)
     _check_wishes(resolved, check, len(facts.codebook_sizes))

@@ -40,7 +40,7 @@ FREE_KEYS = (
     "train.device",
     "train.gpus",
     "data.max_rejects",
-    "data.processes",
+    "data.workers",
 )
 """Keys that may change between two starts of a run: they do not change what training computes."""
 

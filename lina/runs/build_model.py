@@ -6,7 +6,7 @@ import torch
 
 from lina.config.resolve import Resolved
 from lina.core.errors import LinaError
-from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.protocols import Backbone
@@ -67,7 +67,7 @@ def _attention(resolved: Resolved) -> CrossAttention:
     if text.attention == "plain":
         return CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
     position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
-    return BlindCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
+    return PositionCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
 
 
 def _backbone(resolved: Resolved, *, d_model: int, n_layers: int) -> Backbone:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lina.core.errors import SpecError
-from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention, side_by_side
+from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention, side_by_side
 from lina.core.model.delay_lm import Conditions
 from lina.core.model.tokens import STOP, Columns
 from lina.core.protocols import takes_starts
@@ -65,9 +65,13 @@ def check_seams(attention: CrossAttention, backbone: str, utterances: int) -> No
     Raises:
         SpecError: its position network cannot begin anew within a row.
     """
-    if utterances > 1 and isinstance(attention, BlindCrossAttention) and not takes_starts(attention.pos_net):
+    if (
+        utterances > 1
+        and isinstance(attention, PositionCrossAttention)
+        and not takes_starts(attention.pos_net)
+    ):
         raise SpecError(
-            f"train.consecutive is {utterances}, but the position network of text.attention: blind cannot begin "
+            f"train.consecutive is {utterances}, but the position network of text.attention: position cannot begin "
             f"anew within a row: backbone {backbone!r} takes no starts; say text.attention: plain, "
             "train.consecutive: 1, or name another backbone"
         )

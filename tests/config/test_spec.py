@@ -86,7 +86,7 @@ def test_a_name_is_safe_as_a_folder(name: str) -> None:
         {"seed": -1},
         {"text": {"heads": 3}},
         {"text": {"heads_cross": 7}},
-        {"text": {"attention": "blind", "heads_cross": 2}},
+        {"text": {"attention": "position", "heads_cross": 2}},
         {"text": {"rotary_channels": 8}},
         {"text": {"rotary": True, "rotary_channels": 3}},
         {"text": {"attention": "plain", "heads_cross": 4, "rotary": True, "rotary_channels": 66}},

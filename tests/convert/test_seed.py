@@ -88,7 +88,7 @@ def test_sizes_are_read_from_the_tensors(
         "vocabulary": 256,
         "text_layers": 2,
         "text_heads": 4,
-        "attention": "blind",
+        "attention": "position",
         "heads_cross": 1,
         "rotary_channels": 32,
         "position_dim": 32,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lina.backbones.gla import GLA, GLAConfig
-from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.model.tokens import STOP
@@ -18,7 +18,7 @@ WIDTH = 16
 
 def toy_lm(
     *,
-    attention: str = "blind",
+    attention: str = "position",
     rotary: bool = True,
     sizes: tuple[int, ...] = SIZES,
     vocabulary: int = VOCABULARY,
@@ -33,8 +33,8 @@ def toy_lm(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         cross = (
-            BlindCrossAttention(WIDTH, backbone(8), 8, rotary)
-            if attention == "blind"
+            PositionCrossAttention(WIDTH, backbone(8), 8, rotary)
+            if attention == "position"
             else CrossAttention(WIDTH, 2, rotary)
         )
         lm = DelayLM(

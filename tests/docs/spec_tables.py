@@ -68,7 +68,8 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
         assert isinstance(definition, ast.ClassDef)
         for key, below in zip(definition.body, definition.body[1:], strict=False):
             is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-            if is_text and isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name):
+            is_field = isinstance(key, ast.AnnAssign) and getattr(key.target, "id", "") in owner.model_fields
+            if is_text and is_field:
                 found[owner.model_fields[key.target.id].alias or key.target.id] = " ".join(
                     str(below.value.value).split()
                 )  # type: ignore[attr-defined]

@@ -56,7 +56,7 @@ def test_every_key_of_a_spec_is_explained(section: str) -> None:
 def test_a_table_says_bounds_defaults_and_meaning() -> None:
     lines = table(model_of("text"))
     assert "| `layers` | whole number ≥ 0, ≤ 1,000 | `3` | Layers of the text encoder. |" in lines
-    assert "| `attention` | `blind`, `plain` | `blind` |" in lines
+    assert "| `attention` | `position`, `plain` | `position` |" in lines
 
 
 def test_a_stale_table_is_renewed() -> None:

@@ -27,7 +27,7 @@ seed: 3
 backbone: {plugin: gla, d_model: 16, n_layers: 1, config: {n_heads: 2}}
 codec: {plugin: codec2}
 tokenizer: {plugin: bytes}
-text: {layers: 1, heads: 2, attention: blind, position_dim: 8}
+text: {layers: 1, heads: 2, attention: position, position_dim: 8}
 data: {source: jsonl, config: {path: corpus/manifest.jsonl}, valid: 0.0}
 train: {steps: 6, batch_seconds: 1.0, lr: 1.0e-2, warmup: 2, checkpoint_every: 2, log_every: 1, precision: float32}
 evaluate: {sentences: 0}

@@ -7,7 +7,7 @@ import torch
 from lina.backbones.gla import GLA, GLAConfig
 from lina.config.spec import Spec
 from lina.core.errors import SpecError
-from lina.core.model.cross_attention import BlindCrossAttention
+from lina.core.model.cross_attention import PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import build_lm, count_parameters, sketch_lm
 from tests.core.toy_model import SIZES
@@ -56,7 +56,7 @@ def test_no_gpu_is_reseeded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_spec_says_the_sizes() -> None:
     lm = build()
-    assert isinstance(lm.cross_att, BlindCrossAttention)
+    assert isinstance(lm.cross_att, PositionCrossAttention)
     assert lm.cross_att.d_position == 8
     assert len(lm.encoder.layers) == len(lm.decoder.layers) == 2
     assert len(lm.cross_att.pos_net.layers) == 1

@@ -74,7 +74,7 @@ def test_the_watch_sees() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["gla", "rwkv6", "mamba"])
-@pytest.mark.parametrize("attention", ["plain", "blind"])
+@pytest.mark.parametrize("attention", ["plain", "position"])
 def test_a_step_neither_waits_for_the_device_nor_brings_it_anything(backbone: str, attention: str) -> None:
     config = "{}" if backbone == "mamba" else "{n_heads: 2}"
     small = f"backbone={{plugin: {backbone}, d_model: 32, n_layers: 1, config: {config}}}"

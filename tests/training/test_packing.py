@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lina.backbones.gla import GLA, GLAConfig
 from lina.backbones.transformer import Transformer, TransformerConfig
 from lina.core.errors import SpecError
-from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention
+from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import Conditions, DelayLM, next_text
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.model.tokens import START, STOP, delayed_columns, teacher_forcing
@@ -61,7 +61,9 @@ def model(backbone: str, attention: str) -> DelayLM:
     if attention == "plain":
         cross = CrossAttention(WIDTH, 2, rotary=True)
     else:
-        cross = BlindCrossAttention(WIDTH, Restarting(8) if backbone == "toy" else build(8), 8, rotary=True)
+        cross = PositionCrossAttention(
+            WIDTH, Restarting(8) if backbone == "toy" else build(8), 8, rotary=True
+        )
     return DelayLM(
         codebook_sizes=SIZES,
         vocab_size=VOCABULARY,
@@ -90,7 +92,7 @@ def gradients(lm: DelayLM, loss: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(
     ("backbone", "attention"),
-    [("gla", "plain"), ("gla", "blind"), ("transformer", "plain"), ("toy", "plain"), ("toy", "blind")],
+    [("gla", "plain"), ("gla", "position"), ("transformer", "plain"), ("toy", "plain"), ("toy", "position")],
 )
 def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str, attention: str) -> None:
     lm = model(backbone, attention)
@@ -133,7 +135,7 @@ def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str,
 
 
 def test_a_row_that_begins_in_the_middle_of_a_text_goes_on_with_it() -> None:
-    lm = model("gla", "blind")
+    lm = model("gla", "position")
     columns, starts = join_columns(
         teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, torch.tensor([[0, 1]])
     )
@@ -189,9 +191,9 @@ def test_rows_of_one_are_the_columns_themselves() -> None:
 
 
 def test_a_blind_attention_that_cannot_begin_anew_is_refused() -> None:
-    lm = model("transformer", "blind")
+    lm = model("transformer", "position")
     check_seams(lm.cross_att, "transformer", 1)
-    check_seams(model("gla", "blind").cross_att, "gla", 3)
+    check_seams(model("gla", "position").cross_att, "gla", 3)
     with pytest.raises(
         SpecError, match=r"train.consecutive is 2.*'transformer' takes no starts; say text.att"
     ):

@@ -54,7 +54,7 @@ class Mamba2Mixer(nn.Module):
         super().__init__()
         self.config = config
         d_inner = d_model * config.expand
-        # The position network of the blind attention is of the same configuration, and much narrower.
+        # The position network of position-aware attention is of the same configuration, and much narrower.
         self.head_dim = min(config.head_dim, d_inner)
         if d_inner % self.head_dim:
             raise SpecError(

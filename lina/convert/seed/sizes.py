@@ -68,9 +68,9 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     shapes = _Shapes(tensors)
     codebooks, tokens, d_model = shapes("rvq_embed.weight", 3)
     text_layers = _layers(tensors, "txt_encoder.sa.")
-    blind = any(name.startswith(f"{CROSS}pos_net.") for name in tensors)
+    position_aware = any(name.startswith(f"{CROSS}pos_net.") for name in tensors)
     turned = 2 * shapes(f"{CROSS}{ROTARY}", 1)[0] if f"{CROSS}{ROTARY}" in tensors else None
-    if turned is None and not blind:
+    if turned is None and not position_aware:
         raise NotConvertible(
             f"{CROSS}{ROTARY} is missing: it alone tells how many heads a plain attention has"
         )
@@ -85,12 +85,12 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
         vocabulary=shapes("txt_embed.weight", 2)[0],
         text_layers=text_layers,
         text_heads=d_model // (4 * shapes(f"txt_encoder.sa.0.tmix.{ROTARY}", 1)[0]) if text_layers else 1,
-        attention="blind" if blind else "plain",
-        heads_cross=1 if blind else d_model // (2 * (turned or 1)),
+        attention="position" if position_aware else "plain",
+        heads_cross=1 if position_aware else d_model // (2 * (turned or 1)),
         rotary_channels=turned,
-        position_dim=_position_dim(shapes, backbone) if blind else None,
+        position_dim=_position_dim(shapes, backbone) if position_aware else None,
         position_layers=_layers(tensors, f"{CROSS}pos_net.backbone.layers.")
-        if backbone == "mamba" and blind
+        if backbone == "mamba" and position_aware
         else 1,
         codebooks=codebooks,
         codebook_size=tokens - MARKS,

@@ -2,7 +2,7 @@
 
 EXPECTED is a safetensors file: ``text`` [B, J] ids without padding, ``codes`` [B, Q, T], and any of ``delayed``
 [B, T + Q + 1, Q], ``logits`` [B, T + Q, Q, V] for inputs ``delayed[:, :-1]``, ``attention`` [B, M, T + Q, J] (both maps
-of the blind attention, or one for each head of the plain one), ``greedy`` [Q, N] (N steps of all-greedy generation for
+of position-aware attention, or one per head of the plain one), ``greedy`` [Q, N] (N steps of greedy generation for
 ``text[0]``). Where it has ``tokens`` [Q, K], its logits [B, T + Q, Q, K] are of those tokens only.
 """
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.core.errors import CheckpointError
-from lina.core.model.cross_attention import BlindCrossAttention
+from lina.core.model.cross_attention import PositionCrossAttention
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import START, delayed_columns
 
@@ -117,7 +117,7 @@ def _step_by_step(
     model: DelayLM, inputs: Int[Tensor, "B S Q"], conditions: Conditions
 ) -> tuple[Float[Tensor, "B S Q V"], Float[Tensor, "B M S J"]]:
     state = model.initial_state(len(inputs))
-    own = 1 if isinstance(model.cross_att, BlindCrossAttention) else 0
+    own = 1 if isinstance(model.cross_att, PositionCrossAttention) else 0
     logits, maps = [], []
     for column in inputs.unbind(1):
         seen = model.attention_maps(column[:, None], state, conditions)[:, :, 0]

@@ -2,7 +2,7 @@
 
 *Plain*: queries from the audio read keys and values of the text.
 
-*Blind* (position-aware, PACA: Lemerle et al. 2024, "Small-E", arXiv 2406.04467): the queries read only sinusoidal
+*Position-aware* (PACA: Lemerle et al. 2024, "Small-E", arXiv 2406.04467): the queries read only sinusoidal
 text *positions*; a small recurrent network moves through them over time; what it says attends to positions again and
 so reads the values. The path through the text is thus a stream of its own, hard to lose.
 
@@ -28,7 +28,7 @@ class TextMemory(NamedTuple):
     values: Float[Tensor, "B J D"]
     mask: Bool[Tensor, "B J"]
     positions: Float[Tensor, "B J P"]
-    """Sinusoidal positions, which blind attention reads; P is 0 for plain attention."""
+    """Sinusoidal positions, which position-aware attention reads; P is 0 for plain attention."""
     text: Int[Tensor, "B J"]
     """Which of the row's texts a position belongs to, from 0; all 0 where a row has one text."""
 
@@ -108,7 +108,7 @@ class CrossAttention(nn.Module):
         return _softmax(self._scores(x, times, memory), readable)
 
 
-class BlindCrossAttention(CrossAttention):
+class PositionCrossAttention(CrossAttention):
     """Position-aware cross-attention: content is read only where the position network points."""
 
     def __init__(

@@ -159,7 +159,7 @@ class DelayLM(nn.Module):
     def attention_maps(
         self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
     ) -> Float[Tensor, "B M S J"]:
-        """All M attentions over the text on the way to ``parallel_forward``'s logits: one a head, two if blind."""
+        """All M attentions over the text on the way to ``parallel_forward``'s logits: one per head, or PACA's two."""
         x = self._embed(tokens) + conditions.speaker[:, None]
         y, _ = self.encoder.parallel_forward(self.dropout(x), state.encoder)
         return self.cross_att.maps(y, state.attention, conditions.text)

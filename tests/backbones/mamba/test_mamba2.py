@@ -62,7 +62,7 @@ def test_sizes_follow_the_configuration() -> None:
 
 
 def test_a_narrow_network_has_one_head() -> None:
-    """The blind attention's position network, of the same configuration."""
+    """The position-aware attention's position network, of the same configuration."""
     model = Mamba2.build(d_model=8, n_layers=1, config=Mamba2Config(head_dim=64, d_state=6, n_groups=4))
     state = model.initial_state(2)
     assert [leaf.shape for leaf in leaves(state)] == [(2, 3, 16 + 2 * 6), (2, 1, 6, 16)]

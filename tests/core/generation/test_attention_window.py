@@ -155,7 +155,7 @@ def test_following_is_pure_and_keeps_its_shapes() -> None:
     assert [(leaf.dtype, leaf.shape) for leaf in after] == [(leaf.dtype, leaf.shape) for leaf in place]
 
 
-@pytest.mark.parametrize("attention", ["blind", "plain"])
+@pytest.mark.parametrize("attention", ["position", "plain"])
 @pytest.mark.parametrize("sampling", [Sampling(), SAMPLED])
 def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: Sampling) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)
@@ -166,7 +166,7 @@ def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: S
         assert_same(without, within)
 
 
-@pytest.mark.parametrize("attention", ["blind", "plain"])
+@pytest.mark.parametrize("attention", ["position", "plain"])
 def test_a_real_model_reads_only_in_its_window(attention: str) -> None:
     lm = push_stop(toy_lm(attention=attention), -3.0)
     conditions = toy_conditions(lm, TEXTS[0])

@@ -46,7 +46,7 @@ def test_rows_end_on_their_own(lm: DelayLM) -> None:
     assert all(len(row.attention) == len(row.codes) for row in said)
 
 
-@pytest.mark.parametrize("attention", ["blind", "plain"])
+@pytest.mark.parametrize("attention", ["position", "plain"])
 def test_a_text_in_company_is_said_as_alone(attention: str) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)
     for sampling in (Sampling(), SAMPLED):
@@ -186,7 +186,7 @@ def test_frames_of_the_prompt_are_not_said_again() -> None:
     assert torch.equal(rest.codes, first.codes[4:])
 
 
-@pytest.mark.parametrize("attention", ["blind", "plain"])
+@pytest.mark.parametrize("attention", ["position", "plain"])
 @pytest.mark.parametrize("sampling", [Sampling(), SAMPLED])
 def test_rows_of_unequal_prompts_are_said_as_alone(attention: str, sampling: Sampling) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)

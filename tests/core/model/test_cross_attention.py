@@ -1,6 +1,6 @@
 import torch
 
-from lina.core.model.cross_attention import BlindCrossAttention, CrossAttention, sinusoids
+from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention, sinusoids
 from lina.core.state import leaves
 from tests.core.toy_backbone import DiagonalDecay
 
@@ -56,7 +56,7 @@ def test_rows_at_different_times_turn_their_queries_differently() -> None:
 def test_step_computes_nothing_of_the_text_again() -> None:
     """Only queries are projected, and no positions are made: all else was remembered."""
     torch.manual_seed(0)
-    attention = BlindCrossAttention(8, DiagonalDecay(6), 6, rotary=False)
+    attention = PositionCrossAttention(8, DiagonalDecay(6), 6, rotary=False)
     memory = attention.remember(torch.randn(1, 4, 8), torch.ones(1, 4, dtype=torch.bool))
     assert memory.positions.shape == (1, 4, 6)
     attention.k = attention.v = attention.ln_k = attention.ln_v = None  # type: ignore[assignment]
@@ -69,7 +69,7 @@ def test_step_computes_nothing_of_the_text_again() -> None:
 
 
 def test_the_position_network_is_part_of_the_state() -> None:
-    attention = BlindCrossAttention(8, DiagonalDecay(6), 6, rotary=False)
+    attention = PositionCrossAttention(8, DiagonalDecay(6), 6, rotary=False)
     assert len(leaves(attention.initial_state(2))) == 4
     assert len(leaves(CrossAttention(8, 2, rotary=False).initial_state(2))) == 1
 
@@ -77,8 +77,11 @@ def test_the_position_network_is_part_of_the_state() -> None:
 def test_maps_are_every_attention_on_the_way() -> None:
     torch.manual_seed(0)
     mask, text, x = torch.ones(1, 4, dtype=torch.bool), torch.randn(1, 4, 8), torch.randn(1, 3, 8)
-    plain, blind = CrossAttention(8, 2, rotary=True), BlindCrossAttention(8, DiagonalDecay(6), 6, rotary=True)
-    for attention, own in ((plain, 0), (blind, 1)):
+    plain, aware = (
+        CrossAttention(8, 2, rotary=True),
+        PositionCrossAttention(8, DiagonalDecay(6), 6, rotary=True),
+    )
+    for attention, own in ((plain, 0), (aware, 1)):
         state, memory = attention.initial_state(1), attention.remember(text, mask)
         maps = attention.maps(x, state, memory)
         assert maps.shape == (1, 2, 3, 4)

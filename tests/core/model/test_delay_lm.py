@@ -9,7 +9,7 @@ from lina.core.model.tokens import MARKS, delayed_columns
 from lina.core.state import leaves
 from tests.core.toy_model import SIZES, VOCABULARY, random_codes, toy_conditions, toy_lm
 
-KINDS = [("blind", True), ("blind", False), ("plain", True), ("plain", False)]
+KINDS = [("position", True), ("position", False), ("plain", True), ("plain", False)]
 LONG, SHORT = [2, 3, 4, 5, 6, 7, 8], [9, 10, 11]
 
 

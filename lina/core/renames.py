@@ -1,0 +1,16 @@
+"""Former names of configuration keys and values, which specs may still use."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Renames(NamedTuple):
+    """Class attribute ``renames`` of a section of a spec or of a plugin's ``Config``.
+
+    ``lina.config.renames`` replaces the former names before validation and logs one warning line for each.
+    """
+
+    keys: Mapping[str, str] = {}
+    """Former key -> present key, in the same section."""
+    values: Mapping[str, Mapping[str, str]] = {}
+    """Present key -> former value -> present value."""

@@ -1,4 +1,4 @@
-"""What training each model of specs/seed takes on a GPU: memory, pace, and whether a card of 10 GB holds it.
+"""What training each model of specs/lina_speech takes on a GPU: memory, pace, and whether a card of 10 GB holds it.
 
     python -m benchmarks.memory --json benchmarks/memory.json            all of them, a table as they come
     python -m benchmarks.memory --json benchmarks/memory.json --only gla-60m
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"train.device={asked.device}",
                 *asked.settings,
             ]
-            spec = load_spec(ROOT / f"specs/seed/{name}.yaml", [*NAMED, *settings])
+            spec = load_spec(ROOT / f"specs/lina_speech/{name}.yaml", [*NAMED, *settings])
             vocabulary = 180 if name == "rwkv6-60m" else 256
             found = measure(resolve(spec), asked.rows, asked.frames, vocabulary, asked.device)
             results.setdefault(name, {})["checkpointing" if checkpointing else "plain"] = found

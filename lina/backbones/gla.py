@@ -1,4 +1,4 @@
-"""Gated linear attention (Yang et al. 2023, arXiv 2312.06635), in the seed system's sizes.
+"""Gated linear attention (Yang et al. 2023, arXiv 2312.06635), in lina-speech's sizes.
 
 Per head a matrix memory of K x V, forgotten channel by channel with a decay that depends on the input. Keys have
 the model's width, values twice that; the decay is sigmoid(low-rank projection)^(1/16).

@@ -11,23 +11,34 @@ if TYPE_CHECKING:
     from lina.core.model.delay_lm import DelayLM
 
 
-@click.group(short_help="Make runs of other systems' checkpoints.")
+ALIASES = {"seed": "lina-speech"}
+"""Former names of commands."""
+
+
+class AliasedGroup(click.Group):
+    """Group that also accepts the former names of its commands, without listing them."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+
+@click.group(cls=AliasedGroup, short_help="Make runs of other systems' checkpoints.")
 def convert() -> None:
     """Make runs of other systems' checkpoints.
 
     \b
     Example:
-      lina convert seed gla_60_librilight.pt runs/gla-60
+      lina convert lina-speech gla_60_librilight.pt runs/gla-60
     """
 
 
-@convert.command(short_help="A checkpoint of lina-speech (beta).")
+@convert.command("lina-speech", short_help="A checkpoint of lina-speech (beta).")
 @click.argument("checkpoint", type=Path)
 @click.argument("out", type=Path)
 @click.option("--tokenizer", type=Path, metavar="FILE", help="Its vocabulary, such as bpe256.json.")
 @click.option("--codec-weights", type=Path, metavar="FILE", help="EnCodec's weights, 24 kHz.")
 @click.option("--verify", type=Path, metavar="EXPECTED", help="What it should compute (safetensors).")
-def seed(
+def lina_speech(
     checkpoint: Path, out: Path, tokenizer: Path | None, codec_weights: Path | None, verify: Path | None
 ) -> None:
     """Make the run OUT of CHECKPOINT, a file of lina-speech (beta).
@@ -38,10 +49,10 @@ def seed(
 
     \b
     Example:
-      lina convert seed gla_60_librilight.pt runs/gla-60 --tokenizer bpe256.json
+      lina convert lina-speech gla_60_librilight.pt runs/gla-60 --tokenizer bpe256.json
     """
-    from lina.convert.seed.run import convert as convert_seed
-    from lina.convert.seed.verify import read_expected
+    from lina.convert.lina_speech.run import convert as convert_checkpoint
+    from lina.convert.lina_speech.verify import read_expected
 
     expected = read_expected(verify) if verify is not None else None
 
@@ -49,7 +60,7 @@ def seed(
         if expected is not None:
             _verify(model, expected)
 
-    done = convert_seed(checkpoint, out, tokenizer=tokenizer, codec_weights=codec_weights, check=check)
+    done = convert_checkpoint(checkpoint, out, tokenizer=tokenizer, codec_weights=codec_weights, check=check)
     sizes = done.sizes
     click.echo(
         f"{out}: {sizes.backbone}, {done.parameters:,} parameters, width {sizes.d_model}, "
@@ -65,7 +76,7 @@ def _verify(model: "DelayLM", expected: "dict[str, Tensor]") -> None:
     Raises:
         CheckpointError: one is too large.
     """
-    from lina.convert.seed.verify import LIMIT, differences
+    from lina.convert.lina_speech.verify import LIMIT, differences
     from lina.core.errors import CheckpointError
 
     found = differences(model, expected)

@@ -35,6 +35,8 @@ PLUGIN_KEYS = {
     "evaluate": "recognizer",
 }
 """Section -> the key that names its plugin."""
+RENAMED_FOLDERS = {"seed": "lina_speech"}
+"""Folders of the shipped specs: former name -> name."""
 
 JOBS: dict[str, type[Spec] | type[CodecSpec]] = {"speech": Spec, "codec": CodecSpec}
 
@@ -157,6 +159,7 @@ def _override(override: str) -> Source:
 
 def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[Source]:
     """``path`` and all that it includes, the one that wins first."""
+    path = _renamed(path)
     text = _text(path, including)
     here = path.resolve()
     if here in including:
@@ -176,6 +179,18 @@ def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[So
     for include in reversed(_include_list(own, includes)):
         sources += _files(path.parent / include, (*including, here), read)
     return sources
+
+
+def _renamed(path: Path) -> Path:
+    """The same spec under its folder's new name, where only that exists; otherwise ``path``."""
+    folder = RENAMED_FOLDERS.get(path.parent.name)
+    if folder is None or path.exists():
+        return path
+    renamed = path.parent.with_name(folder) / path.name
+    if not renamed.is_file():
+        return path
+    log.warning("%s: the folder was renamed; reading %s", path, renamed)
+    return renamed
 
 
 def _include_list(source: Source, includes: Any) -> list[str]:

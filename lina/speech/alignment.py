@@ -2,7 +2,7 @@
 
 That attention over the text tells good speech from bad, and that the mean attended position should only go forward,
 is the idea of Regotron's alignment loss (Georgiou et al. 2022, "Regotron: Regularizing the Tacotron2 architecture via
-monotonic alignment loss", arXiv 2204.13437); the seed system chose among its samples by that loss, then by length.
+monotonic alignment loss", arXiv 2204.13437); lina-speech chose among its samples by that loss, then by length.
 Here the ways to go wrong are counted one by one, each in the text's own unit, so that a person can read them.
 """
 

@@ -17,7 +17,7 @@ from tests.fakes import FakeDistributions
 
 BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "new", "data", "convert", "export")]
 BUILT_IN += [["data", name] for name in ("list", "get", "inspect")]
-BUILT_IN += [["convert", "seed"]]
+BUILT_IN += [["convert", "lina-speech"]]
 
 
 @pytest.fixture(autouse=True)

@@ -6,20 +6,20 @@ import torch
 from safetensors.torch import save_file
 
 from tests.cli.conftest import Lina
-from tests.golden.seed.rebuild import checkpoint, expected
+from tests.golden.lina_speech.rebuild import checkpoint, expected
 
 Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("seed") / "gla.pt"
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lina-speech") / "gla.pt"
     torch.save({"model": checkpoint("gla")}, path)
     return path
 
 
-def test_a_run_is_made_and_what_it_lacks_is_told(lina: Lina, seed: Path, tmp_path: Path) -> None:
-    done = lina("convert", "seed", str(seed), str(tmp_path / "runs/gla"))
+def test_a_run_is_made_and_what_it_lacks_is_told(lina: Lina, released: Path, tmp_path: Path) -> None:
+    done = lina("convert", "lina-speech", str(released), str(tmp_path / "runs/gla"))
     assert done.code == 0
     assert done.out.splitlines() == [
         f"{tmp_path}/runs/gla: gla, 834,080 parameters, width 64, 2 layers a side, 4 codebooks, 256 text ids",
@@ -31,9 +31,16 @@ def test_a_run_is_made_and_what_it_lacks_is_told(lina: Lina, seed: Path, tmp_pat
     assert f"{tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th: no such file" in said.err
 
 
-def test_verification_prints_each_difference(lina: Lina, seed: Path, tmp_path: Path) -> None:
+def test_verification_prints_each_difference(lina: Lina, released: Path, tmp_path: Path) -> None:
     save_file({name: value.contiguous() for name, value in expected("gla").items()}, tmp_path / "good")
-    done = lina("convert", "seed", str(seed), str(tmp_path / "run"), "--verify", str(tmp_path / "good"))
+    done = lina(
+        "convert",
+        "lina-speech",
+        str(released),
+        str(tmp_path / "run"),
+        "--verify",
+        str(tmp_path / "good"),
+    )
     assert done.code == 0
     names = [line.partition("  ")[0] for line in done.out.splitlines()[:6]]
     assert names == [
@@ -47,11 +54,18 @@ def test_verification_prints_each_difference(lina: Lina, seed: Path, tmp_path: P
     assert (tmp_path / "run/spec.yaml").exists()
 
 
-def test_a_model_that_is_off_is_not_written(lina: Lina, seed: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_off_is_not_written(lina: Lina, released: Path, tmp_path: Path) -> None:
     wrong = {"attention": expected("gla")["attention"] + 2e-4}
     wrong |= {name: expected("gla")[name] for name in ("text", "codes")}
     save_file(wrong, tmp_path / "wrong")
-    done = lina("convert", "seed", str(seed), str(tmp_path / "run"), "--verify", str(tmp_path / "wrong"))
+    done = lina(
+        "convert",
+        "lina-speech",
+        str(released),
+        str(tmp_path / "run"),
+        "--verify",
+        str(tmp_path / "wrong"),
+    )
     assert done.code == 2
     assert done.out.splitlines()[0] == "attention, in parallel   largest difference 2.0e-04"
     assert (
@@ -119,15 +133,27 @@ def test_a_model_that_is_off_is_not_written(lina: Lina, seed: Path, tmp_path: Pa
     ],
 )
 def test_an_expectation_that_cannot_be_one(
-    tensors: dict[str, torch.Tensor] | None, told: str, refused: Refused, seed: Path, tmp_path: Path
+    tensors: dict[str, torch.Tensor] | None,
+    told: str,
+    refused: Refused,
+    released: Path,
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "expected"
     if tensors is not None:
         save_file(tensors, file)
-    assert told in refused("convert", "seed", str(seed), str(tmp_path / "run"), "--verify", str(file))
+    assert told in refused(
+        "convert", "lina-speech", str(released), str(tmp_path / "run"), "--verify", str(file)
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_no_checkpoint(refused: Refused, tmp_path: Path) -> None:
-    line = refused("convert", "seed", str(tmp_path / "none.pt"), str(tmp_path / "run"))
+    line = refused("convert", "lina-speech", str(tmp_path / "none.pt"), str(tmp_path / "run"))
     assert f"{tmp_path}/none.pt: no such file; a checkpoint of lina-speech is" in line
+
+
+def test_the_former_name_of_the_command_is_an_alias(refused: Refused, lina: Lina, tmp_path: Path) -> None:
+    line = refused("convert", "seed", str(tmp_path / "none.pt"), str(tmp_path / "run"))
+    assert f"{tmp_path}/none.pt: no such file" in line
+    assert "seed" not in lina("convert", "--help").out

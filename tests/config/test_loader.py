@@ -258,6 +258,23 @@ def test_an_alias_bomb_is_refused(tmp_path: Path) -> None:
     assert "not valid" in refusal(write(tmp_path, "\n".join(levels)))
 
 
+def test_a_renamed_folder_of_specs_is_found_by_its_former_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (ROOT / "specs/lina_speech/common.yaml").is_file()
+    folder = tmp_path / "lina_speech"
+    folder.mkdir()
+    write(folder, GOOD.replace("name: first", "name: renamed"))
+    assert load_spec(tmp_path / "seed/spec.yaml").name == "renamed"
+    assert caplog.messages == [
+        f"{tmp_path}/seed/spec.yaml: the folder was renamed; reading {folder}/spec.yaml"
+    ]
+    assert load_spec(write(tmp_path, "include: seed/spec.yaml")).name == "renamed"
+    (tmp_path / "seed").mkdir()
+    write(tmp_path / "seed", GOOD)
+    assert load_spec(tmp_path / "seed/spec.yaml").name == "first"
+
+
 def test_a_thousand_includes_are_refused(tmp_path: Path) -> None:
     for level in range(12):
         write(tmp_path, f"include: [{level + 1}.yaml, {level + 1}.yaml]", f"{level}.yaml")

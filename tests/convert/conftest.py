@@ -1,4 +1,4 @@
-"""Checkpoints in the seed's format, rebuilt from tests/golden/seed."""
+"""Checkpoints in lina-speech's format, rebuilt from tests/golden/lina_speech."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.golden.seed.rebuild import checkpoint
+from tests.golden.lina_speech.rebuild import checkpoint
 
 Written = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def seeds() -> dict[str, dict[str, Tensor]]:
+def checkpoints() -> dict[str, dict[str, Tensor]]:
     return {name: checkpoint(name) for name in ("gla", "mamba", "rwkv6")}
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Written:
-    """A file as the seed wrote it, of any content."""
+    """A file as lina-speech wrote it, of any content."""
 
     def write(tensors: Any, key: str | None = "model", **more: Any) -> Path:
-        path = tmp_path / "seed.pt"
+        path = tmp_path / "lina-speech.pt"
         torch.save({key: tensors, **more} if key else tensors, path)
         return path
 

@@ -43,7 +43,7 @@ class AttentionState(NamedTuple):
 
 
 class CrossAttention(nn.Module):
-    """Plain cross-attention with normalised queries, keys and values, and no output projection (as in the seed)."""
+    """Plain cross-attention with normalised queries, keys and values, and no output projection (as in lina-speech)."""
 
     def __init__(self, d_model: int, n_heads: int, rotary: bool, rotary_channels: int | None = None) -> None:
         super().__init__()

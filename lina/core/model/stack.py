@@ -1,6 +1,6 @@
 """Depth around a mixer: norms, channel mixing and residuals, so that a plugin is only its time mixing.
 
-Pre-norm blocks as in the seed system: x + mixer(norm(x)), then x + swiglu(norm(x)).
+Pre-norm blocks as in lina-speech: x + mixer(norm(x)), then x + swiglu(norm(x)).
 """
 
 from abc import abstractmethod

@@ -1,6 +1,6 @@
 """The text encoder: reads the whole text in both directions, so it is a condition and not a stream.
 
-Pre-norm self-attention blocks with rotary positions, without output projection, as in the seed system.
+Pre-norm self-attention blocks with rotary positions, without output projection, as in lina-speech.
 """
 
 import torch

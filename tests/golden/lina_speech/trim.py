@@ -1,8 +1,8 @@
-"""Makes gla, mamba and rwkv6.safetensors: small copies of the golden files that the seed's own code computed.
+"""Makes gla, mamba and rwkv6.safetensors: small copies of the golden files that lina-speech's own code computed.
 
-    python -m tests.golden.seed.trim FOLDER
+    python -m tests.golden.lina_speech.trim FOLDER
 
-FOLDER holds NAME.pt (checkpoints of random weights in the seed's format) and NAME.expected.safetensors. Tensors that
+FOLDER holds NAME.pt (checkpoints of random weights in lina-speech's format) and NAME.expected.safetensors. Tensors that
 are found in the stream of random numbers are not stored (rebuild.py says how); of the logits 48 tokens a codebook are
 kept, the greedy ones among them. The seeds were found from the weights themselves: the Mersenne Twister is linear, so
 20,000 known bits of its output give its state, which can be turned back to its beginning.
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.golden.seed.rebuild import FOLDER, SEEDS, base, checkpoint, has_noise, noise, stream
+from tests.golden.lina_speech.rebuild import FOLDER, SEEDS, base, checkpoint, has_noise, noise, stream
 
 KEPT = 48
 CLOSE = 5e-6

@@ -1,4 +1,4 @@
-"""Converted checkpoints compute what the seed's own code did: tests/golden/seed says whence the numbers are."""
+"""Converted checkpoints reproduce the outputs of lina-speech's own code (tests/golden/lina_speech has their origin)."""
 
 import dataclasses
 from collections import OrderedDict
@@ -12,8 +12,8 @@ from torch import Tensor
 
 import lina
 from lina.config.loader import load_spec
-from lina.convert.seed.run import Converted, convert
-from lina.convert.seed.verify import LIMIT, differences
+from lina.convert.lina_speech.run import Converted, convert
+from lina.convert.lina_speech.verify import LIMIT, differences
 from lina.core.errors import LinaError
 from lina.core.model.cross_attention import CrossAttention
 from lina.core.model.delay_lm import DelayLM
@@ -21,9 +21,9 @@ from lina.core.model.delay_pattern import undelay
 from lina.core.model.tokens import MARKS, START
 from lina.training.init.source import Rows, open_source, source_rows
 from tests.convert.conftest import Written
-from tests.golden.seed.rebuild import expected
+from tests.golden.lina_speech.rebuild import expected
 
-Seeds = dict[str, dict[str, Tensor]]
+Checkpoints = dict[str, dict[str, Tensor]]
 BOTH = ["logits, in parallel", "attention, in parallel", "logits, step by step", "attention, step by step"]
 SMALL_BPE = Path(__file__).parents[1] / "tokenizers/fixtures/small_bpe.json"
 
@@ -35,8 +35,10 @@ def converted(path: Path, out: Path, **options: Any) -> tuple[DelayLM, Converted
 
 
 @pytest.mark.parametrize("name", ["gla", "mamba", "rwkv6"])
-def test_it_computes_what_the_seed_did(name: str, seeds: Seeds, written: Written, tmp_path: Path) -> None:
-    model, _ = converted(written(OrderedDict(seeds[name])), tmp_path / "run")
+def test_outputs_equal_those_of_lina_speech(
+    name: str, checkpoints: Checkpoints, written: Written, tmp_path: Path
+) -> None:
+    model, _ = converted(written(OrderedDict(checkpoints[name])), tmp_path / "run")
     found = differences(model, expected(name))
     greedy = [] if name == "mamba" else ["greedy"]
     assert [one.name for one in found] == ["delayed", *BOTH, *greedy]
@@ -46,9 +48,11 @@ def test_it_computes_what_the_seed_did(name: str, seeds: Seeds, written: Written
 
 
 @torch.no_grad()
-def test_all_tokens_lead_to_the_seeds_logits(seeds: Seeds, written: Written, tmp_path: Path) -> None:
+def test_logits_equal_those_of_lina_speech(
+    checkpoints: Checkpoints, written: Written, tmp_path: Path
+) -> None:
     """Without the code of --verify."""
-    model, _ = converted(written(seeds["gla"]), tmp_path / "run")
+    model, _ = converted(written(checkpoints["gla"]), tmp_path / "run")
     wanted = expected("gla")
     conditions = model.conditions(wanted["text"], torch.ones_like(wanted["text"], dtype=torch.bool))
     logits, _, weights = model.parallel_forward(wanted["delayed"][:, :-1], model.initial_state(2), conditions)
@@ -76,9 +80,14 @@ def test_undelay_recovers_the_seeds_codes() -> None:
     ],
 )
 def test_sizes_are_read_from_the_tensors(
-    name: str, config: dict[str, Any], position_layers: int, seeds: Seeds, written: Written, tmp_path: Path
+    name: str,
+    config: dict[str, Any],
+    position_layers: int,
+    checkpoints: Checkpoints,
+    written: Written,
+    tmp_path: Path,
 ) -> None:
-    _, done = converted(written(seeds[name]), tmp_path / "run")
+    _, done = converted(written(checkpoints[name]), tmp_path / "run")
     read = dataclasses.asdict(done.sizes)
     assert read == {
         "backbone": name,
@@ -96,15 +105,17 @@ def test_sizes_are_read_from_the_tensors(
         "codebooks": 4,
         "codebook_size": 1024,
     }
-    rotary = sum(value.numel() for key, value in seeds[name].items() if key.endswith("rotary.freqs"))
-    assert done.parameters == sum(value.numel() for value in seeds[name].values()) - rotary
+    rotary = sum(value.numel() for key, value in checkpoints[name].items() if key.endswith("rotary.freqs"))
+    assert done.parameters == sum(value.numel() for value in checkpoints[name].values()) - rotary
     assert [path.name for path in done.missing] == ["bpe256.json", "encodec_24khz-d7cc33bc.th"]
 
 
-def test_a_training_checkpoint_is_the_same(seeds: Seeds, written: Written, tmp_path: Path) -> None:
-    plain, _ = converted(written(seeds["gla"]), tmp_path / "plain")
+def test_a_training_checkpoint_is_the_same(
+    checkpoints: Checkpoints, written: Written, tmp_path: Path
+) -> None:
+    plain, _ = converted(written(checkpoints["gla"]), tmp_path / "plain")
     lightning = written(
-        {f"model.{name}": value for name, value in seeds["gla"].items()},
+        {f"model.{name}": value for name, value in checkpoints["gla"].items()},
         "state_dict",
         epoch=3,
         global_step=70_000,
@@ -115,9 +126,9 @@ def test_a_training_checkpoint_is_the_same(seeds: Seeds, written: Written, tmp_p
     assert all(torch.equal(value, weights[name]) for name, value in plain.state_dict().items())
 
 
-def test_a_plain_attention_is_known(seeds: Seeds, written: Written, tmp_path: Path) -> None:
+def test_a_plain_attention_is_known(checkpoints: Checkpoints, written: Written, tmp_path: Path) -> None:
     """Its rotary frequencies tell how many heads it has."""
-    tensors = {name: value for name, value in seeds["gla"].items() if "pos_net" not in name}
+    tensors = {name: value for name, value in checkpoints["gla"].items() if "pos_net" not in name}
     tensors["attentive_rnn.cross_att.rotary.freqs"] = 10000.0 ** (-torch.arange(4) / 4)
     model, done = converted(written(tensors), tmp_path / "run")
     assert type(model.cross_att) is CrossAttention
@@ -132,8 +143,8 @@ def test_a_plain_attention_is_known(seeds: Seeds, written: Written, tmp_path: Pa
     assert 0 < step_by_step.largest < LIMIT
 
 
-def test_the_run_speaks(seeds: Seeds, written: Written, tmp_path: Path) -> None:
-    tensors = dict(seeds["gla"])
+def test_the_run_speaks(checkpoints: Checkpoints, written: Written, tmp_path: Path) -> None:
+    tensors = dict(checkpoints["gla"])
     tensors["txt_embed.weight"] = tensors["txt_embed.weight"][:61]
     run = tmp_path / "run"
     _, done = converted(written(tensors), run, tokenizer=SMALL_BPE)
@@ -152,9 +163,9 @@ def test_the_run_speaks(seeds: Seeds, written: Written, tmp_path: Path) -> None:
     assert voice.resolved.spec.synthesize.temperature == (1.0, 0.0, 0.0, 0.0)
 
 
-def test_training_can_start_there(seeds: Seeds, written: Written, tmp_path: Path) -> None:
+def test_training_can_start_there(checkpoints: Checkpoints, written: Written, tmp_path: Path) -> None:
     """Its checkpoint is step 0, with an optimiser that has done nothing, and says where it is from."""
-    converted(written(seeds["gla"]), tmp_path / "run")
+    converted(written(checkpoints["gla"]), tmp_path / "run")
     folder = tmp_path / "run/checkpoints/step-00000000"
     assert load_file(folder / "optimizer.safetensors") == {}
     assert '"corpus": "converted from lina-speech, SHA-256 ' in (folder / "checkpoint.json").read_text()
@@ -163,9 +174,9 @@ def test_training_can_start_there(seeds: Seeds, written: Written, tmp_path: Path
     assert spec.train.out == tmp_path / "run"
 
 
-def test_fine_tuning_knows_its_rows(seeds: Seeds, written: Written, tmp_path: Path) -> None:
+def test_fine_tuning_knows_its_rows(checkpoints: Checkpoints, written: Written, tmp_path: Path) -> None:
     """Codes and text ids, though EnCodec's weights are not there."""
-    tensors = seeds["gla"] | {"txt_embed.weight": seeds["gla"]["txt_embed.weight"][:61]}
+    tensors = checkpoints["gla"] | {"txt_embed.weight": checkpoints["gla"]["txt_embed.weight"][:61]}
     converted(written(tensors), tmp_path / "run", tokenizer=SMALL_BPE)
     source = open_source(tmp_path / "run", average=True)
     here = Rows((1024,) * 4, None, ())
@@ -176,8 +187,8 @@ def test_fine_tuning_knows_its_rows(seeds: Seeds, written: Written, tmp_path: Pa
     assert (remarks, source.width, source.checkpoint.step) == ([], 64, 0)
 
 
-def test_verification_sees_every_tensor(seeds: Seeds, written: Written, tmp_path: Path) -> None:
-    model, _ = converted(written(seeds["gla"]), tmp_path / "run")
+def test_verification_sees_every_tensor(checkpoints: Checkpoints, written: Written, tmp_path: Path) -> None:
+    model, _ = converted(written(checkpoints["gla"]), tmp_path / "run")
     for name, faces in (("delayed", 1), ("logits", 2), ("attention", 2), ("greedy", 1)):
         kept = ("text", "codes", "tokens", name)
         wanted = {one: value for one, value in expected("gla").items() if one in kept}

@@ -1,4 +1,4 @@
-"""The spec of a converted checkpoint: its sizes, the seed's codec, text and way of sampling, its training settings."""
+"""Spec of a converted checkpoint: sizes, and the codec, text, sampling and training settings of lina-speech."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from lina.config.source_map import Origin, Source
 from lina.config.spec import Spec
 from lina.config.validation import validate
-from lina.convert.seed.sizes import Sizes
+from lina.convert.lina_speech.sizes import Sizes
 
 CODEC_WEIGHTS = "encodec_24khz-d7cc33bc.th"
 """EnCodec's release, looked for in the run where nothing else is named."""
@@ -43,7 +43,7 @@ def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -
         text |= {"position_dim": sizes.position_dim, "position_layers": sizes.position_layers}
     tree = {
         "lina": 1,
-        "name": out.name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", out.name) else "seed",
+        "name": out.name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", out.name) else "lina-speech",
         "backbone": {
             "plugin": sizes.backbone,
             "d_model": sizes.d_model,

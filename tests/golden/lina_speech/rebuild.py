@@ -1,4 +1,4 @@
-"""The seed's golden checkpoints and what its own code computed from them, out of the small files beside this one.
+"""Lina-speech's golden checkpoints and what its own code computed from them, out of the small files beside this one.
 
 The checkpoints hold random weights: what PyTorch drew from the seed in ``SEEDS``, plus noise drawn from seed 7. So a
 file says where in the stream of random numbers a tensor was drawn instead of holding it; the stream is the Mersenne
@@ -67,7 +67,7 @@ def base(uniform: np.ndarray, kind: str, offset: int, size: float, shape: list[i
 
 
 def checkpoint(name: str) -> dict[str, Tensor]:
-    """The tensors of NAME.pt, by the seed's names and in its order."""
+    """The tensors of NAME.pt, by lina-speech's names and in its order."""
     kept, metadata = _read(name, "model.")
     drawn, order = json.loads(metadata["drawn"]), json.loads(metadata["order"])
     shapes = {key: drawn[key][3] if key in drawn else list(kept[key].shape) for key in order}

@@ -1,4 +1,4 @@
-"""What is no checkpoint of the seed is refused in one line that says why, and nothing is written."""
+"""What is no checkpoint of lina-speech is refused in one line that says why, and nothing is written."""
 
 import io
 import os
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lina.convert.seed.run import convert
+from lina.convert.lina_speech.run import convert
 from lina.core.errors import LinaError
 from tests.convert.conftest import Written
 
@@ -62,7 +62,7 @@ class Trap:
     ],
 )
 def test_files_of_other_kinds(content: bytes, told: str, tmp_path: Path, refused: Refused) -> None:
-    path = tmp_path / "seed.pt"
+    path = tmp_path / "lina-speech.pt"
     path.write_bytes(content)
     assert told in refused(path)
 
@@ -92,7 +92,7 @@ def test_code_is_never_run(tmp_path: Path, written: Written, refused: Refused) -
 
 
 def test_a_zip_that_is_not_torchs(tmp_path: Path, refused: Refused) -> None:
-    path = tmp_path / "seed.pt"
+    path = tmp_path / "lina-speech.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
     assert "cannot be read as torch's" in refused(path)
@@ -102,10 +102,12 @@ def test_a_zip_that_is_not_torchs(tmp_path: Path, refused: Refused) -> None:
     assert "cannot be read as torch's (" in refused(path)
 
 
-def test_a_checkpoint_that_is_cut_off(seeds: dict[str, Tensors], tmp_path: Path, refused: Refused) -> None:
+def test_a_checkpoint_that_is_cut_off(
+    checkpoints: dict[str, Tensors], tmp_path: Path, refused: Refused
+) -> None:
     content = io.BytesIO()
-    torch.save({"model": seeds["gla"]}, content)
-    path = tmp_path / "seed.pt"
+    torch.save({"model": checkpoints["gla"]}, content)
+    path = tmp_path / "lina-speech.pt"
     path.write_bytes(content.getvalue()[: 10**6])
     assert "cut off" in refused(path)
 
@@ -135,19 +137,21 @@ def test_files_of_torch_with_other_content(
 
 
 def test_what_is_missing_and_what_is_unknown_is_named(
-    seeds: dict[str, Tensors], written: Written, refused: Refused
+    checkpoints: dict[str, Tensors], written: Written, refused: Refused
 ) -> None:
     less = {
-        name: value for name, value in seeds["gla"].items() if not name.startswith("txt_encoder.sa.1.norm")
+        name: value
+        for name, value in checkpoints["gla"].items()
+        if not name.startswith("txt_encoder.sa.1.norm")
     }
     line = refused(written(less))
     assert "4 tensors are missing (txt_encoder.sa.1.norm1.weight, " in line
     assert "unknown" not in line
     for name in ("rvq_embed.weight", "txt_embed.weight"):
-        rest = {one: value for one, value in seeds["gla"].items() if one != name}
+        rest = {one: value for one, value in checkpoints["gla"].items() if one != name}
         assert f"{name} is missing; there are 122 tensors: " in refused(written(rest))
     added = "attentive_rnn.encoder.0.tmix.q_conv1d.weight"
-    line = refused(written(seeds["gla"] | {added: torch.zeros(64, 1, 4)}))
+    line = refused(written(checkpoints["gla"] | {added: torch.zeros(64, 1, 4)}))
     assert f"1 are unknown ({added})" in line
     assert "its successor of November 2024" in line
 
@@ -173,58 +177,64 @@ def test_shapes_that_do_not_fit(
     name: str,
     shape: tuple[int, ...],
     told: str,
-    seeds: dict[str, Tensors],
+    checkpoints: dict[str, Tensors],
     written: Written,
     refused: Refused,
 ) -> None:
-    assert told in refused(written(seeds["gla"] | {name: torch.ones(shape)}))
+    assert told in refused(written(checkpoints["gla"] | {name: torch.ones(shape)}))
 
 
-def test_sizes_that_do_not_fit(seeds: dict[str, Tensors], written: Written, refused: Refused) -> None:
-    uneven = {name: value for name, value in seeds["gla"].items() if ".decoder.1." not in name}
+def test_sizes_that_do_not_fit(checkpoints: dict[str, Tensors], written: Written, refused: Refused) -> None:
+    uneven = {name: value for name, value in checkpoints["gla"].items() if ".decoder.1." not in name}
     assert "tensors are missing (attentive_rnn.decoder.1." in refused(written(uneven))
     norm = "attentive_rnn.encoder.0.tmix.g_norm_swish_gate.weight"
     assert "gla: d_model * expand_k = 32 is not a multiple of n_heads = 3" in refused(
-        written(seeds["gla"] | {norm: torch.ones(42)})
+        written(checkpoints["gla"] | {norm: torch.ones(42)})
     )
     wide = {"txt_encoder.sa.0.tmix.rotary.freqs": 10000.0 ** (-torch.arange(20) / 20)}
-    assert "text.heads: expected a number greater than or equal to 1" in refused(written(seeds["gla"] | wide))
+    assert "text.heads: expected a number greater than or equal to 1" in refused(
+        written(checkpoints["gla"] | wide)
+    )
     plain = {
-        name: value for name, value in seeds["gla"].items() if "pos_net" not in name and name != FREQUENCIES
+        name: value
+        for name, value in checkpoints["gla"].items()
+        if "pos_net" not in name and name != FREQUENCIES
     }
     assert "how many heads a plain attention has" in refused(written(plain))
 
 
-def test_what_is_there_is_not_touched(seeds: dict[str, Tensors], written: Written, tmp_path: Path) -> None:
+def test_what_is_there_is_not_touched(
+    checkpoints: dict[str, Tensors], written: Written, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").touch()
     with pytest.raises(LinaError, match="out: is there already"):
-        convert(written(seeds["gla"]), out)
+        convert(written(checkpoints["gla"]), out)
     assert list(out.iterdir()) == [out / "mine"]
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
     with pytest.raises(LinaError, match="link: is there already"):
-        convert(written(seeds["gla"]), link)
+        convert(written(checkpoints["gla"]), link)
 
 
 def test_a_check_that_fails_leaves_nothing(
-    seeds: dict[str, Tensors], written: Written, tmp_path: Path
+    checkpoints: dict[str, Tensors], written: Written, tmp_path: Path
 ) -> None:
     def check(model: Any) -> None:
         raise LinaError("not the same")
 
     with pytest.raises(LinaError, match="not the same"):
-        convert(written(seeds["gla"]), tmp_path / "out", check=check)
-    assert [one.name for one in tmp_path.iterdir()] == ["seed.pt"]
+        convert(written(checkpoints["gla"]), tmp_path / "out", check=check)
+    assert [one.name for one in tmp_path.iterdir()] == ["lina-speech.pt"]
 
 
 def test_a_tokenizer_of_another_model(
-    seeds: dict[str, Tensors], written: Written, tmp_path: Path, refused: Refused
+    checkpoints: dict[str, Tensors], written: Written, tmp_path: Path, refused: Refused
 ) -> None:
-    path = written(seeds["gla"])
+    path = written(checkpoints["gla"])
     assert "has 61 ids, but the checkpoint has 256 text ids" in refused(path, tokenizer=SMALL_BPE)
-    small = written(seeds["gla"] | {"txt_embed.weight": torch.ones(62, 64)})
+    small = written(checkpoints["gla"] | {"txt_embed.weight": torch.ones(62, 64)})
     swapped = tmp_path / "swapped.json"
     swapped.write_text(SMALL_BPE.read_text().replace("[BOS]", "[BEG]"))
     assert "begins and ends a text with ids [61, 2]" in refused(small, tokenizer=swapped)
@@ -233,8 +243,8 @@ def test_a_tokenizer_of_another_model(
 
 
 def test_weights_of_a_codec_that_are_none(
-    seeds: dict[str, Tensors], written: Written, tmp_path: Path
+    checkpoints: dict[str, Tensors], written: Written, tmp_path: Path
 ) -> None:
     with pytest.raises(LinaError, match=r"missing\.th: no such file"):
-        convert(written(seeds["gla"]), tmp_path / "out", codec_weights=tmp_path / "missing.th")
-    assert [one.name for one in tmp_path.iterdir()] == ["seed.pt"]
+        convert(written(checkpoints["gla"]), tmp_path / "out", codec_weights=tmp_path / "missing.th")
+    assert [one.name for one in tmp_path.iterdir()] == ["lina-speech.pt"]

@@ -1,4 +1,4 @@
-"""specs/seed: the models of lina-speech, parameter for parameter."""
+"""specs/lina_speech: the models of lina-speech, parameter for parameter."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from lina.config.loader import load_spec
 from lina.config.resolve import Resolved, resolve
 from lina.config.spec import Spec
-from lina.convert.seed.names import seed_name
-from lina.convert.seed.sizes import read_sizes
-from lina.convert.seed.spec import spec_of
+from lina.convert.lina_speech.names import lina_speech_name
+from lina.convert.lina_speech.sizes import read_sizes
+from lina.convert.lina_speech.spec import spec_of
 from lina.core.errors import SpecError
 from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import build_lm, count_parameters
 
-FOLDER = Path(__file__).parents[1] / "specs/seed"
+FOLDER = Path(__file__).parents[1] / "specs/lina_speech"
 NAMED = ("data.config.path=corpus", "codec.config.weights=weights.th", "tokenizer.config.file=bpe256.json")
 VOCABULARY = {"rwkv6-60m": 180}
 """Text ids; all others had 256."""
@@ -34,9 +34,11 @@ def build(name: str) -> DelayLM:
 
 
 def stored(name: str) -> dict[str, Tensor]:
-    """A checkpoint of the seed of that size, without its numbers."""
+    """A checkpoint of lina-speech of that size, without its numbers."""
     spec, model = resolved(name).spec, build(name)
-    tensors = {seed_name(key, spec.backbone.plugin): value for key, value in model.state_dict().items()}
+    tensors = {
+        lina_speech_name(key, spec.backbone.plugin): value for key, value in model.state_dict().items()
+    }
     for joined in ("rvq_embed.weight", "logits_head.weight"):
         tensors[joined] = tensors[joined].unflatten(0, (4, -1))
     width = spec.backbone.d_model
@@ -47,7 +49,7 @@ def stored(name: str) -> dict[str, Tensor]:
 
 
 def frequencies(spec: Spec) -> int:
-    """The seed counted and stored rotary frequencies, which lina computes: of the attention, of each text layer."""
+    """Lina-speech counted and stored rotary frequencies, which lina computes: of the attention, of each text layer."""
     width = spec.backbone.d_model
     return width // 4 + spec.text.layers * (width // spec.text.heads // 4)
 
@@ -56,14 +58,14 @@ def frequencies(spec: Spec) -> int:
     ("name", "numbers", "tensors"),
     [("gla-60m", 59_874_952, 336), ("gla-130m", 131_031_596, 336), ("mamba-60m", 62_617_604, 407)],
 )
-def test_the_count_is_the_seeds(name: str, numbers: int, tensors: int) -> None:
+def test_parameter_count_equals_that_of_lina_speech(name: str, numbers: int, tensors: int) -> None:
     model, spec = build(name), resolved(name).spec
     assert count_parameters(model) + frequencies(spec) == numbers
     assert len(model.state_dict()) + 1 + spec.text.layers == tensors
 
 
 @pytest.mark.parametrize(("name", "millions", "digits"), [("gla-230m", 232.6, 1), ("rwkv6-60m", 65.66, 2)])
-def test_the_count_is_what_is_known_of_the_seeds(name: str, millions: float, digits: int) -> None:
+def test_parameter_count_rounds_to_the_published_figure(name: str, millions: float, digits: int) -> None:
     numbers = count_parameters(build(name)) + frequencies(resolved(name).spec)
     assert round(numbers / 1e6, digits) == millions
 
@@ -79,7 +81,7 @@ def test_rwkv6_has_the_size_of_its_checkpoint() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_checkpoint_of_that_size_is_read_as_that_spec(name: str) -> None:
     ours, tensors = resolved(name), stored(name)
-    read = resolve(spec_of(read_sizes(tensors), Path("seed.pt"), Path("run"), None))
+    read = resolve(spec_of(read_sizes(tensors), Path("lina-speech.pt"), Path("run"), None))
     assert read.backbone.config == ours.backbone.config
     without_config = {"config": {}}
     assert read.spec.backbone.model_copy(update=without_config) == ours.spec.backbone.model_copy(
@@ -95,7 +97,7 @@ def test_a_checkpoint_of_that_size_is_read_as_that_spec(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_they_train_as_the_seed_did(name: str) -> None:
+def test_training_settings_are_those_of_lina_speech(name: str) -> None:
     spec = resolved(name).spec
     assert spec.name == name
     assert spec.codec.config["codebooks"] == 4

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.convert.seed.reading import some
+from lina.convert.lina_speech.tensors import some
 from lina.core.errors import LinaError
 from lina.core.model.tokens import MARKS
 

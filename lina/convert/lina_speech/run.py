@@ -13,10 +13,10 @@ from torch import Tensor
 from lina.config.resolve import Resolved, choose, resolve
 from lina.config.source_map import Origin, Source
 from lina.config.spec import Spec
-from lina.convert.seed.names import fill
-from lina.convert.seed.reading import read_tensors
-from lina.convert.seed.sizes import NotConvertible, Sizes, read_sizes
-from lina.convert.seed.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
+from lina.convert.lina_speech.names import fill
+from lina.convert.lina_speech.sizes import NotConvertible, Sizes, read_sizes
+from lina.convert.lina_speech.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
+from lina.convert.lina_speech.tensors import read_tensors
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
 from lina.core.model.delay_lm import DelayLM

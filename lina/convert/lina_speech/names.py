@@ -1,16 +1,16 @@
-"""From lina's names of parameters to the seed's, and its tensors into lina's model."""
+"""From lina's names of parameters to lina-speech's, and its tensors into lina's model."""
 
 import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from lina.convert.seed.reading import some
-from lina.convert.seed.sizes import ROTARY, NotConvertible
+from lina.convert.lina_speech.sizes import ROTARY, NotConvertible
+from lina.convert.lina_speech.tensors import some
 from lina.core.model.delay_lm import DelayLM
 
 
-def seed_name(name: str, backbone: str) -> str:
+def lina_speech_name(name: str, backbone: str) -> str:
     """What lina-speech called the parameter that lina calls ``name``."""
     stacked = re.fullmatch(r"(encoder|decoder|cross_att\.pos_net)\.(.+)", name)
     if stacked is None:
@@ -31,7 +31,7 @@ def fill(model: DelayLM, tensors: Mapping[str, Tensor], backbone: str) -> None:
         NotConvertible: tensors are missing, of other shapes, or unknown; the first few are named.
     """
     own = model.state_dict()
-    there = {name: seed_name(name, backbone) for name in own}
+    there = {name: lina_speech_name(name, backbone) for name in own}
     missing = [name for name in there.values() if name not in tensors]
     unknown = sorted(name for name in tensors.keys() - there.values() if not name.endswith(ROTARY))
     if missing or unknown:

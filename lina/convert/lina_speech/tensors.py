@@ -28,7 +28,7 @@ FOREIGN = (
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by the seed's names, on the CPU and still on disk (memory-mapped).
+    """All tensors of a checkpoint by lina-speech's names, on the CPU and still on disk (memory-mapped).
 
     Raises:
         CheckpointError: it is not such a file; says what it is instead.

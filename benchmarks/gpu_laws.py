@@ -47,11 +47,10 @@ COVERED = (
     "lina.core.ops.delta_rule",
     "lina.core.ops.dispatch",
     "lina.core.ops.gated_linear_attention",
-    "lina.core.model.mixer_stack",
+    "lina.core.model.stack",
     "lina.core.ops.rotary",
     "lina.core.ops.scalar_decay_attention",
     "lina.core.ops.selective_scan",
-    "lina.core.model.stack",
     "lina.core.state",
 )
 LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}

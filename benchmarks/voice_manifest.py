@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lina.core.corpus.json_manifest import read_json_manifest
+from lina.core.corpus.manifest import read_json_manifest
 from lina.core.errors import LinaError, did_you_mean
 from lina.core.utterance import Utterance
 

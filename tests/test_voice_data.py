@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from benchmarks import voice_manifest, voice_texts
-from lina.core.corpus.json_manifest import read_json_manifest
+from lina.core.corpus.manifest import read_json_manifest
 from lina.core.utterance import Utterance
 from lina.tokenizers.english import normalise
 

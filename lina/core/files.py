@@ -53,3 +53,10 @@ def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Folder of fetched corpora and models: ``$LINA_CACHE``, or ``lina`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if own := os.environ.get("LINA_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lina"

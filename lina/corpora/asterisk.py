@@ -13,9 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from lina.core.corpus.cache import cache_folder
 from lina.core.corpus.manifest import Checker, corpus_folder
 from lina.core.errors import DataError
+from lina.core.files import cache_folder
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import debian

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lina.core.corpus.cache import cache_folder
 from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
 from lina.core.errors import DataError
+from lina.core.files import cache_folder
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import debian

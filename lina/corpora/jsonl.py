@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lina.core.corpus.json_manifest import read_json_manifest
+from lina.core.corpus.manifest import read_json_manifest
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 

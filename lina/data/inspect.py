@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lina.core.audio.read import AudioError, audio_seconds, read_audio
-from lina.core.corpus.cache import cache_folder
 from lina.core.corpus.manifest import without_duplicates
+from lina.core.files import cache_folder
 from lina.core.plugin import CorpusPlugin
 from lina.core.utterance import Reject, Utterance
 from lina.data.rejects import count_kinds

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lina.core.corpus.json_manifest import read_json_manifest
-from lina.core.corpus.manifest import clean_text, read_lines
+from lina.core.corpus.manifest import clean_text, read_json_manifest, read_lines
 from lina.core.errors import DataError, TextError
 from lina.core.text.sentences import sentences_of_text
 from lina.core.utterance import Reject

@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.corpus.cache import cache_folder
 from lina.core.errors import PluginError
-from lina.core.files import commit, temporary_name
+from lina.core.files import cache_folder, commit, temporary_name
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 
 INSTALL = "pip install 'lina[eval]'"

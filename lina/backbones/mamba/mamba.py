@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import selective_scan as fused_scan
 from lina.backbones.fused import selective_scan_mamba_ssm
-from lina.core.model.mixer_stack import MixerStack
+from lina.core.model.stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.selective_scan import selective_scan, selective_scan_step

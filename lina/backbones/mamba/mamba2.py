@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
 from lina.core.errors import SpecError
-from lina.core.model.mixer_stack import MixerStack
+from lina.core.model.stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step

@@ -23,7 +23,7 @@ from lina.backbones.rwkv.weights import layers_for_half
 from lina.core.errors import SpecError
 from lina.core.model.stack import Layers
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
-from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
+from lina.core.ops.rwkv6_attention import rwkv6_attention, rwkv6_attention_step
 from lina.core.plugin import BackbonePlugin, Half
 
 BLENDS = ("w", "k", "v", "r", "g")
@@ -95,9 +95,9 @@ class TimeMixing(nn.Module):
             if fused:
                 log_decay = log_decay.clamp(min=fused_gla.FORGOTTEN)
                 inner = fused_gla.gated_linear_attention
-                out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, inner=inner)
+                out, memory = rwkv6_attention(r, k, v, log_decay, bonus, memory, inner=inner)
             else:
-                out, memory = bonus_attention(r, k, v, log_decay, bonus, memory, starts)
+                out, memory = rwkv6_attention(r, k, v, log_decay, bonus, memory, starts)
         return self._output(out, gate), memory
 
     def step(
@@ -106,7 +106,7 @@ class TimeMixing(nn.Module):
         r, k, v, log_decay, gate = self._project(x, before, memory.dtype)
         bonus = self.time_faaaa.to(memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = bonus_attention_step(r, k, v, log_decay, bonus, memory)
+            out, memory = rwkv6_attention_step(r, k, v, log_decay, bonus, memory)
         return self._output(out, gate), memory
 
     def _project(

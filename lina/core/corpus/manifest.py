@@ -1,5 +1,6 @@
 """Lists of utterances in text files: lines that are text, paths that stay inside, one rule for all."""
 
+import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -7,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lina.core.errors import DataError
+from lina.core.errors import DataError, did_you_mean
 from lina.core.utterance import Reject, Utterance
 
 LONGEST_ID = 200
+NEEDED = ("id", "audio", "text")
+"""Keys of each line of a JSON manifest."""
 
 
 class Line(NamedTuple):
@@ -145,3 +148,43 @@ def corpus_folder(path: Path, what: str) -> Path:
         found = "is a file, not a folder" if path.exists() else "no such folder"
         raise DataError(f"{path}: {found}; data.config.path must be {what}")
     return path
+
+
+def read_json_manifest(
+    path: Path, *, speaker: str = "", allow_outside: bool = False
+) -> Iterator[Utterance | Reject]:
+    """Every line of the manifest, in order; other keys in its lines are left alone.
+
+    ``speaker`` speaks the lines that name none. Audio paths are relative to the manifest's folder, and may lie
+    outside of it only if ``allow_outside``.
+
+    Raises:
+        DataError: there is no such manifest.
+    """
+    checker = Checker(path.parent, allow_outside)
+    for number, line, complaint in read_lines(path):
+        where = f"{path}:{number}"
+        fields, reason = ({}, complaint) if complaint else _parse(line)
+        if reason:
+            yield Reject(id=where, where=where, reason=reason)
+            continue
+        yield checker.entry(
+            id=fields["id"],
+            audio=fields["audio"],
+            text=fields["text"],
+            speaker=fields.get("speaker") or speaker,
+            where=where,
+        )
+
+
+def _parse(line: str) -> tuple[dict[str, Any], str]:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return {}, f"not JSON: {error}"
+    if not isinstance(fields, dict):
+        return {}, 'not a JSON object: write {"id": ..., "audio": ..., "text": ...}'
+    for key in NEEDED:
+        if key not in fields:
+            return {}, f"missing key: {key!r}{did_you_mean(key, fields)}"
+    return fields, ""

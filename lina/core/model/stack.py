@@ -1,10 +1,11 @@
-"""Depth around a mixer: norms, channel mixing and residuals, so that a plugin is only its time mixing.
+"""Stacks of layers around time mixers: norms, channel mixing and residuals, so that a plugin is only its mixer.
 
-Pre-norm blocks as in lina-speech: x + mixer(norm(x)), then x + swiglu(norm(x)).
+``ResidualStack`` has pre-norm blocks as in lina-speech: x + mixer(norm(x)), then x + swiglu(norm(x)). ``MixerStack`` is
+for mixers that need no channel mixing, as in Mamba: x + mixer(norm(x)), and a norm at the end.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, final
 
@@ -104,6 +105,48 @@ class ResidualStack(Layers):
 
     def __init__(self, mixers: Sequence[Backbone], d_model: int) -> None:
         super().__init__(Block(mixer, d_model) for mixer in mixers)
+
+
+class ResidualMixer(nn.Module):
+    """x + mixer(norm(x)); itself a stream with its mixer's state."""
+
+    def __init__(self, mixer: Backbone, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+        self.mixer = mixer
+        self.takes_starts = takes_starts(mixer)
+
+    def initial_state(self, batch: int) -> State:
+        return self.mixer.initial_state(batch)
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        given = {} if starts is None else {"starts": starts}
+        mixed, state = self.mixer.parallel_forward(self.norm(x), state, **given)
+        return x + mixed, state
+
+    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
+        mixed, state = self.mixer.step(self.norm(x), state)
+        return x + mixed, state
+
+
+class MixerStack(Layers):
+    """Mixers with norms and residuals around them. The state is the tuple of the mixers' states."""
+
+    def __init__(self, mixers: Iterable[Backbone], norm: Callable[[], nn.Module]) -> None:
+        super().__init__(ResidualMixer(mixer, norm()) for mixer in mixers)
+        self.norm_f = norm()
+
+    def parallel_forward(
+        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], State]:
+        x, after = super().parallel_forward(x, state, starts)
+        return self.norm_f(x), after
+
+    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
+        x, after = super().step(x, state)
+        return self.norm_f(x), after
 
 
 class MixerPlugin(BackbonePlugin):

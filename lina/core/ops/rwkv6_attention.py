@@ -18,7 +18,7 @@ from torch import Tensor
 from lina.core.ops.gated_linear_attention import gated_linear_attention
 
 
-def bonus_attention(
+def rwkv6_attention(
     r: Float[Tensor, "B T H K"],
     k: Float[Tensor, "B T H K"],
     v: Float[Tensor, "B T H V"],
@@ -44,7 +44,7 @@ def bonus_attention(
     return torch.cat([first, read[:, :-1]], dim=1) + own, after
 
 
-def bonus_attention_step(
+def rwkv6_attention_step(
     r: Float[Tensor, "B H K"],
     k: Float[Tensor, "B H K"],
     v: Float[Tensor, "B H V"],

@@ -11,7 +11,7 @@ from lina.backbones.fused import selective_scan as fused_scan
 from lina.backbones.fused import selective_scan_mamba_ssm
 from lina.backbones.mamba.mamba import Mamba, MambaConfig, MambaMixer, MambaState
 from lina.core.errors import PluginError
-from lina.core.model.mixer_stack import MixerStack
+from lina.core.model.stack import MixerStack
 from lina.core.state import leaves
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "mamba.safetensors"

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from lina.core.model.mixer_stack import MixerStack
+from lina.core.model.stack import MixerStack
 from tests.core.toy_backbone import DiagonalDecay
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lina.core.ops.gated_linear_attention import CHUNK, gated_linear_attention
-from lina.core.ops.rwkv6_attention import bonus_attention, bonus_attention_step
+from lina.core.ops.rwkv6_attention import rwkv6_attention, rwkv6_attention_step
 from tests.core.model.naive import naive
 from tests.core.ops.recurrence import assert_near, with_gradients
 
@@ -47,8 +47,8 @@ def test_another_form_of_the_inner_operator_is_taken() -> None:
         read, memory = gated_linear_attention(*arguments, **options)
         return scale * read, memory
 
-    plain, memory = bonus_attention(*given)  # type: ignore[arg-type]
-    other, same = bonus_attention(*given, inner=scaled)  # type: ignore[arg-type]
+    plain, memory = rwkv6_attention(*given)  # type: ignore[arg-type]
+    other, same = rwkv6_attention(*given, inner=scaled)  # type: ignore[arg-type]
     r, k, v, _, bonus, before = given
     own = (r * bonus * k).sum(-1, keepdim=True) * v
     own[:, 0] += (r[:, 0, :, None] @ before).squeeze(-2)
@@ -71,7 +71,7 @@ def loop(
 @pytest.mark.parametrize("frames", LENGTHS)
 def test_agrees_with_flash_linear_attention(reference: Callable[..., Any], frames: int) -> None:
     tensors = inputs(frames)
-    assert_near(with_gradients(bonus_attention, tensors), with_gradients(reference, tensors), 1e-5)
+    assert_near(with_gradients(rwkv6_attention, tensors), with_gradients(reference, tensors), 1e-5)
 
 
 @pytest.mark.parametrize("frames", LENGTHS)
@@ -81,7 +81,7 @@ def test_step_agrees_with_flash_linear_attention(reference: Callable[..., Any], 
     ) -> tuple[Tensor, Tensor]:
         out = []
         for t in range(frames):
-            said, memory = bonus_attention_step(r[:, t], k[:, t], v[:, t], log_decay[:, t], bonus, memory)
+            said, memory = rwkv6_attention_step(r[:, t], k[:, t], v[:, t], log_decay[:, t], bonus, memory)
             out.append(said)
         return torch.stack(out, 1), memory
 
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences(frames: int) -> None:
     arguments = [*over_time, bonus[:2, :2], memory[:1, :2, :2, :2]]
     for argument in arguments:
         argument.requires_grad_()
-    assert torch.autograd.gradcheck(bonus_attention, arguments, fast_mode=True)
+    assert torch.autograd.gradcheck(rwkv6_attention, arguments, fast_mode=True)
 
 
 @pytest.mark.parametrize("frames", [1, 40])
@@ -106,7 +106,7 @@ def test_extreme_decays_stay_finite_and_right(frames: int) -> None:
     generator = torch.Generator().manual_seed(2)
     tensors[3] = -(10 ** (8 * torch.rand(tensors[3].shape, generator=generator) - 4))
     wanted = with_gradients(loop, [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(bonus_attention, tensors), wanted, 2e-6)
+    assert_near(with_gradients(rwkv6_attention, tensors), wanted, 2e-6)
 
 
 @pytest.mark.parametrize("decay", [-1e-4, -1.0, -80.0, -1e4])
@@ -114,7 +114,7 @@ def test_one_decay_everywhere(decay: float) -> None:
     tensors = inputs(50)
     tensors[3] = torch.full_like(tensors[3], decay)
     wanted = with_gradients(loop, [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(bonus_attention, tensors), wanted, 5e-6)
+    assert_near(with_gradients(rwkv6_attention, tensors), wanted, 5e-6)
 
 
 @pytest.mark.parametrize("start", [0, 1, 15, 16, 21, 39])
@@ -124,7 +124,7 @@ def test_starts_empty_the_memory_before_their_frame(start: int) -> None:
     starts[1, start] = True
 
     def restarted(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        return bonus_attention(*arguments, starts)  # type: ignore[arg-type]
+        return rwkv6_attention(*arguments, starts)  # type: ignore[arg-type]
 
     def apart(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         whole, memory = loop(*arguments)

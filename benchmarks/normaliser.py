@@ -7,7 +7,7 @@ judged by what is heard: their phonemes, without stress, blanks and punctuation,
 which the same G2P reads without its normaliser. ``[x](/sounds/)`` in a reading stands for phonemes.
 So a reading that only the G2P decides, such as that of "read", counts too.
 
-    ours     the tokenizer ``phonemes``
+    ours     the tokenizer ``phonemes``, which leaves out characters that it cannot read
     hibari   hibari-tts alone: its normaliser and its rules for numbers
     none     words and punctuation as they are; a text with anything else is refused
 """
@@ -68,7 +68,7 @@ def readers() -> tuple[dict[str, Reader], Reader]:
     """What is compared, and what says how right readings sound."""
     from hibari.g2p import G2P
 
-    ours, g2p = Phonemes.build(config=PhonemesConfig()), G2P()
+    ours, g2p = Phonemes.build(config=PhonemesConfig()).skipping_unknown(), G2P()
 
     def by_ours(text: str) -> str:
         try:

@@ -49,6 +49,9 @@ MAX_STDIN = 1_000_000
 @click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="CPU threads; 1 for small models if left out."
 )
+@click.option(
+    "--lexicon", type=Path, metavar="FILE", help="Words with phonemes, a tab between, one per line."
+)
 @click.option("--set", "settings", multiple=True, hidden=True)  # docs/guide.md, "A window on the text"
 @click.option("-v", "--verbose", is_flag=True, help="Print alignment scores of each candidate.")
 def say(
@@ -63,6 +66,7 @@ def say(
     settings: tuple[str, ...],
     device: Literal["auto", "cpu", "cuda"],
     threads: int | None,
+    lexicon: Path | None,
     verbose: bool,
     **sampling: str | None,
 ) -> None:
@@ -93,7 +97,7 @@ def say(
     from lina.cli.reading import read_file
     from lina.speech import voice
 
-    speaking = voice.load(directory, device, settings, threads)
+    speaking = voice.load(directory, device, settings, threads, lexicon)
     began = time.perf_counter()
     if carry:
         options["carry"] = True

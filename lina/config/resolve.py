@@ -82,6 +82,8 @@ def resolve(spec: Spec) -> Resolved:
     evaluating = placed.get("evaluate", spec.evaluate)
     text_set = _absolute(spec.evaluate.texts, spec.origin, ("evaluate", "texts"))
     placed["evaluate"] = evaluating.model_copy(update={"texts": text_set})
+    lexicon = _absolute(spec.synthesize.lexicon, spec.origin, ("synthesize", "lexicon"))
+    placed["synthesize"] = spec.synthesize.model_copy(update={"lexicon": lexicon})
     placed["init"] = spec.init.model_copy(
         update={
             "source": _absolute(spec.init.source, spec.origin, ("init", "from")),

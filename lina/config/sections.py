@@ -206,6 +206,10 @@ class SynthesizeSection(Section):
     """Of the sampling."""
     max_seconds: Seconds = 20.0
     """A sentence that has not ended is cut there."""
+    unknown: Literal["skip", "refuse"] = "skip"
+    """Characters that the tokenizer cannot read: leave them out with a warning, or refuse the text."""
+    lexicon: Path | None = None
+    """A file with a word, a tab and its phonemes per line: these words are read so."""
 
 
 class LoraSection(Section):

@@ -190,6 +190,10 @@ class Tokenizer(Protocol):
     ``parallel_forward(text)`` equals folding ``step`` over any split of the text, then ``flush``. Marks of
     beginning and end, if the tokenizer wants any, are ids of its own. Raises ``TextError`` naming the characters
     that it refuses.
+
+    Optional capabilities: ``reads_phonemes`` (True: phonemes in brackets are read as they are); ``skipping_unknown()``
+    gives the tokenizer that leaves refused characters out with a warning; ``with_lexicon(entries)`` gives the one that
+    reads the words of a mapping by their phonemes.
     """
 
     vocab_size: int

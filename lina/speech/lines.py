@@ -8,6 +8,7 @@ from lina.core.errors import TextError
 from lina.core.text.pauses import has_pause, parts
 from lina.speech.prompt import Prompt
 from lina.speech.request import Script
+from lina.speech.text_reading import plain_text
 
 if TYPE_CHECKING:
     from lina.speech.voice import Voice
@@ -42,10 +43,11 @@ def iterate_lines(
     alone = isinstance(sentences, Sequence) and len(sentences) == 1
     place, seconds = 0, 0.0
     for number, sentence in enumerate(sentences):
+        plain = plain_text(sentence, voice.tokenizer)
         try:
-            for silence, part in parts(sentence):
+            for silence, part in parts(plain):
                 seconds += silence
-                is_silence = not part and has_pause(sentence)
+                is_silence = not part and has_pause(plain)
                 script = None if is_silence else voice.script(part, prompt)
                 if script is None and not is_silence and not alone:
                     log.warning(

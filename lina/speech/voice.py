@@ -41,6 +41,7 @@ from lina.speech.prompt import Prompt, encoded
 from lina.speech.request import Script, each_prompt, text_ids, with_codes, write_script
 from lina.speech.result import Speech
 from lina.speech.side_by_side import speak_side_by_side
+from lina.speech.text_reading import plain_text, speaking_tokenizer
 from lina.speech.threads import choose_threads
 
 TEXT_BUCKET = 32
@@ -86,7 +87,7 @@ class Voice:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def say(self, text: str, **options: Any) -> Float[Tensor, "C samples"]:
-        """Speak a text of any length, with silence where it has a pause such as ``<break time="300ms"/>``.
+        """Speak a text of any length, or SSML, with silence where it has a pause such as ``<break time="300ms"/>``.
 
         Raises:
             TextError: the text cannot be spoken.
@@ -103,7 +104,7 @@ class Voice:
         """
         if isinstance(options.get("prompt"), list | tuple):
             (options["prompt"],) = each_prompt(options["prompt"], 1)
-        return self.read(sentences_of_text(text), **options)
+        return self.read(sentences_of_text(plain_text(text, self.tokenizer)), **options)
 
     def read(self, texts: Iterable[str], **options: Any) -> Iterator[Float[Tensor, "C n"]]:
         """Sentences one after the other in one stream, in chunks as they are made; options as for ``say``.
@@ -124,7 +125,8 @@ class Voice:
             raise LinaError(
                 "speak: expects a list of texts, and this is a single one; put it into [], or use say"
             )
-        return speak_side_by_side(self, texts, self.asked(options))
+        plain = [plain_text(text, self.tokenizer) for text in texts]
+        return speak_side_by_side(self, plain, self.asked(options))
 
     def frames(
         self,
@@ -219,16 +221,19 @@ def load(
     device: Device = "auto",
     settings: Sequence[str] = (),
     threads: int | None = None,
+    lexicon: str | Path | None = None,
 ) -> Voice:
     """The newest checkpoint of a run, with its averaged weights where there are any.
 
     ``device``: of the model, as ``train.device``. ``settings``: other values for how it speaks than those of the run's
-    spec: ``synthesize.window.ahead=8``. ``threads``: as ``lina.speech.threads.choose_threads``.
+    spec: ``synthesize.window.ahead=8``. ``threads``: as ``lina.speech.threads.choose_threads``. ``lexicon``: a file
+    with a word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
 
     Raises:
         LinaError: the device is not there, or ``threads`` is no number of threads.
         SpecError: a setting is not of ``synthesize``, or wrong.
         CheckpointError: there is no run there, or it has no whole checkpoint yet.
+        TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
     directory, place = Path(directory), choose_device(device)
     for setting in settings:
@@ -249,7 +254,9 @@ def load(
         )
     resolved = resolve(load_spec(directory / SPEC_FILE, settings))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    tokenizer = build_tokenizer(resolved, directory)
+    synthesize = resolved.spec.synthesize
+    path = synthesize.lexicon if lexicon is None else Path(lexicon)
+    tokenizer = speaking_tokenizer(build_tokenizer(resolved, directory), synthesize.unknown, path)
     speakers = read_json(directory / SPEAKERS_FILE)
     model = build_lm(
         resolved,

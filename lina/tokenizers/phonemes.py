@@ -14,15 +14,17 @@ writes those out in words, and refuses what cannot be read.
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
 from lina.core.errors import PluginError, TextError
 from lina.core.plugin import PluginConfig, TokenizerPlugin
+from lina.core.text.lexicon import Lexicon
 from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, remark
 from lina.tokenizers.english.normalizer import LONGEST_SENTENCE, EnglishNormalizer
 from lina.tokenizers.english.pronunciation import certain_reading
+from lina.tokenizers.english.sounds import take_sounds
 from lina.tokenizers.stream import SegmentStream, printable
 
 __all__ = ["INVENTORY", "LONGEST_SENTENCE", "Phonemes", "PhonemesConfig", "PhonemesTokenizer"]
@@ -57,17 +59,34 @@ class PhonemesTokenizer(SegmentStream):
         read: Callable[[str], list[tuple[str, str, bool]]],
         british: bool = False,
         unknown: Unknown = "refuse",
+        lexicon: Lexicon | None = None,
     ) -> None:
         """``read`` gives for each token its text, its phonemes, and whether a blank follows.
 
         It gets words and punctuation, and ``[x](/sounds/)`` where the text has phonemes in brackets.
         """
         self.read, self.unknown = read, unknown
-        self.normalizer = EnglishNormalizer(british, unknown)
+        self.normalizer = EnglishNormalizer(british, unknown, lexicon)
+
+    reads_phonemes = True
+    """Phonemes in brackets are read as they are."""
 
     def skipping_unknown(self) -> "PhonemesTokenizer":
         """The same tokenizer, but characters that it cannot read are left out with a warning."""
-        return PhonemesTokenizer(self.read, self.normalizer.british, "skip")
+        return PhonemesTokenizer(self.read, self.normalizer.british, "skip", self.normalizer.lexicon)
+
+    def with_lexicon(self, entries: Mapping[str, str]) -> "PhonemesTokenizer":
+        """The same tokenizer with a lexicon, whose words are read by their phonemes.
+
+        Raises:
+            TextError: phonemes of a word are none.
+        """
+        for word, sounds in entries.items():
+            try:
+                take_sounds(f"[ˈ{sounds}]", self.normalizer.british)
+            except TextError as error:
+                raise TextError(f"lexicon, word {word!r}: {error}") from None
+        return PhonemesTokenizer(self.read, self.normalizer.british, self.unknown, Lexicon(entries))
 
     def segment_end(self, text: str, start: int) -> int | None:
         return self.normalizer.segment_end(text, start)

@@ -1,4 +1,4 @@
-"""Pauses in a text, as in SSML: ``<break time="300ms"/>``.
+"""Pauses in a text, as in SSML: ``<break time="300ms"/>``, ``<break strength="strong"/>``, ``<break/>``.
 
 The text is cut there and silence is put into the wave. Zero samples, not frames of codes: they last as long as asked
 with any codec, need no model that has learnt a token for them, and leave the states of model and decoder alone, so
@@ -8,14 +8,21 @@ that what is said after a pause is the same however long it was. As in XML, ``&l
 import re
 from collections.abc import Iterator
 
-from lina.core.errors import TextError
+from lina.core.errors import TextError, did_you_mean
 
 LONGEST_PAUSE = 10.0
 """Seconds."""
 
 _LIKE_A_PAUSE = re.compile(r"<break(?=[\s/>]|$)")
 _ESCAPED = re.compile(r"&lt;(?=break(?:[\s/>&]|$))")
-_PAUSE = re.compile(r"""<break\s+time\s*=\s*(["'])(?P<time>\d{1,6}(?:\.\d{1,6})?)(?P<unit>ms|s)\1\s*/>""")
+_ATTRIBUTE = r"""\s+(?:time|strength)\s*=\s*(?:"[^"<>]{0,20}"|'[^'<>]{0,20}')"""
+_PAUSE = re.compile(rf"<break(?P<attributes>(?:{_ATTRIBUTE}){{0,2}})\s*(?:/>|>\s*</break\s*>)")
+_TIME = re.compile(
+    r"""time\s*=\s*["']\s*\+?(?P<time>\d{1,6}(?:\.\d{0,6})?|\.\d{1,6})\s?(?P<unit>ms|s)\s*["']"""
+)
+_STRENGTH = re.compile(r"""strength\s*=\s*["']\s*(?P<strength>[a-z-]+)\s*["']""")
+STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.7, "x-strong": 1.2}
+"""Seconds; SSML leaves them to the synthesizer. A ``break`` without attributes is medium."""
 
 
 def has_pause(text: str) -> bool:
@@ -54,9 +61,20 @@ def parts(text: str) -> Iterator[tuple[float, str]]:
 
 def _seconds(pause: re.Match[str] | None, text: str, place: int) -> float:
     near = repr(text[place : place + 30])
+    not_understood = f'pause {near} at character {place} is not understood; write <break time="300ms"/>'
     if pause is None:
-        raise TextError(f'pause {near} at character {place} is not understood; write <break time="300ms"/>')
-    seconds = float(pause["time"]) / (1000 if pause["unit"] == "ms" else 1)
+        raise TextError(not_understood)
+    time, strength = _TIME.search(pause["attributes"]), _STRENGTH.search(pause["attributes"])
+    if time is not None:
+        seconds = float(time["time"]) / (1000 if time["unit"] == "ms" else 1)
+    elif "time" in pause["attributes"] or (strength is None and pause["attributes"]):
+        raise TextError(not_understood)
+    else:
+        name = "medium" if strength is None else strength["strength"]
+        if name not in STRENGTHS:
+            hint = did_you_mean(name, list(STRENGTHS))
+            raise TextError(f"pause {near} at character {place}: unknown strength {name!r}{hint}")
+        seconds = STRENGTHS[name]
     if seconds > LONGEST_PAUSE:
         raise TextError(f"pause {near} at character {place} lasts over {LONGEST_PAUSE:g} s; write several")
     return seconds

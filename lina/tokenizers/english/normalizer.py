@@ -2,6 +2,7 @@
 
 import re
 
+from lina.core.text.lexicon import Lexicon
 from lina.core.text.validate import sentence_end
 from lina.tokenizers.english import Style, normalise
 from lina.tokenizers.english.characters import Unknown, parted, plain
@@ -27,8 +28,10 @@ class EnglishNormalizer:
     and what is held never exceeds ``LONGEST_SENTENCE`` characters.
     """
 
-    def __init__(self, british: bool = False, unknown: Unknown = "refuse") -> None:
-        self.british, self.unknown = british, unknown
+    def __init__(
+        self, british: bool = False, unknown: Unknown = "refuse", lexicon: Lexicon | None = None
+    ) -> None:
+        self.british, self.unknown, self.lexicon = british, unknown, lexicon
         self._style = Style(day_first=british, joiner=".")
 
     def initial_state(self) -> str:
@@ -74,7 +77,10 @@ class EnglishNormalizer:
         Raises:
             TextError: a character that is not read as English, or brackets whose phonemes are none.
         """
-        text, sounds = take_sounds(strip_markup(strip_emoticons(segment)), self.british)
+        text = strip_markup(strip_emoticons(segment))
+        if self.lexicon is not None:
+            text = self.lexicon.mark(text)
+        text, sounds = take_sounds(text, self.british)
         parts = [plain(part, self.unknown) for part in text.split(MARK)]
         read = strip_quotes(normalise(MARK.join(parts), self._style)).replace("’", "'")
         # A phonemizer looks at all parts of a compound together, which is quadratic in their number.

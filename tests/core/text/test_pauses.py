@@ -37,7 +37,12 @@ def test_parts(text: str, expected: list[tuple[float, str]]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("one <break/> two", r"pause '<break/> two' at character 4 is not understood; write <break time="),
+        (
+            "one <break s/> two",
+            r"pause '<break s/> two' at character 4 is not understood; write <break time=",
+        ),
+        ('<break strength="storng"/>', "unknown strength 'storng'; did you mean 'strong'"),
+        ('<break strength=""/>', "is not understood"),
         ('<break time="300"/>', "at character 0 is not understood"),
         ("<break time=\"300ms'/>", "is not understood"),
         ('<break time="-1s"/>', "is not understood"),

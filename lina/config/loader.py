@@ -16,7 +16,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from lina.config.codec_spec import CodecSpec
 from lina.config.interpolation import REFERENCE_RULE, check_references, interpolate
-from lina.config.renames import with_present_names
+from lina.config.renames import apply_renames
 from lina.config.source_map import Key, Origin, Source
 from lina.config.spec import Spec
 from lina.config.validation import validate
@@ -70,7 +70,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Spec | CodecSpe
     job = tree.get("job", "speech")
     if not isinstance(job, str) or job not in JOBS:
         raise SpecError(f"{origin.where(('job',))}: job: unknown job {job!r}{did_you_mean(str(job), JOBS)}")
-    tree, origin = with_present_names(JOBS[job], tree, origin)
+    tree, origin = apply_renames(JOBS[job], tree, origin)
     return validate(JOBS[job], tree, origin).with_origin(origin)
 
 

@@ -1,4 +1,4 @@
-"""Replace former names of keys and values in a spec by the present ones, with a warning per name."""
+"""Replace former names of keys and values in a spec by the current ones, with a warning per name."""
 
 import logging
 from dataclasses import replace
@@ -14,10 +14,8 @@ from lina.core.renames import Renames
 log = logging.getLogger("lina")
 
 
-def with_present_names(
-    model: type[BaseModel], tree: Any, origin: Origin, prefix: Key = ()
-) -> tuple[Any, Origin]:
-    """``tree`` in the present names of ``model``, and an origin that still finds the lines of former ones.
+def apply_renames(model: type[BaseModel], tree: Any, origin: Origin, prefix: Key = ()) -> tuple[Any, Origin]:
+    """``tree`` in the current names of ``model``, and an origin that still finds the lines of former ones.
 
     ``prefix`` is the place of ``tree`` in the spec. Each section class declares its former names as ``renames``
     (``lina.core.renames``). Where files set a key under both names, the usual precedence of files decides.
@@ -32,14 +30,14 @@ def with_present_names(
 
 
 class _Renamer:
-    """One pass over a tree; ``written`` collects present key -> key as written."""
+    """One pass over a tree; ``written`` collects current key -> key as written."""
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self.written: dict[Key, Key] = {}
 
     def rename(self, model: type[BaseModel], tree: Any, key: Key, written: Key) -> Any:
-        """``key`` and ``written`` are the place of ``tree`` by its present and by its former names."""
+        """``key`` and ``written`` are the place of ``tree`` by its current and by its former names."""
         if isinstance(tree, list):
             return [
                 self.rename(model, one, (*key, place), (*written, place)) for place, one in enumerate(tree)
@@ -50,20 +48,20 @@ class _Renamer:
         former = self._former_keys(renames, tree, written)
         result: dict[str, Any] = {}
         for name, value in tree.items():
-            present = renames.keys.get(name, name)
-            if former.get(present, name) != name:
+            current = renames.keys.get(name, name)
+            if former.get(current, name) != name:
                 continue  # the other name of this key wins
             there = (*written, name)
-            if present != name:
-                self.written[(*key, present)] = there
-            section = section_at(model, (present,))
+            if current != name:
+                self.written[(*key, current)] = there
+            section = section_at(model, (current,))
             if section is not None:
-                value = self.rename(section, value, (*key, present), there)
-            result[present] = self._value(renames, present, value, there)
+                value = self.rename(section, value, (*key, current), there)
+            result[current] = self._value(renames, current, value, there)
         return result
 
     def _former_keys(self, renames: Renames, tree: dict[str, Any], written: Key) -> dict[str, str]:
-        """Present key -> the name that counts, for each key that is written under a former name."""
+        """Current key -> the name that counts, for each key that is written under a former name."""
         former: dict[str, str] = {}
         for old, new in renames.keys.items():
             if old not in tree:
@@ -84,11 +82,11 @@ class _Renamer:
         return new
 
     def _value(self, renames: Renames, name: str, value: Any, there: Key) -> Any:
-        present = renames.values.get(name, {}).get(value) if isinstance(value, str) else None
-        if present is None:
+        current = renames.values.get(name, {}).get(value) if isinstance(value, str) else None
+        if current is None:
             return value
         dotted = ".".join(map(str, there))
         log.warning(
-            "%s: %s: %s is now called %s; rename it", self._origin.where(there), dotted, value, present
+            "%s: %s: %s is now called %s; rename it", self._origin.where(there), dotted, value, current
         )
-        return present
+        return current

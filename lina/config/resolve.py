@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from lina.config.renames import with_present_names
+from lina.config.renames import apply_renames
 from lina.config.source_map import Key, Origin
 from lina.config.spec import Spec
 from lina.config.validation import validate
@@ -128,7 +128,7 @@ def choose(
     except PluginError as error:
         where = f"{origin.where(named_at)}: {'.'.join(map(str, named_at))}: " if named_at else ""
         raise PluginError(f"{where}{error}") from error
-    config, origin = with_present_names(plugin.Config, config, origin, config_at)
+    config, origin = apply_renames(plugin.Config, config, origin, config_at)
     checked = validate(plugin.Config, config, origin, config_at)
     return Chosen(record, plugin, _absolute_model(checked, origin, config_at))
 

@@ -62,7 +62,7 @@ class Origin:
 
     sources: tuple[Source, ...] = field(default=(), compare=False)
     written: Mapping[Key, Key] = field(default_factory=dict, compare=False)
-    """Present name of a key -> the former name under which it is written (``lina.config.renames``)."""
+    """Current name of a key -> the former name under which it is written (``lina.config.renames``)."""
 
     def source(self, key: Key) -> Source | None:
         """What wrote ``key``, or most of the path to it; if nothing of it was, the spec's own file."""

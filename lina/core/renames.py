@@ -11,6 +11,6 @@ class Renames(NamedTuple):
     """
 
     keys: Mapping[str, str] = {}
-    """Former key -> present key, in the same section."""
+    """Former key -> current key, in the same section."""
     values: Mapping[str, Mapping[str, str]] = {}
-    """Present key -> former value -> present value."""
+    """Current key -> former value -> current value."""

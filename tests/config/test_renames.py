@@ -1,4 +1,4 @@
-"""Former names of keys and values: accepted, logged with file and line, and by their present names from then on."""
+"""Former names of keys and values: accepted, logged with file and line, and by their current names from then on."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import pytest
 
 from lina.config.loader import load_spec
-from lina.config.renames import with_present_names
+from lina.config.renames import apply_renames
+from lina.config.resolve import resolve
 from lina.config.sections import Section
 from lina.config.source_map import Origin, Source
 from lina.core.errors import SpecError
@@ -49,8 +50,8 @@ def test_an_error_names_the_line_of_the_former_name(tmp_path: Path) -> None:
 )
 def test_the_command_line_wins_under_either_name(tmp_path: Path, line: str, workers: int) -> None:
     assert load_spec(write(tmp_path, FORMER), [line]).data.workers == workers
-    present = FORMER.replace("processes", "workers")
-    assert load_spec(write(tmp_path, present), [line]).data.workers == workers
+    current = FORMER.replace("processes", "workers")
+    assert load_spec(write(tmp_path, current), [line]).data.workers == workers
 
 
 def test_both_names_in_one_file_are_refused(tmp_path: Path) -> None:
@@ -58,6 +59,21 @@ def test_both_names_in_one_file_are_refused(tmp_path: Path) -> None:
     assert refusal(path) == (
         f"{path}:8: processes is the former name of workers, which is set too; remove processes"
     )
+
+
+@pytest.mark.parametrize(("former", "current"), [("plain", "reference"), ("fast", "fused")])
+@pytest.mark.parametrize("plugin", ["gla", "gated_deltanet"])
+def test_a_plugins_former_values_are_read_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, plugin: str, former: str, current: str
+) -> None:
+    text = GOOD.replace("plugin: gla", f"plugin: {plugin}\n  config: {{kernels: {former}}}").replace(
+        "root:", "path:"
+    )
+    resolved = resolve(load_spec(write(tmp_path, text)))
+    assert resolved.spec.backbone.config == {"kernels": current}
+    assert warnings(caplog) == [
+        f"{tmp_path}/spec.yaml:5: backbone.config.kernels: {former} is now called {current}; rename it"
+    ]
 
 
 class Inner(Section):
@@ -80,8 +96,8 @@ def test_sections_and_lists_of_them_are_renamed_too(caplog: pytest.LogCaptureFix
     text = "a:\n  before:\n    old: 1\n  many:\n  - new: 2\n  - old: 3\n  kind: x\n"
     tree = {"before": {"old": 1}, "many": [{"new": 2}, {"old": 3}], "kind": "x"}
     origin = Origin((Source("f.yaml", Path(), {"a": tree}, text),))
-    present, traced = with_present_names(Outer, tree, origin, ("a",))
-    assert present == {"inner": {"new": 1}, "several": [{"new": 2}, {"new": 3}], "kind": "y"}
+    current, traced = apply_renames(Outer, tree, origin, ("a",))
+    assert current == {"inner": {"new": 1}, "several": [{"new": 2}, {"new": 3}], "kind": "y"}
     assert [traced.where(key) for key in (("a", "inner", "new"), ("a", "several", 1, "new"))] == [
         "f.yaml:3",
         "f.yaml:6",

@@ -3,38 +3,30 @@
 import functools
 import logging
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import BeforeValidator
 
 from lina.core.errors import PluginError
 from lina.core.plugin import PluginConfig
-
-OLD_NAMES = {"plain": "reference", "fast": "fused"}
+from lina.core.renames import Renames
 
 log = logging.getLogger("lina")
 
 
 @functools.cache
-def log_once(message: str, level: int = logging.INFO) -> None:
+def log_once(message: str) -> None:
     """Log ``message`` unless this process has logged it before."""
-    log.log(level, message)
+    log.info(message)
 
 
-def _current_name(value: Any) -> Any:
-    current = OLD_NAMES.get(value) if isinstance(value, str) else None
-    if current is None:
-        return value
-    log_once(f"kernels: {value} is an old name; write kernels: {current}", logging.WARNING)
-    return current
-
-
-Kernels = Annotated[Literal["auto", "reference", "fused"], BeforeValidator(_current_name)]
+Kernels = Literal["auto", "reference", "fused"]
 
 
 class KernelConfig(PluginConfig):
     """Configuration of a plugin that has fused kernels."""
+
+    renames = Renames(values={"kernels": {"plain": "reference", "fast": "fused"}})
 
     kernels: Kernels = "auto"
     """``reference``: PyTorch alone; ``fused``: fused kernels, or an error where they cannot run; ``auto``: fused

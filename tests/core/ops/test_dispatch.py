@@ -57,17 +57,6 @@ def test_fused_kernels_or_an_error() -> None:
         use_fused_kernel("toy", FUSED, none, CPU)
 
 
-@pytest.mark.parametrize(("old", "current"), [("plain", "reference"), ("fast", "fused")])
-def test_old_names_are_read_with_one_warning(
-    old: str, current: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    for kind in (KernelConfig, MixedPrecisionKernelConfig, KernelConfig):
-        assert kind.model_validate({"kernels": old}).kernels == current
-    assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("WARNING", f"kernels: {old} is an old name; write kernels: {current}")
-    ]
-
-
 @pytest.mark.parametrize("kernels", ["slow", 1, None, ["plain"]])
 def test_other_values_are_refused(kernels: object) -> None:
     with pytest.raises(ValidationError):

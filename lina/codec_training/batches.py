@@ -30,17 +30,7 @@ class Batches:
 
     def draw(self, seed: int) -> tuple[Rows, Float[Tensor, "B samples"]]:
         """What the codec hears at a step, and what was drawn for it."""
-        augment = self.spec.augment
-        drawn = draw(
-            self.plan,
-            seed,
-            rows=self.spec.batch,
-            samples=self.samples,
-            nyquist=self.codec.sample_rate / 2,
-            augment=augment,
-            dropout=self.spec.codebook_dropout,
-            codebooks=len(self.codec.codebook_sizes),
-        )
+        augment, drawn = self.spec.augment, self._draw(seed)
         rows = to_device(drawn, self.device)
         here = self.pool.device.type == self.device.type
         audio = cut(
@@ -54,6 +44,23 @@ class Batches:
             generator = torch.Generator(self.device).manual_seed((seed ^ NOISE) % 2**63)
             return rows, coloured(audio, rows, generator)
         return rows, audio.clamp(-1.0, 1.0)
+
+    def utterances(self, seed: int) -> list[str]:
+        """Ids of the utterances that the rows of a step are cut from."""
+        ids = {entry.start: entry.id for entry in self.data.pool.index.entries}
+        return [ids[int(low)] for low in self._draw(seed).low]
+
+    def _draw(self, seed: int) -> Rows:
+        return draw(
+            self.plan,
+            seed,
+            rows=self.spec.batch,
+            samples=self.samples,
+            nyquist=self.codec.sample_rate / 2,
+            augment=self.spec.augment,
+            dropout=self.spec.codebook_dropout,
+            codebooks=len(self.codec.codebook_sizes),
+        )
 
     def middles(self, numbers: Sequence[int]) -> Float[Tensor, "B samples"]:
         """The middles of these utterances as they were recorded, for validation."""

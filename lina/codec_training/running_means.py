@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lina.core.errors import DataError
-
 UNJUDGED = ("loss", "total", "loudness", "intelligibility", "commitment", "grad_norm")
 """What is summed up at every step; ``loss`` is the mel distance, in both splits."""
 PARTS = (*UNJUDGED, "adversarial", "features", "discriminators")
@@ -16,34 +14,27 @@ PARTS = (*UNJUDGED, "adversarial", "features", "discriminators")
 
 
 class Tally:
-    """Sums over steps, and the first step that was not finite, on ``device``."""
+    """Sums over the steps that were finite, on ``device``."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.sums = torch.zeros(len(PARTS), device=device)
-        self.bad = torch.full((1,), -1.0, dtype=torch.float64, device=device)
+        self.finite = torch.zeros(1, device=device)
         self.steps = 0
+        """Finite or not."""
 
-    def add(self, step: int, parts: Mapping[str, Tensor], finite: Bool[Tensor, ""]) -> None:
+    def add(self, parts: Mapping[str, Tensor], finite: Bool[Tensor, ""]) -> None:
         """Take in what a step's ``PARTS`` were; those that are missing count as 0."""
         zero = torch.zeros((), device=self.device)
-        self.sums += torch.stack([parts.get(name, zero).detach().float() for name in PARTS])
-        self.bad = torch.where(finite | (self.bad >= 0), self.bad, float(step))
+        values = torch.stack([parts.get(name, zero).detach().float() for name in PARTS])
+        self.sums += torch.where(finite, values, 0.0)
+        self.finite += finite
         self.steps += 1
 
     def means(self, names: Iterable[str]) -> dict[str, float]:
-        """Of these parts, since the tally began; none if there was no step. Waits for the GPU.
-
-        Raises:
-            DataError: a step's loss or gradient was not finite.
-        """
-        *sums, bad = torch.cat([self.sums, self.bad]).tolist()
-        if bad >= 0:
-            raise DataError(
-                f"train: step {int(bad)}: the loss or a gradient is not finite; the last checkpoint is from before "
-                "that; put it into a run of another name with a lower train.lr, or begin one"
-            )
-        return {name: sums[PARTS.index(name)] / self.steps for name in names} if self.steps else {}
+        """Of these parts, since the tally began; none if no step was finite. Waits for the GPU."""
+        *sums, finite = torch.cat([self.sums, self.finite]).tolist()
+        return {name: sums[PARTS.index(name)] / finite for name in names} if finite else {}
 
 
 def codebook_use(codes: Int[Tensor, "B T Q"], sizes: Sequence[int]) -> list[float]:

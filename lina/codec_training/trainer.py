@@ -1,7 +1,7 @@
 """Training a codec: every step is a function of (weights, moments, seed, step), as in ``lina.training.trainer``.
 
-Within ``train.log_every`` steps nothing is brought back from the GPU: a loss that is not finite is remembered there,
-with its step, and told when the numbers are looked at, which is before any checkpoint is written.
+Within ``train.log_every`` steps nothing is brought back from the GPU: steps that are not finite are counted there, and
+reported with the other numbers, and before a checkpoint is written.
 """
 
 import time
@@ -23,6 +23,7 @@ from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import choose_device, keep_precision, precision_name
 from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
+from lina.training.finite_steps import SkippedSteps, step_if_finite
 from lina.training.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
 from lina.training.step_seed import step_seed
 
@@ -60,6 +61,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.began = time.perf_counter()
+        self.skipped = SkippedSteps(self.device)
         self._begin_tally()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -74,7 +76,7 @@ class Trainer:
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
     def save(self) -> Checkpoint:
-        self._means()
+        self.skipped.report(self._utterances)
         written = checkpoints.save(
             checkpoint_folder(self.run.directory),
             self.learning,
@@ -97,17 +99,25 @@ class Trainer:
         rows, real = self.batches.draw(seed)
         self._set_rates(step)
         judged = step > spec.adversarial_from
+        before = {name: value.clone() for name, value in learning.codec.named_buffers()}
         made, parts = self.gradients(real, rows.codebooks.long(), judged=judged)
-        norm = _descend(learning.codec, learning.optimizer, spec.clip)
-        finite = parts["total"].isfinite() & norm.isfinite()
+        modules = [(learning.codec, learning.optimizer)]
         if judged:
-            theirs = learning.discriminators_optimizer
-            finite &= _descend(learning.discriminators, theirs, spec.clip).isfinite()
+            modules.append((learning.discriminators, learning.discriminators_optimizer))
+        norms = [torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip) for module, _ in modules]
+        losses = [parts[name] for name in ("total", "discriminators") if name in parts]
+        finite = torch.stack([*losses, *norms]).isfinite().all()
+        for _, optimizer in modules:
+            step_if_finite(optimizer, finite)
         self.codec.learn_codebooks(made, torch.Generator().manual_seed(seed ^ CODEBOOKS))
+        with torch.no_grad():
+            for name, value in learning.codec.named_buffers():
+                value.copy_(torch.where(finite, value, before[name]))
         if learning.average is not None:
-            learning.average.update(learning.codec, step)
+            learning.average.move(learning.codec, (1.0 - learning.average.decay_of(step)) * finite)
         self.step = step
-        self.tally.add(step, parts | {"grad_norm": norm}, finite)
+        self.tally.add(parts | {"grad_norm": norms[0]}, finite)
+        self.skipped.add(step, finite)
         if step % spec.log_every == 0 or step in (1, spec.steps):
             self._log(made.codes)
 
@@ -116,7 +126,6 @@ class Trainer:
         """The mel distance of the middles of held-out utterances, with all codebooks and the averaged weights."""
         if not self.data.valid:
             return
-        self._means()
         average, module = self.learning.average, self.learning.codec
         module.eval()
         distances: list[Tensor] = []
@@ -144,13 +153,21 @@ class Trainer:
         self.tally, self.since = Tally(self.device), time.perf_counter()
 
     def _means(self) -> dict[str, float]:
-        """Of the tally, but for losses that have no weight; raises what it has seen that was not finite."""
+        """Of the tally, but for losses that have no weight."""
         weights = self.spec.losses.model_dump()
         names = PARTS if self.step > self.spec.adversarial_from else UNJUDGED
         return self.tally.means([name for name in names if weights.get(name, 1.0) > 0])
 
+    def _utterances(self, step: int) -> list[str]:
+        return self.batches.utterances(step_seed(self.run.spec.seed, step))
+
     def _log(self, codes: Tensor) -> None:
+        self.skipped.report(self._utterances)
         means = self._means()
+        if not means:
+            self.hooks.stage_progress(run=self.run, stage="train", done=self.step, info={})
+            self._begin_tally()
+            return
         spent = time.perf_counter() - self.since
         frames = self.batches.samples // self.codec.hop * self.spec.batch
         metrics: dict[str, Any] = means | {
@@ -165,10 +182,3 @@ class Trainer:
         glance = {"steps/s": metrics["steps/s"], "mel": means["loss"]}
         self.hooks.stage_progress(run=self.run, stage="train", done=self.step, info=glance)
         self._begin_tally()
-
-
-def _descend(module: nn.Module, optimizer: torch.optim.Optimizer, clip: float) -> Tensor:
-    """One step down; the gradient's norm before clipping."""
-    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
-    optimizer.step()
-    return norm

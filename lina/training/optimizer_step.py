@@ -7,6 +7,7 @@ from torch import Tensor
 from lina.config.train_section import TrainSection
 from lina.core.model.delay_lm import DelayLM
 from lina.training.cuda_graph import Captured
+from lina.training.finite_steps import step_if_finite
 from lina.training.optimizer import MovingAverage
 
 
@@ -39,12 +40,12 @@ class Update:
             keep = self.average.decay_of(step) if self.average else 0.0
             return self.captured(loss, torch.tensor(rate), torch.tensor(1.0 - keep))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip)
-        if bool(loss.isfinite() & norm.isfinite()):
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-            if self.average is not None:
-                self.average.update(self.model, step)
+        finite = loss.isfinite() & norm.isfinite()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        step_if_finite(self.optimizer, finite)
+        if self.average is not None and bool(finite):
+            self.average.update(self.model, step)
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -53,10 +54,9 @@ class Update:
     ) -> Float[Tensor, ""]:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip)
         finite = loss.isfinite() & norm.isfinite()
-        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        step_if_finite(self.optimizer, finite)
         if self.average is not None:
             self.average.move(self.model, weight * finite)
         return norm

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.errors import CheckpointError, DataError
+from lina.core.errors import CheckpointError
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import DelayLM
 from lina.data.training_data import TrainingData
@@ -32,6 +32,7 @@ from lina.runs.records import MetricsRecord
 from lina.runs.signals import Stopped, asked_to_stop
 from lina.training.backward import Gradients
 from lina.training.data_parallel import gathered
+from lina.training.finite_steps import SkippedSteps
 from lina.training.loss import LOSSES
 from lina.training.micro_batches import Parts, make_part
 from lina.training.objective import Measured, Objective
@@ -47,7 +48,7 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
 
     Raises:
         Stopped: SIGTERM or SIGINT came; the state is saved.
-        DataError: the loss or the gradient is not finite; nothing was changed by that step.
+        DataError: the loss or the gradient was not finite in many steps in a row, none of which changed anything.
         CheckpointError: the checkpoints cannot be used, or are of another corpus.
         LinaError: another process of ``train.gpus`` has ended.
     """
@@ -122,6 +123,7 @@ class Trainer:
         self.parts = Parts(run.spec, data, self.team.parts(spec.accumulate))
         self.gradients = Gradients(spec, self.objective, self.parts.budget)
         self.update = Update(spec, model, self.optimizer, self.average, self.device)
+        self.skipped = SkippedSteps(torch.device("cpu"))
         self.step = 0
         self.seconds = 0.0
 
@@ -166,18 +168,17 @@ class Trainer:
         norm = self.update(numbers[0], rate, step)
         total, stray = float(numbers[0]) / spec.accumulate, float(numbers[1]) / spec.accumulate
         right, counted = numbers[3:].long().chunk(2)
-        if not math.isfinite(total) or not bool(norm.isfinite()):
-            ids = [self.data.ids[i] for rows in self.parts.numbers(step) for row in rows for i in row]
-            raise DataError(
-                f"train: step {step}: loss {total}, gradient norm {float(norm)}; the weights were not changed; "
-                f"start a run of another name with a lower train.lr, or look at these utterances: "
-                f"{', '.join(ids[:8])}{' …' if len(ids) > 8 else ''}"
-            )
+        finite = norm.isfinite() & math.isfinite(total)
+        self.skipped.add(step, finite.cpu())
+        self.skipped.report(self._utterances, f" (loss {total}, gradient norm {float(norm)})")
         self.step = step
         if not self.team.leads:
             return
         spent = time.perf_counter() - began
         self.seconds += spent
+        if not finite:
+            self.hooks.stage_progress(run=self.run, stage="train", done=step, info={})
+            return
         metrics: dict[str, Any] = {
             "loss": total,
             "accuracy": _shares(right, counted),
@@ -193,6 +194,9 @@ class Trainer:
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
         glance = {"frames/s": metrics["frames/s"], "loss": total}
         self.hooks.stage_progress(run=self.run, stage="train", done=step, info=glance)
+
+    def _utterances(self, step: int) -> list[str]:
+        return [self.data.ids[i] for rows in self.parts.numbers(step) for row in rows for i in row]
 
     @torch.no_grad()
     def validate(self) -> None:

@@ -92,8 +92,13 @@ def stored(run: Path) -> dict[str, Tensor]:
     """All tensors of the newest checkpoint."""
     newest = newest_checkpoint(run / "checkpoints")
     assert newest is not None
+    return stored_at(run, newest.step)
+
+
+def stored_at(run: Path, step: int) -> dict[str, Tensor]:
+    """All tensors of the checkpoint of a step."""
     tensors: dict[str, Tensor] = {}
-    for shard in newest.path.glob("state-*.safetensors"):
+    for shard in (run / "checkpoints" / f"step-{step:08d}").glob("state-*.safetensors"):
         tensors |= load_file(shard)
     return tensors
 

@@ -2,14 +2,18 @@
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from lina.codec_training import backward
 from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
 from lina.pipeline.codec_job import EXPORTED
 from lina.runs.checkpoint_store import newest_checkpoint
@@ -17,7 +21,7 @@ from lina.runs.files import read_codec_evaluation, read_data_summary, read_run_i
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
 from tests.codec_training import speed
-from tests.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored
+from tests.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored, stored_at
 from tests.codec_training.toy_codec import RATE, SIZES, ToyCodec
 
 __all__ = ["plugin"]
@@ -173,22 +177,56 @@ def test_another_spec_is_refused(tmp_path: Path) -> None:
         go(small(tmp_path, "train.batch=5"))
 
 
-def test_a_loss_that_is_not_finite_stops_before_a_checkpoint(
+def break_steps(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool], broken: str = "codec") -> None:
+    """Make the codec's audio, or the discriminators' loss alone, not a number at these steps."""
+    real, loss, calls = ToyCodec.reconstruct, backward.discriminator_loss, [0]
+
+    def reconstruct(self: ToyCodec, audio: torch.Tensor, codebooks: torch.Tensor) -> Any:
+        calls[0] += self.training
+        made = real(self, audio, codebooks)
+        bad = self.training and broken == "codec" and steps(calls[0])
+        return made._replace(audio=made.audio * math.nan) if bad else made
+
+    def judge(*arguments: Any) -> torch.Tensor:
+        return loss(*arguments) * (math.nan if broken == "discriminators" and steps(calls[0]) else 1.0)
+
+    monkeypatch.setattr(ToyCodec, "reconstruct", reconstruct)
+    monkeypatch.setattr(backward, "discriminator_loss", judge)
+
+
+@pytest.mark.parametrize("broken", ["codec", "discriminators"])
+@pytest.mark.parametrize("log_every", [1, 100])
+def test_a_step_that_is_not_finite_is_not_applied(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str,
+    log_every: int,
+) -> None:
+    break_steps(monkeypatch, lambda step: step == 4, broken)
+    settings = ("train.checkpoint_every=1", "train.keep=9", f"train.log_every={log_every}")
+    with caplog.at_level("WARNING", logger="lina"):
+        run = go(small(tmp_path, *settings))
+    [message] = [one for one in caplog.messages if "finite" in one]
+    assert re.match(r"train: step 4 was not applied, .*; utterances of step 4: (one|other)-\d, ", message)
+    before, after, later = (stored_at(run, step) for step in (3, 4, 5))
+    assert any(name.startswith("codec/codebooks") for name in before)
+    assert any(name.startswith("average/") for name in before)
+    assert any(name.startswith("discriminators_moments/") for name in before)
+    assert same(before, after)
+    assert not same(after, later)
+    assert all(math.isfinite(line["loss"]) for line in lines_of(run))
+
+
+def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = ToyCodec.reconstruct, [0]
-
-    def bad(self: ToyCodec, audio: torch.Tensor, codebooks: torch.Tensor) -> object:
-        calls[0] += 1
-        made = real(self, audio, codebooks)
-        return made._replace(audio=made.audio * math.nan) if calls[0] == 3 else made
-
-    monkeypatch.setattr(ToyCodec, "reconstruct", bad)
-    with pytest.raises(DataError, match=r"train: step 3: the loss or a gradient is not finite"):
-        go(small(tmp_path, "train.log_every=100"))
+    break_steps(monkeypatch, lambda step: step > 3)
+    with pytest.raises(DataError, match=r"10 steps in a row were not applied.*of step 13: (one|other)-\d"):
+        go(small(tmp_path, "train.steps=20"))
     newest = newest_checkpoint(tmp_path / "run/checkpoints")
     assert newest is not None
-    assert newest.step == 2
+    assert newest.step == 12
 
 
 def test_a_codec_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:

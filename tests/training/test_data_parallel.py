@@ -58,12 +58,18 @@ def files(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
+ROUNDING = ("cross_att.ln_k.bias", "tmix.qkv.bias", "pos_net.layers.0.cmix.p_out.bias")
+"""What the loss does not depend on, at least in part, such as an offset of all keys: its gradient is rounding errors,
+of which Adam makes steps as large as any."""
+
+
 def assert_alike(one: Path, other: Path) -> None:
-    """Up to rounding. Weights whose gradients are nothing but that go where they like, so the mean is looked at."""
+    """Each tensor up to rounding, which a step exceeds ten thousand times; those of ``ROUNDING`` a hundred times."""
     a, b = ({name: value.double() for name, value in stored(run).items()} for run in (one, other))
     assert a.keys() == b.keys()
-    far = torch.cat([(value - b[name]).abs().flatten() for name, value in a.items()])
-    assert float(far.mean()) < 1e-5  # a step goes a thousand times as far
+    far = {name: float((value - b[name]).abs().mean()) for name, value in a.items()}
+    bounds = {name: 1e-4 if name.endswith(ROUNDING) else 1e-6 for name in far}
+    assert not {name: value for name, value in far.items() if value > bounds[name]}
     for left, right in zip(learnt(one), learnt(other), strict=True):
         assert left[:2] == right[:2]
         assert left[2] == pytest.approx(right[2], rel=1e-5)
@@ -113,10 +119,19 @@ LOSS = """
         scale = float("inf") if multiprocessing.parent_process() is not None else 1.0
         return cross_entropy(logits, targets, counted) * scale
 
+    calls = [0]
+
+    def once(logits, targets, counted):
+        # infinite in the second part of step 3, wherever that is computed
+        calls[0] += 1
+        alone = calls[0] == 6 and multiprocessing.parent_process() is None and not multiprocessing.active_children()
+        other = calls[0] == 3 and multiprocessing.parent_process() is not None
+        return cross_entropy(logits, targets, counted) * (float("inf") if alone or other else 1.0)
+
     class Losses:
         @hookimpl
         def losses(self):
-            return {"apart": apart, "nowhere": nowhere}
+            return {"apart": apart, "nowhere": nowhere, "once": once}
 """
 
 
@@ -124,7 +139,7 @@ LOSS = """
     ("loss", "kind", "match"),
     [
         ("apart", LinaError, "process 2 of 2 failed: not here; mend that"),
-        ("nowhere", DataError, r"step 1: loss inf.*weights were not changed.*tone-\d"),
+        ("nowhere", DataError, r"10 steps in a row were not applied.*loss inf.*of step 10?: .*tone-\d"),
     ],
 )
 def test_what_goes_wrong_in_another_process_is_told_in_one_line(
@@ -134,8 +149,25 @@ def test_what_goes_wrong_in_another_process_is_told_in_one_line(
     import losses  # type: ignore[import-not-found]
 
     with pytest.raises(kind, match=match):
-        trained(tmp_path, *TWO, f"train.loss={loss}", plugins=(losses.Losses(),))
+        trained(tmp_path, *TWO, f"train.loss={loss}", "train.steps=12", plugins=(losses.Losses(),))
     assert not multiprocessing.active_children()
+
+
+def test_all_processes_leave_out_a_step_that_is_not_finite_in_one(
+    tmp_path: Path, distributions: FakeDistributions, caplog: pytest.LogCaptureFixture
+) -> None:
+    distributions.install("losses", {"lina.hooks": {"losses": "losses:Losses"}}, losses=LOSS)
+    import losses
+
+    losses.calls[0] = 0
+    one = trained(tmp_path, "train.threads=1", "train.loss=once", out="one", plugins=(losses.Losses(),))
+    with caplog.at_level("WARNING", logger="lina"):
+        caplog.clear()
+        two = trained(tmp_path, *TWO, "train.loss=once", out="two", plugins=(losses.Losses(),))
+    [message] = caplog.messages
+    assert message.startswith("train: step 3 was not applied")
+    assert [line[:2] for line in learnt(one)] == [line[:2] for line in learnt(two)]
+    assert_alike(one, two)
 
 
 def test_gpus_share_a_step_evenly(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_what_is_not_finite_changes_nothing(on_device: bool, broken: str) -> Non
     update(torch.tensor(1.0), 0.01, 1)
     assert update.average is not None
     before = copy.deepcopy((dict(lm.named_parameters()), update.average.average))
+    moments = copy.deepcopy(list(update.optimizer.state.values()))
     gradients(lm, 1)
     if broken == "gradient":
         first = next(lm.parameters()).grad
@@ -73,6 +74,10 @@ def test_what_is_not_finite_changes_nothing(on_device: bool, broken: str) -> Non
     for name, value in lm.named_parameters():
         assert torch.equal(value, before[0][name])
         assert torch.equal(update.average.average[name], before[1][name])
+    for values, earlier in zip(update.optimizer.state.values(), moments, strict=True):
+        assert {key: value.tolist() for key, value in values.items()} == {
+            key: value.tolist() for key, value in earlier.items()
+        }
 
 
 def test_the_form_of_a_gpu_neither_waits_for_it_nor_brings_it_anything() -> None:

@@ -1,6 +1,8 @@
 """Training: resumed bit for bit, validated without a trace, stopped before harm."""
 
+import math
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.core.errors import CheckpointError, DataError, SpecError
@@ -18,6 +21,7 @@ from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import Stopped
 from lina.training import trainer as train_module
+from lina.training.finite_steps import LIMIT
 from lina.training.loss import cross_entropy
 from lina.training.micro_batches import Parts
 from lina.training.objective import Part
@@ -169,36 +173,71 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_is_not_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    calls = []
+
+    def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+        loss = cross_entropy(logits, targets, counted)
+        calls.append(1)
+        if len(calls) != 3:
+            return loss
+        # a value that is not finite, or the value as ever with an infinite slope
+        return loss * math.nan if broken == "loss" else loss + (loss - loss.detach()).clamp(min=0).sqrt()
+
+    monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
+    listener = Listener()
+    hooks = hooks_of(listener)
+    run, model, data = ready(
+        small(tmp_path, "train.ema=0.8", "train.checkpoint_every=1", "train.keep=9"), hooks
+    )
+    with caplog.at_level("WARNING", logger="lina"):
+        train(run, model, data, hooks)
+    [message] = caplog.messages
+    assert re.match(
+        r"train: step 3 was not applied, .* \(loss .*, gradient norm (nan|inf)\); .*tone-\d", message
+    )
+    assert [step for step, _ in listener.steps] == [1, 2, 4, 5, 6]
+    before, after, later = (stored_at(run.directory, step) for step in (2, 3, 4))
+    assert before.keys() == after.keys()
+    assert all(value.equal(after[name]) for name, value in before.items())
+    assert any(not value.equal(later[name]) for name, value in after.items())
+
+
+def stored_at(run: Path, step: int) -> dict[str, Tensor]:
+    """Weights, averages and moments of a checkpoint."""
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    return {
+        f"{file.name} {name}": value
+        for file in folder.glob("*.safetensors")
+        for name, value in load_file(file).items()
+    }
+
+
+def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = []
 
     def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
         calls.append(1)
-        return cross_entropy(logits, targets, counted) * (float("nan") if len(calls) == 3 else 1.0)
+        loss = cross_entropy(logits, targets, counted)
+        return loss if len(calls) in (1, LIMIT + 1) else loss * math.nan
 
     monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
     hooks = hooks_of()
-    run, model, data = ready(small(tmp_path, "train.checkpoint_every=2"), hooks)
-    with pytest.raises(DataError, match=r"step 3: loss nan.*weights were not changed.*tone-\d") as refused:
+    run, model, data = ready(small(tmp_path, f"train.steps={3 * LIMIT}"), hooks)
+    with pytest.raises(
+        DataError, match=rf"{LIMIT} steps in a row were not applied.*lower train\.lr"
+    ) as refused:
         train(run, model, data, hooks)
     assert "\n" not in str(refused.value)
-    kept = stored(run.directory)
-    assert all(value.equal(kept[f"model.safetensors {name}"]) for name, value in model.state_dict().items())
+    assert len(calls) == 2 * LIMIT + 1
     newest = newest_checkpoint(run.directory / "checkpoints")
     assert newest is not None
-    assert newest.step == 2
-
-
-def test_a_gradient_that_is_no_number_stops_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
-        loss = cross_entropy(logits, targets, counted)
-        return loss + (loss - loss.detach()).clamp(min=0).sqrt()  # value as ever, slope infinite
-
-    monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
-    with pytest.raises(DataError, match=r"step 1: loss \d.*gradient norm (nan|inf)"):
-        trained(tmp_path)
+    assert newest.step == 2 * LIMIT
 
 
 def test_the_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:

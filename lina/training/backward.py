@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lina.config.train_section import TrainSection
 from lina.training.cuda_graph import EAGER_CALLS, Captured
-from lina.training.objective import Measured, Objective, Part
+from lina.training.objective import Measured, MicroBatch, Objective
 from lina.training.shape_buckets import Shape, columns_of, padded, shape_of
 
 
@@ -24,7 +24,7 @@ class Gradients:
         self.places = _places(objective.model) if self.graphs else []
         """Of each parameter with its gradient, the same whatever the shape."""
 
-    def __call__(self, part: Part, precision: torch.dtype) -> Measured:
+    def __call__(self, part: MicroBatch, precision: torch.dtype) -> Measured:
         """``precision`` is the same in all calls. The next call may write over what is returned."""
         if not self.graphs:
             return self._compute(*part.to(self.device), steps=columns_of(part), precision=precision)
@@ -48,7 +48,7 @@ class Gradients:
         return measured
 
     def _compute(self, *part: Tensor, steps: int, precision: torch.dtype) -> Measured:
-        measured = self.objective(Part(*part), steps, precision)
+        measured = self.objective(MicroBatch._make(part), steps, precision)
         loss = measured.loss + self.spec.guided_attention * measured.strayed
         torch.autograd.backward(loss / self.spec.accumulate)
         return Measured(*(value.detach() for value in measured))

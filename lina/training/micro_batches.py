@@ -9,7 +9,7 @@ from lina.config.spec import Spec
 from lina.data.collate import drop_conditions
 from lina.data.packing_plan import row_numbers
 from lina.data.training_data import TrainingData
-from lina.training.objective import Part
+from lina.training.objective import MicroBatch
 from lina.training.step_seed import step_seed
 
 CONDITIONS = 0x5DEECE66D
@@ -28,7 +28,7 @@ class Parts:
         self.mine = range(train.accumulate) if mine is None else mine
         self.plan = data.plan(data.train, train.batch_seconds, spec.seed, train.consecutive)
         self.ahead = ThreadPoolExecutor(1)
-        self.prepared: tuple[int, Future[list[Part]]] | None = None
+        self.prepared: tuple[int, Future[list[MicroBatch]]] | None = None
         """The parts of a step to come."""
 
     @property
@@ -36,7 +36,7 @@ class Parts:
         """Frames of a part, padding included."""
         return self.plan.budget
 
-    def __call__(self, step: int) -> list[Part]:
+    def __call__(self, step: int) -> list[MicroBatch]:
         """Of ``step``; those of the next one begin to be made."""
         known, made = self.prepared or (None, None)
         parts = made.result() if made is not None and known == step else self._prepare(step)
@@ -50,7 +50,7 @@ class Parts:
         planned = [self.plan.rows(part) for part in range((step - 1) * accumulate, step * accumulate)]
         return [[[self.data.train[i] for i in row] for row in rows] for rows in planned]
 
-    def _prepare(self, step: int) -> list[Part]:
+    def _prepare(self, step: int) -> list[MicroBatch]:
         conditions = self.spec.conditions
         drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
         numbers, parts = self.numbers(step), []
@@ -65,8 +65,14 @@ def make_part(
     rows: Sequence[Sequence[int]],
     drop: tuple[float, float, float],
     generator: torch.Generator,
-) -> Part:
+) -> MicroBatch:
     """The utterances of each row, by their numbers in the corpus, and what is drawn for them (``drop_conditions``)."""
     batch = data.batch([number for row in rows for number in row])
     dropped = drop_conditions(batch.lengths, *drop, generator)
-    return Part(*batch, dropped.text, dropped.speaker, dropped.prompts, row_numbers(rows))
+    return MicroBatch(
+        **batch._asdict(),
+        without_text=dropped.text,
+        without_speaker=dropped.speaker,
+        prompts=dropped.prompts,
+        rows=row_numbers(rows),
+    )

@@ -17,7 +17,7 @@ from lina.training.packing import join_columns, join_conditions
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class Part(NamedTuple):
+class MicroBatch(NamedTuple):
     """U utterances that lie in B rows of up to N, and what of their conditions is left out."""
 
     codes: Int[Tensor, "U T Q"]
@@ -32,8 +32,8 @@ class Part(NamedTuple):
     rows: Int[Tensor, "B N"]
     """Which utterances lie end to end in each row; -1 after the last one of a row with fewer."""
 
-    def to(self, device: torch.device) -> "Part":
-        return Part(*(tensor.to(device, non_blocking=True) for tensor in self))
+    def to(self, device: torch.device) -> "MicroBatch":
+        return MicroBatch._make(tensor.to(device, non_blocking=True) for tensor in self)
 
 
 class Measured(NamedTuple):
@@ -50,7 +50,7 @@ class Objective:
     def __init__(self, model: DelayLM, loss: Loss, device: torch.device, *, guides: bool) -> None:
         self.model, self.loss, self.device, self.guides = model, loss, device, guides
 
-    def __call__(self, part: Part, steps: int, precision: torch.dtype) -> Measured:
+    def __call__(self, part: MicroBatch, steps: int, precision: torch.dtype) -> Measured:
         """``steps``: columns of the longest row, or more. With a row of more than one utterance, texts follow texts."""
         model, several = self.model, part.rows.shape[1] > 1
         columns = teacher_forcing(part.codes, part.lengths, part.prompts)

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lina.training.objective import Part
+from lina.training.objective import MicroBatch
 
 GROWTH = 12
 SMALLEST = 32
@@ -27,14 +27,14 @@ class Shape(NamedTuple):
     text: int
 
 
-def columns_of(part: Part) -> int:
+def columns_of(part: MicroBatch) -> int:
     """Steps of the longest row."""
     codebooks = part.codes.shape[2]
     steps = torch.where(part.rows >= 0, part.lengths[part.rows.clamp(min=0)] + codebooks, 0)
     return int(steps.sum(1).max())
 
 
-def shape_of(part: Part, budget: int) -> Shape:
+def shape_of(part: MicroBatch, budget: int) -> Shape:
     """The smallest shape that holds a part of a plan with a budget of so many frames."""
     rows, utterances = part.rows.shape
     wanted = columns_of(part)
@@ -46,7 +46,7 @@ def shape_of(part: Part, budget: int) -> Shape:
     return Shape(rows + -rows % ROWS, utterances, steps, text + -text % TEXT)
 
 
-def padded(part: Part, shape: Shape) -> Part:
+def padded(part: MicroBatch, shape: Shape) -> MicroBatch:
     """The same part with empty rows, steps and texts added, none of which counts."""
     more = shape.rows * shape.utterances - len(part.lengths)
     wide = shape.steps - part.codes.shape[2] - part.codes.shape[1]
@@ -54,7 +54,7 @@ def padded(part: Part, shape: Shape) -> Part:
     letters = shape.text - part.text.shape[1]
     mask = pad(part.text_mask, (0, letters, 0, more))
     mask[len(part.lengths) :, 0] = True  # attention needs something to read
-    return Part(
+    return MicroBatch(
         codes=pad(part.codes, (0, 0, 0, wide, 0, more)),
         lengths=pad(part.lengths, (0, more), value=1),
         text=pad(part.text, (0, letters, 0, more)),

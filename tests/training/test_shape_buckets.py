@@ -5,19 +5,19 @@ import torch
 
 from lina.data.packing_plan import RowPlan, row_numbers
 from lina.training.loss import cross_entropy
-from lina.training.objective import Objective, Part
+from lina.training.objective import MicroBatch, Objective
 from lina.training.shape_buckets import columns_of, padded, shape_of
 from tests.core.toy_model import toy_lm
 
 CODEBOOKS = 3
 
 
-def part(lengths: list[list[int]], letters: int = 5) -> Part:
+def part(lengths: list[list[int]], letters: int = 5) -> MicroBatch:
     generator = torch.Generator().manual_seed(0)
     flat = torch.tensor([one for row in lengths for one in row])
     count, longest = len(flat), int(flat.max())
     text_mask = torch.arange(letters) < torch.randint(1, letters + 1, (count, 1), generator=generator)
-    return Part(
+    return MicroBatch(
         codes=torch.randint(0, 4, (count, longest, CODEBOOKS), generator=generator),
         lengths=flat,
         text=torch.randint(0, 10, (count, letters), generator=generator) * text_mask,

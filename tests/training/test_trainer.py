@@ -24,7 +24,7 @@ from lina.training import trainer as train_module
 from lina.training.finite_steps import LIMIT
 from lina.training.loss import cross_entropy
 from lina.training.micro_batches import Parts
-from lina.training.objective import Part
+from lina.training.objective import MicroBatch
 from lina.training.trainer import train
 from tests.pipeline.small_run import (
     EVERYTHING,
@@ -151,7 +151,7 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     seen: list[int] = []
     real = Parts.__call__
 
-    def recorded(self: Parts, step: int) -> list[Part]:
+    def recorded(self: Parts, step: int) -> list[MicroBatch]:
         every, parts = [self.data.codes(number).long() for number in range(6)], real(self, step)
         for part in parts:
             for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):

@@ -69,10 +69,11 @@ def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
     return merged(_read(weights_file(checkpoint, average)[0], checkpoint.layout))
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> None:
+def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool, *, assign: bool = False) -> None:
     """Load the weights, or their moving average where there is one and ``average`` asks for it.
 
-    Low-rank matrices are merged where the model has none: it then speaks as fast as any.
+    Low-rank matrices are merged where the model has none: it then speaks as fast as any. ``assign``: the model takes
+    the tensors themselves for its own, which nothing may refer to yet, instead of copying their values.
 
     Raises:
         CheckpointError: they are another model's; the first difference is named.
@@ -87,7 +88,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool) -> Non
             raise CheckpointError(
                 f"{path}: {name} is {there}, but the spec's model has {here}; use the run's own spec"
             )
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=assign)
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:

@@ -28,6 +28,7 @@ from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Tokenizer
+from lina.core.skip_init import SkipInit
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
 from lina.data.collate import pad_texts
@@ -258,14 +259,15 @@ def load(
     path = synthesize.lexicon if lexicon is None else Path(lexicon)
     tokenizer = speaking_tokenizer(build_tokenizer(resolved, directory), synthesize.unknown, path)
     speakers = read_json(directory / SPEAKERS_FILE)
-    model = build_lm(
-        resolved,
-        codebook_sizes=codec.codebook_sizes,
-        vocab_size=tokenizer.vocab_size,
-        speakers=len(speakers),
-        seed=resolved.spec.seed,
-    )
-    load_weights(model, checkpoint, average=True)
+    with SkipInit():
+        model = build_lm(
+            resolved,
+            codebook_sizes=codec.codebook_sizes,
+            vocab_size=tokenizer.vocab_size,
+            speakers=len(speakers),
+            seed=resolved.spec.seed,
+        )
+    load_weights(model, checkpoint, average=True, assign=True)
     return Voice(resolved, model.to(place), codec, tokenizer, speakers, threads)
 
 

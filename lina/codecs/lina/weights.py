@@ -12,6 +12,7 @@ from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import Sizes
 from lina.config.validation import first_reason
 from lina.core.errors import PluginError
+from lina.core.skip_init import SkipInit
 
 FORMAT = "lina-codec-1"
 
@@ -55,11 +56,12 @@ def load_network(path: Path) -> Network:
         raise PluginError(f"{path}: its sizes cannot be used: {first_reason(error)}") from None
     except ValueError as error:
         raise PluginError(f"{path}: its sizes cannot be used: {error}") from None
-    network = Network(sizes)
+    with SkipInit():
+        network = Network(sizes)
     wanted = network.codec_weights()
     for name in sorted(wanted.keys() | tensors.keys()):
         here, there = (list(side[name].shape) if name in side else "nothing" for side in (wanted, tensors))
         if here != there:
             raise PluginError(f"{path}: {name} is {there}, but its sizes say {here}; the file is damaged")
-    network.load_state_dict(tensors, strict=False)
+    network.load_state_dict(tensors, strict=False, assign=True)
     return network

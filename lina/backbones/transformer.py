@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lina.core.errors import SpecError
 from lina.core.model.stack import MixerPlugin
-from lina.core.ops.rotary import rotate
+from lina.core.ops.rotary import apply_rotary
 from lina.core.plugin import PluginConfig
 from lina.core.protocols import Backbone
 
@@ -96,7 +96,7 @@ class WindowAttention(nn.Module):
         self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"], state: WindowState
     ) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).to(state.keys.dtype)
-        q, k = rotate(qkv[:, :, :2].flatten(2, 3), positions).unflatten(2, (2, -1)).unbind(2)
+        q, k = apply_rotary(qkv[:, :, :2].flatten(2, 3), positions).unflatten(2, (2, -1)).unbind(2)
         return q, k, qkv[:, :, 2]
 
     def _blocks(

@@ -19,7 +19,7 @@ def plugins(as_json: bool) -> None:
       lina plugins
       lina plugins --json
     """
-    from lina.core.extras import missing_packages
+    from lina.cli.installed_extras import missing_packages
     from lina.core.registry import states
 
     found = states()

@@ -93,8 +93,8 @@ def resolve(spec: Spec) -> Resolved:
     return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
 
 
-def with_current_names(spec: Spec) -> Spec:
-    """``spec`` with old names in plugin configurations replaced; unchanged where its plugins do not load now."""
+def in_present_names(spec: Spec) -> Spec:
+    """``spec`` with former names in plugin configurations replaced; unchanged where its plugins do not load."""
     try:
         return resolve(spec).spec
     except (PluginError, SpecError):

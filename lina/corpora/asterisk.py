@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from lina.core.corpus.manifest import Checker, corpus_folder
+from lina.core.corpus.manifest import EntryChecker, corpus_folder
 from lina.core.errors import DataError
 from lina.core.files import cache_folder
 from lina.core.plugin import CorpusPlugin, PluginConfig
@@ -85,7 +85,7 @@ class Asterisk(CorpusPlugin):
         """
         prompts = cls.prompts
         share = _share(prompts, config.path)
-        checker = Checker(share / prompts.sounds)
+        checker = EntryChecker(share / prompts.sounds)
         for number, name, text in _listed(prompts, share / prompts.texts):
             where = f"{share / prompts.texts}:{number}"
             spoken = _spoken(text)

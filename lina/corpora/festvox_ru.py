@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
+from lina.core.corpus.manifest import EntryChecker, corpus_folder, read_lines
 from lina.core.errors import DataError
 from lina.core.files import cache_folder
 from lina.core.plugin import CorpusPlugin, PluginConfig
@@ -48,7 +48,7 @@ class FestvoxRussian(CorpusPlugin):
             DataError: the recordings are nowhere; says how to get them.
         """
         voice = _voice(config.path)
-        checker = Checker(voice)
+        checker = EntryChecker(voice)
         for number, line, complaint in read_lines(voice / TEXTS):
             where = f"{voice / TEXTS}:{number}"
             entry = ENTRY.fullmatch(line.strip())

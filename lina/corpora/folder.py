@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lina.core.audio.read import AUDIO_SUFFIXES
-from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
+from lina.core.corpus.manifest import EntryChecker, corpus_folder, read_lines
 from lina.core.errors import DataError
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
@@ -51,7 +51,7 @@ class Folder(CorpusPlugin):
             raise DataError(f"{root}: no recordings in it; put {', '.join(AUDIO_SUFFIXES)} files there")
         recorded = set(recordings)
         stems = {path.with_suffix("") for path in recordings}
-        checker = Checker(root, config.allow_outside)
+        checker = EntryChecker(root, config.allow_outside)
         for path in files:
             if path in recorded:
                 yield _entry(path, root, config, checker)
@@ -59,7 +59,7 @@ class Folder(CorpusPlugin):
                 yield Reject(id=_id(path, root), where=str(path), reason="no recording beside this text")
 
 
-def _entry(path: Path, root: Path, config: FolderConfig, checker: Checker) -> Utterance | Reject:
+def _entry(path: Path, root: Path, config: FolderConfig, checker: EntryChecker) -> Utterance | Reject:
     beside = [path.with_suffix(suffix) for suffix in TEXT_SUFFIXES]
     transcript = next((text for text in beside if text.is_file()), None)
     if transcript is None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lina.core.corpus.manifest import Checker, corpus_folder, read_lines
+from lina.core.corpus.manifest import EntryChecker, corpus_folder, read_lines
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 
@@ -39,7 +39,7 @@ class LJSpeech(CorpusPlugin):
             DataError: there is no such folder or no metadata in it.
         """
         root = corpus_folder(config.path, f"a folder with {config.metadata} and {config.audio}/ in it")
-        checker = Checker(root, config.allow_outside)
+        checker = EntryChecker(root, config.allow_outside)
         for number, line, complaint in read_lines(root / config.metadata):
             where = f"{root / config.metadata}:{number}"
             columns = line.split("|")

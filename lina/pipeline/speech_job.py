@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, with_current_names
+from lina.config.resolve import Resolved, in_present_names
 from lina.config.spec import differences
 from lina.core.files import write_atomic
 from lina.data.prepare import Prepared, prepare
@@ -88,7 +88,7 @@ def _claim(run: Run) -> None:
     trained = any(checkpoint_folder(run.directory).glob("step-*"))
     encoded = any((run.directory / "data").glob("shard-*.json"))
     if path.exists() and (trained or encoded):
-        before = with_current_names(load_spec(path))
+        before = in_present_names(load_spec(path))
         changed = [line for line in differences(before, run.spec) if not line.startswith(FREE_KEYS)]
         if not trained:
             changed = [line for line in changed if line.startswith(DATA_KEYS)]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from lina.backbones.transformer import Transformer, TransformerConfig, WindowAttention
 from lina.core.errors import SpecError
-from lina.core.ops.rotary import rotate
+from lina.core.ops.rotary import apply_rotary
 
 WINDOW = 5
 
@@ -19,7 +19,7 @@ def direct(layer: WindowAttention, x: Tensor) -> Tensor:
     frames = x.shape[1]
     q, k, v = layer.qkv(x).unflatten(-1, (3, 2, 8)).unbind(2)
     positions = torch.arange(frames).expand(x.shape[0], -1)
-    q, k = rotate(q, positions), rotate(k, positions)
+    q, k = apply_rotary(q, positions), apply_rotary(k, positions)
     scores = torch.einsum("bthd,bshd->bhts", q, k) / 8**0.5
     lag = torch.arange(frames)[:, None] - torch.arange(frames)
     weights = scores.masked_fill((lag < 0) | (lag >= layer.window), -torch.inf).softmax(-1)

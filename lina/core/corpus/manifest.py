@@ -93,7 +93,7 @@ def inside(folder: Path, name: str, *, allow_outside: bool) -> Path:
 
 
 @dataclass
-class Checker:
+class EntryChecker:
     """Makes an ``Utterance`` or a ``Reject`` of each entry of a corpus; an id that came before is refused."""
 
     folder: Path
@@ -161,7 +161,7 @@ def read_json_manifest(
     Raises:
         DataError: there is no such manifest.
     """
-    checker = Checker(path.parent, allow_outside)
+    checker = EntryChecker(path.parent, allow_outside)
     for number, line, complaint in read_lines(path):
         where = f"{path}:{number}"
         fields, reason = ({}, complaint) if complaint else _parse(line)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lina.core.ops.rotary import rotate
+from lina.core.ops.rotary import apply_rotary
 from lina.core.protocols import Backbone
 from lina.core.state import State, tree_map
 
@@ -98,7 +98,7 @@ class CrossAttention(nn.Module):
     def _turn(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         if not self.rotary:
             return x
-        return rotate(x.unflatten(-1, (self.n_heads, -1)), positions, self.rotary_channels).flatten(2)
+        return apply_rotary(x.unflatten(-1, (self.n_heads, -1)), positions, self.rotary_channels).flatten(2)
 
     def maps(
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory

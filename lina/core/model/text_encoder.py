@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lina.core.model.stack import SwiGLU
-from lina.core.ops.rotary import rotate
+from lina.core.ops.rotary import apply_rotary
 
 
 class SelfAttention(nn.Module):
@@ -21,7 +21,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B J D"], mask: Bool[Tensor, "B J"]) -> Float[Tensor, "B J D"]:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).unbind(2)
         positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
-        q, k, v = (t.transpose(1, 2) for t in (rotate(q, positions), rotate(k, positions), v))
+        q, k, v = (t.transpose(1, 2) for t in (apply_rotary(q, positions), apply_rotary(k, positions), v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         return out.transpose(1, 2).flatten(2)
 

@@ -3,13 +3,15 @@
 import functools
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from lina.core.errors import PluginError
 from lina.core.plugin import PluginConfig
 from lina.core.renames import Renames
+
+Kernels = Literal["auto", "reference", "fused"]
 
 log = logging.getLogger("lina")
 
@@ -20,13 +22,10 @@ def log_once(message: str) -> None:
     log.info(message)
 
 
-Kernels = Literal["auto", "reference", "fused"]
-
-
 class KernelConfig(PluginConfig):
     """Configuration of a plugin that has fused kernels."""
 
-    renames = Renames(values={"kernels": {"plain": "reference", "fast": "fused"}})
+    renames: ClassVar[Renames] = Renames(values={"kernels": {"plain": "reference", "fast": "fused"}})
 
     kernels: Kernels = "auto"
     """``reference``: PyTorch alone; ``fused``: fused kernels, or an error where they cannot run; ``auto``: fused

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def rotate(
+def apply_rotary(
     x: Float[Tensor, "B T H D"], positions: Int[Tensor, "#B T"], channels: int | None = None
 ) -> Float[Tensor, "B T H D"]:
     """Rotate channel pairs (2i, 2i + 1) of the first C channels by positions * 10000^(-2i / C).

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lina.core.corpus.manifest import Checker, clean_text, inside, read_lines, without_duplicates
+from lina.core.corpus.manifest import EntryChecker, clean_text, inside, read_lines, without_duplicates
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 
@@ -86,7 +86,7 @@ def test_links_that_leave_the_folder(tmp_path):
     with pytest.raises(ValueError, match="outside the corpus"):
         inside(folder, "a.wav", allow_outside=False)
     assert inside(folder, "b.wav", allow_outside=False) == folder / "b.wav"
-    looped = Checker(folder).entry(id="a", audio="loop.wav", text="hello", where="list:1")
+    looped = EntryChecker(folder).entry(id="a", audio="loop.wav", text="hello", where="list:1")
     assert isinstance(looped, Reject)
 
 
@@ -99,7 +99,7 @@ def test_names_that_are_no_paths(tmp_path, name):
 def entry(tmp_path, **changed):
     (tmp_path / "a.wav").write_bytes(b"x")
     fields = {"id": "a", "audio": "a.wav", "text": "hello", "where": "list:1", "speaker": " ann "} | changed
-    return Checker(tmp_path).entry(**fields)
+    return EntryChecker(tmp_path).entry(**fields)
 
 
 def test_a_good_entry(tmp_path):
@@ -137,7 +137,7 @@ def test_missing_recording(tmp_path):
 
 def test_duplicate_ids(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"x")
-    checker = Checker(tmp_path)
+    checker = EntryChecker(tmp_path)
     first = checker.entry(id="a", audio="a.wav", text="one", where="list:1")
     second = checker.entry(id="a", audio="a.wav", text="two", where="list:2")
     assert isinstance(first, Utterance)

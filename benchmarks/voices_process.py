@@ -29,8 +29,9 @@ from lina.evaluation.records import MODEL
 from lina.evaluation.systems import Speakers
 from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+from lina.runs.layout import SPEC_FILE
 from lina.runs.stage_cache import finish, forget, is_finished
-from lina.speech.voice import SPEC_FILE, Voice, load
+from lina.speech.voice import Voice, load
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
 SPEAKER = "hibari-heart"

@@ -80,8 +80,9 @@ def evaluate(
     from lina.runs.directory import owned, report
     from lina.runs.hook_manager import build_manager
     from lina.runs.hooks import Run
+    from lina.runs.layout import SPEC_FILE
     from lina.runs.signals import terminated_as_stopped
-    from lina.speech.voice import SPEC_FILE, load
+    from lina.speech.voice import load
 
     voice = load(directory, device, spoken_with)
     check_text_set(items, voice)

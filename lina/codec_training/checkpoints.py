@@ -23,8 +23,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError
+from lina.runs.checkpoint import optimizer_state, restore_optimizer
 from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, read_tensors, seal, storable
-from lina.training.optimizer import MovingAverage, optimizer_state, restore_optimizer
+from lina.training.optimizer import MovingAverage
 
 SHARD_BYTES = 15_000_000
 NUMBERS = "numbers.json"

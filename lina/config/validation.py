@@ -139,11 +139,3 @@ def _fields(section: type[BaseModel] | None) -> dict[str, FieldInfo]:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def first_reason(error: ValidationError) -> str:
-    """The first of what is wrong in a file of lina's own: the field, if it is one's, and why."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    reason = "is missing" if first["type"] == "missing" else first["msg"]
-    return f"{field}: {reason}" if field else reason

@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class LinaError(Exception):
@@ -38,3 +42,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} (known: {', '.join(names)})"
+
+
+def first_reason(error: "ValidationError") -> str:
+    """The first violation in a file that lina itself wrote: its field, if any, and the reason."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    reason = "is missing" if first["type"] == "missing" else first["msg"]
+    return f"{field}: {reason}" if field else reason

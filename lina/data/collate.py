@@ -1,12 +1,13 @@
 """Utterances of different lengths as one padded batch, and what of its conditions is left out in training."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+from lina.core.model.text_encoder import pad_texts
 
 
 class Batch(NamedTuple):
@@ -29,19 +30,6 @@ class Dropped(NamedTuple):
     speaker: Bool[Tensor, "B"]
     prompts: Int[Tensor, "B"]
     """Frames given as a prompt, which do not count in the loss."""
-
-
-def pad_texts(
-    texts: Sequence[Sequence[int]], multiple: int = 1
-) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
-    """Ids padded to a common length (a multiple of ``multiple``), and the mask of what is text."""
-    lengths = [len(text) for text in texts]
-    longest = max(1, *lengths)
-    longest += -longest % multiple
-    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
-    ids = torch.zeros(len(texts), longest, dtype=torch.int64)
-    ids[mask] = torch.tensor([*chain.from_iterable(texts)], dtype=torch.int64)
-    return ids, mask
 
 
 def collate(

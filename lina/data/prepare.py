@@ -15,6 +15,7 @@ from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.generation.sampling import Sampling
 from lina.core.protocols import Tokenizer
+from lina.core.text.pauses import text_parts
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
 from lina.data.text_ids import text_ids
@@ -24,9 +25,8 @@ from lina.data.training_data import TrainingData
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
+from lina.runs.layout import SPEAKERS_FILE, TOKENIZER_FILE, build_tokenizer
 from lina.runs.records import CodecInfo, DataSummary
-from lina.speech.request import text_parts
-from lina.speech.voice import SPEAKERS_FILE, TOKENIZER_FILE, build_tokenizer
 
 
 @dataclass(frozen=True)

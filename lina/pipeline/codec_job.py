@@ -24,12 +24,12 @@ from lina.runs.build_model import count_parameters
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.device import choose_device
 from lina.runs.directory import owned, refuse_changed, report
+from lina.runs.layout import SPEC_FILE
 from lina.runs.metrics import rewind_metrics
 from lina.runs.provenance import write_info
 from lina.runs.records import ModelInfo
 from lina.runs.signals import Stopped, asked_to_stop, terminated_as_stopped
 from lina.runs.stage_cache import finish, is_finished
-from lina.speech.voice import SPEC_FILE
 
 FREE_KEYS = (
     "evaluate.",

@@ -21,11 +21,13 @@ from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import choose_device
 from lina.runs.directory import owned, refuse_changed, report
 from lina.runs.hooks import Run
+from lina.runs.layout import SPEC_FILE
 from lina.runs.provenance import record_run
 from lina.runs.signals import terminated_as_stopped
-from lina.speech.voice import SPEC_FILE, load
+from lina.speech.voice import load
 from lina.training.data_parallel import check_gpus
 from lina.training.init.initialize import check_init, initialise
+from lina.training.packing import check_seams
 from lina.training.trainer import train
 
 FREE_KEYS = (
@@ -59,7 +61,9 @@ def run_spec(resolved: Resolved, hooks: Any) -> Path:
     # What can be seen to fail is told before hours of encoding, not after.
     choose_device(spec.train.device)
     check_gpus(spec.train)
-    check_init(resolved, sketch_lm(resolved))
+    sketch = sketch_lm(resolved)
+    check_init(resolved, sketch)
+    check_seams(sketch.cross_att, resolved.backbone.record.name, spec.train.consecutive)
     if spec.evaluate.texts is not None:
         read_text_set(spec.evaluate.texts)
     with terminated_as_stopped(), owned(directory):

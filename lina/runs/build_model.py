@@ -10,7 +10,6 @@ from lina.core.model.cross_attention import CrossAttention, PositionCrossAttenti
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.protocols import Backbone
-from lina.training.packing import check_seams
 
 
 def build_lm(
@@ -22,7 +21,6 @@ def build_lm(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
         attention = _attention(resolved)
-        check_seams(attention, resolved.backbone.record.name, spec.train.consecutive)
         return DelayLM(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,

@@ -19,8 +19,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from lina.config.validation import first_reason
-from lina.core.errors import CheckpointError
+from lina.core.errors import CheckpointError, first_reason
 from lina.core.files import write_atomic
 from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
 

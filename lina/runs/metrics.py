@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lina.config.validation import first_reason
+from lina.core.errors import first_reason
 from lina.core.files import write_atomic
 from lina.runs.records import MetricsRecord
 

@@ -34,9 +34,9 @@ from lina.runs.checkpoint_store import (
     storable,
 )
 from lina.runs.files import read_data_summary, read_run_info
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 from lina.runs.weight_quantization import LAYOUTS, pack
 from lina.speech.model_card import model_card
-from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
 
 CARD = "README.md"
 SPEAKING = ("backbone", "codec", "tokenizer")

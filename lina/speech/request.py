@@ -1,6 +1,6 @@
 """A text as the model gets it: ids, and what has been said of it before, by a prompt."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +9,7 @@ from torch import Tensor
 
 from lina.core.errors import LinaError
 from lina.core.protocols import Tokenizer
-from lina.core.text.pauses import has_pause, literal, parts
-from lina.core.text.sentences import sentences_of_text
+from lina.core.text.pauses import literal
 from lina.core.text.validate import check_text
 from lina.speech.prompt import Prompt
 
@@ -51,16 +50,6 @@ def with_codes(prompts: Prompts, encode: Callable[[Prompt], Prompt]) -> Prompts:
         return prompts and encode(prompts)
     codes = {one: encode(one) for one in dict.fromkeys(prompts) if one is not None}
     return [None if one is None else codes[one] for one in prompts]
-
-
-def text_parts(text: str) -> Iterator[str]:
-    """The parts of a text that are synthesized one by one: its sentences, cut at pauses.
-
-    Raises:
-        TextError: a pause that is not understood.
-    """
-    for sentence in sentences_of_text(text):
-        yield from (part for _, part in parts(sentence) if part or not has_pause(sentence))
 
 
 def write_script(

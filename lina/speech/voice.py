@@ -6,7 +6,6 @@ for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as 
     play(chunk)
 """
 
-import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Chosen, Resolved, resolve
+from lina.config.resolve import Resolved, resolve
 from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generation.generate import Ending, Frame, generate
@@ -26,16 +25,16 @@ from lina.core.generation.guidance import Guided, LanguageModel
 from lina.core.generation.sampling import row_generator
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
-from lina.core.plugin import TokenizerPlugin
+from lina.core.model.text_encoder import pad_texts
 from lina.core.protocols import Tokenizer
 from lina.core.skip_init import SkipInit
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
-from lina.data.collate import pad_texts
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, build_tokenizer, read_json
 from lina.speech.long_form import read
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt, encoded
@@ -47,8 +46,6 @@ from lina.speech.threads import choose_threads
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
-
-SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speakers.json"
 
 
 class Voice:
@@ -269,28 +266,3 @@ def load(
         )
     load_weights(model, checkpoint, average=True, assign=True)
     return Voice(resolved, model.to(place), codec, tokenizer, speakers, threads)
-
-
-def build_tokenizer(resolved: Resolved, directory: Path) -> Tokenizer:
-    """The run's tokenizer, with what it learnt from the corpus."""
-    return tokenizer_of(resolved.tokenizer, directory)
-
-
-def tokenizer_of(chosen: Chosen[TokenizerPlugin], directory: Path) -> Tokenizer:
-    """The tokenizer of the run in ``directory``, whose spec chose this plugin."""
-    learnt = read_json(directory / TOKENIZER_FILE)
-    if not isinstance(learnt, dict) or "trained" not in learnt:
-        raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")
-    return chosen.plugin.build(config=chosen.config, trained=learnt["trained"])
-
-
-def read_json(path: Path) -> Any:
-    """What a small file of a run holds.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); run the spec again") from None

@@ -2,7 +2,8 @@
 
 import torch
 
-from lina.data.collate import collate, drop_conditions, pad_texts
+from lina.core.model.text_encoder import pad_texts
+from lina.data.collate import collate, drop_conditions
 
 
 def test_rows_are_padded_at_their_ends_and_masked() -> None:

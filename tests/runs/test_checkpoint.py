@@ -268,7 +268,7 @@ def test_a_full_disk_at_any_write_leaves_the_last_good_one(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", failing(save_file))
         for name in ("_sync", "sync_directory"):
-            patch.setattr(checkpoint_directory, name, failing(getattr(checkpoint_directory, name)))
+            patch.setattr(checkpoint_store, name, failing(getattr(checkpoint_store, name)))
         for name in ("mkdir", "write_text", "rename"):
             patch.setattr(Path, name, failing(getattr(Path, name)))
         told = ""

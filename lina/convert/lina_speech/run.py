@@ -25,9 +25,9 @@ from lina.runs.checkpoint import load_weights, save_checkpoint
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.runs.provenance import record_run
 from lina.runs.records import CodecInfo, DataSummary
-from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.training.optimizer import adamw, parameter_groups
 
 MARKED = [1, 2]

@@ -3,9 +3,12 @@
 Pre-norm self-attention blocks with rotary positions, without output projection, as in lina-speech.
 """
 
+from collections.abc import Sequence
+from itertools import chain
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lina.core.model.stack import SwiGLU
@@ -52,3 +55,16 @@ class TextEncoder(nn.Module):
         for block in self.sa:
             x = block(x, mask)
         return x
+
+
+def pad_texts(
+    texts: Sequence[Sequence[int]], multiple: int = 1
+) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
+    """Ids padded to a common length (a multiple of ``multiple``), and the mask of what is text."""
+    lengths = [len(text) for text in texts]
+    longest = max(1, *lengths)
+    longest += -longest % multiple
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    ids = torch.zeros(len(texts), longest, dtype=torch.int64)
+    ids[mask] = torch.tensor([*chain.from_iterable(texts)], dtype=torch.int64)
+    return ids, mask

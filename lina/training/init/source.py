@@ -20,7 +20,7 @@ from lina.core.protocols import Tokenizer
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
-from lina.speech.voice import SPEAKERS_FILE, SPEC_FILE, read_json, tokenizer_of
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, read_json, tokenizer_of
 
 TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 

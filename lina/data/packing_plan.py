@@ -1,8 +1,8 @@
-"""The order of batches where a training row is several utterances of one speaker, end to end.
+"""Order of batches whose rows are several utterances of one speaker, packed end to end.
 
-In each epoch the utterances of a speaker follow each other in another random order; every so many make a row, what is
-left over a shorter one. Rows are then packed as ``lina.data.batch_plan`` packs utterances, so the order is again a pure
-function, with each utterance in exactly one row of an epoch.
+In each epoch the utterances of a speaker are shuffled; every ``utterances`` of them make a row, the remainder a shorter
+one. Rows are then batched as in ``lina.data.batch_plan``, so the order is again a pure function, with each utterance in
+exactly one row per epoch.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lina.data.batch_plan import Integers, Plan
+from lina.data.batch_plan import BatchPlan, Integers
 
 SUCCESSORS = 0x5EA
-"""Keeps the draws of who follows whom apart from those of the batches."""
+"""Separates the random stream of the order within rows from that of the batches."""
 
 
-class RowPlan(Plan):
+class RowPlan(BatchPlan):
     """A plan over rows: ``batch`` and ``batches`` number the rows of an epoch, ``rows`` gives their utterances.
 
     Args:
         lengths: frames of each utterance, all at least 1.
-        speakers: a number for each utterance; only the same ones follow each other.
-        utterances: as many in a row, where the speaker has them. 1: the rows are the utterances, by number.
-        budget: largest rows * longest of a batch, in frames.
+        speakers: a number per utterance; a row has one speaker.
+        utterances: utterances per row, where the speaker has as many. 1: rows are utterances, by number.
+        budget: largest rows * longest per batch, in frames.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class RowPlan(Plan):
         speakers: Sequence[int] | Integers,
         utterances: int,
         budget: int,
-        seed: int = 0,
+        seed: int,
     ) -> None:
         self.utterances, self.seed = utterances, seed
         self._frames = np.asarray(lengths, dtype=np.int64)
@@ -68,7 +68,7 @@ class RowPlan(Plan):
 
 
 def row_numbers(rows: Sequence[Sequence[int]]) -> Int[Tensor, "B N"]:
-    """Where the utterances of each row are in their batch (row after row), -1 where a row has fewer."""
+    """Numbers of each row's utterances in their batch, counted row after row; -1 where a row has fewer."""
     longest = max(map(len, rows))
     numbers = torch.full((len(rows), longest), -1)
     first = 0

@@ -1,4 +1,4 @@
-"""What is trained on, by number, whatever holds it."""
+"""Indexable training set, independent of its storage."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lina.data.packing_plan import RowPlan
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Utterances by number: ``codes(i)`` gives [T, Q] of the modelled codebooks."""
+    """Utterances by number; ``codes(i)`` gives [T, Q] int64."""
 
     codes: Callable[[int], Int[Tensor, "T Q"]]
     lengths: Sequence[int]
@@ -23,9 +23,10 @@ class TrainingData:
     valid: Sequence[int]
     frame_rate: float
     identity: str
-    """Tells corpora apart: training goes on only on what it began with."""
+    """Hash of the corpus: training resumes only on the corpus that it started with."""
 
     def batch(self, numbers: Sequence[int]) -> Batch:
+        """The padded batch of these utterances."""
         return collate(
             [self.codes(i) for i in numbers],
             [self.texts[i] for i in numbers],
@@ -33,7 +34,7 @@ class TrainingData:
         )
 
     def plan(self, numbers: Sequence[int], budget_seconds: float, seed: int, utterances: int = 1) -> RowPlan:
-        """Batches of positions in ``numbers``; with so many utterances in a row."""
+        """Batches of indices into ``numbers``, of at most ``budget_seconds`` each, ``utterances`` per row."""
         budget = max(1, int(budget_seconds * self.frame_rate))
         lengths, speakers = ([of[i] for i in numbers] for of in (self.lengths, self.speakers))
         return RowPlan(lengths, speakers, utterances, budget, seed)

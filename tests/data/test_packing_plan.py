@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lina.core.errors import DataError
-from lina.data.batch_plan import Plan
+from lina.data.batch_plan import BatchPlan
 from lina.data.packing_plan import RowPlan, row_numbers
 
 UTTERANCES = st.lists(st.tuples(st.integers(1, 400), st.integers(0, 3)), min_size=1, max_size=80)
@@ -45,22 +45,16 @@ def test_others_follow_in_another_epoch_and_for_another_seed():
     assert len(pairs(plan, 0) & pairs(other, 0)) < 5
 
 
-def test_rows_of_one_come_in_the_order_of_the_plain_plan():
+def test_rows_of_one_come_in_the_order_of_the_batch_plan():
     lengths = np.random.default_rng(0).integers(20, 100, 60)
-    plain, rows = Plan(lengths, 700, 4), RowPlan(lengths, list(range(60)), 1, 700, 4)
+    plain, rows = BatchPlan(lengths, 700, 4), RowPlan(lengths, list(range(60)), 1, 700, 4)
     for position in range(40):
         assert rows.rows(position) == [[number] for number in plain.batch(position)]
 
 
 def test_nothing_is_no_corpus():
     with pytest.raises(DataError, match="no utterances"):
-        RowPlan([], [], 2, 100)
-
-
-def test_padding_counts_rows():
-    plan = RowPlan([10, 10, 10, 10], [0, 0, 0, 0], 2, 40)
-    assert plan.padding() == 0.0
-    assert RowPlan([10, 10, 10], [0, 0, 0], 2, 40).padding() == pytest.approx(0.25)
+        RowPlan([], [], 2, 100, 0)
 
 
 def test_numbers_of_rows_in_their_batch():

@@ -18,7 +18,7 @@ import soxr
 from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN
 from benchmarks.voices_sets import REAL, SETS, real_set, text_sets
 from lina.core.errors import DataError, LinaError
-from lina.evaluation.clip_file import ClipFile
+from lina.evaluation.records import ClipFile
 from lina.evaluation.text_set import Item
 
 PLAYED = {

@@ -41,9 +41,8 @@ from benchmarks.voices_sets import real_set, text_sets
 from benchmarks.voices_table import Voice, bars, failures, references, summarise, table, verdict
 from lina.core.errors import DataError, LinaError, did_you_mean
 from lina.core.files import write_atomic
-from lina.evaluation.clip_file import ClipFile
 from lina.evaluation.normalization import identity
-from lina.evaluation.records import MODEL, ClipRecord
+from lina.evaluation.records import MODEL, ClipFile, ClipRecord
 from lina.evaluation.text_set import Item
 from lina.speech.default_voice import shipped_voice
 

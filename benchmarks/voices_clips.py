@@ -13,8 +13,8 @@ from benchmarks.voices_sets import text_sets
 from benchmarks.voices_table import Voice
 from lina.core.errors import DataError
 from lina.core.files import write_atomic
+from lina.evaluation.metrics import with_errors
 from lina.evaluation.records import ClipRecord
-from lina.evaluation.scoring import with_errors
 
 DERIVED = {"words", "wrong_words", "characters", "wrong_characters"}
 TIMES = {"synthesis_seconds", "first_audio", "peak_memory_mib"}

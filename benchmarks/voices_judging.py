@@ -11,10 +11,8 @@ from benchmarks.voices_rows import SPOKEN
 from lina.core.errors import PluginError
 from lina.core.registry import load
 from lina.core.workers import work
-from lina.evaluation.clip_file import ClipFile
-from lina.evaluation.metrics import dnsmos
-from lina.evaluation.records import ClipRecord
-from lina.evaluation.scoring import Judges, optional, with_errors
+from lina.evaluation.metrics import Scorer, dnsmos, load_optional, with_errors
+from lina.evaluation.records import ClipFile, ClipRecord
 
 FIRST, SECOND = "judged", "heard-again"
 """Files: by tiny.en and DNSMOS; by base, for failures."""
@@ -33,14 +31,14 @@ class Panel:
     base: Path | None
     """A folder with Whisper base; None takes the one in packages."""
 
-    def open(self) -> dict[str, Judges]:
+    def open(self) -> dict[str, Scorer]:
         plugin = load("recognizer", "faster-whisper")
         tiny = plugin.build(config=plugin.Config.model_validate({"threads": 1}))
-        judges = {FIRST: Judges(tiny, dnsmos(DNSMOS_EVERY) if self.naturalness else None)}
+        judges = {FIRST: Scorer(tiny, dnsmos(DNSMOS_EVERY) if self.naturalness else None)}
         if self.second:
             chosen = {"weights": self.base} if self.base else {"model": "base"}
             config = plugin.Config.model_validate({"threads": 1, **chosen})
-            judges[SECOND] = Judges(plugin.build(config=config), None)
+            judges[SECOND] = Scorer(plugin.build(config=config), None)
         return judges
 
 
@@ -50,7 +48,7 @@ def panel(base: Path | None, quick: bool, remarks: list[str]) -> Panel:
     Raises:
         PluginError: nobody can listen.
     """
-    naturalness = optional("DNSMOS", dnsmos, "pip install 'lina[eval]'", remarks) is not None
+    naturalness = load_optional("DNSMOS", dnsmos, "pip install 'lina[eval]'", remarks) is not None
     Panel(False, False, None).open()
     if quick:
         remarks.append("failed texts are left out: --quick")
@@ -112,6 +110,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _judge(judges: Mapping[str, Judges], job: tuple[Path, str, ClipRecord]) -> tuple[Path, str, ClipRecord]:
+def _judge(judges: Mapping[str, Scorer], job: tuple[Path, str, ClipRecord]) -> tuple[Path, str, ClipRecord]:
     folder, kind, clip = job
-    return folder, kind, judges[kind].judge(folder, clip)
+    return folder, kind, judges[kind].score(folder, clip)

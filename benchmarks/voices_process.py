@@ -23,10 +23,9 @@ from lina.config.loader import load_spec
 from lina.core.audio.wav import WavWriter
 from lina.core.errors import LinaError
 from lina.core.files import write_atomic
-from lina.evaluation.clip_file import ClipFile
 from lina.evaluation.process_memory import peak_mib, resident_mib
-from lina.evaluation.records import MODEL
-from lina.evaluation.systems import Speakers
+from lina.evaluation.records import MODEL, ClipFile
+from lina.evaluation.systems import ClipWriter
 from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.layout import SPEC_FILE
@@ -56,10 +55,10 @@ def speak(
     busy = busy_cores()
     voice = _voice(run, settings)
     seed = voice.resolved.spec.synthesize.seed
-    speakers = Speakers(voice, folder, seed, _speaker(voice, speaker), alone=False)
-    speakers.warm_up(left[0])
+    writer = ClipWriter(voice, folder, seed, _speaker(voice, speaker), alone=False)
+    writer.warm_up(left[0])
     for number, item in enumerate(left, start=1):
-        spoken.append(speakers.clip(item, MODEL))
+        spoken.append(writer.write(item, MODEL))
         if number % 25 == 0:
             print(f"lina: {number} of {len(left)} texts", file=sys.stderr)
     facts = {

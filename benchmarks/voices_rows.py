@@ -21,9 +21,8 @@ from lina.core.errors import LinaError
 from lina.core.registry import load
 from lina.corpora.synthesis import SAMPLE_RATE, read_aloud
 from lina.evaluation import espeak
-from lina.evaluation.clip_file import ClipFile
-from lina.evaluation.records import ClipRecord
-from lina.evaluation.scoring import optional
+from lina.evaluation.metrics import load_optional
+from lina.evaluation.records import ClipFile, ClipRecord
 from lina.evaluation.text_set import Item
 
 SPOKEN, CLIPS = Path("spoken.jsonl"), Path("clips")
@@ -66,7 +65,7 @@ def read_row(name: str, items: Sequence[Item], folder: Path, remarks: list[str])
     spoken = ClipFile(own / SPOKEN)
     left = [item for item in items if not is_said(spoken, item, name, own)]
     if left:
-        say = optional(name, lambda: row.open(folder), row.install, remarks)
+        say = load_optional(name, lambda: row.open(folder), row.install, remarks)
         if say is None:
             return None
         # What happens once in a process is not a text's time.

@@ -23,11 +23,10 @@ from benchmarks import (
 )
 from lina.core.errors import DataError, LinaError
 from lina.core.registry import load
-from lina.evaluation.clip_file import ClipFile
 from lina.evaluation.error_rates import count_errors
+from lina.evaluation.metrics import with_errors
 from lina.evaluation.normalization import identity, normalize
-from lina.evaluation.records import ClipRecord
-from lina.evaluation.scoring import with_errors
+from lina.evaluation.records import ClipFile, ClipRecord
 from lina.evaluation.text_set import Item
 from lina.speech.default_voice import shipped_voice
 

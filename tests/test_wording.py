@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.wording import ROOT, measure
 
-PASSING = ("lina/recognizers",)
+PASSING = ("lina/evaluation", "lina/recognizers", "tests/evaluation")
 WHAT_PER_1000 = 1.0
 
 

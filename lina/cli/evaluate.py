@@ -75,7 +75,7 @@ def evaluate(
 
     from lina.config.loader import load_spec
     from lina.core.files import write_atomic
-    from lina.evaluation.text_set_run import Asked, evaluate_texts
+    from lina.evaluation.run import TextSetJob, evaluate_texts
     from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
     from lina.runs.directory import owned, report
     from lina.runs.hook_manager import build_manager
@@ -92,7 +92,7 @@ def evaluate(
         run, hooks = Run(kept, spec), build_manager().hook
         checkpoint = newest_checkpoint(checkpoint_folder(directory))
         assert checkpoint is not None, "a voice was loaded from it"
-        asked = Asked(
+        asked = TextSetJob(
             name=texts.stem,
             items=items,
             recognizer=chosen,

@@ -1,1 +1,1 @@
-"""How good a voice is, by numbers: texts spoken, heard, judged, and set beside recordings."""
+"""Evaluation of voices: synthesis of text sets, transcription, metrics, and comparison with recordings."""

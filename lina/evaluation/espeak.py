@@ -8,27 +8,27 @@ from lina.core.errors import LinaError
 
 PROGRAM = "espeak-ng"
 VOICE = "en-us"
-LONGEST = 120.0
-"""Seconds that it may take for a text."""
+TIMEOUT = 120.0
+"""Seconds per text."""
 
 
-def is_here() -> bool:
+def is_installed() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
 def speak(text: str, path: Path) -> None:
-    """Write what the program says into a WAV file.
+    """Synthesize a text into a WAV file.
 
     Raises:
-        LinaError: it fails.
+        LinaError: The program fails.
     """
     command = [PROGRAM, "-v", VOICE, "-b", "1", "-w", str(path), "--stdin"]
     try:
-        subprocess.run(command, input=text.encode(), capture_output=True, timeout=LONGEST, check=True)
+        subprocess.run(command, input=text.encode(), capture_output=True, timeout=TIMEOUT, check=True)
     except subprocess.CalledProcessError as error:
-        told = " ".join(error.stderr.decode(errors="replace").split())
+        output = " ".join(error.stderr.decode(errors="replace").split())
         raise LinaError(
-            f"{PROGRAM} failed ({told or error.returncode}) at {text[:60]!r}; mend it, or say --no-floor"
+            f"{PROGRAM} failed ({output or error.returncode}) at {text[:60]!r}; fix it, or pass --no-floor"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LinaError(f"{PROGRAM} failed: {error}; mend it, or say --no-floor") from None
+        raise LinaError(f"{PROGRAM} failed: {error}; fix it, or pass --no-floor") from None

@@ -1,31 +1,99 @@
-"""Judges of speech that need a package of their own: naturalness (DNSMOS) and the speaker's voice. All at 16 kHz."""
+"""Scores of single clips: transcript, DNSMOS and speaker similarity.
+
+A metric whose package is not installed is left out, with a remark. DNSMOS and the speaker encoder take 16 kHz audio.
+"""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import soundfile
+import soxr
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lina.core.protocols import Recognizer
+from lina.evaluation.error_rates import count_errors
+from lina.evaluation.records import RECORDINGS, ClipRecord
+
 RATE = 16_000
-"""Hz of the audio that judges want."""
+"""Sample rate of DNSMOS and of the speaker encoder, in Hz."""
 DNSMOS_SECONDS = 9.01
 DNSMOS_OVERALL = (-0.06766283, 1.11546468, 0.04602535)
-"""The polynomial from the network's raw overall score to DNSMOS P.835 OVRL, as its authors give it."""
+"""Polynomial from the network's raw overall score to DNSMOS P.835 OVRL, published by its authors."""
 
+T = TypeVar("T")
 Naturalness = Callable[[Float[Tensor, "samples"]], float]
 SpeakerEncoder = Callable[[Float[Tensor, "samples"]], NDArray[np.float32]]
-"""Audio -> a vector of length 1 that tells voices apart; the cosine of two is how alike they are."""
+"""Audio -> speaker embedding of norm 1; the cosine of two embeddings is their similarity."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The recognizer and the naturalness metric of an evaluation; None is left out."""
+
+    recognizer: Recognizer | None
+    naturalness: Naturalness | None
+
+    def score(self, folder: Path, clip: ClipRecord) -> ClipRecord:
+        """Return the clip with transcript and DNSMOS; ``with_errors`` adds the errors of the transcript."""
+        path = folder / clip.audio
+        scores: dict[str, Any] = {}
+        if self.recognizer is not None:
+            scores = {
+                "transcript": self.recognizer.transcribe(read_mono(path, self.recognizer.sample_rate)),
+                "language": self.recognizer.language,
+            }
+        if self.naturalness is not None:
+            score = self.naturalness(read_mono(path, RATE))
+            scores["dnsmos"] = None if np.isnan(score) else score
+        return clip.model_copy(update=scores)
+
+
+def with_errors(clip: ClipRecord) -> ClipRecord:
+    """Return the clip with the errors of its transcript, if it has one.
+
+    They are counted from the stored transcript each time, and so always by the current normalization.
+    """
+    if clip.transcript is None:
+        return clip
+    return clip.model_copy(update=count_errors(clip.text, clip.transcript, clip.language)._asdict())
+
+
+def with_similarity(
+    folder: Path, clips: Sequence[ClipRecord], speakers: Mapping[str, str | None], encode: SpeakerEncoder
+) -> list[ClipRecord]:
+    """Add each clip's similarity to its speaker's recordings of the other texts; ``speakers`` by text id.
+
+    The recording of the same text is left out: it would be similar by content and room, not by voice.
+    """
+    embeddings: dict[tuple[str, str], NDArray[np.float32]] = {}
+    for clip in clips:
+        audio = read_mono(folder / clip.audio, RATE)
+        if len(audio):
+            embeddings[clip.key] = encode(audio)
+    recordings = [clip for clip in clips if clip.system == RECORDINGS and clip.key in embeddings]
+
+    def with_own(clip: ClipRecord) -> ClipRecord:
+        if clip.key not in embeddings:
+            return clip
+        same = [one for one in recordings if one.id != clip.id and speakers[one.id] == speakers[clip.id]]
+        cosine = similarity(embeddings[clip.key], [embeddings[one.key] for one in same])
+        return clip.model_copy(update={"similarity": cosine})
+
+    return [with_own(clip) for clip in clips]
 
 
 def dnsmos(every: int = 1) -> Naturalness:
     """DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763), overall, 1 to 5; the network of the package speechmos.
 
     Args:
-        every: seconds from one window of 9.01 s to the next; its authors take 1.
+        every: Hop between windows of 9.01 s, in seconds; its authors use 1.
 
     Raises:
         ImportError: onnxruntime or speechmos is not installed.
@@ -34,32 +102,32 @@ def dnsmos(every: int = 1) -> Naturalness:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = _folder("speechmos") / "dnsmos_models/sig_bak_ovr.onnx"
+    model = _package_folder("speechmos") / "dnsmos_models/sig_bak_ovr.onnx"
     session = onnxruntime.InferenceSession(str(model), options)
 
-    def judge(audio: Float[Tensor, "samples"]) -> float:
-        """Mean over windows; shorter audio is doubled until it is long enough."""
+    def score(audio: Float[Tensor, "samples"]) -> float:
+        """Mean over windows; shorter audio is repeated until it fills one."""
         samples, window = audio.clamp(-1.0, 1.0).numpy(), int(DNSMOS_SECONDS * RATE)
         if not len(samples):
             return float("nan")
         samples = np.tile(samples, 2 ** max(0, int(np.ceil(np.log2(window / len(samples))))))
         starts = range(0, max(1, len(samples) - window + 1), every * RATE)
-        scores = [session.run(None, {"input_1": samples[None, at : at + window]})[0][0][2] for at in starts]
-        return float(np.mean(np.polyval(DNSMOS_OVERALL, scores)))
+        raw = [session.run(None, {"input_1": samples[None, at : at + window]})[0][0][2] for at in starts]
+        return float(np.mean(np.polyval(DNSMOS_OVERALL, raw)))
 
-    return judge
+    return score
 
 
-def can_tell_speakers() -> bool:
-    """Whether the package of ``speaker_encoder`` is installed; it is not imported."""
+def has_speaker_encoder() -> bool:
+    """Return whether the package of ``speaker_encoder`` is installed, without importing it."""
     return importlib.util.find_spec("resemblyzer") is not None
 
 
 def speaker_encoder() -> SpeakerEncoder:
-    """Resemblyzer's encoder (generalised end-to-end loss, Wan et al. 2018, arXiv 1710.10467).
+    """Resemblyzer's encoder (generalized end-to-end loss, Wan et al. 2018, arXiv 1710.10467).
 
     Raises:
-        ImportError: Resemblyzer, or what it needs, is not installed.
+        ImportError: Resemblyzer or one of its dependencies is not installed.
     """
     from resemblyzer import VoiceEncoder, preprocess_wav
 
@@ -67,23 +135,38 @@ def speaker_encoder() -> SpeakerEncoder:
 
     def embed(audio: Float[Tensor, "samples"]) -> NDArray[np.float32]:
         samples = audio.numpy().astype(np.float32)
-        # As the encoder was trained: at one loudness, and without long silences unless there is nothing else.
-        voiced = preprocess_wav(samples, source_sr=RATE)
-        embedding: NDArray[np.float32] = encoder.embed_utterance(voiced if len(voiced) else samples)
+        # As in its training: normalized loudness, long silences removed unless nothing else is left.
+        trimmed = preprocess_wav(samples, source_sr=RATE)
+        embedding: NDArray[np.float32] = encoder.embed_utterance(trimmed if len(trimmed) else samples)
         return embedding
 
     return embed
 
 
-def similarity(one: NDArray[np.float32], references: list[NDArray[np.float32]]) -> float | None:
+def similarity(embedding: NDArray[np.float32], references: list[NDArray[np.float32]]) -> float | None:
     """Cosine of an embedding and the mean of several; None without any."""
     if not references:
         return None
     mean = torch.from_numpy(np.mean(references, axis=0))
-    return float(torch.nn.functional.cosine_similarity(torch.from_numpy(one), mean, dim=0))
+    return float(torch.nn.functional.cosine_similarity(torch.from_numpy(embedding), mean, dim=0))
 
 
-def _folder(package: str) -> Path:
+def load_optional(name: str, load: Callable[[], T], install: str, remarks: list[str]) -> T | None:
+    """Return ``load()``, or None and a remark if a package is missing."""
+    try:
+        return load()
+    except ImportError as error:
+        remarks.append(f"{name} is left out: {error}; {install}")
+        return None
+
+
+def read_mono(path: Path, sample_rate: int) -> Float[Tensor, "samples"]:
+    """Read audio that lina wrote, mixed down and resampled; unlike in a corpus, silence is allowed."""
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
+
+
+def _package_folder(package: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise ImportError(f"No module named {package!r}")

@@ -1,18 +1,18 @@
-"""Memory that this process has in the machine's RAM, in MiB; nothing that the process which started it had."""
+"""Resident memory of this process in MiB, without that of its parent process."""
 
 import sys
 from pathlib import Path
 
 
 def resident_mib() -> float | None:
-    """Now; None where the system does not tell (there is no proc(5))."""
+    """Current resident memory; None without proc(5)."""
     return _status("VmRSS")
 
 
 def peak_mib() -> float | None:
-    """The most so far; None where the system does not tell.
+    """Peak resident memory; None where the system does not report it.
 
-    Without proc(5) it is that of ``getrusage``, which begins with the memory of the parent process.
+    Without proc(5) it is that of ``getrusage``, which starts from the memory of the parent process.
     """
     if (own := _status("VmHWM")) is not None:
         return own

@@ -1,32 +1,39 @@
-"""What an evaluation over a text set keeps in its files."""
+"""Files of a text-set evaluation: ``evaluations/NAME`` of a run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from lina.core.errors import CheckpointError
+from lina.core.files import write_atomic
 from lina.runs.file_record import FileRecord
 from lina.runs.records import EvaluationGroup
 
+FOLDER = Path("evaluations")
+EVALUATION_FILE = Path("evaluation.json")
 MODEL, CODEC, RECORDINGS, FLOOR = "lina", "codec resynthesis", "recordings", "espeak-ng"
 SYSTEMS = (MODEL, CODEC, RECORDINGS, FLOOR)
-"""Who speaks, in the order of tables: the voice, its ceiling, what that is made of, and the floor."""
+"""The systems compared, in the order of tables: the voice, its ceiling, the ground truth, and the floor."""
 
 
 class ClipRecord(FileRecord):
-    """One text said by one system, and what was measured of it; None is not measured."""
+    """One text synthesized by one system, with its measurements; None is not measured."""
 
     id: str
     """Of the text."""
     system: str
     text: str
     audio: Path
-    """In the folder of the evaluation."""
+    """Relative to the folder of the evaluation."""
     seconds: float
-    """The duration."""
+    """Duration of the audio."""
     synthesis_seconds: float | None = None
-    """What speaking took, in chunks as they are made."""
+    """Time of streaming synthesis."""
     first_audio: float | None = None
-    """Seconds until the first chunk was there."""
+    """Seconds until the first chunk."""
     peak_memory_mib: float | None = None
-    """The largest resident memory of the process until then, before any judge was loaded."""
+    """Peak resident memory of the process so far, before any metric was loaded."""
     skipped: float | None = None
     """This and the next as in ``lina.speech.alignment``."""
     repeated: float | None = None
@@ -51,22 +58,77 @@ class ClipRecord(FileRecord):
 
 
 class TextSetEvaluation(FileRecord):
-    """``evaluation.json`` in ``evaluations/NAME`` of a run, and what ``lina evaluate --json`` writes."""
+    """Content of ``evaluation.json`` in ``evaluations/NAME`` of a run, and of ``lina evaluate --json``."""
 
     name: str
     run: str
     step: int
     lina: str
-    """The version."""
+    """Version."""
     recognizer: str | None
-    """Its name, and what was written of its configuration."""
+    """Name and the configured values."""
     seed: int
     device: str
-    """What the voice spoke on."""
+    """Device of the synthesis."""
     threads: int
     remarks: tuple[str, ...] = ()
-    """What was left out and why."""
+    """Omitted measures and systems, with the reasons."""
     peak_memory_mib: float | None = None
-    """Of the process while the voice spoke; None where it had done other work before."""
+    """Of the process during synthesis; None where it had done other work before."""
     groups: tuple[EvaluationGroup, ...] = ()
     clips: tuple[ClipRecord, ...] = ()
+
+
+class ClipFile:
+    """Append-only JSON-lines file of clip records that survives a kill.
+
+    ``records`` are in the order of appending, by (text id, system). Damaged and truncated lines are dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[tuple[str, str], ClipRecord] = {record.key: record for record in _lines(path)}
+        # A truncated last line must not become the beginning of the next one.
+        write_atomic(path, "".join(_line(record) for record in self.records.values()).encode())
+
+    def append(self, record: ClipRecord) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+        self.records[record.key] = record
+
+
+def read_evaluation(path: Path) -> TextSetEvaluation:
+    """Read one ``evaluation.json``.
+
+    Raises:
+        CheckpointError: The file is damaged.
+        OSError: It cannot be read.
+    """
+    try:
+        return TextSetEvaluation.model_validate_json(path.read_bytes())
+    except ValueError:
+        raise CheckpointError(f"{path}: is damaged; remove the file, then evaluate again") from None
+
+
+def read_text_set_evaluations(directory: Path) -> list[tuple[Path, TextSetEvaluation]]:
+    """Return folder and result of each finished evaluation of a run, by name.
+
+    Raises:
+        CheckpointError: A file is damaged.
+    """
+    files = sorted((directory / FOLDER).glob(f"*/{EVALUATION_FILE}"))
+    return [(path.parent, read_evaluation(path)) for path in files]
+
+
+def _lines(path: Path) -> Iterator[ClipRecord]:
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            yield ClipRecord.model_validate_json(line)
+        except ValidationError:
+            continue
+
+
+def _line(record: ClipRecord) -> str:
+    return record.model_dump_json(exclude_none=True) + "\n"

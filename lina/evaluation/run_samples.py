@@ -1,7 +1,7 @@
 """Stage evaluate: word error rates of training sentences and unseen ones that the model speaks.
 
-The recordings and their codec resynthesis are transcribed by the same recognizer: no model on this codec can be
-expected to do better than they.
+The recordings and their codec resynthesis are transcribed by the same recognizer: they are the ceiling of any model
+on this codec.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lina.core.protocols import Recognizer
 from lina.evaluation.error_rates import error_rates
+from lina.evaluation.metrics import read_mono, with_errors
 from lina.evaluation.records import CODEC, RECORDINGS, ClipRecord
-from lina.evaluation.scoring import mono, with_errors
 from lina.evaluation.summary import group
 from lina.runs.hooks import Sample
 from lina.runs.records import Evaluation, EvaluationGroup, SampleRecord
@@ -39,18 +39,20 @@ def transcribe_samples(
     """Transcribe each sample, and its recording and resynthesis where there are any."""
     transcribed = []
     for done, sample in enumerate(samples, start=1):
-        spoken, resynthesis, reference = (
-            None if path is None else recognizer.transcribe(mono(directory / path, recognizer.sample_rate))
+        transcript, resynthesis, reference = (
+            None
+            if path is None
+            else recognizer.transcribe(read_mono(directory / path, recognizer.sample_rate))
             for path in (sample.audio, sample.resynthesis, sample.reference)
         )
         transcribed.append(
-            TranscribedSample(sample, recognizer.language, spoken or "", resynthesis, reference)
+            TranscribedSample(sample, recognizer.language, transcript or "", resynthesis, reference)
         )
         progress(done)
     return transcribed
 
 
-def evaluation(recognizer: str, samples: Sequence[TranscribedSample]) -> Evaluation:
+def summarize(recognizer: str, samples: Sequence[TranscribedSample]) -> Evaluation:
     """Error rates of each group of samples, and of the same sentences' recordings and resynthesis."""
     train = [one for one in samples if one.sample.kind == "train"]
     unseen = [one for one in samples if one.sample.kind == "unseen"]
@@ -63,7 +65,7 @@ def evaluation(recognizer: str, samples: Sequence[TranscribedSample]) -> Evaluat
     return Evaluation(recognizer=recognizer, groups=tuple(one for one in groups if one is not None))
 
 
-def records(samples: Sequence[TranscribedSample]) -> list[SampleRecord]:
+def sample_records(samples: Sequence[TranscribedSample]) -> list[SampleRecord]:
     """Records for ``samples/index.json``."""
     return [
         SampleRecord.of(

@@ -1,4 +1,4 @@
-"""From clips to a group's numbers: each a mean, a rate or a median with its confidence interval over texts."""
+"""Summaries of clips: means, rates and medians with their confidence intervals over texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from lina.runs.records import EvaluationGroup, Interval
 
 LARGEST_CHARACTER_ERROR_RATE = 0.3
 DURATION_RATIOS = 0.6, 1.6
-"""Beyond these, or that error rate, a text has failed: something was skipped, said again, or never ended."""
+"""A text fails outside this range, or above that error rate: words skipped or repeated, or no end."""
 
 Pair = tuple[float | None, float | None]
-"""A value and its weight; a group's number is the sum of values over the sum of weights."""
+"""Value and weight; the summary of a group is the sum of values over the sum of weights."""
 
 
 @dataclass(frozen=True)
 class Measure:
     label: str
-    """What a table calls it."""
+    """Row header in tables."""
     of: Callable[[ClipRecord, float | None], Pair]
-    """Of a clip and its recording's duration, where there is one."""
+    """Computes it from a clip and the duration of its recording, if any."""
     share: bool = False
-    """A part of something, to be read in percent."""
+    """Fraction, displayed in percent."""
     median: bool = False
-    """The group's number is the median of the values; weights do not count."""
+    """Summarized by the median of the values, without weights."""
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -60,14 +60,14 @@ COMPARED = ("word_error_rate", "character_error_rate", "dnsmos", "similarity")
 
 
 def groups(clips: Sequence[ClipRecord], names: Sequence[str] = SYSTEMS) -> tuple[EvaluationGroup, ...]:
-    """A group for each system that has said anything."""
+    """Summarize each system that has clips."""
     by_system = {name: {one.id: one for one in clips if one.system == name} for name in names}
     recordings = {id: one.seconds for id, one in by_system.get(RECORDINGS, {}).items()}
     ceiling = by_system.get(CODEC, {})
     return tuple(
-        group(name, list(said.values()), recordings, {} if name == CODEC else ceiling)
-        for name, said in by_system.items()
-        if said
+        group(name, list(own.values()), recordings, {} if name == CODEC else ceiling)
+        for name, own in by_system.items()
+        if own
     )
 
 
@@ -77,7 +77,14 @@ def group(
     recordings: Mapping[str, float] | None = None,
     ceiling: Mapping[str, ClipRecord] | None = None,
 ) -> EvaluationGroup:
-    """Numbers of clips of different texts. ``recordings``: the recordings' durations by id."""
+    """Summarize clips of different texts.
+
+    Args:
+        name: Of the system.
+        clips: One per text.
+        recordings: Durations of the recordings in seconds, by text id.
+        ceiling: Clips of the system to compare with, by text id.
+    """
     durations = recordings or {}
     measures, differences = {}, {}
     for key, measure in MEASURES.items():
@@ -124,7 +131,7 @@ def _ratio(clip: ClipRecord, reference: float | None) -> float | None:
 
 
 def failed(clip: ClipRecord, reference: float | None) -> float | None:
-    """1 or 0, judged from outside; None if nobody has heard it. ``reference``: the recording's seconds, if any."""
+    """Return 1 or 0 by transcript and duration; None without a transcript. ``reference``: seconds of the recording."""
     ratio = _ratio(clip, reference)
     if clip.wrong_characters is None or clip.characters is None:
         return None

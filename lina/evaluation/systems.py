@@ -1,11 +1,13 @@
-"""Who says the texts of an evaluation: the voice, the recordings, their codec resynthesis, and espeak-ng."""
+"""The systems compared in an evaluation: the model, ground-truth recordings, codec resynthesis, and espeak-ng."""
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import soundfile
 import torch
@@ -13,12 +15,14 @@ import torch
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
+from lina.core.text.sentences import sentences_of_text
 from lina.evaluation import espeak
 from lina.evaluation.process_memory import peak_mib
 from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
 from lina.evaluation.text_set import Item
-from lina.evaluation.timed_synthesis import speak_timed
 from lina.speech.alignment import mean_following
+from lina.speech.long_form import read
+from lina.speech.result import SentenceSpeech, Speech, Spoken, join_speech
 from lina.speech.voice import Voice
 
 CLIPS = Path("clips")
@@ -27,8 +31,33 @@ WARM_UP_FRAMES = 12
 
 
 @dataclass(frozen=True)
-class Speakers:
-    """All that says texts in one evaluation."""
+class TimedSpeech:
+    speech: Speech
+    seconds: float
+    """From the text to the last chunk."""
+    first_audio: float
+    """From the text to the first chunk."""
+
+
+def speak_timed(voice: Voice, text: str, **options: Any) -> TimedSpeech:
+    """Stream the speech of a text, and measure the time; options as for ``Voice.say``."""
+    chunks: list[Spoken] = []
+    sentences: list[SentenceSpeech] = []
+    began = time.perf_counter()
+    first_audio = None
+    for chunk in read(voice, sentences_of_text(text), on_sentence=sentences.append, **options):
+        if first_audio is None:
+            first_audio = time.perf_counter() - began
+        chunks.append(chunk)
+    seconds = time.perf_counter() - began
+    return TimedSpeech(
+        join_speech(voice.codec, chunks, sentences), seconds, seconds if first_audio is None else first_audio
+    )
+
+
+@dataclass(frozen=True)
+class ClipWriter:
+    """Writes the clips of all systems into the folder of an evaluation."""
 
     voice: Voice
     folder: Path
@@ -36,18 +65,23 @@ class Speakers:
     speaker: str | None = None
     """Of texts that name none."""
     alone: bool = True
-    """The process has done nothing else: its memory is worth noting."""
+    """The process has done no other work: its peak memory is that of synthesis."""
 
-    def clip(self, item: Item, system: str) -> ClipRecord:
-        """Say it, write it, and note what can be noted while it is said."""
+    def write(self, item: Item, system: str) -> ClipRecord:
+        """Synthesize a text by a system into a file; return its record with times and alignment."""
         path = CLIPS / f"{file_name(item.id)}.{file_name(system)}.wav"
         (self.folder / CLIPS).mkdir(exist_ok=True)
-        say = {MODEL: self._model, CODEC: self._codec, RECORDINGS: self._recording, FLOOR: _espeak}[system]
-        record = say(item, self.folder / path)
+        synthesize = {
+            MODEL: self._model,
+            CODEC: self._codec,
+            RECORDINGS: self._recording,
+            FLOOR: _espeak,
+        }[system]
+        record = synthesize(item, self.folder / path)
         return record.model_copy(update={"system": system, "audio": path})
 
     def warm_up(self, item: Item) -> None:
-        """What happens once in a process is not a text's time."""
+        """Speak a few frames, so that the cost of the first call is in no measured time."""
         chunks = self.voice.stream(item.text, seed=self.seed, best_of=1)
         for _ in islice(chunks, WARM_UP_FRAMES):
             pass
@@ -88,20 +122,19 @@ class Speakers:
         return _record(item, decoded.shape[1] / codec.sample_rate)
 
 
-def systems(items: Sequence[Item], floor: bool) -> list[tuple[str, Callable[[Item], bool]]]:
-    """Who speaks, in the order of speaking, and which texts: the voice first, while nothing else takes memory."""
+def synthesis_jobs(items: Sequence[Item], floor: bool) -> list[tuple[Item, str]]:
+    """Return (text, system) in the order of synthesis: the model first, while nothing else takes memory.
 
-    def always(item: Item) -> bool:
-        return True
-
-    def recorded(item: Item) -> bool:
-        return item.recording is not None
-
-    return [(MODEL, always), (CODEC, recorded), (RECORDINGS, recorded), *([(FLOOR, always)] if floor else [])]
+    Recordings and their codec resynthesis are of the texts that have a recording.
+    """
+    recorded = [item for item in items if item.recording is not None]
+    jobs = [(item, MODEL) for item in items]
+    jobs += [(item, system) for system in (CODEC, RECORDINGS) for item in recorded]
+    return jobs + ([(item, FLOOR) for item in items] if floor else [])
 
 
 def file_name(id: str) -> str:
-    """The id itself where it is a harmless name; else what is left of it and a digest that tells ids apart."""
+    """Return the id if it is safe as a file name, else its safe characters and a digest that keeps names unique."""
     name = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:60]
     return name if name == id else f"{name}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
 

@@ -1,4 +1,4 @@
-"""What is to be said in an evaluation: a text a line, or a manifest of recordings with their texts."""
+"""Text sets: a file with one text per line, or a manifest of recordings with their texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ class Item:
 
 
 def read_text_set(path: Path) -> list[Item]:
-    """The texts of a file; one that ends in ``.jsonl`` is a manifest, a JSON object a line.
+    """Read the texts of a file; one that ends in ``.jsonl`` is a manifest with one JSON object per line.
 
     Raises:
-        DataError: it is missing, empty, or has a line that cannot be used.
+        DataError: The file is missing, empty, or has an invalid line.
     """
     items = _manifest(path) if path.suffix == MANIFEST else _lines(path)
     if not items:
-        raise DataError(f"{path}: holds no text; write one a line")
+        raise DataError(f"{path}: holds no text; write one text per line")
     return items
 
 
 def check_text_set(items: Sequence[Item], voice: Voice) -> None:
-    """Raise TextError at the first text that the voice cannot say."""
+    """Raise TextError at the first text that the voice cannot speak."""
     for item in items:
         try:
             count_sentences(voice, sentences_of_text(item.text))
@@ -47,14 +47,14 @@ def check_text_set(items: Sequence[Item], voice: Voice) -> None:
 
 def _lines(path: Path) -> list[Item]:
     items: list[Item] = []
-    for line in read_lines(path, "the texts to say, one a line"):
+    for line in read_lines(path, "the texts, one per line"):
         where = f"{path}:{line.number}"
         if line.complaint:
             raise DataError(f"{where}: {line.complaint}")
         try:
             text = clean_text(line.text)
         except ValueError as error:
-            raise DataError(f"{where}: {error}; mend the line") from None
+            raise DataError(f"{where}: {error}; fix the line") from None
         items.append(Item(f"{len(items) + 1:04d}", text, where=where))
     return items
 

@@ -6,9 +6,10 @@ from typing import Any
 from lina.config.resolve import Resolved
 from lina.data.prepare import Prepared
 from lina.evaluation.normalization import identity
-from lina.evaluation.run_samples import evaluation, records, transcribe_samples
+from lina.evaluation.recognizer import build_recognizer
+from lina.evaluation.run import TextSetJob, evaluate_texts
+from lina.evaluation.run_samples import sample_records, summarize, transcribe_samples
 from lina.evaluation.text_set import check_text_set, read_text_set
-from lina.evaluation.text_set_run import Asked, evaluate_texts
 from lina.pipeline.samples import Wanted, make_samples
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
@@ -41,7 +42,7 @@ def evaluate(
     def progress(done: int) -> None:
         hooks.stage_progress(run=run, stage="evaluate", done=done, info={})
 
-    recognizer = chosen.plugin.build(config=chosen.config) if chosen else None
+    recognizer = build_recognizer(chosen) if chosen else None
     samples = make_samples(run, checkpoint.step, voice, wanted, hooks, {}, progress)
     if chosen is None or recognizer is None:
         _replace_samples(run, ("train", "unseen"), [SampleRecord.of(sample) for sample in samples])
@@ -49,8 +50,8 @@ def evaluate(
         transcribed = transcribe_samples(
             run.directory, samples, recognizer, lambda done: progress(len(wanted) + done)
         )
-        write_evaluation(run.directory, evaluation(chosen.record.name, transcribed))
-        _replace_samples(run, ("train", "unseen"), records(transcribed))
+        write_evaluation(run.directory, summarize(chosen.record.name, transcribed))
+        _replace_samples(run, ("train", "unseen"), sample_records(transcribed))
     finish(run.directory, "evaluate", causes)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
 
@@ -62,7 +63,7 @@ def evaluate_text_set(run: Run, resolved: Resolved, voice: Voice, checkpoint: Ch
         return
     items = read_text_set(path)
     check_text_set(items, voice)
-    asked = Asked(path.stem, items, resolved.recognizer, run.spec.synthesize.seed, alone=False)
+    asked = TextSetJob(path.stem, items, resolved.recognizer, run.spec.synthesize.seed, alone=False)
     evaluate_texts(run, asked, voice, checkpoint, hooks)
 
 

@@ -8,7 +8,7 @@ from lina.runs.hooks import Run, Section, hookimpl
 class Report:
     @hookimpl
     def report_sections(self, run: Run) -> list[Section]:
-        from lina.evaluation.text_set_run import read_text_set_evaluations
+        from lina.evaluation.records import read_text_set_evaluations
         from lina.report import codec, first_weights, text_sets
         from lina.runs.files import read_codec_evaluation, read_init
 

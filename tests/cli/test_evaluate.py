@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lina.evaluation import espeak
-from lina.evaluation.records import TextSetEvaluation
-from lina.evaluation.text_set_run import read_text_set_evaluations
+from lina.evaluation.records import TextSetEvaluation, read_text_set_evaluations
 from lina.pipeline.speech_job import run_spec
 from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
@@ -28,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distributions: FakeDistributions
 ) -> Path:
-    monkeypatch.setattr(espeak, "is_here", lambda: False)
+    monkeypatch.setattr(espeak, "is_installed", lambda: False)
     distributions.install("fake-ears", {"lina.recognizers": {"fake": "fake_ears:Fake"}}, fake_ears=RECOGNIZER)
     return Path(shutil.copytree(trained, tmp_path / "run"))
 

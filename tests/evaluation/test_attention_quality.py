@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lina.evaluation.attention_quality import telling
+from lina.evaluation.attention_quality import drop_uninformative
 from lina.evaluation.records import MODEL, RECORDINGS, ClipRecord
 from lina.evaluation.summary import groups
 from lina.speech.alignment import alignment, following
@@ -16,38 +16,38 @@ IN_JUMPS = attention((torch.tensor(CLEAN) / 4).floor() * 4, blur=0.1)
 
 
 def clip(id: int, read: Tensor) -> ClipRecord:
-    judged = alignment(read, stopped=True)
+    aligned = alignment(read, stopped=True)
     return ClipRecord(
         id=str(id),
         system=MODEL,
         text="x",
         audio=Path("x"),
         seconds=1.0,
-        skipped=judged.skipped,
-        repeated=judged.repeated,
-        unread=judged.unread,
+        skipped=aligned.skipped,
+        repeated=aligned.repeated,
+        unread=aligned.unread,
         stopped=True,
         following=following(read),
     )
 
 
 def measures(*read: Tensor) -> tuple[set[str], list[str]]:
-    """Names of what is measured by attention, and what is remarked."""
+    """Names of the attention measures that are left, and the remarks."""
     remarks: list[str] = []
     recording = ClipRecord(id="0", system=RECORDINGS, text="x", audio=Path("x"), seconds=1.0)
-    clips = telling([recording, *(clip(id, one) for id, one in enumerate(read))], remarks)
+    clips = drop_uninformative([recording, *(clip(id, one) for id, one in enumerate(read))], remarks)
     found = groups(clips)[0]
     assert found.name == MODEL
     assert "cut" in found.measures, "no attention is needed to see whether speech ends"
     return set(found.measures) & {"skipped", "repeated", "unread"}, remarks
 
 
-def test_attention_that_follows_is_measured_even_if_a_text_is_not_followed() -> None:
+def test_attention_measures_stay_where_most_texts_are_followed() -> None:
     clean, skip = attention(CLEAN), attention(SKIP, blur=0.3)
     assert measures(clean, skip, EVERYWHERE) == ({"skipped", "repeated", "unread"}, [])
 
 
-def test_attention_that_does_not_follow_says_nothing() -> None:
+def test_attention_that_does_not_follow_is_dropped() -> None:
     left, (remark,) = measures(attention(CLEAN), EVERYWHERE, EVERYWHERE)
     assert left == set()
     assert remark.startswith(
@@ -56,7 +56,7 @@ def test_attention_that_does_not_follow_says_nothing() -> None:
     assert "(0.00 of 1, below 0.4)" in remark
 
 
-def test_attention_in_jumps_says_nothing_of_what_lies_between() -> None:
+def test_skipped_positions_are_dropped_for_attention_in_jumps() -> None:
     left, (remark,) = measures(IN_JUMPS, IN_JUMPS, attention(CLEAN))
     assert left == {"repeated", "unread"}
     assert remark == (
@@ -64,7 +64,7 @@ def test_attention_in_jumps_says_nothing_of_what_lies_between() -> None:
     )
 
 
-def test_without_attention_there_is_nothing_to_leave_out() -> None:
+def test_without_clips_nothing_is_dropped() -> None:
     remarks: list[str] = []
-    assert telling([], remarks) == []
+    assert drop_uninformative([], remarks) == []
     assert remarks == []

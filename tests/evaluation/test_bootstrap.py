@@ -4,7 +4,7 @@ import pytest
 from lina.evaluation.bootstrap import interval, median_interval
 
 
-def test_an_interval_covers_its_value_and_is_the_same_every_time() -> None:
+def test_an_interval_covers_its_value_and_is_reproducible() -> None:
     values = np.random.default_rng(1).normal(2.0, 1.0, 200)
     found = interval(values)
     assert found is not None
@@ -15,7 +15,7 @@ def test_an_interval_covers_its_value_and_is_the_same_every_time() -> None:
     assert interval(values) == found
 
 
-def test_weights_make_a_rate_and_what_is_not_a_number_is_left_out() -> None:
+def test_weights_make_a_rate_and_nan_is_left_out() -> None:
     found = interval(np.array([1.0, np.nan, 2.0, 5.0]), np.array([4.0, 100.0, 2.0, np.nan]))
     assert found is not None
     assert found.value == 0.5
@@ -23,18 +23,18 @@ def test_weights_make_a_rate_and_what_is_not_a_number_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("values", "weights"), [([], []), ([np.nan], [1.0]), ([0.0, 0.0], [0.0, 0.0])])
-def test_of_nothing_there_is_no_interval(values: list[float], weights: list[float]) -> None:
+def test_without_values_there_is_no_interval(values: list[float], weights: list[float]) -> None:
     assert interval(np.array(values), np.array(weights)) is None
 
 
-def test_draws_without_weight_do_not_count() -> None:
+def test_resamples_without_weight_are_left_out() -> None:
     """A text of no duration, drawn alone, would divide by zero."""
     found = interval(np.array([0.0, 3.0]), np.array([0.0, 6.0]))
     assert found is not None
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
-def test_the_median_does_not_mind_one_that_is_far_off() -> None:
+def test_the_median_is_robust_to_an_outlier() -> None:
     found = median_interval(np.array([0.1, 0.2, np.nan, 0.3, 0.2, 60.0]))
     assert found is not None
     assert found.value == 0.2

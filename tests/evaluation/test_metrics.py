@@ -1,4 +1,4 @@
-"""Judges with what is installed, and with what is not."""
+"""Metrics whose packages are installed, and whose are not."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,8 @@ import torch
 
 from lina.core.audio.wav import write_wav
 from lina.evaluation import metrics
-from lina.evaluation.clip_file import ClipFile
-from lina.evaluation.records import CODEC, MODEL, RECORDINGS, ClipRecord
-from lina.evaluation.scoring import Judges, optional, with_errors, with_similarity
+from lina.evaluation.metrics import Scorer, load_optional, with_errors, with_similarity
+from lina.evaluation.records import CODEC, MODEL, RECORDINGS, ClipFile, ClipRecord
 
 
 def clip(folder: Path, id: str, system: str, level: float) -> ClipRecord:
@@ -24,8 +23,8 @@ def test_a_missing_package_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
     remarks: list[str] = []
-    assert optional("DNSMOS", metrics.dnsmos, "pip install a", remarks) is None
-    assert optional("likeness", metrics.speaker_encoder, "pip install b", remarks) is None
+    assert load_optional("DNSMOS", metrics.dnsmos, "pip install a", remarks) is None
+    assert load_optional("similarity", metrics.speaker_encoder, "pip install b", remarks) is None
     assert remarks[0].startswith("DNSMOS is left out: ")
     assert remarks[0].endswith("; pip install a")
     assert remarks[1].endswith("; pip install b")
@@ -34,15 +33,15 @@ def test_a_missing_package_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dnsmos_is_in_its_range_and_noise_is_worse_than_a_tone() -> None:
     pytest.importorskip("onnxruntime", reason="pip install 'lina[eval]'")
     pytest.importorskip("speechmos", reason="pip install 'lina[eval]'")
-    judge = metrics.dnsmos()
+    score = metrics.dnsmos()
     noise = torch.rand(40_000, generator=torch.Generator().manual_seed(0)) - 0.5
-    assert 1.0 <= judge(noise) <= 5.0
-    assert judge(noise) == judge(noise)
-    assert np.isnan(judge(torch.zeros(0)))
+    assert 1.0 <= score(noise) <= 5.0
+    assert score(noise) == score(noise)
+    assert np.isnan(score(torch.zeros(0)))
 
 
-def test_likeness_is_to_the_speakers_other_recordings(tmp_path: Path) -> None:
-    """A voice here is the level of a constant; the text's own recording counts for nobody."""
+def test_similarity_is_to_the_speakers_other_recordings(tmp_path: Path) -> None:
+    """A voice here is the level of a constant signal; the recording of the same text is left out."""
 
     def encode(audio: torch.Tensor) -> np.ndarray:
         level = float(audio.mean()) * 2 * np.pi
@@ -61,7 +60,7 @@ def test_likeness_is_to_the_speakers_other_recordings(tmp_path: Path) -> None:
     assert found[4] is None, "no other recording of that speaker"
 
 
-def test_what_is_heard_is_counted(tmp_path: Path) -> None:
+def test_errors_of_the_transcript_are_counted(tmp_path: Path) -> None:
     class Ears:
         sample_rate = 8000
         language = "en"
@@ -70,15 +69,15 @@ def test_what_is_heard_is_counted(tmp_path: Path) -> None:
             assert len(audio) == 800
             return "two"
 
-    judged = with_errors(Judges(Ears(), lambda audio: 3.25).judge(tmp_path, clip(tmp_path, "a", MODEL, 0.1)))
-    assert (judged.transcript, judged.words, judged.wrong_words, judged.dnsmos) == ("two", 1, 1, 3.25)
+    scored = with_errors(Scorer(Ears(), lambda audio: 3.25).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1)))
+    assert (scored.transcript, scored.words, scored.wrong_words, scored.dnsmos) == ("two", 1, 1, 3.25)
     silent = with_errors(
-        Judges(None, lambda audio: float("nan")).judge(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
+        Scorer(None, lambda audio: float("nan")).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
     )
     assert (silent.transcript, silent.wrong_words, silent.dnsmos) == (None, None, None)
 
 
-def test_a_cut_or_damaged_line_is_not_there(tmp_path: Path) -> None:
+def test_truncated_and_damaged_lines_are_dropped(tmp_path: Path) -> None:
     file = ClipFile(tmp_path / "clips.jsonl")
     first, second = (
         ClipRecord(id=id, system=MODEL, text="x", audio=Path("x"), seconds=1.0) for id in ("a", "b")

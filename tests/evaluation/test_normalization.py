@@ -71,7 +71,7 @@ words = st.lists(
 
 @given(words)
 def test_plain_texts_are_as_whisper_has_them(text: str) -> None:
-    """Where no form of ours and no runaway is met, rates can be compared with published ones."""
+    """Texts without our forms and without runaways: rates are comparable to published ones."""
     assert normalize(text, "en") == EnglishTextNormalizer()(text).split()
 
 

@@ -19,13 +19,13 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="proc(5) is Linux'
 
 
 @on_linux
-def test_a_child_does_not_count_the_memory_of_who_started_it() -> None:
+def test_a_child_does_not_count_the_memory_of_its_parent() -> None:
     done = subprocess.run([sys.executable, "-c", PARENT], check=True, capture_output=True, text=True)
     assert 10 < float(done.stdout) < 700
 
 
 @on_linux
-def test_what_is_resident_is_at_most_the_peak() -> None:
+def test_resident_memory_is_at_most_the_peak() -> None:
     resident, peak = resident_mib(), peak_mib()
     assert resident is not None
     assert peak is not None
@@ -33,7 +33,7 @@ def test_what_is_resident_is_at_most_the_peak() -> None:
 
 
 @pytest.mark.parametrize("status", [None, "Name:\tpython\nVmHWMs:\t1 kB\n"])
-def test_without_the_field_the_system_is_asked_otherwise(
+def test_without_the_field_getrusage_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str | None
 ) -> None:
     pytest.importorskip("resource")

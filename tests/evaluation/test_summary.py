@@ -12,7 +12,7 @@ def clip(id: str, system: str, **measured: Any) -> ClipRecord:
     return ClipRecord(**({"id": id, "system": system} | defaults | measured))
 
 
-def heard(wrong: int, words: int = 2) -> dict[str, int]:
+def errors(wrong: int, words: int = 2) -> dict[str, int]:
     return {
         "words": words,
         "wrong_words": wrong,
@@ -23,20 +23,27 @@ def heard(wrong: int, words: int = 2) -> dict[str, int]:
 
 CLIPS = [
     clip(
-        "a", MODEL, **heard(1), seconds=1.0, dnsmos=3.0, synthesis_seconds=0.5, first_audio=0.1, stopped=True
+        "a", MODEL, **errors(1), seconds=1.0, dnsmos=3.0, synthesis_seconds=0.5, first_audio=0.1, stopped=True
     ),
     clip(
-        "b", MODEL, **heard(0), seconds=3.0, dnsmos=2.0, synthesis_seconds=0.5, first_audio=0.3, stopped=False
+        "b",
+        MODEL,
+        **errors(0),
+        seconds=3.0,
+        dnsmos=2.0,
+        synthesis_seconds=0.5,
+        first_audio=0.3,
+        stopped=False,
     ),
-    clip("c", MODEL, **heard(3, words=4), seconds=2.0, first_audio=5.0),
-    clip("a", RECORDINGS, **heard(0)),
-    clip("b", RECORDINGS, **heard(0), seconds=1.0),
-    clip("a", CODEC, **heard(1), dnsmos=3.5),
-    clip("b", CODEC, **heard(1), dnsmos=2.5),
+    clip("c", MODEL, **errors(3, words=4), seconds=2.0, first_audio=5.0),
+    clip("a", RECORDINGS, **errors(0)),
+    clip("b", RECORDINGS, **errors(0), seconds=1.0),
+    clip("a", CODEC, **errors(1), dnsmos=3.5),
+    clip("b", CODEC, **errors(1), dnsmos=2.5),
 ]
 
 
-def test_groups_come_in_order_and_hold_what_was_measured() -> None:
+def test_groups_are_in_order_and_hold_the_measures() -> None:
     model, codec, recordings = groups(CLIPS)
     assert [one.name for one in (model, codec, recordings)] == [MODEL, CODEC, RECORDINGS]
     values = {name: one.value for name, one in model.measures.items()}
@@ -56,7 +63,7 @@ def test_groups_come_in_order_and_hold_what_was_measured() -> None:
     assert model.sentences == 3
 
 
-def test_differences_to_the_ceiling_are_over_its_texts_alone() -> None:
+def test_differences_to_the_ceiling_are_over_its_texts_only() -> None:
     model, codec, recordings = groups(CLIPS)
     assert codec.minus_ceiling == {}
     assert model.minus_ceiling["word_error_rate"].value == -0.25
@@ -65,7 +72,7 @@ def test_differences_to_the_ceiling_are_over_its_texts_alone() -> None:
     assert "dnsmos" not in recordings.minus_ceiling
 
 
-def test_without_judges_nothing_is_claimed() -> None:
+def test_without_scores_there_are_no_measures() -> None:
     (floor,) = groups([clip("a", FLOOR)])
     assert floor.word_error_rate is None
     assert floor.measures == {}
@@ -85,7 +92,7 @@ def test_without_judges_nothing_is_claimed() -> None:
         (None, 9.0, 2.0, None),
     ],
 )
-def test_a_text_fails_by_what_is_heard_or_how_long_it_takes(
+def test_a_text_fails_by_its_transcript_or_its_duration(
     characters: int | None, seconds: float, reference: float | None, expected: float | None
 ) -> None:
     one = clip("a", MODEL, seconds=seconds, characters=100, wrong_characters=characters)

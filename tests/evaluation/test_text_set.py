@@ -7,7 +7,7 @@ from lina.evaluation.text_set import read_text_set
 from tests.pipeline.small_run import TEXTS, write_corpus
 
 
-def test_a_text_a_line(tmp_path: Path) -> None:
+def test_one_text_per_line(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_bytes("\ufeffOne  two.\r\n\n Ünd drei!\n".encode())
     found = read_text_set(file)
@@ -26,34 +26,34 @@ def test_a_manifest_names_recordings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (None, "no such file; name the texts to say"),
-        (b"", "holds no text; write one a line"),
+        (None, "no such file; name the texts"),
+        (b"", "holds no text; write one text per line"),
         (b"\n \n", "holds no text"),
-        (b"fine\n...\n", r"t.txt:2: empty transcript: no letter or digit; mend the line"),
+        (b"fine\n...\n", r"t.txt:2: empty transcript: no letter or digit; fix the line"),
         (b"fine\n\xff\n", r"t.txt:2: not UTF-8"),
         (b"a\x07b\n", r"t.txt:1: control character"),
         ("one\n".encode("utf-16"), "is in UTF-16; save it as UTF-8"),
     ],
 )
-def test_bad_files_of_texts(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_bad_files_of_texts(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "t.txt"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_text_set(file)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('{"id": "a", "audio": "none.wav", "text": "x"}', "no such file: .*none.wav"),
         ('{"id": "a", "text": "x"}', "missing key: 'audio'"),
         ("not json", "m.jsonl:1: not JSON"),
     ],
 )
-def test_bad_manifests(tmp_path: Path, line: str, said: str) -> None:
+def test_bad_manifests(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "m.jsonl").write_text(line + "\n")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_text_set(tmp_path / "m.jsonl")

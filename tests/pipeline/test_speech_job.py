@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lina.core.errors import CheckpointError, DataError, LinaError, SpecError, TextError
-from lina.evaluation.text_set_run import read_text_set_evaluations
+from lina.evaluation.records import read_text_set_evaluations
 from lina.pipeline import speech_stages
 from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_data_summary, read_evaluation, read_samples
@@ -449,7 +449,7 @@ def test_a_spec_may_name_a_text_set(tmp_path: Path, recognizer: str) -> None:
 
 
 def test_a_missing_text_set_is_told_before_training(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none.txt: no such file; name the texts to say"):
+    with pytest.raises(DataError, match=r"none.txt: no such file; name the texts"):
         run(tmp_path, f"evaluate.texts={tmp_path / 'none.txt'}")
     assert not (tmp_path / "run").exists()
 

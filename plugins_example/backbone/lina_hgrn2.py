@@ -3,8 +3,8 @@
     f_t = floor + (1 - floor) sigmoid(F x_t)                    forget gate, for each key channel
     S_t = diag(f_t) S_{t-1} + (1 - f_t) v_t^T        o_t = S_t^T silu(q_t)
 
-(Qin et al. 2024, "HGRN2: Gated Linear RNNs with State Expansion", arXiv 2404.07904: the key is what
-the gate forgets.) The floor rises with the layer, so that deeper layers remember longer; here it is layer / n_layers,
+(Qin et al. 2024, "HGRN2: Gated Linear RNNs with State Expansion", arXiv 2404.07904: the key is one
+minus the gate.) The floor rises with the layer, so that deeper layers remember longer; here it is layer / n_layers,
 the value from which the paper's learned floors start.
 """
 
@@ -17,11 +17,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.core.errors import SpecError
-from lina.core.model.stack import MixerPlugin
-from lina.core.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_step
-from lina.core.plugin import PluginConfig
-from lina.core.protocols import Backbone
+from lina.core import (
+    Backbone,
+    MixerPlugin,
+    PluginConfig,
+    SpecError,
+    gated_linear_attention,
+    gated_linear_attention_step,
+)
 
 
 class MixerConfig(PluginConfig):
@@ -76,7 +79,7 @@ class Mixer(nn.Module):
 
 
 class Hgrn2Backbone(MixerPlugin):
-    """The plugin: what the entry point in pyproject.toml names."""
+    """The plugin, which the entry point in pyproject.toml names."""
 
     Config = MixerConfig
 
@@ -90,7 +93,7 @@ class Hgrn2Backbone(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Gates so steep that they forget next to nothing or, where the floor allows it, everything."""
+        """Make gates so steep that they forget next to nothing or, where the floor allows it, everything."""
         for module in backbone.modules():
             if isinstance(module, Mixer):
                 with torch.no_grad():

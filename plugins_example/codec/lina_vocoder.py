@@ -1,11 +1,11 @@
-"""The codec vocoder for lina: a channel vocoder, which knows speech by the loudness of its frequency bands.
+"""The codec vocoder for lina: a channel vocoder, which represents speech by the loudness of its frequency bands.
 
 The encoder measures the mean power of each band over two frames and rounds its logarithm; the decoder shapes noise
 to these powers and adds up the overlapping pieces (Dudley 1939, "Remaking Speech"; noise for every sound as in
 Shannon et al. 1995, "Speech Recognition with Primarily Temporal Cues"). There is no pitch, so all speech comes out
-whispered: it can be understood, but it has nobody's voice.
+whispered: intelligible, but without a speaker's voice.
 
-It is a start: ``lina check vocoder`` says whether the two faces of what you make of it still agree.
+It is a start: ``lina check vocoder`` checks that the two forms of your version still agree.
 """
 
 from typing import Any, NamedTuple
@@ -15,16 +15,15 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.core.plugin import CodecPlugin, PluginConfig
-from lina.core.protocols import DecoderStream, EncoderStream
+from lina.core import CodecPlugin, DecoderStream, EncoderStream, PluginConfig
 
 SAMPLE_RATE, HOP = 16_000, 320
 LEVELS, DECIBELS = 32, 2.5
-"""Codes of a band, and the step between two of them. Code 0 is silence."""
+"""Codes per band, and the decibels between two of them. Code 0 is silence."""
 LOUDEST = 25.0
-"""Decibels of the highest code; a tone at full scale has about that."""
+"""Decibels of the highest code, about those of a tone at full scale."""
 NOISE_FRAMES = 512
-"""The noise repeats after these: about ten seconds."""
+"""Period of the noise in frames: about ten seconds."""
 
 
 class VocoderConfig(PluginConfig):
@@ -33,11 +32,11 @@ class VocoderConfig(PluginConfig):
 
 class EncoderState(NamedTuple):
     last: Float[Tensor, "B 1 hop"]
-    """The frame before."""
+    """The previous frame."""
 
 
 class Encoder(nn.Module):
-    """The code of a frame is made of the frame before and itself, so nothing lags."""
+    """Codes of a frame from the previous frame and itself: latency 0."""
 
     latency = 0
     window: Tensor
@@ -78,13 +77,13 @@ class Encoder(nn.Module):
 
 class DecoderState(NamedTuple):
     overlap: Float[Tensor, "B 1 hop"]
-    """What the codes so far add to the next frame out."""
+    """Second half of the last piece, to be added to the next frame."""
     position: Int[Tensor, "B"]
-    """Frames so far: they choose the noise, so that decoding is the same each time."""
+    """Frames decoded so far; they index the noise, so that decoding is deterministic."""
 
 
 class Decoder(nn.Module):
-    """Each code gives a piece of two frames; a frame is complete when the next code has come."""
+    """Overlap-add of one piece of two frames per code: a frame is complete with the next code, so latency is 1."""
 
     latency = 1
     window: Tensor
@@ -94,7 +93,7 @@ class Decoder(nn.Module):
     def __init__(self, bands: int) -> None:
         super().__init__()
         noise = torch.randn(NOISE_FRAMES, 2 * HOP, generator=torch.Generator().manual_seed(0))
-        # Two neighbouring pieces are different noise: it is their powers that must add up to one.
+        # Neighboring pieces are independent noise, so their powers must add up to one.
         self.register_buffer("window", torch.hann_window(2 * HOP).sqrt(), persistent=False)
         self.register_buffer("bank", filter_bank(bands), persistent=False)
         self.register_buffer("noise", noise, persistent=False)
@@ -131,7 +130,7 @@ class Decoder(nn.Module):
 
 
 def filter_bank(bands: int) -> Float[Tensor, "bins Q"]:
-    """Triangles over the bins of two frames' spectrum, evenly spaced in mel; at each bin they add up to one."""
+    """Triangular filters over the bins of a spectrum of two frames, evenly spaced in mel; they sum to 1 at each bin."""
     hertz = torch.linspace(0, SAMPLE_RATE / 2, HOP + 1)
     mel = torch.log1p(hertz / 700)
     place = (mel / mel[-1] * bands - 0.5).clamp(0, bands - 1)
@@ -150,7 +149,7 @@ class Vocoder(nn.Module):
 
 
 class VocoderCodec(CodecPlugin):
-    """The plugin: what the entry point in pyproject.toml names."""
+    """The plugin, which the entry point in pyproject.toml names."""
 
     Config = VocoderConfig
 

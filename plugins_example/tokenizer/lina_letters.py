@@ -1,15 +1,14 @@
 """The tokenizer letters for lina: the letters of English, in lower case and without accents.
 
-Ids: 0 the end, then a blank, some punctuation and a to z. Blanks at either end are dropped and runs of them are one.
-Everything else is refused by name: numbers, for one, have to be written out.
+Ids: 0 is the end, then a blank, some punctuation and a to z. Blanks at either end are dropped and runs of them become
+one. All other characters are refused by name; numbers, for example, have to be written out.
 """
 
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lina.core.errors import TextError
-from lina.core.plugin import PluginConfig, TokenizerPlugin
+from lina.core import PluginConfig, TextError, TokenizerPlugin
 
 SIGNS = " !',-.?abcdefghijklmnopqrstuvwxyz"
 END = 0
@@ -17,14 +16,14 @@ END = 0
 
 class ReaderConfig(PluginConfig):
     punctuation: bool = True
-    """Whether punctuation is read; if not, it is a blank."""
+    """Give punctuation ids of its own; false: read it as a blank."""
 
 
 class ReaderState(NamedTuple):
     begun: bool = False
-    """Something was said."""
+    """A character has been emitted."""
     blank: bool = False
-    """A blank is owed: it is said if anything follows."""
+    """A blank is pending: it is emitted if anything follows."""
 
 
 class Reader:
@@ -59,10 +58,10 @@ class Reader:
         return ["END" if index == END else SIGNS[index - 1].replace(" ", "_") for index in ids]
 
     def _signs(self, character: str) -> str:
-        """A character's base letters in lower case; one character at a time, for a stream sees no further.
+        """Base letters of one character in lower case; a stream sees no further character.
 
         Raises:
-            TextError: the character is none that this tokenizer reads.
+            TextError: this tokenizer does not read the character.
         """
         if character.isspace():
             return " "
@@ -74,7 +73,7 @@ class Reader:
 
 
 class LettersTokenizer(TokenizerPlugin):
-    """The plugin: what the entry point in pyproject.toml names."""
+    """The plugin, which the entry point in pyproject.toml names."""
 
     Config = ReaderConfig
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lina.core.laws import law_cases
+from lina.core import law_cases
 from lina_hgrn2 import Hgrn2Backbone
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lina.core.laws import law_cases
+from lina.core import law_cases
 from lina_letters import LettersTokenizer
 
 

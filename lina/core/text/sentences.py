@@ -1,5 +1,6 @@
 """A long text as a stream of sentences, however long it is: a file is read piece by piece."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,29 +14,67 @@ LONGEST = 100_000
 """A sentence that has not ended after so many characters is none."""
 
 
-def sentences(pieces: Iterable[str]) -> Iterator[str]:
-    """The sentences of a text that comes in pieces; the rules are those of ``lina.core.text.validate.sentence_end``.
+_CLAUSE_END = re.compile(
+    r"(?<=[^\W\d_])[\"'”’)]*(?:[,;:]|\s?[—–])[\"'”’)]*\s+(?=[\"'“‘(]*(?P<next>[^\W\d_][^\W_]*)\W)"
+)
+_GOES_ON = re.compile(r"[A-Z]{2,}|Jr|Sr|Inc|Ltd|Co|Esq|PhD|[IVX]+")
+"""After a comma these belong to the words before it: Austin, TX."""
 
+
+class SentenceCutter:
+    """A stream over text that cuts it into sentences: folding ``step`` over any split, then ``flush``, is the same.
+
+    The state is the text of the unfinished sentence. The rules are those of ``lina.core.text.validate.sentence_end``.
     Lines may be wrapped, as in the plain text of a book: within a sentence any run of blanks becomes one space.
     Sentences without a letter or digit, such as a line of asterisks, are left out.
-
-    Raises:
-        TextError: no sentence ends for a very long time.
     """
-    rest = ""
-    for piece in pieces:
-        rest += piece
-        start = 0
-        while (end := sentence_end(rest, start)) is not None:
-            yield from _spoken(rest[start:end])
+
+    def initial_state(self) -> str:
+        return ""
+
+    def step(self, piece: str, state: str) -> tuple[list[str], str]:
+        """The sentences that end within the text so far, and the rest of it.
+
+        Raises:
+            TextError: no sentence ends for a very long time.
+        """
+        text, start, found = state + piece, 0, list[str]()
+        while (end := sentence_end(text, start)) is not None:
+            found += _spoken(text[start:end])
             start = end
-        rest = rest[start:]
+        rest = text[start:]
         if len(rest) > LONGEST:
             raise TextError(
                 f"no sentence ends in the {LONGEST} characters that begin with {rest[:40]!r}; "
                 "is this a text of sentences?"
             )
-    yield from _spoken(rest)
+        return found, rest
+
+    def flush(self, state: str) -> list[str]:
+        return list(_spoken(state))
+
+    def final_clauses(self, state: str) -> int:
+        """Characters at the beginning of the unfinished sentence that are whole clauses, however the text goes on.
+
+        A clause is final as soon as the word after its mark is: nothing that is read together (``July 4, 2024``,
+        ``Austin, TX``) goes across. Never fewer when the sentence grows.
+        """
+        ends = (match.end() for match in _CLAUSE_END.finditer(state) if not _GOES_ON.fullmatch(match["next"]))
+        return max(ends, default=0)
+
+
+def sentences(pieces: Iterable[str]) -> Iterator[str]:
+    """The sentences of a text that comes in pieces, as ``SentenceCutter`` cuts it.
+
+    Raises:
+        TextError: no sentence ends for a very long time.
+    """
+    cutter = SentenceCutter()
+    state = cutter.initial_state()
+    for piece in pieces:
+        found, state = cutter.step(piece, state)
+        yield from found
+    yield from cutter.flush(state)
 
 
 def sentences_of_text(text: str) -> list[str]:

@@ -177,10 +177,14 @@ def _inches_by(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])}{f' {unit}' if match[2] else ''} by {number(match[3])} {unit}"
 
 
+_OPENING = re.compile(r"(?<!\d)\"")
+"""A quotation mark that is not that of inches."""
+
+
 def _inches(match: re.Match[str], style: Style) -> str | None:
     """A mark after a number is that of inches, unless it closes a quotation."""
     so_far = match.string[max(0, match.start() - 200) : match.start()]
-    if "″" not in match[0] and (so_far.count('"') % 2 or so_far.count("“") > so_far.count("”")):
+    if "″" not in match[0] and (len(_OPENING.findall(so_far)) % 2 or so_far.count("“") > so_far.count("”")):
         return None
     single = is_one(match["amount"]) or _counts_a_noun(match)
     return f"{number(match['amount'])} {'inch' if single else 'inches'}"
@@ -212,7 +216,7 @@ def _amperes(match: re.Match[str], style: Style) -> str | None:
 
 def _counts_a_noun(match: re.Match[str]) -> bool:
     """``a 60W bulb``: what is told of a thing stands in the singular."""
-    return before(match).lower() in ("a", "an") and bool(re.match(r"\s[a-z]", following(match)))
+    return before(match).lower() in ("a", "an") and bool(re.match(r"\s[A-Za-z]", following(match)))
 
 
 _UNIT = one_of(UNITS)

@@ -14,6 +14,7 @@ from lina.tokenizers.english.clue import (
 
 _READ = (
     Clue("present", before=MODALS),
+    Clue("past", before=PRONOUNS, earlier=words("have has had")),
     Clue("past", before=PERFECT | words("well widely")),
     Clue("past", before=words("already just never ever not also since recently"), earlier=PERFECT),
     Clue(

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import START
 from lina.core.state import state_bytes
-from lina.data.prepare import Prepared, prepare
+from lina.data.prepare import PreparedData, prepare
 from lina.data.training_data import TrainingData
 from lina.evaluation.process_memory import peak_mib
 from lina.runs.build_model import build_lm, count_parameters
@@ -63,13 +63,13 @@ class Said(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def backbone_parameters(resolved: Resolved, n_layers: int) -> int:
+def backbone_parameters(resolved: ResolvedSpec, n_layers: int) -> int:
     """Trained numbers of one side of the text."""
     chosen, width = resolved.backbone, resolved.spec.backbone.d_model
     return count_parameters(chosen.plugin.build(d_model=width, n_layers=n_layers, config=chosen.config))
 
 
-def layers_nearest(resolved: Resolved, wanted: int) -> int:
+def layers_nearest(resolved: ResolvedSpec, wanted: int) -> int:
     """How many layers come nearest to ``wanted`` parameters."""
     n_layers, size = 1, backbone_parameters(resolved, 1)
     while size < wanted:
@@ -80,7 +80,7 @@ def layers_nearest(resolved: Resolved, wanted: int) -> int:
     return n_layers
 
 
-def measure(resolved: Resolved, work: Path, decode_seconds: float) -> dict[str, Any]:
+def measure(resolved: ResolvedSpec, work: Path, decode_seconds: float) -> dict[str, Any]:
     """Everything about the backbone of a spec; ``work`` has the encoded data and gets the run."""
     spec, listener = resolved.spec, Listener()
     hooks = build_manager(())
@@ -120,7 +120,7 @@ def measure(resolved: Resolved, work: Path, decode_seconds: float) -> dict[str, 
     }
 
 
-def build_model(resolved: Resolved, prepared: Prepared) -> DelayLM:
+def build_model(resolved: ResolvedSpec, prepared: PreparedData) -> DelayLM:
     return build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.errors import LinaError
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm
@@ -43,7 +43,7 @@ def speech(count: int) -> TrainingData:
     )
 
 
-def train(resolved: Resolved, data: TrainingData, directory: Path) -> tuple[list[float], list[float]]:
+def train(resolved: ResolvedSpec, data: TrainingData, directory: Path) -> tuple[list[float], list[float]]:
     """The loss and the frames a second of each step."""
     losses: list[float] = []
     speeds: list[float] = []

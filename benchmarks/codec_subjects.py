@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from benchmarks.lyra import Lyra
-from lina.config.source_map import Origin, Source
+from lina.config.source_map import Origin, SpecSource
 from lina.config.validation import validate
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import LinaError, SpecError
@@ -94,7 +94,7 @@ def _lina(line: str, weights: Path | None) -> Subject:
     if plugin_name == "lina" and weights is not None and "weights" not in config:
         config["weights"] = str(weights)
         line = f"{line} ({weights.name})"
-    source = Source(f"--codec {line!r}", Path(), config)
+    source = SpecSource(f"--codec {line!r}", Path(), config)
     checked = validate(plugin.Config, config, Origin((source,)))
     return Subject(line, plugin.build(config=checked), _weights(plugin, checked))
 

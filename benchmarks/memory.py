@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm, count_parameters
 from lina.runs.hooks import Run
@@ -92,7 +92,7 @@ class Watch:
     stage_progress = stage_finished = stage_started
 
 
-def measure(resolved: Resolved, rows: int, frames: int, vocabulary: int, device: str) -> dict[str, Any]:
+def measure(resolved: ResolvedSpec, rows: int, frames: int, vocabulary: int, device: str) -> dict[str, Any]:
     """Train a few steps. ``error`` says what went wrong, if anything but memory under the cap."""
     watch = Watch(device == "cuda")
     model = build_lm(

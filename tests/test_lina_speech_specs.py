@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.config.spec import Spec
 from lina.convert.lina_speech.names import lina_speech_name
 from lina.convert.lina_speech.sizes import read_sizes
@@ -23,7 +23,7 @@ VOCABULARY = {"rwkv6-60m": 180}
 MODELS = ["gla-60m", "gla-130m", "gla-230m", "mamba-60m", "rwkv6-60m"]
 
 
-def resolved(name: str, *overrides: str) -> Resolved:
+def resolved(name: str, *overrides: str) -> ResolvedSpec:
     return resolve(load_spec(FOLDER / f"{name}.yaml", [*NAMED, *overrides]))
 
 

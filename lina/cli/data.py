@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from lina.config.resolve import Chosen
+    from lina.config.resolve import PluginChoice
     from lina.core.plugin import CorpusPlugin
     from lina.data.inspect import CorpusStatistics
 
@@ -87,23 +87,23 @@ def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
     _print(inspect_corpus(corpus.plugin.read(config=corpus.config), decode=decode))
 
 
-def _corpus(source: str, settings: tuple[str, ...]) -> "Chosen[CorpusPlugin]":
+def _corpus(source: str, settings: tuple[str, ...]) -> "PluginChoice[CorpusPlugin]":
     from lina.config.loader import load_spec, typed_values
 
     if source.endswith((".yaml", ".yml")):
         spec = load_spec(source, settings)
 
-        from lina.config.resolve import choose
+        from lina.config.resolve import choose_plugin
 
         section, origin = spec.data, spec.origin
-        return choose(
+        return choose_plugin(
             "corpus", section.source, section.config, origin, ("data", "source"), ("data", "config")
         )
     tree, origin = typed_values(settings)
 
-    from lina.config.resolve import choose
+    from lina.config.resolve import choose_plugin
 
-    return choose("corpus", source, tree, origin)
+    return choose_plugin("corpus", source, tree, origin)
 
 
 def _print(counted: "CorpusStatistics") -> None:

@@ -9,7 +9,7 @@ from lina.core.errors import DataError, LinaError
 from lina.speech.default_voice import shipped_voice
 
 if TYPE_CHECKING:
-    from lina.config.resolve import Chosen
+    from lina.config.resolve import PluginChoice
     from lina.evaluation.records import TextSetEvaluation
 
 NOBODY = "none"
@@ -108,16 +108,16 @@ def evaluate(
         write_atomic(out, found.model_dump_json(indent=2).encode())
 
 
-def _recognizer(name: str, settings: tuple[str, ...]) -> "Chosen[Any] | None":
+def _recognizer(name: str, settings: tuple[str, ...]) -> "PluginChoice[Any] | None":
     if name == NOBODY:
         if settings:
             raise LinaError(f"evaluate: {settings[0]}: there is no recogniser to configure; leave it out")
         return None
     from lina.config.loader import typed_values
-    from lina.config.resolve import choose
+    from lina.config.resolve import choose_plugin
 
     tree, origin = typed_values(settings)
-    return choose("recognizer", name, tree, origin)
+    return choose_plugin("recognizer", name, tree, origin)
 
 
 def _print(found: "TextSetEvaluation") -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError
 from lina.runs.checkpoint import optimizer_state, restore_optimizer
-from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, read_tensors, seal, storable
+from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, read_safetensors, seal, storable
 from lina.training.optimizer import MovingAverage
 
 SHARD_BYTES = 15_000_000
@@ -100,7 +100,7 @@ def restore(checkpoint: Checkpoint, learning: Learning) -> None:
     """
     tensors: dict[str, Tensor] = {}
     for shard in sorted(checkpoint.path.glob("state-*.safetensors")):
-        tensors |= read_tensors(shard)
+        tensors |= read_safetensors(shard)
     for prefix, module in ((CODEC, learning.codec), (DISCRIMINATORS, learning.discriminators)):
         module.load_state_dict(_fitting(checkpoint.path, prefix, tensors, module.state_dict()))
     if learning.average is not None:

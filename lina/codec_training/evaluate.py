@@ -10,7 +10,7 @@ import torch
 from lina.codec_training.losses import MelDistance, spectral_distance
 from lina.codec_training.prepare import CodecData
 from lina.codec_training.run import CodecRun
-from lina.config.codec_resolve import CODEBOOKS, ResolvedCodec
+from lina.config.codec_resolve import CODEBOOKS, ResolvedCodecSpec
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import write_wav
 from lina.runs.checkpoint_store import Checkpoint
@@ -24,7 +24,12 @@ SAMPLES = Path("samples")
 
 @torch.no_grad()
 def evaluate(
-    run: CodecRun, resolved: ResolvedCodec, data: CodecData, checkpoint: Checkpoint, weights: Path, hooks: Any
+    run: CodecRun,
+    resolved: ResolvedCodecSpec,
+    data: CodecData,
+    checkpoint: Checkpoint,
+    weights: Path,
+    hooks: Any,
 ) -> None:
     """Distances at each number of codebooks, and a few samples with all of them."""
     spec = run.spec.evaluate
@@ -68,7 +73,7 @@ def evaluate(
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
 
 
-def _counts(resolved: ResolvedCodec, weights: Path, asked: tuple[int, ...]) -> list[int | None]:
+def _counts(resolved: ResolvedCodecSpec, weights: Path, asked: tuple[int, ...]) -> list[int | None]:
     """Numbers of codebooks to build the codec with; None is what it has if nothing is said."""
     if CODEBOOKS not in resolved.codec.plugin.Config.model_fields:
         return [None]
@@ -80,7 +85,7 @@ def _counts(resolved: ResolvedCodec, weights: Path, asked: tuple[int, ...]) -> l
 
 def _samples(
     run: CodecRun,
-    resolved: ResolvedCodec,
+    resolved: ResolvedCodecSpec,
     data: CodecData,
     checkpoint: Checkpoint,
     weights: Path,

@@ -12,7 +12,7 @@ from torch import Tensor
 from lina.codec_training.audio_pool import Pool, build_pool, held_out
 from lina.codec_training.decoding import FULL_SCALE
 from lina.codec_training.run import CodecRun
-from lina.config.codec_resolve import ResolvedCodec
+from lina.config.codec_resolve import ResolvedCodecSpec
 from lina.core.protocols import TrainableCodec
 from lina.runs.files import write_data_summary
 from lina.runs.records import CodecInfo, DataSummary
@@ -30,7 +30,7 @@ class CodecData:
         return self.pool.utterance(number).float() / FULL_SCALE
 
 
-def prepare(run: CodecRun, resolved: ResolvedCodec, codec: TrainableCodec, hooks: Any) -> CodecData:
+def prepare(run: CodecRun, resolved: ResolvedCodecSpec, codec: TrainableCodec, hooks: Any) -> CodecData:
     """Decode what is not decoded yet; set utterances aside for validation and evaluation.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lina.config.codec_spec import CodecSpec
-from lina.config.resolve import Chosen, as_written, choose
+from lina.config.resolve import PluginChoice, as_written, choose_plugin
 from lina.config.validation import validate
 from lina.core.errors import PluginError, SpecError
 from lina.core.plugin import CodecPlugin, CorpusPlugin
@@ -17,16 +17,16 @@ WEIGHTS, CODEBOOKS = "weights", "codebooks"
 
 
 @dataclass(frozen=True)
-class ResolvedCodec:
+class ResolvedCodecSpec:
     spec: CodecSpec
     """The spec with every path that it reads from made absolute."""
-    codec: Chosen[CodecPlugin]
-    sources: tuple[Chosen[CorpusPlugin], ...]
+    codec: PluginChoice[CodecPlugin]
+    sources: tuple[PluginChoice[CorpusPlugin], ...]
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Name, distribution and version of each plugin, each once."""
-        chosen: tuple[Chosen[Any], ...] = (self.codec, *self.sources)
+        chosen: tuple[PluginChoice[Any], ...] = (self.codec, *self.sources)
         return tuple(dict.fromkeys(one.record for one in chosen))
 
     def trained(self, weights: Path, codebooks: int | None = None) -> Codec | StreamingCodec:
@@ -47,19 +47,19 @@ class ResolvedCodec:
         return self.codec.plugin.build(config=config)
 
 
-def resolve_codec(spec: CodecSpec) -> ResolvedCodec:
+def resolve_codec(spec: CodecSpec) -> ResolvedCodecSpec:
     """Load the plugins that ``spec`` names and check their configurations.
 
     Raises:
         PluginError: a plugin is unknown or broken; the line names where the spec asks for it.
         SpecError: a ``config`` does not fit its plugin.
     """
-    codec = choose(
+    codec = choose_plugin(
         *("codec", spec.codec.plugin, spec.codec.config, spec.origin),
         *(("codec", "plugin"), ("codec", "config")),
     )
     sources = tuple(
-        choose(
+        choose_plugin(
             *("corpus", one.source, one.config, spec.origin),
             *(("data", "sources", place, "source"), ("data", "sources", place, "config")),
         )
@@ -75,4 +75,4 @@ def resolve_codec(spec: CodecSpec) -> ResolvedCodec:
             "data": spec.data.model_copy(update={"sources": placed}),
         }
     )
-    return ResolvedCodec(resolved, codec, sources)
+    return ResolvedCodecSpec(resolved, codec, sources)

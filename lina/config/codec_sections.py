@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.config.sections import Count, Fraction, PluginName, Seconds, Section, min_below_max
+from lina.config.sections import Count, Fraction, PluginName, Seconds, SpecSection, min_below_max
 
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
 Decibels = Annotated[float, Field(ge=-60.0, le=0.0)]
@@ -14,7 +14,7 @@ SHORTEST_CROPS = {"loudness": 0.04, "intelligibility": 0.45}
 """Seconds that these losses need: one window of the first, one stretch of the second."""
 
 
-class SourceSection(Section):
+class SourceSection(SpecSection):
     """One corpus among those that a codec is trained on."""
 
     source: PluginName
@@ -25,7 +25,7 @@ class SourceSection(Section):
     """Its share of the crops, against the other sources' weights; its length does not count."""
 
 
-class CodecDataSection(Section):
+class CodecDataSection(SpecSection):
     sources: Annotated[tuple[SourceSection, ...], Field(min_length=1)]
     """The corpora, each with ``source``, ``config`` and ``weight``; their texts and speakers do not matter."""
     valid: Annotated[float, Field(ge=0.0, le=0.5)] | Annotated[int, Field(ge=1, le=1_000_000)] = 0.01
@@ -44,7 +44,7 @@ class CodecDataSection(Section):
     _min_below_max = model_validator(mode="after")(min_below_max)
 
 
-class AugmentSection(Section):
+class AugmentSection(SpecSection):
     """How crops are changed before the codec hears them; what it hears is also what it has to give back."""
 
     level: tuple[Decibels, Decibels] = (-16.0, -1.0)
@@ -79,7 +79,7 @@ class AugmentSection(Section):
         return self
 
 
-class DiscriminatorsSection(Section):
+class DiscriminatorsSection(SpecSection):
     """The networks that tell decoded audio from real audio."""
 
     windows: tuple[Annotated[int, Field(ge=16, le=16_384, multiple_of=4)], ...] = (2048, 1024, 512)
@@ -102,7 +102,7 @@ class DiscriminatorsSection(Section):
         return self
 
 
-class LossesSection(Section):
+class LossesSection(SpecSection):
     """Weights of the parts of the codec's loss."""
 
     mel: Weight = 15.0
@@ -119,7 +119,7 @@ class LossesSection(Section):
     """Distance of latents and their codes."""
 
 
-class CodecTrainSection(Section):
+class CodecTrainSection(SpecSection):
     steps: Count = 20_000
     """Optimiser steps."""
     batch: Annotated[int, Field(ge=1, le=65_536)] = 64
@@ -182,7 +182,7 @@ class CodecTrainSection(Section):
         return self
 
 
-class CodecEvaluateSection(Section):
+class CodecEvaluateSection(SpecSection):
     utterances: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     """Held-out utterances that the exported codec codes and decodes whole."""
     codebooks: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = ()

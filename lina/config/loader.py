@@ -17,7 +17,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from lina.config.codec_spec import CodecSpec
 from lina.config.interpolation import REFERENCE_RULE, check_references, interpolate
 from lina.config.renames import apply_renames
-from lina.config.source_map import Key, Origin, Source
+from lina.config.source_map import Key, Origin, SpecSource
 from lina.config.spec import Spec
 from lina.config.validation import validate
 from lina.core.errors import SpecError, did_you_mean
@@ -74,7 +74,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Spec | CodecSpe
     return validate(JOBS[job], tree, origin).with_origin(origin)
 
 
-def _without_stale_configs(sources: Sequence[Source]) -> list[Source]:
+def _without_stale_configs(sources: Sequence[SpecSource]) -> list[SpecSource]:
     """Drop a plugin's ``config`` where something that wins names another plugin: it was not written for that one.
 
     So ``backbone.plugin=other``, or a spec that includes another one, swaps a plugin in one line.
@@ -107,11 +107,11 @@ def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
         SpecError: a pair is not ``key=value``, or its value no YAML.
     """
     sources = _command_line(settings)
-    origin = Origin((*sources, Source(COMMAND_LINE, Path(), {})))
+    origin = Origin((*sources, SpecSource(COMMAND_LINE, Path(), {})))
     return interpolate(_merge(origin.sources), origin), origin
 
 
-def _merge(sources: Sequence[Source]) -> dict[str, Any]:
+def _merge(sources: Sequence[SpecSource]) -> dict[str, Any]:
     try:
         merged: Any = OmegaConf.to_container(
             OmegaConf.merge(*(source.tree for source in reversed(sources))), resolve=False
@@ -123,7 +123,7 @@ def _merge(sources: Sequence[Source]) -> dict[str, Any]:
     return {str(key): value for key, value in merged.items()}
 
 
-def _clash(sources: Sequence[Source]) -> str:
+def _clash(sources: Sequence[SpecSource]) -> str:
     """Where a list meets a section, if anywhere."""
     for upper, lower in itertools.combinations(sources, 2):
         if (key := _differing(upper.tree, lower.tree)) is not None:
@@ -142,22 +142,22 @@ def _differing(upper: Any, lower: Any, key: Key = ()) -> Key | None:
     return key if {type(upper), type(lower)} == {dict, list} else None
 
 
-def _command_line(overrides: Sequence[str]) -> list[Source]:
+def _command_line(overrides: Sequence[str]) -> list[SpecSource]:
     """One source for each override, the last first."""
     return [_override(override) for override in reversed(overrides)]
 
 
-def _override(override: str) -> Source:
+def _override(override: str) -> SpecSource:
     key, equals, value = override.partition("=")
     if not equals or not all(part for part in key.split(".")) or key != key.strip():
         raise SpecError(f"{COMMAND_LINE}: {override!r} is not key=value, such as train.steps=100")
     if key.partition(".")[0] == "include":
         raise SpecError(f"{COMMAND_LINE}: include belongs into a spec file")
     tree = _parsed(f"{COMMAND_LINE}: {key}", value, lambda: OmegaConf.from_dotlist([override]))
-    return _checked(Source(COMMAND_LINE, Path(), tree))
+    return _checked(SpecSource(COMMAND_LINE, Path(), tree))
 
 
-def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[Source]:
+def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[SpecSource]:
     """``path`` and all that it includes, the one that wins first."""
     path = _renamed(path)
     text = _text(path, including)
@@ -174,7 +174,7 @@ def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[So
             f"{path}: a spec is keys and values, such as name: first; this is {type(tree).__name__}"
         )
     includes = tree.pop("include", [])
-    own = _checked(Source(str(path), path.parent, tree, text))
+    own = _checked(SpecSource(str(path), path.parent, tree, text))
     sources = [own]
     for include in reversed(_include_list(own, includes)):
         sources += _files(path.parent / include, (*including, here), read)
@@ -193,7 +193,7 @@ def _renamed(path: Path) -> Path:
     return renamed
 
 
-def _include_list(source: Source, includes: Any) -> list[str]:
+def _include_list(source: SpecSource, includes: Any) -> list[str]:
     listed = [includes] if isinstance(includes, str) else includes
     if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
         raise SpecError(f"{source.name}: include: expected a file or a list of files, found {includes!r}")
@@ -203,7 +203,7 @@ def _include_list(source: Source, includes: Any) -> list[str]:
     return listed
 
 
-def _checked(source: Source) -> Source:
+def _checked(source: SpecSource) -> SpecSource:
     check_references(source.tree, Origin((source,)))
     return source
 
@@ -236,7 +236,7 @@ def _parsed(name: str, text: str, create: Any) -> Any:
             f"{where}: not valid YAML: {', '.join(filter(None, (error.context, error.problem)))}"
         ) from None
     except GrammarParseError as error:
-        where = Origin((Source(name, Path(), {}, text),)).where(tuple((error.full_key or "").split(".")))
+        where = Origin((SpecSource(name, Path(), {}, text),)).where(tuple((error.full_key or "").split(".")))
         raise SpecError(f"{where}: {error.full_key}: its ${{...}} is not allowed; {REFERENCE_RULE}") from None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, AssertionError, RecursionError) as error:
         raise SpecError(f"{name}: not valid as a spec: {_flat(error) or type(error).__name__}") from None

@@ -29,7 +29,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Chosen(Generic[P]):
+class PluginChoice(Generic[P]):
     """A plugin that a spec names, ready to build."""
 
     record: Record
@@ -38,14 +38,14 @@ class Chosen(Generic[P]):
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedSpec:
     spec: Spec
     """The spec with every path that it reads from made absolute: it means the same in any folder."""
-    backbone: Chosen[BackbonePlugin]
-    codec: Chosen[CodecPlugin]
-    tokenizer: Chosen[TokenizerPlugin]
-    corpus: Chosen[CorpusPlugin]
-    recognizer: Chosen[RecognizerPlugin] | None = None
+    backbone: PluginChoice[BackbonePlugin]
+    codec: PluginChoice[CodecPlugin]
+    tokenizer: PluginChoice[TokenizerPlugin]
+    corpus: PluginChoice[CorpusPlugin]
+    recognizer: PluginChoice[RecognizerPlugin] | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -54,7 +54,7 @@ class Resolved:
         return tuple(one.record for one in chosen if one is not None)
 
 
-def resolve(spec: Spec) -> Resolved:
+def resolve(spec: Spec) -> ResolvedSpec:
     """Load the plugins that ``spec`` names and check their configurations.
 
     Raises:
@@ -65,7 +65,7 @@ def resolve(spec: Spec) -> Resolved:
     codec = _choose(spec, "codec", ("codec", "plugin"))
     tokenizer = _choose(spec, "tokenizer", ("tokenizer", "plugin"))
     corpus = _choose(spec, "corpus", ("data", "source"))
-    sections: dict[str, Chosen[Any]] = {
+    sections: dict[str, PluginChoice[Any]] = {
         "backbone": backbone,
         "codec": codec,
         "tokenizer": tokenizer,
@@ -90,7 +90,7 @@ def resolve(spec: Spec) -> Resolved:
             "backbone": _absolute(spec.init.backbone, spec.origin, ("init", "backbone")),
         }
     )
-    return Resolved(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
+    return ResolvedSpec(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
 
 
 def in_present_names(spec: Spec) -> Spec:
@@ -106,14 +106,16 @@ def as_written(config: PluginConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_unset=True)
 
 
-def _choose(spec: Spec, role: str, key: Key) -> Chosen[Any]:
+def _choose(spec: Spec, role: str, key: Key) -> PluginChoice[Any]:
     section: Any = getattr(spec, str(key[0]))
-    return choose(role, getattr(section, str(key[1])), section.config, spec.origin, key, (key[0], "config"))
+    return choose_plugin(
+        role, getattr(section, str(key[1])), section.config, spec.origin, key, (key[0], "config")
+    )
 
 
-def choose(
+def choose_plugin(
     role: str, name: str, config: dict[str, Any], origin: Origin, named_at: Key = (), config_at: Key = ()
-) -> Chosen[Any]:
+) -> PluginChoice[Any]:
     """The plugin of this role and name with its checked configuration.
 
     ``named_at`` and ``config_at`` are where the name and the configuration are in the spec, if in one.
@@ -130,7 +132,7 @@ def choose(
         raise PluginError(f"{where}{error}") from error
     config, origin = apply_renames(plugin.Config, config, origin, config_at)
     checked = validate(plugin.Config, config, origin, config_at)
-    return Chosen(record, plugin, _absolute_model(checked, origin, config_at))
+    return PluginChoice(record, plugin, _absolute_model(checked, origin, config_at))
 
 
 def _absolute_model(config: M, origin: Origin, key: Key) -> M:

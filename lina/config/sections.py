@@ -20,7 +20,7 @@ MAX_GUIDANCE = 100.0
 MAX_BEST_OF = 64
 
 
-class Section(BaseModel):
+class SpecSection(BaseModel):
     """A part of a spec: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
@@ -29,7 +29,7 @@ class Section(BaseModel):
     """Former names of keys and values, accepted with a warning."""
 
 
-class BackboneSection(Section):
+class BackboneSection(SpecSection):
     plugin: PluginName
     """Name of a backbone plugin."""
     d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
@@ -42,21 +42,21 @@ class BackboneSection(Section):
     """The plugin's own keys."""
 
 
-class CodecSection(Section):
+class CodecSection(SpecSection):
     plugin: PluginName
     """Name of a codec plugin."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
 
 
-class TokenizerSection(Section):
+class TokenizerSection(SpecSection):
     plugin: PluginName
     """Name of a tokenizer plugin."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
 
 
-class TextSection(Section):
+class TextSection(SpecSection):
     """The text encoder and the cross-attention from audio to text."""
 
     renames = Renames(values={"attention": {"blind": "position"}})
@@ -83,7 +83,7 @@ class TextSection(Section):
     """Longer texts are refused, in the corpus and in speaking."""
 
 
-class ConditionsSection(Section):
+class ConditionsSection(SpecSection):
     """What besides the text the model is told in training, and how often it is left out."""
 
     speaker: bool = False
@@ -121,7 +121,7 @@ def min_below_max(section: L) -> L:
     return section
 
 
-class DataSection(Section):
+class DataSection(SpecSection):
     renames = Renames(keys={"processes": "workers"})
 
     source: PluginName
@@ -142,7 +142,7 @@ class DataSection(Section):
     _min_below_max = model_validator(mode="after")(min_below_max)
 
 
-class EvaluateSection(Section):
+class EvaluateSection(SpecSection):
     """What the finished model is asked to say, and who listens."""
 
     recognizer: PluginName | None = None
@@ -157,7 +157,7 @@ class EvaluateSection(Section):
     """A file of texts, one a line, or a .jsonl manifest: a text set, as `lina evaluate --texts` measures it."""
 
 
-class WindowSection(Section):
+class WindowSection(SpecSection):
     """Monotonic attention window: a row sees only text near its position (``core.generation.attention_window``)."""
 
     ahead: Annotated[int, Field(ge=1, le=1_000_000)] = 16
@@ -174,7 +174,7 @@ class WindowSection(Section):
     """Seconds after which speech that has come so far is ended; never if null."""
 
 
-class RepetitionSection(Section):
+class RepetitionSection(SpecSection):
     """Sampled codes of codebook 0 that come too often are drawn again (``lina.core.generation.repetition``)."""
 
     last: Annotated[int, Field(ge=1, le=10_000)] = 10
@@ -183,7 +183,7 @@ class RepetitionSection(Section):
     """A code that is in a larger part of them is drawn again, from the whole distribution."""
 
 
-class SynthesizeSection(Section):
+class SynthesizeSection(SpecSection):
     """Sampling takes one number, or a list with one for each codebook. Temperature 0 is greedy."""
 
     texts: tuple[str, ...] = ()
@@ -212,7 +212,7 @@ class SynthesizeSection(Section):
     """A file with a word, a tab and its phonemes per line: these words are read so."""
 
 
-class LoraSection(Section):
+class LoraSection(SpecSection):
     """Low-rank adaptation: what was loaded stays as it is, and small matrices beside it are trained."""
 
     rank: Annotated[int, Field(ge=1, le=65_536)] = 8
@@ -225,7 +225,7 @@ class LoraSection(Section):
     """Linear layers by name or its end; ``*`` stands for anything. By default all of both halves of the backbone."""
 
 
-class InitSection(Section):
+class InitSection(SpecSection):
     """What the first weights are, if not random."""
 
     source: Path | None = Field(default=None, alias="from")

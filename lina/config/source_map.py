@@ -15,7 +15,7 @@ YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
-class Source:
+class SpecSource:
     """A file or the command line: the tree as written there, before anything was merged over it."""
 
     name: str
@@ -60,11 +60,11 @@ def _line(node: yaml.Node | None, key: Key) -> int:
 class Origin:
     """All sources of a spec, the one that wins first. Origins do not count when specs are compared."""
 
-    sources: tuple[Source, ...] = field(default=(), compare=False)
+    sources: tuple[SpecSource, ...] = field(default=(), compare=False)
     written: Mapping[Key, Key] = field(default_factory=dict, compare=False)
     """Current name of a key -> the former name under which it is written (``lina.config.renames``)."""
 
-    def source(self, key: Key) -> Source | None:
+    def source(self, key: Key) -> SpecSource | None:
         """What wrote ``key``, or most of the path to it; if nothing of it was, the spec's own file."""
         key = self._as_written(key)
         nearest = max(self.sources, key=lambda source: source.depth(key), default=None)

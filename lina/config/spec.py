@@ -17,8 +17,8 @@ from lina.config.sections import (
     DataSection,
     EvaluateSection,
     InitSection,
-    Section,
     Seed,
+    SpecSection,
     SynthesizeSection,
     TextSection,
     TokenizerSection,
@@ -27,7 +27,7 @@ from lina.config.source_map import Origin
 from lina.config.train_section import TrainSection
 
 
-class AnySpec(Section):
+class AnySpec(SpecSection):
     """What the specs of all jobs share. Two specs are compared by ``differences``."""
 
     lina: Literal[1]

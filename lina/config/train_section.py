@@ -1,14 +1,14 @@
-"""Section ``train`` of a spec: how a speech model is trained."""
+"""SpecSection ``train`` of a spec: how a speech model is trained."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.config.sections import Count, Fraction, PluginName, Section
+from lina.config.sections import Count, Fraction, PluginName, SpecSection
 
 
-class TrainSection(Section):
+class TrainSection(SpecSection):
     steps: Count = 800
     """Optimiser steps."""
     batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0

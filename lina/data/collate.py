@@ -23,7 +23,7 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
-class Dropped(NamedTuple):
+class DroppedConditions(NamedTuple):
     """Which conditions a training step leaves out, row by row."""
 
     text: Bool[Tensor, "B"]
@@ -44,8 +44,8 @@ def collate(
 
 def drop_conditions(
     lengths: Int[Tensor, "B"], text: float, speaker: float, prompt: float, generator: torch.Generator
-) -> Dropped:
+) -> DroppedConditions:
     """Draw what is left out, with the given probabilities. A prompt is up to half of its row."""
     draws = torch.rand(4, len(lengths), generator=generator)
     share = torch.where(draws[2] < prompt, draws[3] / 2, 0.0)
-    return Dropped(draws[0] < text, draws[1] < speaker, (share * lengths).long())
+    return DroppedConditions(draws[0] < text, draws[1] < speaker, (share * lengths).long())

@@ -34,7 +34,7 @@ class CodecFacts:
         return cls(int(codec.sample_rate), int(codec.hop), int(codec.channels), sizes)
 
 
-class Tools(NamedTuple):
+class EncodingTools(NamedTuple):
     """What a process that encodes holds."""
 
     encode: Encode
@@ -45,7 +45,7 @@ class Tools(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoder:
-    """Reads, checks and encodes utterances, each alone; arguments as in ``Tools`` and ``shards.build_tokens``.
+    """Reads, checks and encodes utterances, each alone; arguments as in ``EncodingTools`` and ``shards.build_tokens``.
 
     Raises:
         PluginError: the codec breaks its contract, or a package that a recording needs is not installed.

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lina.config.resolve import Resolved
+from lina.config.resolve import ResolvedSpec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
@@ -18,9 +18,9 @@ from lina.core.protocols import Tokenizer
 from lina.core.text.pauses import text_parts
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
-from lina.data.text_ids import text_ids
+from lina.data.text_ids import encode_corpus_texts
 from lina.data.token_dataset import TokenDataset
-from lina.data.token_shards import CodecFacts, Tools, build_tokens
+from lina.data.token_shards import CodecFacts, EncodingTools, build_tokens
 from lina.data.training_data import TrainingData
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
@@ -30,7 +30,7 @@ from lina.runs.records import CodecInfo, DataSummary
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """What training and evaluation work on."""
 
     codec: AnyCodec
@@ -43,7 +43,7 @@ class Prepared:
     """Where the recording of an utterance is."""
 
 
-def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
+def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
     """Encode what is not encoded yet; train the tokenizer if it learns; set validation aside.
 
     Raises:
@@ -57,7 +57,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     facts, processes = CodecFacts.of(codec), spec.data.workers
     check = partial(_check, tokenizer, spec.text.max_characters)
-    here = Tools(partial(encode, codec), check)
+    here = EncodingTools(partial(encode, codec), check)
     _check_wishes(resolved, check, len(facts.codebook_sizes))
     progress = _Progress(run, hooks)
     dataset = build_tokens(
@@ -72,7 +72,7 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         processes=processes,
         report=progress,
     )
-    texts = text_ids(
+    texts = encode_corpus_texts(
         dataset.texts,
         directory / "data" / "text.safetensors",
         hashlib.sha256(f"{key} {resolved.tokenizer.record.version} {dataset.content}".encode()).hexdigest(),
@@ -115,14 +115,16 @@ def prepare(run: Run, resolved: Resolved, hooks: Any) -> Prepared:
         run=run, stage="data", seconds=time.perf_counter() - began if progress.worked else 0.0
     )
     recordings = {item.id: item.audio for item in utterances}
-    return Prepared(codec, tokenizer, dataset, speakers, training, recordings)
+    return PreparedData(codec, tokenizer, dataset, speakers, training, recordings)
 
 
-def _make_tools(resolved: Resolved, directory: Path) -> Tools:
+def _make_tools(resolved: ResolvedSpec, directory: Path) -> EncodingTools:
     """Codec and tokenizer anew, for a process that only encodes."""
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     tokenizer = build_tokenizer(resolved, directory)
-    return Tools(partial(encode, codec), partial(_check, tokenizer, resolved.spec.text.max_characters))
+    return EncodingTools(
+        partial(encode, codec), partial(_check, tokenizer, resolved.spec.text.max_characters)
+    )
 
 
 def _check(tokenizer: Tokenizer, max_characters: int, text: str) -> None:
@@ -131,7 +133,7 @@ def _check(tokenizer: Tokenizer, max_characters: int, text: str) -> None:
         raise TextError("the tokenizer gives nothing for it")
 
 
-def _settings(resolved: Resolved) -> dict[str, Any]:
+def _settings(resolved: ResolvedSpec) -> dict[str, Any]:
     """All that the token shards depend on besides the corpus itself."""
     codec, tokenizer = resolved.codec, resolved.tokenizer
     return {
@@ -145,7 +147,7 @@ def _settings(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _check_wishes(resolved: Resolved, check: Callable[[str], object], codebooks: int) -> None:
+def _check_wishes(resolved: ResolvedSpec, check: Callable[[str], object], codebooks: int) -> None:
     """What is to be said after training is refused before it."""
     spec = resolved.spec
     for key, texts in (
@@ -178,7 +180,9 @@ class _Progress:
             self.hooks.stage_started(run=self.run, stage="data", total=total, done=done)
 
 
-def _tokenizer(resolved: Resolved, utterances: Sequence[Utterance], directory: Path) -> tuple[Tokenizer, str]:
+def _tokenizer(
+    resolved: ResolvedSpec, utterances: Sequence[Utterance], directory: Path
+) -> tuple[Tokenizer, str]:
     """The tokenizer, trained on the corpus's texts unless that was done for them before; and their key.
 
     Raises:

@@ -16,7 +16,7 @@ AT_ONCE = 256
 """Texts that are one piece of work."""
 
 
-def text_ids(
+def encode_corpus_texts(
     texts: Sequence[str], file: Path, key: str, tokenizer: Callable[[], Tokenizer], processes: int = 1
 ) -> list[list[int]]:
     """Ids of each text; read from ``file`` if it was written for the same ``key``, else made and written there.

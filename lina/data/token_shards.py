@@ -29,11 +29,11 @@ from lina.core.corpus.manifest import without_duplicates
 from lina.core.files import remove_temporary, sha256, write_atomic
 from lina.core.utterance import Reject, Utterance
 from lina.core.workers import work
-from lina.data.encoding import CodecFacts, Encoder, Tools
+from lina.data.encoding import CodecFacts, Encoder, EncodingTools
 from lina.data.rejects import refuse_too_many
 from lina.data.token_dataset import FORMAT, TokenDataset
 
-__all__ = ["CodecFacts", "Tools", "build_tokens"]
+__all__ = ["CodecFacts", "EncodingTools", "build_tokens"]
 
 Report = Callable[[int, int], None]
 Codes = npt.NDArray[np.int16]
@@ -43,7 +43,7 @@ def build_tokens(
     items: Iterable[Utterance | Reject],
     *,
     directory: Path,
-    tools: Callable[[], Tools],
+    tools: Callable[[], EncodingTools],
     facts: CodecFacts,
     settings: Mapping[str, Any],
     min_seconds: float = 0.0,
@@ -138,7 +138,7 @@ class _Builder:
             return None
         return record if whole else None
 
-    def encode(self, tools: Tools, utterance: Utterance) -> Codes | Reject:
+    def encode(self, tools: EncodingTools, utterance: Utterance) -> Codes | Reject:
         encoder = Encoder(tools.encode, self.facts, self.min_seconds, self.max_seconds, tools.check_text)
         result = encoder(utterance)
         return result if isinstance(result, Reject) else result.numpy()

@@ -1,12 +1,12 @@
 """Building of recognizer plugins."""
 
-from lina.config.resolve import Chosen
+from lina.config.resolve import PluginChoice
 from lina.core.errors import PluginError
 from lina.core.plugin import RecognizerPlugin
 from lina.core.protocols import Recognizer
 
 
-def build_recognizer(chosen: Chosen[RecognizerPlugin]) -> Recognizer:
+def build_recognizer(chosen: PluginChoice[RecognizerPlugin]) -> Recognizer:
     """Build a recognizer and check its attributes, so that an outdated plugin fails before it transcribes.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from lina.config.resolve import Chosen, as_written
+from lina.config.resolve import PluginChoice, as_written
 from lina.core.files import write_atomic
 from lina.core.plugin import RecognizerPlugin
 from lina.evaluation import espeak, metrics
@@ -52,7 +52,7 @@ class TextSetJob:
 
     name: str
     items: Sequence[Item]
-    recognizer: Chosen[RecognizerPlugin] | None
+    recognizer: PluginChoice[RecognizerPlugin] | None
     seed: int
     speaker: str | None = None
     floor: bool = True
@@ -168,7 +168,7 @@ def _recognizer_inputs(job: TextSetJob) -> list[Any] | None:
     return [record.full_name, record.version, job.recognizer.config.model_dump(mode="json")]
 
 
-def _recognizer_label(chosen: Chosen[RecognizerPlugin]) -> str:
+def _recognizer_label(chosen: PluginChoice[RecognizerPlugin]) -> str:
     """Return the name and the configured values, such as ``faster-whisper model=base``."""
     return " ".join(
         [chosen.record.name, *(f"{key}={value}" for key, value in as_written(chosen.config).items())]

@@ -13,7 +13,7 @@ from lina.codec_training.matmul_precision import fast_arithmetic
 from lina.codec_training.prepare import CodecData, prepare
 from lina.codec_training.run import CodecRun
 from lina.codec_training.trainer import Trainer
-from lina.config.codec_resolve import ResolvedCodec
+from lina.config.codec_resolve import ResolvedCodecSpec
 from lina.config.loader import load_job
 from lina.config.spec import differences
 from lina.core.errors import CheckpointError, PluginError, SpecError
@@ -28,7 +28,7 @@ from lina.runs.layout import SPEC_FILE
 from lina.runs.metrics import rewind_metrics
 from lina.runs.provenance import write_info
 from lina.runs.records import ModelInfo
-from lina.runs.signals import Stopped, asked_to_stop, terminated_as_stopped
+from lina.runs.signals import RunStopped, asked_to_stop, terminated_as_stopped
 from lina.runs.stage_cache import finish, is_finished
 
 FREE_KEYS = (
@@ -51,11 +51,11 @@ FREE_KEYS = (
 EXPORTED = Path("codec.safetensors")
 
 
-def run_codec_spec(resolved: ResolvedCodec, hooks: Any) -> Path:
+def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
     """Do what a spec asks, or what is left of it; the run directory.
 
     Raises:
-        Stopped: a signal came, or ``train.minutes`` are over; the same call goes on.
+        RunStopped: a signal came, or ``train.minutes`` are over; the same call goes on.
         LinaError: something in the spec, the corpora or the directory is wrong. What was finished stays.
     """
     spec, directory = resolved.spec, resolved.spec.train.out
@@ -79,7 +79,7 @@ def run_codec_spec(resolved: ResolvedCodec, hooks: Any) -> Path:
     return directory
 
 
-def _fresh(resolved: ResolvedCodec) -> TrainableCodec:
+def _fresh(resolved: ResolvedCodecSpec) -> TrainableCodec:
     spec = resolved.spec
     torch.manual_seed(spec.seed)
     try:
@@ -145,7 +145,7 @@ def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) ->
                 last = trainer.save()
             if (stop.is_set() or over) and not finished:
                 cause = "by a signal" if stop.is_set() else f"after {spec.minutes:g} minutes"
-                raise Stopped(
+                raise RunStopped(
                     f"stopped {cause} at step {trainer.step} of {spec.steps}; run the same command to go on"
                 )
     assert last is not None
@@ -154,7 +154,7 @@ def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) ->
 
 
 def _export(
-    run: CodecRun, resolved: ResolvedCodec, checkpoint: Checkpoint, trainer: Trainer, hooks: Any
+    run: CodecRun, resolved: ResolvedCodecSpec, checkpoint: Checkpoint, trainer: Trainer, hooks: Any
 ) -> None:
     """``codec.safetensors``: the averaged weights as the plugin writes them."""
     path = run.directory / EXPORTED

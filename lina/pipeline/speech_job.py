@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, in_present_names
+from lina.config.resolve import ResolvedSpec, in_present_names
 from lina.config.spec import differences
 from lina.core.files import write_atomic
-from lina.data.prepare import Prepared, prepare
+from lina.data.prepare import PreparedData, prepare
 from lina.evaluation.text_set import read_text_set
 from lina.pipeline.speech_stages import evaluate, evaluate_text_set, synthesize
 from lina.runs.build_model import build_lm, sketch_lm
@@ -50,11 +50,11 @@ DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
 """Keys that what is encoded depends on."""
 
 
-def run_spec(resolved: Resolved, hooks: Any) -> Path:
+def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
     """Do what a spec asks, or what is left of it; the run directory.
 
     Raises:
-        Stopped: a signal came; the same call goes on.
+        RunStopped: a signal came; the same call goes on.
         LinaError: something in the spec, the corpus or the directory is wrong. What was finished stays.
     """
     spec, directory = resolved.spec, resolved.spec.train.out
@@ -100,7 +100,7 @@ def _claim(run: Run) -> None:
     write_atomic(path, run.spec.to_yaml().encode())
 
 
-def _train(run: Run, resolved: Resolved, prepared: Prepared, hooks: Any) -> Checkpoint:
+def _train(run: Run, resolved: ResolvedSpec, prepared: PreparedData, hooks: Any) -> Checkpoint:
     model = build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,

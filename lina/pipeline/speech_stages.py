@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from lina.config.resolve import Resolved
-from lina.data.prepare import Prepared
+from lina.config.resolve import ResolvedSpec
+from lina.data.prepare import PreparedData
 from lina.evaluation.normalization import identity
 from lina.evaluation.recognizer import build_recognizer
 from lina.evaluation.run import TextSetJob, evaluate_texts
@@ -23,7 +23,7 @@ ORDER = ("train", "unseen", "spec")
 
 
 def evaluate(
-    run: Run, resolved: Resolved, prepared: Prepared, voice: Voice, checkpoint: Checkpoint, hooks: Any
+    run: Run, resolved: ResolvedSpec, prepared: PreparedData, voice: Voice, checkpoint: Checkpoint, hooks: Any
 ) -> None:
     """Training sentences said back and unseen ones, and what the recogniser hears, if the spec names one."""
     wanted = _to_evaluate(run, prepared, voice)
@@ -56,7 +56,9 @@ def evaluate(
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
 
 
-def evaluate_text_set(run: Run, resolved: Resolved, voice: Voice, checkpoint: Checkpoint, hooks: Any) -> None:
+def evaluate_text_set(
+    run: Run, resolved: ResolvedSpec, voice: Voice, checkpoint: Checkpoint, hooks: Any
+) -> None:
     """The spec's text set, if it names one: the same as ``lina evaluate`` with the spec's recogniser."""
     path = run.spec.evaluate.texts
     if path is None:
@@ -86,7 +88,7 @@ def synthesize(run: Run, voice: Voice, checkpoint: Checkpoint, hooks: Any) -> No
     hooks.stage_finished(run=run, stage="synthesize", seconds=time.perf_counter() - began)
 
 
-def _to_evaluate(run: Run, prepared: Prepared, voice: Voice) -> list[Wanted]:
+def _to_evaluate(run: Run, prepared: PreparedData, voice: Voice) -> list[Wanted]:
     spec, data = run.spec.evaluate, prepared.dataset
     said = [
         Wanted(

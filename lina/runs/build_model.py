@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from lina.config.resolve import Resolved
+from lina.config.resolve import ResolvedSpec
 from lina.core.errors import LinaError
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
@@ -13,7 +13,7 @@ from lina.core.protocols import Backbone
 
 
 def build_lm(
-    resolved: Resolved, *, codebook_sizes: tuple[int, ...], vocab_size: int, speakers: int, seed: int
+    resolved: ResolvedSpec, *, codebook_sizes: tuple[int, ...], vocab_size: int, speakers: int, seed: int
 ) -> DelayLM:
     """The model of a spec, initialised from ``seed`` alone; the global random state is left as it was."""
     spec = resolved.spec
@@ -36,7 +36,7 @@ def build_lm(
         )
 
 
-def sketch_lm(resolved: Resolved) -> DelayLM:
+def sketch_lm(resolved: ResolvedSpec) -> DelayLM:
     """The model of a spec before its corpus is known: right in all but vocabularies and speakers, and mostly unreal.
 
     Parameters take no memory where the plugin can do without their values.
@@ -60,7 +60,7 @@ def count_parameters(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def _attention(resolved: Resolved) -> CrossAttention:
+def _attention(resolved: ResolvedSpec) -> CrossAttention:
     width, text = resolved.spec.backbone.d_model, resolved.spec.text
     if text.attention == "plain":
         return CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
@@ -68,6 +68,6 @@ def _attention(resolved: Resolved) -> CrossAttention:
     return PositionCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
 
 
-def _backbone(resolved: Resolved, *, d_model: int, n_layers: int) -> Backbone:
+def _backbone(resolved: ResolvedSpec, *, d_model: int, n_layers: int) -> Backbone:
     chosen = resolved.backbone
     return chosen.plugin.build(d_model=d_model, n_layers=n_layers, config=chosen.config)

@@ -23,7 +23,7 @@ from lina.runs.checkpoint_store import (
     MODEL,
     Checkpoint,
     commit_checkpoint,
-    read_tensors,
+    read_safetensors,
     seal,
     storable,
 )
@@ -99,19 +99,19 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoin
     path = checkpoint.path / OPTIMIZER
     try:
         numbers = json.loads((checkpoint.path / NUMBERS).read_bytes())
-        restore_optimizer(model, optimizer, read_tensors(path), numbers)
+        restore_optimizer(model, optimizer, read_safetensors(path), numbers)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: does not fit the spec's optimiser: {error}") from None
 
 
 def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The averaged weights by name."""
-    return read_tensors(checkpoint.path / AVERAGE)
+    return read_safetensors(checkpoint.path / AVERAGE)
 
 
 def _read(path: Path, layout: str) -> dict[str, Tensor]:
     try:
-        return unpack(read_tensors(path), layout)
+        return unpack(read_safetensors(path), layout)
     except CheckpointError as error:
         if layout == AS_TRAINED:
             raise

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lina.config.resolve import Chosen, Resolved
+from lina.config.resolve import PluginChoice, ResolvedSpec
 from lina.core.errors import CheckpointError
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Tokenizer
@@ -12,12 +12,12 @@ from lina.core.protocols import Tokenizer
 SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speakers.json"
 
 
-def build_tokenizer(resolved: Resolved, directory: Path) -> Tokenizer:
+def build_tokenizer(resolved: ResolvedSpec, directory: Path) -> Tokenizer:
     """The run's tokenizer, with what it learnt from the corpus."""
     return tokenizer_of(resolved.tokenizer, directory)
 
 
-def tokenizer_of(chosen: Chosen[TokenizerPlugin], directory: Path) -> Tokenizer:
+def tokenizer_of(chosen: PluginChoice[TokenizerPlugin], directory: Path) -> Tokenizer:
     """The tokenizer of the run in ``directory``, whose spec chose this plugin."""
     learnt = read_json(directory / TOKENIZER_FILE)
     if not isinstance(learnt, dict) or "trained" not in learnt:

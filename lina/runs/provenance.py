@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lina.config.resolve import Resolved
+from lina.config.resolve import ResolvedSpec
 from lina.core.registry import Record
 from lina.runs.build_model import count_parameters
 from lina.runs.files import read_run_info, write_run_info
@@ -33,7 +33,7 @@ PACKAGES = (
 log = logging.getLogger("lina")
 
 
-def record_run(run: Run, resolved: Resolved, model: Any) -> None:
+def record_run(run: Run, resolved: ResolvedSpec, model: Any) -> None:
     """Write ``run.json`` of a run of job speech."""
     backbone = count_parameters(model.encoder) + count_parameters(model.decoder)
     size = ModelInfo(parameters=count_parameters(model), backbone=backbone)

@@ -9,7 +9,7 @@ from types import FrameType
 from lina.core.errors import LinaError
 
 
-class Stopped(LinaError):
+class RunStopped(LinaError):
     """A signal asked the run to stop; it goes on when started again (exit code 75)."""
 
     exit_code = 75
@@ -21,7 +21,7 @@ class _Terminated(BaseException):
 
 @contextmanager
 def terminated_as_stopped() -> Iterator[None]:
-    """SIGTERM becomes ``Stopped``, at once. Ctrl-C stays ``KeyboardInterrupt``. Only in the main thread."""
+    """SIGTERM becomes ``RunStopped``, at once. Ctrl-C stays ``KeyboardInterrupt``. Only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,7 +33,7 @@ def terminated_as_stopped() -> Iterator[None]:
     try:
         yield
     except _Terminated:
-        raise Stopped("stopped by a signal; run the same command to go on") from None
+        raise RunStopped("stopped by a signal; run the same command to go on") from None
     finally:
         signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Chosen, Resolved, as_written, resolve
+from lina.config.resolve import PluginChoice, ResolvedSpec, as_written, resolve
 from lina.config.sections import EvaluateSection, InitSection
 from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, DataError, did_you_mean
@@ -120,7 +120,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
     return parameters
 
 
-def _portable(resolved: Resolved, folder: Path) -> Spec:
+def _portable(resolved: ResolvedSpec, folder: Path) -> Spec:
     """The spec without what is of the machine or of training's beginning; files that speaking needs are copied."""
     spec = resolved.spec
     sections: dict[str, Any] = {
@@ -150,7 +150,7 @@ def _copier(folder: Path) -> Callable[[Path], str]:
     return copy
 
 
-def _with_paths(chosen: Chosen[Any], place: Callable[[Path], str]) -> dict[str, Any]:
+def _with_paths(chosen: PluginChoice[Any], place: Callable[[Path], str]) -> dict[str, Any]:
     """The plugin's written configuration with ``place`` of each of its paths."""
     written = as_written(chosen.config)
     given = chosen.config.model_dump(exclude_unset=True)

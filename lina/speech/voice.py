@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generation.generate import Ending, Frame, generate
@@ -66,7 +66,7 @@ class Voice:
 
     def __init__(
         self,
-        resolved: Resolved,
+        resolved: ResolvedSpec,
         model: DelayLM,
         codec: AnyCodec,
         tokenizer: Tokenizer,

@@ -29,7 +29,7 @@ from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run
 from lina.runs.metrics import append_metrics, rewind_metrics
 from lina.runs.records import MetricsRecord
-from lina.runs.signals import Stopped, asked_to_stop
+from lina.runs.signals import RunStopped, asked_to_stop
 from lina.training.backward import Gradients
 from lina.training.data_parallel import gathered
 from lina.training.finite_steps import SkippedSteps
@@ -47,7 +47,7 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
     """Train until ``train.steps``, from the newest checkpoint if there is one.
 
     Raises:
-        Stopped: SIGTERM or SIGINT came; the state is saved.
+        RunStopped: SIGTERM or SIGINT came; the state is saved.
         DataError: the loss or the gradient was not finite in many steps in a row, none of which changed anything.
         CheckpointError: the checkpoints cannot be used, or are of another corpus.
         LinaError: another process of ``train.gpus`` has ended.
@@ -79,7 +79,7 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
                 if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set():
                     last = trainer.save()
                 if stop.is_set():
-                    raise Stopped(
+                    raise RunStopped(
                         f"stopped by a signal at step {trainer.step} of {spec.steps}; "
                         "run the same command to go on"
                     )

@@ -10,7 +10,7 @@ import soundfile
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.config.codec_resolve import ResolvedCodec, resolve_codec
+from lina.config.codec_resolve import ResolvedCodecSpec, resolve_codec
 from lina.config.loader import load_job
 from lina.pipeline.codec_job import run_codec_spec
 from lina.runs.checkpoint_store import newest_checkpoint
@@ -72,7 +72,7 @@ def write_corpora(folder: Path, rate: int = 8000) -> None:
         (folder / name / "manifest.jsonl").write_text(text)
 
 
-def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedCodec:
+def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedCodecSpec:
     """The spec with its corpora, each made if missing; it runs in ``folder/out``."""
     path = folder / "codec.yaml"
     if not (folder / "one").exists():
@@ -81,7 +81,7 @@ def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedCodec:
     return resolve_codec(load_job(path, (*overrides, f"train.out={folder / out}")))  # type: ignore[arg-type]
 
 
-def go(resolved: ResolvedCodec, *listeners: object) -> Path:
+def go(resolved: ResolvedCodecSpec, *listeners: object) -> Path:
     manager = build_manager(names=())
     for place, listener in enumerate(listeners):
         add_plugin(manager, listener, f"listener {place}")

@@ -19,7 +19,7 @@ from lina.pipeline.codec_job import EXPORTED
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
 from lina.runs.hooks import hookimpl
-from lina.runs.signals import Stopped
+from lina.runs.signals import RunStopped
 from tests.codec_training import speed
 from tests.codec_training.small import SPEC, go, lines_of, plugin, same, small, stored, stored_at
 from tests.codec_training.toy_codec import RATE, SIZES, ToyCodec
@@ -138,7 +138,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
-    with pytest.raises(Stopped, match="stopped by a signal at step 3 of 6; run the same command to go on"):
+    with pytest.raises(RunStopped, match="stopped by a signal at step 3 of 6; run the same command to go on"):
         go(small(tmp_path), StopAt(3))
     newest = newest_checkpoint(tmp_path / "run/checkpoints")
     assert newest is not None
@@ -148,7 +148,7 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_minutes_end_a_start_and_not_the_run(tmp_path: Path) -> None:
-    with pytest.raises(Stopped, match="stopped after 1e-06 minutes at step 1 of 6"):
+    with pytest.raises(RunStopped, match="stopped after 1e-06 minutes at step 1 of 6"):
         go(small(tmp_path, "train.minutes=1e-6"))
     go(small(tmp_path))
     assert lines_of(tmp_path / "run")[-1]["step"] == 6

@@ -9,8 +9,8 @@ import pytest
 from lina.config.loader import load_spec
 from lina.config.renames import apply_renames
 from lina.config.resolve import resolve
-from lina.config.sections import Section
-from lina.config.source_map import Origin, Source
+from lina.config.sections import SpecSection
+from lina.config.source_map import Origin, SpecSource
 from lina.core.errors import SpecError
 from lina.core.renames import Renames
 from tests.config.test_loader import GOOD, refusal, write
@@ -76,13 +76,13 @@ def test_a_plugins_former_values_are_read_too(
     ]
 
 
-class Inner(Section):
+class Inner(SpecSection):
     renames = Renames(keys={"old": "new"})
 
     new: int
 
 
-class Outer(Section):
+class Outer(SpecSection):
     renames: ClassVar[Renames] = Renames(
         keys={"before": "inner", "many": "several"}, values={"kind": {"x": "y"}}
     )
@@ -95,7 +95,7 @@ class Outer(Section):
 def test_sections_and_lists_of_them_are_renamed_too(caplog: pytest.LogCaptureFixture) -> None:
     text = "a:\n  before:\n    old: 1\n  many:\n  - new: 2\n  - old: 3\n  kind: x\n"
     tree = {"before": {"old": 1}, "many": [{"new": 2}, {"old": 3}], "kind": "x"}
-    origin = Origin((Source("f.yaml", Path(), {"a": tree}, text),))
+    origin = Origin((SpecSource("f.yaml", Path(), {"a": tree}, text),))
     current, traced = apply_renames(Outer, tree, origin, ("a",))
     assert current == {"inner": {"new": 1}, "several": [{"new": 2}, {"new": 3}], "kind": "y"}
     assert [traced.where(key) for key in (("a", "inner", "new"), ("a", "several", 1, "new"))] == [

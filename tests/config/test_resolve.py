@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.errors import PluginError, SpecError
 from lina.core.registry import Record
 from tests.fakes import FakeDistributions
@@ -61,7 +61,7 @@ def spec_path(tmp_path: Path, distributions: FakeDistributions) -> Path:
     return path
 
 
-def resolved(path: Path, *overrides: str) -> Resolved:
+def resolved(path: Path, *overrides: str) -> ResolvedSpec:
     return resolve(load_spec(path, overrides))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lina.data.text_ids import text_ids
+from lina.data.text_ids import encode_corpus_texts
 from lina.tokenizers.bytes import Bytes, BytesConfig
 
 TEXTS = [f"text {number}" for number in range(600)]
@@ -20,18 +20,20 @@ def never():
 def test_they_are_the_tokenizers_and_are_made_once(tmp_path, processes):
     file = tmp_path / "text.safetensors"
     expected = [tokenizer().parallel_forward(text) for text in TEXTS]
-    assert text_ids(TEXTS, file, "a", tokenizer, processes) == expected
-    assert text_ids(TEXTS, file, "a", never) == expected
+    assert encode_corpus_texts(TEXTS, file, "a", tokenizer, processes) == expected
+    assert encode_corpus_texts(TEXTS, file, "a", never) == expected
 
 
 @pytest.mark.parametrize("damage", ["another key", "cut", "other texts"])
 def test_they_are_made_again_where_they_do_not_fit(tmp_path, damage):
     file, texts, key = tmp_path / "text.safetensors", TEXTS, "a"
-    text_ids(texts, file, key, tokenizer)
+    encode_corpus_texts(texts, file, key, tokenizer)
     if damage == "another key":
         key = "b"
     elif damage == "cut":
         file.write_bytes(file.read_bytes()[:-100])
     else:
         texts = TEXTS[:-1]
-    assert text_ids(texts, file, key, tokenizer) == [tokenizer().parallel_forward(text) for text in texts]
+    assert encode_corpus_texts(texts, file, key, tokenizer) == [
+        tokenizer().parallel_forward(text) for text in texts
+    ]

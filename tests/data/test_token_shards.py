@@ -15,7 +15,7 @@ from lina.core.utterance import Reject, Utterance
 from lina.data import token_shards
 from lina.data.rejects import count_kinds, reason_kind
 from lina.data.token_dataset import TokenDataset
-from lina.data.token_shards import CodecFacts, Tools, build_tokens
+from lina.data.token_shards import CodecFacts, EncodingTools, build_tokens
 
 RATE, HOP = 8_000, 80
 FACTS = CodecFacts(RATE, HOP, 1, (16, 256))
@@ -56,7 +56,7 @@ def corpus(tmp_path):
 
 def build(items, directory, encoder=encode, **changed):
     options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0} | changed
-    tools = Tools(encoder, options.pop("check_text", None))
+    tools = EncodingTools(encoder, options.pop("check_text", None))
     return build_tokens(items, directory=directory, tools=lambda: tools, **options)
 
 
@@ -111,7 +111,7 @@ def test_killed_and_run_again(corpus, tmp_path, killed_at):
 
 
 def _tools():
-    return Tools(encode)
+    return EncodingTools(encode)
 
 
 @pytest.mark.parametrize("processes", [2, 5])

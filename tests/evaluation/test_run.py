@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lina.config.resolve import Chosen
+from lina.config.resolve import PluginChoice
 from lina.core.errors import CheckpointError, LinaError, PluginError
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 from lina.core.registry import Record
@@ -55,8 +55,8 @@ class EarsConfig(PluginConfig):
     size: str = "small"
 
 
-def ears(version: str = "1", **config: str) -> Chosen[RecognizerPlugin]:
-    return Chosen(Record("recognizer", "ears", "here", version, "x:X"), Ears, EarsConfig(**config))
+def ears(version: str = "1", **config: str) -> PluginChoice[RecognizerPlugin]:
+    return PluginChoice(Record("recognizer", "ears", "here", version, "x:X"), Ears, EarsConfig(**config))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.config.loader import load_spec
-from lina.config.resolve import Resolved, resolve
+from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.model.delay_lm import DelayLM
 from lina.data.prepare import prepare
 from lina.data.training_data import TrainingData
@@ -73,12 +73,12 @@ def write_spec(folder: Path) -> Path:
     return path
 
 
-def small(folder: Path, *overrides: str, out: str = "run") -> Resolved:
+def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedSpec:
     """The small spec with overrides; it runs in ``folder/out``."""
     return resolve(load_spec(write_spec(folder), (*overrides, f"train.out={folder / out}")))
 
 
-def ready(resolved: Resolved, hooks: Any) -> tuple[Run, DelayLM, TrainingData]:
+def ready(resolved: ResolvedSpec, hooks: Any) -> tuple[Run, DelayLM, TrainingData]:
     """What ``train`` takes, as a run makes it."""
     run = Run(resolved.spec.train.out, resolved.spec)
     run.directory.mkdir(exist_ok=True)

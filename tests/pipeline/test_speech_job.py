@@ -20,7 +20,7 @@ from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_data_summary, read_evaluation, read_samples
 from lina.runs.hook_manager import add_plugin, build_manager
 from lina.runs.hooks import hookimpl
-from lina.runs.signals import Stopped
+from lina.runs.signals import RunStopped
 from lina.speech.voice import Voice, load
 from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import Listener, hooks_of, small, stored, write_corpus
@@ -291,7 +291,7 @@ def test_sigterm_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Pa
                 os.kill(os.getpid(), signal.SIGTERM)
 
     wanted, before = stage, signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped, match="run the same command to go on"):
+    with pytest.raises(RunStopped, match="run the same command to go on"):
         run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
     assert signal.getsignal(signal.SIGTERM) is before
     again = done(run(tmp_path, *SPEAKING, "train.steps=1"))
@@ -343,7 +343,7 @@ def test_sigterm_inside_a_hook_plugin_is_not_taken_for_its_failure(tmp_path: Pat
 
     manager = build_manager(())
     add_plugin(manager, Interrupter(), "interrupter")
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         run_spec(small(tmp_path), manager.hook)
 
 

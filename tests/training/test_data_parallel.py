@@ -12,7 +12,7 @@ from lina.config.train_section import TrainSection
 from lina.core.errors import DataError, LinaError, SpecError
 from lina.pipeline.speech_job import run_spec
 from lina.runs.hooks import hookimpl
-from lina.runs.signals import Stopped
+from lina.runs.signals import RunStopped
 from lina.training.data_parallel import check_gpus
 from lina.training.process_group import Team
 from lina.training.step_seed import step_seed
@@ -87,11 +87,11 @@ def test_two_processes_train_as_one_does_and_write_no_more(tmp_path: Path, accum
 
 def test_a_stopped_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
     one = trained(tmp_path, "train.threads=1", out="one")
-    with pytest.raises(Stopped, match="at step 3 of 6; run the same command"):
+    with pytest.raises(RunStopped, match="at step 3 of 6; run the same command"):
         trained(tmp_path, *TWO, plugins=(Stopper(3),))
     assert (tmp_path / "run" / "checkpoints" / "step-00000003").is_dir()
     assert not multiprocessing.active_children()
-    with pytest.raises(Stopped, match="at step 5 of 6"):
+    with pytest.raises(RunStopped, match="at step 5 of 6"):
         trained(tmp_path, "train.threads=1", plugins=(Stopper(5),))
     assert_alike(one, trained(tmp_path, *TWO))
 

@@ -19,7 +19,7 @@ from lina.core.model.tokens import teacher_forcing
 from lina.runs import device
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import hookimpl
-from lina.runs.signals import Stopped
+from lina.runs.signals import RunStopped
 from lina.training import trainer as train_module
 from lina.training.finite_steps import LIMIT
 from lina.training.loss import cross_entropy
@@ -81,7 +81,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_everything_random_on(
 ) -> None:
     whole = trained(tmp_path, *EVERYTHING, out="whole")
     for step in (1, 4):
-        with pytest.raises(Stopped, match=f"at step {step} of 6; run the same command") as stopped:
+        with pytest.raises(RunStopped, match=f"at step {step} of 6; run the same command") as stopped:
             trained(tmp_path, *EVERYTHING, plugins=(Interrupter(step, number),))
         assert stopped.value.exit_code == 75
     assert_same_training(whole, trained(tmp_path, *EVERYTHING))
@@ -98,7 +98,7 @@ def test_everything_random_does_something(tmp_path: Path) -> None:
 def test_training_stopped_by_a_signal_in_its_last_step_does_not_go_on_to_the_next_stage(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         trained(tmp_path, plugins=(Interrupter(6),))
     listener = Listener()
     trained(tmp_path, plugins=(listener,))
@@ -108,7 +108,7 @@ def test_training_stopped_by_a_signal_in_its_last_step_does_not_go_on_to_the_nex
 def test_the_signal_handlers_are_put_back(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     trained(tmp_path, "train.steps=1")
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         trained(tmp_path, plugins=(Interrupter(2),), out="other")
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
@@ -163,7 +163,7 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     trained(tmp_path, *options, out="whole")
     whole = list(seen)
     seen.clear()
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         trained(tmp_path, *options, plugins=(Interrupter(3),))
     trained(tmp_path, *options)
     assert seen == whole
@@ -298,7 +298,7 @@ def test_consecutive_utterances_are_one_row_with_its_texts_swapped(tmp_path: Pat
 
 def test_the_stage_says_where_it_begins_and_that_it_is_done(tmp_path: Path) -> None:
     first, second, third = Listener(), Listener(), Listener()
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         trained(tmp_path, plugins=(first, Interrupter(3)))
     trained(tmp_path, plugins=(second,))
     trained(tmp_path, plugins=(third,))
@@ -374,7 +374,7 @@ def test_precision_auto_is_kept_over_a_resumption(
     monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: False)
     auto = "train.precision=auto"
     whole = trained(tmp_path, auto, out="whole")
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         trained(tmp_path, auto, plugins=(Interrupter(2),))
     monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: True)
     assert_same_training(whole, trained(tmp_path, auto))

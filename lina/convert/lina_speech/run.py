@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lina.config.resolve import Resolved, choose, resolve
-from lina.config.source_map import Origin, Source
+from lina.config.resolve import ResolvedSpec, choose_plugin, resolve
+from lina.config.source_map import Origin, SpecSource
 from lina.config.spec import Spec
 from lina.convert.lina_speech.names import fill
 from lina.convert.lina_speech.sizes import NotConvertible, Sizes, read_sizes
@@ -107,8 +107,8 @@ def _whole(out: Path) -> Iterator[Path]:
 
 
 def _check_tokenizer(file: Path, sizes: Sizes) -> None:
-    origin = Origin((Source("--tokenizer", Path(), {}),))
-    chosen = choose("tokenizer", "bpe", {"file": str(file.resolve())}, origin)
+    origin = Origin((SpecSource("--tokenizer", Path(), {}),))
+    chosen = choose_plugin("tokenizer", "bpe", {"file": str(file.resolve())}, origin)
     tokenizer = chosen.plugin.build(config=chosen.config)
     if tokenizer.vocab_size != sizes.vocabulary:
         raise SpecError(
@@ -122,7 +122,7 @@ def _check_tokenizer(file: Path, sizes: Sizes) -> None:
         )
 
 
-def _model(resolved: Resolved, sizes: Sizes, tensors: Mapping[str, Tensor]) -> DelayLM:
+def _model(resolved: ResolvedSpec, sizes: Sizes, tensors: Mapping[str, Tensor]) -> DelayLM:
     codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
     try:
         model = build_lm(

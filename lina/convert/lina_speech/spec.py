@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lina.config.source_map import Origin, Source
+from lina.config.source_map import Origin, SpecSource
 from lina.config.spec import Spec
 from lina.config.validation import validate
 from lina.convert.lina_speech.sizes import Sizes
@@ -59,5 +59,5 @@ def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -
         # The first codebook was drawn among its 100 likeliest codes, the others were greedy.
         "synthesize": {"temperature": [1.0] + [0.0] * (sizes.codebooks - 1), "top_k": 100},
     }
-    origin = Origin((Source(str(source), out, tree),))
+    origin = Origin((SpecSource(str(source), out, tree),))
     return validate(Spec, tree, origin).with_origin(origin)

@@ -4,7 +4,7 @@ from typing import get_args
 
 from torch import Tensor
 
-from lina.config.resolve import Resolved
+from lina.config.resolve import ResolvedSpec
 from lina.core.errors import CheckpointError, PluginError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
@@ -12,7 +12,7 @@ from lina.training.init.foreign_tensors import read_tensors
 from lina.training.init.transfer import Part, Transfer, part_of
 
 
-def imported(resolved: Resolved, model: DelayLM) -> Transfer:
+def imported(resolved: ResolvedSpec, model: DelayLM) -> Transfer:
     """The state of ``model`` with what the plugin makes of the file; all else as it is.
 
     Raises:

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from lina.config.resolve import Resolved
+from lina.config.resolve import ResolvedSpec
 from lina.config.spec import Spec, differences
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.lora import adapt, choose_targets, train_only
-from lina.data.prepare import Prepared
+from lina.data.prepare import PreparedData
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import read_init, write_init
 from lina.runs.hooks import Run
@@ -33,7 +33,7 @@ PLAIN = ("text.layers", "text.dropout", "text.max_characters")
 log = logging.getLogger("lina")
 
 
-def check_init(resolved: Resolved, sketch: DelayLM) -> None:
+def check_init(resolved: ResolvedSpec, sketch: DelayLM) -> None:
     """Whether a run that has not begun can begin: its source is there, whole and as wide; LoRA's targets exist.
 
     Raises:
@@ -50,7 +50,7 @@ def check_init(resolved: Resolved, sketch: DelayLM) -> None:
         imported(resolved, sketch)
 
 
-def initialise(run: Run, resolved: Resolved, model: DelayLM, prepared: Prepared) -> None:
+def initialise(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: PreparedData) -> None:
     """Give ``model`` the first weights that the spec asks for, or only its shape where training has begun.
 
     Raises:
@@ -80,7 +80,9 @@ def initialise(run: Run, resolved: Resolved, model: DelayLM, prepared: Prepared)
         log.info("%s", line)
 
 
-def _loaded(resolved: Resolved, model: DelayLM, prepared: Prepared) -> tuple[Transfer, str, list[str]]:
+def _loaded(
+    resolved: ResolvedSpec, model: DelayLM, prepared: PreparedData
+) -> tuple[Transfer, str, list[str]]:
     """The state to begin with, where it is from, and what else is to be said."""
     spec = resolved.spec
     if spec.init.source is None:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lina.config.loader import load_spec
-from lina.config.resolve import choose
+from lina.config.resolve import choose_plugin
 from lina.config.spec import Spec
 from lina.core.errors import CheckpointError, LinaError, did_you_mean
 from lina.core.model.tokens import MARKS
@@ -138,7 +138,9 @@ def _like(sizes: tuple[int, ...], rows: int) -> tuple[int, ...]:
 def _tokenizer(source: Source) -> Tokenizer:
     section = source.spec.tokenizer
     return tokenizer_of(
-        choose("tokenizer", section.plugin, section.config, source.spec.origin, ("tokenizer", "plugin")),
+        choose_plugin(
+            "tokenizer", section.plugin, section.config, source.spec.origin, ("tokenizer", "plugin")
+        ),
         source.path,
     )
 
@@ -148,6 +150,6 @@ def _codebook_sizes(source: Source) -> tuple[int, ...]:
     if summary is not None and summary.codec is not None:
         return summary.codec.codebook_sizes
     section = source.spec.codec
-    codec = choose("codec", section.plugin, section.config, source.spec.origin, ("codec", "plugin"))
+    codec = choose_plugin("codec", section.plugin, section.config, source.spec.origin, ("codec", "plugin"))
     built: Sequence[int] = codec.plugin.build(config=codec.config).codebook_sizes
     return tuple(built)

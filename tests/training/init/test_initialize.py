@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from lina.core.errors import CheckpointError
 from lina.core.model.lora import is_adapted, merged
 from lina.runs.files import read_init
-from lina.runs.signals import Stopped
+from lina.runs.signals import RunStopped
 from lina.speech.voice import load
 from tests.pipeline.small_run import EVERYTHING, assert_same_training, write_corpus
 from tests.training.init.fine_tuning import SPEAKERS, base, begun, run, weights
@@ -131,7 +131,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_without_its_source(
     shutil.copytree(base, source)
     asked = (*EVERYTHING, f"init.from={source}", *lora)
     whole = run(tmp_path, *asked, out="whole")
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         run(tmp_path, *asked, plugins=(Interrupter(3),))
     shutil.rmtree(source)
     assert_same_training(whole, run(tmp_path, *asked))

@@ -1,4 +1,4 @@
-"""SpecSection ``train`` of a spec: how a speech model is trained."""
+"""Section ``train`` of a spec: how a speech model is trained."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self

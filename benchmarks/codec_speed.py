@@ -9,7 +9,7 @@ import torch
 from benchmarks.codec_audio import SOURCE_RATE, resampled
 from benchmarks.codec_metrics import Samples
 from lina.core.audio.codec import AnyCodec, decode, decoder_stream, encode
-from lina.core.protocols import StreamingCodec, keeps
+from lina.core.protocols import StreamingCodec, implements
 
 REPEATS = 3
 SECONDS = 10.0
@@ -46,7 +46,7 @@ def latency(codec: AnyCodec) -> dict[str, float | None]:
     frame = 1000.0 * codec.hop / codec.sample_rate
     if getattr(codec, "frame_by_frame", False):
         return {"encoder": frame, "decoder": 0.0}
-    encoder: Any = getattr(codec, "encoder", None) if keeps(codec, StreamingCodec) else None
+    encoder: Any = getattr(codec, "encoder", None) if implements(codec, StreamingCodec) else None
     return {
         "encoder": None if encoder is None else frame * (1 + encoder.latency),
         "decoder": frame * decoder_stream(codec).latency,

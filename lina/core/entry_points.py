@@ -1,4 +1,4 @@
-"""What is installed: the plugins that distributions declare as entry points. Imports none of them."""
+"""Installed plugins: the entry points that distributions declare. Imports none of them."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ GROUPS = {
 """Role -> entry-point group."""
 
 ALLOW_LIST = "LINA_PLUGINS"
-"""Environment variable: comma-separated ``role:name`` or distributions; if set, all others stay out."""
+"""Environment variable: comma-separated ``role:name`` or distributions; if set, all others are left out."""
 
 
 UNNAMED = "(unnamed)"
@@ -26,7 +26,7 @@ UNNAMED = "(unnamed)"
 
 @dataclass(frozen=True, order=True)
 class Record:
-    """An installed plugin as its distribution declares it; nothing has been imported."""
+    """An installed plugin as its distribution declares it; not imported."""
 
     role: str
     name: str
@@ -45,8 +45,8 @@ class Record:
         listed = os.environ.get(ALLOW_LIST)
         if listed is None:
             return True
-        wanted = {item.strip() for item in listed.split(",")}
-        return self.full_name in wanted or _canonical(self.distribution) in map(_canonical, wanted)
+        allowed = {item.strip() for item in listed.split(",")}
+        return self.full_name in allowed or _canonical(self.distribution) in map(_canonical, allowed)
 
     def __str__(self) -> str:
         return f"{self.full_name} ({self.distribution} {self.version}, {self.value})"
@@ -63,7 +63,7 @@ def records(role: str | None = None) -> list[Record]:
 
 
 def _distributions() -> Iterator[Distribution]:
-    """Those with entry points; of two copies of one distribution the first on the path, as for imports."""
+    """Distributions with entry points; of two copies of one, the first on the path, as for imports."""
     seen = set()
     for distribution in importlib.metadata.distributions():
         declared = distribution.read_text("entry_points.txt")
@@ -76,7 +76,7 @@ def _distributions() -> Iterator[Distribution]:
 
 
 def _canonical(distribution_name: str) -> str:
-    """As package installers compare names: ``My_Pack`` is ``my-pack``."""
+    """Normalize a name as package installers do: ``My_Pack`` is ``my-pack``."""
     return re.sub(r"[-_.]+", "-", distribution_name).lower()
 
 

@@ -1,4 +1,4 @@
-"""What a person is told when something they gave is wrong: one line that says what, where and what to do."""
+"""Errors of users and plugins: one line with the mistake, its place and the remedy."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class LinaError(Exception):
-    """A mistake that the user can mend. The command line prints its one line and exits with its code."""
+    """A mistake that the user can fix. The command line prints its one line and exits with its code."""
 
     exit_code = 2
 
@@ -45,7 +45,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def first_reason(error: "ValidationError") -> str:
-    """The first violation in a file that lina itself wrote: its field, if any, and the reason."""
+    """First violation in a file that lina wrote: its field, if any, and the reason."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     reason = "is missing" if first["type"] == "missing" else first["msg"]

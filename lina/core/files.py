@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, forced to disk, then renamed."""
+"""Atomic files: written under a temporary name, forced to disk, then renamed; and the cache folder."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside ``path``, this process's own, that ``remove_temporary`` knows again."""
+    """A hidden name beside ``path``, unique to this process and recognized by ``remove_temporary``."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
@@ -19,7 +19,7 @@ def commit(temporary: Path, path: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a whole file or none of it.
+    """Write a file atomically.
 
     Raises:
         OSError: the disk refuses; nothing is left behind and an old ``path`` is untouched.
@@ -44,7 +44,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_temporary(directory: Path) -> None:
-    """Delete what killed writers left in ``directory``."""
+    """Delete temporary files that killed writers left in ``directory``."""
     for leftover in directory.glob(".*.part"):
         leftover.unlink(missing_ok=True)
 

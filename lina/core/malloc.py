@@ -1,4 +1,4 @@
-"""Freed memory stays with the process while it computes on a CPU.
+"""Keep freed memory in the process, for computing on a CPU.
 
 glibc gives large blocks back to the kernel at every free, and every use begins with page faults. On a virtual machine
 these can cost far more than the arithmetic: docs/design.md has the measurement.
@@ -11,7 +11,7 @@ _MMAP_MAX, _TRIM_THRESHOLD, _TOP_PAD = -4, -1, -2
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep what is freed; False where the C library is another (nothing is changed there)."""
+    """Set glibc to keep freed memory; False, and no change, with another C library."""
     if not sys.platform.startswith("linux"):
         return False
     try:

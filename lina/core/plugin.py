@@ -1,6 +1,6 @@
-"""What a plugin class looks like. An entry point names such a class; the registry checks it when a spec asks.
+"""Base classes of plugins. An entry point names a subclass; the registry checks it when a spec names it.
 
-A plugin class holds no state: it validates its own configuration and builds the object that keeps a protocol of
+A plugin class holds no state: it validates its own configuration and builds an object that implements a protocol of
 ``lina.core.protocols``.
 """
 
@@ -21,7 +21,7 @@ from lina.core.utterance import Reject, Utterance
 PLUGIN_API = 1
 
 Half = Literal["encoder", "decoder"]
-"""The backbone before the text, and the one after it."""
+"""The backbone before the text cross-attention, and the one after it."""
 
 
 class PluginConfig(BaseModel):
@@ -34,7 +34,7 @@ class PluginConfig(BaseModel):
 
 
 class Plugin(ABC):
-    """What all roles share."""
+    """Base class of all roles."""
 
     plugin_api: ClassVar[int] = PLUGIN_API
     Config: ClassVar[type[PluginConfig]] = PluginConfig
@@ -46,33 +46,33 @@ class Plugin(ABC):
 
 
 class BackbonePlugin(Plugin):
-    """Builds a whole stack. Most backbones are mixers and want ``lina.core.model.stack.MixerPlugin`` instead."""
+    """Plugin of a whole stack. Most backbones are mixers: derive from ``lina.core.MixerPlugin`` for those."""
 
     @classmethod
     @abstractmethod
     def build(cls, *, d_model: int, n_layers: int, config: Any) -> Backbone:
-        """A backbone (an ``nn.Module``) over vectors of width ``d_model``.
+        """Build a backbone (an ``nn.Module``) over vectors of width ``d_model``.
 
         Core builds three: before the text, after it, and the small position network of position-aware attention.
 
         Raises:
-            SpecError: the sizes do not fit the configuration (say which).
+            SpecError: the sizes do not fit the configuration; the message names them.
         """
 
     @classmethod
     def import_weights(
         cls, tensors: Mapping[str, Tensor], *, d_model: int, n_layers: int, config: Any, half: Half
     ) -> Mapping[str, Tensor]:
-        """Weights of another project's model for one half of the backbone: ``init: {backbone: FILE}`` of a spec.
+        """Convert another project's weights for one half of the backbone: ``init: {backbone: FILE}`` of a spec.
 
-        An optional capability. Core reads the file (tensors only, nothing is executed) and gives all of them;
-        the result is named and shaped as in the state dict of ``build`` with the same sizes. What is left out
-        stays as it was initialised. By custom the encoder takes the model's first ``n_layers`` layers and the
+        An optional capability. Core reads the file (tensors only, nothing is executed) and passes all of them;
+        the result is named and shaped as in the state dict of ``build`` with the same sizes. Missing weights
+        keep their initialization. By custom the encoder takes the model's first ``n_layers`` layers and the
         decoder the ``n_layers`` after them; the position network is never imported.
 
         Raises:
-            CheckpointError: they are no such model's, or its sizes are not these; say what is there and what to
-                write into the spec. Core puts the file's name before it.
+            CheckpointError: another kind of model, or other sizes; the message states both and what to write into
+                the spec. Core prepends the file's name.
         """
         raise CheckpointError(
             f"{cls.__name__} imports no weights of other projects; leave init.backbone out, or name a backbone "
@@ -81,9 +81,9 @@ class BackbonePlugin(Plugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Change parameters in place so that gates saturate, for the laws: decays from -1e-4 to -1e4 a step.
+        """Change parameters in place so that gates saturate, for the laws: log-decays from -1e-4 to -1e4 per step.
 
-        The default scales every matrix by 100. Override it to aim at the gates alone.
+        The default scales every matrix by 100. Override it to change the gates alone.
         """
         with torch.no_grad():
             for parameter in backbone.parameters():
@@ -95,15 +95,15 @@ class CodecPlugin(Plugin):
     @classmethod
     @abstractmethod
     def build(cls, *, config: Any) -> Codec | StreamingCodec:
-        """A codec. Weights come from local files named in the configuration, never from a network.
+        """Build a codec. Weights come from local files named in the configuration, never from a network.
 
         Raises:
-            PluginError: a needed package or file is missing (say what to install or where to put it).
+            PluginError: a needed package or file is missing; the message states the remedy.
         """
 
     @classmethod
     def build_trainable(cls, *, config: Any) -> TrainableCodec:
-        """The same codec with fresh weights, drawn by torch's generator: ``job: codec`` of a spec.
+        """Build the codec with fresh weights, drawn by torch's generator: ``job: codec`` of a spec.
 
         An optional capability, with ``save_trained``.
 
@@ -114,7 +114,7 @@ class CodecPlugin(Plugin):
 
     @classmethod
     def save_trained(cls, codec: Any, path: Path) -> None:
-        """Write what ``build_trainable`` built to a file that ``build`` reads by the plugin's configuration."""
+        """Write a codec of ``build_trainable`` to a file that ``build`` reads by the plugin's configuration."""
         raise SpecError(f"{cls.__name__} cannot be trained, so there is nothing to save")
 
 
@@ -122,32 +122,32 @@ class TokenizerPlugin(Plugin):
     @classmethod
     @abstractmethod
     def build(cls, *, config: Any, trained: Any = None) -> Tokenizer:
-        """A tokenizer; ``trained`` is what ``train`` returned for this run, if anything."""
+        """Build a tokenizer; ``trained`` is the value that ``train`` returned for this run."""
 
     @classmethod
     def train(cls, texts: Iterable[str], *, config: Any) -> Any:
-        """Learn from the corpus's texts what ``build`` needs, as a value JSON can hold; None if nothing."""
+        """Learn from the texts of the corpus; returns a JSON value for ``build``, or None."""
         return None
 
 
 class CorpusPlugin(Plugin):
-    """Reads a corpus: recordings with their texts."""
+    """Plugin that reads a corpus: recordings with their texts."""
 
     @classmethod
     @abstractmethod
     def read(cls, *, config: Any) -> Iterator[Utterance | Reject]:
-        """Every utterance in a fixed order; what cannot be one is a ``Reject`` with its reason, never dropped.
+        """Read every utterance in a fixed order; unusable entries become a ``Reject`` with its reason.
 
         Raises:
-            DataError: the corpus as a whole is missing or unreadable (say how to get it).
+            DataError: the corpus as a whole is missing or unreadable; the message states how to get it.
         """
 
     @classmethod
     def get(cls, folder: Path) -> Path:
-        """Fetch the corpus into ``folder`` (made if missing); gives the folder to read: ``lina data get``.
+        """Fetch the corpus into ``folder`` (created if missing); returns the folder to read: ``lina data get``.
 
         Raises:
-            DataError: there is nothing to fetch, or fetching failed (say why and what to do by hand).
+            DataError: there is nothing to fetch, or fetching failed; the message states the cause and the manual steps.
         """
         raise DataError(
             f"{cls.__name__}: nothing to fetch; this corpus reads the files that data.config.path names"
@@ -160,13 +160,13 @@ class CorpusPlugin(Plugin):
 
 
 class RecognizerPlugin(Plugin):
-    """Builds a speech recogniser, the listener of the evaluate stage."""
+    """Plugin of a speech recognizer, for the evaluate stage."""
 
     @classmethod
     @abstractmethod
     def build(cls, *, config: Any) -> Recognizer:
-        """A recogniser whose weights are on this machine; nothing is fetched.
+        """Build a recognizer from weights on this machine; nothing is fetched.
 
         Raises:
-            PluginError: a needed package or file is missing (say what to install).
+            PluginError: a needed package or file is missing; the message states the remedy.
         """

@@ -1,9 +1,9 @@
-"""What plugins promise. Everything that composes over time is a stream with two faces, bound by one law:
+"""Protocols of plugins. Everything that composes over time is a stream with two forms, bound by one law:
 
 folding ``step`` over time gives what ``parallel_forward`` gives: outputs, final state and gradients.
 
-Shapes: B rows, T frames, D model width, Q codebooks, C audio channels, hop samples a frame. ``lina.core.laws``
-checks every promise made here; docs/plugins.md walks through writing a plugin.
+Shapes: B rows, T frames, D model width, Q codebooks, C audio channels, hop samples per frame. ``lina.core.laws``
+checks all of these; docs/plugins.md walks through writing a plugin.
 """
 
 import inspect
@@ -19,19 +19,19 @@ from lina.core.state import State
 S = TypeVar("S")
 
 
-def promises(protocol: Any) -> set[str]:
-    """The names that an object keeping ``protocol`` has."""
+def members(protocol: Any) -> set[str]:
+    """Names of the members of ``protocol``."""
     return {
         name for name in (*vars(protocol), *inspect.get_annotations(protocol)) if not name.startswith("_")
     }
 
 
-def keeps(thing: object, protocol: Any) -> bool:
-    """Whether ``thing`` has all that ``protocol`` promises.
+def implements(thing: object, protocol: Any) -> bool:
+    """Check that ``thing`` has all members of ``protocol``.
 
     Not ``isinstance``, which since Python 3.12 overlooks the submodules of an ``nn.Module``.
     """
-    return all(hasattr(thing, name) for name in promises(protocol))
+    return all(hasattr(thing, name) for name in members(protocol))
 
 
 @runtime_checkable
@@ -42,25 +42,25 @@ class Backbone(Protocol):
     """
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first frame, for ``batch`` rows, on the module's device."""
+        """State before the first frame, for ``batch`` rows, on the module's device."""
         ...
 
     def parallel_forward(
         self, x: Float[Tensor, "B T D"], state: State
     ) -> tuple[Float[Tensor, "B T D"], State]:
-        """A stretch of time at once: training and prefill. T >= 1; cost linear in T."""
+        """Process T >= 1 frames at once, at a cost linear in T: training and prefill."""
         ...
 
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
-        """One frame: synthesis. The given state is not touched; the returned one has its shapes and dtypes."""
+        """Process one frame: synthesis. The argument is not changed; the returned state has its shapes and dtypes."""
         ...
 
 
 def takes_starts(backbone: Backbone) -> bool:
-    """Whether ``parallel_forward(x, state, starts=None)`` restarts rows from ``initial_state`` at frames ``starts``.
+    """Check for ``parallel_forward(x, state, starts=None)``: rows restart from ``initial_state`` at frames ``starts``.
 
-    An optional capability (bool [B, T]), for packing utterances end to end. It shows in the signature; a wrapper
-    around other backbones says it by an attribute ``takes_starts`` of its own.
+    An optional capability (bool [B, T]), for packing utterances end to end. It is found in the signature; a wrapper
+    around other backbones declares it by an attribute ``takes_starts``.
     """
     declared = getattr(backbone, "takes_starts", None)
     if declared is None:
@@ -72,8 +72,8 @@ def takes_starts(backbone: Backbone) -> bool:
 class EncoderStream(Protocol):
     """Audio in, codes out, lagging by ``latency`` frames.
 
-    Output frame t is what belongs to input frame t - latency; the first ``latency`` outputs of a stream are
-    fillers (codes in range, meaning nothing). ``flush`` gives the last ``latency`` frames at the end.
+    Output frame t belongs to input frame t - latency; the first ``latency`` outputs of a stream are fillers
+    (codes in range, without meaning). ``flush`` returns the last ``latency`` frames at the end.
     """
 
     latency: int
@@ -151,15 +151,15 @@ class StreamingCodec(Protocol):
 
 
 class Reconstruction(NamedTuple):
-    """What a codec in training makes of audio."""
+    """Output of a codec in training."""
 
     audio: Float[Tensor, "B C samples"]
-    """As long as what went in."""
+    """As long as the input."""
     commitment: Float[Tensor, ""]
-    """How far the latents are from what their codes say: a loss of the encoder."""
+    """Commitment loss of the encoder: distance of the latents from their quantized values."""
     codes: Int[Tensor, "B T Q"]
     evidence: tuple[Tensor, ...]
-    """What ``learn_codebooks`` needs to know, without gradients."""
+    """Input of ``learn_codebooks``, without gradients."""
 
 
 @runtime_checkable
@@ -176,19 +176,19 @@ class TrainableCodec(Protocol):
         ...
 
     def learn_codebooks(self, made: Reconstruction, generator: torch.Generator) -> None:
-        """Move the codebooks towards what they had to code: once a step, after the optimiser's.
+        """Move the codebooks towards the vectors that they coded, once per step, after the optimizer step.
 
-        They are buffers. The generator, on the CPU, draws what is to stand in for entries that nothing uses.
+        They are buffers. The generator, on the CPU, draws replacements of unused entries.
         """
         ...
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Text to ids in 0 .. vocab_size - 1. The state is an immutable value that JSON can hold.
+    """Text to ids in 0 .. vocab_size - 1. The state is an immutable JSON value.
 
     ``parallel_forward(text)`` equals folding ``step`` over any split of the text, then ``flush``. Marks of
-    beginning and end, if the tokenizer wants any, are ids of its own. Raises ``TextError`` naming the characters
+    beginning and end, if the tokenizer has any, are ids of its own. Raises ``TextError`` naming the characters
     that it refuses.
 
     Optional capabilities: ``reads_phonemes`` (True: phonemes in brackets are read as they are); ``skipping_unknown()``
@@ -213,13 +213,13 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class Recognizer(Protocol):
-    """Speech to text, to judge what a model says."""
+    """Speech to text, to evaluate synthesized speech."""
 
     sample_rate: int
-    """Hz of the audio that it wants."""
+    """Hz of the audio that it takes."""
     language: str
     """Of its transcripts, as an ISO 639-1 code: chooses the normalization before error rates are counted."""
 
     def transcribe(self, audio: Float[Tensor, "samples"]) -> str:
-        """What is said, as plain text."""
+        """Transcribe to plain text."""
         ...

@@ -1,6 +1,6 @@
 """Plugins by name. Listing imports nothing; a plugin is imported only when it is named, and fails alone.
 
-Knows entry points and the classes of ``lina.core.plugin``; nothing of what a plugin does.
+Knows entry points and the classes of ``lina.core.plugin``, but no plugin.
 """
 
 import inspect
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PluginState:
-    """What became of a plugin when it was loaded alone."""
+    """Result of loading a plugin alone."""
 
     record: Record
     state: Literal["ok", "broken", "blocked"]
@@ -34,7 +34,7 @@ class PluginState:
 
 
 def find(role: str, name: str) -> Record:
-    """The one plugin of this role and name.
+    """Find the one plugin of this role and name.
 
     Raises:
         PluginError: there is none, there are two, or ``LINA_PLUGINS`` leaves it out.
@@ -73,25 +73,26 @@ def load(role: Literal["corpus"], name: str) -> "type[CorpusPlugin]": ...
 @overload
 def load(role: Literal["recognizer"], name: str) -> "type[RecognizerPlugin]": ...
 def load(role: str, name: str) -> "type[Plugin]":
-    """The plugin class of this role and name, imported and checked.
+    """Import and check the plugin class of this role and name.
 
     Raises:
-        PluginError: unknown, named twice, left out, failing at import, or not what its role asks for.
+        PluginError: unknown, named twice, left out, failing at import, or not a plugin of its role.
     """
     plugin: type[Plugin] = load_record(find(role, name))
     return plugin
 
 
 def load_record(record: Record) -> Any:
-    """Import what a record names and check it against its role.
+    """Import the plugin of a record and check it against its role.
 
     Raises:
-        PluginError: the import failed (whatever it raised, ``SystemExit`` too) or what it gave is no plugin.
+        PluginError: the import failed (by any exception, ``SystemExit`` too), or the object is no plugin.
     """
     entry = EntryPoint(record.name, record.value, GROUPS[record.role])
     if entry.pattern.match(entry.value) is None:
         raise PluginError(
-            f"{record} cannot be loaded: its entry point is not module:name; tell the authors of {record.distribution}"
+            f"{record} cannot be loaded: its entry point is not module:name; report this to the authors of "
+            f"{record.distribution}"
         )
     try:
         plugin = entry.load()
@@ -100,22 +101,22 @@ def load_record(record: Record) -> Any:
         raise
     except BaseException as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"{record} cannot be loaded: {cause}; {_mend(record, error)}") from error
+        raise PluginError(f"{record} cannot be loaded: {cause}; {_remedy(record, error)}") from error
     return plugin
 
 
-def _mend(record: Record, error: BaseException) -> str:
+def _remedy(record: Record, error: BaseException) -> str:
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     own = record.value.partition(":")[0].partition(".")[0]
     if missing and missing != own:
         return f"install the package that provides {missing!r}"
-    return f"reinstall or upgrade {record.distribution}, or tell its authors"
+    return f"reinstall or upgrade {record.distribution}, or report this to its authors"
 
 
 def _check(record: Record, plugin: Any) -> None:
     if record.role == "hook":
         if not isinstance(plugin, type):
-            raise PluginError(f"{record} is {plugin!r}, but a hook plugin is a class; mend its entry point")
+            raise PluginError(f"{record} is {plugin!r}, but a hook plugin is a class; fix its entry point")
         return
     from lina.core import plugin as contracts
 
@@ -129,7 +130,7 @@ def _check(record: Record, plugin: Any) -> None:
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise PluginError(
             f"{record} is {plugin!r}, but a {record.role} plugin is a class that derives from "
-            f"lina.core.plugin.{base.__name__}; mend its class or its entry point"
+            f"lina.core.{base.__name__}; fix its class or its entry point"
         )
     _check_contract(record, plugin, base)
 
@@ -143,16 +144,15 @@ def _check_contract(record: Record, plugin: Any, base: Any) -> None:
             f"{contracts.PLUGIN_API}; install versions of {record.distribution} and lina that agree"
         )
     if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
-        raise PluginError(f"{record} lacks {', '.join(missing)}; see lina.core.plugin.{base.__name__}")
+        raise PluginError(f"{record} lacks {', '.join(missing)}; see lina.core.{base.__name__}")
     if not (inspect.isclass(plugin.Config) and issubclass(plugin.Config, contracts.PluginConfig)):
         raise PluginError(
-            f"{record} has a Config that is {plugin.Config!r}, but it must derive from "
-            "lina.core.plugin.PluginConfig"
+            f"{record} has a Config that is {plugin.Config!r}, but it must derive from lina.core.PluginConfig"
         )
 
 
 def states() -> list[PluginState]:
-    """Every installed plugin, loaded alone: what is broken harms nobody and says why."""
+    """Load every installed plugin alone: a broken one does not affect others and has its reason."""
     return [_state(record) for record in records()]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 class Renames(NamedTuple):
     """Class attribute ``renames`` of a section of a spec or of a plugin's ``Config``.
 
-    ``lina.config.renames`` replaces the former names before validation and logs one warning line for each.
+    ``lina.config.renames`` replaces the former names before validation and logs one warning line per name.
     """
 
     keys: Mapping[str, str] = {}

@@ -1,6 +1,6 @@
 """State is a value: a pytree of tensors, batch first, whose shapes and dtypes never change in a stream.
 
-A state can be forked, stacked, moved, tuned by gradient or stored in a file. Nothing here knows what it means.
+A state can be forked, stacked, moved, tuned by gradient or stored in a file. Nothing here depends on its meaning.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,12 +60,12 @@ def where_rows(rows: Tensor, chosen: S, other: S) -> S:
 
 
 def take_rows(state: S, index: Tensor) -> S:
-    """Rows ``index`` (int64 [N], repeats allowed) of a state: forks or reorders its streams."""
+    """Fork or reorder the streams of a state: its rows ``index`` (int64 [N], repeats allowed)."""
     return tree_map(lambda leaf: leaf.index_select(0, index.to(leaf.device)), state)
 
 
 def join_rows(parts: Sequence[S]) -> S:
-    """One state of the rows of several, in their order."""
+    """Concatenate the rows of several states."""
     return tree_map(lambda *rows: torch.cat(rows), *parts)
 
 

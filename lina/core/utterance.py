@@ -1,4 +1,4 @@
-"""One line of a corpus, or the reason why there is none."""
+"""Entries of a corpus: utterances, and rejects with their reason."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Utterance(BaseModel):
-    """A recording and what is said in it."""
+    """A recording and its text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,11 +18,11 @@ class Utterance(BaseModel):
 
 
 class Reject(BaseModel):
-    """Something in a corpus that cannot be used, for ``rejects.jsonl``."""
+    """An unusable entry of a corpus, for ``rejects.jsonl``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     where: str
-    """File, and line where that helps."""
+    """File, with the line number in a manifest."""
     reason: str

@@ -19,7 +19,7 @@ from lina.config.spec import differences
 from lina.core.errors import CheckpointError, PluginError, SpecError
 from lina.core.files import commit, temporary_name, write_atomic
 from lina.core.malloc import keep_freed_memory
-from lina.core.protocols import TrainableCodec, keeps
+from lina.core.protocols import TrainableCodec, implements
 from lina.runs.build_model import count_parameters
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.device import choose_device
@@ -86,7 +86,7 @@ def _fresh(resolved: ResolvedCodecSpec) -> TrainableCodec:
         codec = resolved.codec.plugin.build_trainable(config=resolved.codec.config)
     except SpecError as error:
         raise SpecError(f"{spec.origin.where(('codec',))}: codec: {error}") from None
-    if not keeps(codec, TrainableCodec) or not isinstance(codec, nn.Module):
+    if not implements(codec, TrainableCodec) or not isinstance(codec, nn.Module):
         raise PluginError(
             f"{resolved.codec.record}: build_trainable gives a {type(codec).__name__}, which is no TrainableCodec; "
             "see docs/plugins.md"

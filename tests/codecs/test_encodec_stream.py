@@ -11,7 +11,7 @@ from torch import Tensor
 from lina.codecs.encodec import EnCodec, EnCodecConfig
 from lina.codecs.encodec.plugin import StreamingEnCodec
 from lina.core.audio.codec import AnyCodec, decode, encode
-from lina.core.protocols import Codec, StreamingCodec, keeps
+from lina.core.protocols import Codec, StreamingCodec, implements
 from lina.core.state import leaves, load_state, save_state, take_rows, tree_map
 
 LATENCY = 6
@@ -65,8 +65,8 @@ def warmed(side: str, frames: int, rows: int = 2, seed: int = 5) -> Any:
 
 
 def test_it_keeps_both_contracts() -> None:
-    assert keeps(CODEC, StreamingCodec)
-    assert keeps(CODEC, Codec)
+    assert implements(CODEC, StreamingCodec)
+    assert implements(CODEC, Codec)
     assert (CODEC.encoder.latency, CODEC.decoder.latency) == (LATENCY, LATENCY)
 
 
@@ -84,7 +84,7 @@ class StreamsOnly:
 def test_streams_equal_the_whole(frames: int, changes: dict[str, Any]) -> None:
     codec = tiny(**changes)
     streams: AnyCodec = StreamsOnly(codec)
-    assert not keeps(streams, Codec)
+    assert not implements(streams, Codec)
     x = audio(frames, hop=codec.hop)
     codes = codec.encode(x)
     assert codes.shape == (2, frames, 3)

@@ -95,7 +95,7 @@ def test_a_second_copy_of_a_distribution_is_shadowed_not_a_twin(distributions: F
 
 
 @pytest.mark.parametrize(
-    ("source", "cause", "mend"),
+    ("source", "cause", "remedy"),
     [
         ("import nowhere_at_all", "No module named 'nowhere_at_all'", "install the package that provides"),
         (
@@ -106,12 +106,12 @@ def test_a_second_copy_of_a_distribution_is_shadowed_not_a_twin(distributions: F
         ("raise SystemExit(3)", "SystemExit: 3", "reinstall or upgrade broken-pack"),
         ("1 / 0", "ZeroDivisionError: division by zero", "reinstall or upgrade"),
         ("x = (", "SyntaxError", "reinstall or upgrade"),
-        ("Fake = None", "is None, but a codec plugin is a class", "lina.core.plugin.CodecPlugin"),
+        ("Fake = None", "is None, but a codec plugin is a class", "lina.core.CodecPlugin"),
         ("other = 1", "AttributeError", "reinstall or upgrade"),
     ],
 )
 def test_a_failing_import_is_contained_and_explained(
-    distributions: FakeDistributions, source: str, cause: str, mend: str
+    distributions: FakeDistributions, source: str, cause: str, remedy: str
 ) -> None:
     distributions.install(
         "broken-pack", {"lina.codecs": {"fake": "broken_mod:Fake"}}, "0.3", broken_mod=source
@@ -119,7 +119,7 @@ def test_a_failing_import_is_contained_and_explained(
     message = refusal("codec", "fake")
     assert "codec:fake (broken-pack 0.3, broken_mod:Fake)" in message
     assert cause in message
-    assert mend in message
+    assert remedy in message
     state, reason = state_of("codec:fake")
     assert state == "broken"
     assert cause in reason
@@ -136,12 +136,12 @@ def test_a_person_may_still_interrupt_a_slow_import(distributions: FakeDistribut
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("fake_mod:good", "derives from lina.core.plugin.CodecPlugin"),
-        ("fake_mod:function", "derives from lina.core.plugin.CodecPlugin"),
-        ("fake_mod", "derives from lina.core.plugin.CodecPlugin"),
+        ("fake_mod:good", "derives from lina.core.CodecPlugin"),
+        ("fake_mod:function", "derives from lina.core.CodecPlugin"),
+        ("fake_mod", "derives from lina.core.CodecPlugin"),
         ("fake_mod:OtherApi", "written for plugin_api 99, but this lina has plugin_api 1"),
         ("fake_mod:Unfinished", "lacks build"),
-        ("fake_mod:LooseConfig", "must derive from lina.core.plugin.PluginConfig"),
+        ("fake_mod:LooseConfig", "must derive from lina.core.PluginConfig"),
         ("fake_mod:Missing", "AttributeError"),
         ("not a value", "cannot be loaded: its entry point is not module:name"),
     ],
@@ -155,7 +155,7 @@ def test_what_breaks_its_contract_is_refused(
 
 def test_a_class_of_another_role_is_refused(distributions: FakeDistributions) -> None:
     distributions.install("pack", {"lina.backbones": {"fake": "fake_mod:Good"}}, fake_mod=CODEC)
-    assert "derives from lina.core.plugin.BackbonePlugin" in refusal("backbone", "fake")
+    assert "derives from lina.core.BackbonePlugin" in refusal("backbone", "fake")
 
 
 def test_damaged_metadata_hides_no_other_plugin(distributions: FakeDistributions) -> None:

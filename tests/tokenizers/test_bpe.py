@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lina.core.errors import DataError, PluginError, SpecError, TextError
-from lina.core.protocols import Tokenizer, keeps
+from lina.core.protocols import Tokenizer, implements
 from lina.tokenizers.bpe import BPE, BPEConfig, BPETokenizer
 from tests.tokenizers.streams import cuts, in_pieces, split, texts
 
@@ -59,7 +59,7 @@ def test_pieces_of_a_file_give_what_the_whole_gives(
 
 def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text() -> None:
     tokenizer = BPE.build(**BPE.example())
-    assert keeps(tokenizer, Tokenizer)
+    assert implements(tokenizer, Tokenizer)
     marks = [tokenizer.begin, tokenizer.end]
     assert (
         in_pieces(tokenizer, []) == in_pieces(tokenizer, ["", ""]) == tokenizer.parallel_forward("") == marks

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lina.core.errors import TextError
-from lina.core.protocols import Tokenizer, keeps
+from lina.core.protocols import Tokenizer, implements
 from lina.tokenizers.bytes import BEGIN, END, Bytes, BytesConfig
 from tests.tokenizers.streams import cuts, in_pieces, split, texts
 
@@ -24,7 +24,7 @@ def test_bytes_are_the_text_between_marks(text: str) -> None:
 
 def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text() -> None:
     tokenizer = Bytes.build(**Bytes.example())
-    assert keeps(tokenizer, Tokenizer)
+    assert implements(tokenizer, Tokenizer)
     assert in_pieces(tokenizer, []) == in_pieces(tokenizer, ["", ""]) == [256, 257]
     assert tokenizer.parallel_forward("") == [256, 257]
 

@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lina.core.errors import PluginError, TextError
-from lina.core.protocols import Tokenizer, keeps
+from lina.core.protocols import Tokenizer, implements
 from lina.tokenizers.phonemes import INVENTORY, LONGEST_SENTENCE, Phonemes, PhonemesConfig, PhonemesTokenizer
 from tests.tokenizers.streams import cuts, in_pieces, split
 
@@ -51,7 +51,7 @@ def test_text_without_an_end_is_cut_by_its_characters(tokenizer: PhonemesTokeniz
 
 
 def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text(tokenizer: PhonemesTokenizer) -> None:
-    assert keeps(tokenizer, Tokenizer)
+    assert implements(tokenizer, Tokenizer)
     assert (
         in_pieces(tokenizer, [])
         == in_pieces(tokenizer, ["", " "])

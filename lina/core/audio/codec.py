@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lina.core.audio.windowed_decoder import WindowedDecoder
 from lina.core.errors import DataError
-from lina.core.protocols import Codec, DecoderStream, StreamingCodec, keeps
+from lina.core.protocols import Codec, DecoderStream, StreamingCodec, implements
 from lina.core.state import State
 
 AnyCodec = Codec | StreamingCodec
@@ -80,7 +80,7 @@ def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q
     """
     audio = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % codec.hop))
     validate_audio(codec, audio)
-    if keeps(codec, Codec):
+    if implements(codec, Codec):
         return cast(Codec, codec).encode(audio)
     stream = cast(StreamingCodec, codec).encoder
     codes, state = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
@@ -94,7 +94,7 @@ def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C s
         DataError: as ``validate_codes``.
     """
     validate_codes(codec, codes)
-    if keeps(codec, Codec):
+    if implements(codec, Codec):
         return cast(Codec, codec).decode(codes)
     stream = cast(StreamingCodec, codec).decoder
     audio, state = stream.parallel_forward(codes, stream.initial_state(codes.shape[0]))
@@ -108,7 +108,7 @@ def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08
     The approximation says so by ``exact = False``; ``block`` and ``context`` are its times in seconds, see
     ``WindowedDecoder``.
     """
-    if keeps(codec, StreamingCodec):
+    if implements(codec, StreamingCodec):
         return cast(StreamingCodec, codec).decoder
     rate = frame_rate(codec)
     return WindowedDecoder(

@@ -1,1 +1,1 @@
-"""Manifests: what corpus plugins are built with."""
+"""Manifests, for corpus plugins."""

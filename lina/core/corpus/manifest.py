@@ -1,4 +1,4 @@
-"""Lists of utterances in text files: lines that are text, paths that stay inside, one rule for all."""
+"""Manifests: lists of utterances in text files, with validation of lines, ids, paths and texts."""
 
 import json
 import os
@@ -21,20 +21,20 @@ class Line(NamedTuple):
     """From 1."""
     text: str
     complaint: str
-    """Why the line cannot be read, or ""."""
+    """Reason why the line cannot be read, or ""."""
 
 
-def read_lines(path: Path, wanted: str = "the corpus's list of utterances") -> Iterator[Line]:
-    """The lines of a UTF-8 text file without blank ones; a byte-order mark and CRLF are taken off.
+def read_lines(path: Path, content_name: str = "the corpus's list of utterances") -> Iterator[Line]:
+    """Read the lines of a UTF-8 text file, without blank lines, byte-order mark and CRLF.
 
-    ``wanted`` says in the error of a missing file what it should hold.
+    ``content_name`` describes the file in the error if it is missing.
 
     Raises:
         DataError: the file is missing, not a file, or in UTF-16.
     """
     if not path.is_file():
-        what = "is not a file" if path.exists() else "no such file"
-        raise DataError(f"{path}: {what}; name {wanted}")
+        problem = "is not a file" if path.exists() else "no such file"
+        raise DataError(f"{path}: {problem}; name {content_name}")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -57,11 +57,10 @@ def read_lines(path: Path, wanted: str = "the corpus's list of utterances") -> I
 
 
 def clean_text(text: str) -> str:
-    """A transcript with its white space made single spaces.
+    """Normalize the white space of a transcript to single spaces.
 
     Raises:
-        ValueError: nothing in it can be spoken, or it holds control characters; the message is a ``Reject``
-        reason.
+        ValueError: no letter or digit, or control characters; the message is a ``Reject`` reason.
     """
     joined = " ".join(text.split())
     for character in joined:
@@ -73,7 +72,7 @@ def clean_text(text: str) -> str:
 
 
 def inside(folder: Path, name: str, *, allow_outside: bool) -> Path:
-    """The file ``name`` of a corpus in ``folder``, symbolic links followed.
+    """Resolve the file ``name`` of a corpus in ``folder``, following symbolic links.
 
     Raises:
         ValueError: it lies outside ``folder`` (and ``allow_outside`` is false) or cannot be a path.
@@ -87,21 +86,21 @@ def inside(folder: Path, name: str, *, allow_outside: bool) -> Path:
         raise ValueError(f"not a path: {name!r}: {error}") from None
     if not (is_inside or allow_outside):
         raise ValueError(
-            f"outside the corpus: {name!r:.200} leaves {folder}; set allow_outside: true if this is meant"
+            f"outside the corpus: {name!r:.200} leaves {folder}; set allow_outside: true to allow this"
         )
     return path
 
 
 @dataclass
 class EntryChecker:
-    """Makes an ``Utterance`` or a ``Reject`` of each entry of a corpus; an id that came before is refused."""
+    """Validates the entries of a corpus, each into an ``Utterance`` or a ``Reject``; duplicate ids are refused."""
 
     folder: Path
     allow_outside: bool = False
     _seen: dict[str, str] = field(default_factory=dict)
 
     def entry(self, *, id: Any, audio: Any, text: Any, where: str, speaker: Any = "") -> Utterance | Reject:
-        """``audio`` is a name in ``folder``; ``where`` is the file, and the line where that helps."""
+        """Validate one entry. ``audio``: name in ``folder``; ``where``: file, with a line number in a manifest."""
         label = id if isinstance(id, str) and id else where
         for key, value in (("id", id), ("audio", audio), ("text", text), ("speaker", speaker)):
             if not isinstance(value, str):
@@ -127,7 +126,7 @@ def check_id(id: str) -> None:
 
 
 def without_duplicates(items: Iterable[Utterance | Reject]) -> Iterator[Utterance | Reject]:
-    """What a corpus gave, with a ``Reject`` for each utterance whose id came before."""
+    """Replace each utterance whose id came before by a ``Reject``."""
     seen: set[str] = set()
     for item in items:
         if isinstance(item, Utterance):
@@ -138,25 +137,25 @@ def without_duplicates(items: Iterable[Utterance | Reject]) -> Iterator[Utteranc
         yield item
 
 
-def corpus_folder(path: Path, what: str) -> Path:
-    """``path``, if it is a directory.
+def corpus_folder(path: Path, description: str) -> Path:
+    """Return ``path`` if it is a directory; ``description`` names the expected folder.
 
     Raises:
-        DataError: it is not; the message says what was wanted.
+        DataError: it is not a directory.
     """
     if not path.is_dir():
         found = "is a file, not a folder" if path.exists() else "no such folder"
-        raise DataError(f"{path}: {found}; data.config.path must be {what}")
+        raise DataError(f"{path}: {found}; data.config.path must be {description}")
     return path
 
 
 def read_json_manifest(
     path: Path, *, speaker: str = "", allow_outside: bool = False
 ) -> Iterator[Utterance | Reject]:
-    """Every line of the manifest, in order; other keys in its lines are left alone.
+    """Read a manifest of JSON lines (``id``, ``audio``, ``text`` and, if known, ``speaker``), in order.
 
-    ``speaker`` speaks the lines that name none. Audio paths are relative to the manifest's folder, and may lie
-    outside of it only if ``allow_outside``.
+    Other keys are ignored. ``speaker`` is the speaker of lines that name none. Audio paths are relative to the
+    manifest's folder, and may lie outside it only if ``allow_outside``.
 
     Raises:
         DataError: there is no such manifest.

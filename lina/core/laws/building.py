@@ -6,7 +6,7 @@ from lina.core.errors import PluginError
 from lina.core.laws.law import Conditions, Law, Violation
 from lina.core.laws.stream import seeded_build
 from lina.core.plugin import PLUGIN_API, BackbonePlugin, CodecPlugin, Plugin, TokenizerPlugin
-from lina.core.protocols import Backbone, Codec, StreamingCodec, Tokenizer, keeps, promises
+from lina.core.protocols import Backbone, Codec, StreamingCodec, Tokenizer, implements, members
 
 _ROLES: dict[Any, tuple[str, tuple[Any, ...]]] = {
     BackbonePlugin: ("backbone", (Backbone,)),
@@ -35,8 +35,8 @@ def _builds(plugin: type[Plugin], conditions: Conditions) -> None:
         raise Violation(f"plugin_api: expected {PLUGIN_API}, found {plugin.plugin_api!r}")
     built = seeded_build(plugin)
     _, protocols = next(entry for base, entry in _ROLES.items() if issubclass(plugin, base))
-    if not any(keeps(built, protocol) for protocol in protocols):
-        wanted = {name for name in promises(protocols[0]) if not hasattr(built, name)}
+    if not any(implements(built, protocol) for protocol in protocols):
+        wanted = {name for name in members(protocols[0]) if not hasattr(built, name)}
         raise Violation(
             f"{type(built).__name__} is no {' and no '.join(p.__name__ for p in protocols)}: it has no "
             f"{', '.join(sorted(wanted))}"

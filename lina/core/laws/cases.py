@@ -11,7 +11,7 @@ from lina.core.laws.law import Conditions, Law, LawCase, LawResult
 from lina.core.laws.stream import seeded_build
 from lina.core.laws.tokenizer import TOKENIZER_LAWS
 from lina.core.plugin import Plugin
-from lina.core.protocols import StreamingCodec, keeps
+from lina.core.protocols import StreamingCodec, implements
 
 
 def laws_for(plugin: type[Plugin]) -> list[Law]:
@@ -26,7 +26,7 @@ def laws_for(plugin: type[Plugin]) -> list[Law]:
     if role == "tokenizer":
         return [BUILDS, *TOKENIZER_LAWS]
     try:
-        streams = keeps(seeded_build(plugin), StreamingCodec)
+        streams = implements(seeded_build(plugin), StreamingCodec)
     except Exception:
         return [BUILDS]
     return [BUILDS, *(STREAMING_CODEC_LAWS if streams else WHOLE_CODEC_LAWS)]

@@ -13,7 +13,7 @@ from lina.core.laws.law import Conditions, Law, Violation
 from lina.core.laws.stream import SEED, Stream, clone, fold, parallel, seeded_build
 from lina.core.laws.stream_laws import stream_law, stream_laws
 from lina.core.plugin import Plugin
-from lina.core.protocols import Codec, StreamingCodec, keeps
+from lina.core.protocols import Codec, StreamingCodec, implements
 from lina.core.state import named_leaves, take_rows
 
 Audio = Float[Tensor, "B C samples"]
@@ -34,7 +34,7 @@ def facts_are_sane(codec: Any, device: str) -> None:
         raise Violation(
             f"codebook_sizes: expected a tuple of at least one size, found {codec.codebook_sizes!r}"
         )
-    if keeps(codec, StreamingCodec):
+    if implements(codec, StreamingCodec):
         for name, part in (("encoder", codec.encoder), ("decoder", codec.decoder)):
             if type(part.latency) is not int or part.latency < 0:
                 raise Violation(f"{name}.latency: expected a whole number of frames, found {part.latency!r}")
@@ -137,7 +137,7 @@ def flush_completes(stream: Stream) -> None:
 def encode(codec: Codec | StreamingCodec, audio: Audio) -> Codes:
     """Whole encode of either kind of codec."""
     with torch.no_grad():
-        if not keeps(codec, StreamingCodec):
+        if not implements(codec, StreamingCodec):
             return cast(Codec, codec).encode(audio)
         stream = cast(StreamingCodec, codec).encoder
         codes, state = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
@@ -147,7 +147,7 @@ def encode(codec: Codec | StreamingCodec, audio: Audio) -> Codes:
 def decode(codec: Codec | StreamingCodec, codes: Codes) -> Audio:
     """Whole decode of either kind of codec."""
     with torch.no_grad():
-        if not keeps(codec, StreamingCodec):
+        if not implements(codec, StreamingCodec):
             return cast(Codec, codec).decode(codes)
         stream = cast(StreamingCodec, codec).decoder
         audio, state = stream.parallel_forward(codes, stream.initial_state(codes.shape[0]))

@@ -1,1 +1,1 @@
-"""The delay-pattern language model and the parts that it is made of."""
+"""The delay-pattern language model and its parts."""

@@ -1,12 +1,12 @@
-"""How audio reads the text: between the two halves of the backbone, one cross-attention.
+"""Cross-attention from audio to text, between the two halves of the backbone.
 
 *Plain*: queries from the audio read keys and values of the text.
 
 *Position-aware* (PACA: Lemerle et al. 2024, "Small-E", arXiv 2406.04467): the queries read only sinusoidal
-text *positions*; a small recurrent network moves through them over time; what it says attends to positions again and
+text *positions*; a small recurrent network moves through them over time; its output attends to positions again and
 so reads the values. The path through the text is thus a stream of its own, hard to lose.
 
-Keys and values are computed once an utterance (``TextMemory``); the state is the position network's. Where utterances
+Keys and values are computed once per utterance (``TextMemory``); the state is the position network's. Where utterances
 lie end to end in a row, ``starts`` marks their first frames: from there the next text is read, from its beginning.
 """
 
@@ -22,7 +22,7 @@ from lina.core.state import State, tree_map
 
 
 class TextMemory(NamedTuple):
-    """A text as the audio reads it; read-only, no part of any state."""
+    """An encoded text as the audio reads it; read-only, in no state."""
 
     keys: Float[Tensor, "B J D"]
     values: Float[Tensor, "B J D"]
@@ -30,20 +30,20 @@ class TextMemory(NamedTuple):
     positions: Float[Tensor, "B J P"]
     """Sinusoidal positions, which position-aware attention reads; P is 0 for plain attention."""
     text: Int[Tensor, "B J"]
-    """Which of the row's texts a position belongs to, from 0; all 0 where a row has one text."""
+    """Index of the row's text that a position belongs to, from 0; all 0 where a row has one text."""
 
 
 class AttentionState(NamedTuple):
-    """Where the audio is in the text."""
+    """Position of the audio in the text."""
 
     time: Int[Tensor, "B"]
-    """Steps made so far (read by rotary queries)."""
+    """Steps so far (read by rotary queries)."""
     position: State
     """The position network's state; an empty tuple for plain attention."""
 
 
 class CrossAttention(nn.Module):
-    """Plain cross-attention with normalised queries, keys and values, and no output projection (as in lina-speech)."""
+    """Plain cross-attention with normalized queries, keys and values, and no output projection (as in lina-speech)."""
 
     def __init__(self, d_model: int, n_heads: int, rotary: bool, rotary_channels: int | None = None) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class CrossAttention(nn.Module):
         memory: TextMemory,
         starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        """What each frame reads, the state after, and the attention of the first head over the text.
+        """Values that each frame reads, the final state, and the attention of the first head over the text.
 
         The first head is the one that training may guide (``lina.training.guided_attention``) and that plots show.
 
-        ``starts``: frames at which a row goes on to the next text of its memory, and its state begins anew.
+        ``starts``: frames at which a row continues with the next text of its memory and its state restarts.
         """
         times = _times(state.time, x.shape[1], starts)
         weights = _softmax(self._scores(x, times, memory), _readable(memory, starts))
@@ -103,7 +103,7 @@ class CrossAttention(nn.Module):
     def maps(
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
     ) -> Float[Tensor, "B M T J"]:
-        """Every attention over the text that ``parallel_forward`` makes on its way: of each head."""
+        """All attentions over the text in ``parallel_forward``: one per head."""
         times, readable = _times(state.time, x.shape[1], None), _readable(memory, None)
         return _softmax(self._scores(x, times, memory), readable)
 
@@ -157,7 +157,7 @@ class PositionCrossAttention(CrossAttention):
     def maps(
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
     ) -> Float[Tensor, "B M T J"]:
-        """Where the queries point, and where the position network then reads."""
+        """Attention of the queries, and of the position network's output."""
         read = self.parallel_forward(x, state, memory)[2]
         asked = self._asked(x, _times(state.time, x.shape[1], None), memory, _readable(memory, None))
         return torch.stack([asked, read], dim=1)
@@ -180,7 +180,7 @@ class PositionCrossAttention(CrossAttention):
 
 
 def sinusoids(length: int, width: int, like: Tensor) -> Float[Tensor, "J P"]:
-    """Sinusoidal positions: sines of position * 10000^(-2e / width), then the same angles a quarter turn on."""
+    """Sinusoidal positions: sines of position * 10000^(-2e / width), then their cosines."""
     exponents = torch.arange(0, width, 2, dtype=torch.float64, device=like.device) / width
     angles = torch.arange(length, dtype=torch.float64, device=like.device)[:, None] * 10000.0**-exponents
     dtype = torch.promote_types(like.dtype, torch.float32)
@@ -188,19 +188,19 @@ def sinusoids(length: int, width: int, like: Tensor) -> Float[Tensor, "J P"]:
 
 
 def side_by_side(memory: TextMemory, rows: Int[Tensor, "B N"]) -> TextMemory:
-    """The memories of several texts as one for each row, which reads one after the other (``starts``).
+    """Join the memories of several texts into one per row, which reads them in order (``starts``).
 
-    ``rows``: numbers of the texts that each row has, in order; -1 after the last one of a row with fewer.
+    ``rows``: indices of the texts of each row, in order; -1 after the last one of a row with fewer.
     """
     count, width = rows.shape[1], memory.mask.shape[1]
-    chosen = rows.clamp(min=0).flatten()  # what stands for a missing text is never read
+    chosen = rows.clamp(min=0).flatten()  # the filler of a missing text is never read
     laid = tree_map(lambda leaf: leaf[chosen].unflatten(0, rows.shape).flatten(1, 2), memory)
     place = torch.arange(count, device=memory.text.device).repeat_interleave(width)
     return laid._replace(text=place.expand(len(rows), -1))
 
 
 def _times(time: Int[Tensor, "B"], frames: int, starts: Bool[Tensor, "B T"] | None) -> Int[Tensor, "B T"]:
-    """Steps made with the present text before each frame."""
+    """Steps with the present text before each frame."""
     frame = torch.arange(frames, device=time.device)
     if starts is None:
         return time[:, None] + frame
@@ -209,7 +209,7 @@ def _times(time: Int[Tensor, "B"], frames: int, starts: Bool[Tensor, "B T"] | No
 
 
 def _readable(memory: TextMemory, starts: Bool[Tensor, "B T"] | None) -> Bool[Tensor, "B #T J"]:
-    """Which positions each frame may read: those of its own text. The first frame's text is the row's first."""
+    """Mask of the positions that each frame may read: those of its own text, which is the row's first at frame 0."""
     if starts is None:
         return memory.mask[:, None]
     reading = starts.long().cumsum(1) - starts[:, :1].long()

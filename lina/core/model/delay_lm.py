@@ -1,7 +1,7 @@
-"""The delay-pattern language model: backbone, text cross-attention, backbone, and one head a codebook.
+"""The delay-pattern language model: backbone, text cross-attention, backbone, and one head per codebook.
 
-It is itself a stream over delayed columns of tokens (``lina.core.model.tokens``), given what conditions it. It knows
-embeddings and backbones; never a codec, a file or a string.
+It is itself a stream over delayed columns of tokens (``lina.core.model.tokens``), under conditions. It knows embeddings
+and backbones; never a codec, a file or a string.
 """
 
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ from lina.core.state import State
 
 
 class Conditions(NamedTuple):
-    """What speech is made from; computed once an utterance, read-only."""
+    """Inputs of synthesis besides audio; computed once per utterance, read-only."""
 
     text: TextMemory
     speaker: Float[Tensor, "B D"]
 
 
 class LMState(NamedTuple):
-    """All that the model carries from step to step."""
+    """State of the model between steps."""
 
     encoder: State
     attention: AttentionState
@@ -33,15 +33,15 @@ class LMState(NamedTuple):
 
 
 def next_text(state: LMState, fresh: LMState) -> LMState:
-    """The state in which a stream goes on with another text: that is read from its beginning, all else is kept."""
+    """State for continuing a stream with another text, read from its beginning; all else stays."""
     return state._replace(attention=fresh.attention)
 
 
 class DelayLM(nn.Module):
     """P(next column | columns so far, conditions) for every codebook at once.
 
-    Logits are [..., Q, V] with V the largest codebook plus its marks; entries that a smaller codebook does not have
-    are -inf.
+    Logits are [..., Q, V] with V the largest codebook plus its marks; entries beyond a smaller codebook are
+    -inf.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DelayLM(nn.Module):
     ) -> None:
         super().__init__()
         self.codebook_sizes = codebook_sizes
-        # In plain numbers: a model on the meta device can look into no tensor.
+        # As Python numbers: on the meta device no tensor can be read.
         sizes = [size + MARKS for size in codebook_sizes]
         starts = [sum(sizes[:q]) for q in range(len(sizes))]
         self.vocab = max(sizes)
@@ -83,11 +83,11 @@ class DelayLM(nn.Module):
         self.head_norm = nn.LayerNorm(d_model) if head_norm else nn.Identity()
         self.logits_head = nn.Linear(d_model, sum(sizes), bias=False)
         self.speaker_embed = nn.Embedding(speakers + 1, d_model) if speakers else None
-        """Row 0 is nobody: no speaker given, or dropped in training."""
+        """Row 0 is no speaker: none known, or dropped in training."""
         self.no_text = nn.Parameter(torch.randn(d_model) * 0.02) if drops_text else None
-        """What is read where the text is dropped."""
+        """Stands for a dropped text."""
         self.dropout = nn.Dropout(dropout)
-        # Of unit size, so that what a token is outweighs what its neighbours mix into it.
+        # Of unit size, so that a token outweighs the mixture of its neighbors.
         nn.init.normal_(self.txt_embed.weight)
         nn.init.normal_(self.rvq_embed.weight, std=len(codebook_sizes) ** -0.5)
         nn.init.normal_(self.logits_head.weight, std=0.02)
@@ -99,14 +99,16 @@ class DelayLM(nn.Module):
         speaker: Int[Tensor, "B"] | None = None,
         without_text: Bool[Tensor, "B"] | None = None,
     ) -> Conditions:
-        """Encode texts (ids, true where the mask is) and speakers (0 is nobody; None is nobody in every row).
+        """Encode texts (ids, valid where the mask is true) and speakers (0 or None: no speaker).
 
-        ``without_text``: rows whose text is to be nothing. Needs a model made with ``drops_text``.
+        ``without_text``: rows whose text is dropped. Needs a model built with ``drops_text``.
         """
         encoded = self.txt_encoder(self.txt_embed(text), mask)
         if without_text is not None:
             if self.no_text is None:
-                raise ValueError("this model was not made to speak without text (conditions.drop_text was 0)")
+                raise ValueError(
+                    "this model was not trained to speak without text (conditions.drop_text was 0)"
+                )
             nothing = self.no_text.expand_as(encoded)
             encoded = torch.where(without_text[:, None, None], nothing.to(encoded.dtype), encoded)
             first = torch.arange(mask.shape[1], device=mask.device) == 0
@@ -133,9 +135,9 @@ class DelayLM(nn.Module):
         conditions: Conditions,
         starts: Bool[Tensor, "B S"] | None = None,
     ) -> tuple[Float[Tensor, "B S Q V"], LMState, Float[Tensor, "B S J"]]:
-        """Logits of the next column at every step, the state after, and the attention over the text.
+        """Logits of the next column at every step, the final state, and the attention over the text.
 
-        ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts a row
+        ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts per row
         (``lina.training.packing``).
         """
         x = self._embed(tokens) + conditions.speaker[:, None]
@@ -159,7 +161,7 @@ class DelayLM(nn.Module):
     def attention_maps(
         self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
     ) -> Float[Tensor, "B M S J"]:
-        """All M attentions over the text on the way to ``parallel_forward``'s logits: one per head, or PACA's two."""
+        """All M attentions over the text in ``parallel_forward``: one per head, or PACA's two."""
         x = self._embed(tokens) + conditions.speaker[:, None]
         y, _ = self.encoder.parallel_forward(self.dropout(x), state.encoder)
         return self.cross_att.maps(y, state.attention, conditions.text)

@@ -1,8 +1,8 @@
 """The delay pattern (Copet et al. 2023, "MusicGen", arXiv 2306.05284, section 2.1) as a stream.
 
-Codebook q of frame t is said at step t + q. Delaying and undelaying are the same thing with other lags: each codebook
-is held back by a fixed number of frames, in a state of constant size. Undelay after delay is a lag of Q - 1 frames.
-Nothing here waits for the device, or brings anything to it.
+Codebook q of frame t is predicted at step t + q. Delaying and undelaying differ only in their lags: each codebook is
+delayed by a fixed number of frames, in a state of constant size. Undelay after delay is a lag of Q - 1 frames. Nothing
+here synchronizes with the device or copies to it.
 """
 
 from typing import NamedTuple
@@ -18,10 +18,10 @@ class SkewState(NamedTuple):
 
 
 class Skew:
-    """Holds codebook q back by ``Q - 1 - offsets[q]`` frames; before the first frame comes ``fill``."""
+    """Delays codebook q by ``Q - 1 - offsets[q]`` frames; before the first frame comes ``fill``."""
 
     def __init__(self, offsets: Int[Tensor, "Q"], fill: int) -> None:
-        """``offsets``: where in the Q - 1 frames held and those that follow each codebook's first output lies."""
+        """``offsets``: index of each codebook's first output in the Q - 1 frames of the state and those that follow."""
         self.offsets, self.longest, self.fill = offsets, len(offsets) - 1, fill
 
     def initial_state(self, batch: int) -> SkewState:
@@ -48,5 +48,5 @@ def delay(codebooks: int, fill: int, device: torch.device | str = "cpu") -> Skew
 
 
 def undelay(codebooks: int, fill: int, device: torch.device | str = "cpu") -> Skew:
-    """Codebook q lags by Q - 1 - q: what ``delay`` held back is aligned again."""
+    """Inverse of ``delay``: codebook q lags by Q - 1 - q, so all are aligned again."""
     return Skew(torch.arange(codebooks, device=device), fill)

@@ -1,8 +1,8 @@
 """Low-rank adaptation (Hu et al. 2021, arXiv 2106.09685): W + alpha / rank * B A, where only A and B are trained.
 
-It is a parametrisation of the weight, not a layer of its own: whatever reads ``module.weight`` (a fused kernel, a
-plain operator, a dtype check) reads the adapted one, so it works for every backbone. The price is that each reading
-computes it, next to nothing beside a batch of audio but much beside a single frame, so models speak merged.
+It is a parametrization of the weight, not a layer of its own: whatever reads ``module.weight`` (a fused kernel, a
+reference operator, a dtype check) reads the adapted one, so it works for every backbone. Each access computes it, which
+is negligible for a batch of audio but not for a single frame, so synthesis uses merged weights.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,11 +16,11 @@ from torch.nn.utils.parametrize import register_parametrization
 from lina.core.errors import SpecError, did_you_mean
 
 MARK = ".parametrizations.weight."
-"""How PyTorch names the parts of a parametrised weight."""
+"""PyTorch's name for the parts of a parametrized weight."""
 
 
 class LowRank(nn.Module):
-    """What is added to a weight. B (``up``) begins at zero, so that nothing is added at first (section 4.1)."""
+    """Low-rank addend of a weight. B (``up``) starts at zero (section 4.1)."""
 
     def __init__(
         self, weight: Float[Tensor, "out in"], rank: int, alpha: float, generator: torch.Generator
@@ -33,15 +33,15 @@ class LowRank(nn.Module):
         self.register_buffer("scale", torch.tensor(alpha / rank).to(weight))
 
     def forward(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
-        # The sum is of small and large numbers: half precision would lose the small ones.
+        # Half precision would lose the small addends.
         with torch.autocast(weight.device.type, enabled=False):
             return _sum(weight, self.down, self.up, self.scale)  # type: ignore[arg-type]
 
 
 def choose_targets(model: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """Names of the linear layers that a pattern matches, whole or at their end: ``q_proj``, ``decoder.*``.
+    """Find the linear layers whose name a pattern matches, in full or at its end: ``q_proj``, ``decoder.*``.
 
-    The heads are not among them: they are small, and what changes with the codec.
+    Heads are left out: they are small, and they change with the codec.
 
     Raises:
         SpecError: a pattern matches none.
@@ -61,7 +61,7 @@ def choose_targets(model: nn.Module, patterns: Iterable[str]) -> list[str]:
 
 
 def adapt(model: nn.Module, targets: Iterable[str], *, rank: int, alpha: float, seed: int) -> None:
-    """Add low-rank matrices to the linear layers ``targets``; the first ones are a function of ``seed`` alone."""
+    """Add low-rank matrices to the linear layers ``targets``; their initialization depends on ``seed`` alone."""
     generator = torch.Generator().manual_seed(seed)
     for name in targets:
         module = model.get_submodule(name)
@@ -70,7 +70,7 @@ def adapt(model: nn.Module, targets: Iterable[str], *, rank: int, alpha: float, 
 
 
 def train_only(model: nn.Module, names: Iterable[str]) -> None:
-    """Of what is trained now, keep the parameters of these names and the low-rank matrices."""
+    """Freeze all parameters but those of these names and the low-rank matrices."""
     kept = set(names)
     for name, parameter in model.named_parameters():
         trains = name in kept or (MARK in name and not name.endswith(f"{MARK}original"))
@@ -78,12 +78,12 @@ def train_only(model: nn.Module, names: Iterable[str]) -> None:
 
 
 def is_adapted(names: Iterable[str]) -> bool:
-    """Whether a state dict of these names has low-rank matrices."""
+    """Check the names of a state dict for low-rank matrices."""
     return any(MARK in name for name in names)
 
 
 def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with each sum in place of its parts, under the names of a model that was never adapted."""
+    """Merge a state dict: each sum in place of its parts, under the names of a model without adaptation."""
     whole: dict[str, Tensor] = {}
     for name, value in tensors.items():
         layer, mark, part = name.partition(MARK)

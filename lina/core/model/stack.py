@@ -70,7 +70,7 @@ class Layers(nn.Module):
         self.layers = nn.ModuleList(layers)  # type: ignore[arg-type]
         self.takes_starts = all(takes_starts(layer) for layer in self._each())
         self.gradient_checkpointing = False
-        """Set by the trainer: keep only each layer's input for the backward pass and compute the rest again."""
+        """Set by the trainer: save only each layer's input for the backward pass and recompute the rest."""
 
     def initial_state(self, batch: int) -> State:
         return tuple(layer.initial_state(batch) for layer in self._each())
@@ -78,7 +78,7 @@ class Layers(nn.Module):
     def parallel_forward(
         self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], State]:
-        """``starts``: frames at which the state restarts; only if the layers offer it."""
+        """``starts``: frames at which the state restarts; only if all layers take it."""
         given = {} if starts is None else {"starts": starts}
         after = []
         for layer, before in zip(self._each(), state, strict=True):
@@ -150,12 +150,12 @@ class MixerStack(Layers):
 
 
 class MixerPlugin(BackbonePlugin):
-    """A backbone plugin that gives only its time mixing; core makes the stack around it."""
+    """A backbone plugin that defines only its time mixer; core builds the stack around it."""
 
     @classmethod
     @abstractmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: Any) -> Backbone:
-        """The time mixing (an ``nn.Module`` keeping the ``Backbone`` protocol) of layer ``layer`` of ``n_layers``."""
+        """Build the time mixer (an ``nn.Module`` with the ``Backbone`` protocol) of layer ``layer`` of ``n_layers``."""
 
     @classmethod
     @final

@@ -1,4 +1,4 @@
-"""The text encoder: reads the whole text in both directions, so it is a condition and not a stream.
+"""Text encoder over the whole text in both directions, so it is a condition and not a stream.
 
 Pre-norm self-attention blocks with rotary positions, without output projection, as in lina-speech.
 """
@@ -60,7 +60,7 @@ class TextEncoder(nn.Module):
 def pad_texts(
     texts: Sequence[Sequence[int]], multiple: int = 1
 ) -> tuple[Int[Tensor, "B J"], Bool[Tensor, "B J"]]:
-    """Ids padded to a common length (a multiple of ``multiple``), and the mask of what is text."""
+    """Pad ids to a common length (a multiple of ``multiple``); returns them and the mask of valid positions."""
     lengths = [len(text) for text in texts]
     longest = max(1, *lengths)
     longest += -longest % multiple

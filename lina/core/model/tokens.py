@@ -17,17 +17,17 @@ MARKS = 3
 
 
 class Columns(NamedTuple):
-    """What the model reads, what it should say next, which of that counts in the loss, and how far along it is."""
+    """Inputs, targets, loss mask and progress of a batch of rows."""
 
     inputs: Int[Tensor, "B S Q"]
     targets: Int[Tensor, "B S Q"]
     counted: Bool[Tensor, "B S Q"]
     progress: Float[Tensor, "B S"]
-    """Of the row's frames, the share said before codebook 0's target; 1 from the last one on."""
+    """Share of the row's frames before codebook 0's target; 1 from the last frame on."""
 
 
 def delayed_columns(codes: Integer[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) -> Int[Tensor, "B S1 Q"]:
-    """The S + 1 = T + Q + 1 columns of each row; after a row's ``lengths`` frames comes STOP."""
+    """Delayed columns of each row, S + 1 = T + Q + 1; after a row's ``lengths`` frames comes STOP."""
     batch, frames, codebooks = codes.shape
     time = torch.arange(frames, device=codes.device)
     tokens = torch.where(time[None, :, None] < lengths[:, None, None], codes.long() + MARKS, STOP)
@@ -40,9 +40,9 @@ def delayed_columns(codes: Integer[Tensor, "B T Q"], lengths: Int[Tensor, "B"]) 
 def teacher_forcing(
     codes: Integer[Tensor, "B T Q"], lengths: Int[Tensor, "B"], prompts: Int[Tensor, "B"] | None = None
 ) -> Columns:
-    """Inputs and targets, S = T + Q. Counted are the codes, and codebook 0's first STOP, which ends the row.
+    """Teacher forcing: inputs and targets, S = T + Q. The loss covers the codes and codebook 0's first STOP.
 
-    ``prompts``: that many first frames of a row are given, not predicted, and do not count.
+    ``prompts``: number of first frames per row that are a prompt, without loss.
     """
     columns = delayed_columns(codes, lengths)
     steps, codebooks = columns.shape[1] - 1, columns.shape[2]

@@ -1,9 +1,9 @@
-"""A short depthwise causal convolution over frames, in two faces: what Mamba and its kin put before the recurrence.
+"""Short depthwise causal convolution over frames, parallel and stepwise: used before the recurrence, as in Mamba.
 
     y_t = bias + sum_{lag < W} weight[W - 1 - lag] x_{t - lag}
 
-W taps a channel, as in Gu & Dao 2023 (arXiv 2312.00752, section 3.4, where W = 4). The weight has the shape of
-``nn.Conv1d(C, C, W, groups=C)``. The state is the tail: the last W - 1 frames that went in, oldest first.
+W taps per channel, as in Gu & Dao 2023 (arXiv 2312.00752, section 3.4, where W = 4). The weight has the shape of
+``nn.Conv1d(C, C, W, groups=C)``. The state is the tail: the last W - 1 input frames, oldest first.
 
 Shapes: B rows, T frames, C channels, W taps.
 """
@@ -20,7 +20,7 @@ def causal_convolution(
     tail: Float[Tensor, "B W_minus_1 C"],
     starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B W_minus_1 C"]]:
-    """A stretch of time at once; frames before a true in ``starts`` are zeros to it and to what follows.
+    """Parallel form. ``starts``: frames before which the history counts as zeros.
 
     Computes in the dtype of its arguments, which must agree.
     """
@@ -55,7 +55,7 @@ def causal_convolution_step(
 
 
 def _frames_since_start(starts: Bool[Tensor, "B T"]) -> Int[Tensor, "B T"]:
-    """Frames since the last start, this one's own is 0; where there was none, more than any lag."""
+    """Frames since the last start (0 at the start itself); larger than any lag where there was none."""
     frames = torch.arange(starts.shape[1], device=starts.device)
     last = torch.where(starts, frames, -(2**31)).cummax(dim=1).values
     return frames - last

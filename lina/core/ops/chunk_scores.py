@@ -1,11 +1,11 @@
-"""Scores between the frames of a chunk, each pair decayed by what is forgotten in between.
+"""Scores between the frames of a chunk, each pair weighted by the decays in between.
 
     scores[i, j] = sum_K q_i k_j exp(w_{j+1} + ... + w_i)   for j <= i, else 0
 
 Every exponent is a sum over the very segment, or one over each of its two parts: never exp(+cumsum), which overflows,
 and never a difference of cumulative sums, which cancels.
 
-Shapes: B rows, H heads, N chunks of C frames (a power of two), K key channels, M kinds of queries and L of keys.
+Shapes: B rows, H heads, N chunks of C frames (a power of two), K key channels, M sets of queries and L of keys.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def decayed_scores(
     keys: Float[Tensor, "B H N C L K"],
     log_decay: Float[Tensor, "B H N C G"],
 ) -> Float[Tensor, "B H N M L C C"]:
-    """Scores of all kinds of queries with all kinds of keys; G is K (a decay for every channel) or 1.
+    """Scores of all M queries with all L keys; G is K (a decay per channel) or 1.
 
     ``log_decay`` <= 0; -inf separates that frame and all after it from all before.
     """
@@ -47,10 +47,10 @@ def after_sums(x: Float[Tensor, "*B C K"]) -> Float[Tensor, "*B C K"]:
 
 
 class _HalvedScores(torch.autograd.Function):
-    """A chunk is halved. Between its halves, the decay of a pair is that of k up to the middle times that of q from
-    there, so these scores are one matrix product; within the halves the same again, down to single frames.
+    """Recursive halving of a chunk. Between the halves, the decay of a pair is that of k up to the middle times that of
+    q from there, so these scores are one matrix product; within the halves the same again, down to single frames.
 
-    The [C, C, K] tensor of decays never exists, and only the arguments are kept for the backward pass.
+    The [C, C, K] tensor of decays is never materialized; only the arguments are saved for the backward pass.
     """
 
     @staticmethod
@@ -95,7 +95,7 @@ class _HalvedScores(torch.autograd.Function):
 
 
 def _earlier(x: Tensor, half: int) -> Tensor:
-    """The frames of the earlier halves: [B, H, N, C, ...] -> [B, H, N, C / 2 half, half, ...], a view."""
+    """Frames of the earlier halves: [B, H, N, C, ...] -> [B, H, N, C / 2 half, half, ...], a view."""
     part: Tensor = x.unflatten(3, (-1, 2, half)).select(4, 0)
     return part
 

@@ -1,18 +1,18 @@
-"""Memories that are corrected, not only added to: the plain forms of the delta rule, in two faces each.
+"""The delta rule: reference forms, parallel and stepwise, of linear attention that corrects its memory.
 
 The general transition is diagonal plus low rank (Peng et al. 2025, "RWKV-7 Goose", arXiv 2503.14456, eq. 16):
 
     S_t = diag(exp(w_t)) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T        o_t = scale * S_t^T q_t
 
-The gated delta rule (Yang et al. 2024, arXiv 2412.06464, eq. 10; with a decay for every channel Kimi Team 2025,
+The gated delta rule (Yang et al. 2024, arXiv 2412.06464, eq. 10; with a decay per channel Kimi Team 2025,
 arXiv 2510.26692, eq. 1) is the case a = exp(w) k, b = -beta k, written with values beta v: the memory of k moves by
-beta from what it is towards v.
+beta towards v.
 
-In a chunk, what each frame reads of the memory depends on what the frames before it have corrected; that is a unit
-triangular system, solved for all chunks at once (Yang et al. 2024, arXiv 2406.06484, section 3). What is left is, from
-chunk to chunk, one affine map of the memory. The operators are stable where |a| and |b| are at most 1.
+In a chunk, the reads of each frame depend on the corrections of the frames before it; that is a unit triangular
+system, solved for all chunks at once (Yang et al. 2024, arXiv 2406.06484, section 3). From chunk to chunk there remains
+one affine map of the memory. The operators are stable where |a| and |b| are at most 1.
 
-Shapes: B rows, T frames, H heads, K key channels, V value channels a head, N chunks of C frames; decays are G = K
+Shapes: B rows, T frames, H heads, K key channels, V value channels per head, N chunks of C frames; decays are G = K
 channels, or G = 1 for all.
 """
 
@@ -38,14 +38,14 @@ def delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """A stretch of time at once. ``log_decay`` <= 0; -inf (with a = 0 there) forgets all before that frame.
+    """Parallel form. ``log_decay`` <= 0; -inf (with a = 0 there) forgets all before that frame.
 
-    Computes in the dtype of its arguments, which must agree. Cost: O(T (C K + C V + K V)) a head.
+    Computes in the dtype of its arguments, which must agree. Cost: O(T (C K + C V + K V)) per head.
     """
     frames = q.shape[1]
     q, k, v, a, b, log_decay = _in_chunks(q, k, v, a, b, log_decay)
     decays = _decays(log_decay)
-    # a_t reads what is left at t - 1: as a query one frame earlier, it sees the decays up to there.
+    # a_t reads the memory of t - 1: as a query one frame earlier, it has the decays up to there.
     a_before = F.pad(a[..., 1:, :], (0, 0, 0, 1))
     scores = decayed_scores(torch.stack([q, a_before], -2), torch.stack([k, b], -2), log_decay)
     q_k, q_b = scores[:, :, :, 0].unbind(3)
@@ -72,7 +72,7 @@ def gated_delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``delta_rule``, with a = exp(log_decay) k, b = -beta k and values beta v, at about half of its cost."""
+    """As ``delta_rule``, with a = exp(log_decay) k, b = -beta k and values beta v, at about half its cost."""
     frames = q.shape[1]
     q, k, v, beta, log_decay = _in_chunks(q, k, v, beta[..., None], log_decay)
     decays = _decays(log_decay)
@@ -97,7 +97,7 @@ def delta_rule_step(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """One frame of ``delta_rule``."""
+    """Step form of ``delta_rule``."""
     read = a[..., None, :] @ memory
     memory = memory * log_decay.exp()[..., None] + b[..., None] * read + k[..., None] * v[..., None, :]
     return scale * (q[..., None, :] @ memory).squeeze(-2), memory
@@ -112,7 +112,7 @@ def gated_delta_rule_step(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """One frame of ``gated_delta_rule``."""
+    """Step form of ``gated_delta_rule``."""
     memory = memory * log_decay.exp()[..., None]
     missing = v[..., None, :] - k[..., None, :] @ memory
     memory = torch.addcmul(memory, (beta[..., None] * k)[..., None], missing)
@@ -120,7 +120,7 @@ def gated_delta_rule_step(
 
 
 class _Decays(NamedTuple):
-    """Within a chunk: from its start up to and with a frame, from after a frame to its end, and over all of it."""
+    """Decays in a chunk: from its start through a frame, from after a frame to its end, and over all of it."""
 
     from_start: Float[Tensor, "B H N C G"]
     to_end: Float[Tensor, "B H N C G"]
@@ -128,7 +128,7 @@ class _Decays(NamedTuple):
 
 
 class _MemoryMap(NamedTuple):
-    """What a chunk makes of the memory S before it: forget * S + correct (read S) + write."""
+    """Affine map of a chunk, from the memory S before it: forget * S + correct (read S) + write."""
 
     forget: Float[Tensor, "B H N G"]
     correct: Float[Tensor, "B H N K C"]
@@ -137,7 +137,7 @@ class _MemoryMap(NamedTuple):
 
 
 def _in_chunks(*tensors: Float[Tensor, "B T H _"]) -> list[Float[Tensor, "B H N C _"]]:
-    """A padded frame writes nothing (k = b = 0 or beta = 0) and forgets nothing (log_decay = 0)."""
+    """Pad and cut into chunks. Padding writes nothing (k = b = 0 or beta = 0) and forgets nothing (log_decay = 0)."""
     frames = tensors[0].shape[1]
     size = min(CHUNK, 1 << (frames - 1).bit_length())
     return [
@@ -154,7 +154,7 @@ def _decays(log_decay: Float[Tensor, "B H N C G"]) -> _Decays:
 def _solve(
     below: Float[Tensor, "B H N C C"], *right: Float[Tensor, "B H N C _"]
 ) -> tuple[Float[Tensor, "B H N C _"], ...]:
-    """x of (1 + below) x = right; only what is below the diagonal is read."""
+    """Solve (1 + below) x = right for x; only entries below the diagonal are read."""
     solved = torch.linalg.solve_triangular(below, torch.cat(right, -1), upper=False, unitriangular=True)
     parts: tuple[Tensor, ...] = solved.split([side.shape[-1] for side in right], -1)
     return parts
@@ -168,7 +168,7 @@ def _through_chunks(
     scale: float,
     frames: int,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """The memory before each chunk, one after the other, and what its frames say of it."""
+    """Scan over chunks: the memory before each, then the outputs of its frames."""
     memories = []
     for forget, correct, read, write in zip(*(part.unbind(2) for part in maps), strict=True):
         memories.append(memory)

@@ -1,4 +1,4 @@
-"""The plain form of linear attention with a decay for every key channel, in two faces.
+"""Gated linear attention, with a decay per key channel: reference forms, parallel and stepwise.
 
     S_t = diag(exp(log_decay_t)) S_{t-1} + k_t v_t^T        o_t = scale * S_t^T q_t
 
@@ -6,7 +6,7 @@
 computed in chunks as in section 4.) Decay products inside a chunk are products of decays, or exponentials of sums
 over the very segment: never exp(+cumsum), which overflows, and never a difference of cumulative sums, which cancels.
 
-Shapes: B rows, T frames, H heads, K key channels, V value channels a head, N chunks of C frames.
+Shapes: B rows, T frames, H heads, K key channels, V value channels per head, N chunks of C frames.
 """
 
 from typing import Any
@@ -27,13 +27,13 @@ def gated_linear_attention(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """A stretch of time at once. ``log_decay`` <= 0; -inf forgets all before that frame.
+    """Parallel form. ``log_decay`` <= 0; -inf forgets all before that frame.
 
-    Computes in the dtype of its arguments, which must agree. Cost: O(T (C K + K V)) a head.
+    Computes in the dtype of its arguments, which must agree. Cost: O(T (C K + K V)) per head.
     """
     frames = q.shape[1]
     padding = -frames % CHUNK
-    if padding:  # a padded frame writes nothing (k = 0) and forgets nothing (log_decay = 0)
+    if padding:  # padding writes nothing (k = 0) and forgets nothing (log_decay = 0)
         q, k, v, log_decay = (F.pad(tensor, (0, 0, 0, 0, 0, padding)) for tensor in (q, k, v, log_decay))
     q, k, v, log_decay = (_chunks(tensor) for tensor in (q, k, v, log_decay))
 
@@ -61,7 +61,7 @@ def gated_linear_attention_step(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """One frame of the same recurrence."""
+    """Step form: one frame."""
     memory = torch.addcmul(memory * log_decay.exp()[..., None], k[..., None], v[..., None, :])
     return scale * (q[..., None, :] @ memory).squeeze(-2), memory
 
@@ -74,7 +74,7 @@ def _chunks(x: Float[Tensor, "B T H D"]) -> Float[Tensor, "B H N C D"]:
 class _IntraChunkScores(torch.autograd.Function):
     """scores[i, j] = sum_K q_i k_j prod_{j < t <= i} exp(log_decay_t) for j <= i in a chunk, else 0.
 
-    The [C, C, K] tensor of decays is never held: one diagonal (a fixed i - j) at a time, in both directions.
+    The [C, C, K] tensor of decays is never materialized: one diagonal (a fixed i - j) at a time, in both directions.
     """
 
     @staticmethod
@@ -107,8 +107,8 @@ class _IntraChunkScores(torch.autograd.Function):
             weighted = product * gradient.diagonal(-lag, -2, -1)[..., None]
             grad_q[..., lag:, :] += weighted * k[..., : CHUNK - lag, :]
             grad_k[..., : CHUNK - lag, :] += weighted * q[..., lag:, :]
-        # A decay at t acts on the pairs j < t <= i: what q_i gives up to the end, less what k_j gives up to there.
-        # The pairs i = j know no decay; added before, they would cancel only up to rounding.
+        # A decay at t acts on the pairs j < t <= i: the sum over q_i up to the end, less the sum over k_j up to there.
+        # The pairs i = j have no decay; added before, they would cancel only up to rounding.
         grad_log_decay = (q * grad_q - k * grad_k).flip(-2).cumsum(-2).flip(-2)
         own = gradient.diagonal(0, -2, -1)[..., None]
         return grad_q + own * k, grad_k + own * q, grad_log_decay

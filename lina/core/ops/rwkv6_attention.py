@@ -1,11 +1,11 @@
-"""The plain form of linear attention that reads before it writes, with a bonus for the frame itself, in two faces.
+"""Attention of RWKV-6, which reads before it writes, with a bonus for the present frame: reference forms.
 
     o_t = (S_{t-1} + diag(bonus) k_t v_t^T)^T r_t        S_t = diag(exp(log_decay_t)) S_{t-1} + k_t v_t^T
 
 (Peng et al. 2024, "Eagle and Finch", arXiv 2404.05892, eqs. 19 and 20: RWKV-6.) Its memory is that of gated linear
-attention, and what frame t reads there is what gated linear attention reads at frame t - 1 with the query of frame t.
+attention, and frame t reads it as gated linear attention reads at frame t - 1 with the query of frame t.
 
-Shapes: B rows, T frames, H heads, K key channels, V value channels a head.
+Shapes: B rows, T frames, H heads, K key channels, V value channels per head.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,13 @@ def rwkv6_attention(
     starts: Bool[Tensor, "B T"] | None = None,
     inner: Callable[..., tuple[Tensor, Tensor]] = gated_linear_attention,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """A stretch of time at once; ``log_decay`` <= 0. At ``starts`` the memory is empty before that frame.
+    """Parallel form; ``log_decay`` <= 0. At ``starts`` the memory is empty before that frame.
 
-    ``inner`` is gated linear attention in any form: it alone decides the speed. Computes in the dtype of the arguments,
-    which must agree.
+    ``inner`` is gated linear attention, reference or fused. Computes in the dtype of the arguments, which must agree.
     """
     own = (r * bonus * k).sum(-1, keepdim=True) * v
     if starts is not None:
-        # Forgetting alone comes too late: a decay acts after its own frame has read.
+        # A decay alone comes too late: it acts after its own frame has read.
         restart = starts[..., None, None]
         r, log_decay = r.masked_fill(restart, 0.0), log_decay.masked_fill(restart, -torch.inf)
     ahead = F.pad(r[:, 1:], (0, 0, 0, 0, 0, 1))
@@ -52,7 +51,7 @@ def rwkv6_attention_step(
     bonus: Float[Tensor, "H K"],
     memory: Float[Tensor, "B H K V"],
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """One frame of the same recurrence."""
+    """Step form: one frame."""
     read = (r[..., None, :] @ memory).squeeze(-2)
     memory = torch.addcmul(memory * log_decay.exp()[..., None], k[..., None], v[..., None, :])
     return read + (r * bonus * k).sum(-1, keepdim=True) * v, memory

@@ -1,4 +1,4 @@
-"""The plain form of linear attention with one decay a head and frame, in two faces.
+"""Linear attention with one decay per head and frame: reference forms, parallel and stepwise.
 
     S_t = exp(log_decay_t) S_{t-1} + k_t v_t^T        o_t = scale * S_t^T q_t
 
@@ -8,7 +8,7 @@ weighted by a [C, C] matrix of decays. These are exponentials of sums over the v
 overflows, and never a difference of cumulative sums, which cancels.
 
 Shapes: B rows, T frames, H heads, G groups of R = H / G heads that share queries and keys, K key channels, V value
-channels a head, N chunks of C frames.
+channels per head, N chunks of C frames.
 """
 
 import torch
@@ -29,14 +29,14 @@ def scalar_decay_attention(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """A stretch of time at once. ``log_decay`` <= 0; -inf forgets all before that frame. Head h reads group h // R.
+    """Parallel form. ``log_decay`` <= 0; -inf forgets all before that frame. Head h reads group h // R.
 
-    Computes in the dtype of its arguments, which must agree. Cost: O(T (C (K + V) + K V)) a head.
+    Computes in the dtype of its arguments, which must agree. Cost: O(T (C (K + V) + K V)) per head.
     """
     frames, groups = q.shape[1:3]
     size = min(CHUNK, frames)
     padding = -frames % size
-    if padding:  # a padded frame writes nothing (k = 0) and forgets nothing (log_decay = 0)
+    if padding:  # padding writes nothing (k = 0) and forgets nothing (log_decay = 0)
         q, k, v = (F.pad(tensor, (0, 0, 0, 0, 0, padding)) for tensor in (q, k, v))
         log_decay = F.pad(log_decay, (0, 0, 0, padding))
     q, k = (tensor.unflatten(1, (-1, size)).permute(0, 3, 1, 2, 4) for tensor in (q, k))  # [B, G, N, C, K]
@@ -64,10 +64,10 @@ def scalar_decay_attention_step(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
-    """One frame of the same recurrence."""
+    """Step form: one frame."""
     each = v.shape[1] // q.shape[1]
     q, k = (tensor.repeat_interleave(each, dim=1) if each > 1 else tensor for tensor in (q, k))
-    # In place on the product, which nobody else holds: a third less time where the memory is large.
+    # In place on the product, which has no other reference: a third less time where the memory is large.
     memory = (memory * log_decay.exp()[..., None, None]).addcmul_(k[..., None], v[..., None, :])
     return scale * (q[..., None, :] @ memory).squeeze(-2), memory
 
@@ -77,7 +77,7 @@ def _carry(
     written: Float[Tensor, "B G N K RV"],
     forgotten: Float[Tensor, "B G R N"],
 ) -> tuple[Float[Tensor, "B G N K RV"], Float[Tensor, "B H K V"]]:
-    """The memory before each chunk, and after the last."""
+    """Memory before each chunk, and after the last."""
     memory, memories = memory.transpose(2, 3), []
     heads = memory.shape[3:]
     for write, forget in zip(written.unbind(2), forgotten.unbind(-1), strict=True):

@@ -1,17 +1,17 @@
-"""The plain form of Mamba's selective scan, in two faces.
+"""Selective scan of Mamba: reference forms, parallel and stepwise.
 
     h_t = exp(delta_t A) h_{t-1} + delta_t u_t B_t        y_t = C_t . h_t + D u_t
 
-for every channel, with a state of N numbers (Gu & Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State
-Spaces", arXiv 2312.00752, eq. 2 and algorithm 2, where B is discretised by delta B). Time is cut into chunks of C
-frames. All chunks go through their frames side by side, first from nothing, which tells how each passes its state on,
-then from the state that reaches it; the backward pass does the same from the end. Decays are exponentials of one
-frame's or one chunk's own sum: never exp(+cumsum), which overflows, never a difference of cumulative sums.
+per channel, with a state of N numbers (Gu & Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State
+Spaces", arXiv 2312.00752, eq. 2 and algorithm 2, where B is discretized as delta B). Time is cut into chunks of C
+frames. All chunks scan their frames side by side, first from a zero state, then from the state that reaches each; the
+backward pass does the same from the end. Decays are exponentials of one frame's or one chunk's own sum: never
+exp(+cumsum), which overflows, never a difference of cumulative sums.
 
-Kept for the backward pass are the arguments and the states at the chunks' borders; all else is computed again. What is
-computed at once is a block of chunks that stays in a core's cache, for memory traffic is what a scan costs.
+Saved for the backward pass are the arguments and the states at the chunks' borders; all else is recomputed. One block
+of chunks at a time is computed, small enough for a core's cache, since memory traffic dominates the cost of a scan.
 
-Shapes: B rows, T frames, D channels, N numbers of state a channel; K chunks of all rows together.
+Shapes: B rows, T frames, D channels, N numbers of state per channel; K chunks of all rows together.
 """
 
 import math
@@ -26,9 +26,9 @@ from torch.autograd.function import once_differentiable
 
 CHUNK = 32
 CACHED = 65_536
-"""Numbers of a block's state for each thread; PyTorch gives a thread no fewer."""
+"""Numbers of a block's state per thread, the fewest that PyTorch assigns to one."""
 ON_ACCELERATOR = 1_048_576
-"""Numbers of a block's state where kernels, not caches, are what is scarce."""
+"""Numbers of a block's state where the number of kernels, not the cache, is the limit."""
 
 
 def selective_scan(
@@ -41,15 +41,15 @@ def selective_scan(
     memory: Float[Tensor, "B D N"],
     starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B D N"]]:
-    """A stretch of time at once: outputs and the state after. ``a`` and ``-delta`` <= 0.
+    """Parallel form: outputs and the final state. ``a`` and ``-delta`` <= 0.
 
     ``starts``: frames before which the state is forgotten. Computes in the dtype of its arguments, which must agree.
-    Cost: O(T D N) a row; memory for the backward pass: O(T D N / C).
+    Cost: O(T D N) per row; memory for the backward pass: O(T D N / C).
     """
     frames = u.shape[1]
     size = min(CHUNK, frames)
     padding = -frames % size
-    if padding:  # a padded frame writes nothing and forgets nothing, since delta = 0
+    if padding:  # padding writes nothing and forgets nothing, since delta = 0
         u, delta, b, c = (F.pad(tensor, (0, 0, 0, padding)) for tensor in (u, delta, b, c))
         starts = None if starts is None else F.pad(starts, (0, padding))
     y, final = _SelectiveScan.apply(u, delta, a, b, c, memory, starts, size)  # type: ignore[no-untyped-call]
@@ -65,20 +65,20 @@ def selective_scan_step(
     skip: Float[Tensor, "D"],
     memory: Float[Tensor, "B D N"],
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D N"]]:
-    """One frame of the same recurrence."""
+    """Step form: one frame."""
     decay = (delta[..., None] * a).exp()
     memory = torch.addcmul(memory * decay, (delta * u)[..., None], b[:, None])
     return torch.addcmul((memory @ c[..., None]).squeeze(-1), u, skip), memory
 
 
 class _Chunks(NamedTuple):
-    """What drives the state, cut into chunks."""
+    """Inputs of the scan, cut into chunks."""
 
     written: Float[Tensor, "K C D"]
     """delta u."""
     delta: Float[Tensor, "K C D"]
     log2_decay: Float[Tensor, "N D"]
-    """Of a unit delta, to base 2: exp2 is fast where results underflow, exp is not."""
+    """Log-decay per unit delta, to base 2: exp2 is fast where results underflow, exp is not."""
     b: Float[Tensor, "K C N"]
     c: Float[Tensor, "K C N"]
     starts: Bool[Tensor, "K C"] | None
@@ -101,7 +101,7 @@ class _Chunks(NamedTuple):
             )
 
     def decay(self, frame: int, out: Float[Tensor, "K N D"]) -> Float[Tensor, "K N D"]:
-        """What is kept of the state before a frame."""
+        """Decay of the state at a frame."""
         torch.mul(self.delta[:, frame, None], self.log2_decay, out=out).exp2_()
         if self.starts is not None:
             out.masked_fill_(self.starts[:, frame, None, None], 0.0)
@@ -111,7 +111,7 @@ class _Chunks(NamedTuple):
         state.addcmul_(self.written[:, frame, None], self.b[:, frame, :, None])
 
     def whole_decay(self) -> Float[Tensor, "K N D"]:
-        """What is kept of the state before a chunk at its end."""
+        """Decay of the state over a chunk."""
         decay = (self.delta.sum(1)[:, None] * self.log2_decay).exp2_()
         return decay if self.starts is None else decay.masked_fill_(self.starts.any(1)[:, None, None], 0.0)
 
@@ -229,7 +229,8 @@ def _pass_on(
     whole_decay: Float[Tensor, "K N D"],
     first: Float[Tensor, "B N D"],
 ) -> Float[Tensor, "B N D"]:
-    """Turns what each chunk makes from nothing, in place, into the state that reaches it; gives the one after all."""
+    """Scan over chunks, in place: from each chunk's final state without input to the state that reaches it; returns the
+    state after the last."""
     carried = first
     for state, decay in zip(states.unbind(1), whole_decay.view_as(states).unbind(1), strict=True):
         following = torch.addcmul(state, carried, decay)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lina.core.audio.codec import decode, decoder_stream, encode, frame_rate, validate_audio, validate_codes
 from lina.core.audio.windowed_decoder import WindowedDecoder
 from lina.core.errors import DataError
-from lina.core.protocols import Codec, DecoderStream, StreamingCodec, keeps
+from lina.core.protocols import Codec, DecoderStream, StreamingCodec, implements
 from lina.core.state import leaves, tree_map
 
 HOP = 8
@@ -81,10 +81,10 @@ def codes_for(frames: int, rows: int = 1, seed: int = 0) -> Tensor:
 
 
 def test_contracts_of_the_examples() -> None:
-    assert keeps(Levels(), Codec)
-    assert keeps(Stairs(), StreamingCodec)
-    assert not keeps(Stairs(), Codec)
-    assert keeps(decoder_stream(Levels()), DecoderStream)
+    assert implements(Levels(), Codec)
+    assert implements(Stairs(), StreamingCodec)
+    assert not implements(Stairs(), Codec)
+    assert implements(decoder_stream(Levels()), DecoderStream)
 
 
 def test_frame_rate_is_in_frames_a_second() -> None:

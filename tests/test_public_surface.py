@@ -18,7 +18,7 @@ from tests.docs.markdown import blocks
 ROOT = Path(__file__).parents[1]
 PUBLIC = {module.__name__: module for module in (lina, lina.core)}
 EXAMPLES = sorted((ROOT / "plugins_example").rglob("*.py"))
-PAGES = [ROOT / "README.md", ROOT / "docs/plugins.md"]
+PAGES = [ROOT / "README.md", *(ROOT / f"docs/{page}.md" for page in ("plugins", "codec_plugins"))]
 
 
 def imports(source: str) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,7 @@ MAX_STDIN = 1_000_000
 @click.option(
     "--lexicon", type=Path, metavar="FILE", help="Words with phonemes, a tab between, one per line."
 )
-@click.option("--set", "settings", multiple=True, hidden=True)  # docs/guide.md, "A window on the text"
+@click.option("--set", "settings", multiple=True, hidden=True)  # docs/speaking.md, "The attention window"
 @click.option("-v", "--verbose", is_flag=True, help="Print alignment scores of each candidate.")
 def say(
     text: str | None,

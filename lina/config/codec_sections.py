@@ -1,4 +1,4 @@
-"""The sections of a spec of job codec, every key with its bounds. docs/guide.md explains the keys."""
+"""The sections of a spec of job codec, every key with its bounds. docs/codec_training.md explains the keys."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self

@@ -68,7 +68,7 @@ class Spec(AnySpec):
     """A whole run of job speech: a language model that says texts."""
 
     job: Literal["speech"] = "speech"
-    """What is trained: a model that speaks, or a codec, whose keys are others: see [below](#train-a-codec)."""
+    """What is trained: a speech model, or a codec ([other keys](codec_training.md))."""
     backbone: BackboneSection
     codec: CodecSection
     tokenizer: TokenizerSection

@@ -21,7 +21,7 @@ hookimpl = pluggy.HookimplMarker("lina")
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the hooks see it: where it lives and what was asked. All else is in its files (docs/guide.md).
+    """A run as the hooks see it: where it lives and what was asked. All else is in its files (docs/training.md).
 
     A run that trains a codec has a spec of ``lina.config.codec_spec`` instead.
     """

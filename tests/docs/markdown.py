@@ -49,10 +49,12 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
         yield command, printed
 
 
-def require_same(wanted: str, found: str, where: str) -> None:
-    wanted, found = (DECIMAL.sub("#", text).strip() for text in (wanted, found))
+def require_same(expected: str, found: str, where: str) -> None:
+    expected, found = (DECIMAL.sub("#", text).strip() for text in (expected, found))
     checker = doctest.OutputChecker()
-    assert checker.check_output(wanted, found, RULES), f"{where}: the page says\n{wanted}\nbut it is\n{found}"
+    assert checker.check_output(expected, found, RULES), (
+        f"{where}: the page says\n{expected}\nbut it is\n{found}"
+    )
 
 
 class Reader:
@@ -98,7 +100,7 @@ class Reader:
         require_same(printed, output, where)
 
 
-def pytest_tool(arguments: list[str]) -> tuple[int, str]:
+def run_pytest(arguments: list[str]) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         capture_output=True,

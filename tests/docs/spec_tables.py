@@ -1,4 +1,4 @@
-"""The tables of keys in docs/guide.md, made from the pydantic models: ``python -m tests.docs.spec_tables`` renews them.
+"""Generate the tables of keys in docs from the pydantic models: ``python -m tests.docs.spec_tables`` updates them.
 
 A table stands between ``<!-- keys of NAME -->`` and ``<!-- end -->``; NAME is a section of a spec (``init.lora``: one
 in another), ``spec``, the full name of a plugin, such as ``codec:codec2``, or a section of a spec of job codec, such as
@@ -19,15 +19,20 @@ from lina.config.codec_spec import CodecSpec
 from lina.config.spec import Spec
 from lina.core.registry import load
 
-PAGE = Path(__file__).parents[2] / "docs/guide.md"
+DOCS = Path(__file__).parents[2] / "docs"
 TABLE = re.compile(r"(<!-- keys of ([\w:.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 JOB_CODEC = "job-codec."
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS = {"integer": "whole number", "string": "text", "boolean": "true or false"}
 
 
-def renewed(page: str) -> str:
-    """The page with every table as the models are now."""
+def pages() -> list[Path]:
+    """The pages that have tables of keys."""
+    return [path for path in sorted(DOCS.glob("*.md")) if TABLE.search(path.read_text())]
+
+
+def updated(page: str) -> str:
+    """The text of a page with all of its tables generated anew."""
     return TABLE.sub(lambda found: f"{found[1]}{table(model_of(found[2]))}{found[3]}", page)
 
 
@@ -59,7 +64,7 @@ def table(model: type[BaseModel]) -> str:
 
 
 def documented(model: type[BaseModel]) -> dict[str, str]:
-    """Key -> the string under it in the source of the class or of one it derives from."""
+    """Key -> its docstring in the source of the class or of a base class."""
     found: dict[str, str] = {}
     for owner in reversed(model.__mro__):
         if not (issubclass(owner, BaseModel) and owner.__module__.startswith("lina.")):
@@ -77,7 +82,7 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
 
 
 def kind(about: dict[str, Any]) -> str:
-    """What may be written, in words."""
+    """The type and the bounds of a key, in words."""
     if "anyOf" in about:
         return " or ".join(kind(one) for one in about["anyOf"] if one.get("type") != "null")
     if "$ref" in about:
@@ -109,4 +114,5 @@ def shown(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text()))
+    for path in pages():
+        path.write_text(updated(path.read_text()))

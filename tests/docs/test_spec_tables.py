@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from lina.config.spec import Spec
 from lina.core.registry import records
-from tests.docs.spec_tables import PAGE, TABLE, documented, model_of, renewed, table
+from tests.docs.spec_tables import TABLE, documented, model_of, pages, table, updated
 
 SECTIONS = [
     name
@@ -26,23 +26,30 @@ CODEC_SECTIONS = [
 ]
 
 
-def test_the_tables_of_the_guide_are_current() -> None:
-    page = PAGE.read_text()
-    assert renewed(page) == page, "run: python -m tests.docs.spec_tables"
+def test_tables_are_current() -> None:
+    for page in pages():
+        text = page.read_text()
+        assert updated(text) == text, f"{page.name}: run python -m tests.docs.spec_tables"
 
 
 def test_every_section_and_plugin_has_its_table() -> None:
     own = {
         record.full_name for record in records() if record.distribution == "lina" and record.role != "hook"
     }
-    assert {found[2] for found in TABLE.finditer(PAGE.read_text())} == {
-        "spec",
-        "init.lora",
-        "synthesize.window",
-        "synthesize.repetition",
-        *SECTIONS,
-        *CODEC_SECTIONS,
-    } | own
+    tables = [found[2] for page in pages() for found in TABLE.finditer(page.read_text())]
+    assert len(tables) == len(set(tables))
+    assert (
+        set(tables)
+        == {
+            "spec",
+            "init.lora",
+            "synthesize.window",
+            "synthesize.repetition",
+            *SECTIONS,
+            *CODEC_SECTIONS,
+        }
+        | own
+    )
 
 
 @pytest.mark.parametrize("section", [*SECTIONS, "init.lora", "spec", *CODEC_SECTIONS])
@@ -53,15 +60,15 @@ def test_every_key_of_a_spec_is_explained(section: str) -> None:
     assert set(documented(model)) == keys - sections.get(section, set())
 
 
-def test_a_table_says_bounds_defaults_and_meaning() -> None:
+def test_a_table_has_bounds_defaults_and_meaning() -> None:
     lines = table(model_of("text"))
     assert "| `layers` | whole number ≥ 0, ≤ 1,000 | `3` | Layers of the text encoder. |" in lines
     assert "| `attention` | `position`, `plain` | `position` |" in lines
 
 
-def test_a_stale_table_is_renewed() -> None:
+def test_a_stale_table_is_updated() -> None:
     stale = "before\n<!-- keys of codec -->\nold\n<!-- end -->\nafter\n"
-    fresh = renewed(stale)
+    fresh = updated(stale)
     assert "old" not in fresh
     assert re.search(r"^before\n<!-- keys of codec -->\n\| key .*<!-- end -->\nafter\n$", fresh, re.DOTALL)
-    assert renewed(fresh) == fresh
+    assert updated(fresh) == fresh

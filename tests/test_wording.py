@@ -6,7 +6,13 @@ import pytest
 
 from benchmarks.wording import ROOT, measure
 
-PASSING = ("lina/evaluation", "lina/recognizers", "tests/evaluation")
+PASSING = (
+    "lina/evaluation",
+    "lina/recognizers",
+    "lina/report",
+    "tests/evaluation",
+    "tests/report",
+)
 WHAT_PER_1000 = 1.0
 
 

@@ -1,1 +1,1 @@
-"""What a person sees of a run: progress bars, TensorBoard and report.html. All are hook plugins."""
+"""Displays of a run, all hook plugins: progress bars, TensorBoard and report.html."""

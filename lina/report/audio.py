@@ -1,4 +1,4 @@
-"""Clips: audio files of a run as a page can carry and play them."""
+"""Audio clips of a run, embedded into an HTML page."""
 
 import io
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from lina.report.picture import data_uri
 Format = Literal["flac", "mp3"]
 
 LOSSLESS_LIMIT = 12_000_000
-"""Bytes of 16-bit samples that a page holds as FLAC (about half of it); a page with more gets MP3."""
+"""Most bytes of 16-bit samples per page for FLAC (half the size); a page with more gets MP3."""
 
 _MEDIA = {"flac": "audio/flac", "mp3": "audio/mpeg"}
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -35,7 +35,7 @@ class Clip:
 
 
 def load(path: Path) -> Clip | str:
-    """The clip, or why there is none."""
+    """Read a clip; return the reason where it cannot be read."""
     import soundfile
 
     try:
@@ -57,7 +57,7 @@ def stored_bytes(path: Path) -> int:
 
 
 def encode(clip: Clip, form: Format) -> str:
-    """A data URI that current browsers play. MP3 has few rates; a clip at another rate stays FLAC."""
+    """Encode as a data URI. MP3 has few sample rates; a clip at another rate stays FLAC."""
     import soundfile
 
     if clip.sample_rate not in _MP3_RATES:

@@ -1,6 +1,6 @@
-"""Curves over steps as data for a template to draw: labelled ticks and SVG paths, in units of the drawing.
+"""Line charts over steps as data for a template: labeled ticks and SVG paths, in units of the drawing.
 
-The drawing is SVG whose colours come from the page's style, so that light and dark need one picture.
+The colors of the SVG come from the page's style, so that one drawing serves light and dark mode.
 """
 
 import math
@@ -23,7 +23,7 @@ class Curve:
     points: Sequence[Point]
     """(step, value), steps rising."""
     shade: float | None = None
-    """Place in a sequence of curves, 0 .. 1; None for the first colours of the style."""
+    """Position in a sequence of curves, 0 .. 1; None for the first colors of the style."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Tick:
 class Line:
     name: str
     path: str
-    colour: str
+    color: str
     dots: tuple[Point, ...]
-    """Values with nothing on either side, which a line would not show."""
+    """Isolated values, which a line would not show."""
     last: str
 
 
@@ -68,7 +68,7 @@ def line_chart(
     log: bool = False,
     y_range: tuple[float, float] | None = None,
 ) -> Chart | None:
-    """A chart; None where no curve has a finite value. ``log`` holds only where all values are positive."""
+    """Lay out a chart; None if no curve has a finite value. ``log`` is ignored unless all values are positive."""
     thinned = [(curve, *_thin(curve.points)) for curve in curves]
     finite = [point for _, points, _ in thinned for point in points if math.isfinite(point[1])]
     if not finite:
@@ -94,7 +94,7 @@ def line_chart(
                 "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in run) for run in runs if len(run) > 1
             )
             dots = tuple((round(run[0][0], 1), round(run[0][1], 1)) for run in runs if len(run) == 1)
-            lines.append(Line(curve.name, path, _colour(index, curve.shade), dots, short(known[-1][1])))
+            lines.append(Line(curve.name, path, _color(index, curve.shade), dots, short(known[-1][1])))
     y_values = _log_ticks(y_low, y_high) if log else ticks(y_low, y_high)
     return Chart(
         title=title,
@@ -108,7 +108,7 @@ def line_chart(
 
 
 def _thin(points: Sequence[Point]) -> tuple[list[Point], int]:
-    """At most MAX_POINTS means over neighbours (of those that are finite), and how many went into one."""
+    """Average finite neighbors to at most MAX_POINTS; return the means and the number of points per mean."""
     size = max(1, math.ceil(len(points) / MAX_POINTS))
     return [_mean(points[start : start + size]) for start in range(0, len(points), size)], size
 
@@ -119,21 +119,21 @@ def _mean(points: Sequence[Point]) -> Point:
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:
-    """Stretches of finite neighbours: a line must not bridge values that are no numbers."""
+    """Split into runs of finite values: a line must not bridge NaN."""
     return [list(run) for finite, run in groupby(points, lambda point: math.isfinite(point[1])) if finite]
 
 
 def _note(thinned: Sequence[tuple[Curve, list[Point], int]]) -> str:
-    said = []
+    notes = []
     largest = max(size for _, _, size in thinned)
     if largest > 1:
-        said.append(f"Each point is the mean of {largest} records.")
+        notes.append(f"Each point is the mean of {largest} records.")
     for curve, _, _ in thinned:
         bad = [x for x, y in curve.points if not math.isfinite(y)]
         if bad:
             share = f"{len(bad)} of {len(curve.points)} values"
-            said.append(f"{curve.name}: {share} not finite, the first at step {bad[0]:g}.")
-    return " ".join(said)
+            notes.append(f"{curve.name}: {share} not finite, the first at step {bad[0]:g}.")
+    return " ".join(notes)
 
 
 def _span(low: float, high: float, margin: float) -> tuple[float, float]:
@@ -151,7 +151,7 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Values at 1, 2 and 5 times powers of ten (powers alone over many decades); the ends are logarithms."""
+    """Ticks at 1, 2 and 5 times powers of ten (powers only over many decades); the ends are logarithms."""
     factors = (1, 2, 5) if high - low <= 2.5 else (1,)
     decades = range(math.floor(low), math.ceil(high) + 1)
     found = [factor * 10.0**decade for decade in decades for factor in factors]
@@ -159,8 +159,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return found if len(found) >= 3 else [value for value in ticks(10**low, 10**high) if value > 0]
 
 
-def _colour(index: int, shade: float | None) -> str:
-    """The style's variables ``--curve-0`` .. ``--curve-3``, or a hue from blue to orange for a sequence."""
+def _color(index: int, shade: float | None) -> str:
+    """One of the style's variables ``--curve-0`` .. ``--curve-3``, or a hue from blue to orange for a sequence."""
     if shade is None:
         return f"var(--curve-{index % 4})"
     return f"hsl({220 - 195 * shade:.0f} 65% var(--shade))"

@@ -1,4 +1,4 @@
-"""How far a trained codec is from held-out recordings, as a section of the report."""
+"""Report section: distance of a trained codec from held-out recordings."""
 
 from lina.report.numbers import duration
 from lina.runs.hooks import Section
@@ -8,7 +8,7 @@ COLUMNS = ("Codebooks", "Bit/s", "Mel distance", "Spectral distance")
 
 
 def section(evaluation: CodecEvaluation) -> Section:
-    """The table of ``codec_evaluation.json``."""
+    """Render ``codec_evaluation.json`` as a table."""
     head = "".join(f'<th class="number">{name}</th>' for name in COLUMNS)
     rows = "".join(
         f'<tr><td class="number">{one.codebooks}</td><td class="number">{one.bits_per_second:,.0f}</td>'
@@ -17,7 +17,7 @@ def section(evaluation: CodecEvaluation) -> Section:
     )
     return Section(
         "Distance from held-out recordings",
-        f'<p class="note">{evaluation.utterances} utterances, {duration(evaluation.seconds)}, coded and decoded whole '
-        "by the exported codec. Mean differences of logarithms (base 10); 0 is the same.</p>"
+        f'<p class="note">{evaluation.utterances} utterances, {duration(evaluation.seconds)}, encoded and decoded whole '
+        "by the exported codec. Mean differences of log10 spectra; 0 is identical.</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
     )

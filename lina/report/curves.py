@@ -1,4 +1,4 @@
-"""Which curves a report shows of ``metrics.jsonl``."""
+"""Curves of ``metrics.jsonl`` in the report."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,20 +10,20 @@ from lina.runs.records import MetricsRecord
 _NAMES: dict[Literal["train", "valid"], str] = {"train": "training", "valid": "validation"}
 
 _PARTS = {
-    "loudness": "Disturbance as an ear hears it",
-    "intelligibility": "1 - intelligibility",
-    "adversarial": "What the discriminators say of decoded audio",
-    "features": "Distance in the discriminators' layers",
-    "commitment": "Distance of latents and codes",
-    "discriminators": "Loss of the discriminators",
+    "loudness": "PESQ disturbance loss",
+    "intelligibility": "1 - STOI",
+    "adversarial": "Adversarial loss",
+    "features": "Feature matching loss",
+    "commitment": "Commitment loss",
+    "discriminators": "Discriminator loss",
 }
-"""Of runs that train a codec."""
+"""Titles of the losses of codec training."""
 
 
 def charts(metrics: Sequence[MetricsRecord]) -> list[Chart]:
-    """Loss, accuracy, that of each codebook, learning rate, speed, gradient norm: those that were logged.
+    """Chart the logged metrics: loss, accuracy (mean and per codebook), learning rate, speed, gradient norm.
 
-    Of a codec's training, the mel distance, which is its loss, and the other parts.
+    For codec training: the mel distance, which is its loss, and the other loss terms.
     """
     codec = any(_extra(record, "commitment") is not None for record in metrics)
     drawn = [
@@ -36,14 +36,14 @@ def charts(metrics: Sequence[MetricsRecord]) -> list[Chart]:
         line_chart(
             "Accuracy, mean over codebooks",
             _both(metrics, lambda r: sum(r.accuracy) / len(r.accuracy) if r.accuracy else None),
-            y_label="right greedy guesses",
+            y_label="correct greedy predictions",
             y_range=(0.0, 1.0),
         ),
         *(
             line_chart(
                 f"Accuracy of each codebook, {name}",
                 _codebooks(metrics, split),
-                y_label="right greedy guesses",
+                y_label="correct greedy predictions",
                 y_range=(0.0, 1.0),
             )
             for split, name in _NAMES.items()
@@ -89,7 +89,7 @@ def _extra(record: MetricsRecord, name: str) -> float | None:
 
 
 def _codebooks(metrics: Sequence[MetricsRecord], split: Literal["train", "valid"]) -> list[Curve]:
-    """One curve a codebook; nothing where there is only one, which the mean shows already."""
+    """One curve per codebook; none for a single codebook, whose accuracy is the mean."""
     number = max((len(record.accuracy) for record in metrics if record.split == split), default=0)
     return [
         Curve(

@@ -1,4 +1,4 @@
-"""What is already in a TensorBoard directory."""
+"""Reading of TensorBoard event files."""
 
 import struct
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ _HEADER = struct.Struct("<QI")
 _CHECKSUM_BYTES = 4
 
 
-def written(directory: Path) -> set[tuple[str, int]]:
-    """(tag, step) of every value in the event files, but for those that a later purge hides."""
+def logged_values(directory: Path) -> set[tuple[str, int]]:
+    """Return (tag, step) of every value in the event files, without those hidden by a later purge."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     found: set[tuple[str, int]] = set()
@@ -23,9 +23,9 @@ def written(directory: Path) -> set[tuple[str, int]]:
 
 
 def _records(content: bytes) -> Iterator[bytes]:
-    """The whole records of a file; what a kill cut off at its end is left out.
+    """Yield the complete records of a TFRecord file; a truncated last one is left out.
 
-    TensorFlow's TFRecord: a length (8 bytes), its checksum (4), the record and its checksum (4).
+    Format: length (8 bytes), its checksum (4), the record and its checksum (4).
     """
     at = 0
     while at + _HEADER.size <= len(content):

@@ -1,4 +1,4 @@
-"""What the head of a report says about a run, from its files."""
+"""Key facts of a run for the head of the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Fact:
 
 
 def facts(info: RunInfo | None, data: DataSummary | None, metrics: Sequence[MetricsRecord]) -> list[Fact]:
-    """Only what is known."""
+    """Collect the known facts."""
     found = []
     if info and info.model:
         backbone = info.model.backbone
@@ -23,7 +23,7 @@ def facts(info: RunInfo | None, data: DataSummary | None, metrics: Sequence[Metr
             Fact(
                 "Parameters",
                 count(info.model.parameters),
-                f"{count(backbone)} of them in backbones" if backbone is not None else "",
+                f"{count(backbone)} in backbones" if backbone is not None else "",
             )
         )
     found += _training(metrics)
@@ -53,7 +53,7 @@ def _training(metrics: Sequence[MetricsRecord]) -> list[Fact]:
     train = [record for record in metrics if record.split == "train"]
     if train:
         last = train[-1]
-        found.append(Fact("Steps", f"{last.step:,}", f"training loss {short(last.loss)} at the last"))
+        found.append(Fact("Steps", f"{last.step:,}", f"last training loss {short(last.loss)}"))
         if last.seconds is not None:
             speed = last.frames_per_second
             frames = f"{short(speed)} frames/s at the end" if speed is not None else ""
@@ -82,7 +82,7 @@ class Codebook:
 
 
 def codebooks(data: DataSummary | None, metrics: Sequence[MetricsRecord]) -> list[Codebook]:
-    """The last accuracies of each codebook, with its number of entries where that is known."""
+    """Return the last accuracies of each codebook, with its number of entries if known."""
     last = {record.split: record.accuracy for record in metrics if record.accuracy}
     sizes = data.codec.codebook_sizes if data and data.codec else ()
     train, valid = last.get("train", ()), last.get("valid", ())

@@ -1,15 +1,15 @@
-"""Where a fine-tuned run began, as a section of the report: what was loaded, resized, fresh and left behind."""
+"""Report section: initial weights of a fine-tuned run (loaded, resized, fresh, unused)."""
 
 from html import escape
 
 from lina.runs.hooks import Section
 from lina.runs.records import InitRecord
 
-COLUMNS = ("Loaded", "Fresh", "Left behind")
+COLUMNS = ("Loaded", "Fresh", "Unused")
 
 
 def section(record: InitRecord) -> Section:
-    """The table of ``init.json``, as it was printed when training began."""
+    """Render ``init.json`` as a table, as it was printed at the start of training."""
     notes = "".join(f'<p class="note">{escape(remark)}</p>' for remark in record.remarks)
     head = "".join(f'<th class="number">{name}</th>' for name in COLUMNS)
     rows = "".join(
@@ -26,11 +26,11 @@ def section(record: InitRecord) -> Section:
         else ""
     )
     return Section(
-        "First weights",
-        f'<p class="note">From {escape(record.source)}. {adapted}{record.trained:,} numbers trained, '
+        "Initial weights",
+        f'<p class="note">From {escape(record.source)}. {adapted}{record.trained:,} parameters trained, '
         f'{record.frozen:,} frozen.</p>{notes}<div class="scroll"><table>'
         f"<thead><tr><th>Part</th>{head}<th>How</th></tr></thead>"
-        f"<tbody>{rows}<tr><th>In all</th>{sums}<td></td></tr></tbody></table></div>",
+        f"<tbody>{rows}<tr><th>Total</th>{sums}<td></td></tr></tbody></table></div>",
     )
 
 

@@ -1,15 +1,15 @@
-"""Numbers as people read them."""
+"""Formatting of numbers."""
 
 import math
 
 
 def percent(share: float) -> str:
-    """0.0312 as ``3.1 %``."""
+    """Format 0.0312 as ``3.1 %``."""
     return f"{100 * share:.1f} %" if math.isfinite(share) else "not a number"
 
 
 def duration(seconds: float) -> str:
-    """4.25 as ``4.2 s``, 118 as ``1 min 58 s``, 7300 as ``2 h 1 min``."""
+    """Format 4.25 as ``4.2 s``, 118 as ``1 min 58 s``, 7300 as ``2 h 1 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int) -> str:
-    """5234567 as ``5.23 M``, 12345 as ``12,345``."""
+    """Format 5234567 as ``5.23 M``, 12345 as ``12,345``."""
     for size, name in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
         if number >= size:
             return f"{number / size:.3g} {name}"
@@ -28,7 +28,7 @@ def count(number: int) -> str:
 
 
 def short(value: float) -> str:
-    """Up to four digits, for tables and the ends of axes: ``0.001``, ``1e-5``, ``1,500``, ``20k``."""
+    """Format with up to four digits, for tables and axes: ``0.001``, ``1e-5``, ``1,500``, ``20k``."""
     if not math.isfinite(value):
         return "not a number"
     if abs(value) >= 1e4:

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained page about a run, to look at, listen to and pass on."""
+"""Hook plugin that writes ``report.html``, one self-contained page per run."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Report:
 
     @hookimpl
     def write_report(self, run: Run, sections: list[Section]) -> Path:
-        # Imported here because the hooks are made for every command, and drawing needs heavy packages.
+        # Imported here because the hooks are registered for every command, and drawing needs heavy packages.
         from lina.report.render import write
 
         return write(run, sections)

@@ -1,4 +1,4 @@
-"""Spectrograms and text-audio attention as data for a template to draw."""
+"""Spectrograms and text-audio attention as data for a template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ MAX_LABEL = 12
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """A picture of mel bands over a time axis that clips of one sample share."""
+    """Image of mel bands over a time axis that the clips of one sample share."""
 
     picture: str
     share: float
-    """Part of the time axis that the picture covers, 0 .. 1."""
+    """Fraction of the time axis that the image covers."""
     x_ticks: tuple[Tick, ...]
-    """Places 0 .. 1 from the left, seconds."""
+    """Positions 0 .. 1 from the left, labeled in seconds."""
     y_ticks: tuple[Tick, ...]
-    """Places 0 .. 1 from the bottom, kHz."""
+    """Positions 0 .. 1 from the bottom, labeled in kHz."""
 
 
 def spectrogram(clip: Clip, seconds: float) -> Spectrogram:
-    """dB below the clip's peak, on a time axis of ``seconds`` (at least the clip's own)."""
+    """Compute dB below the clip's peak, on a time axis of ``seconds`` (at least the clip's duration)."""
     hop = max(1, round(clip.sample_rate * 0.008), round(seconds * clip.sample_rate / MAX_COLUMNS))
     mel = mel_spectrogram(
         clip.mono.nan_to_num(0.0),
@@ -57,27 +57,27 @@ def spectrogram(clip: Clip, seconds: float) -> Spectrogram:
 
 @dataclass(frozen=True)
 class Attention:
-    """Where in the text the model looked at each time. Text runs to the right, time upwards."""
+    """Attention weights over text positions (x axis) and time (y axis)."""
 
     picture: str
     labels: tuple[str, ...]
-    """One a text position; empty where they are not known."""
+    """One per text position; empty if unknown."""
     longest: int
-    """Characters of the longest label. Labels of one character stand upright; others are turned."""
+    """Characters of the longest label. Labels of one character are upright; others are rotated."""
     cell: float
     """Width of a text position in the drawing."""
     width: float
     x_ticks: tuple[Tick, ...]
-    """Numbers of text positions, used where there are no labels."""
+    """Indices of text positions, used without labels."""
     y_ticks: tuple[Tick, ...]
-    """Places 0 .. 1 from the bottom."""
+    """Positions 0 .. 1 from the bottom."""
     y_label: str
     peak: float
-    """The largest weight: what the strongest colour stands for."""
+    """The largest weight, drawn in the strongest color."""
 
 
 def attention(path: Path, labels: Sequence[str], frames_per_second: float | None) -> Attention | str:
-    """The plot of ``attention`` float [T, J] in a safetensors file, or why there is none."""
+    """Lay out ``attention`` float [T, J] of a safetensors file; return the reason where it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -110,12 +110,12 @@ def attention(path: Path, labels: Sequence[str], frames_per_second: float | None
 
 
 def _shorten(weights: Float[Tensor, "T J"]) -> Float[Tensor, "rows J"]:
-    """Means over neighbouring frames, at most MAX_COLUMNS rows."""
+    """Average neighboring frames to at most MAX_COLUMNS rows."""
     size = -(-len(weights) // MAX_COLUMNS)
     return torch.stack([part.mean(dim=0) for part in torch.split(weights, size)])
 
 
 def _visible(label: str) -> str:
-    """A space is drawn as an open box, what cannot be printed as a replacement mark; long labels are cut."""
+    """Replace spaces by an open box and unprintable characters by a replacement mark; truncate long labels."""
     short_label = label if len(label) <= MAX_LABEL else label[: MAX_LABEL - 1] + "…"
     return "".join("␣" if c == " " else c if c.isprintable() else "�" for c in short_label) or "∅"

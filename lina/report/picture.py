@@ -1,4 +1,4 @@
-"""Pictures as data URIs: small PNG files with a palette."""
+"""Images as data URIs: small PNG files with a palette."""
 
 import base64
 import io
@@ -9,16 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 LEVELS = 64
-"""Colours in a picture: more cannot be told apart, and fewer bytes travel."""
+"""Colors per image: more are indistinguishable and take more bytes."""
 
 Palette = Literal["magma", "ink"]
 _INK = (58, 134, 255)
 
 
 def png(values: Float[Tensor, "rows columns"], palette: Palette) -> str:
-    """A data URI of values in 0 .. 1, the first row on top; NaN counts as 0.
+    """Encode values in 0 .. 1 as a data URI, the first row on top; NaN is drawn as 0.
 
-    ``magma`` runs from black to pale yellow; ``ink`` is one blue whose opacity is the value, for any ground.
+    ``magma`` runs from black to pale yellow; ``ink`` is one blue whose opacity is the value, for any background.
     """
     from PIL import Image
 
@@ -39,8 +39,8 @@ def png(values: Float[Tensor, "rows columns"], palette: Palette) -> str:
 def _magma() -> bytes:
     from matplotlib import colormaps
 
-    colours = colormaps["magma"](torch.linspace(0, 1, LEVELS).numpy(), bytes=True)
-    return bytes(colours[:, :3].tobytes())
+    colors = colormaps["magma"](torch.linspace(0, 1, LEVELS).numpy(), bytes=True)
+    return bytes(colors[:, :3].tobytes())
 
 
 def data_uri(media_type: str, content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Progress of the stages of a run, on stderr: bars on a terminal, now and then a plain line elsewhere."""
+"""Progress of the stages of a run on stderr: bars on a terminal, plain lines at intervals elsewhere."""
 
 import atexit
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PLAIN_SECONDS = 10.0
-"""Time between two plain lines of a stage."""
+"""Interval between two plain lines of a stage."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class _Stage:
     total: int | None
     started_at: float
     started_with: int
-    told_at: float
+    logged_at: float
     done: int
     info: Mapping[str, float] = field(default_factory=dict)
     task: Any = None
@@ -36,7 +36,7 @@ class _Stage:
 
 
 class ProgressBars:
-    """Bars vanish when their stage is finished; one line with a tick stays. stdout is left to the command."""
+    """Bars are removed when their stage is finished; one line with a check mark stays. stdout is not used."""
 
     def __init__(self, console: "Console | None" = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -46,15 +46,15 @@ class ProgressBars:
 
     @hookimpl
     def stage_started(self, run: Run, stage: str, total: int | None, done: int) -> None:
-        self._forget(stage)
+        self._remove(stage)
         now = self._clock()
-        begun = _Stage(total, started_at=now, started_with=done, told_at=now, done=done)
-        self._stages[stage] = begun
+        current = _Stage(total, started_at=now, started_with=done, logged_at=now, done=done)
+        self._stages[stage] = current
         if self._is_live():
-            begun.task = self._live().add_task(stage, total=total, completed=done, info="")
+            current.task = self._live().add_task(stage, total=total, completed=done, info="")
         else:
             resumed = f"from {done:,}" if done else ""
-            self._say(stage, resumed, f"{total:,} in all" if total else "" if resumed else "started")
+            self._log(stage, resumed, f"{total:,} in all" if total else "" if resumed else "started")
 
     @hookimpl
     def stage_progress(self, run: Run, stage: str, done: int, info: Mapping[str, float]) -> None:
@@ -66,24 +66,24 @@ class ProgressBars:
             self._live().update(current.task, completed=done, info=_glance(info))
             return
         now = self._clock()
-        if now - current.told_at >= PLAIN_SECONDS:
-            current.told_at = now
+        if now - current.logged_at >= PLAIN_SECONDS:
+            current.logged_at = now
             left = current.seconds_left(now)
             of_total = f"{done:,}/{current.total:,}" if current.total else f"{done:,}"
-            self._say(stage, of_total, _glance(info), f"{duration(left)} left" if left is not None else "")
+            self._log(stage, of_total, _glance(info), f"{duration(left)} left" if left is not None else "")
 
     @hookimpl
     def stage_finished(self, run: Run, stage: str, seconds: float) -> None:
         current = self._stages.get(stage)
         glance = _glance(current.info) if current and seconds else ""
-        self._forget(stage)
+        self._remove(stage)
         tick = "✓" if self._stderr().encoding.startswith("utf") else "done:"
         self._print(_joined(f"{tick} {stage:<10}", duration(seconds) if seconds else "already done", glance))
 
     @hookimpl
     def run_finished(self, run: Run) -> None:
         for stage in list(self._stages):
-            self._forget(stage)
+            self._remove(stage)
 
     def _stderr(self) -> "Console":
         if self._console is None:
@@ -99,7 +99,7 @@ class ProgressBars:
         if self._bars is None:
             self._bars = _bars(self._stderr())
             self._bars.start()
-            # A run that fails never says so here, and a terminal must get its cursor back.
+            # A failed run sends no event, and the terminal's cursor must be restored.
             atexit.register(self._stop)
         return self._bars
 
@@ -109,14 +109,14 @@ class ProgressBars:
             self._bars = None
             atexit.unregister(self._stop)
 
-    def _forget(self, stage: str) -> None:
-        forgotten = self._stages.pop(stage, None)
-        if forgotten is not None and forgotten.task is not None and self._bars is not None:
-            self._bars.remove_task(forgotten.task)
+    def _remove(self, stage: str) -> None:
+        removed = self._stages.pop(stage, None)
+        if removed is not None and removed.task is not None and self._bars is not None:
+            self._bars.remove_task(removed.task)
         if all(other.task is None for other in self._stages.values()):
             self._stop()
 
-    def _say(self, stage: str, *parts: str) -> None:
+    def _log(self, stage: str, *parts: str) -> None:
         self._print(_joined(f"  {stage:<10}", *parts))
 
     def _print(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""From the files of a run directory to one HTML page. The same files give the same bytes."""
+"""Rendering of a run directory as one HTML page, deterministically."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lina.report.audio import Clip, Format
 from lina.report.curves import charts
 from lina.report.facts import codebooks, facts
 from lina.report.panels import Attention, Spectrogram, attention, spectrogram
-from lina.report.words import Mark, compare
+from lina.report.transcript_diff import Mark, compare
 from lina.runs import files
 from lina.runs.hooks import Run, Section
 from lina.runs.metrics import read_metrics
@@ -24,13 +24,13 @@ _KINDS = {
     "train": "Training sentences",
     "valid": "Validation sentences",
     "unseen": "Unseen sentences",
-    "spec": "Texts of the spec",
+    "spec": "Texts in the spec",
 }
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One recording of a sample: to see and to hear, or the reason why not."""
+    """One clip of a sample: spectrogram and player, or the reason why it cannot be displayed."""
 
     title: str
     problem: str = ""
@@ -43,7 +43,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Card:
-    """A sample as the page shows it."""
+    """A sample with its panels."""
 
     record: SampleRecord
     panels: Sequence[Panel]
@@ -61,7 +61,7 @@ def write(run: Run, sections: Sequence[Section]) -> Path:
     """Write ``report.html`` into the run directory.
 
     Raises:
-        CheckpointError: a file of the run is damaged.
+        CheckpointError: A file of the run is damaged.
     """
     path = run.directory / REPORT_FILE
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -71,7 +71,7 @@ def write(run: Run, sections: Sequence[Section]) -> Path:
 
 
 def page(run: Run, sections: Sequence[Section]) -> str:
-    """The page as text. What the run does not have, the page does not mention."""
+    """Render the page. Sections without content are left out."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
@@ -105,7 +105,7 @@ def page(run: Run, sections: Sequence[Section]) -> str:
 
 
 def _format(directory: Path, records: Sequence[SampleRecord]) -> Format:
-    """FLAC, or MP3 where there is so much audio that the page would become hard to send."""
+    """Choose FLAC, or MP3 if the page would become too large."""
     paths = {path for r in records for path in (r.audio, r.resynthesis, r.reference) if path}
     size = sum(audio.stored_bytes(directory / path) for path in paths)
     return "flac" if size <= audio.LOSSLESS_LIMIT else "mp3"
@@ -136,11 +136,11 @@ def _card(directory: Path, record: SampleRecord, data: DataSummary | None, form:
     clips = {title: audio.load(directory / path) for title, path, _, _ in parts if path}
     longest = max((clip.seconds for clip in clips.values() if isinstance(clip, Clip)), default=0.0)
     panels = []
-    for title, path, heard, error_rate in parts:
+    for title, path, transcript, error_rate in parts:
         if not path:
             continue
         clip = clips[title]
-        marks = compare(record.text, heard, record.language) if heard is not None else []
+        marks = compare(record.text, transcript, record.language) if transcript is not None else []
         if isinstance(clip, str):
             panels.append(Panel(title, f"{path} {clip}", marks=marks, error_rate=error_rate))
             continue

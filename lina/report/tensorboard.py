@@ -1,4 +1,4 @@
-"""Scalars, audio and attention plots for TensorBoard, as they happen, in ``tensorboard/`` of a run."""
+"""Hook plugin that logs scalars, audio and attention plots to ``tensorboard/`` of a run."""
 
 import math
 import os
@@ -14,10 +14,10 @@ _file_number = count()
 
 
 class TensorBoard:
-    """A resumed run goes on in the same directory and shows no step twice.
+    """Logs a resumed run to the same directory, with no step twice.
 
-    What a killed run logged beyond its last checkpoint is hidden when training resumes (``purge_step``); what
-    belongs to a finished step, such as a sample, is not written again.
+    Values that a killed run logged after its last checkpoint are hidden when training resumes (``purge_step``);
+    values of finished steps, such as samples, are not written again.
     """
 
     def __init__(self) -> None:
@@ -58,25 +58,25 @@ class _Log:
     """The event files of one run in this process."""
 
     def __init__(self, directory: Path) -> None:
-        # Imported here because the hooks are made for every command.
-        from lina.report.events import written
+        # Imported here because the hooks are registered for every command.
+        from lina.report.events import logged_values
 
         self.directory = directory
-        self.before = written(directory)
+        self.before = logged_values(directory)
         self.training = False
         self.writer = self._open(None)
 
     def _open(self, purge_step: int | None) -> Any:
         from tensorboardX import SummaryWriter
 
-        # Two writers of one second would overwrite each other's file without a number of their own.
+        # Without a number, two writers opened within a second would overwrite each other's file.
         suffix = f".{os.getpid()}.{next(_file_number):04d}"
         return SummaryWriter(
             str(self.directory), purge_step=purge_step, flush_secs=10, filename_suffix=suffix
         )
 
     def train_from(self, step: int) -> None:
-        """Hide what an earlier process logged at ``step`` and later, once."""
+        """Hide values of earlier processes at ``step`` and later, once."""
         if not self.training and any(earlier >= step for _, earlier in self.before):
             self.writer.close()
             self.writer = self._open(step)
@@ -87,7 +87,7 @@ class _Log:
         return (tag, step) not in self.before
 
     def scalars(self, split: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """Numbers under ``split/name``; lists as their mean there and one by one under ``split_name/``."""
+        """Log numbers as ``split/name``; lists as their mean there, and each item under ``split_name/``."""
         for name, value in metrics.items():
             tag = name.replace("/", "_per_")
             if isinstance(value, (list, tuple)):
@@ -108,14 +108,14 @@ class _Log:
 
         from lina.report.figure import attention_figure
 
-        heard = f"{sample.kind}/{sample.id}"
-        if self.is_new(heard, step):
+        audio_tag = f"{sample.kind}/{sample.id}"
+        if self.is_new(audio_tag, step):
             audio, rate = soundfile.read(run.directory / sample.audio, dtype="float32", always_2d=True)
-            self.writer.add_audio(heard, audio[:, :2].clip(-1.0, 1.0), step, sample_rate=rate)
-        seen = f"{sample.kind}_attention/{sample.id}"
-        if sample.attention and self.is_new(seen, step):
+            self.writer.add_audio(audio_tag, audio[:, :2].clip(-1.0, 1.0), step, sample_rate=rate)
+        attention_tag = f"{sample.kind}_attention/{sample.id}"
+        if sample.attention and self.is_new(attention_tag, step):
             weights = load_file(run.directory / sample.attention)["attention"]
             data = read_data_summary(run.directory)
             rate = data.codec.sample_rate / data.codec.hop if data and data.codec else None
             picture = attention_figure(weights, sample.text_labels, rate)
-            self.writer.add_image(seen, picture, step, dataformats="HWC")
+            self.writer.add_image(attention_tag, picture, step, dataformats="HWC")

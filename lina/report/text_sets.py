@@ -1,4 +1,4 @@
-"""An evaluation over a text set as a section of the report: a table, and players side by side."""
+"""Report section: evaluation on a text set, with a table and players side by side."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -8,26 +8,26 @@ from lina.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
 from lina.evaluation.summary import MEASURES
 from lina.report import audio
 from lina.report.numbers import percent, short
-from lina.report.words import compare
+from lina.report.transcript_diff import compare
 from lina.runs.hooks import Section
 from lina.runs.records import Interval
 
 MOST_TEXTS = 40
-"""Texts with players in a page; of more, those that the voice says worst."""
+"""Most texts with players; of more, those with the highest error rate of the voice."""
 
 
 def section(folder: Path, found: TextSetEvaluation) -> Section:
-    """The result in ``folder``, where its clips are."""
-    listener = f"heard by {escape(found.recognizer)}" if found.recognizer else "heard by nobody"
+    """Render the result in ``folder``, which has its clips."""
+    recognizer = f"recognizer {escape(found.recognizer)}" if found.recognizer else "no recognizer"
     threads = f" with {found.threads} thread{'s' * (found.threads > 1)}" if found.device == "cpu" else ""
-    memory = f", {found.peak_memory_mib:.0f} MiB at most" if found.peak_memory_mib is not None else ""
+    memory = f", {found.peak_memory_mib:.0f} MiB at peak" if found.peak_memory_mib is not None else ""
     remarks = "".join(f'<p class="note">{escape(remark)}</p>' for remark in found.remarks)
     return Section(
         f"Text set {found.name}",
-        f'<p class="note">Step {found.step:,}, seed {found.seed}, spoken on {escape(found.device)}{threads}{memory}; '
-        f"{listener}. Codec resynthesis is the ceiling "
-        "of any model on this codec. Beside each number is its 95 % confidence interval over texts; a text has failed "
-        "with more than 30 % character errors, or if it lasts less than 0.6 or more than 1.6 times its recording.</p>"
+        f'<p class="note">Step {found.step:,}, seed {found.seed}, synthesis on {escape(found.device)}{threads}'
+        f"{memory}; {recognizer}. Codec resynthesis is the ceiling of any model on this codec. "
+        "Each number has its 95 % bootstrap confidence interval over texts; a text fails with more than 30 % "
+        "character errors, or with a duration below 0.6 or above 1.6 times that of its recording.</p>"
         f"{remarks}{_table(found)}{_players(folder, found)}",
     )
 
@@ -66,9 +66,9 @@ def _players(folder: Path, found: TextSetEvaluation) -> str:
     shown = list(texts.values())
     note = ""
     if len(shown) > MOST_TEXTS:
-        shown = sorted(shown, key=_badness, reverse=True)[:MOST_TEXTS]
+        shown = sorted(shown, key=_error_rate, reverse=True)[:MOST_TEXTS]
         note = (
-            f'<p class="note">The {MOST_TEXTS} of {len(texts)} texts that the voice says worst; all others are in '
+            f'<p class="note">The {MOST_TEXTS} of {len(texts)} texts with the highest error rate; all others are in '
             f"evaluations/{escape(folder.name)}.</p>"
         )
     size = sum(audio.stored_bytes(folder / clip.audio) for clips in shown for clip in clips)
@@ -76,9 +76,9 @@ def _players(folder: Path, found: TextSetEvaluation) -> str:
     return note + "".join(_article(folder, clips, form) for clips in shown)
 
 
-def _badness(clips: Iterable[ClipRecord]) -> float:
-    said = next((clip for clip in clips if clip.system == MODEL), None)
-    return 0.0 if said is None else (said.wrong_characters or 0) / (said.characters or 1)
+def _error_rate(clips: Iterable[ClipRecord]) -> float:
+    own = next((clip for clip in clips if clip.system == MODEL), None)
+    return 0.0 if own is None else (own.wrong_characters or 0) / (own.characters or 1)
 
 
 def _article(folder: Path, clips: list[ClipRecord], form: audio.Format) -> str:
@@ -90,7 +90,7 @@ def _article(folder: Path, clips: list[ClipRecord], form: audio.Format) -> str:
 def _figure(folder: Path, clip: ClipRecord, form: audio.Format) -> str:
     found = audio.load(folder / clip.audio)
     name = escape(clip.system)
-    rated = (
+    errors = (
         f" <small>{percent(clip.wrong_words / clip.words)} word errors</small>"
         if clip.wrong_words is not None and clip.words
         else ""
@@ -101,17 +101,17 @@ def _figure(folder: Path, clip: ClipRecord, form: audio.Format) -> str:
         if isinstance(found, str)
         else f'<audio controls preload="metadata" src="{audio.encode(found, form)}" aria-label="{name}">{name}</audio>'
     )
-    return f"<figure><figcaption>{name}{rated}{naturalness}</figcaption>{player}{_heard(clip)}</figure>"
+    return f"<figure><figcaption>{name}{errors}{naturalness}</figcaption>{player}{_transcript(clip)}</figure>"
 
 
-def _heard(clip: ClipRecord) -> str:
+def _transcript(clip: ClipRecord) -> str:
     if clip.transcript is None:
         return ""
     words = ""
     for mark in compare(clip.text, clip.transcript, clip.language):
         if mark.kind == "right":
-            words += f" {escape(mark.heard)}"
+            words += f" {escape(mark.transcript)}"
         else:
-            words += f" <del>{escape(mark.said)}</del>" if mark.said else ""
-            words += f" <ins>{escape(mark.heard)}</ins>" if mark.heard else ""
-    return f'<p class="heard" dir="auto"><span>Heard:</span>{words}</p>'
+            words += f" <del>{escape(mark.reference)}</del>" if mark.reference else ""
+            words += f" <ins>{escape(mark.transcript)}</ins>" if mark.transcript else ""
+    return f'<p class="transcript" dir="auto"><span>Transcript:</span>{words}</p>'

@@ -49,7 +49,7 @@ class FakeSpec:
 
 
 def make_run(directory: Path, samples: int = 4, steps: int = 60, rate: int = RATE) -> Run:
-    """``samples`` sentences in turn said back from training and unseen; ``steps`` records of metrics."""
+    """``samples`` sentences, in turn from training and unseen; ``steps`` records of metrics."""
     directory.mkdir(parents=True, exist_ok=True)
     random = torch.Generator().manual_seed(0)
     write_run_info(directory, run_info())
@@ -137,7 +137,7 @@ def sample(directory: Path, index: int, rate: int, random: torch.Generator) -> S
         {"attention": diagonal(130 + len(text), len(text), random), "text": torch.arange(len(text))},
         directory / attention,
     )
-    made = Sample(
+    sample = Sample(
         id=f"vm-{index:03d}",
         kind="unseen" if unseen else "train",
         text=text,
@@ -147,15 +147,15 @@ def sample(directory: Path, index: int, rate: int, random: torch.Generator) -> S
         stopped=index != 2,
         **paths,
     )
-    heard = text.lower().replace("number", "lumber").replace("please ", "")
+    transcript = text.lower().replace("number", "lumber").replace("please ", "")
     if unseen:
-        return SampleRecord.of(made, transcript=heard + " okay", error_rate=0.75)
+        return SampleRecord.of(sample, transcript=transcript + " okay", error_rate=0.75)
     return SampleRecord.of(
-        made,
-        transcript=heard,
+        sample,
+        transcript=transcript,
         error_rate=0.222,
         reference_transcript=text,
-        resynthesis_transcript=heard,
+        resynthesis_transcript=transcript,
         resynthesis_error_rate=0.111,
     )
 

@@ -1,4 +1,4 @@
-"""Where a fine-tuned run began, in its report."""
+"""Initial weights of a fine-tuned run, in its report."""
 
 from pathlib import Path
 
@@ -27,22 +27,22 @@ def test_the_table_is_a_section_of_the_page(tmp_path: Path) -> None:
     [section] = Report().report_sections(run)
     html = page(run, [section])
     assert section.html in html
-    assert "From runs/&lt;base&gt;, step 3. 1,300 numbers trained, 0 frozen." in html
+    assert "From runs/&lt;base&gt;, step 3. 1,300 parameters trained, 0 frozen." in html
     assert '<p class="note">differs: a &amp; b</p>' in html
     assert (
         '<tr><td>heads</td><td class="number">1,200</td><td class="number">34</td><td class="number">5</td>'
         "<td>2 codebooks kept; 1 new: &lt;é&gt;</td></tr>"
     ) in html
-    assert '<tr><th>In all</th><td class="number">1,200</td><td class="number">100</td>' in html
+    assert '<tr><th>Total</th><td class="number">1,200</td><td class="number">100</td>' in html
     assert "LoRA" not in html
 
 
-def test_low_rank_matrices_are_told(tmp_path: Path) -> None:
+def test_low_rank_matrices_are_reported(tmp_path: Path) -> None:
     write_init(
         tmp_path, RECORD.model_copy(update={"rank": 8, "alpha": 16.0, "targets": ("a", "b"), "frozen": 7})
     )
     [section] = Report().report_sections(Run(tmp_path, FakeSpec("tuned")))  # type: ignore[arg-type]
-    assert "LoRA of rank 8, alpha 16, on 2 layers; 1,300 numbers trained, 7 frozen." in section.html
+    assert "LoRA of rank 8, alpha 16, on 2 layers; 1,300 parameters trained, 7 frozen." in section.html
 
 
 def test_a_run_that_began_anew_has_no_such_section(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from lina.report.numbers import count, duration, percent, short
 
 
 @pytest.mark.parametrize(
-    ("function", "value", "told"),
+    ("function", "value", "expected"),
     [
         (percent, 0.0312, "3.1 %"),
         (percent, 1.2, "120.0 %"),
@@ -30,5 +30,5 @@ from lina.report.numbers import count, duration, percent, short
         (short, math.inf, "not a number"),
     ],
 )
-def test_numbers_read_well(function, value, told):
-    assert function(value) == told
+def test_numbers_read_well(function, value, expected):
+    assert function(value) == expected

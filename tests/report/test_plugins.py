@@ -33,5 +33,5 @@ def test_making_the_plugins_loads_nothing_heavy():
         "heavy = {'torch', 'numpy', 'matplotlib', 'jinja2', 'rich', 'tensorboardX', 'soundfile', 'PIL'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout == "[]\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "[]\n"

@@ -69,7 +69,7 @@ def test_a_stage_of_unknown_length_promises_nothing(run):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_stage_left_as_it_was_is_told_as_already_done(run, terminal):
+def test_a_stage_left_as_it_was_is_reported_as_already_done(run, terminal):
     progress, file = bars(terminal)
     progress.stage_finished(run, "data", 0.0)
     assert file.getvalue() == "✓ data        already done\n"
@@ -124,6 +124,6 @@ def test_nothing_goes_to_stdout(run, capsys):
     progress = ProgressBars()
     progress.stage_started(run, "train", 2, 0)
     progress.stage_finished(run, "train", 1.0)
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "train" in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "train" in captured.err

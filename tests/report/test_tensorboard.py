@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from lina.report.events import _records, written
+from lina.report.events import _records, logged_values
 from lina.report.figure import attention_figure
 from lina.report.tensorboard import TensorBoard
 from lina.runs.files import read_samples
@@ -19,7 +19,7 @@ METRICS = {"loss": 2.0, "accuracy": [0.5, 0.25], "lr": 1e-3, "grad_norm": 1.0, "
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def finished_run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run"), samples=1, steps=1)
 
 
@@ -78,7 +78,7 @@ def test_a_resumed_run_shows_every_step_once_with_the_later_value(tmp_path):
         step: [v.simple_value for v in found] for (tag, step), found in events(run).items() if "valid" in tag
     }
     assert shown == {2: [1.0], 4: [2.0], 6: [2.0]}
-    assert written(tmp_path / "tensorboard") == set(events(run))
+    assert logged_values(tmp_path / "tensorboard") == set(events(run))
 
 
 def test_a_run_that_goes_on_where_it_stopped_hides_nothing(tmp_path):
@@ -93,33 +93,33 @@ def test_a_record_cut_by_a_kill_is_left_out(tmp_path):
     train(run, [1, 2], loss=1.0).run_finished(run)
     (path,) = (tmp_path / "tensorboard").iterdir()
     path.write_bytes(path.read_bytes()[:-3])
-    assert written(tmp_path / "tensorboard") == {("train/loss", 1), ("train/loss", 2)}
+    assert logged_values(tmp_path / "tensorboard") == {("train/loss", 1), ("train/loss", 2)}
 
 
-def test_a_sample_is_heard_and_its_attention_seen_once(made):
-    (record,) = read_samples(made.directory)
+def test_audio_and_attention_of_a_sample_are_logged_once(finished_run):
+    (record,) = read_samples(finished_run.directory)
     for _ in range(2):
         board = TensorBoard()
-        board.sample_made(made, 7, record.sample())
-        board.checkpoint_written(made)
-        board.run_finished(made)
-    found = events(made)
+        board.sample_made(finished_run, 7, record.sample())
+        board.checkpoint_written(finished_run)
+        board.run_finished(finished_run)
+    found = events(finished_run)
     assert set(found) == {("train/vm-000", 7), ("train_attention/vm-000", 7)}
-    (heard,), (seen,) = found["train/vm-000", 7], found["train_attention/vm-000", 7]
-    audio, rate = soundfile.read(io.BytesIO(heard.audio.encoded_audio_string))
-    stored, _ = soundfile.read(made.directory / record.audio)
+    (audio_value,), (seen,) = found["train/vm-000", 7], found["train_attention/vm-000", 7]
+    audio, rate = soundfile.read(io.BytesIO(audio_value.audio.encoded_audio_string))
+    stored, _ = soundfile.read(finished_run.directory / record.audio)
     assert rate == 8000
     assert numpy.abs(audio - stored).max() < 1e-4
     picture = Image.open(io.BytesIO(seen.image.encoded_image_string))
     assert numpy.asarray(picture.convert("L")).std() > 5
 
 
-def test_a_sample_does_not_hide_what_was_trained(made, tmp_path):
-    run = replace(made, directory=tmp_path)
+def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path):
+    run = replace(finished_run, directory=tmp_path)
     train(run, range(1, 8), loss=1.0).run_finished(run)
-    (record,) = read_samples(made.directory)
+    (record,) = read_samples(finished_run.directory)
     board = TensorBoard()
-    here = made.directory.absolute()
+    here = finished_run.directory.absolute()
     sample = replace(record.sample(), audio=here / record.audio, attention=here / record.attention)
     board.sample_made(run, 7, sample)
     board.run_finished(run)

@@ -1,4 +1,4 @@
-"""A text set in the report: its table, its players, and what is missing."""
+"""Text-set section of the report: table, players, and missing clips."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def evaluation(folder: Path, texts: int = 1) -> TextSetEvaluation:
             text=f"<b> & {number}",
             audio=Path("a.wav"),
             seconds=0.1,
-            transcript=heard,
+            transcript=transcript,
             words=4,
             wrong_words=wrong,
             characters=10,
@@ -34,7 +34,11 @@ def evaluation(folder: Path, texts: int = 1) -> TextSetEvaluation:
             dnsmos=2.5,
         )
         for number in range(texts)
-        for system, heard, wrong in ((MODEL, "<i> & 0", 1), (CODEC, "b & 0", 0), (RECORDINGS, "b & 0", 0))
+        for system, transcript, wrong in (
+            (MODEL, "<i> & 0", 1),
+            (CODEC, "b & 0", 0),
+            (RECORDINGS, "b & 0", 0),
+        )
     ]
     return TextSetEvaluation(
         name="my <set>",
@@ -62,14 +66,14 @@ def test_table_players_and_remarks_are_on_the_page(tmp_path: Path) -> None:
     read = Page(html)  # type: ignore[no-untyped-call]
     assert read.wrong == []
     assert html.count("<audio controls") == 3
-    for said in (
-        "Step 1,200, seed 3, spoken on cpu with 2 threads, 123 MiB at most; heard by <ears>.",
+    for expected in (
+        "Step 1,200, seed 3, synthesis on cpu with 2 threads, 123 MiB at peak; recognizer <ears>.",
         "DNSMOS & co. are left out",
         "25.0 %",
         "above the ceiling",
         "<b> & 0",
     ):
-        assert said in read.text, said
+        assert expected in read.text, expected
     assert "<ins>&lt;i&gt;</ins>" in html
     assert "Text set my &lt;set&gt;" in html
 
@@ -78,12 +82,12 @@ def test_of_many_texts_the_worst_have_players(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(text_sets, "MOST_TEXTS", 2)
     html = text_sets.section(tmp_path / "set", evaluation(tmp_path / "set", texts=4)).html
     assert html.count("<article>") == 2
-    assert "The 2 of 4 texts that the voice says worst; all others are in evaluations/set." in html
+    assert "The 2 of 4 texts with the highest error rate; all others are in evaluations/set." in html
     assert "&lt;b&gt; &amp; 3</h3>" in html
     assert "&lt;b&gt; &amp; 0</h3>" not in html
 
 
-def test_a_missing_clip_is_told(tmp_path: Path) -> None:
+def test_a_missing_clip_is_reported(tmp_path: Path) -> None:
     found = evaluation(tmp_path / "set")
     (tmp_path / "set/a.wav").unlink()
     html = text_sets.section(tmp_path / "set", found).html

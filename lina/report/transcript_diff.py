@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 from lina.evaluation.error_rates import align
@@ -14,11 +15,11 @@ Column = tuple[int | None, int | None, bool]
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of the comparison, as written: no ``said`` for an extra word, no ``heard`` for a missing one."""
+    """Aligned words as written: ``reference`` is empty for an extra word, ``transcript`` for a missing one."""
 
     kind: Kind
-    said: str
-    heard: str
+    reference: str
+    transcript: str
 
 
 def compare(text: str, transcript: str, language: str) -> list[Mark]:
@@ -34,8 +35,8 @@ def compare(text: str, transcript: str, language: str) -> list[Mark]:
     left, right = word_groups(text, language), word_groups(transcript, language)
     columns = _columns(left, right)
     if not columns:
-        said, heard = " ".join(text.split()), " ".join(transcript.split())
-        return [Mark("right", said, heard)] if said or heard else []
+        reference, hypothesis = " ".join(text.split()), " ".join(transcript.split())
+        return [Mark("right", reference, hypothesis)] if reference or hypothesis else []
     return [_mark(block, left, right) for block in _blocks(columns)]
 
 
@@ -44,21 +45,14 @@ def _columns(left: Sequence[WordGroup], right: Sequence[WordGroup]) -> list[Colu
     reference, hypothesis = ([word for group in side for word in group.words] for side in (left, right))
     columns: list[Column] = []
     for chunk in align(reference, hypothesis):
-        said = groups[0][chunk.ref_start_idx : chunk.ref_end_idx]
-        heard = groups[1][chunk.hyp_start_idx : chunk.hyp_end_idx]
-        for place in range(max(len(said), len(heard))):
-            columns.append(
-                (
-                    said[place] if place < len(said) else None,
-                    heard[place] if place < len(heard) else None,
-                    chunk.type == "equal",
-                )
-            )
+        own = groups[0][chunk.ref_start_idx : chunk.ref_end_idx]
+        other = groups[1][chunk.hyp_start_idx : chunk.hyp_end_idx]
+        columns += [(one, two, chunk.type == "equal") for one, two in zip_longest(own, other)]
     return columns
 
 
 def _blocks(columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """Cut the columns wherever no group of either side goes on."""
+    """Split the columns at every boundary that is one of both sides' groups."""
     last = {(side, column[side]): place for place, column in enumerate(columns) for side in (0, 1)}
     block: list[Column] = []
     end = 0
@@ -71,7 +65,7 @@ def _blocks(columns: Sequence[Column]) -> Iterator[list[Column]]:
 
 
 def _mark(block: Sequence[Column], left: Sequence[WordGroup], right: Sequence[WordGroup]) -> Mark:
-    said, heard = (
+    reference, transcript = (
         " ".join(side[place].text for place in dict.fromkeys(places) if place is not None)
         for side, places in (
             (left, [column[0] for column in block]),
@@ -79,5 +73,7 @@ def _mark(block: Sequence[Column], left: Sequence[WordGroup], right: Sequence[Wo
         )
     )
     if all(equal for _, _, equal in block):
-        return Mark("right", said, heard)
-    return Mark("wrong" if said and heard else "missing" if said else "extra", said, heard)
+        return Mark("right", reference, transcript)
+    return Mark(
+        "wrong" if reference and transcript else "missing" if reference else "extra", reference, transcript
+    )

@@ -4,12 +4,12 @@ from hypothesis import strategies as st
 
 from lina.evaluation.error_rates import count_errors
 from lina.evaluation.normalization import normalize
-from lina.report.words import Mark, compare
+from lina.report.transcript_diff import Mark, compare
 from tests.evaluation.test_normalization import languages, texts
 
 
 def marks(text, transcript, language="en"):
-    return [(mark.kind, mark.said, mark.heard) for mark in compare(text, transcript, language)]
+    return [(mark.kind, mark.reference, mark.transcript) for mark in compare(text, transcript, language)]
 
 
 def test_what_the_error_rate_counts_as_right_is_right_and_stays_as_written():
@@ -67,7 +67,7 @@ def test_marks_are_those_of_the_error_rate(text, transcript, language):
     wrong = [mark for mark in found if mark.kind != "right"]
     assert bool(wrong) == bool(errors.wrong_words)
     assert len(wrong) <= errors.wrong_words
-    for side, written in (("said", text), ("heard", transcript)):
+    for side, written in (("reference", text), ("transcript", transcript)):
         if normalize(written, language):
             shown = " ".join(getattr(mark, side) for mark in found if getattr(mark, side))
             assert shown == " ".join(written.split())

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lina.core.audio.mel import mel_spectrogram
 from lina.evaluation.metrics import dnsmos
@@ -78,11 +79,14 @@ def _envelope(audio: Samples) -> Samples:
 
 def _pesq() -> Judge:
     """PESQ wide band (ITU-T P.862.2)."""
-    from pesq import pesq
+    import pesq  # noqa: F401 (torchmetrics reports its absence only when it is called)
+    from torchmetrics.functional.audio import perceptual_evaluation_speech_quality
 
     def judge(reference: Samples, decoded: Samples) -> float | None:
         try:
-            return float(pesq(RATE, reference, decoded, "wb"))
+            return float(
+                perceptual_evaluation_speech_quality(_tensor(decoded), _tensor(reference), RATE, "wb")
+            )
         except RuntimeError:  # too short, or no speech found
             return None
 
@@ -91,19 +95,24 @@ def _pesq() -> Judge:
 
 def _stoi() -> Judge:
     """STOI (Taal et al. 2011)."""
-    from pystoi import stoi
+    import pystoi  # noqa: F401 (as above)
+    from torchmetrics.functional.audio import short_time_objective_intelligibility
 
     def judge(reference: Samples, decoded: Samples) -> float | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             try:
-                return float(stoi(reference, decoded, RATE))
+                return float(short_time_objective_intelligibility(_tensor(decoded), _tensor(reference), RATE))
             except RuntimeWarning:  # too short
                 return None
 
     return judge
 
 
+def _tensor(audio: Samples) -> Tensor:
+    return torch.from_numpy(audio)
+
+
 def _dnsmos() -> Judge:
-    judge = dnsmos()
-    return lambda _reference, decoded: judge(torch.from_numpy(decoded))
+    score = dnsmos()
+    return lambda _reference, decoded: score(_tensor(decoded))

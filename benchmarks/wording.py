@@ -24,7 +24,7 @@ PARTICIPLES = {
 FORMER_NAMES = {
     *("Frontend", "build_frontend", "frontend_of", "toy_frontend", "use_fast", "FastFormConfig"),
     *("MixedPrecisionFormConfig", "say_once", "LawBroken", "Team", "Follower", "gathered", "Part"),
-    *("Parts", "strayed", "lingered", "going_on", "badness", "telling", "spelling", "listen"),
+    *("Parts", "guided_attention_loss", "lingered", "going_on", "badness", "telling", "spelling", "listen"),
     *("is_finished", "forget", "check_wishes", "text_set_run", "clip_file", "timed_synthesis"),
     *("convert_seed", "seed_name"),
 }

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int, TypeCheckError, jaxtyped
 from torch import Tensor
 
-from lina.training.loss import cross_entropy
+from lina.training.losses import cross_entropy
 from tests.conftest import CHECK_SHAPES
 from tests.shapes import ROOT, check, checked_modules, runs_tensor_code_alone
 

@@ -115,7 +115,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if error.errno not in MACHINE_REFUSES:
             raise
         where = f"{_short(str(error.filename))}: " if error.filename else ""
-        click.echo(f"lina: error: {where}{error.strerror}; mend that and try again", err=True)
+        click.echo(f"lina: error: {where}{error.strerror}; fix this and try again", err=True)
         return LinaError.exit_code
     except click.Abort:
         click.echo("lina: stopped", err=True)

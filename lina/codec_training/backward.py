@@ -18,13 +18,13 @@ from lina.codec_training.stoi_loss import IntelligibilityDistance
 from lina.config.codec_sections import CodecTrainSection
 from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.device import choose_precision, mixed_precision
-from lina.training.cuda_graph import Captured
+from lina.training.cuda_graph import CapturedFunction
 
 Step = tuple[Reconstruction, dict[str, Tensor]]
 """What was decoded, and the losses by name; without gradients."""
 
 
-class Gradients:
+class CodecBackwardPass:
     """Computes them at each step and leaves them on the parameters, on a GPU as one captured graph."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Gradients:
         """Distances that have a weight, by name, each with it."""
         self.precision = choose_precision(spec.precision, device)
         self.discriminators_precision = choose_precision(spec.discriminators.precision, device)
-        self.captured: tuple[bool, Captured[Step]] | None = None
+        self.captured: tuple[bool, CapturedFunction[Step]] | None = None
 
     def __call__(
         self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"], *, judged: bool
@@ -57,7 +57,7 @@ class Gradients:
         if self.captured is None or self.captured[0] != judged:
             self.captured = None  # the other one's memory is not needed any more
             graph = self.spec.cuda_graph and self.device.type == "cuda"
-            captured = Captured(
+            captured = CapturedFunction(
                 partial(self.compute, judged=judged), self._parameters(), self.device if graph else None
             )
             self.captured = (judged, captured)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lina.codec_training import checkpoints
-from lina.codec_training.backward import Gradients
+from lina.codec_training.backward import CodecBackwardPass
 from lina.codec_training.batches import Batches
 from lina.codec_training.discriminators import Discriminators
 from lina.codec_training.prepare import CodecData
@@ -24,8 +24,8 @@ from lina.runs.device import choose_device, keep_precision, precision_name
 from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
 from lina.training.finite_steps import SkippedSteps, step_if_finite
+from lina.training.micro_batches import step_seed
 from lina.training.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
-from lina.training.step_seed import step_seed
 
 CODEBOOKS = 0x5DEECE66D
 """Keeps the draws of restarted codebook entries apart from those of crops."""
@@ -56,7 +56,7 @@ class Trainer:
                 parameter_groups(discriminators, 0.0), lr=spec.lr, betas=spec.betas, weight_decay=0.0
             ),
         )
-        self.gradients = Gradients(spec, codec, discriminators, self.device)
+        self.gradients = CodecBackwardPass(spec, codec, discriminators, self.device)
         self.batches = Batches(run.spec, codec, data, self.device)
         self.step = 0
         self.seconds = 0.0

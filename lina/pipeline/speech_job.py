@@ -27,7 +27,7 @@ from lina.runs.signals import terminated_as_stopped
 from lina.speech.voice import load
 from lina.training.data_parallel import check_gpus
 from lina.training.init.initialize import check_init, initialise
-from lina.training.packing import check_seams
+from lina.training.packing import validate_packing
 from lina.training.trainer import train
 
 FREE_KEYS = (
@@ -63,7 +63,7 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
     check_gpus(spec.train)
     sketch = sketch_lm(resolved)
     check_init(resolved, sketch)
-    check_seams(sketch.cross_att, resolved.backbone.record.name, spec.train.consecutive)
+    validate_packing(sketch.cross_att, resolved.backbone.record.name, spec.train.consecutive)
     if spec.evaluate.texts is not None:
         read_text_set(spec.evaluate.texts)
     with terminated_as_stopped(), owned(directory):

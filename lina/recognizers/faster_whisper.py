@@ -130,7 +130,7 @@ def _base() -> Path:
         )
     except OSError as error:
         raise PluginError(
-            f"recognizer:faster-whisper: {error.filename or folder}: {error.strerror}; mend that, or {BASE_INSTALL}"
+            f"recognizer:faster-whisper: {error.filename or folder}: {error.strerror}; fix this, or {BASE_INSTALL}"
         ) from None
     return folder
 

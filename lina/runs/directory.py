@@ -42,7 +42,7 @@ def owned(directory: Path) -> Iterator[None]:
             if error.errno not in DISK_REFUSES:
                 raise
             raise LinaError(
-                f"{error.filename or directory}: {error.strerror}; mend that and run the same command to go on"
+                f"{error.filename or directory}: {error.strerror}; fix this and run the same command to resume"
             ) from error
 
 

@@ -122,4 +122,4 @@ class Hooks:
 
     @hookspec
     def losses(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-        """Losses by name: ``loss(logits, targets, counted)``; see ``lina.training.loss``."""
+        """Losses by name: ``loss(logits, targets, loss_mask)``; see ``lina.training.losses``."""

@@ -1,7 +1,7 @@
-"""``train.gpus``: this process leads others on the same machine, one a GPU, which it starts and ends.
+"""``train.gpus``: the main process spawns and supervises the other ranks of this machine, one per GPU.
 
-They get what is trained as a pickle, in which the codes of a corpus are but the name of their folder. They write
-nothing and tell nothing, so that they can be ended at any moment; and they end when the process that leads them does.
+They get the training job as a pickle, which names the folder of the corpus's codes instead of holding them. They write
+and log nothing, so that they can be killed at any moment, and they exit with the main process.
 """
 
 import logging
@@ -23,143 +23,145 @@ import torch.distributed as dist
 from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError
 from lina.runs.device import choose_device
-from lina.training.process_group import PATIENCE, LostError, Team
+from lina.training.process_group import TIMEOUT, LostError, ProcessGroup
 
-HERE = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 READY = ""
-"""What a follower says when it has all that it needs; anything else is why it ended."""
+"""Status of a worker process that is ready to train; any other status is the reason why it ended."""
 
 
 LOST = 3
-"""Exit code of a follower that ends because another process did."""
+"""Exit code of a worker process that ends because another rank did."""
 
 
-class Follower(NamedTuple):
+class WorkerProcess(NamedTuple):
     rank: int
     process: Any
-    told: Connection
+    status_pipe: Connection
 
-    def end(self) -> str | None:
-        """How it has ended; None if it has not, or only because another one had."""
+    def failure(self) -> str | None:
+        """How the process ended; None while it runs, and if it ended because another rank did."""
         code = self.process.exitcode
         if code is None or code == LOST:
             return None
         with suppress(EOFError, OSError):
-            while self.told.poll():
-                reason: str = self.told.recv()
+            while self.status_pipe.poll():
+                reason: str = self.status_pipe.recv()
                 if reason != READY:
                     return reason
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def check_gpus(spec: TrainSection) -> None:
-    """Whether the machine has what ``train.gpus`` asks for.
+    """Check that this machine has ``train.gpus`` devices.
 
     Raises:
-        LinaError: it has not.
+        LinaError: it has fewer.
     """
     if spec.gpus == 1:
         return
     if not dist.is_available():
-        raise LinaError(f"train.gpus: {spec.gpus}, but this PyTorch has no torch.distributed; say gpus: 1")
+        raise LinaError(
+            f"train.gpus is {spec.gpus}, but this build of PyTorch has no torch.distributed; set gpus: 1"
+        )
     if choose_device(spec.device).type == "cpu":
         if spec.device == "cpu":
             return
         raise LinaError(
-            f"train.gpus: {spec.gpus}, but PyTorch sees no CUDA device here; say gpus: 1, "
-            "or device: cpu for so many processes on the CPU"
+            f"train.gpus is {spec.gpus}, but no CUDA device is available; set gpus: 1, "
+            f"or device: cpu to run {spec.gpus} CPU processes"
         )
-    here = torch.cuda.device_count()
-    if spec.gpus > here:
+    available = torch.cuda.device_count()
+    if spec.gpus > available:
         raise LinaError(
-            f"train.gpus: {spec.gpus}, but PyTorch sees {here} CUDA device{'s' if here > 1 else ''} here; "
-            f"say gpus: {here}, or another number up to it that train.accumulate ({spec.accumulate}) is a multiple of"
+            f"train.gpus is {spec.gpus}, but {available} CUDA device{'s are' if available > 1 else ' is'} available; "
+            f"set gpus: {available}, or a smaller divisor of train.accumulate ({spec.accumulate})"
         )
 
 
 @contextmanager
-def gathered(spec: TrainSection, follow: Callable[..., None], *job: Any) -> Iterator[Team]:
-    """The team whose leader this process is, while the others do ``follow(*job, team)``, all of it picklable.
+def spawn_workers(spec: TrainSection, entry_point: Callable[..., None], *job: Any) -> Iterator[ProcessGroup]:
+    """The process group of this main process, while the other ranks run ``entry_point(*job, group)``, all picklable.
 
     Raises:
-        LinaError: another process has ended, then or in the course of it.
+        LinaError: another rank has exited, at the start or later.
     """
     check_gpus(spec)
     if spec.gpus == 1:
-        yield Team()
+        yield ProcessGroup()
         return
     _environment()
     store = _store()
-    followers: list[Follower] = []
+    workers: list[WorkerProcess] = []
 
     def alert() -> None:
-        if any(one.process.exitcode is not None for one in followers):
-            raise LostError("it has ended")
+        if any(one.process.exitcode is not None for one in workers):
+            raise LostError("it has exited")
 
     try:
-        packed = _packed((spec, follow, job))
-        followers += [_start(rank, spec.gpus, store.port, packed) for rank in range(1, spec.gpus)]
-        for one in followers:
-            wait([one.told, *(each.process.sentinel for each in followers)])
+        job_bytes = _pickled((spec, entry_point, job))
+        workers += [_start(rank, spec.gpus, store.port, job_bytes) for rank in range(1, spec.gpus)]
+        for one in workers:
+            wait([one.status_pipe, *(each.process.sentinel for each in workers)])
             alert()
         _join(spec, 0, store)
-        yield Team(0, spec.gpus, alert)
+        yield ProcessGroup(0, spec.gpus, alert)
     except LostError as error:
-        raise LinaError(_what_happened(followers, spec.gpus, error)) from error
+        raise LinaError(_failure_message(workers, spec.gpus, error)) from error
     finally:
         _leave(spec)
-        for one in followers:
-            one.process.kill()  # a polite signal is the leader's business alone
-        for one in followers:
+        for one in workers:
+            one.process.kill()  # SIGKILL: ranks ignore SIGTERM and SIGINT, which only the main process handles
+        for one in workers:
             one.process.join()
-            one.told.close()
+            one.status_pipe.close()
 
 
-def _packed(job: Any) -> bytes:
+def _pickled(job: Any) -> bytes:
     try:
-        # Not by the pickler of multiprocessing, to which PyTorch has taught to share tensors rather than to copy them.
+        # Not multiprocessing's pickler, which PyTorch extends to share tensors rather than to copy them.
         return pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise LinaError(
-            f"train.gpus: the model or its data cannot be given to other processes: {error}; say gpus: 1"
+            f"train.gpus: the model or its data cannot be pickled for other processes: {error}; set gpus: 1"
         ) from error
 
 
-def _start(rank: int, size: int, port: int, packed: bytes) -> Follower:
+def _start(rank: int, size: int, port: int, job_bytes: bytes) -> WorkerProcess:
     # Spawned, not forked: a forked child has neither a working GPU nor free locks.
     context = multiprocessing.get_context("spawn")
-    told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(rank, size, port, packed, tell), daemon=True)
+    status_pipe, status = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(rank, size, port, job_bytes, status), daemon=True)
     process.start()
-    tell.close()
-    return Follower(rank, process, told)
+    status.close()
+    return WorkerProcess(rank, process, status_pipe)
 
 
-def _what_happened(followers: list[Follower], size: int, error: LostError) -> str:
-    wait([one.process.sentinel for one in followers], timeout=10)
+def _failure_message(workers: list[WorkerProcess], size: int, error: LostError) -> str:
+    wait([one.process.sentinel for one in workers], timeout=10)
     for _ in range(2):
-        for one in followers:
+        for one in workers:
             one.process.join(1)
-            end = one.end()
-            if end is not None:
+            failure = one.failure()
+            if failure is not None:
                 return (
-                    f"train.gpus: process {one.rank + 1} of {size} {end}; mend that and run the same command "
-                    "to go on from the newest checkpoint"
+                    f"train.gpus: process {one.rank + 1} of {size} {failure}; fix this and run the same command "
+                    "to resume from the newest checkpoint"
                 )
-    return f"train.gpus: the {size} processes lost each other: {error}; run the same command to go on"
+    return f"train.gpus: lost connection between the {size} ranks: {error}; run the same command to resume"
 
 
 def _environment() -> None:
-    """What followers inherit. Sums through NVLink's switches need rights that not every machine gives."""
+    """Environment of the workers. All-reduce through NVLink switches needs rights that not every machine grants."""
     os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
     if sys.platform.startswith("linux"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def _store(port: int | None = None) -> Any:
-    """Where processes find each other: at ``port``, or at a free one of which this process is the master."""
+    """Rendezvous of the ranks: at ``port``, or at a free port with this process as the master."""
     store: Any = dist.TCPStore  # type: ignore[attr-defined]
-    return store(HERE, port or 0, is_master=port is None, wait_for_workers=False, timeout=PATIENCE)
+    return store(LOOPBACK, port or 0, is_master=port is None, wait_for_workers=False, timeout=TIMEOUT)
 
 
 def _join(spec: TrainSection, rank: int, store: Any) -> None:
@@ -168,13 +170,13 @@ def _join(spec: TrainSection, rank: int, store: Any) -> None:
         torch.cuda.set_device(rank)
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=spec.gpus, timeout=PATIENCE)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=spec.gpus, timeout=TIMEOUT)
     except RuntimeError as error:
         raise LostError(str(error)) from error
 
 
 def _leave(spec: TrainSection) -> None:
-    """Wait for nobody: the others may have ended in the middle of a sum."""
+    """Leave without waiting: other ranks may have exited during an all-reduce."""
     if not dist.is_initialized():
         return
     with suppress(RuntimeError):
@@ -184,33 +186,33 @@ def _leave(spec: TrainSection) -> None:
         dist.destroy_process_group()
 
 
-def _serve(rank: int, size: int, port: int, packed: bytes, tell: Connection) -> NoReturn:
-    """A follower's whole life. It ends by being killed, or on its own where something is wrong."""
+def _serve(rank: int, size: int, port: int, job_bytes: bytes, status: Connection) -> NoReturn:
+    """Entry point of a worker process, which runs until it is killed or fails."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.getLogger("lina").setLevel(logging.ERROR)  # the leader says it
+    logging.getLogger("lina").setLevel(logging.ERROR)  # the main process logs
     code = 1
     try:
-        spec, follow, job = pickle.loads(packed)
+        spec, entry_point, job = pickle.loads(job_bytes)
         if spec.threads:
             torch.set_num_threads(spec.threads)
         store = _store(port)
-        tell.send(READY)
+        status.send(READY)
         _join(spec, rank, store)
-        follow(*job, Team(rank, size))
-        # What it has sent may not have arrived everywhere.
+        entry_point(*job, ProcessGroup(rank, size))
+        # Its last all-reduce may still be in flight.
         threading.Event().wait()
     except LostError:
         code = LOST
     except LinaError as error:
-        tell.send(f"failed: {error}")
+        status.send(f"failed: {error}")
     except BaseException as error:
-        tell.send(f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
+        status.send(f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
         traceback.print_exc()
     finally:
         sys.stderr.flush()
-        os._exit(code)  # nothing that waits for others
+        os._exit(code)  # without cleanup that waits for other ranks
 
 
 def _end_with_parent() -> None:

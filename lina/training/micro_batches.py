@@ -1,4 +1,4 @@
-"""The batches of each training step, made while the device works on the step before."""
+"""Micro-batches of each training step, made while the device works on the step before (gradient accumulation)."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,63 +10,69 @@ from lina.data.collate import drop_conditions
 from lina.data.packing_plan import row_numbers
 from lina.data.training_data import TrainingData
 from lina.training.objective import MicroBatch
-from lina.training.step_seed import step_seed
 
+STRIDE = 0x1E3779B97F4A7C15
+"""Distance between the seeds of a step's micro-batches, so that none draws the numbers of another step."""
 CONDITIONS = 0x5DEECE66D
-"""Keeps the draws of what a step leaves out apart from those of its dropout."""
+"""Separates the draws of dropped conditions from those of dropout."""
 
 
-class Parts:
-    """Parts of each step, on the CPU, each a function of the corpus, the spec, the step and its number alone.
+def step_seed(seed: int, step: int, micro_batch: int = 0) -> int:
+    """The RNG seed of a micro-batch of a step, on any rank, so that no RNG state goes into checkpoints."""
+    return (seed * 1_000_000_007 + step + micro_batch * STRIDE) % 2**63
 
-    A step has ``train.accumulate`` of them; ``mine`` are the numbers of those that are computed in this process.
+
+class MicroBatches:
+    """Micro-batches of each step, on the CPU, each a function of (corpus, spec, step, its number).
+
+    A step has ``train.accumulate`` of them; ``own`` are the numbers of those that this rank computes.
     """
 
-    def __init__(self, spec: Spec, data: TrainingData, mine: Sequence[int] | None = None) -> None:
+    def __init__(self, spec: Spec, data: TrainingData, own: Sequence[int] | None = None) -> None:
         train = spec.train
         self.spec, self.data = spec, data
-        self.mine = range(train.accumulate) if mine is None else mine
+        self.own = range(train.accumulate) if own is None else own
         self.plan = data.plan(data.train, train.batch_seconds, spec.seed, train.consecutive)
-        self.ahead = ThreadPoolExecutor(1)
-        self.prepared: tuple[int, Future[list[MicroBatch]]] | None = None
-        """The parts of a step to come."""
+        self.executor = ThreadPoolExecutor(1)
+        self.prefetched: tuple[int, Future[list[MicroBatch]]] | None = None
+        """A coming step and its micro-batches."""
 
     @property
     def budget(self) -> int:
-        """Frames of a part, padding included."""
+        """Frames per micro-batch, padding included."""
         return self.plan.budget
 
     def __call__(self, step: int) -> list[MicroBatch]:
-        """Of ``step``; those of the next one begin to be made."""
-        known, made = self.prepared or (None, None)
-        parts = made.result() if made is not None and known == step else self._prepare(step)
+        """The micro-batches of ``step``; begin to prefetch those of the next step."""
+        prefetched, future = self.prefetched or (None, None)
+        batches = future.result() if future is not None and prefetched == step else self._prepare(step)
         if step < self.spec.train.steps:
-            self.prepared = step + 1, self.ahead.submit(self._prepare, step + 1)
-        return parts
+            self.prefetched = step + 1, self.executor.submit(self._prepare, step + 1)
+        return batches
 
     def numbers(self, step: int) -> list[list[list[int]]]:
-        """The utterances of each row of each part of ``step``, by their numbers in the corpus."""
+        """Utterances, by their numbers in the corpus, per row, per micro-batch of ``step``."""
         accumulate = self.spec.train.accumulate
-        planned = [self.plan.rows(part) for part in range((step - 1) * accumulate, step * accumulate)]
+        planned = [self.plan.rows(number) for number in range((step - 1) * accumulate, step * accumulate)]
         return [[[self.data.train[i] for i in row] for row in rows] for rows in planned]
 
     def _prepare(self, step: int) -> list[MicroBatch]:
         conditions = self.spec.conditions
         drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
-        numbers, parts = self.numbers(step), []
-        for part in self.mine:
-            generator = torch.Generator().manual_seed(step_seed(self.spec.seed, step, part) ^ CONDITIONS)
-            parts.append(make_part(self.data, numbers[part], drop, generator))
-        return parts
+        numbers, batches = self.numbers(step), []
+        for own in self.own:
+            generator = torch.Generator().manual_seed(step_seed(self.spec.seed, step, own) ^ CONDITIONS)
+            batches.append(make_micro_batch(self.data, numbers[own], drop, generator))
+        return batches
 
 
-def make_part(
+def make_micro_batch(
     data: TrainingData,
     rows: Sequence[Sequence[int]],
     drop: tuple[float, float, float],
     generator: torch.Generator,
 ) -> MicroBatch:
-    """The utterances of each row, by their numbers in the corpus, and what is drawn for them (``drop_conditions``)."""
+    """Collate the utterances of each row, by their numbers in the corpus, and draw their dropped conditions."""
     batch = data.batch([number for row in rows for number in row])
     dropped = drop_conditions(batch.lengths, *drop, generator)
     return MicroBatch(

@@ -21,7 +21,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw}
 """By name, as in ``train.optimizer`` of a spec; hooks may add more."""
 
 
-def choose(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mapping[str, Any]]) -> Any:
+def lookup(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mapping[str, Any]]) -> Any:
     """``name`` among ours and what hook plugins offer.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a step does with its gradients: clip them, step the optimiser, take the weights into their average."""
+"""Optimizer step: gradient clipping, parameter update, update of the exponential moving average (EMA)."""
 
 import torch
 from jaxtyping import Float
@@ -6,13 +6,13 @@ from torch import Tensor
 
 from lina.config.train_section import TrainSection
 from lina.core.model.delay_lm import DelayLM
-from lina.training.cuda_graph import Captured
+from lina.training.cuda_graph import CapturedFunction
 from lina.training.finite_steps import step_if_finite
 from lina.training.optimizer import MovingAverage
 
 
-class Update:
-    """On a GPU, where steps are captured, one graph: then nothing of it waits for the gradients to be there."""
+class OptimizerStep:
+    """Clip, update, average; with ``train.cuda_graph`` as one captured graph, for which the host does not wait."""
 
     def __init__(
         self,
@@ -23,16 +23,16 @@ class Update:
         device: torch.device,
     ) -> None:
         self.spec, self.model, self.optimizer, self.average = spec, model, optimizer, average
-        self.captured: Captured[Tensor] | None = None
-        # Only PyTorch's own fused optimisers can leave out a step by what is on the device.
+        self.captured: CapturedFunction[Tensor] | None = None
+        # Only PyTorch's own fused optimizers can skip a step by a flag on the device.
         fused = isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["fused"]
         if spec.cuda_graph and device.type == "cuda" and fused:
             for group in optimizer.param_groups:
                 group["capturable"] = True
-            self.captured = Captured(self._on_device, (), device)
+            self.captured = CapturedFunction(self._on_device, (), device)
 
     def __call__(self, loss: Float[Tensor, ""], rate: float, step: int) -> Float[Tensor, ""]:
-        """Gives the norm of the gradients; nothing is changed where that or the loss is not finite.
+        """Return the norm of the gradients; leave everything unchanged if that or the loss is not finite.
 
         ``rate``: the learning rate. ``step``: the first is 1.
         """

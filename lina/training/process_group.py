@@ -1,7 +1,7 @@
-"""Processes that train one model together: each computes some parts of a step, and all get the sums of all.
+"""Data parallelism: ranks compute different micro-batches of a step and all-reduce their gradients.
 
-What is summed is a function of the step alone, so that all processes have the same weights after it, and nothing but
-gradients and a few numbers is ever exchanged.
+The all-reduced sums are a function of the step alone, so that all ranks have equal weights after it; only gradients
+and a few numbers are exchanged.
 """
 
 import time
@@ -13,44 +13,46 @@ import torch.distributed as dist
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-PATIENCE = timedelta(hours=1)
-"""How long a process waits for the others, one of which may be validating. One that ends is noticed at once."""
+TIMEOUT = timedelta(hours=1)
+"""Longest wait for another rank, which may be validating. A rank that exits is noticed at once."""
 
 
 class LostError(Exception):
-    """Another process of the team does not answer any more."""
+    """Another rank of the process group has exited or does not respond."""
 
 
-class Team:
-    """This process among those of its team; the first of them leads. A team of one has nobody to ask."""
+class ProcessGroup:
+    """This rank and the size of its process group; a group of one exchanges nothing."""
 
     def __init__(self, rank: int = 0, size: int = 1, alert: Callable[[], None] = lambda: None) -> None:
-        """``alert`` raises where another process has ended."""
+        """``alert`` raises if another rank has exited."""
         self.rank, self.size, self.alert = rank, size, alert
         self.zeros: dict[nn.Parameter, Tensor] = {}
-        """In place of gradients that only others have; always the same, for a captured update remembers where."""
+        """Stand-ins for gradients that only other ranks have, at fixed addresses: a captured update stores them."""
 
     @property
-    def leads(self) -> bool:
-        """Whether this process is the one that writes, validates and tells."""
+    def is_main(self) -> bool:
+        """True for the rank that writes, validates and logs."""
         return self.rank == 0
 
-    def parts(self, accumulate: int) -> range:
-        """Which parts of a step are computed here."""
+    def micro_batches(self, accumulate: int) -> range:
+        """The numbers of a step's micro-batches that this rank computes."""
         return range(self.rank, accumulate, self.size)
 
-    def add(self, parameters: Iterable[nn.Parameter], numbers: Float64[Tensor, "N"]) -> Float64[Tensor, "N"]:
-        """Everybody's gradients are summed into those of ``parameters``; gives the sums of ``numbers``.
+    def all_reduce_gradients(
+        self, parameters: Iterable[nn.Parameter], numbers: Float64[Tensor, "N"]
+    ) -> Float64[Tensor, "N"]:
+        """All-reduce (sum) the gradients in place; return the all-reduced ``numbers``.
 
-        A gradient that only some have counts as zeros elsewhere; one that nobody has stays None.
+        A gradient that some ranks lack counts as zeros there; one that all ranks lack stays None.
 
         Raises:
-            LostError: another process has ended.
+            LostError: another rank has exited.
         """
         if self.size == 1:
             return numbers
         trained = [one for one in parameters if one.requires_grad]
-        # On the CPU, while a GPU is still working on what is to be summed.
+        # On the CPU, while the GPU still computes the gradients.
         found = self._sum(torch.tensor([one.grad is not None for one in trained], dtype=torch.int32))
         gradients = [self._gradient(one) for one, count in zip(trained, found.tolist(), strict=True) if count]
         if gradients:
@@ -78,7 +80,7 @@ class Team:
         return values
 
     def _wait(self, device: torch.device) -> None:
-        """A GPU would wait for ever for the part of a process that has ended."""
+        """Poll the GPU, which would wait forever for the share of a rank that has exited."""
         if device.type != "cuda":
             return
         event = torch.cuda.Event()

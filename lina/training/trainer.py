@@ -1,7 +1,7 @@
 """Training: every step is a function of (weights, moments, seed, step), so a run resumes where it was, bit for bit.
 
-The order of batches comes from the plan and all random numbers of a step from (seed, step, number of its part):
-nothing of either is stored, and the checkpoint's step is all that resuming needs, on however many GPUs.
+The order of batches comes from the plan, and all random numbers of a step from (seed, step, micro-batch): neither is
+stored, and the step of the checkpoint is all that resuming needs, on any number of GPUs.
 """
 
 import math
@@ -30,17 +30,22 @@ from lina.runs.hooks import Run
 from lina.runs.metrics import append_metrics, rewind_metrics
 from lina.runs.records import MetricsRecord
 from lina.runs.signals import RunStopped, asked_to_stop
-from lina.training.backward import Gradients
-from lina.training.data_parallel import gathered
+from lina.training.backward import BackwardPass
+from lina.training.data_parallel import spawn_workers
 from lina.training.finite_steps import SkippedSteps
-from lina.training.loss import LOSSES
-from lina.training.micro_batches import Parts, make_part
-from lina.training.objective import Measured, Objective
-from lina.training.optimizer import OPTIMIZERS, MovingAverage, choose, learning_rate, parameter_groups
-from lina.training.optimizer_step import Update
-from lina.training.process_group import Team
+from lina.training.losses import LOSSES
+from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
+from lina.training.objective import Objective, StepMeasures
+from lina.training.optimizer import (
+    OPTIMIZERS,
+    MovingAverage,
+    learning_rate,
+    lookup,
+    parameter_groups,
+)
+from lina.training.optimizer_step import OptimizerStep
+from lina.training.process_group import ProcessGroup
 from lina.training.shape_buckets import columns_of
-from lina.training.step_seed import step_seed
 
 
 def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:
@@ -48,9 +53,9 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
 
     Raises:
         RunStopped: SIGTERM or SIGINT came; the state is saved.
-        DataError: the loss or the gradient was not finite in many steps in a row, none of which changed anything.
+        DataError: the loss or the gradient was not finite in many consecutive steps, which were not applied.
         CheckpointError: the checkpoints cannot be used, or are of another corpus.
-        LinaError: another process of ``train.gpus`` has ended.
+        LinaError: another rank of ``train.gpus`` has exited.
     """
     spec = run.spec.train
     last = newest_checkpoint(checkpoint_folder(run.directory))
@@ -65,8 +70,8 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
     began = time.perf_counter()
     hooks.stage_started(run=run, stage="train", total=spec.steps, done=last.step if last else 0)
     keep_freed_memory()
-    with gathered(spec, _follow, run, model, data, last) as team:
-        trainer = Trainer(run, model, data, hooks, team)
+    with spawn_workers(spec, _run_rank, run, model, data, last) as group:
+        trainer = Trainer(run, model, data, hooks, group)
         if last is not None:
             trainer.restore(last)
         rewind_metrics(run.directory, trainer.step)
@@ -81,17 +86,19 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
                 if stop.is_set():
                     raise RunStopped(
                         f"stopped by a signal at step {trainer.step} of {spec.steps}; "
-                        "run the same command to go on"
+                        "run the same command to resume"
                     )
     assert last is not None
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last
 
 
-def _follow(run: Run, model: DelayLM, data: TrainingData, last: Checkpoint | None, team: Team) -> None:
-    """What the other processes of ``train.gpus`` do: the same steps, of other parts, and nothing else."""
+def _run_rank(
+    run: Run, model: DelayLM, data: TrainingData, last: Checkpoint | None, group: ProcessGroup
+) -> None:
+    """Entry point of non-zero ranks: run the same steps on their share of the micro-batches."""
     keep_freed_memory()
-    trainer = Trainer(run, model, data, build_manager().hook, team)
+    trainer = Trainer(run, model, data, build_manager().hook, group)
     if last is not None:
         trainer.restore(last)
     while trainer.step < run.spec.train.steps:
@@ -99,30 +106,30 @@ def _follow(run: Run, model: DelayLM, data: TrainingData, last: Checkpoint | Non
 
 
 class Trainer:
-    """What training changes, step by step: weights, moments, averages."""
+    """Training state: weights, optimizer moments, EMA, step; one rank of ``group``."""
 
     def __init__(
-        self, run: Run, model: DelayLM, data: TrainingData, hooks: Any, team: Team | None = None
+        self, run: Run, model: DelayLM, data: TrainingData, hooks: Any, group: ProcessGroup | None = None
     ) -> None:
         spec = run.spec.train
-        self.team = team or Team()
+        self.group = group or ProcessGroup()
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)
         self.precision = choose_precision(spec.precision, self.device)
-        """Of this machine, until a checkpoint says what the run began with."""
+        """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
         self.model = model.to(self.device)
         for module in model.modules():
             if hasattr(module, "gradient_checkpointing"):
                 setattr(module, "gradient_checkpointing", spec.gradient_checkpointing)  # noqa: B010 (a plain bool)
-        factory = choose("optimizer", spec.optimizer, OPTIMIZERS, hooks.optimizers())
+        factory = lookup("optimizer", spec.optimizer, OPTIMIZERS, hooks.optimizers())
         groups = parameter_groups(model, spec.weight_decay)
         self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
-        loss = choose("loss", spec.loss, LOSSES, hooks.losses())
-        self.objective = Objective(model, loss, self.device, guides=spec.guided_attention > 0)
-        self.average = MovingAverage(model, spec.ema) if spec.ema and self.team.leads else None
-        self.parts = Parts(run.spec, data, self.team.parts(spec.accumulate))
-        self.gradients = Gradients(spec, self.objective, self.parts.budget)
-        self.update = Update(spec, model, self.optimizer, self.average, self.device)
+        loss = lookup("loss", spec.loss, LOSSES, hooks.losses())
+        self.objective = Objective(model, loss, self.device, guided=spec.guided_attention > 0)
+        self.average = MovingAverage(model, spec.ema) if spec.ema and self.group.is_main else None
+        self.micro_batches = MicroBatches(run.spec, data, self.group.micro_batches(spec.accumulate))
+        self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget)
+        self.optimizer_step = OptimizerStep(spec, model, self.optimizer, self.average, self.device)
         self.skipped = SkippedSteps(torch.device("cpu"))
         self.step = 0
         self.seconds = 0.0
@@ -154,25 +161,25 @@ class Trainer:
         return written
 
     def advance(self) -> None:
-        """One optimiser step over ``train.accumulate`` batches."""
+        """One optimizer step over ``train.accumulate`` micro-batches."""
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
         self.model.train()
         measures, frames = [], 0
-        for number, part in zip(self.parts.mine, self.parts(step), strict=True):
+        for number, batch in zip(self.micro_batches.own, self.micro_batches(step), strict=True):
             torch.manual_seed(step_seed(self.run.spec.seed, step, number))
-            measures.append(self.gradients(part, self.precision))
-            frames += int(part.lengths.sum())
-        numbers = self.team.add(self.model.parameters(), _numbers(measures, frames))
+            measures.append(self.backward(batch, self.precision))
+            frames += int(batch.lengths.sum())
+        numbers = self.group.all_reduce_gradients(self.model.parameters(), _numbers(measures, frames))
         rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
-        norm = self.update(numbers[0], rate, step)
-        total, stray = float(numbers[0]) / spec.accumulate, float(numbers[1]) / spec.accumulate
-        right, counted = numbers[3:].long().chunk(2)
+        norm = self.optimizer_step(numbers[0], rate, step)
+        total, attention_loss = float(numbers[0]) / spec.accumulate, float(numbers[1]) / spec.accumulate
+        n_correct, n_targets = numbers[3:].long().chunk(2)
         finite = norm.isfinite() & math.isfinite(total)
         self.skipped.add(step, finite.cpu())
         self.skipped.report(self._utterances, f" (loss {total}, gradient norm {float(norm)})")
         self.step = step
-        if not self.team.leads:
+        if not self.group.is_main:
             return
         spent = time.perf_counter() - began
         self.seconds += spent
@@ -181,22 +188,22 @@ class Trainer:
             return
         metrics: dict[str, Any] = {
             "loss": total,
-            "accuracy": _shares(right, counted),
+            "accuracy": _shares(n_correct, n_targets),
             "lr": rate,
             "grad_norm": float(norm),
             "frames/s": float(numbers[2]) / spent,
             "seconds": self.seconds,
         }
         if spec.guided_attention:
-            metrics["guided_attention"] = stray
+            metrics["guided_attention"] = attention_loss
         if step % spec.log_every == 0 or step in (1, spec.steps):
             append_metrics(self.run.directory, MetricsRecord(step=step, split="train", **metrics))
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
-        glance = {"frames/s": metrics["frames/s"], "loss": total}
-        self.hooks.stage_progress(run=self.run, stage="train", done=step, info=glance)
+        brief = {"frames/s": metrics["frames/s"], "loss": total}
+        self.hooks.stage_progress(run=self.run, stage="train", done=step, info=brief)
 
     def _utterances(self, step: int) -> list[str]:
-        return [self.data.ids[i] for rows in self.parts.numbers(step) for row in rows for i in row]
+        return [self.data.ids[i] for rows in self.micro_batches.numbers(step) for row in rows for i in row]
 
     @torch.no_grad()
     def validate(self) -> None:
@@ -205,33 +212,41 @@ class Trainer:
             return
         self.model.eval()
         total = 0.0
-        right = counted = torch.zeros(len(self.model.codebook_sizes), dtype=torch.int64, device=self.device)
+        n_correct = n_targets = torch.zeros(
+            len(self.model.codebook_sizes), dtype=torch.int64, device=self.device
+        )
         generator = torch.Generator().manual_seed(0)
         with self.average.in_place(self.model) if self.average else nullcontext():
             for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
                 rows = [[self.data.valid[i]] for i in numbers]
-                part = make_part(self.data, rows, (0.0, 0.0, 0.0), generator)
-                measured = self.objective(part.to(self.device), columns_of(part), self.precision)
-                total += float(measured.loss) * int(measured.counted.sum())
-                right, counted = right + measured.right, counted + measured.counted
+                batch = make_micro_batch(self.data, rows, (0.0, 0.0, 0.0), generator)
+                measured = self.objective(batch.to(self.device), columns_of(batch), self.precision)
+                total += float(measured.loss) * int(measured.n_targets.sum())
+                n_correct, n_targets = n_correct + measured.n_correct, n_targets + measured.n_targets
         metrics: dict[str, Any] = {
-            "loss": total / int(counted.sum()),
-            "accuracy": _shares(right, counted),
+            "loss": total / int(n_targets.sum()),
+            "accuracy": _shares(n_correct, n_targets),
             "seconds": self.seconds,
         }
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
 
 
-def _numbers(measures: Sequence[Measured], frames: int) -> Tensor:
-    """Of a step, summed over its parts, exactly: loss, strayed, frames, and of each codebook right and counted."""
+def _numbers(measures: Sequence[StepMeasures], frames: int) -> Tensor:
+    """Exact sums over a step's micro-batches: loss, guided attention, frames, correct and all targets per codebook."""
     rows = [
-        torch.cat([torch.stack([one.loss, one.strayed]).double(), one.right.double(), one.counted.double()])
+        torch.cat(
+            [
+                torch.stack([one.loss, one.guided_attention_loss]).double(),
+                one.n_correct.double(),
+                one.n_targets.double(),
+            ]
+        )
         for one in measures
     ]
     sums = torch.stack(rows).sum(dim=0)
     return torch.cat([sums[:2], torch.full_like(sums[:1], frames), sums[2:]])
 
 
-def _shares(right: Tensor, counted: Tensor) -> list[float]:
-    return [round(share, 6) for share in (right / counted.clamp(min=1)).tolist()]
+def _shares(n_correct: Tensor, n_targets: Tensor) -> list[float]:
+    return [round(share, 6) for share in (n_correct / n_targets.clamp(min=1)).tolist()]

@@ -139,7 +139,7 @@ def test_what_the_machine_refuses_is_one_line(
     refused: Callable[..., str], with_command: Callable[[click.Command], None]
 ) -> None:
     with_command(failing(OSError(28, "No space left on device", "a/b")))
-    assert refused("fails") == "lina: error: a/b: No space left on device; mend that and try again\n"
+    assert refused("fails") == "lina: error: a/b: No space left on device; fix this and try again\n"
     with_command(failing(OSError(36, "File name too long", "x" * 5000)))
     assert len(refused("fails")) < 300
 

@@ -218,14 +218,14 @@ def test_a_disk_that_refuses_is_told_in_one_line(tmp_path: Path, error: OSError)
             raise error
 
     where = error.filename or tmp_path / "run"
-    with pytest.raises(LinaError, match=f"^{where}: {error.strerror}; mend that and run the same command"):
+    with pytest.raises(LinaError, match=f"^{where}: {error.strerror}; fix this and run the same command"):
         run(tmp_path, plugins=(Full(),))
 
 
 def test_a_file_where_a_folder_of_the_run_belongs(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data").write_text("in the way")
-    with pytest.raises(LinaError, match=f"^{tmp_path}/run/data: File exists; mend that"):
+    with pytest.raises(LinaError, match=f"^{tmp_path}/run/data: File exists; fix this"):
         run(tmp_path)
 
 

@@ -17,7 +17,7 @@ from lina.core.state import state_bytes
 from lina.speech.lines import count_sentences
 from lina.speech.long_form import read
 from lina.speech.voice import Voice
-from lina.training.packing import join_columns, join_conditions
+from lina.training.packing import pack_columns, pack_conditions
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.speech.test_voice import Late, Smooth, make
 
@@ -80,7 +80,7 @@ def test_what_is_read_aloud_is_a_training_row(streaming: Any, stop: float) -> No
     voice = trained_on(make(streaming, stop), 2)
     said = Overheard(voice, carry=True, temperature=2.0, seed=4)
     rows = torch.arange(len(TEXTS))[None]
-    joined = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
+    joined = pack_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
     assert torch.equal(said.columns, joined.columns.inputs[0])
     assert len(set(said.lengths.tolist())) > 1 or stop < 0
 
@@ -90,13 +90,13 @@ def test_greedy_reading_is_what_the_training_forward_would_say(streaming: Any) -
     voice = trained_on(make(streaming, -0.5), 2)
     said = Overheard(voice, carry=True)
     rows = torch.arange(len(TEXTS))[None]
-    columns, starts = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
-    given = join_conditions(voice.told(voice.model, [voice.ids(text) for text in TEXTS], None), rows)
+    columns, starts = pack_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
+    given = pack_conditions(voice.told(voice.model, [voice.ids(text) for text in TEXTS], None), rows)
     lm = voice.model
     logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
     logits[..., :STOP] = -torch.inf
     logits[:, :, 1:, STOP] = -torch.inf
-    codes = columns.counted & (columns.targets >= MARKS)
+    codes = columns.loss_mask & (columns.targets >= MARKS)
     assert torch.equal(logits.argmax(-1)[codes], columns.targets[codes])
     alone, _, _ = lm.parallel_forward(
         columns.inputs, lm.initial_state(1), given, starts & (starts.cumsum(1) < 3)
@@ -253,5 +253,5 @@ def test_each_sentence_is_read_through_a_window_of_its_own(
     assert said.lengths[1] == said.lengths.min(), "the shortest text"
     if carry:
         rows = torch.arange(len(TEXTS))[None]
-        joined = join_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
+        joined = pack_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
         assert torch.equal(said.columns, joined.columns.inputs[0])

@@ -248,7 +248,7 @@ def test_a_guided_reading_that_carries_on_from_a_prompt_is_two_streams_of_the_mo
         given = begun.audio if before else said[:0]
         assert isinstance(given, Tensor)
         whole = torch.cat([given, said])[None]
-        inputs, targets, counted, _ = teacher_forcing(
+        inputs, targets, loss_mask, _ = teacher_forcing(
             whole, torch.tensor([whole.shape[1]]), torch.tensor([len(given)])
         )
         ids = torch.tensor([voice.ids(text, before)])
@@ -261,5 +261,5 @@ def test_a_guided_reading_that_carries_on_from_a_prompt_is_two_streams_of_the_mo
                 states[told] = next_text(after, lm.initial_state(1))
         guided = (logits[False] + scale * (logits[True] - logits[False])).nan_to_num(nan=-torch.inf)
         frame = torch.arange(inputs.shape[1])[:, None] - book
-        codes = counted[0] & (frame < whole.shape[1])
+        codes = loss_mask[0] & (frame < whole.shape[1])
         assert torch.equal(guided[0, ..., MARKS:].argmax(-1)[codes] + MARKS, targets[0][codes])

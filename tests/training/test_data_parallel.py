@@ -14,8 +14,8 @@ from lina.pipeline.speech_job import run_spec
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
 from lina.training.data_parallel import check_gpus
-from lina.training.process_group import Team
-from lina.training.step_seed import step_seed
+from lina.training.micro_batches import step_seed
+from lina.training.process_group import ProcessGroup
 from lina.training.trainer import train
 from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
@@ -108,25 +108,25 @@ LOSS = """
     import multiprocessing
     from lina.core.errors import LinaError
     from lina.runs.hooks import hookimpl
-    from lina.training.loss import cross_entropy
+    from lina.training.losses import cross_entropy
 
-    def apart(logits, targets, counted):
+    def apart(logits, targets, loss_mask):
         if multiprocessing.parent_process() is not None:
             raise LinaError("not here")
-        return cross_entropy(logits, targets, counted)
+        return cross_entropy(logits, targets, loss_mask)
 
-    def nowhere(logits, targets, counted):
+    def nowhere(logits, targets, loss_mask):
         scale = float("inf") if multiprocessing.parent_process() is not None else 1.0
-        return cross_entropy(logits, targets, counted) * scale
+        return cross_entropy(logits, targets, loss_mask) * scale
 
     calls = [0]
 
-    def once(logits, targets, counted):
+    def once(logits, targets, loss_mask):
         # infinite in the second part of step 3, wherever that is computed
         calls[0] += 1
         alone = calls[0] == 6 and multiprocessing.parent_process() is None and not multiprocessing.active_children()
         other = calls[0] == 3 and multiprocessing.parent_process() is not None
-        return cross_entropy(logits, targets, counted) * (float("inf") if alone or other else 1.0)
+        return cross_entropy(logits, targets, loss_mask) * (float("inf") if alone or other else 1.0)
 
     class Losses:
         @hookimpl
@@ -138,7 +138,7 @@ LOSS = """
 @pytest.mark.parametrize(
     ("loss", "kind", "match"),
     [
-        ("apart", LinaError, "process 2 of 2 failed: not here; mend that"),
+        ("apart", LinaError, "process 2 of 2 failed: not here; fix this"),
         ("nowhere", DataError, r"10 steps in a row were not applied.*loss inf.*of step 10?: .*tone-\d"),
     ],
 )
@@ -184,10 +184,10 @@ def test_more_gpus_than_there_are_is_told_before_any_work(
     asked = TrainSection(gpus=4, accumulate=4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(LinaError, match=r"gpus: 4, but PyTorch sees 2 CUDA devices here; say gpus: 2"):
+    with pytest.raises(LinaError, match=r"gpus is 4, but 2 CUDA devices are available; set gpus: 2"):
         check_gpus(asked)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(LinaError, match="sees no CUDA device here; say gpus: 1, or device: cpu"):
+    with pytest.raises(LinaError, match="no CUDA device is available; set gpus: 1, or device: cpu"):
         run_spec(small(tmp_path, "train.gpus=2", "train.accumulate=2"), hooks_of())
     assert not (tmp_path / "run").exists()
 
@@ -201,7 +201,7 @@ def test_each_part_has_chance_of_its_own_and_the_first_that_of_its_step() -> Non
 def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, others, nobodys, frozen = (torch.nn.Parameter(torch.zeros(2)) for _ in range(4))
     frozen.requires_grad_(False)
-    two = Team(1, 2)
+    two = ProcessGroup(1, 2)
     for _ in range(2):
         given = iter(
             [torch.tensor([1, 1, 0], dtype=torch.int32), torch.arange(4.0), torch.tensor([10.0]).double()]
@@ -210,7 +210,7 @@ def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.Mo
             "lina.training.process_group.dist.all_reduce", lambda here, given=given: here.add_(next(given))
         )
         mine.grad, others.grad = torch.ones(2), None
-        numbers = two.add([mine, others, nobodys, frozen], torch.tensor([5.0]).double())
+        numbers = two.all_reduce_gradients([mine, others, nobodys, frozen], torch.tensor([5.0]).double())
         assert mine.grad.tolist() == [1.0, 2.0]
         assert others.grad is not None
         assert others.grad.tolist() == [2.0, 3.0]
@@ -222,7 +222,7 @@ def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.Mo
 
 def test_a_process_of_its_own_takes_all_parts_and_asks_nobody() -> None:
     one = torch.tensor([1.0]).double()
-    assert Team().add([], one) is one
-    assert Team().leads
-    assert list(Team().parts(3)) == [0, 1, 2]
-    assert [list(Team(rank, 2).parts(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]
+    assert ProcessGroup().all_reduce_gradients([], one) is one
+    assert ProcessGroup().is_main
+    assert list(ProcessGroup().micro_batches(3)) == [0, 1, 2]
+    assert [list(ProcessGroup(rank, 2).micro_batches(4)) for rank in (0, 1)] == [[0, 2], [1, 3]]

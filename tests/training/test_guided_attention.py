@@ -6,8 +6,8 @@ from torch import Tensor
 
 from lina.core.model.cross_attention import TextMemory, side_by_side
 from lina.core.model.tokens import teacher_forcing
-from lina.training.guided_attention import WIDTH, guided_attention
-from lina.training.packing import join_columns
+from lina.training.losses import WIDTH, guided_attention
+from lina.training.packing import pack_columns
 
 
 def memory(lengths: list[int], width: int) -> TextMemory:
@@ -52,7 +52,7 @@ def test_utterances_end_to_end_cost_what_they_cost_alone() -> None:
     columns = teacher_forcing(torch.zeros(2, 9, 2, dtype=torch.int64), lengths)
     attention = torch.rand(2, 11, width, generator=generator) * texts.mask[:, None]
     rows = torch.tensor([[0, 1]])
-    joined, _ = join_columns(columns, lengths, rows)
+    joined, _ = pack_columns(columns, lengths, rows)
     beside = torch.zeros(1, 7 + 11, 2 * width)
     beside[0, :7, :width], beside[0, 7:, width:] = attention[0, :7], attention[1]
     together = guided_attention(beside, joined.progress, side_by_side(texts, rows), rows.shape[1])

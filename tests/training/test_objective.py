@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
 from lina.runs.build_model import build_lm
-from lina.training.loss import cross_entropy
+from lina.training.losses import cross_entropy
 from lina.training.objective import Objective
 from tests.training.test_shape_buckets import CODEBOOKS, part
 
@@ -81,10 +81,10 @@ def test_a_step_neither_waits_for_the_device_nor_brings_it_anything(backbone: st
     text = f"text={{layers: 1, heads: 2, attention: {attention}}}"
     resolved = resolve(load_spec(SPEC, [small, text]))
     lm = build_lm(resolved, codebook_sizes=(4,) * CODEBOOKS, vocab_size=12, speakers=1, seed=0).train()
-    objective = Objective(lm, cross_entropy, torch.device("cpu"), guides=True)
+    objective = Objective(lm, cross_entropy, torch.device("cpu"), guided=True)
     given = part([[7, 5], [9], [3, 2]])
     with Waits() as waits, Brings() as brings:
         measured = objective(given, 20, torch.float32)
-        torch.autograd.backward(measured.loss + measured.strayed)
+        torch.autograd.backward(measured.loss + measured.guided_attention_loss)
     assert waits.seen == []
     assert brings.seen == []

@@ -13,8 +13,8 @@ from lina.core.registry import load
 from lina.training.optimizer import (
     OPTIMIZERS,
     MovingAverage,
-    choose,
     learning_rate,
+    lookup,
     optimizer_state,
     parameter_groups,
     restore_optimizer,
@@ -142,11 +142,11 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with pytest.raises(
         SpecError, match=r"unknown optimizer 'adam'; did you mean 'adamw'\? \(known: adamw, lion\)"
     ):
-        choose("optimizer", "adam", OPTIMIZERS, [{"lion": None}])
+        lookup("optimizer", "adam", OPTIMIZERS, [{"lion": None}])
 
 
 def test_ours_cannot_be_replaced_by_a_plugin_in_silence() -> None:
-    assert choose("optimizer", "adamw", OPTIMIZERS, [{"adamw": None}]) is OPTIMIZERS["adamw"]
+    assert lookup("optimizer", "adamw", OPTIMIZERS, [{"adamw": None}]) is OPTIMIZERS["adamw"]
 
 
 class Remembering(torch.optim.SGD):

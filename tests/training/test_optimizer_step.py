@@ -8,23 +8,23 @@ import torch
 
 from lina.config.train_section import TrainSection
 from lina.core.model.delay_lm import DelayLM
-from lina.training.cuda_graph import Captured
+from lina.training.cuda_graph import CapturedFunction
 from lina.training.optimizer import MovingAverage, adamw, parameter_groups
-from lina.training.optimizer_step import Update
+from lina.training.optimizer_step import OptimizerStep
 from tests.core.toy_model import toy_lm
 from tests.training.test_objective import Brings, Waits
 
 SPEC = TrainSection(steps=10, clip=0.5, ema=0.9)
 
 
-def updates(lm: DelayLM, on_device: bool) -> Update:
+def updates(lm: DelayLM, on_device: bool) -> OptimizerStep:
     optimizer = adamw(parameter_groups(lm, 0.1), lr=1.0, betas=(0.9, 0.99), weight_decay=0.1)
-    update = Update(SPEC, lm, optimizer, MovingAverage(lm, SPEC.ema), torch.device("cpu"))
+    update = OptimizerStep(SPEC, lm, optimizer, MovingAverage(lm, SPEC.ema), torch.device("cpu"))
     assert update.captured is None  # there is no graph without a GPU
     if on_device:
         for group in optimizer.param_groups:
             group["capturable"] = False  # of a GPU's steps alone; the rest of the form is the GPU's
-        update.captured = Captured(update._on_device, (), None)
+        update.captured = CapturedFunction(update._on_device, (), None)
     return update
 
 

@@ -14,7 +14,7 @@ from lina.core.model.delay_lm import Conditions, DelayLM, next_text
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.model.tokens import START, STOP, delayed_columns, teacher_forcing
 from lina.core.state import named_leaves, take_rows
-from lina.training.packing import check_seams, join_columns, join_conditions
+from lina.training.packing import pack_columns, pack_conditions, validate_packing
 from tests.core.toy_backbone import Toy
 from tests.core.toy_model import SIZES, VOCABULARY, WIDTH, random_codes
 
@@ -97,13 +97,13 @@ def gradients(lm: DelayLM, loss: Tensor) -> dict[str, Tensor]:
 def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str, attention: str) -> None:
     lm = model(backbone, attention)
     codes = random_codes(len(LENGTHS), int(LENGTHS.max()))
-    columns, starts = join_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
+    columns, starts = pack_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
     weigh = torch.randn(len(SIZES), lm.vocab, dtype=torch.float64)
 
     def loss(logits: Tensor) -> Tensor:
         return (logits.masked_fill(logits.isinf(), 0.0) * weigh).tanh().sum()
 
-    given = join_conditions(texts(lm, *range(len(TEXTS))), ROWS)
+    given = pack_conditions(texts(lm, *range(len(TEXTS))), ROWS)
     wanted, after, weights = lm.parallel_forward(columns.inputs, lm.initial_state(len(ROWS)), given, starts)
     wanted_gradients = gradients(lm, loss(wanted))
 
@@ -136,10 +136,10 @@ def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str,
 
 def test_a_row_that_begins_in_the_middle_of_a_text_goes_on_with_it() -> None:
     lm = model("gla", "position")
-    columns, starts = join_columns(
+    columns, starts = pack_columns(
         teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, torch.tensor([[0, 1]])
     )
-    given = join_conditions(texts(lm, 0, 1), torch.tensor([[0, 1]]))
+    given = pack_conditions(texts(lm, 0, 1), torch.tensor([[0, 1]]))
     state = lm.initial_state(1)
     wanted, _, _ = lm.parallel_forward(columns.inputs, state, given, starts)
     first, state, _ = lm.parallel_forward(columns.inputs[:, :3], state, given, starts[:, :3])
@@ -152,8 +152,8 @@ def test_the_state_hears_the_utterance_before() -> None:
     said = []
     for before in (0, 2):
         rows = torch.tensor([[before, 1]])
-        columns, starts = join_columns(teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, rows)
-        given = join_conditions(texts(lm, *range(6)), rows)
+        columns, starts = pack_columns(teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, rows)
+        given = pack_conditions(texts(lm, *range(6)), rows)
         logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
         said.append(logits[0, -int(LENGTHS[1]) :])
     assert not torch.allclose(*said, atol=1e-3)
@@ -161,7 +161,7 @@ def test_the_state_hears_the_utterance_before() -> None:
 
 def test_columns_at_the_seams() -> None:
     codes = random_codes(len(LENGTHS), int(LENGTHS.max()))
-    joined = join_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
+    joined = pack_columns(teacher_forcing(codes, LENGTHS), LENGTHS, ROWS)
     codebooks = len(SIZES)
     for row, numbers in enumerate(ROWS.tolist()):
         at = 0
@@ -172,19 +172,19 @@ def test_columns_at_the_seams() -> None:
             assert torch.equal(joined.columns.inputs[row, at : at + steps], alone[:-1])
             assert torch.equal(joined.columns.targets[row, at : at + steps], alone[1:])
             assert (joined.columns.inputs[row, at] == START).all()
-            counted = joined.columns.counted[row, at : at + steps]
-            assert counted.sum(0).tolist() == [length + 1, *[length] * (codebooks - 1)]
+            loss_mask = joined.columns.loss_mask[row, at : at + steps]
+            assert loss_mask.sum(0).tolist() == [length + 1, *[length] * (codebooks - 1)]
             assert joined.starts[row, at : at + steps].nonzero().tolist() == [[0]]
             at += steps
         assert (joined.columns.inputs[row, at:] == STOP).all()
         assert (joined.columns.targets[row, at:] == STOP).all()
-        assert not joined.columns.counted[row, at:].any()
+        assert not joined.columns.loss_mask[row, at:].any()
         assert not joined.starts[row, at:].any()
 
 
 def test_rows_of_one_are_the_columns_themselves() -> None:
     columns = teacher_forcing(random_codes(len(LENGTHS), int(LENGTHS.max())), LENGTHS)
-    joined = join_columns(columns, LENGTHS, torch.arange(len(LENGTHS))[:, None])
+    joined = pack_columns(columns, LENGTHS, torch.arange(len(LENGTHS))[:, None])
     for one, other in zip(joined.columns, columns, strict=True):
         assert torch.equal(one, other)
     assert joined.starts.nonzero()[:, 1].tolist() == [0] * len(LENGTHS)
@@ -192,9 +192,9 @@ def test_rows_of_one_are_the_columns_themselves() -> None:
 
 def test_a_blind_attention_that_cannot_begin_anew_is_refused() -> None:
     lm = model("transformer", "position")
-    check_seams(lm.cross_att, "transformer", 1)
-    check_seams(model("gla", "position").cross_att, "gla", 3)
+    validate_packing(lm.cross_att, "transformer", 1)
+    validate_packing(model("gla", "position").cross_att, "gla", 3)
     with pytest.raises(
-        SpecError, match=r"train.consecutive is 2.*'transformer' takes no starts; say text.att"
+        SpecError, match=r"train.consecutive is 2.*'transformer' takes no starts; set text.att"
     ):
-        check_seams(lm.cross_att, "transformer", 2)
+        validate_packing(lm.cross_att, "transformer", 2)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from lina.data.packing_plan import RowPlan, row_numbers
-from lina.training.loss import cross_entropy
+from lina.training.losses import cross_entropy
 from lina.training.objective import MicroBatch, Objective
-from lina.training.shape_buckets import columns_of, padded, shape_of
+from lina.training.shape_buckets import columns_of, pad_to_shape, shape_of
 from tests.core.toy_model import toy_lm
 
 CODEBOOKS = 3
@@ -33,10 +33,10 @@ def part(lengths: list[list[int]], letters: int = 5) -> MicroBatch:
 @pytest.mark.parametrize("lengths", [[[7, 5], [9], [3, 2]], [[6], [4]]])
 def test_padding_changes_neither_loss_nor_gradients(lengths: list[list[int]]) -> None:
     lm = toy_lm(attention="plain", sizes=(4,) * CODEBOOKS).double().train()
-    objective = Objective(lm, cross_entropy, torch.device("cpu"), guides=True)
+    objective = Objective(lm, cross_entropy, torch.device("cpu"), guided=True)
     given = part(lengths)
     shape = shape_of(given, budget=60)
-    grown = padded(given, shape)
+    grown = pad_to_shape(given, shape)
     assert grown.rows.shape[0] > given.rows.shape[0]
     assert grown.codes.shape[1] + CODEBOOKS == shape.steps > columns_of(given)
     assert grown.text.shape[1] > given.text.shape[1]
@@ -44,10 +44,10 @@ def test_padding_changes_neither_loss_nor_gradients(lengths: list[list[int]]) ->
     for one, steps in ((given, columns_of(given)), (grown, shape.steps)):
         lm.zero_grad()
         measured = objective(one, steps, torch.float32)
-        torch.autograd.backward(measured.loss + measured.strayed)
+        torch.autograd.backward(measured.loss + measured.guided_attention_loss)
         gradients = [p.grad.clone() for p in lm.parameters() if p.grad is not None]
         assert float(measured.loss.detach()) > 0
-        assert float(measured.strayed.detach()) > 0
+        assert float(measured.guided_attention_loss.detach()) > 0
         found.append([*(value.detach() for value in measured), *gradients])
     for plain, fixed in zip(*found, strict=True):
         torch.testing.assert_close(fixed, plain)
@@ -62,7 +62,7 @@ def test_few_shapes_hold_all_batches(utterances: int) -> None:
     for batch in range(len(plan.batches(0))):
         given = part([[frames[i] for i in row] for row in plan.rows(batch)])
         shape = shape_of(given, plan.budget)
-        grown = padded(given, shape)
+        grown = pad_to_shape(given, shape)
         assert grown.rows.shape == (shape.rows, utterances)
         assert columns_of(grown) == columns_of(given) <= shape.steps
         shapes.add(shape)

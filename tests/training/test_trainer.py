@@ -22,8 +22,8 @@ from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
 from lina.training import trainer as train_module
 from lina.training.finite_steps import LIMIT
-from lina.training.loss import cross_entropy
-from lina.training.micro_batches import Parts
+from lina.training.losses import cross_entropy
+from lina.training.micro_batches import MicroBatches
 from lina.training.objective import MicroBatch
 from lina.training.trainer import train
 from tests.pipeline.small_run import (
@@ -139,7 +139,7 @@ def test_validation_is_on_the_averaged_weights_without_dropout(tmp_path: Path, e
     with torch.no_grad():
         given = model.conditions(batch.text, batch.text_mask, batch.speaker)
         logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
-    expected = float(cross_entropy(logits, columns.targets, columns.counted))
+    expected = float(cross_entropy(logits, columns.targets, columns.loss_mask))
     [(step, metrics)] = listener.evaluations
     assert step == 6
     assert metrics["loss"] == pytest.approx(expected, rel=1e-5)
@@ -149,16 +149,16 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    real = Parts.__call__
+    real = MicroBatches.__call__
 
-    def recorded(self: Parts, step: int) -> list[MicroBatch]:
+    def recorded(self: MicroBatches, step: int) -> list[MicroBatch]:
         every, parts = [self.data.codes(number).long() for number in range(6)], real(self, step)
         for part in parts:
             for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):
                 seen.append(next(n for n in range(6) if torch.equal(every[n], codes[:frames])))
         return parts
 
-    monkeypatch.setattr(Parts, "__call__", recorded)
+    monkeypatch.setattr(MicroBatches, "__call__", recorded)
     options = ("train.accumulate=3", "train.steps=8")
     trained(tmp_path, *options, out="whole")
     whole = list(seen)
@@ -179,8 +179,8 @@ def test_a_step_that_is_not_finite_is_not_applied(
 ) -> None:
     calls = []
 
-    def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
-        loss = cross_entropy(logits, targets, counted)
+    def failing(logits: Tensor, targets: Tensor, loss_mask: Tensor) -> Tensor:
+        loss = cross_entropy(logits, targets, loss_mask)
         calls.append(1)
         if len(calls) != 3:
             return loss
@@ -221,9 +221,9 @@ def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
 ) -> None:
     calls = []
 
-    def failing(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    def failing(logits: Tensor, targets: Tensor, loss_mask: Tensor) -> Tensor:
         calls.append(1)
-        loss = cross_entropy(logits, targets, counted)
+        loss = cross_entropy(logits, targets, loss_mask)
         return loss if len(calls) in (1, LIMIT + 1) else loss * math.nan
 
     monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
@@ -262,7 +262,7 @@ def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
         columns = teacher_forcing(batch.codes, batch.lengths)
         given = model.conditions(batch.text, batch.text_mask)
         logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
-        loss = cross_entropy(logits, columns.targets, columns.counted)
+        loss = cross_entropy(logits, columns.targets, columns.loss_mask)
         gradients.append(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
     train(run, model, data, hooks)
     for (name, value), first, second in zip(model.named_parameters(), *gradients, strict=True):
@@ -286,8 +286,8 @@ def test_consecutive_utterances_are_one_row_with_its_texts_swapped(tmp_path: Pat
             given = model.conditions(batch.text, batch.text_mask)
             state = next_text(state, model.initial_state(1))
             logits, state, _ = model.parallel_forward(columns.inputs, state, given)
-            counts.append(int(columns.counted.sum()))
-            losses.append(cross_entropy(logits, columns.targets, columns.counted) * counts[-1])
+            counts.append(int(columns.loss_mask.sum()))
+            losses.append(cross_entropy(logits, columns.targets, columns.loss_mask) * counts[-1])
     loss = torch.stack(losses).sum() / sum(counts)
     gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
     train(run, model, data, hooks)

@@ -71,7 +71,7 @@ class CrossAttention(nn.Module):
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
         """Values that each frame reads, the final state, and the attention of the first head over the text.
 
-        The first head is the one that training may guide (``lina.training.guided_attention``) and that plots show.
+        The first head is the one that training may guide (``lina.training.losses``) and that plots show.
 
         ``starts``: frames at which a row continues with the next text of its memory and its state restarts.
         """

@@ -21,7 +21,7 @@ class Columns(NamedTuple):
 
     inputs: Int[Tensor, "B S Q"]
     targets: Int[Tensor, "B S Q"]
-    counted: Bool[Tensor, "B S Q"]
+    loss_mask: Bool[Tensor, "B S Q"]
     progress: Float[Tensor, "B S"]
     """Share of the row's frames before codebook 0's target; 1 from the last frame on."""
 
@@ -50,6 +50,6 @@ def teacher_forcing(
     frame = torch.arange(steps, device=codes.device)[:, None] - book
     ends = lengths[:, None, None] + (book == 0)
     first = torch.zeros_like(lengths) if prompts is None else prompts
-    counted = (frame >= first[:, None, None]) & (frame < ends)
+    loss_mask = (frame >= first[:, None, None]) & (frame < ends)
     progress = (torch.arange(steps, device=codes.device) / lengths[:, None]).clamp(max=1.0)
-    return Columns(columns[:, :-1], columns[:, 1:], counted, progress)
+    return Columns(columns[:, :-1], columns[:, 1:], loss_mask, progress)

@@ -14,7 +14,7 @@ from lina.core.model.lora import LowRank, adapt, choose_targets, is_adapted, mer
 from lina.core.model.tokens import teacher_forcing
 from lina.core.registry import load, records
 from lina.runs.build_model import build_lm
-from lina.training.loss import cross_entropy
+from lina.training.losses import cross_entropy
 from lina.training.optimizer import adamw, parameter_groups
 from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
 
@@ -44,7 +44,7 @@ def logits(model: DelayLM, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     columns = teacher_forcing(codes, torch.tensor([len(row) for row in codes]))
     text = toy_conditions(model, [3, 1, 4], [1, 5, 9])
     given, *_ = model.parallel_forward(columns.inputs, model.initial_state(len(codes)), text)
-    return given, columns.targets, columns.counted
+    return given, columns.targets, columns.loss_mask
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

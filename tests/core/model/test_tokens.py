@@ -53,8 +53,8 @@ def test_narrow_integers_do_not_overflow() -> None:
 
 def test_targets_are_the_next_inputs() -> None:
     codes, lengths = random_codes(2, 6), torch.tensor([6, 4])
-    inputs, targets, counted, _ = teacher_forcing(codes, lengths)
-    assert inputs.shape == targets.shape == counted.shape == (2, 9, 3)
+    inputs, targets, loss_mask, _ = teacher_forcing(codes, lengths)
+    assert inputs.shape == targets.shape == loss_mask.shape == (2, 9, 3)
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
     assert torch.equal(inputs, delayed_columns(codes, lengths)[:, :-1])
 
@@ -62,21 +62,21 @@ def test_targets_are_the_next_inputs() -> None:
 @pytest.mark.parametrize("codebooks", [1, 2, 5])
 def test_counted_are_all_codes_and_one_stop(codebooks: int) -> None:
     codes, lengths = random_codes(3, 7, (9,) * codebooks), torch.tensor([7, 1, 4])
-    _, targets, counted, _ = teacher_forcing(codes, lengths)
+    _, targets, loss_mask, _ = teacher_forcing(codes, lengths)
     for row, length in enumerate(lengths.tolist()):
         for codebook in range(codebooks):
-            said = targets[row, counted[row, :, codebook], codebook]
+            said = targets[row, loss_mask[row, :, codebook], codebook]
             wanted = (codes[row, :length, codebook] + MARKS).tolist()
             assert said.tolist() == wanted + ([STOP] if codebook == 0 else [])
 
 
 def test_frames_of_a_prompt_do_not_count() -> None:
     codes, lengths = random_codes(2, 7), torch.tensor([7, 5])
-    _, targets, counted, _ = teacher_forcing(codes, lengths, prompts=torch.tensor([3, 0]))
+    _, targets, loss_mask, _ = teacher_forcing(codes, lengths, prompts=torch.tensor([3, 0]))
     for codebook in range(3):
-        said = targets[0, counted[0, :, codebook], codebook].tolist()
+        said = targets[0, loss_mask[0, :, codebook], codebook].tolist()
         assert said == (codes[0, 3:, codebook] + MARKS).tolist() + ([STOP] if codebook == 0 else [])
-    assert torch.equal(counted[1], teacher_forcing(codes, lengths).counted[1])
+    assert torch.equal(loss_mask[1], teacher_forcing(codes, lengths).loss_mask[1])
 
 
 def test_progress_is_the_share_of_frames_said() -> None:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from lina.core.model.tokens import MARKS, teacher_forcing
-from lina.training.loss import LOSSES, accuracy, cross_entropy
+from lina.training.losses import LOSSES, accuracy, cross_entropy
 from tests.core.toy_model import SIZES, random_codes, toy_conditions, toy_lm
 
 
@@ -15,49 +15,51 @@ def example(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_cross_entropy_is_the_mean_over_what_counts() -> None:
-    logits, targets, counted = example()
+    logits, targets, loss_mask = example()
     each = -logits.double().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-    wanted = each[counted].mean()
-    torch.testing.assert_close(cross_entropy(logits, targets, counted).double(), wanted, atol=1e-6, rtol=1e-6)
+    wanted = each[loss_mask].mean()
+    torch.testing.assert_close(
+        cross_entropy(logits, targets, loss_mask).double(), wanted, atol=1e-6, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_what_does_not_count_changes_nothing(name: str) -> None:
-    logits, targets, counted = example()
-    wanted = LOSSES[name](logits, targets, counted)
-    other_targets = torch.where(counted, targets, (targets + 3) % 7)
-    other_logits = torch.where(counted[..., None], logits, logits * 5 - 2)
-    assert torch.equal(LOSSES[name](logits, other_targets, counted), wanted)
-    assert torch.equal(LOSSES[name](other_logits, targets, counted), wanted)
-    right, total = accuracy(logits, targets, counted)
-    for one, other in zip(accuracy(other_logits, other_targets, counted), (right, total), strict=True):
+    logits, targets, loss_mask = example()
+    wanted = LOSSES[name](logits, targets, loss_mask)
+    other_targets = torch.where(loss_mask, targets, (targets + 3) % 7)
+    other_logits = torch.where(loss_mask[..., None], logits, logits * 5 - 2)
+    assert torch.equal(LOSSES[name](logits, other_targets, loss_mask), wanted)
+    assert torch.equal(LOSSES[name](other_logits, targets, loss_mask), wanted)
+    right, total = accuracy(logits, targets, loss_mask)
+    for one, other in zip(accuracy(other_logits, other_targets, loss_mask), (right, total), strict=True):
         assert torch.equal(one, other)
 
 
 def test_what_does_not_count_has_no_gradient() -> None:
-    logits, targets, counted = example()
+    logits, targets, loss_mask = example()
     logits.requires_grad_()
-    cross_entropy(logits, targets, counted).backward()
+    cross_entropy(logits, targets, loss_mask).backward()
     assert logits.grad is not None
-    assert not logits.grad[~counted].any()
-    assert logits.grad[counted].any(-1).all()
+    assert not logits.grad[~loss_mask].any()
+    assert logits.grad[loss_mask].any(-1).all()
 
 
 def test_accuracy_by_codebook() -> None:
-    logits, _, counted = example()
+    logits, _, loss_mask = example()
     targets = logits.argmax(-1)
     targets[:, :, 1] = (targets[:, :, 1] + 1) % 7
-    right, total = accuracy(logits, targets, counted)
-    assert torch.equal(total, counted.sum((0, 1)))
+    right, total = accuracy(logits, targets, loss_mask)
+    assert torch.equal(total, loss_mask.sum((0, 1)))
     assert right.tolist() == [int(total[0]), 0, int(total[2])]
 
 
 def test_codebooks_of_different_sizes_give_finite_loss_and_gradients() -> None:
     lm = toy_lm().train()
     codes, lengths = random_codes(2, 6), torch.tensor([6, 3])
-    inputs, targets, counted, _ = teacher_forcing(codes, lengths)
+    inputs, targets, loss_mask, _ = teacher_forcing(codes, lengths)
     logits, _, _ = lm.parallel_forward(inputs, lm.initial_state(2), toy_conditions(lm, [2, 3, 4], [5]))
-    loss = cross_entropy(logits, targets, counted)
+    loss = cross_entropy(logits, targets, loss_mask)
     loss.backward()
     assert loss.isfinite()
     for name, parameter in lm.named_parameters():
@@ -71,15 +73,15 @@ def test_codebooks_of_different_sizes_give_finite_loss_and_gradients() -> None:
 
 
 def test_padding_of_a_row_changes_no_loss() -> None:
-    """The loss of a batch is the mean over its rows' counted targets, each as alone."""
+    """The loss of a batch is the mean over its rows' loss_mask targets, each as alone."""
     lm = toy_lm()
     codes, lengths = random_codes(2, 6), torch.tensor([6, 3])
 
     def sum_of(rows: slice, frames: int) -> tuple[Tensor, int]:
-        inputs, targets, counted, _ = teacher_forcing(codes[rows, :frames], lengths[rows])
+        inputs, targets, loss_mask, _ = teacher_forcing(codes[rows, :frames], lengths[rows])
         texts = [[2, 3, 4], [5]][rows]
         logits, _, _ = lm.parallel_forward(inputs, lm.initial_state(len(inputs)), toy_conditions(lm, *texts))
-        return cross_entropy(logits, targets, counted) * counted.sum(), int(counted.sum())
+        return cross_entropy(logits, targets, loss_mask) * loss_mask.sum(), int(loss_mask.sum())
 
     together, count = sum_of(slice(0, 2), 6)
     first, n = sum_of(slice(0, 1), 6)

@@ -1,0 +1,59 @@
+"""Training losses over delayed columns: cross-entropy of codebook tokens, accuracy, guided attention.
+
+Guided attention asks the attention to move through the text evenly, as speech does: Tachibana, Uenoyama & Aihara 2018,
+"Efficiently Trainable Text-to-Speech System Based on Deep Convolutional Networks with Guided Attention", arXiv
+1710.08969, section 4.1.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lina.core.model.cross_attention import TextMemory
+
+IGNORE_INDEX = -100
+WIDTH = 0.2
+"""g of the paper: the distance from the diagonal, as a share of the text, that costs little."""
+
+
+def cross_entropy(
+    logits: Float[Tensor, "B S Q V"], targets: Int[Tensor, "B S Q"], loss_mask: Bool[Tensor, "B S Q"]
+) -> Float[Tensor, ""]:
+    """Mean negative log-likelihood, in nats, of the targets under ``loss_mask`` over all codebooks."""
+    # Masked by target rather than by selection, whose size a GPU would have to synchronize for.
+    masked = targets.masked_fill(~loss_mask, IGNORE_INDEX)
+    return F.cross_entropy(logits.flatten(0, -2), masked.flatten(), ignore_index=IGNORE_INDEX)
+
+
+def accuracy(
+    logits: Float[Tensor, "B S Q V"], targets: Int[Tensor, "B S Q"], loss_mask: Bool[Tensor, "B S Q"]
+) -> tuple[Int[Tensor, "Q"], Int[Tensor, "Q"]]:
+    """Targets per codebook that are the likeliest token, and all targets per codebook."""
+    correct = (logits.detach().argmax(-1) == targets) & loss_mask
+    return correct.sum((0, 1)), loss_mask.sum((0, 1))
+
+
+def guided_attention(
+    attention: Float[Tensor, "B S J"], progress: Float[Tensor, "B S"], memory: TextMemory, texts: int
+) -> Float[Tensor, ""]:
+    """Mean over the frames of sum_j attention_j (1 - exp(-(j / J - t / T)^2 / (2 g^2))), in 0 to 1.
+
+    ``progress`` is t / T; steps at 1 or beyond are no frames. A row reads up to ``texts`` texts in turn. Frames of a
+    text with a single position, such as a dropped one, do not count: its attention has nowhere else to go.
+    """
+    of_text = memory.text[..., None] == torch.arange(texts, device=memory.text.device)
+    lengths = (of_text & memory.mask[..., None]).sum(1)
+    before = lengths.cumsum(1) - lengths
+    own = lengths.gather(1, memory.text)
+    place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / own
+    distance = place[:, None] - progress[..., None]
+    penalty = 1 - torch.exp(-(distance**2) / (2 * WIDTH**2))
+    paths = (memory.mask & (own > 1))[:, None]
+    frames = (progress < 1) & (attention.detach() * paths > 0).any(-1)
+    cost = (attention.float() * penalty.masked_fill(~paths, 0.0)).sum(-1)
+    return (cost * frames).sum() / frames.sum().clamp(min=1)
+
+
+LOSSES = {"cross_entropy": cross_entropy}
+"""Losses by their name in ``train.loss`` of a spec; hooks may add more."""

@@ -1,11 +1,12 @@
 import os
+from pathlib import Path
 
 import pytest
 
 from lina.core import files
 
 
-def test_write_atomic(tmp_path):
+def test_write_atomic(tmp_path: Path) -> None:
     path = tmp_path / "a"
     files.write_atomic(path, b"one")
     files.write_atomic(path, b"two")
@@ -14,11 +15,13 @@ def test_write_atomic(tmp_path):
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
-def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, fails):
+def test_a_failing_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
     path = tmp_path / "a"
     files.write_atomic(path, b"old")
 
-    def refuse(*_):
+    def refuse(*_) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, fails, refuse)
@@ -28,7 +31,7 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, fails):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_leftovers_are_removed_and_nothing_else(tmp_path):
+def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.temporary_name(path).write_bytes(b"half")
     path.write_bytes(b"whole")
@@ -37,6 +40,6 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path):
     assert sorted(found.name for found in tmp_path.iterdir()) == [".hidden", "a.json"]
 
 
-def test_sha256(tmp_path):
+def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import tarfile
+from pathlib import Path
 
 SOUNDS = "usr/share/asterisk/sounds/en_US_f_Allison"
 TEXTS = "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
@@ -44,13 +45,13 @@ def deb(members):
     return b"".join(parts)
 
 
-def package(files, compress=lzma.compress, suffix=".xz"):
+def package(files, compress=lzma.compress, suffix: str = ".xz"):
     return deb(
         {"debian-binary": b"2.0\n", "control.tar.xz": tar({}), f"data.tar{suffix}": tar(files, compress)}
     )
 
 
-def asterisk(folder):
+def asterisk(folder: Path):
     """Both packages of the Asterisk prompts, small, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     sound = {f"./{SOUNDS}/{name}.g722": bytes(range(256)) * 8 for name in RECORDED}

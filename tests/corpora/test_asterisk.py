@@ -1,5 +1,6 @@
 import gzip
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ from .packages import SOUNDS, TEXTS, asterisk, package
 
 
 @pytest.fixture(autouse=True)
-def nothing_installed(tmp_path, monkeypatch):
+def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "SYSTEM_SHARE", tmp_path / "system")
 
@@ -30,7 +31,7 @@ def read(**config):
     return list(AsteriskEnglish.read(config=AsteriskConfig(**config)))
 
 
-def check(items):
+def check(items) -> None:
     texts = {item.id: item.text for item in items if isinstance(item, Utterance)}
     assert texts == {"hello": "Hello, world.", "dir/at": "at", "menu": "Press 1: for help", "iax": "IAX"}
     assert {item.speaker for item in items if isinstance(item, Utterance)} == {"allison"}
@@ -40,7 +41,7 @@ def check(items):
     assert all(item.audio.is_file() for item in items if isinstance(item, Utterance))
 
 
-def test_packages_are_unpacked_once(tmp_path):
+def test_packages_are_unpacked_once(tmp_path: Path) -> None:
     items = read(path=asterisk(tmp_path / "debs"))
     check(items)
     written = items[0].audio.stat().st_mtime_ns
@@ -51,7 +52,7 @@ def test_packages_are_unpacked_once(tmp_path):
     assert reject.where.endswith("core-sounds-en.txt.gz:6")
 
 
-def test_unpacked_trees(tmp_path):
+def test_unpacked_trees(tmp_path: Path) -> None:
     asterisk(tmp_path / "debs")
     for deb in (tmp_path / "debs").glob("*.deb"):
         debian.unpack(deb, tmp_path / "tree", lambda name: True)
@@ -59,7 +60,7 @@ def test_unpacked_trees(tmp_path):
         check(read(path=tmp_path / folder))
 
 
-def test_the_installed_packages_come_first(tmp_path):
+def test_the_installed_packages_come_first(tmp_path: Path) -> None:
     asterisk(tmp_path / "debs")
     for deb in (tmp_path / "debs").glob("*.deb"):
         debian.unpack(deb, tmp_path / "tree", lambda name: True)
@@ -69,8 +70,8 @@ def test_the_installed_packages_come_first(tmp_path):
     assert items[0].audio.is_relative_to(tmp_path / "system")
 
 
-def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
-    def download(packages, folder):
+def test_get_puts_it_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(packages, folder: Path):
         assert packages == AsteriskEnglish.prompts.packages
         return sorted(asterisk(folder).glob("*.deb"))
 
@@ -85,13 +86,13 @@ def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
     assert not list((tmp_path / "cache/asterisk-en").glob(".unpack-*"))
 
 
-def test_few_words_are_left_out(tmp_path):
+def test_few_words_are_left_out(tmp_path: Path) -> None:
     asterisk(tmp_path / "debs")
     kept = [item.id for item in read(path=tmp_path / "debs", min_words=3) if isinstance(item, Utterance)]
     assert kept == ["menu"]
 
 
-def test_one_package_is_missing(tmp_path):
+def test_one_package_is_missing(tmp_path: Path) -> None:
     asterisk(tmp_path / "debs")
     (tmp_path / "debs" / "asterisk-core-sounds-en_1-1_all.deb").unlink()
     with pytest.raises(
@@ -102,7 +103,7 @@ def test_one_package_is_missing(tmp_path):
         read(path=tmp_path / "none")
 
 
-def test_damaged_packages_leave_nothing_behind(tmp_path):
+def test_damaged_packages_leave_nothing_behind(tmp_path: Path) -> None:
     asterisk(tmp_path / "debs")
     sound = next((tmp_path / "debs").glob("*g722*"))
     sound.write_bytes(sound.read_bytes()[:-50])
@@ -120,7 +121,7 @@ def test_damaged_packages_leave_nothing_behind(tmp_path):
     [b"not gzip", gzip.compress(b"hello: x\n", mtime=0)[:-4], gzip.compress(b"hello: \xe9\n", mtime=0)],
     ids=["not-gzip", "cut", "not-utf-8"],
 )
-def test_unreadable_list(tmp_path, content):
+def test_unreadable_list(tmp_path: Path, content) -> None:
     (tmp_path / SOUNDS).mkdir(parents=True)
     (tmp_path / TEXTS).parent.mkdir(parents=True)
     (tmp_path / TEXTS).write_bytes(content)
@@ -131,7 +132,7 @@ def test_unreadable_list(tmp_path, content):
 
 
 @pytest.mark.parametrize("language", ["en", "es", "fr", "it", "ru"])
-def test_other_languages_have_the_same_layout(tmp_path, language):
+def test_other_languages_have_the_same_layout(tmp_path: Path, language: str) -> None:
     plugin = {
         one.prompts.language: one
         for one in (AsteriskEnglish, AsteriskSpanish, AsteriskFrench, AsteriskItalian, AsteriskRussian)

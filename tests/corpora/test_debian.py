@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -14,26 +15,26 @@ def everything(name):
     return True
 
 
-def unpack(tmp_path, content, wanted=everything):
+def unpack(tmp_path: Path, content, wanted=everything):
     path = tmp_path / "a.deb"
     path.write_bytes(content)
     return debian.unpack(path, tmp_path / "out", wanted)
 
 
-def test_wanted_files_only(tmp_path):
+def test_wanted_files_only(tmp_path: Path) -> None:
     content = package({"./usr/a": b"A", "./usr/b/c": b"C" * 3, "./etc/d": b"D"})
     assert unpack(tmp_path, content, lambda name: name.startswith("usr/")) == 2
     assert (tmp_path / "out/usr/b/c").read_bytes() == b"CCC"
     assert not (tmp_path / "out/etc").exists()
 
 
-def member(name, kind, target=""):
+def member(name, kind, target: str = ""):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info
 
 
-def test_links_and_devices_are_not_written(tmp_path):
+def test_links_and_devices_are_not_written(tmp_path: Path) -> None:
     files = {
         "link": member("link", tarfile.SYMTYPE, "/etc"),
         "hard": member("hard", tarfile.LNKTYPE, "a"),
@@ -45,7 +46,7 @@ def test_links_and_devices_are_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "usr/../../evil"])
-def test_names_that_leave_the_folder(tmp_path, name):
+def test_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="would be written outside"):
         unpack(tmp_path, package({name: b"x"}))
     assert not (tmp_path / "evil").exists()
@@ -67,18 +68,18 @@ GOOD = package({"a": b"A" * 5_000})
         (GOOD[:56] + b"x" * 20 + GOOD[76:], "holds no data archive"),
     ],
 )
-def test_damaged_packages(tmp_path, content, message):
+def test_damaged_packages(tmp_path: Path, content, message: str) -> None:
     with pytest.raises(DataError, match=message):
         unpack(tmp_path, content)
 
 
-def test_a_bomb(tmp_path, monkeypatch):
+def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "LARGEST_PACKAGE", 1 << 20)
     with pytest.raises(DataError, match="unpacks to more than 1 MiB"):
         unpack(tmp_path, package({"a": bytes(1 << 19), "b": bytes((1 << 19) + 1)}))
 
 
-def test_other_compression_asks_dpkg(tmp_path, monkeypatch):
+def test_other_compression_asks_dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = deb({"data.tar.zst": b"(zstandard)"})
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DataError, match=r"data.tar.zst needs dpkg-deb to unpack"):
@@ -92,7 +93,9 @@ def test_other_compression_asks_dpkg(tmp_path, monkeypatch):
         unpack(tmp_path, content)
 
 
-def fake_apt(monkeypatch, code=0, stderr="", files=("one_1.deb",)):
+def fake_apt(
+    monkeypatch: pytest.MonkeyPatch, code: int = 0, stderr: str = "", files: tuple[str, ...] = ("one_1.deb",)
+) -> None:
     def run(command, cwd, **options):
         assert command[:2] == ["apt-get", "download"]
         for name in files:
@@ -104,14 +107,14 @@ def fake_apt(monkeypatch, code=0, stderr="", files=("one_1.deb",)):
     monkeypatch.setattr(subprocess, "run", run)
 
 
-def test_download(tmp_path, monkeypatch):
+def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_apt(monkeypatch)
     assert debian.download(["one"], tmp_path / "new") == [tmp_path / "new/one_1.deb"]
     assert debian.download(["one"], tmp_path / "new") == [tmp_path / "new/one_1.deb"]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["one_1.deb"]
 
 
-def test_download_fails(tmp_path, monkeypatch):
+def test_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_apt(monkeypatch, 100, "W: something\nE: Unable to locate package one\n", files=())
     with pytest.raises(
         DataError, match=r"download one: E: Unable to locate package one; run `apt-get update`"
@@ -123,8 +126,8 @@ def test_download_fails(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_end(tmp_path, monkeypatch):
-    def run(*args, timeout, **options):
+def test_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*args, timeout, **options) -> None:
         raise subprocess.TimeoutExpired("apt-get", timeout)
 
     fake_apt(monkeypatch)
@@ -133,7 +136,7 @@ def test_no_end(tmp_path, monkeypatch):
         debian.download(["one"], tmp_path)
 
 
-def test_no_apt(tmp_path, monkeypatch):
+def test_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(
         DataError, match=r"apt-get is not on this machine, so one cannot be fetched; download the"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from lina.core.errors import DataError
@@ -16,11 +18,14 @@ ru_0003 no brackets
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
 
 
-def festvox(folder, names=("wav/ru_0001.wav", "wav/ru_0002.wav", "etc/txt.done.data", "lab/ru_0001.lab")):
+def festvox(
+    folder: Path,
+    names: tuple[str, ...] = ("wav/ru_0001.wav", "wav/ru_0002.wav", "etc/txt.done.data", "lab/ru_0001.lab"),
+):
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"./{VOICE}/{name}": LIST.encode() if name.startswith("etc") else b"RIFF" for name in names}
     (folder / "festvox-ru_1-1_all.deb").write_bytes(package(files))
@@ -31,7 +36,7 @@ def read(**config):
     return list(FestvoxRussian.read(config=FestvoxRussianConfig(**config)))
 
 
-def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
+def test_get_puts_it_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "download", lambda names, folder: sorted(festvox(folder).glob("*.deb")))
     with pytest.raises(DataError, match=r"festvox-ru: holds no wav/ .* run `lina data get festvox-ru`"):
         read()
@@ -48,7 +53,7 @@ def test_get_puts_it_where_it_is_looked_for(tmp_path, monkeypatch):
     assert read(stress=True)[0].text == "Вол+ос к в+олосу."
 
 
-def test_what_is_no_entry_and_what_has_no_recording_is_rejected(tmp_path):
+def test_what_is_no_entry_and_what_has_no_recording_is_rejected(tmp_path: Path) -> None:
     for deb in festvox(tmp_path / "debs").glob("*.deb"):
         debian.unpack(deb, tmp_path / "tree", lambda name: True)
     rejects = [item for item in read(path=tmp_path / "tree" / VOICE) if isinstance(item, Reject)]
@@ -56,8 +61,10 @@ def test_what_is_no_entry_and_what_has_no_recording_is_rejected(tmp_path):
     assert rejects[0].where.endswith("txt.done.data:3")
 
 
-def test_a_package_without_recordings_leaves_nothing_behind(tmp_path, monkeypatch):
-    def download(names, folder):
+def test_a_package_without_recordings_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(names, folder: Path):
         return sorted(festvox(folder, ("etc/txt.done.data",)).glob("*.deb"))
 
     monkeypatch.setattr(debian, "download", download)
@@ -66,6 +73,6 @@ def test_a_package_without_recordings_leaves_nothing_behind(tmp_path, monkeypatc
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["festvox-ru_1-1_all.deb"]
 
 
-def test_no_folder(tmp_path):
+def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none: no such folder"):
         read(path=tmp_path / "none")

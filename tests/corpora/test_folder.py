@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -9,7 +10,7 @@ from lina.core.utterance import Reject, Utterance
 from lina.corpora.folder import Folder, FolderConfig
 
 
-def write(path, text=None, suffix=".txt"):
+def write(path, text=None, suffix: str = ".txt") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, [0.1, -0.1] * 400, 8_000)
     if text is not None:
@@ -20,7 +21,7 @@ def read(path, **config):
     return list(Folder.read(config=FolderConfig(path=path, **config)))
 
 
-def test_recordings_with_texts(tmp_path):
+def test_recordings_with_texts(tmp_path: Path) -> None:
     write(tmp_path / "b" / "two.flac", b"\xef\xbb\xbfsecond\r\nline\r\n")
     write(tmp_path / "b" / "One.WAV", "first", ".lab")
     (tmp_path / "README.txt").write_text("about")
@@ -33,7 +34,7 @@ def test_recordings_with_texts(tmp_path):
     assert [item.speaker for item in read(tmp_path, speakers="folders")] == ["b", "b"]
 
 
-def test_what_cannot_be_used_is_rejected(tmp_path):
+def test_what_cannot_be_used_is_rejected(tmp_path: Path) -> None:
     write(tmp_path / "a.wav")
     write(tmp_path / "b.wav", "")
     write(tmp_path / "c.wav", "caf\u00e9".encode("latin-1"))
@@ -53,7 +54,7 @@ def test_what_cannot_be_used_is_rejected(tmp_path):
     }
 
 
-def test_links_out_of_the_folder(tmp_path):
+def test_links_out_of_the_folder(tmp_path: Path) -> None:
     write(tmp_path / "secret.wav")
     root = tmp_path / "corpus"
     root.mkdir()
@@ -66,7 +67,7 @@ def test_links_out_of_the_folder(tmp_path):
     assert read(root, allow_outside=True)[1].reason.startswith("no such file")
 
 
-def test_no_corpus(tmp_path):
+def test_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"none: no such folder; data\.config\.path must be a folder of recordings"
     ):
@@ -79,7 +80,7 @@ def test_no_corpus(tmp_path):
         read(tmp_path / "empty")
 
 
-def test_unknown_keys_and_values(tmp_path):
+def test_unknown_keys_and_values(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         FolderConfig(path=tmp_path, speekers="one")
     with pytest.raises(ValidationError):

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,12 @@ SENTENCES = ["Yes.", "Go on.", "No."]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def one_process(monkeypatch):
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of one core. Several processes are tested by ``test_any_number_of_processes``."""
     monkeypatch.setattr(synthesis.os, "sched_getaffinity", lambda process: {0})
 
@@ -27,7 +28,7 @@ def read(path):
     return list(Hibari.read(config=HibariConfig(path=path)))
 
 
-def test_any_number_of_processes_writes_the_same(tmp_path):
+def test_any_number_of_processes_writes_the_same(tmp_path: Path) -> None:
     minutes = synthesize(SENTENCES, tmp_path / "one", processes=1)
     assert synthesize(SENTENCES, tmp_path / "two", processes=2) == minutes > 0.01
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -39,7 +40,7 @@ def test_any_number_of_processes_writes_the_same(tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_sentences_of_your_own(tmp_path):
+def test_sentences_of_your_own(tmp_path: Path) -> None:
     (tmp_path / "sentences.txt").write_text("Yes.\n\n No.\nYes.\n…\n")
     assert Hibari.get(tmp_path) == tmp_path
     items = read(tmp_path)
@@ -58,13 +59,13 @@ def test_sentences_of_your_own(tmp_path):
 
 
 @pytest.mark.usefixtures("one_process")
-def test_it_stops_after_the_sentence_that_reaches_the_minutes(tmp_path):
+def test_it_stops_after_the_sentence_that_reaches_the_minutes(tmp_path: Path) -> None:
     minutes = synthesize(SENTENCES, tmp_path, minutes=1e-4)
     assert minutes >= 1e-4
     assert [item.text for item in read(tmp_path)] == SENTENCES[:1]
 
 
-def test_sentences_are_fetched_where_there_are_none(tmp_path, monkeypatch):
+def test_sentences_are_fetched_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = []
     monkeypatch.setattr(wordnet, "fetch", lambda folder: folder.mkdir(parents=True) or SENTENCES)
     monkeypatch.setattr(hibari, "DEFAULT_COUNT", 2)
@@ -78,18 +79,18 @@ def test_sentences_are_fetched_where_there_are_none(tmp_path, monkeypatch):
     ("content", "complaint"),
     [(b"", "is empty; write one sentence a line"), (b"fine.\n\xff\n", r"sentences\.txt:2: not UTF-8")],
 )
-def test_sentences_that_cannot_be_read(tmp_path, content, complaint):
+def test_sentences_that_cannot_be_read(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "sentences.txt").write_bytes(content)
     with pytest.raises(DataError, match=complaint):
         Hibari.get(tmp_path)
 
 
-def test_nothing_is_synthesized_yet(tmp_path):
+def test_nothing_is_synthesized_yet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing is synthesized there; run `lina data get hibari`"):
         Hibari.read(config=HibariConfig())
 
 
-def test_hibari_is_not_installed(tmp_path, monkeypatch):
+def test_hibari_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hibari", None)
     with pytest.raises(PluginError, match=r"needs hibari-tts .*pip install hibari-tts"):
         synthesize(SENTENCES, tmp_path / "out")

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -10,7 +11,7 @@ from lina.corpora.jsonl import JSONL, JSONLConfig
 GOOD = {"id": "a", "audio": "a.wav", "text": "hello"}
 
 
-def read(tmp_path, *lines, **config):
+def read(tmp_path: Path, *lines, **config):
     soundfile.write(tmp_path / "a.wav", [0.1, -0.1] * 400, 8_000)
     manifest = tmp_path / "manifest.jsonl"
     parts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
@@ -18,7 +19,7 @@ def read(tmp_path, *lines, **config):
     return list(JSONL.read(config=JSONLConfig(path=manifest, **config)))
 
 
-def test_speakers_and_other_keys(tmp_path):
+def test_speakers_and_other_keys(tmp_path: Path) -> None:
     first, second, third = read(
         tmp_path,
         GOOD | {"speaker": "ann", "duration": 0.1},
@@ -52,7 +53,7 @@ def test_speakers_and_other_keys(tmp_path):
         (GOOD, "duplicate id: 'a' is already at "),
     ],
 )
-def test_bad_lines(tmp_path, line, reason):
+def test_bad_lines(tmp_path: Path, line, reason: str) -> None:
     good, bad = read(tmp_path, GOOD, line)
     assert isinstance(good, Utterance)
     assert isinstance(bad, Reject)
@@ -60,7 +61,7 @@ def test_bad_lines(tmp_path, line, reason):
     assert bad.where == f"{tmp_path / 'manifest.jsonl'}:2"
 
 
-def test_outside_if_it_is_meant(tmp_path):
+def test_outside_if_it_is_meant(tmp_path: Path) -> None:
     folder = tmp_path / "lists"
     folder.mkdir()
     soundfile.write(tmp_path / "b.wav", [0.1, -0.1] * 400, 8_000)
@@ -73,7 +74,7 @@ def test_outside_if_it_is_meant(tmp_path):
     assert [item.audio for item in found] == [folder / "../b.wav", tmp_path / "b.wav"]
 
 
-def test_no_manifest(tmp_path):
+def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none: no such file"):
         list(JSONL.read(config=JSONLConfig(path=tmp_path / "none")))
     with pytest.raises(DataError, match="nothing to fetch"):

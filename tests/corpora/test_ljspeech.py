@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import soundfile
 
@@ -6,7 +8,7 @@ from lina.core.utterance import Reject, Utterance
 from lina.corpora.ljspeech import LJSpeech, LJSpeechConfig
 
 
-def write(tmp_path, metadata, names=("a", "b", "c")):
+def write(tmp_path: Path, metadata, names: tuple[str, ...] = ("a", "b", "c")) -> None:
     (tmp_path / "wavs").mkdir()
     for name in names:
         soundfile.write(tmp_path / "wavs" / f"{name}.wav", [0.1, -0.1] * 400, 8_000)
@@ -17,7 +19,7 @@ def read(path, **config):
     return list(LJSpeech.read(config=LJSpeechConfig(path=path, **config)))
 
 
-def test_normalised_and_raw(tmp_path):
+def test_normalised_and_raw(tmp_path: Path) -> None:
     write(tmp_path, b'\xef\xbb\xbfa|Dr. "X"|Doctor "X"\r\nb|only raw\r\n')
     assert read(tmp_path, speaker="linda") == [
         Utterance(id="a", audio=tmp_path / "wavs/a.wav", text='Doctor "X"', speaker="linda"),
@@ -26,7 +28,7 @@ def test_normalised_and_raw(tmp_path):
     assert [item.text for item in read(tmp_path, text="raw")] == ['Dr. "X"', "only raw"]
 
 
-def test_bad_lines_are_rejected_by_number(tmp_path):
+def test_bad_lines_are_rejected_by_number(tmp_path: Path) -> None:
     lines = ["a|one|one", "b", "b|x|y|z", "a|again|again", "c||", "d|no file|no file", "../wavs/b|out|fine"]
     lines += ["../../b|out|out", "|x|y"]
     write(tmp_path, "\n".join(lines).encode() + b"\ne|\xe9|\xe9\nf|\0|\0\n")
@@ -50,7 +52,7 @@ def test_bad_lines_are_rejected_by_number(tmp_path):
     }
 
 
-def test_no_corpus(tmp_path):
+def test_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"none: no such folder; data\.config\.path must be a folder with metadata\.csv"
     ):

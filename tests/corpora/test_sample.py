@@ -17,7 +17,7 @@ def items():
     return list(JSONL.read(config=JSONLConfig(path=SAMPLE / "manifest.jsonl")))
 
 
-def test_every_line_is_usable(items):
+def test_every_line_is_usable(items) -> None:
     pytest.importorskip("G722")
     statistics = inspect_corpus(items, decode=True, max_seconds=8)
     assert statistics.rejects == ()
@@ -27,13 +27,13 @@ def test_every_line_is_usable(items):
     assert statistics.speakers == {"allison": 30}
 
 
-def test_sentences_are_distinct_and_have_words(items):
+def test_sentences_are_distinct_and_have_words(items) -> None:
     texts = [item.text.lower() for item in items if isinstance(item, Utterance)]
     assert len(set(texts)) == 30
     assert min(len(text.split()) for text in texts) >= 4
 
 
-def test_size_and_licence():
+def test_size_and_licence() -> None:
     assert sum(path.stat().st_size for path in SAMPLE.iterdir()) < 1_200_000
     assert "CREATIVE COMMONS" in (SAMPLE / "LICENSE").read_text()
     readme = (SAMPLE / "README.md").read_text()
@@ -45,7 +45,7 @@ def test_size_and_licence():
     }
 
 
-def test_it_reads_at_the_rate_of_codec2(items):
+def test_it_reads_at_the_rate_of_codec2(items) -> None:
     pytest.importorskip("G722")
     audio = read_audio(items[0].audio, 8_000)
     assert audio.shape == (1, round(items[0].audio.stat().st_size / 8_000 * 8_000))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from lina.core.errors import DataError
@@ -12,7 +14,7 @@ NOUNS = """  1 This software and database is "being provided to you" by Princeto
 VERBS = '00001740 29 v 01 breathe 0 000 | draw air in; "He breathes when he can!"; "all of it is there"\n'
 
 
-def database(folder, **parts):
+def database(folder: Path, **parts):
     folder.mkdir(parents=True, exist_ok=True)
     files = {"data.noun": NOUNS, "data.verb": VERBS, "data.adj": "", "data.adv": ""} | parts
     for name, content in files.items():
@@ -20,20 +22,20 @@ def database(folder, **parts):
     return folder
 
 
-def test_examples_that_everyone_reads_the_same_way(tmp_path):
+def test_examples_that_everyone_reads_the_same_way(tmp_path: Path) -> None:
     found = wordnet.sentences(database(tmp_path))
     expected = {"All of it is there.", "It is, of course, there.", "He breathes when he can!"}
     assert set(found) == expected
     assert len(found) == len(expected)
 
 
-def test_the_order_is_that_of_the_texts_alone(tmp_path):
+def test_the_order_is_that_of_the_texts_alone(tmp_path: Path) -> None:
     swapped = database(tmp_path / "b", **{"data.noun": VERBS, "data.verb": NOUNS})
     assert wordnet.sentences(database(tmp_path / "a")) == wordnet.sentences(swapped)
 
 
-def test_fetch_leaves_only_the_sentences(tmp_path, monkeypatch):
-    def download(names, folder):
+def test_fetch_leaves_only_the_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(names, folder: Path):
         assert names == ("wordnet-base",)
         files = {f"./usr/share/wordnet/{path.name}": path.read_bytes() for path in made.iterdir()}
         (folder / "w.deb").write_bytes(package(files))
@@ -45,7 +47,7 @@ def test_fetch_leaves_only_the_sentences(tmp_path, monkeypatch):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_what_is_not_wordnet(tmp_path):
+def test_what_is_not_wordnet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.noun: is no part of WordNet's database"):
         wordnet.sentences(tmp_path)
     empty = database(tmp_path / "empty", **{"data.noun": "", "data.verb": ""})

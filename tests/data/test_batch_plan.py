@@ -11,7 +11,7 @@ from lina.data.batch_plan import BatchPlan
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=120)
 
 
-def some_lengths(count, seed=0):
+def some_lengths(count, seed: int = 0):
     return np.random.default_rng(seed).integers(20, 1_000, count)
 
 
@@ -21,7 +21,7 @@ def flat(batches):
 
 @settings(deadline=None, max_examples=60)
 @given(LENGTHS, st.integers(1, 1_000), st.integers(0, 2**63), st.integers(0, 5))
-def test_each_utterance_once_and_within_the_budget(lengths, budget, seed, epoch):
+def test_each_utterance_once_and_within_the_budget(lengths, budget, seed, epoch) -> None:
     plan = BatchPlan(lengths, budget, seed)
     batches = plan.batches(epoch)
     assert sorted(flat(batches)) == list(range(len(lengths)))
@@ -30,7 +30,7 @@ def test_each_utterance_once_and_within_the_budget(lengths, budget, seed, epoch)
     assert batches == BatchPlan(lengths, budget, seed).batches(epoch)
 
 
-def test_epochs_follow_each_other():
+def test_epochs_follow_each_other() -> None:
     plan = BatchPlan(some_lengths(300), 6_000, seed=1)
     counts = [len(plan.batches(epoch)) for epoch in range(4)]
     assert plan.epoch_of(0) == (0, 0)
@@ -41,7 +41,7 @@ def test_epochs_follow_each_other():
     assert plan.batch(sum(counts[:2])) == plan.batches(2)[0]
 
 
-def test_epochs_and_seeds_differ():
+def test_epochs_and_seeds_differ() -> None:
     lengths = some_lengths(300)
     plan = BatchPlan(lengths, 6_000, seed=1)
     assert plan.batches(0) != plan.batches(1)
@@ -49,31 +49,31 @@ def test_epochs_and_seeds_differ():
     assert sorted(map(sorted, plan.batches(0))) != sorted(map(sorted, plan.batches(1)))
 
 
-def padding(plan, epoch=0):
+def padding(plan, epoch: int = 0):
     """The fraction of an epoch's padded frames that is padding."""
     lengths = plan.lengths
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in plan.batches(epoch))
     return 1.0 - lengths.sum() / padded
 
 
-def test_sorting_in_windows_pads_little():
+def test_sorting_in_windows_pads_little() -> None:
     assert padding(BatchPlan(some_lengths(5_000), 16_000, 0)) < 0.05
 
 
-def test_an_utterance_beyond_the_budget_is_alone():
+def test_an_utterance_beyond_the_budget_is_alone() -> None:
     batches = BatchPlan([10, 10, 5_000, 10], 100, 0).batches(0)
     assert [2] in batches
     assert len(batches) == 2
 
 
-def test_it_is_fast():
+def test_it_is_fast() -> None:
     lengths = some_lengths(1_000_000)
     started = time.process_time()
     assert len(BatchPlan(lengths, 32_768, 0).batch(5_000)) > 1
     assert time.process_time() - started < 3.0
 
 
-def test_bad_input():
+def test_bad_input() -> None:
     with pytest.raises(DataError, match="nothing to make batches of"):
         BatchPlan([], 100, 0)
     with pytest.raises(DataError, match="utterance 1 has no frames"):

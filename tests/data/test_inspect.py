@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import soundfile
 
@@ -7,13 +9,13 @@ from lina.core.utterance import Reject, Utterance
 from lina.data.inspect import DURATION_EDGES, get_corpus, inspect_corpus
 
 
-def recording(folder, name, seconds, text, speaker=""):
+def recording(folder: Path, name, seconds, text, speaker: str = ""):
     soundfile.write(folder / f"{name}.wav", [0.1, -0.1] * int(seconds * 4_000), 8_000)
     return Utterance(id=name, audio=folder / f"{name}.wav", text=text, speaker=speaker)
 
 
 @pytest.fixture
-def items(tmp_path):
+def items(tmp_path: Path):
     return [
         recording(tmp_path, "a", 0.25, "ab a", "ann"),
         recording(tmp_path, "b", 2.0, "é", "bob"),
@@ -25,7 +27,7 @@ def items(tmp_path):
     ]
 
 
-def test_numbers(items):
+def test_numbers(items) -> None:
     seen = []
     statistics = inspect_corpus(items, report=seen.append)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
@@ -41,7 +43,7 @@ def test_numbers(items):
     assert statistics.reject_kinds == {"no such file": 2, "duplicate id": 1, "empty transcript": 1}
 
 
-def test_decoding_finds_what_headers_hide(items, tmp_path):
+def test_decoding_finds_what_headers_hide(items, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", [0.0] * 8_000, 8_000)
     items.append(Utterance(id="silent", audio=tmp_path / "silent.wav", text="hush"))
     assert inspect_corpus(items).utterances == 4
@@ -51,7 +53,7 @@ def test_decoding_finds_what_headers_hide(items, tmp_path):
     assert statistics.reject_kinds["too long"] == 1
 
 
-def test_unreadable_recordings_are_counted_without_decoding(tmp_path):
+def test_unreadable_recordings_are_counted_without_decoding(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("hello")
     statistics = inspect_corpus([Utterance(id="a", audio=tmp_path / "a.wav", text="x")])
     assert statistics.reject_kinds == {"cannot be decoded": 1}
@@ -70,11 +72,11 @@ class Local(CorpusPlugin):
 
 class Fetched(Local):
     @classmethod
-    def get(cls, folder):
+    def get(cls, folder: Path):
         return folder
 
 
-def test_get(tmp_path, monkeypatch):
+def test_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINA_CACHE", str(tmp_path))
     assert get_corpus(Fetched, "name") == tmp_path / "name"
     assert get_corpus(Fetched, "name", tmp_path / "here") == tmp_path / "here"
@@ -86,7 +88,7 @@ def test_get(tmp_path, monkeypatch):
     assert get_corpus(Fetched, "name") == tmp_path / "home/.cache/lina/name"
 
 
-def test_nothing_to_get():
+def test_nothing_to_get() -> None:
     with pytest.raises(
         DataError, match=r"nothing to fetch; this corpus reads the files that data\.config\.path names"
     ):

@@ -17,7 +17,9 @@ def epoch_rows(plan: RowPlan, epoch: int) -> list[list[list[int]]]:
 
 @settings(deadline=None, max_examples=60)
 @given(UTTERANCES, st.integers(1, 5), st.integers(1, 1_000), st.integers(0, 2**63 - 1), st.integers(0, 3))
-def test_each_utterance_once_with_its_speaker_within_the_budget(utterances, count, budget, seed, epoch):
+def test_each_utterance_once_with_its_speaker_within_the_budget(
+    utterances, count, budget, seed, epoch
+) -> None:
     lengths, speakers = map(list, zip(*utterances, strict=True))
     plan = RowPlan(lengths, speakers, count, budget, seed)
     batches = epoch_rows(plan, epoch)
@@ -34,7 +36,7 @@ def test_each_utterance_once_with_its_speaker_within_the_budget(utterances, coun
     assert batches == epoch_rows(RowPlan(lengths, speakers, count, budget, seed), epoch)
 
 
-def test_others_follow_in_another_epoch_and_for_another_seed():
+def test_others_follow_in_another_epoch_and_for_another_seed() -> None:
     lengths = np.random.default_rng(0).integers(20, 100, 50)
     plan, other = (RowPlan(lengths, [0] * 50, 2, 500, seed) for seed in (1, 2))
 
@@ -45,19 +47,19 @@ def test_others_follow_in_another_epoch_and_for_another_seed():
     assert len(pairs(plan, 0) & pairs(other, 0)) < 5
 
 
-def test_rows_of_one_come_in_the_order_of_the_batch_plan():
+def test_rows_of_one_come_in_the_order_of_the_batch_plan() -> None:
     lengths = np.random.default_rng(0).integers(20, 100, 60)
     plain, rows = BatchPlan(lengths, 700, 4), RowPlan(lengths, list(range(60)), 1, 700, 4)
     for position in range(40):
         assert rows.rows(position) == [[number] for number in plain.batch(position)]
 
 
-def test_nothing_is_no_corpus():
+def test_nothing_is_no_corpus() -> None:
     with pytest.raises(DataError, match="no utterances"):
         RowPlan([], [], 2, 100, 0)
 
 
-def test_numbers_of_rows_in_their_batch():
+def test_numbers_of_rows_in_their_batch() -> None:
     assert row_numbers([[7], [3]]).tolist() == [[0], [1]]
     found = row_numbers([[7, 8, 2], [3], [1, 4]])
     assert found is not None

@@ -1,5 +1,7 @@
 """Ids of a corpus's texts: the tokenizer's own, made once."""
 
+from pathlib import Path
+
 import pytest
 
 from lina.data.text_ids import encode_corpus_texts
@@ -12,12 +14,12 @@ def tokenizer():
     return Bytes.build(config=BytesConfig())
 
 
-def never():
+def never() -> None:
     raise AssertionError("the ids were made again")
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_they_are_the_tokenizers_and_are_made_once(tmp_path, processes):
+def test_they_are_the_tokenizers_and_are_made_once(tmp_path: Path, processes: int) -> None:
     file = tmp_path / "text.safetensors"
     expected = [tokenizer().parallel_forward(text) for text in TEXTS]
     assert encode_corpus_texts(TEXTS, file, "a", tokenizer, processes) == expected
@@ -25,7 +27,7 @@ def test_they_are_the_tokenizers_and_are_made_once(tmp_path, processes):
 
 
 @pytest.mark.parametrize("damage", ["another key", "cut", "other texts"])
-def test_they_are_made_again_where_they_do_not_fit(tmp_path, damage):
+def test_they_are_made_again_where_they_do_not_fit(tmp_path: Path, damage: str) -> None:
     file, texts, key = tmp_path / "text.safetensors", TEXTS, "a"
     encode_corpus_texts(texts, file, key, tokenizer)
     if damage == "another key":

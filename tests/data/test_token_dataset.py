@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from lina.core.errors import DataError
 from lina.data.token_dataset import TokenDataset
 
 
-def write(folder, *, codes=None, offsets=(0, 2, 5), lines=None, sizes=(8, 4), **manifest_changes):
+def write(
+    folder: Path,
+    *,
+    codes=None,
+    offsets: tuple[int, ...] = (0, 2, 5),
+    lines=None,
+    sizes: tuple[int, ...] = (8, 4),
+    **manifest_changes,
+):
     folder.mkdir(exist_ok=True)
     codes = np.array([[0, 0], [7, 3], [1, 2], [3, 1], [5, 0]], np.int16) if codes is None else codes
     save_file({"codes": codes, "offsets": np.array(offsets, np.int64)}, folder / "shard-00000.safetensors")
@@ -28,7 +37,7 @@ def write(folder, *, codes=None, offsets=(0, 2, 5), lines=None, sizes=(8, 4), **
     return folder
 
 
-def test_good(tmp_path):
+def test_good(tmp_path: Path) -> None:
     dataset = TokenDataset(write(tmp_path))
     assert len(dataset) == 2
     assert dataset.rejects == 1
@@ -40,7 +49,7 @@ def test_good(tmp_path):
 
 
 @pytest.mark.parametrize("value", [-1, 8])
-def test_codes_out_of_range(tmp_path, value):
+def test_codes_out_of_range(tmp_path: Path, value: int) -> None:
     codes = np.zeros((5, 2), np.int16)
     codes[3, 0] = value
     message = f"codebook 0 has 8 entries, but its codes go from {min(0, value)} to {max(0, value)}"
@@ -49,24 +58,24 @@ def test_codes_out_of_range(tmp_path, value):
 
 
 @pytest.mark.parametrize("sizes", [(8,), (8, 4, 4)])
-def test_wrong_number_of_codebooks(tmp_path, sizes):
+def test_wrong_number_of_codebooks(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=rf"codes are \[5, 2\], expected \[5, {len(sizes)}\]"):
         TokenDataset(write(tmp_path, sizes=sizes))
 
 
 @pytest.mark.parametrize("offsets", [(0, 2), (0, 2, 4), (1, 2, 5), (0, 6, 5), (0, 0, 5), (0, 1, 2, 5)])
-def test_wrong_offsets(tmp_path, offsets):
+def test_wrong_offsets(tmp_path: Path, offsets: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="its offsets do not cut 5 frames into 2 utterances"):
         TokenDataset(write(tmp_path, offsets=offsets))
 
 
-def test_wrong_lines(tmp_path):
+def test_wrong_lines(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: 'text'"):
         TokenDataset(write(tmp_path, lines=[{"id": "a"}]))
 
 
 @pytest.mark.parametrize("file", ["shard-00000.safetensors", "shard-00000.jsonl"])
-def test_altered_and_missing_files(tmp_path, file):
+def test_altered_and_missing_files(tmp_path: Path, file: str) -> None:
     write(tmp_path)
     path = tmp_path / file
     raw = bytearray(path.read_bytes())
@@ -82,7 +91,7 @@ def test_altered_and_missing_files(tmp_path, file):
         TokenDataset(tmp_path)
 
 
-def test_broken_manifests(tmp_path):
+def test_broken_manifests(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="run the data stage"):
         TokenDataset(tmp_path)
     write(tmp_path, format=2)
@@ -94,7 +103,7 @@ def test_broken_manifests(tmp_path):
             TokenDataset(tmp_path)
 
 
-def many(tmp_path, names):
+def many(tmp_path: Path, names):
     count = len(names)
     codes = np.zeros((count, 2), np.int16)
     lines = [{"id": name, "text": "t", "speaker": ""} for name in names]
@@ -103,7 +112,7 @@ def many(tmp_path, names):
     return TokenDataset(folder, verify=False)
 
 
-def test_split(tmp_path):
+def test_split(tmp_path: Path) -> None:
     dataset = many(tmp_path, [f"u{number}" for number in range(1_000)])
     train, valid = dataset.split(0.1, seed=0)
     assert sorted([*train, *valid]) == list(range(1_000))
@@ -114,7 +123,7 @@ def test_split(tmp_path):
     assert set(dataset.split(0.05, seed=0).valid) < set(valid)
 
 
-def test_split_is_kept_when_the_corpus_grows(tmp_path):
+def test_split_is_kept_when_the_corpus_grows(tmp_path: Path) -> None:
     small = many(tmp_path / "small", [f"u{number}" for number in range(0, 400, 2)])
     large = many(tmp_path / "large", [f"u{number}" for number in range(400)])
     chosen = {small.ids[number] for number in small.split(0.2).valid}
@@ -122,26 +131,26 @@ def test_split_is_kept_when_the_corpus_grows(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "valid"), [(2, 1e-9), (2, 0.999), (30, 0.001), (30, 0.999)])
-def test_no_side_is_empty(tmp_path, count, valid):
+def test_no_side_is_empty(tmp_path: Path, count: int, valid: float) -> None:
     split = many(tmp_path, [f"u{number}" for number in range(count)]).split(valid)
     assert len(split.train) >= 1
     assert len(split.valid) >= 1
     assert len(split.train) + len(split.valid) == count
 
 
-def test_no_validation(tmp_path):
+def test_no_validation(tmp_path: Path) -> None:
     split = many(tmp_path, ["a", "b"]).split(0.0)
     assert split.train.tolist() == [0, 1]
     assert split.valid.tolist() == []
 
 
 @pytest.mark.parametrize("valid", [-0.1, 1.0, float("nan")])
-def test_bad_fractions(tmp_path, valid):
+def test_bad_fractions(tmp_path: Path, valid) -> None:
     with pytest.raises(DataError, match="a fraction from 0 to below 1 is needed"):
         many(tmp_path, ["a", "b"]).split(valid)
 
 
-def test_one_utterance_cannot_be_split(tmp_path):
+def test_one_utterance_cannot_be_split(tmp_path: Path) -> None:
     dataset = many(tmp_path, ["a"])
     assert dataset.split(0.0).train.tolist() == [0]
     with pytest.raises(DataError, match=r"one utterance cannot be split; set data\.valid to 0"):

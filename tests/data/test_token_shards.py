@@ -30,7 +30,7 @@ def encode(audio):
 
 
 class Counting:
-    def __init__(self, fail_at=None):
+    def __init__(self, fail_at=None) -> None:
         self.calls = 0
         self.fail_at = fail_at
 
@@ -41,30 +41,30 @@ class Counting:
         return encode(audio)
 
 
-def recording(folder, name, frames=10.0, level=0.5):
+def recording(folder: Path, name, frames: float = 10.0, level: float = 0.5):
     samples = np.random.default_rng(len(name)).uniform(-level, level, int(frames * HOP))
     soundfile.write(folder / f"{name}.wav", samples, RATE)
     return Utterance(id=name, audio=folder / f"{name}.wav", text=f"text of {name}", speaker="ann")
 
 
 @pytest.fixture
-def corpus(tmp_path):
+def corpus(tmp_path: Path):
     folder = tmp_path / "corpus"
     folder.mkdir()
     return [recording(folder, f"u{number}", 10 + number) for number in range(7)]
 
 
-def build(items, directory, encoder=encode, **changed):
+def build(items, directory: Path, encoder=encode, **changed):
     options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0} | changed
     tools = EncodingTools(encoder, options.pop("check_text", None))
     return build_tokens(items, directory=directory, tools=lambda: tools, **options)
 
 
-def snapshot(directory):
+def snapshot(directory: Path):
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
-def test_codes_texts_and_lengths(corpus, tmp_path):
+def test_codes_texts_and_lengths(corpus, tmp_path: Path) -> None:
     dataset = build(corpus, tmp_path / "tokens")
     assert len(dataset) == 7
     assert dataset.lengths.tolist() == [10 + number for number in range(7)]
@@ -80,12 +80,12 @@ def test_codes_texts_and_lengths(corpus, tmp_path):
     assert (tmp_path / "tokens" / "rejects.jsonl").read_bytes() == b""
 
 
-def test_rows_are_padded_to_whole_frames(tmp_path):
+def test_rows_are_padded_to_whole_frames(tmp_path: Path) -> None:
     item = recording(tmp_path, "a", 3.5)
     assert build([item], tmp_path / "tokens").lengths.tolist() == [4]
 
 
-def test_finished_work_is_not_redone(corpus, tmp_path):
+def test_finished_work_is_not_redone(corpus, tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     before = snapshot(tmp_path / "tokens")
     counting, seen = Counting(), []
@@ -96,7 +96,7 @@ def test_finished_work_is_not_redone(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("killed_at", range(1, 8))
-def test_killed_and_run_again(corpus, tmp_path, killed_at):
+def test_killed_and_run_again(corpus, tmp_path: Path, killed_at) -> None:
     build(corpus, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         build(corpus, tmp_path / "tokens", Counting(killed_at))
@@ -115,7 +115,7 @@ def _tools():
 
 
 @pytest.mark.parametrize("processes", [2, 5])
-def test_several_processes_make_the_same(corpus, tmp_path, processes):
+def test_several_processes_make_the_same(corpus, tmp_path: Path, processes: int) -> None:
     build(corpus, tmp_path / "whole")
     options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0}
     dataset = build_tokens(
@@ -143,7 +143,7 @@ build(items, Path(sys.argv[2]), slowly)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_kill_9(corpus, tmp_path):
+def test_kill_9(corpus, tmp_path: Path) -> None:
     build(corpus, tmp_path / "whole")
     command = [sys.executable, "-c", BUILDER, str(corpus[0].audio.parent), str(tmp_path / "tokens")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
@@ -157,11 +157,13 @@ def test_kill_9(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("step", range(1, 14))
-def test_a_disk_that_fails_at_any_write(corpus, tmp_path, monkeypatch, step):
+def test_a_disk_that_fails_at_any_write(
+    corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step
+) -> None:
     build(corpus, tmp_path / "whole")
     real, count = token_shards.write_atomic, 0
 
-    def failing(path, content):
+    def failing(path, content) -> None:
         nonlocal count
         count += 1
         if count == step:
@@ -189,7 +191,7 @@ def test_a_disk_that_fails_at_any_write(corpus, tmp_path, monkeypatch, step):
         {"min_seconds": 0.01},
     ],
 )
-def test_changed_settings_make_everything_anew(corpus, tmp_path, changed):
+def test_changed_settings_make_everything_anew(corpus, tmp_path: Path, changed) -> None:
     first = build(corpus, tmp_path / "tokens")
     counting = Counting()
     second = build(corpus, tmp_path / "tokens", counting, **changed)
@@ -197,7 +199,7 @@ def test_changed_settings_make_everything_anew(corpus, tmp_path, changed):
     assert first.fingerprint != second.fingerprint
 
 
-def test_only_changed_shards_are_made_anew(corpus, tmp_path):
+def test_only_changed_shards_are_made_anew(corpus, tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     counting = Counting()
     corpus[4] = corpus[4].model_copy(update={"text": "another text"})
@@ -209,14 +211,14 @@ def test_only_changed_shards_are_made_anew(corpus, tmp_path):
     assert counting.calls == 4
 
 
-def test_a_smaller_corpus_leaves_no_old_shards(corpus, tmp_path):
+def test_a_smaller_corpus_leaves_no_old_shards(corpus, tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     assert len(build(corpus[:2], tmp_path / "tokens")) == 2
     assert {path.stem for path in (tmp_path / "tokens").glob("shard-*")} == {"shard-00000"}
 
 
 @pytest.mark.parametrize("file", ["shard-00001.safetensors", "shard-00001.jsonl", "shard-00001.json"])
-def test_damaged_shards_are_made_anew(corpus, tmp_path, file):
+def test_damaged_shards_are_made_anew(corpus, tmp_path: Path, file: str) -> None:
     build(corpus, tmp_path / "tokens")
     whole = snapshot(tmp_path / "tokens")
     raw = bytearray(whole[file])
@@ -229,7 +231,7 @@ def test_damaged_shards_are_made_anew(corpus, tmp_path, file):
         assert snapshot(tmp_path / "tokens") == whole
 
 
-def test_rejects_are_listed_with_their_reasons(corpus, tmp_path):
+def test_rejects_are_listed_with_their_reasons(corpus, tmp_path: Path) -> None:
     folder = corpus[0].audio.parent
     corpus[1].audio.write_bytes(corpus[1].audio.read_bytes()[:-20])
     silent = recording(folder, "silent", level=0.0)
@@ -253,7 +255,7 @@ def test_rejects_are_listed_with_their_reasons(corpus, tmp_path):
     assert counting.calls == 0
 
 
-def test_too_many_rejects(corpus, tmp_path):
+def test_too_many_rejects(corpus, tmp_path: Path) -> None:
     items = [*corpus, *(Reject(id=str(n), where="list", reason="empty transcript") for n in range(2))]
     items.append(Reject(id="x", where="list", reason="no such file: x.wav"))
     with pytest.raises(DataError) as caught:
@@ -270,7 +272,7 @@ def test_too_many_rejects(corpus, tmp_path):
     assert counting.calls == 0
 
 
-def test_an_old_manifest_does_not_outlive_a_failed_build(corpus, tmp_path):
+def test_an_old_manifest_does_not_outlive_a_failed_build(corpus, tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     items = [*corpus, *(Reject(id=str(n), where="list", reason="bad") for n in range(9))]
     with pytest.raises(DataError, match="9 of 16"):
@@ -279,7 +281,7 @@ def test_an_old_manifest_does_not_outlive_a_failed_build(corpus, tmp_path):
         TokenDataset(tmp_path / "tokens")
 
 
-def test_nothing_at_all(tmp_path):
+def test_nothing_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the corpus has no utterances"):
         build([], tmp_path / "tokens")
     told = r"1 of 1 utterances were rejected \(100.0%, allowed 100.0%\): 1 c; see .*, mend the corpus$"
@@ -287,8 +289,8 @@ def test_nothing_at_all(tmp_path):
         build([Reject(id="a", where="b", reason="c")], tmp_path / "tokens", max_rejects=1.0)
 
 
-def test_texts_that_the_tokenizer_refuses(corpus, tmp_path):
-    def check(text):
+def test_texts_that_the_tokenizer_refuses(corpus, tmp_path: Path) -> None:
+    def check(text) -> None:
         if "u3" in text:
             raise TextError("the character '3' is not known")
 
@@ -310,12 +312,12 @@ def test_texts_that_the_tokenizer_refuses(corpus, tmp_path):
         (lambda audio: encode(audio) - 256, "out of range for 'u0': -2"),
     ],
 )
-def test_codecs_that_break_their_contract(corpus, tmp_path, codes, message):
+def test_codecs_that_break_their_contract(corpus, tmp_path: Path, codes, message: str) -> None:
     with pytest.raises(PluginError, match=message):
         build(corpus, tmp_path / "tokens", codes)
 
 
-def test_codebooks_beyond_int16(corpus, tmp_path):
+def test_codebooks_beyond_int16(corpus, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="a codebook of 40000 entries: shards hold at most 32768"):
         build(corpus, tmp_path / "tokens", facts=CodecFacts(RATE, HOP, 1, (16, 40_000)))
     high = torch.tensor([15, 32_767])
@@ -328,7 +330,7 @@ def test_codebooks_beyond_int16(corpus, tmp_path):
     assert dataset[0].codes.max() == 32_767
 
 
-def test_a_group_of_only_rejects_is_an_empty_shard(corpus, tmp_path):
+def test_a_group_of_only_rejects_is_an_empty_shard(corpus, tmp_path: Path) -> None:
     items = [*(Reject(id=str(n), where="list", reason="bad") for n in range(3)), *corpus]
     dataset = build(items, tmp_path / "tokens", max_rejects=0.5)
     assert dataset.ids == [utterance.id for utterance in corpus]
@@ -336,18 +338,18 @@ def test_a_group_of_only_rejects_is_an_empty_shard(corpus, tmp_path):
     assert len(TokenDataset(tmp_path / "tokens")) == 7
 
 
-def test_a_moved_folder_still_reads(corpus, tmp_path):
+def test_a_moved_folder_still_reads(corpus, tmp_path: Path) -> None:
     expected = build(corpus, tmp_path / "tokens")[5].codes
     shutil.move(tmp_path / "tokens", tmp_path / "elsewhere")
     assert torch.equal(TokenDataset(tmp_path / "elsewhere")[5].codes, expected)
 
 
-def test_kinds_of_reasons():
+def test_kinds_of_reasons() -> None:
     rejects = [Reject(id="a", where="b", reason=reason) for reason in ("y", "x: 1", "x: 2: 3")]
     assert list(count_kinds(rejects).items()) == [("x", 2), ("y", 1)]
 
 
-def test_min_seconds(corpus, tmp_path):
+def test_min_seconds(corpus, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 too short"):
         build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE)
     dataset = build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE, max_rejects=0.5)

@@ -30,5 +30,5 @@ from lina.report.numbers import count, duration, percent, short
         (short, math.inf, "not a number"),
     ],
 )
-def test_numbers_read_well(function, value, expected):
+def test_numbers_read_well(function, value, expected: str) -> None:
     assert function(value) == expected

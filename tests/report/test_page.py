@@ -2,6 +2,7 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy
 import pytest
@@ -41,7 +42,7 @@ MUST_HOLD = {
 class Page(HTMLParser):
     """Collects the elements that the tests need; parses strictly, unlike a browser."""
 
-    def __init__(self, html):
+    def __init__(self, html) -> None:
         super().__init__()
         self.open, self.elements, self.empty, self.wrong = [], [], [], []
         self.sources, self.ids, self.anchors, self.text = [], [], [], ""
@@ -49,7 +50,7 @@ class Page(HTMLParser):
         self.close()
         self.wrong += [tag for tag, _ in self.open]
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attributes) -> None:
         attributes = dict(attributes)
         self.elements.append((tag, attributes))
         for element in self.open:
@@ -63,7 +64,7 @@ class Page(HTMLParser):
             (self.anchors if tag == "a" else self.sources).append(attributes["href"])
         self.ids += [attributes["id"]] if "id" in attributes else []
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag) -> None:
         if tag in VOID:
             return
         opened, filled = self.open.pop()
@@ -72,7 +73,7 @@ class Page(HTMLParser):
         if tag in MUST_HOLD | {"audio"} and not filled:
             self.empty.append(tag)
 
-    def handle_data(self, data):
+    def handle_data(self, data) -> None:
         self.text += data
         if data.strip():
             for element in self.open:
@@ -80,7 +81,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory: pytest.TempPathFactory):
     return make_run(tmp_path_factory.mktemp("run"), samples=4)
 
 
@@ -97,13 +98,13 @@ def parsed(html):
     return Page(html)
 
 
-def test_every_element_is_closed_and_none_is_empty(parsed):
+def test_every_element_is_closed_and_none_is_empty(parsed) -> None:
     assert parsed.wrong == []
     assert parsed.empty == []
     assert {"table", "figure", "section", "audio", "svg", "image"} <= {tag for tag, _ in parsed.elements}
 
 
-def test_the_page_is_self_contained(html, parsed):
+def test_the_page_is_self_contained(html, parsed) -> None:
     assert "http://" not in html
     assert "https://" not in html
     assert "url(" not in html
@@ -119,7 +120,7 @@ def decoded(uri):
     return media, base64.b64decode(content, validate=True)
 
 
-def test_every_data_uri_is_a_picture_or_a_clip(parsed):
+def test_every_data_uri_is_a_picture_or_a_clip(parsed) -> None:
     from PIL import Image
 
     clips, pictures = 0, 0
@@ -138,14 +139,14 @@ def test_every_data_uri_is_a_picture_or_a_clip(parsed):
     assert pictures == clips + 4
 
 
-def test_flac_keeps_every_sample_of_a_16_bit_recording(run, parsed):
+def test_flac_keeps_every_sample_of_a_16_bit_recording(run, parsed) -> None:
     first = next(attributes["src"] for tag, attributes in parsed.elements if tag == "audio")
     samples, _ = soundfile.read(io.BytesIO(decoded(first)[1]), dtype="int16")
     stored, _ = soundfile.read(run.directory / "samples/000-audio.wav", dtype="int16")
     assert numpy.array_equal(samples, stored)
 
 
-def test_texts_are_text(html, parsed):
+def test_texts_are_text(html, parsed) -> None:
     assert "<script" not in html
     assert TEXTS[2] in parsed.text
     assert "first <run>" in parsed.text
@@ -155,7 +156,7 @@ def test_texts_are_text(html, parsed):
     assert "Nothing to say" not in parsed.text
 
 
-def test_the_numbers_of_the_evaluation_appear(run, parsed):
+def test_the_numbers_of_the_evaluation_appear(run, parsed) -> None:
     for group in read_evaluation(run.directory).groups:
         row = parsed.text.index(group.name)
         expected = parsed.text[row : row + 80]
@@ -164,7 +165,7 @@ def test_the_numbers_of_the_evaluation_appear(run, parsed):
         assert f"{100 * group.character_error_rate:.1f} %" in expected
 
 
-def test_facts_versions_plugins_and_spec_appear(parsed):
+def test_facts_versions_plugins_and_spec_appear(parsed) -> None:
     for expected in (
         "5.23 M",
         "1 min 44 s",
@@ -181,23 +182,23 @@ def test_facts_versions_plugins_and_spec_appear(parsed):
         assert expected in parsed.text, expected
 
 
-def test_errors_of_a_transcript_are_marked(html):
+def test_errors_of_a_transcript_are_marked(html) -> None:
     assert "<del>Please</del>" in html
     assert "<del>number,</del> <ins>lumber,</ins>" in html
 
 
-def test_the_text_is_on_the_axis_of_its_attention(parsed):
+def test_the_text_is_on_the_axis_of_its_attention(parsed) -> None:
     letters = [attributes for tag, attributes in parsed.elements if attributes.get("class") == "letter"]
     assert len(letters) == sum(len(TEXTS[index]) for index in range(4))
 
 
-def test_the_same_files_give_the_same_bytes(run, html, tmp_path):
+def test_the_same_files_give_the_same_bytes(run, html, tmp_path: Path) -> None:
     extra = Section("From <a plugin>", "<p>Its words.</p>")
     assert page(run, [extra]) == html
     assert page(make_run(tmp_path, samples=4), [extra]) == html
 
 
-def test_a_young_run_has_only_what_it_has(tmp_path):
+def test_a_young_run_has_only_what_it_has(tmp_path: Path) -> None:
     parsed = Page(page(Run(tmp_path, FakeSpec("young")), []))
     assert parsed.wrong == []
     assert parsed.empty == []
@@ -208,7 +209,7 @@ def test_a_young_run_has_only_what_it_has(tmp_path):
 @pytest.mark.parametrize(
     "missing", ["run.json", "data/summary.json", "metrics.jsonl", "samples/index.json", "evaluation.json"]
 )
-def test_any_file_may_be_missing(tmp_path, missing):
+def test_any_file_may_be_missing(tmp_path: Path, missing: str) -> None:
     run = make_run(tmp_path, samples=1, steps=20)
     (tmp_path / missing).unlink()
     parsed = Page(page(run, []))
@@ -217,7 +218,7 @@ def test_any_file_may_be_missing(tmp_path, missing):
     assert {anchor.removeprefix("#") for anchor in parsed.anchors} <= set(parsed.ids)
 
 
-def test_a_damaged_file_is_an_error(tmp_path):
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     run = make_run(tmp_path, samples=0, steps=1)
     (tmp_path / RUN_FILE).write_text("{}")
     with pytest.raises(CheckpointError, match=r"run\.json: lina: is missing"):
@@ -225,7 +226,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_damaged_metrics_are_left_out(tmp_path):
+def test_damaged_metrics_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path, samples=0, steps=2)
     before = page(run, [])
     with (tmp_path / METRICS_FILE).open("a") as file:
@@ -233,7 +234,7 @@ def test_damaged_metrics_are_left_out(tmp_path):
     assert page(run, []) == before
 
 
-def one_sample(directory, **changes):
+def one_sample(directory: Path, **changes):
     sample = Sample(id="a", kind="train", text="hello", audio=directory / "a.wav", sample_rate=8000)
     record = SampleRecord.of(sample).model_copy(update=changes)
     write_samples(directory, [record])
@@ -248,7 +249,7 @@ def one_sample(directory, **changes):
         (lambda path: soundfile.write(path, numpy.zeros(0), 8000), "has no samples"),
     ],
 )
-def test_audio_that_cannot_be_shown_says_why(tmp_path, make, expected):
+def test_audio_that_cannot_be_shown_says_why(tmp_path: Path, make, expected: str) -> None:
     make(tmp_path / "a.wav")
     parsed = one_sample(tmp_path)
     assert expected in parsed.text
@@ -266,7 +267,7 @@ def test_audio_that_cannot_be_shown_says_why(tmp_path, make, expected):
         ({"attention": torch.ones(0, 4)}, "of shape [0, 4], not [T, J]"),
     ],
 )
-def test_attention_that_cannot_be_shown_says_why(tmp_path, tensors, expected):
+def test_attention_that_cannot_be_shown_says_why(tmp_path: Path, tensors, expected: str) -> None:
     path = tmp_path / "attention.safetensors"
     if isinstance(tensors, bytes):
         path.write_bytes(tensors)
@@ -279,7 +280,7 @@ def test_attention_that_cannot_be_shown_says_why(tmp_path, tensors, expected):
 
 
 @pytest.mark.parametrize("labels", [("$x$", "<b>", "\x00", ""), ("a",), ()])
-def test_strange_or_missing_labels_are_shown_as_text(tmp_path, labels):
+def test_strange_or_missing_labels_are_shown_as_text(tmp_path: Path, labels) -> None:
     save_file({"attention": torch.eye(4)}, tmp_path / "attention.safetensors")
     soundfile.write(tmp_path / "a.wav", numpy.zeros(800), 8000)
     parsed = one_sample(tmp_path, attention=tmp_path / "attention.safetensors", text_labels=labels)
@@ -290,7 +291,7 @@ def test_strange_or_missing_labels_are_shown_as_text(tmp_path, labels):
     assert "\x00" not in parsed.text
 
 
-def test_stereo_silence_and_one_sample_are_drawn(tmp_path):
+def test_stereo_silence_and_one_sample_are_drawn(tmp_path: Path) -> None:
     for clip in (numpy.zeros((4800, 2)), numpy.ones(1)):
         soundfile.write(tmp_path / "a.wav", clip, 24000)
         parsed = one_sample(tmp_path)
@@ -298,12 +299,12 @@ def test_stereo_silence_and_one_sample_are_drawn(tmp_path):
         assert parsed.empty == []
 
 
-def test_a_kind_that_is_not_known_gets_its_own_section(tmp_path):
+def test_a_kind_that_is_not_known_gets_its_own_section(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", numpy.zeros(800), 8000)
     assert "serenade" in one_sample(tmp_path, kind="serenade").text
 
 
-def test_much_audio_becomes_mp3_and_the_page_says_so(tmp_path, monkeypatch):
+def test_much_audio_becomes_mp3_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "LOSSLESS_LIMIT", 10_000)
     run = make_run(tmp_path, samples=1, steps=1)
     parsed = Page(page(run, []))
@@ -313,14 +314,14 @@ def test_much_audio_becomes_mp3_and_the_page_says_so(tmp_path, monkeypatch):
     assert "Audio is MP3" in parsed.text
 
 
-def test_a_rate_that_mp3_does_not_have_stays_flac(tmp_path, monkeypatch):
+def test_a_rate_that_mp3_does_not_have_stays_flac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "LOSSLESS_LIMIT", 0)
     soundfile.write(tmp_path / "a.wav", numpy.zeros(7000), 7000)
     clip = next(attributes["src"] for tag, attributes in one_sample(tmp_path).elements if tag == "audio")
     assert decoded(clip)[0] == "audio/flac"
 
 
-def test_a_loss_that_is_not_a_number_is_reported(tmp_path):
+def test_a_loss_that_is_not_a_number_is_reported(tmp_path: Path) -> None:
     for step, loss in enumerate((3.0, float("nan"), 2.0, 1.0), start=1):
         append_metrics(tmp_path, MetricsRecord(step=step, split="train", loss=loss))
     parsed = Page(page(Run(tmp_path, FakeSpec("nan")), []))
@@ -328,6 +329,6 @@ def test_a_loss_that_is_not_a_number_is_reported(tmp_path):
     assert "nan" not in "".join(str(attributes.get("d")) for _, attributes in parsed.elements)
 
 
-def test_thirty_samples_stay_small(tmp_path):
+def test_thirty_samples_stay_small(tmp_path: Path) -> None:
     html = page(make_run(tmp_path, samples=6, steps=30, rate=24000), [])
     assert len(html) * 5 < 15_000_000

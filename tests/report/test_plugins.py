@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pluggy
 
@@ -10,7 +11,7 @@ from lina.runs.hooks import Hooks, Run
 from tests.report.fake_run import FakeSpec
 
 
-def test_all_hooks_are_specified_and_the_report_is_written_through_them(tmp_path):
+def test_all_hooks_are_specified_and_the_report_is_written_through_them(tmp_path: Path) -> None:
     manager = pluggy.PluginManager("lina")
     manager.add_hookspecs(Hooks)
     for plugin in (Report(), ProgressBars(), TensorBoard()):
@@ -25,7 +26,7 @@ def test_all_hooks_are_specified_and_the_report_is_written_through_them(tmp_path
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_making_the_plugins_loads_nothing_heavy():
+def test_making_the_plugins_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from lina.report import page, progress, tensorboard\n"

@@ -1,5 +1,6 @@
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -21,18 +22,18 @@ class Utf8(io.StringIO):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path):
     return Run(tmp_path, FakeSpec("a"))
 
 
-def bars(terminal, clock=None, file=None, width=100):
+def bars(terminal, clock=None, file=None, width: int = 100):
     console = Console(
         file=file or Utf8(), force_terminal=terminal, width=width, height=30, _environ={"TERM": "xterm"}
     )
     return ProgressBars(console, clock or Clock()), console.file
 
 
-def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds(run):
+def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds(run) -> None:
     clock = Clock()
     progress, file = bars(terminal=False, clock=clock, width=20)
     progress.stage_started(run, "train", 800, 0)
@@ -49,7 +50,7 @@ def test_without_a_terminal_there_is_a_plain_line_every_ten_seconds(run):
     ]
 
 
-def test_time_left_after_a_resumption_counts_only_what_was_done_now(run):
+def test_time_left_after_a_resumption_counts_only_what_was_done_now(run) -> None:
     clock = Clock()
     progress, file = bars(terminal=False, clock=clock)
     progress.stage_started(run, "train", 100, 90)
@@ -59,7 +60,7 @@ def test_time_left_after_a_resumption_counts_only_what_was_done_now(run):
     assert "95/100  20.0 s left" in file.getvalue()
 
 
-def test_a_stage_of_unknown_length_promises_nothing(run):
+def test_a_stage_of_unknown_length_promises_nothing(run) -> None:
     clock = Clock()
     progress, file = bars(terminal=False, clock=clock)
     progress.stage_started(run, "data", None, 0)
@@ -69,20 +70,20 @@ def test_a_stage_of_unknown_length_promises_nothing(run):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_stage_left_as_it_was_is_reported_as_already_done(run, terminal):
+def test_a_stage_left_as_it_was_is_reported_as_already_done(run, terminal: bool) -> None:
     progress, file = bars(terminal)
     progress.stage_finished(run, "data", 0.0)
     assert file.getvalue() == "✓ data        already done\n"
 
 
-def test_a_stage_may_be_called_anything(run):
+def test_a_stage_may_be_called_anything(run) -> None:
     progress, file = bars(terminal=False)
     progress.stage_started(run, "[red]x[/]", 1, 0)
     progress.stage_progress(run, "unknown", 1, {})
     assert file.getvalue() == "  [red]x[/]   1 in all\n"
 
 
-def test_a_log_that_is_not_utf_8_gets_words(run):
+def test_a_log_that_is_not_utf_8_gets_words(run) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     progress, _ = bars(terminal=False, file=file)
     progress.stage_finished(run, "train", 2.0)
@@ -93,7 +94,7 @@ def plain(text):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
-def test_on_a_terminal_there_is_a_bar_that_leaves_one_line(run, capsys):
+def test_on_a_terminal_there_is_a_bar_that_leaves_one_line(run, capsys: pytest.CaptureFixture[str]) -> None:
     progress, file = bars(terminal=True)
     progress.stage_started(run, "train", 800, 400)
     progress.stage_progress(run, "train", 500, {"loss": 2.5, "frames/s": 100.0})
@@ -112,7 +113,7 @@ def test_on_a_terminal_there_is_a_bar_that_leaves_one_line(run, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_end_of_a_run_ends_its_bars(run):
+def test_the_end_of_a_run_ends_its_bars(run) -> None:
     progress, file = bars(terminal=True)
     progress.stage_started(run, "train", 800, 0)
     progress.run_finished(run)
@@ -120,7 +121,7 @@ def test_the_end_of_a_run_ends_its_bars(run):
     assert "\x1b[?25h" in file.getvalue()
 
 
-def test_nothing_goes_to_stdout(run, capsys):
+def test_nothing_goes_to_stdout(run, capsys: pytest.CaptureFixture[str]) -> None:
     progress = ProgressBars()
     progress.stage_started(run, "train", 2, 0)
     progress.stage_finished(run, "train", 1.0)

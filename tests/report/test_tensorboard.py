@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy
 import pytest
@@ -19,7 +20,7 @@ METRICS = {"loss": 2.0, "accuracy": [0.5, 0.25], "lr": 1e-3, "grad_norm": 1.0, "
 
 
 @pytest.fixture(scope="module")
-def finished_run(tmp_path_factory):
+def finished_run(tmp_path_factory: pytest.TempPathFactory):
     return make_run(tmp_path_factory.mktemp("run"), samples=1, steps=1)
 
 
@@ -36,7 +37,7 @@ def events(run):
     return found
 
 
-def test_scalars_of_training_and_validation(tmp_path):
+def test_scalars_of_training_and_validation(tmp_path: Path) -> None:
     board, run = TensorBoard(), Run(tmp_path, FakeSpec("a"))
     board.step_done(run, 1, METRICS)
     board.evaluation_done(run, 1, {"loss": 3.0, "accuracy": (0.5,), "note": "no number"})
@@ -66,7 +67,7 @@ def train(run, steps, loss):
     return board
 
 
-def test_a_resumed_run_shows_every_step_once_with_the_later_value(tmp_path):
+def test_a_resumed_run_shows_every_step_once_with_the_later_value(tmp_path: Path) -> None:
     run = Run(tmp_path, FakeSpec("a"))
     train(run, range(1, 6), loss=1.0).run_finished(run)
     train(run, range(3, 8), loss=2.0).run_finished(run)
@@ -81,14 +82,14 @@ def test_a_resumed_run_shows_every_step_once_with_the_later_value(tmp_path):
     assert logged_values(tmp_path / "tensorboard") == set(events(run))
 
 
-def test_a_run_that_goes_on_where_it_stopped_hides_nothing(tmp_path):
+def test_a_run_that_goes_on_where_it_stopped_hides_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, FakeSpec("a"))
     train(run, range(1, 3), loss=1.0).run_finished(run)
     train(run, range(3, 5), loss=2.0).run_finished(run)
     assert {step for tag, step in events(run) if tag == "train/loss"} == {1, 2, 3, 4}
 
 
-def test_a_record_cut_by_a_kill_is_left_out(tmp_path):
+def test_a_record_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
     run = Run(tmp_path, FakeSpec("a"))
     train(run, [1, 2], loss=1.0).run_finished(run)
     (path,) = (tmp_path / "tensorboard").iterdir()
@@ -96,7 +97,7 @@ def test_a_record_cut_by_a_kill_is_left_out(tmp_path):
     assert logged_values(tmp_path / "tensorboard") == {("train/loss", 1), ("train/loss", 2)}
 
 
-def test_audio_and_attention_of_a_sample_are_logged_once(finished_run):
+def test_audio_and_attention_of_a_sample_are_logged_once(finished_run) -> None:
     (record,) = read_samples(finished_run.directory)
     for _ in range(2):
         board = TensorBoard()
@@ -114,7 +115,7 @@ def test_audio_and_attention_of_a_sample_are_logged_once(finished_run):
     assert numpy.asarray(picture.convert("L")).std() > 5
 
 
-def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path):
+def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path: Path) -> None:
     run = replace(finished_run, directory=tmp_path)
     train(run, range(1, 8), loss=1.0).run_finished(run)
     (record,) = read_samples(finished_run.directory)
@@ -127,20 +128,20 @@ def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path):
     assert ("train/vm-000", 7) in events(run)
 
 
-def test_finishing_a_run_that_logged_nothing_makes_no_file(tmp_path):
+def test_finishing_a_run_that_logged_nothing_makes_no_file(tmp_path: Path) -> None:
     TensorBoard().run_finished(Run(tmp_path, FakeSpec("a")))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("labels", [("$x", "<b>", "\x00", ""), tuple("héß漢"), ("one",), ()])
-def test_any_label_can_be_drawn(labels):
+def test_any_label_can_be_drawn(labels) -> None:
     picture = attention_figure(torch.eye(4), labels, frames_per_second=50.0)
     assert picture.dtype == numpy.uint8
     assert picture.shape[2] == 3
     assert picture.std() > 5
 
 
-def test_matplotlib_is_left_as_it_was():
+def test_matplotlib_is_left_as_it_was() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)

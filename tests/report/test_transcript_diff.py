@@ -8,11 +8,11 @@ from lina.report.transcript_diff import Mark, compare
 from tests.evaluation.test_normalization import languages, texts
 
 
-def marks(text, transcript, language="en"):
+def marks(text, transcript, language: str = "en"):
     return [(mark.kind, mark.reference, mark.transcript) for mark in compare(text, transcript, language)]
 
 
-def test_what_the_error_rate_counts_as_right_is_right_and_stays_as_written():
+def test_what_the_error_rate_counts_as_right_is_right_and_stays_as_written() -> None:
     assert marks(
         "Mr. Smith left at 7:30, in 1984.", "mister smith left at seven thirty in nineteen eighty-four"
     ) == [
@@ -26,7 +26,7 @@ def test_what_the_error_rate_counts_as_right_is_right_and_stays_as_written():
     ]
 
 
-def test_wrong_missing_and_extra_words():
+def test_wrong_missing_and_extra_words() -> None:
     assert marks("press the star key now please", "press a the star now peas") == [
         ("right", "press", "press"),
         ("extra", "", "a"),
@@ -52,16 +52,16 @@ def test_wrong_missing_and_extra_words():
         ("isn't", "is", [Mark("wrong", "isn't", "is")]),
     ],
 )
-def test_ends_and_groups(text, transcript, found):
+def test_ends_and_groups(text: str, transcript: str, found) -> None:
     assert compare(text, transcript, "en") == found
 
 
-def test_the_language_is_that_of_the_error_rate():
+def test_the_language_is_that_of_the_error_rate() -> None:
     assert marks("isn't", "is not", "nl")[0][0] == "wrong"
 
 
 @given(texts, texts, languages)
-def test_marks_are_those_of_the_error_rate(text, transcript, language):
+def test_marks_are_those_of_the_error_rate(text, transcript, language) -> None:
     """Rate 0 if and only if nothing is marked; never more marks than errors; and nothing is lost."""
     found, errors = compare(text, transcript, language), count_errors(text, transcript, language)
     wrong = [mark for mark in found if mark.kind != "right"]
@@ -77,6 +77,6 @@ plain = st.lists(st.sampled_from(["bird", "cat", "dog", "fox", "hen"]), max_size
 
 
 @given(plain, plain)
-def test_each_error_of_single_words_is_a_mark(text, transcript):
+def test_each_error_of_single_words_is_a_mark(text, transcript) -> None:
     wrong = [mark for mark in compare(text, transcript, "en") if mark.kind != "right"]
     assert len(wrong) == count_errors(text, transcript, "en").wrong_words

@@ -54,14 +54,14 @@ RECORD = SampleRecord.of(
         (files.write_samples, files.read_samples, [RECORD]),
     ],
 )
-def test_what_is_written_is_read_back(tmp_path, write, read, value):
+def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> None:
     assert not read(tmp_path)
     write(tmp_path, value)
     assert read(tmp_path) == value
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_sample_survives_its_record():
+def test_a_sample_survives_its_record() -> None:
     assert SampleRecord.of(RECORD.sample(), transcript="hey", error_rate=1.0) == RECORD
 
 
@@ -76,7 +76,9 @@ def test_a_sample_survives_its_record():
         ("init.json", '{"source": "runs/first"}', files.read_init, "trained: is missing"),
     ],
 )
-def test_a_damaged_file_is_named_in_one_line(tmp_path, file, content, read, told):
+def test_a_damaged_file_is_named_in_one_line(
+    tmp_path: Path, file: str, content: str, read, told: str
+) -> None:
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 
@@ -6,11 +7,11 @@ from lina.runs.metrics import append_metrics, read_metrics, rewind_metrics
 from lina.runs.records import MetricsRecord
 
 
-def metric(step, split="train", loss=1.0, **more):
+def metric(step, split: str = "train", loss: float = 1.0, **more):
     return MetricsRecord.model_validate({"step": step, "split": split, "loss": loss, **more})
 
 
-def test_metrics_keep_their_names_on_disk_and_foreign_fields(tmp_path):
+def test_metrics_keep_their_names_on_disk_and_foreign_fields(tmp_path: Path) -> None:
     record = metric(1, accuracy=[0.5, 0.25], lr=0.1, **{"frames/s": 100.0, "tokens/s": 3.0})
     append_metrics(tmp_path, record)
     line = (tmp_path / "metrics.jsonl").read_text()
@@ -19,7 +20,7 @@ def test_metrics_keep_their_names_on_disk_and_foreign_fields(tmp_path):
     assert read_metrics(tmp_path) == [record]
 
 
-def test_a_loss_that_is_not_a_number_survives(tmp_path):
+def test_a_loss_that_is_not_a_number_survives(tmp_path: Path) -> None:
     append_metrics(tmp_path, metric(1, loss=math.nan))
     append_metrics(tmp_path, metric(2, loss=math.inf))
     first, second = read_metrics(tmp_path)
@@ -27,13 +28,13 @@ def test_a_loss_that_is_not_a_number_survives(tmp_path):
     assert second.loss == math.inf
 
 
-def test_the_later_of_two_records_of_a_step_counts(tmp_path):
+def test_the_later_of_two_records_of_a_step_counts(tmp_path: Path) -> None:
     for record in (metric(1), metric(2, loss=5.0), metric(2, "valid"), metric(2, loss=4.0)):
         append_metrics(tmp_path, record)
     assert read_metrics(tmp_path) == [metric(1), metric(2, loss=4.0), metric(2, "valid")]
 
 
-def test_a_line_cut_by_a_kill_is_forgotten_and_rewind_makes_the_file_whole(tmp_path):
+def test_a_line_cut_by_a_kill_is_forgotten_and_rewind_makes_the_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     for step in (1, 2, 3):
         append_metrics(tmp_path, metric(step))
@@ -44,7 +45,7 @@ def test_a_line_cut_by_a_kill_is_forgotten_and_rewind_makes_the_file_whole(tmp_p
     assert read_metrics(tmp_path) == [metric(1), metric(2), metric(3, loss=9.0)]
 
 
-def test_rewinding_a_young_run_makes_no_file(tmp_path):
+def test_rewinding_a_young_run_makes_no_file(tmp_path: Path) -> None:
     rewind_metrics(tmp_path, 0)
     assert not list(tmp_path.iterdir())
 
@@ -58,7 +59,9 @@ def test_rewinding_a_young_run_makes_no_file(tmp_path):
         (bytes(40) + b"\n{}\n[1]\n", "line 2: "),
     ],
 )
-def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(tmp_path, caplog, damage, told):
+def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage, told: str
+) -> None:
     path = tmp_path / "metrics.jsonl"
     append_metrics(tmp_path, metric(1))
     path.write_bytes(path.read_bytes() + damage)

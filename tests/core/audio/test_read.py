@@ -16,12 +16,12 @@ from lina.core.workers import work
 RATE = 16_000
 
 
-def tone(seconds=0.5, rate=RATE, channels=1):
+def tone(seconds: float = 0.5, rate=RATE, channels: int = 1):
     wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
     return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
 
 
-def noise(seconds=1.0, rate=RATE):
+def noise(seconds: float = 1.0, rate=RATE):
     return np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32)
 
 
@@ -34,7 +34,7 @@ def refusal(path, rate=RATE, **options):
     return caught.value.reason
 
 
-def patch_data_size(path, size):
+def patch_data_size(path, size) -> None:
     raw = bytearray(path.read_bytes())
     at = raw.find(b"data") + 4
     raw[at : at + 4] = struct.pack("<I", size)
@@ -42,7 +42,7 @@ def patch_data_size(path, size):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".opus"])
-def test_formats(tmp_path, suffix):
+def test_formats(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     options = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
     soundfile.write(path, tone(1.0), RATE, **options)
@@ -57,7 +57,7 @@ def test_formats(tmp_path, suffix):
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 192_000])
 @pytest.mark.parametrize("wanted", [8_000, 24_000])
-def test_resampling_keeps_pitch_and_duration(tmp_path, rate, wanted):
+def test_resampling_keeps_pitch_and_duration(tmp_path: Path, rate: int, wanted: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(1.0, rate), rate, subtype="FLOAT")
     audio = read_audio(path, wanted)
@@ -67,7 +67,7 @@ def test_resampling_keeps_pitch_and_duration(tmp_path, rate, wanted):
     assert torch.allclose(audio[0, middle], expected[middle], atol=2e-3)
 
 
-def test_g722_is_decoded_as_its_package_does(tmp_path):
+def test_g722_is_decoded_as_its_package_does(tmp_path: Path) -> None:
     codec = pytest.importorskip("G722").G722
     pcm = (tone(0.5)[:, 0] * 32_767).astype(np.int16)
     path = tmp_path / "a.G722"
@@ -81,7 +81,7 @@ def test_g722_is_decoded_as_its_package_does(tmp_path):
     assert refusal(path, max_seconds=0.4) == "too long: more than 0.4 s"
 
 
-def test_g722_without_its_package(tmp_path, monkeypatch):
+def test_g722_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.g722"
     path.write_bytes(b"\x12" * 800)
     monkeypatch.setitem(sys.modules, "G722", None)
@@ -89,7 +89,7 @@ def test_g722_without_its_package(tmp_path, monkeypatch):
         read_audio(path, RATE)
 
 
-def test_channels(tmp_path):
+def test_channels(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     stereo = tone(channels=2)
     stereo[:, 1] *= 0.5
@@ -108,7 +108,7 @@ def test_channels(tmp_path):
         read_audio(path, RATE, channels=3)
 
 
-def test_truncated_wav(tmp_path):
+def test_truncated_wav(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), RATE)
     path.write_bytes(path.read_bytes()[:-100])
@@ -116,14 +116,14 @@ def test_truncated_wav(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF - 36])
-def test_streamed_wav_has_its_real_length(tmp_path, size):
+def test_streamed_wav_has_its_real_length(tmp_path: Path, size) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), RATE)
     patch_data_size(path, size)
     assert read_audio(path, RATE).shape == (1, 8_000)
 
 
-def test_rf64(tmp_path):
+def test_rf64(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), RATE, format="RF64")
     assert read_audio(path, RATE).shape == (1, 8_000)
@@ -131,7 +131,7 @@ def test_rf64(tmp_path):
     assert refusal(path).startswith("truncated: the header promises 16000 bytes")
 
 
-def test_wav_with_other_chunks(tmp_path):
+def test_wav_with_other_chunks(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), RATE)
     raw = path.read_bytes()
@@ -141,7 +141,7 @@ def test_wav_with_other_chunks(tmp_path):
 
 
 @pytest.mark.parametrize(("suffix", "part"), [(".flac", 0.5), (".ogg", 0.7), (".opus", 0.7), (".mp3", 0.5)])
-def test_truncated_compressed(tmp_path, suffix, part):
+def test_truncated_compressed(tmp_path: Path, suffix: str, part: float) -> None:
     path = tmp_path / f"a{suffix}"
     options = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
     soundfile.write(path, noise(5.0), RATE, **options)
@@ -150,7 +150,7 @@ def test_truncated_compressed(tmp_path, suffix, part):
     assert refusal(path).split(":")[0] in ("truncated", "cannot be decoded", "holds no audio")
 
 
-def test_ogg_cut_between_pages(tmp_path):
+def test_ogg_cut_between_pages(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     soundfile.write(path, noise(5.0), RATE)
     raw = path.read_bytes()
@@ -162,20 +162,20 @@ def test_ogg_cut_between_pages(tmp_path):
     ("content", "reason"), [(b"", "is empty: 0 bytes"), (b"hello, world\n" * 9, "cannot be dec")]
 )
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-def test_not_sound(tmp_path, content, reason, suffix):
+def test_not_sound(tmp_path: Path, content, reason: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     assert refusal(path).startswith(reason)
 
 
-def test_header_without_sound(tmp_path):
+def test_header_without_sound(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone()[:0], RATE)
     assert refusal(path) == "holds no audio: 0 frames"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_numbers(tmp_path, bad):
+def test_not_numbers(tmp_path: Path, bad) -> None:
     path = tmp_path / "a.wav"
     samples = tone()
     samples[100] = bad
@@ -183,7 +183,7 @@ def test_not_numbers(tmp_path, bad):
     assert refusal(path) == "holds samples that are not numbers: NaN or infinity"
 
 
-def test_loud(tmp_path):
+def test_loud(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone() * 3, RATE, subtype="FLOAT")
     assert float(read_audio(path, RATE).max()) == 1.0
@@ -192,32 +192,32 @@ def test_loud(tmp_path):
 
 
 @pytest.mark.parametrize("level", [0.0, 5e-5, 0.3])
-def test_silence_and_constants(tmp_path, level):
+def test_silence_and_constants(tmp_path: Path, level: float) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.full(RATE, level, np.float32), RATE, subtype="FLOAT")
     assert refusal(path).startswith("is silent")
 
 
-def test_quiet_is_not_silent(tmp_path):
+def test_quiet_is_not_silent(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone() * 4e-4, RATE, subtype="FLOAT")
     assert read_audio(path, RATE).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("rate", [1, 7_999, 192_001])
-def test_sample_rates_out_of_range(tmp_path, rate):
+def test_sample_rates_out_of_range(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1, 100), rate)
     assert refusal(path) == f"sample rate out of range: {rate} Hz (from 8000 to 192000 is read)"
 
 
-def test_a_codec_below_8_khz_may_read_its_own_rate(tmp_path):
+def test_a_codec_below_8_khz_may_read_its_own_rate(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1, 4_000), 4_000)
     assert read_audio(path, 4_000).shape == (1, 4_000)
 
 
-def test_not_files(tmp_path):
+def test_not_files(tmp_path: Path) -> None:
     folder = tmp_path / "a.wav"
     folder.mkdir()
     assert refusal(folder) == "is a directory, not a recording"
@@ -231,7 +231,7 @@ def test_not_files(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 @pytest.mark.timeout(10)
-def test_fifo_does_not_hang(tmp_path):
+def test_fifo_does_not_hang(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     os.mkfifo(path)
     assert refusal(path) == "is not a regular file"
@@ -240,7 +240,7 @@ def test_fifo_does_not_hang(tmp_path):
     assert refusal(link) == "is not a regular file"
 
 
-def test_a_bomb_is_stopped_while_it_is_decoded(tmp_path):
+def test_a_bomb_is_stopped_while_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     with soundfile.SoundFile(path, "w", 96_000, 1) as sound:
         block = np.zeros(960_000, np.int16)
@@ -257,7 +257,7 @@ def test_a_bomb_is_stopped_while_it_is_decoded(tmp_path):
     assert peak < 8_000_000
 
 
-def test_exactly_max_seconds_is_allowed(tmp_path):
+def test_exactly_max_seconds_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(1.0), RATE)
     assert read_audio(path, RATE, max_seconds=1.0).shape[1] == RATE

@@ -1,5 +1,6 @@
 import io
 import os
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -9,12 +10,12 @@ from lina.core.audio.read import WavWriter, read_audio, write_wav
 from lina.core.errors import DataError
 
 
-def some(samples=800, channels=1):
+def some(samples: int = 800, channels: int = 1):
     return torch.rand(channels, samples, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_round_trip(tmp_path, channels):
+def test_round_trip(tmp_path: Path, channels: int) -> None:
     audio = some(channels=channels)
     write_wav(tmp_path / "a.wav", audio, 24_000)
     info = soundfile.info(tmp_path / "a.wav")
@@ -22,7 +23,7 @@ def test_round_trip(tmp_path, channels):
     assert torch.allclose(read_audio(tmp_path / "a.wav", 24_000, channels), audio, atol=1e-4)
 
 
-def test_chunks_make_the_same_file_as_the_whole(tmp_path):
+def test_chunks_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
     audio = some(1_000)
     write_wav(tmp_path / "whole.wav", audio[0], 8_000)
     with WavWriter(tmp_path / "parts.wav", 8_000) as wav:
@@ -33,7 +34,7 @@ def test_chunks_make_the_same_file_as_the_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_header_is_right_after_every_chunk(tmp_path):
+def test_header_is_right_after_every_chunk(tmp_path: Path) -> None:
     with WavWriter(tmp_path / "a.wav", 8_000) as wav:
         for frames in (100, 200, 300):
             wav.write(some(100))
@@ -42,10 +43,10 @@ def test_header_is_right_after_every_chunk(tmp_path):
             assert not (tmp_path / "a.wav").exists()
 
 
-def test_an_error_leaves_nothing_or_the_old_file(tmp_path):
+def test_an_error_leaves_nothing_or_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
 
-    def fail():
+    def fail() -> None:
         with WavWriter(path, 8_000) as wav:
             wav.write(some())
             raise RuntimeError("stop")
@@ -60,19 +61,19 @@ def test_an_error_leaves_nothing_or_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_clipping(tmp_path):
+def test_clipping(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", torch.tensor([2.0, -2.0, 1.0, 0.0]), 8_000)
     assert soundfile.read(tmp_path / "a.wav", dtype="int16")[0].tolist() == [32_767, -32_767, 32_767, 0]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_not_numbers_are_refused(tmp_path, bad):
+def test_not_numbers_are_refused(tmp_path: Path, bad) -> None:
     with pytest.raises(DataError, match="NaN or infinity"):
         write_wav(tmp_path / "a.wav", torch.tensor([0.0, bad]), 8_000)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_shapes_are_refused(tmp_path):
+def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
     wav = WavWriter(tmp_path / "a.wav", 8_000)
     with pytest.raises(DataError, match=r"expected audio \[1, samples\], got \[2, 800\]"):
         wav.write(some(channels=2))
@@ -80,14 +81,14 @@ def test_wrong_shapes_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unwritable(tmp_path):
+def test_unwritable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written: No such file or directory"):
         write_wav(tmp_path / "none" / "a.wav", some(), 8_000)
     with pytest.raises(DataError, match="is a directory"):
         write_wav(tmp_path, some(), 8_000)
 
 
-def test_what_is_no_file_is_never_replaced(tmp_path):
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for path in (tmp_path / "pipe.wav", "/dev/null"):
         with pytest.raises(DataError, match=r"is not a regular file; name a file such as out\.wav"):
@@ -99,7 +100,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path):
             WavWriter(folder, 8_000)
 
 
-def test_closing_twice(tmp_path):
+def test_closing_twice(tmp_path: Path) -> None:
     wav = WavWriter(tmp_path / "a.wav", 8_000)
     wav.write(some())
     wav.close()

@@ -7,18 +7,18 @@ from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 
 
-def lines(tmp_path, content):
+def lines(tmp_path: Path, content):
     path = tmp_path / "list.txt"
     path.write_bytes(content)
     return [tuple(line) for line in read_lines(path)]
 
 
-def test_bom_crlf_and_blank_lines(tmp_path):
+def test_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfone\r\n\r\n  \n\xc3\xa9t\xc3\xa9\r\nlast"
     assert lines(tmp_path, content) == [(1, "one", ""), (4, "été", ""), (5, "last", "")]
 
 
-def test_latin_1_and_nul_are_named_by_line(tmp_path):
+def test_latin_1_and_nul_are_named_by_line(tmp_path: Path) -> None:
     found = lines(tmp_path, "good\nété\n".encode("latin-1") + b"a\0b\n")
     assert found[0] == (1, "good", "")
     assert found[1][0] == 2
@@ -27,24 +27,24 @@ def test_latin_1_and_nul_are_named_by_line(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le"])
-def test_utf_16(tmp_path, encoding):
+def test_utf_16(tmp_path: Path, encoding: str) -> None:
     bom = {"utf-16": b"", "utf-16-be": b"\xfe\xff", "utf-16-le": b"\xff\xfe"}[encoding]
     with pytest.raises(DataError, match="is in UTF-16; save it as UTF-8"):
         lines(tmp_path, bom + "hello".encode(encoding))
 
 
-def test_missing_list(tmp_path):
+def test_missing_list(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         list(read_lines(tmp_path / "none"))
     with pytest.raises(DataError, match="is not a file"):
         list(read_lines(tmp_path))
 
 
-def test_unicode_line_separators_do_not_split_lines(tmp_path):
+def test_unicode_line_separators_do_not_split_lines(tmp_path: Path) -> None:
     assert lines(tmp_path, "a\u2028b\u0085c\n".encode()) == [(1, "a\u2028b\u0085c", "")]
 
 
-def test_clean_text():
+def test_clean_text() -> None:
     assert clean_text("  Hello,\t world \n again ") == "Hello, world again"
     assert clean_text("नमस्ते 你好") == "नमस्ते 你好"
 
@@ -60,14 +60,14 @@ def test_clean_text():
         ("a\ud800b", "control character in the transcript: U+D800"),
     ],
 )
-def test_unusable_texts(text, reason):
+def test_unusable_texts(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match="transcript") as caught:
         clean_text(text)
     assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize("name", ["../a.wav", "/etc/passwd", "b/../../a.wav", "../../../etc/passwd"])
-def test_paths_that_leave_the_folder(tmp_path, name):
+def test_paths_that_leave_the_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     with pytest.raises(ValueError, match=r"outside the corpus: .* set allow_outside: true"):
@@ -75,7 +75,7 @@ def test_paths_that_leave_the_folder(tmp_path, name):
     assert inside(folder, name, allow_outside=True) == folder / name
 
 
-def test_links_that_leave_the_folder(tmp_path):
+def test_links_that_leave_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     (tmp_path / "secret.wav").write_bytes(b"x")
@@ -91,18 +91,18 @@ def test_links_that_leave_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\0.wav"])
-def test_names_that_are_no_paths(tmp_path, name):
+def test_names_that_are_no_paths(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="not a path"):
         inside(tmp_path, name, allow_outside=True)
 
 
-def entry(tmp_path, **changed):
+def entry(tmp_path: Path, **changed):
     (tmp_path / "a.wav").write_bytes(b"x")
     fields = {"id": "a", "audio": "a.wav", "text": "hello", "where": "list:1", "speaker": " ann "} | changed
     return EntryChecker(tmp_path).entry(**fields)
 
 
-def test_a_good_entry(tmp_path):
+def test_a_good_entry(tmp_path: Path) -> None:
     assert entry(tmp_path) == Utterance(id="a", audio=tmp_path / "a.wav", text="hello", speaker="ann")
 
 
@@ -118,24 +118,24 @@ def test_a_good_entry(tmp_path):
         ({"text": ""}, "empty transcript"),
     ],
 )
-def test_bad_entries(tmp_path, changed, reason):
+def test_bad_entries(tmp_path: Path, changed, reason: str) -> None:
     found = entry(tmp_path, **changed)
     assert isinstance(found, Reject)
     assert found.reason == reason
     assert found.where == "list:1"
 
 
-def test_long_ids_and_names(tmp_path):
+def test_long_ids_and_names(tmp_path: Path) -> None:
     assert entry(tmp_path, id="x" * 201).reason.startswith("unusable id")
     assert isinstance(entry(tmp_path, audio="x" * 5_000), Reject)
 
 
-def test_missing_recording(tmp_path):
+def test_missing_recording(tmp_path: Path) -> None:
     found = entry(tmp_path, audio="b.wav")
     assert found.reason == f"no such file: {tmp_path / 'b.wav'}"
 
 
-def test_duplicate_ids(tmp_path):
+def test_duplicate_ids(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
     checker = EntryChecker(tmp_path)
     first = checker.entry(id="a", audio="a.wav", text="one", where="list:1")
@@ -146,8 +146,8 @@ def test_duplicate_ids(tmp_path):
     assert [type(item) for item in without_duplicates(items)] == [Utterance, Reject, Reject]
 
 
-def test_unreadable_list(tmp_path, monkeypatch):
-    def refuse(self):
+def test_unreadable_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self) -> None:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "list").write_text("x")

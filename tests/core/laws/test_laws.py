@@ -25,31 +25,31 @@ HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyTokenizer)
     "case",
     [pytest.param(case, id=f"{plugin.__name__}-{case}") for plugin in HONEST for case in law_cases(plugin)],
 )
-def test_honest_plugins_keep_every_law(case):
+def test_honest_plugins_keep_every_law(case) -> None:
     case.check()
 
 
 @pytest.mark.parametrize(("law", "mutant"), [pytest.param(*m, id=f"{m[0]}-{m[1].__name__}") for m in MUTANTS])
-def test_only_its_law_catches_a_mutant(law, mutant):
+def test_only_its_law_catches_a_mutant(law, mutant) -> None:
     results = run_laws(mutant, dtypes=(torch.float32,))
     broken = {result.law.name: result.detail for result in results if not result.passed}
     assert broken.keys() == {law}, broken
 
 
 @pytest.mark.parametrize("plugin", HONEST, ids=lambda plugin: plugin.__name__)
-def test_every_law_has_a_mutant(plugin):
+def test_every_law_has_a_mutant(plugin) -> None:
     mutants = {law for law, mutant in MUTANTS if issubclass(mutant, plugin)}
     laws = {law.name for law in laws_for(plugin)}
     assert laws - mutants - {"builds"} == set()
 
 
-def check(module, law, **conditions):
+def check(module, law, **conditions) -> None:
     plugin = backbone(module)
     (chosen,) = [found for found in laws_for(plugin) if found.name == law]
     chosen.check(plugin, Conditions(**conditions))
 
 
-def test_message_says_what_where_and_by_how_much():
+def test_message_says_what_where_and_by_how_much() -> None:
     message = (
         r"^step_equals_parallel: folding step: outputs y: error .* allowed .* worst at \[\d, \d+, \d\]: "
     )
@@ -57,17 +57,17 @@ def test_message_says_what_where_and_by_how_much():
         check(LouderStep, "step_equals_parallel")
 
 
-def test_extreme_gates_drawn_at_random_are_the_truths_too():
+def test_extreme_gates_drawn_at_random_are_the_truths_too() -> None:
     class Drawn(Toy):
         @classmethod
-        def extreme(cls, backbone):
+        def extreme(cls, backbone) -> None:
             torch.nn.init.normal_(backbone.decay.bias)
 
     stream = BackboneStream(Drawn, Conditions(torch.float32, "extreme"))
     assert torch.equal(stream.module.decay.bias.double(), stream.truth().module.decay.bias)
 
 
-def test_extreme_gates_find_decays_that_overflow():
+def test_extreme_gates_find_decays_that_overflow() -> None:
     class CumulativeExponent(DiagonalDecay):
         """exp(+cumsum): equal in exact arithmetic."""
 
@@ -80,7 +80,7 @@ def test_extreme_gates_find_decays_that_overflow():
         check(CumulativeExponent, "step_equals_parallel", dtype=torch.float64, gates="extreme")
 
 
-def test_growing_state_is_refused():
+def test_growing_state_is_refused() -> None:
     class History(NamedTuple):
         inner: DecayState
         seen: torch.Tensor
@@ -103,7 +103,7 @@ def test_growing_state_is_refused():
         check(Grows, "state_is_fixed")
 
 
-def test_positions_are_tensors_a_row():
+def test_positions_are_tensors_a_row() -> None:
     class CountsInPython(DiagonalDecay):
         def initial_state(self, batch):
             return super().initial_state(batch)._replace(position=0)
@@ -112,7 +112,7 @@ def test_positions_are_tensors_a_row():
         check(CountsInPython, "state_is_fixed")
 
 
-def test_starts_are_checked_where_they_are_offered():
+def test_starts_are_checked_where_they_are_offered() -> None:
     class Restarts(DiagonalDecay):
         """Row by row and stretch by stretch: slow and right."""
 
@@ -137,28 +137,28 @@ def test_starts_are_checked_where_they_are_offered():
     check(Restarts, "starts_restart_rows", dtype=torch.float64)
 
 
-def test_a_stack_takes_starts_only_if_its_mixers_do():
+def test_a_stack_takes_starts_only_if_its_mixers_do() -> None:
     class Restarts(DiagonalDecay):
-        def parallel_forward(self, x, state, starts=None):
+        def parallel_forward(self, x, state, starts=None) -> None:
             raise NotImplementedError
 
     assert not takes_starts(ResidualStack([DiagonalDecay(8), Restarts(8)], 8))
     assert takes_starts(ResidualStack([Restarts(8), Restarts(8)], 8))
 
 
-def test_a_law_that_cannot_run_is_broken():
+def test_a_law_that_cannot_run_is_broken() -> None:
     class Dies(DiagonalDecay):
-        def step(self, x, state):
+        def step(self, x, state) -> None:
             raise RuntimeError("no kernel\nfor this")
 
     with pytest.raises(LawFailed, match=r"^step_is_pure: could not be run: RuntimeError: no kernel$"):
         check(Dies, "step_is_pure")
 
 
-def test_codec_that_does_not_build_has_one_failing_case():
+def test_codec_that_does_not_build_has_one_failing_case() -> None:
     class Unbuildable(ToyWholeCodec):
         @classmethod
-        def build(cls, *, config):
+        def build(cls, *, config) -> None:
             raise PluginError("weights are missing; put them into weights/")
 
     (result,) = run_laws(Unbuildable)
@@ -166,7 +166,7 @@ def test_codec_that_does_not_build_has_one_failing_case():
     assert "weights are missing" in result.detail
 
 
-def test_what_misses_a_method_is_named():
+def test_what_misses_a_method_is_named() -> None:
     class Incomplete(ToyTokenizer):
         @classmethod
         def build(cls, *, config, trained=None):
@@ -177,7 +177,7 @@ def test_what_misses_a_method_is_named():
     assert "vocab_size" in detail
 
 
-def test_corpora_have_no_laws():
+def test_corpora_have_no_laws() -> None:
     class Corpus(CorpusPlugin):
         @classmethod
         def example(cls):
@@ -191,14 +191,14 @@ def test_corpora_have_no_laws():
         law_cases(Corpus)
 
 
-def test_results_are_reported_as_they_come():
+def test_results_are_reported_as_they_come() -> None:
     reported = []
     results = run_laws(ToyWholeCodec, reported.append)
     assert reported == results
     assert all(result.passed and result.seconds >= 0 for result in results)
 
 
-def test_dtypes_replace_those_of_laws_that_depend_on_them():
+def test_dtypes_replace_those_of_laws_that_depend_on_them() -> None:
     names = {str(case) for case in law_cases(Toy, dtypes=(torch.bfloat16,))}
     assert {"step_equals_parallel-bfloat16-extreme", "initial_state_is_a_parameter-float64"} <= names
     assert not any("step_equals_parallel-float" in name for name in names)
@@ -207,11 +207,11 @@ def test_dtypes_replace_those_of_laws_that_depend_on_them():
 @pytest.mark.parametrize(
     "law", ["step_equals_parallel", "chunks_compose", "causality", "rows_are_independent"]
 )
-def test_bfloat16(law):
+def test_bfloat16(law: str) -> None:
     check(DiagonalDecay, law, dtype=torch.bfloat16)
 
 
-def test_the_random_state_of_the_caller_is_left_alone():
+def test_the_random_state_of_the_caller_is_left_alone() -> None:
     torch.manual_seed(SEED + 1)
     expected = torch.rand(3)
     torch.manual_seed(SEED + 1)
@@ -219,5 +219,5 @@ def test_the_random_state_of_the_caller_is_left_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_json_arrays_become_tuples_again():
+def test_json_arrays_become_tuples_again() -> None:
     assert frozen_json(["a", [1, [None]], True]) == ("a", (1, (None,)), True)

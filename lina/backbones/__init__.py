@@ -1,1 +1,1 @@
-"""Built-in backbones: causal streams over vectors. They enter by the entry points that anyone can use."""
+"""Built-in backbones: causal streams over vectors. They use the same entry points as third-party ones."""

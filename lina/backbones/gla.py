@@ -1,6 +1,6 @@
 """Gated linear attention (Yang et al. 2023, arXiv 2312.06635), in lina-speech's sizes.
 
-Per head a matrix memory of K x V, forgotten channel by channel with a decay that depends on the input. Keys have
+One matrix memory of K x V per head, with an input-dependent decay per key channel. Keys have
 the model's width, values twice that; the decay is sigmoid(low-rank projection)^(1/16).
 """
 
@@ -68,7 +68,7 @@ class GLAMixer(nn.Module):
         q, k, v, log_decay = self._project(x, state)
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
-        # The kernels know neither restarts nor float64.
+        # The kernels support neither restarts nor float64.
         supported = starts is None and q.dtype == torch.float32
         fused = supported and use_fused_kernel("gla", self.config, flash_linear_attention.obstacle, x.device)
         operator = fused_gla.gated_linear_attention if fused else gated_linear_attention
@@ -114,7 +114,7 @@ class GLA(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Gate biases spread so that the log-decays run from about -1e-4 to -1e4 a step."""
+        """Spread the gate biases so that log-decays run from about -1e-4 to -1e4 per step."""
         for module in backbone.modules():
             if not isinstance(module, GLAMixer):
                 continue

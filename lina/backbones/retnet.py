@@ -1,6 +1,6 @@
 """Retention (Sun et al. 2023, "Retentive Network", arXiv 2307.08621): linear attention whose decays are fixed.
 
-Head h forgets by gamma_h = 1 - 2^(-5 - h) a frame (eq. 8); queries and keys are turned by their positions, so that a
+Head h decays by gamma_h = 1 - 2^(-5 - h) per frame (eq. 8); queries and keys are rotated by their positions, so that a
 score depends on the distance alone (eq. 6); each head's output is normed, then gated. Initial values are those of the
 paper's code.
 """
@@ -80,7 +80,7 @@ class RetNetMixer(nn.Module):
         log_decay = self.log_decay.to(q.dtype).expand(*x.shape[:2], -1)
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
-        # The kernels know neither restarts nor float64.
+        # The kernels support neither restarts nor float64.
         supported = starts is None and q.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
         fused = supported and use_fused_kernel("retnet", self.config, obstacle, x.device)
@@ -116,7 +116,7 @@ class RetNetMixer(nn.Module):
 
 
 def turn(x: Float[Tensor, "*B H D"], positions: Int[Tensor, "*B"]) -> Float[Tensor, "*B H D"]:
-    """Turn channel pairs (2i, 2i + 1), all of them, by positions * 10000^(-i / (D / 2 - 1))."""
+    """Rotate all channel pairs (2i, 2i + 1) by positions * 10000^(-i / (D / 2 - 1))."""
     pairs = x.shape[-1] // 2
     exponents = torch.arange(pairs, device=x.device, dtype=torch.float64) / max(pairs - 1, 1)
     angles = positions[..., None].double() * 10000.0**-exponents
@@ -128,7 +128,7 @@ def turn(x: Float[Tensor, "*B H D"], positions: Int[Tensor, "*B"]) -> Float[Tens
 def _positions(
     frames: int, before: Int[Tensor, "B"], starts: Bool[Tensor, "B T"] | None
 ) -> Int[Tensor, "B T"]:
-    """Where each frame stands: counted on from ``before``, and from 0 where it starts."""
+    """Position of each frame: continued from ``before``, and 0 at ``starts``."""
     count = torch.arange(frames, device=before.device)
     positions = before[:, None] + count
     if starts is None:
@@ -152,7 +152,7 @@ class RetNet(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Decays are fixed, so training cannot make them extreme: here they are, from about -1e-4 to -1e4 a step."""
+        """Set the decays, which are fixed in training, to -1e-4 to -1e4 per step."""
         for module in backbone.modules():
             if isinstance(module, RetNetMixer):
                 module.log_decay.copy_(-torch.logspace(-4, 4, module.n_heads))

@@ -1,7 +1,7 @@
 """Sliding-window attention, the baseline: softmax over the last W frames, kept in a ring buffer of constant size.
 
 Windowed causal attention as in Beltagy et al. 2020 ("Longformer", arXiv 2004.05150, section 3.1) with rotary
-positions. Long stretches are computed in blocks of W queries, each reading its own and the previous block's keys.
+positions. Long inputs are computed in blocks of W queries, each reading its own and the previous block's keys.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from lina.core.protocols import Backbone
 class TransformerConfig(PluginConfig):
     n_heads: int = Field(default=4, ge=1)
     window: int = Field(default=512, ge=1)
-    """Frames that a frame sees, itself among them."""
+    """Frames in the window, the present one included."""
 
 
 class WindowState(NamedTuple):
@@ -58,7 +58,7 @@ class WindowAttention(nn.Module):
         frames, window = x.shape[1], self.window
         positions = state.position[:, None] + torch.arange(frames, device=x.device)
         q, k, v = self._project(x, positions, state)
-        # Time order: the window before this stretch (oldest first), then the stretch.
+        # Time order: the window before the input (oldest first), then the input.
         age = torch.arange(window, device=x.device)
         slots = (state.position[:, None] + age) % window
         keys = torch.cat([_take(state.keys, slots), k], dim=1)
@@ -146,7 +146,7 @@ class Transformer(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """There are no gates: sharper attention, short of ties that rounding decides."""
+        """Sharpen the attention, short of ties that rounding decides; there are no gates."""
         for module in backbone.modules():
             if isinstance(module, WindowAttention):
                 with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What Gated DeltaNet and Kimi Delta Attention share: short convolutions, unit keys, the gated delta rule."""
+"""Common base of Gated DeltaNet and Kimi Delta Attention: short convolutions, unit keys, the gated delta rule."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class GatedDeltaState(NamedTuple):
 
 
 class GatedDeltaMixer(nn.Module, ABC):
-    """Time mixing but for its two gates: how much is forgotten, and how much of what is read comes out."""
+    """Time mixer without its two gates, the decay and the output gate."""
 
     plugin: str
 
@@ -58,11 +58,11 @@ class GatedDeltaMixer(nn.Module, ABC):
 
     @abstractmethod
     def log_decay(self, x: Float[Tensor, "*B D"], dtype: torch.dtype) -> Float[Tensor, "*B H G"]:
-        """<= 0, in ``dtype``, for every key channel or (G = 1) for the head."""
+        """Log-decay <= 0 in ``dtype``, per key channel or (G = 1) per head."""
 
     @abstractmethod
     def out_gate(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B H_V"]:
-        """What the normalised readings are multiplied by."""
+        """Output gate, a factor of the normalized outputs."""
 
     def initial_state(self, batch: int) -> GatedDeltaState:
         weight = self.q_proj.weight
@@ -84,7 +84,7 @@ class GatedDeltaMixer(nn.Module, ABC):
         q, k, v, beta, log_decay = self._heads(mixed, x)
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
-        # The kernels know neither restarts nor float64.
+        # The kernels support neither restarts nor float64.
         supported = starts is None and dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
         fused = supported and use_fused_kernel(self.plugin, self.config, obstacle, x.device)
@@ -128,10 +128,10 @@ class GatedDeltaMixer(nn.Module, ABC):
 
 
 def inverse_softplus(steps: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
-    """The x > 0 of which softplus(x) is this."""
+    """Inverse of softplus."""
     return steps + torch.log(-torch.expm1(-steps))
 
 
 def _unit(x: Float[Tensor, "*B K"]) -> Float[Tensor, "*B K"]:
-    """Of length 1, or less where there is next to nothing."""
+    """Normalize to length 1, or less near zero."""
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)

@@ -1,6 +1,6 @@
-"""Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464): a memory that is corrected, and forgets at one rate a head.
+"""Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464): a delta rule with one decay per head.
 
-The value stored under a unit key moves by beta from what it is towards the new one; before that, the whole memory of
+The value stored under a unit key moves by beta towards the new one; before that, the whole memory of
 the head decays by exp(-A softplus(projection + bias)). Parameters are named as in flash-linear-attention's layer.
 """
 
@@ -60,7 +60,7 @@ class GatedDeltaNet(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Heads whose log-decays run from about -1e-4 to -1e4 a step, and corrections of nearly all or nothing."""
+        """Spread log-decays over heads from about -1e-4 to -1e4 per step, and set beta near 0 and 1."""
         for module in backbone.modules():
             if isinstance(module, GatedDeltaNetMixer):
                 spread = torch.logspace(-4, 4, module.n_heads, dtype=torch.float64).log()

@@ -1,6 +1,6 @@
-"""Kimi Delta Attention (Kimi Team 2025, arXiv 2510.26692): a memory that is corrected, and forgets channel by channel.
+"""Kimi Delta Attention (Kimi Team 2025, arXiv 2510.26692): a delta rule with one decay per channel.
 
-As Gated DeltaNet, with a decay exp(-A softplus(low-rank projection + bias)) for every key channel, and sigmoid gates.
+As Gated DeltaNet, with a decay exp(-A softplus(low-rank projection + bias)) per key channel, and sigmoid gates.
 Parameters are named as in flash-linear-attention's layer.
 """
 
@@ -61,7 +61,7 @@ class KDA(MixerPlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Channels whose log-decays run from about -1e-4 to -1e4 a step, and corrections of nearly all or nothing."""
+        """Spread log-decays over channels from about -1e-4 to -1e4 per step, and set beta near 0 and 1."""
         for module in backbone.modules():
             if isinstance(module, KDAMixer):
                 channels = module.dt_bias.numel()

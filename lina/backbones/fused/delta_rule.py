@@ -10,13 +10,13 @@ from torch import Tensor
 from lina.backbones.fused import flash_linear_attention
 
 STRONGEST_DECAY = math.exp(-0.5)
-"""RWKV-7's log-decays are never below minus this; knowing a bound, the kernel can use tensor cores in the chunks."""
+"""Lower bound of RWKV-7's log-decays, negated; the kernel needs a bound to use tensor cores in the chunks."""
 SHORT = 32
 """Up to this many frames the recurrent kernels are as fast and in full float32; they have no backward pass."""
 
 FORGOTTEN = -30.0
-"""e^-30 of a memory is lost in float32 anyway, and stronger log-decays leave the gated kernels' gradients without
-digits."""
+"""Lower bound of log-decays: e^-30 of a memory is lost in float32 anyway, and stronger ones leave the gated kernels'
+gradients without digits."""
 
 
 def delta_rule(
@@ -29,7 +29,7 @@ def delta_rule(
     memory: Float[Tensor, "B H K V"],
     scale: float,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """As ``lina.core.ops.delta_rule.delta_rule``, on a GPU, for log-decays that RWKV-7 can have.
+    """As ``lina.core.ops.delta_rule.delta_rule``, on a GPU, for log-decays in RWKV-7's range.
 
     Float32 inputs go through TF32 units, and those of the inverse within a chunk through float16.
     """

@@ -1,4 +1,4 @@
-"""Whether flash-linear-attention's Triton kernels (MIT; Yang & Zhang 2024) can run on this machine."""
+"""Availability of flash-linear-attention's Triton kernels (MIT; Yang & Zhang 2024) on this machine."""
 
 import functools
 import importlib.util
@@ -19,7 +19,7 @@ Trying all takes minutes and finds the fastest; two are right as well, and start
 
 @functools.cache
 def obstacle() -> str | None:
-    """Why the kernels cannot run here, and what to do; None if they can.
+    """Reason why the kernels cannot run here, with the remedy; None if they can.
 
     ``import fla`` alone proves nothing: without Triton it succeeds and is empty.
     """
@@ -37,11 +37,12 @@ def obstacle() -> str | None:
 
 @functools.cache
 def shared_decays_are_wrong() -> bool:
-    """Whether the kernels of decays that all channels of a head share are not to be used here, where others can be.
+    """Check for the machines whose kernels with one decay per head are wrong.
 
     On Hopper GPUs, Triton 3.4 to 3.7.0 computes wrong gradients of them (flash-linear-attention's issue 640), and their
-    backward pass refuses to run; with TileLang it does not need Triton there. The same decay in every channel makes
-    the same operator of the kernels of channel-wise decays, which are right: it costs a tensor as large as the keys.
+    backward pass refuses to run; with TileLang it does not need Triton there. The kernels
+    with a decay per channel are right; with the same decay in every channel they compute the same operator, for a
+    tensor as large as the keys.
     """
     if importlib.util.find_spec("tilelang") is not None:
         return False
@@ -51,7 +52,7 @@ def shared_decays_are_wrong() -> bool:
     if torch.cuda.get_device_capability()[0] != 9 or not (3, 4, 0) <= version < (3, 7, 1):
         return False
     log_once(
-        f"decays of a head go through the kernels of channel-wise decays, since Triton {triton.__version__} computes "
+        f"decays per head go through the kernels of decays per channel, since Triton {triton.__version__} computes "
         "wrong gradients of their own on Hopper GPUs; triton>=3.7.1 is faster"
     )
     return True
@@ -67,8 +68,9 @@ def _try_few(count: str) -> None:
 
 
 def _tune_once_for_all_batches() -> None:
-    """Some of fla's kernels choose their variant anew for every number of rows, which changes at every training step:
-    that was most of the time of a run's first thousand steps.
+    """Remove the batch size from the autotuning keys of fla's kernels.
+
+    It changes at every training step, and tuning took most of the time of a run's first thousand steps.
     """
     from fla.ops.utils import cumsum
 

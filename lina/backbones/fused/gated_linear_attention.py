@@ -7,8 +7,9 @@ SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
 
 FORGOTTEN = -30.0
-"""e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of log-decays, which larger ones
-would leave without digits, and their gradients of a gate that is shut are rounding, which a log-decay of -1e4 blows up.
+"""Lower bound of log-decays: e^-30 of a memory is lost in float32 anyway. The kernels subtract cumulative sums of
+log-decays, which lose their digits for larger ones, and gradients of a closed gate are rounding errors, which a
+log-decay of -1e4 amplifies.
 """
 
 

@@ -23,7 +23,7 @@ def scalar_decay_attention(
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """The operator of this name in ``lina.core.ops`` on a GPU; float32 inputs go through TF32 units."""
     each = v.shape[2] // q.shape[2]
-    if each > 1:  # the kernels know no groups
+    if each > 1:  # the kernels support no groups
         q, k = (tensor.repeat_interleave(each, dim=2) for tensor in (q, k))
     log_decay = log_decay.clamp(min=fused_gla.FORGOTTEN)
     if flash_linear_attention.shared_decays_are_wrong():

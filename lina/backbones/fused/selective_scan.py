@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Tile(NamedTuple):
-    """What a program works on at once."""
+    """Tile of one program."""
 
     frames: int
     channels: int
@@ -21,12 +21,12 @@ FORWARD = Tile(frames=64, channels=4, warps=4)
 BACKWARD = Tile(frames=64, channels=2, warps=4)
 """Its frames are those of ``FORWARD``, which leaves the states at the chunks' borders."""
 GROUPS = 8
-"""Into which the channels are split for the gradients of b and c: more use the machine better, and need more memory."""
+"""Groups of channels for the gradients of b and c: more groups use the machine better and need more memory."""
 
 
 @functools.cache
 def obstacle() -> str | None:
-    """Why the kernels cannot run here, and what to do; None if they can."""
+    """Reason why the kernels cannot run here, with the remedy; None if they can."""
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     try:
@@ -152,12 +152,12 @@ class _SelectiveScan(torch.autograd.Function):
 
 
 def _flags(starts: Tensor | None, u: Tensor) -> Tensor:
-    """Restarts as bytes; where there are none, some tensor that is never read."""
+    """Restarts as bytes; without restarts, a tensor that is never read."""
     return u if starts is None else starts.to(torch.uint8)
 
 
 def _constants(memory: Tensor, starts: Tensor | None, tile: Tile) -> dict[str, Any]:
-    """What the kernels are compiled for."""
+    """Compile-time constants of the kernels."""
     state = memory.shape[-1]
     return {
         "STATE": state,

@@ -1,8 +1,8 @@
-"""The selective scan through mamba-ssm's CUDA extension (Gu & Dao 2023; Apache-2.0), which begins with an empty state.
+"""The selective scan through mamba-ssm's CUDA extension (Gu & Dao 2023; Apache-2.0), which starts from a zero state.
 
-Its kernel takes no state and lets no gradient through the one it returns. Both are said in frames: before the stretch
-come N that write the given state, one number of each channel a frame, with a step so small that nothing decays; after
-it come N that neither write nor forget and read the state out. Gradients then are the kernel's own.
+Its kernel takes no initial state and has no gradient for the final one. Both are expressed in frames: N frames before
+the input write the initial state, one number per channel and frame, with a step so small that nothing decays; N frames
+after it neither write nor decay and read the final state. So all gradients are the kernel's own.
 """
 
 import functools
@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 STEP = 2.0**-40
-"""Of a frame that writes the given state: for rates down to -1e4, exp(STEP * rate) is 1 in float32."""
+"""Step size of a frame that writes the initial state: for rates down to -1e4, exp(STEP * rate) is 1 in float32."""
 
 
 @functools.cache
 def obstacle() -> str | None:
-    """Why the kernel cannot run here, and what to do; None if it can."""
+    """Reason why the kernel cannot run here, with the remedy; None if it can."""
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     try:

@@ -1,12 +1,12 @@
 """Triton kernels of the selective scan, whose equations are in ``lina.core.ops.selective_scan``.
 
-Imported only where Triton is.
+Imported only if Triton is installed.
 
 Time is cut into chunks. Within one, a parallel scan over a tile of [frames, channels, numbers of state] gives all its
-states in registers; nothing of that size ever reaches memory. Between chunks go the states at their borders, which the
-forward pass leaves for the backward pass. That pass first takes the gradient from border to border, then turns to all
-chunks at once; a program walks over many channels of one chunk, so that sums over channels need no atomics, and sums
-over rows and time are finished by PyTorch: the result is the same every time.
+states in registers; no tensor of that size is stored. The forward pass stores the states at the borders of chunks for
+the backward pass. That pass first propagates the gradient from border to border, then computes all chunks at once; a
+program loops over many channels of one chunk, so that sums over channels need no atomics, and PyTorch finishes the sums
+over rows and time: the result is deterministic.
 
 Arithmetic is in float32 whatever the dtype of the arguments. Shapes as in ``lina.core.ops.selective_scan``;
 ``borders`` and ``reaching`` are [B, chunks, D, N].
@@ -68,7 +68,7 @@ def forward_kernel(
     CHANNELS: tl.constexpr,
     NUMBERS: tl.constexpr,
 ):
-    """One program a row and block of channels; chunk after chunk."""
+    """One program per row and block of channels, over the chunks in order."""
     row = tl.program_id(1).to(tl.int64)
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     number = tl.arange(0, NUMBERS)
@@ -116,7 +116,7 @@ def border_gradients_kernel(
     CHANNELS: tl.constexpr,
     NUMBERS: tl.constexpr,
 ):
-    """The gradient of the state after each chunk, last chunk first."""
+    """Gradient of the state after each chunk, last chunk first."""
     row = tl.program_id(1).to(tl.int64)
     channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     number = tl.arange(0, NUMBERS)
@@ -133,11 +133,11 @@ def border_gradients_kernel(
         tl.store(reaching + (row * chunks + chunk) * channels * STATE + cell, gradient, mask=real)
         t = chunk * FRAMES + frame
         deltas = _load(delta, row, frames, t, channels, channel)
-        heard = _load(grad_y, row, frames, t, channels, channel)
+        grad = _load(grad_y, row, frames, t, channels, channel)
         cs = _load(c, row, frames, t, STATE, number)
         decay = _decay(deltas, rates, starts, row, frames, t, HAS_STARTS)
-        given = heard[:, :, None] * cs[:, None, :] + tl.where(last, gradient[None, :, :], 0.0)
-        _, gradients = tl.associative_scan((decay, decay * given), 0, _combine, reverse=True)
+        addend = grad[:, :, None] * cs[:, None, :] + tl.where(last, gradient[None, :, :], 0.0)
+        _, gradients = tl.associative_scan((decay, decay * addend), 0, _combine, reverse=True)
         gradient = tl.sum(tl.where(first, gradients, 0.0), axis=0)
     tl.store(grad_memory + row * channels * STATE + cell, gradient, mask=real)
 
@@ -169,7 +169,7 @@ def gradients_kernel(
     CHANNELS: tl.constexpr,
     NUMBERS: tl.constexpr,
 ):
-    """One program a chunk, row and group of ``blocks`` blocks of channels.
+    """One program per chunk, row and group of ``blocks`` blocks of channels.
 
     ``grad_b`` and ``grad_c`` are [groups, B, T, N] and ``grad_skip`` [B, chunks, D], to be summed; the gradient of the
     rate, to be summed as well, takes the place of ``reaching``.
@@ -197,9 +197,9 @@ def gradients_kernel(
         skips = tl.load(skip + channel, mask=channel < channels, other=0.0).to(tl.float32)
         deltas = _load(delta, row, frames, t, channels, channel)
         us = _load(u, row, frames, t, channels, channel)
-        heard = _load(grad_y, row, frames, t, channels, channel)
+        grad = _load(grad_y, row, frames, t, channels, channel)
 
-        # The states before each frame: a scan over what the frames one earlier do, the border's state being the first.
+        # States before each frame: a scan over the frames one earlier, from the border's state.
         state = tl.load(borders + cell, mask=real, other=0.0)
         deltas_before = _load(delta, row, frames, t - 1, channels, channel)
         us_before = _load(u, row, frames, t - 1, channels, channel)
@@ -208,23 +208,23 @@ def gradients_kernel(
         written_before = tl.where(first, state[None, :, :], written_before)
         _, before = tl.associative_scan((decay_before, written_before), 0, _combine)
 
-        # The gradients of the states after each frame, which pass through the decays of the frames one later.
+        # Gradients of the states after each frame, through the decays of the frames one later.
         gradient = tl.load(reaching + cell, mask=real, other=0.0)
         deltas_after = _load(delta, row, frames, t + 1, channels, channel)
         decay_after = _decay(deltas_after, rates, starts, row, frames, t + 1, HAS_STARTS)
-        given = heard[:, :, None] * cs[:, None, :] + tl.where(last, gradient[None, :, :], 0.0)
-        _, gradients = tl.associative_scan((decay_after, given), 0, _combine, reverse=True)
+        addend = grad[:, :, None] * cs[:, None, :] + tl.where(last, gradient[None, :, :], 0.0)
+        _, gradients = tl.associative_scan((decay_after, addend), 0, _combine, reverse=True)
 
         kept = _decay(deltas, rates, starts, row, frames, t, HAS_STARTS) * before
         states = kept + (deltas * us)[:, :, None] * bs[:, None, :]
-        sum_c += tl.sum(states * heard[:, :, None], axis=1)
+        sum_c += tl.sum(states * grad[:, :, None], axis=1)
         sum_b += tl.sum(gradients * (deltas * us)[:, :, None], axis=1)
         of_written = tl.sum(gradients * bs[:, None, :], axis=2)
         through = gradients * kept
         of_delta = tl.sum(through * rates[None, :, :], axis=2) + of_written * us
         _store(grad_delta, of_delta, row, frames, t, channels, channel)
-        _store(grad_u, of_written * deltas + heard * skips[None, :], row, frames, t, channels, channel)
+        _store(grad_u, of_written * deltas + grad * skips[None, :], row, frames, t, channels, channel)
         tl.store(reaching + cell, tl.sum(through * deltas[:, :, None], axis=0), mask=real)
-        tl.store(grad_skip + border + channel, tl.sum(heard * us, axis=0), mask=channel < channels)
+        tl.store(grad_skip + border + channel, tl.sum(grad * us, axis=0), mask=channel < channels)
     _store(grad_b, sum_b, group * rows + row, frames, t, STATE, number)
     _store(grad_c, sum_c, group * rows + row, frames, t, STATE, number)

@@ -1,8 +1,8 @@
 """Mamba (Gu & Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752).
 
-A layer is x + mixer(norm(x)): a short causal convolution, the selective scan, and a gate around both; it has no channel
-mixing of its own, and the stack ends in a norm, so this plugin is a whole stack. Names of parameters are those of the
-seed system's released checkpoints.
+A layer is x + mixer(norm(x)): a short causal convolution, the selective scan, and a gate around both. There is no
+channel mixing, and the stack ends in a norm, so this plugin is a whole stack. Names of parameters are those of
+lina-speech's released checkpoints.
 """
 
 import functools
@@ -31,11 +31,11 @@ class MambaConfig(KernelConfig):
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     d_state: int = Field(default=16, ge=1)
-    """Numbers of state for each inner channel."""
+    """Numbers of state per inner channel."""
     d_conv: int = Field(default=4, ge=2)
-    """Frames that the short convolution sees, the present one among them."""
+    """Taps of the short convolution, in frames."""
     fast_form: Literal["triton", "mamba-ssm"] = "triton"
-    """Fused kernels to use: lina's in Triton, or mamba-ssm's extension (float32, no restarts within a stretch)."""
+    """Fused kernels to use: lina's in Triton, or mamba-ssm's extension (float32, no restarts)."""
 
 
 class MambaState(NamedTuple):
@@ -105,7 +105,7 @@ class MambaMixer(nn.Module):
     def _fused_kernels(
         self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None
     ) -> Callable[..., tuple[Tensor, Tensor]] | None:
-        """The kernels to take, if any; they know no float64, and read bfloat16 as it is."""
+        """Fused kernels to use, if any; they support no float64, and read bfloat16 as it is."""
         if state.memory.dtype != torch.float32:
             return None
         published = self.config.fast_form == "mamba-ssm" and starts is None
@@ -118,7 +118,7 @@ class MambaMixer(nn.Module):
     def _select(
         self, u: Float[Tensor, "*B D"], state: MambaState
     ) -> tuple[Float[Tensor, "*B D"], Float[Tensor, "*B N"], Float[Tensor, "*B N"]]:
-        """Step sizes, in the memory's dtype, and the directions of writing and reading."""
+        """Step sizes, and the vectors B and C of writing and reading, in the memory's dtype."""
         sizes = [self.dt_rank, self.config.d_state, self.config.d_state]
         rank, b, c = self.x_proj(u).split(sizes, dim=-1)
         return F.softplus(self.dt_proj(rank).to(state.memory.dtype)), b, c
@@ -158,7 +158,7 @@ class Mamba(BackbonePlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Step sizes and rates spread so that the log-decays run from about -1e-4 to -1e4 a step."""
+        """Spread step sizes and rates so that log-decays run from about -1e-4 to -1e4 per step."""
         for module in backbone.modules():
             if isinstance(module, MambaMixer):
                 delta = torch.logspace(-2, 1, module.d_inner)[torch.randperm(module.d_inner)]

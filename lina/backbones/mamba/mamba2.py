@@ -1,8 +1,8 @@
 """Mamba-2 (Dao & Gu 2024, "Transformers are SSMs", arXiv 2405.21060), a whole stack without channel mixing.
 
-A short convolution over values, keys and queries (x, B, C there), then linear attention with one decay a head, both
+A short convolution over values, keys and queries (x, B, C there), then linear attention with one decay per head, both
 scaled by a step size dt that depends on the input; a skip, a gate, a norm. Initial values are those of the paper's
-code: A in 1 .. 16, dt log-uniform in 0.001 .. 0.1, D = 1, the way out scaled down by the root of the depth.
+code: A in 1 .. 16, dt log-uniform in 0.001 .. 0.1, D = 1, the output projection scaled down by the root of the depth.
 """
 
 import math
@@ -32,11 +32,11 @@ class Mamba2Config(KernelConfig):
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     head_dim: int = Field(default=64, ge=1)
-    """Value channels a head; the inner width is a multiple of it, or narrower: then there is one head."""
+    """Value channels per head; the inner width is a multiple of it, or narrower: then there is one head."""
     d_state: int = Field(default=128, ge=1)
-    """Key channels a head. 128 is the paper's, and as large a memory as that of gla at d_model 512."""
+    """Key channels per head. 128 is the paper's; the memory is as large as that of gla at d_model 512."""
     n_groups: int = Field(default=1, ge=1)
-    """Sets of keys and queries, shared by the heads of a group; where there are fewer heads, each has its own."""
+    """Sets of keys and queries, shared by the heads of a group; with fewer heads than that, each has its own."""
     d_conv: int = Field(default=4, ge=1)
     """Taps of the convolution."""
 
@@ -48,13 +48,13 @@ class Mamba2State(NamedTuple):
 
 
 class Mamba2Mixer(nn.Module):
-    """Names of parameters, and what lies where in ``in_proj``, are those of the paper's code."""
+    """Names of parameters and the layout of ``in_proj`` are those of the paper's code."""
 
     def __init__(self, d_model: int, n_layers: int, config: Mamba2Config) -> None:
         super().__init__()
         self.config = config
         d_inner = d_model * config.expand
-        # The position network of position-aware attention is of the same configuration, and much narrower.
+        # The position network of position-aware attention has the same configuration and is much narrower.
         self.head_dim = min(config.head_dim, d_inner)
         if d_inner % self.head_dim:
             raise SpecError(
@@ -100,7 +100,7 @@ class Mamba2Mixer(nn.Module):
             q, k, v, log_decay, skip = self._heads(mixed, dt)
             if starts is not None:
                 log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
-            # The kernels know neither restarts nor float64.
+            # The kernels support neither restarts nor float64.
             supported = starts is None and q.dtype == torch.float32
             obstacle = flash_linear_attention.obstacle
             fused = supported and use_fused_kernel("mamba2", self.config, obstacle, x.device)
@@ -120,7 +120,7 @@ class Mamba2Mixer(nn.Module):
         return self.out_proj(normed.to(x.dtype)), Mamba2State(tail, memory)
 
     def _project(self, x: Float[Tensor, "*B D"], state: Mamba2State) -> tuple[Tensor, Tensor, Tensor]:
-        """The gate, what the convolution mixes, and the raw step sizes, in the memory's dtype."""
+        """Gate, input of the convolution, and raw step sizes, in the memory's dtype."""
         widths = (self.widths[0], sum(self.widths), self.n_heads)
         gate, mixed, dt = self.in_proj(x).to(state.memory.dtype).split(widths, dim=-1)
         return gate, mixed, dt
@@ -132,7 +132,7 @@ class Mamba2Mixer(nn.Module):
     def _heads(
         self, mixed: Float[Tensor, "*B C"], dt: Float[Tensor, "*B H"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """q, k, v as [..., heads or groups, channels], the log-decay [..., heads], and what skips the memory."""
+        """q, k, v as [..., heads or groups, channels], the log-decay [..., heads], and the skip connection."""
         value, k, q = F.silu(mixed).split(self.widths, dim=-1)
         q, k = (tensor.unflatten(-1, (self.n_groups, -1)) for tensor in (q, k))
         value = value.unflatten(-1, (self.n_heads, -1))
@@ -142,7 +142,7 @@ class Mamba2Mixer(nn.Module):
 
 
 class GatedNorm(nn.Module):
-    """Root-mean-square norm of x silu(gate), each group of channels by itself."""
+    """Root-mean-square norm of x silu(gate), per group of channels."""
 
     def __init__(self, width: int, n_groups: int) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class Mamba2(BackbonePlugin):
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Step sizes about 1, and A spread so that the log-decays run from about -1e-4 to -1e4 a step."""
+        """Set step sizes to about 1, and spread A so that log-decays run from about -1e-4 to -1e4 per step."""
         for module in backbone.modules():
             if isinstance(module, Mamba2Mixer):
                 with torch.no_grad():

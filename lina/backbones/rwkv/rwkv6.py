@@ -1,9 +1,9 @@
 """RWKV-6 "Finch" (Peng et al. 2024, "Eagle and Finch", arXiv 2404.05892), its channel mixing included.
 
-Time mixing: a matrix memory a head, forgotten channel by channel by decays that depend on the input, read before the
-frame itself is written, which counts with a bonus instead. Both mixings blend each frame with the one before
-("token shift"); in time mixing how much of it depends on the input too, for each of decay, key, value, receptance
-and gate. Parameters are named as in RWKV's own checkpoints, with norm1, norm2, tmix and cmix for ln1, ln2, att, ffn.
+Time mixing: one matrix memory per head with an input-dependent decay per channel, read before the present frame is
+written, which counts with a bonus instead. Both mixings blend each frame with the previous one ("token shift"); in time
+mixing the share depends on the input too, for each of decay, key, value, receptance and gate. Parameters are named as
+in RWKV's own checkpoints, with norm1, norm2, tmix and cmix for ln1, ln2, att, ffn.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from lina.core.ops.rwkv6_attention import rwkv6_attention, rwkv6_attention_step
 from lina.core.plugin import BackbonePlugin, Half
 
 BLENDS = ("w", "k", "v", "r", "g")
-"""What a frame is blended for: decay, key, value, receptance, gate; in the order of ``time_maa_w2``."""
+"""Token-shift blends: decay, key, value, receptance, gate; in the order of ``time_maa_w2``."""
 
 PUBLISHED_SIZES = {
     "backbone.d_model": ("norm1.weight", 0),
@@ -35,15 +35,15 @@ PUBLISHED_SIZES = {
     "backbone.config.mix_rank": ("tmix.time_maa_w2", 1),
     "backbone.config.decay_rank": ("tmix.time_decay_w1", 1),
 }
-"""Keys of a spec, each with the tensor of a layer and its dimension that have its value."""
+"""Key of a spec -> tensor of a layer and its dimension with that size."""
 
 
 class RWKV6Config(KernelConfig):
     n_heads: int = Field(default=4, ge=1)
     mix_rank: int = Field(default=32, ge=1)
-    """Rank of what the input adds to each blend with the frame before."""
+    """Rank of the input-dependent part of each blend with the previous frame."""
     decay_rank: int = Field(default=64, ge=1)
-    """Rank of what the input adds to the decays."""
+    """Rank of the input-dependent part of the decays."""
 
 
 class TimeMixing(nn.Module):
@@ -86,7 +86,7 @@ class TimeMixing(nn.Module):
         starts: Bool[Tensor, "B T"] | None,
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"]]:
         r, k, v, log_decay, gate = self._project(x, before, memory.dtype)
-        # The kernels know neither restarts nor float64.
+        # The kernels support neither restarts nor float64.
         supported = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
         fused = supported and use_fused_kernel("rwkv6", self.config, obstacle, x.device)
@@ -216,18 +216,18 @@ class RWKV6(BackbonePlugin):
         config: RWKV6Config,
         half: Half,
     ) -> dict[str, Tensor]:
-        """Layers of a published RWKV-6 model: the first ``n_layers`` before the text, the next after it."""
+        """Import layers of a published RWKV-6 model: the first ``n_layers`` before the text, the next after it."""
         with torch.device("meta"):
-            wanted = cls.build(d_model=d_model, n_layers=n_layers, config=config).state_dict()
+            target = cls.build(d_model=d_model, n_layers=n_layers, config=config).state_dict()
         return layers_for_half(
-            tensors, wanted, plugin="rwkv6", sizes=PUBLISHED_SIZES, n_layers=n_layers, half=half
+            tensors, target, plugin="rwkv6", sizes=PUBLISHED_SIZES, n_layers=n_layers, half=half
         )
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Log-decays spread from -1e-4 to -1e4 a step, and blends that depend on the input.
+        """Spread log-decays from -1e-4 to -1e4 per step, and make blends depend on the input.
 
-        No more than inputs do: larger weights make a network that blows the last bit of a sum up to another result.
+        Blends stay moderate: larger weights amplify the rounding of a sum to another result.
         """
         for module in backbone.modules():
             if not isinstance(module, TimeMixing):

@@ -1,9 +1,9 @@
 """RWKV-7 "Goose" (Peng et al. 2025, arXiv 2503.14456), its channel mixing and its value residual included.
 
-Time mixing: a matrix memory a head that decays channel by channel, at most by exp(-exp(-1/2)) a frame; in it, what is
-stored under one unit key is taken out in part (its rate depends on the channel and on the input) and a new value put
-in. Both mixings blend each frame with the one before ("token shift"). From the second layer on, values move towards
-those that the first layer made of the same frame. Parameters are named as in RWKV's own checkpoints, with norm1,
+Time mixing: one matrix memory per head that decays per channel, at most by exp(-exp(-1/2)) per frame; the value stored
+under one unit key is removed in part (the rate depends on channel and input) and a new value is written. Both mixings
+blend each frame with the previous one ("token shift"). From the second layer on, values are interpolated towards those
+of the first layer for the same frame. Parameters are named as in RWKV's own checkpoints, with norm1,
 norm2, tmix and cmix for ln1, ln2, att, ffn.
 """
 
@@ -30,7 +30,7 @@ PUBLISHED_SIZES = {
     "backbone.config.value_rank": ("tmix.v1", 1),
     "backbone.config.gate_rank": ("tmix.g1", 1),
 }
-"""Keys of a spec, each with the tensor of a layer and its dimension that have its value."""
+"""Key of a spec -> tensor of a layer and its dimension with that size."""
 
 
 class RWKV7Layer(nn.Module):
@@ -75,13 +75,13 @@ class RWKV7Layer(nn.Module):
 
 
 class RWKV7Stack(nn.Module):
-    """Layers, with the first one's values handed on to the others within each frame."""
+    """Layers, with the first one's values passed to the others within each frame."""
 
     def __init__(self, d_model: int, n_layers: int, config: RWKV7Config) -> None:
         super().__init__()
         self.layers = nn.ModuleList(RWKV7Layer(d_model, i, n_layers, config) for i in range(n_layers))
         self.gradient_checkpointing = False
-        """Set by the trainer: keep only each layer's input for the backward pass and compute the rest again."""
+        """Set by the trainer: save only each layer's input for the backward pass and recompute the rest."""
 
     def initial_state(self, batch: int) -> tuple[RWKVState, ...]:
         return tuple(layer.initial_state(batch) for layer in self._each())
@@ -142,19 +142,19 @@ class RWKV7(BackbonePlugin):
         config: RWKV7Config,
         half: Half,
     ) -> dict[str, Tensor]:
-        """Layers of a published RWKV-7 model: the first ``n_layers`` before the text, the next after it.
+        """Import layers of a published RWKV-7 model: the first ``n_layers`` before the text, the next after it.
 
-        Each half has first values of its own, so the first layer after the text does without the value residual.
+        Each half has its own first values, so the first layer after the text has no value residual.
         """
         with torch.device("meta"):
-            wanted = cls.build(d_model=d_model, n_layers=n_layers, config=config).state_dict()
+            target = cls.build(d_model=d_model, n_layers=n_layers, config=config).state_dict()
         return layers_for_half(
-            tensors, wanted, plugin="rwkv7", sizes=PUBLISHED_SIZES, n_layers=n_layers, half=half
+            tensors, target, plugin="rwkv7", sizes=PUBLISHED_SIZES, n_layers=n_layers, half=half
         )
 
     @classmethod
     def extreme(cls, backbone: nn.Module) -> None:
-        """Log-decays from -1e-4 a step to the strongest there is, rates from 0 to 1, and nothing left at zero."""
+        """Spread log-decays from -1e-4 per step to the strongest, rates from 0 to 1; draw parameters that are zero."""
         with torch.no_grad():
             for module in backbone.modules():
                 if isinstance(module, TimeMixing):

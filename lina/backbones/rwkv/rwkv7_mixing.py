@@ -1,4 +1,4 @@
-"""RWKV-7's two mixings (Peng et al. 2025, arXiv 2503.14456, section 4), and how their parameters begin."""
+"""RWKV-7's two mixings (Peng et al. 2025, arXiv 2503.14456, section 4), and the initialization of their parameters."""
 
 import math
 from typing import NamedTuple
@@ -16,31 +16,31 @@ from lina.core.ops.delta_rule import delta_rule, delta_rule_step
 from lina.core.ops.dispatch import MixedPrecisionKernelConfig, use_fused_kernel
 
 BLENDS = ("r", "w", "k", "v", "a", "g")
-"""What a frame is blended for: receptance, decay, key, value, rate of removal, gate."""
+"""Token-shift blends: receptance, decay, key, value, rate of removal, gate."""
 
 
 class RWKV7Config(MixedPrecisionKernelConfig):
     n_heads: int = Field(default=4, ge=1)
     decay_rank: int | None = Field(default=None, ge=1)
-    """Rank of what the input adds to the decays; if left out, all ranks grow with the root of the width, as RWKV's."""
+    """Rank of the input-dependent part of the decays; by default all ranks grow with the root of the width."""
     rate_rank: int | None = Field(default=None, ge=1)
-    """Rank of what the input adds to the rates of removal."""
+    """Rank of the input-dependent part of the removal rates."""
     value_rank: int | None = Field(default=None, ge=1)
-    """Rank of what the input adds to the share of the first layer's values."""
+    """Rank of the input-dependent share of the first layer's values."""
     gate_rank: int | None = Field(default=None, ge=1)
     """Rank of the output gate."""
 
 
 class Projected(NamedTuple):
-    """What time mixing makes of frames, [..., H, channels] in the memory's dtype; the gate is [..., D]."""
+    """Projections of time mixing, [..., H, channels] in the memory's dtype; the gate is [..., D]."""
 
     r: Tensor
     k: Tensor
     v: Tensor
     removed: Tensor
-    """The unit key under which something is removed."""
+    """Unit key of the removal."""
     rate: Tensor
-    """How much of it, in 0 .. 1."""
+    """Share that is removed, in 0 .. 1."""
     log_decay: Tensor
     gate: Tensor
     first_values: Tensor
@@ -89,13 +89,13 @@ class TimeMixing(nn.Module):
         first_values: Float[Tensor, "B T D"] | None,
         starts: Bool[Tensor, "B T"] | None,
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"], Float[Tensor, "B T D"]]:
-        """Mixed frames, memory after, and the values that later layers are to see as the first ones."""
+        """Mixed frames, final memory, and the first layer's values for later layers."""
         p = self._project(x, before, first_values, memory.dtype)
         reading, log_decay = -p.removed, p.log_decay
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
             reading = reading.masked_fill(starts[..., None, None], 0.0)
-        # The kernels know neither restarts nor float64.
+        # The kernels support neither restarts nor float64.
         supported = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
         fused = supported and use_fused_kernel("rwkv7", self.config, obstacle, x.device)
@@ -142,7 +142,7 @@ class TimeMixing(nn.Module):
         k, v = heads(key), heads(own)
         if self.has_value_residual:
             share = torch.sigmoid(moved(self.v0, (for_value @ self.v1) @ self.v2))
-            assert first_values is not None, "only the first layer is without"
+            assert first_values is not None, "only the first layer has none"
             v = torch.lerp(v, heads(first_values), share)
         removed = F.normalize(k * heads(self.k_k.flatten()), dim=-1)
         k = k * torch.addcmul(torch.ones_like(rate), rate - 1, heads(self.k_a.flatten()))
@@ -177,19 +177,19 @@ def _row(values: Float[Tensor, "D"]) -> nn.Parameter:
 
 
 def _rank(factor: float, d_model: int) -> int:
-    """As RWKV suggests: a multiple of 32."""
+    """Round to a multiple of 32, as RWKV suggests."""
     return max(32, round(factor * math.sqrt(d_model) / 32) * 32)
 
 
 def _low_rank(d_model: int, rank: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Two factors, the first zero: in the beginning the input adds nothing."""
+    """Two factors, the first zero, so that the product starts at zero."""
     second = torch.empty(rank, d_model)
     nn.init.orthogonal_(second, gain=0.1 * max(rank / d_model, 1.0) ** 0.5)
     return nn.Parameter(torch.zeros(d_model, rank)), nn.Parameter(second)
 
 
 def _linear(inputs: int, outputs: int, size: float) -> nn.Linear:
-    """Without a bias, uniform in -bound .. bound for bound = ``size`` / sqrt(d_model)."""
+    """Linear layer without bias, uniform in -bound .. bound for bound = ``size`` / sqrt(d_model)."""
     linear = nn.Linear(inputs, outputs, bias=False)
     bound = size * min(inputs, outputs) ** -0.5
     nn.init.uniform_(linear.weight, -bound, bound)

@@ -1,4 +1,4 @@
-"""What a layer of RWKV-6 or RWKV-7 carries from frame to frame."""
+"""State of a layer of RWKV-6 or RWKV-7."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ class RWKVState(NamedTuple):
     """Of one layer."""
 
     time_shift: Float[Tensor, "B D"]
-    """The frame before, as time mixing saw it."""
+    """Previous input of time mixing."""
     memory: Float[Tensor, "B H K V"]
     channel_shift: Float[Tensor, "B D"]
-    """The frame before, as channel mixing saw it."""
+    """Previous input of channel mixing."""
 
 
 def empty_state(bonus: Float[Tensor, "H K"], d_model: int, batch: int) -> RWKVState:
-    """Before the first frame; heads, channels and device are those of the layer's ``bonus``."""
+    """State before the first frame; heads, channels and device are those of the layer's ``bonus``."""
     (heads, channels), dtype = bonus.shape, torch.promote_types(bonus.dtype, torch.float32)
     shift = torch.zeros(batch, d_model, dtype=dtype, device=bonus.device)
     memory = torch.zeros(batch, heads, channels, channels, dtype=dtype, device=bonus.device)
@@ -31,8 +31,8 @@ def state_after(
     memory: Float[Tensor, "B H K V"],
     refined: Float[Tensor, "B T D"],
 ) -> RWKVState:
-    """After a stretch of which time mixing saw ``seen`` and channel mixing ``refined``."""
+    """State after the inputs ``seen`` of time mixing and ``refined`` of channel mixing."""
     dtype = state.time_shift.dtype
-    # Copies, so that the state does not keep the whole stretch.
+    # Copies, so that the state does not keep the whole input alive.
     time_shift, channel_shift = (frames[:, -1].to(dtype, copy=True) for frames in (seen, refined))
     return RWKVState(time_shift, memory, channel_shift)

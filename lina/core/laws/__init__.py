@@ -1,10 +1,10 @@
-"""The laws of plugins, as a kit. A plugin's whole test file is
+"""Laws: contract tests of plugins. The test file of a plugin is
 
     @pytest.mark.parametrize("case", law_cases(MyPlugin), ids=str)
     def test_laws(case):
         case.check()
 
-and ``lina check NAME`` runs the same from a shell. docs/design.md says why each law is there.
+and ``lina check NAME`` runs the same from a shell. docs/design.md gives the reason for each law.
 """
 
 from lina.core.laws.cases import law_cases, laws_for, run_laws

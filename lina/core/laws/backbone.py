@@ -34,7 +34,7 @@ class BackboneStream(Stream):
     def build(self) -> Any:
         backbone = seeded_build(self.plugin)
         if self.conditions.gates == "extreme" and issubclass(self.plugin, BackbonePlugin):
-            with seeded():  # what a plugin draws there is drawn again for the truth
+            with seeded():  # a plugin that draws random numbers draws the same for the truth
                 self.plugin.extreme(backbone)
         return backbone
 
@@ -125,7 +125,7 @@ def _loss(stream: Stream, form: Form, x: Frames, tuned: State) -> Tensor:
 
 
 def starts_restart_rows(stream: Stream) -> None:
-    """Where parallel_forward takes ``starts``: it equals separate calls from initial states there."""
+    """If parallel_forward takes ``starts``, it equals separate calls from initial states there."""
     if not takes_starts(stream.module):
         return
     x, state = stream.input(), stream.random_state()
@@ -142,11 +142,11 @@ def starts_restart_rows(stream: Stream) -> None:
 
 
 def _restarted(stream: Stream, x: Frames, state: State, starts: Tensor) -> dict[str, Tensor]:
-    """Separate calls: a new stretch wherever any row restarts."""
+    """Separate calls: a new one wherever any row restarts."""
     cuts = starts.any(dim=0).nonzero().flatten().tolist()
     edges = sorted({0, *cuts, x.shape[1]})
     fresh = stream.module.initial_state(x.shape[0])
-    state, outputs = stream.as_given(state), []
+    state, outputs = stream.own_state(state), []
     for begin, end in pairwise(edges):
         state = where_rows(starts[:, begin], fresh, state)
         y, state = stream.parallel(x[:, begin:end].to(stream.dtype), clone(state))

@@ -1,4 +1,4 @@
-"""The law that comes before all others: the example builds, and what is built is of its role."""
+"""The first law: the example builds an object of its role."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ _ROLES: dict[Any, tuple[str, tuple[Any, ...]]] = {
 
 
 def role_of(plugin: type[Plugin]) -> str:
-    """``backbone``, ``codec`` or ``tokenizer``, from the plugin's base class.
+    """Role of a plugin, from its base class: ``backbone``, ``codec`` or ``tokenizer``.
 
     Raises:
-        PluginError: it is none of these. A corpus has no laws: its mistakes are rejects when it is read.
+        PluginError: another role. A corpus has no laws: its mistakes are rejects when it is read.
     """
     for base, (role, _) in _ROLES.items():
         if issubclass(plugin, base):
@@ -36,13 +36,13 @@ def _builds(plugin: type[Plugin], conditions: Conditions) -> None:
     built = seeded_build(plugin)
     _, protocols = next(entry for base, entry in _ROLES.items() if issubclass(plugin, base))
     if not any(implements(built, protocol) for protocol in protocols):
-        wanted = {name for name in members(protocols[0]) if not hasattr(built, name)}
+        missing = {name for name in members(protocols[0]) if not hasattr(built, name)}
         raise Violation(
             f"{type(built).__name__} is no {' and no '.join(p.__name__ for p in protocols)}: it has no "
-            f"{', '.join(sorted(wanted))}"
+            f"{', '.join(sorted(missing))}"
         )
 
 
 BUILDS = Law(
-    "builds", "build(**example()) gives an object that keeps its role's protocol.", _builds, dtypes=()
+    "builds", "build(**example()) gives an object that implements its role's protocol.", _builds, dtypes=()
 )

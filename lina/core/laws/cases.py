@@ -1,4 +1,4 @@
-"""From a plugin to its cases: which laws, in which dtypes, with which gates."""
+"""Cases of a plugin: its laws, by dtype, gates and device."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from lina.core.protocols import StreamingCodec, implements
 
 
 def laws_for(plugin: type[Plugin]) -> list[Law]:
-    """The laws of a plugin's role. A codec whose example does not build has ``builds`` only, which says why.
+    """Laws of a plugin's role. A codec whose example does not build has ``builds`` only, which reports the reason.
 
     Raises:
         PluginError: no laws apply to such a plugin (a corpus).
@@ -35,12 +35,12 @@ def laws_for(plugin: type[Plugin]) -> list[Law]:
 def law_cases(
     plugin: type[Plugin], *, device: str = "cpu", dtypes: Sequence[torch.dtype] | None = None
 ) -> list[LawCase]:
-    """Every law under every condition that matters to it, for ``pytest.mark.parametrize(..., ids=str)``.
+    """Every law under every condition that affects it, for ``pytest.mark.parametrize(..., ids=str)``.
 
     Args:
         plugin: a subclass of ``BackbonePlugin``, ``CodecPlugin`` or ``TokenizerPlugin``.
         device: where tensors live, such as ``cuda``.
-        dtypes: in place of float32 and float64, for the laws to which the dtype matters.
+        dtypes: instead of float32 and float64, for the laws that depend on the dtype.
 
     Raises:
         PluginError: no laws apply to such a plugin (a corpus).
@@ -61,7 +61,7 @@ def run_laws(
     device: str = "cpu",
     dtypes: Sequence[torch.dtype] | None = None,
 ) -> list[LawResult]:
-    """Check all laws, telling ``report`` each result as it comes. A law that cannot be run has failed.
+    """Check all laws and call ``report`` with each result. A law that cannot be run has failed.
 
     Raises:
         PluginError: no laws apply to such a plugin (a corpus).

@@ -1,4 +1,4 @@
-"""The laws of codecs: those that all keep, and those of the two directions of streaming ones."""
+"""Laws of codecs: of all, and of the two directions of streaming ones."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -21,7 +21,7 @@ Codes = Int[Tensor, "B T Q"]
 
 
 def facts_are_sane(codec: Any, device: str) -> None:
-    """sample_rate, hop, channels, codebook_sizes and latencies are whole numbers that can be."""
+    """sample_rate, hop, channels, codebook_sizes and latencies are whole numbers in range."""
     counts = {"sample_rate": codec.sample_rate, "hop": codec.hop, "channels": codec.channels}
     for index, size in enumerate(codec.codebook_sizes):
         counts[f"codebook_sizes[{index}]"] = size
@@ -46,22 +46,22 @@ def round_trip_keeps_length(codec: Any, device: str) -> None:
         audio = random_audio(codec, 2, frames, _generator()).to(device, torch.float32)
         codes = encode(codec, audio)
         require_codes(codec, codes, 2, frames)
-        for given in (codes, random_codes(codec, 2, frames, _generator()).to(device)):
-            require_audio(codec, decode(codec, given), 2, frames)
+        for codes_in in (codes, random_codes(codec, 2, frames, _generator()).to(device)):
+            require_audio(codec, decode(codec, codes_in), 2, frames)
 
 
 def encode_is_deterministic(codec: Any, device: str) -> None:
-    """encode gives the same codes each time and does not touch its audio."""
+    """encode gives the same codes each time and does not change its audio."""
     audio = random_audio(codec, 2, 12, _generator()).to(device, torch.float32)
     kept = audio.clone()
     first = encode(codec, audio)
-    require_equal("audio given to encode", {"samples": audio}, {"samples": kept})
+    require_equal("audio passed to encode", {"samples": audio}, {"samples": kept})
     decode(codec, first)
     require_equal("encode, called twice", {"codes": encode(codec, audio)}, {"codes": first})
 
 
 def rows_code_as_alone(codec: Any, device: str) -> None:
-    """A row of a batch gives the codes that it gives alone."""
+    """A row of a batch gives the same codes as alone."""
     audio = random_audio(codec, 3, 12, _generator()).to(device, torch.float32)
     together = encode(codec, audio)
     for row in range(3):
@@ -82,7 +82,7 @@ def hard_signals_stay_finite(codec: Any, device: str) -> None:
 
 
 def padded_rows_code_as_alone(stream: Stream) -> None:
-    """A row that is followed by the silence of padding gives the codes that it gives alone."""
+    """A row followed by padding with silence gives the same codes as alone."""
     x = stream.input()
     latency, total = stream.module.latency, x.shape[1]
     lengths = (total, total // 2, latency + 3)
@@ -99,7 +99,7 @@ def padded_rows_code_as_alone(stream: Stream) -> None:
 
 
 def flush_completes(stream: Stream) -> None:
-    """flush gives the last ``latency`` frames, row by row, from the state alone, which it does not touch."""
+    """flush gives the last ``latency`` frames, row by row, from the state alone, without changing it."""
     latency = stream.module.latency
     with torch.no_grad():
         for frames in (1, latency + 2, stream.frames):
@@ -120,7 +120,7 @@ def flush_completes(stream: Stream) -> None:
                     f"found {list(flushed.shape[2:])} {flushed.dtype}"
                 )
             require_finite("flush", {"frames": flushed})
-            require_equal("state given to flush", named_leaves(state), named_leaves(before))
+            require_equal("state passed to flush", named_leaves(state), named_leaves(before))
             expected = {"frames": flushed}
             require_equal("flush, called twice", {"frames": stream.flush(state)}, expected)
             _, folded = fold(stream, x, clone(initial))
@@ -193,7 +193,7 @@ def _generator() -> torch.Generator:
 
 
 def _codec_law(test: Callable[[Any, str], None]) -> Law:
-    """A law of the codec as a whole: in float32, as codecs see audio."""
+    """Law of a whole codec, in float32, the dtype of audio."""
 
     def check(plugin: type[Plugin], conditions: Conditions) -> None:
         codec = seeded_build(plugin)

@@ -1,4 +1,4 @@
-"""The two directions of a streaming codec, as streams of frames: [C, hop] of audio, [Q] of codes."""
+"""Both directions of a streaming codec, as streams of frames: [C, hop] of audio, [Q] of codes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from lina.core.state import State
 def random_audio(
     codec: Any, batch: int, frames: int, generator: torch.Generator
 ) -> Float[Tensor, "B C samples"]:
-    """Noise whose loudness changes, far from clipping."""
+    """Noise of varying loudness, far from clipping."""
     shape = (batch, codec.channels, frames, codec.hop)
     loudness = torch.rand(*shape[:3], 1, generator=generator, dtype=torch.float64)
     noise = torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""How two results are compared: by their errors against the truth, never by a tolerance that someone liked.
+"""Comparison of results by their errors against a float64 truth, without hand-set tolerances.
 
 The truth is the float64 parallel form on the same weights. A result passes if its error is at most three
 times that of the parallel form in the dtype under test, plus a floor relative to the size of the numbers.
@@ -30,15 +30,15 @@ def error(found: Tensor, truth: Tensor) -> float:
 
 
 def floor(dtype: torch.dtype, like: Tensor) -> float:
-    """The relative error below which nothing is asked, for floats or codes computed in ``dtype``."""
+    """Relative error that always passes, for floats or codes computed in ``dtype``."""
     return (_FLOAT_FLOORS if like.is_floating_point() else _CODE_FLOORS)[dtype]
 
 
 def require_as_good(group: str, found: Tensors, whole: Tensors, truth: Tensors, dtype: torch.dtype) -> None:
-    """``found`` is as near to ``truth`` as the parallel form ``whole`` is; see the module.
+    """Require that ``found`` is as near to ``truth`` as the parallel form ``whole``; see the module.
 
-    A group is judged by its largest error and its largest numbers, so that a gradient which is zero but for
-    rounding (a key's bias under softmax) asks for nothing.
+    A group is compared by its largest error and its largest numbers, so that a gradient which is zero but for
+    rounding (a key's bias under softmax) always passes.
     """
     require_same_layout(group, found, truth)
     scale = max((_size(leaf) for leaf in truth.values()), default=0.0)
@@ -55,7 +55,7 @@ def require_as_good(group: str, found: Tensors, whole: Tensors, truth: Tensors, 
 
 
 def require_equal(group: str, found: Tensors, expected: Tensors) -> None:
-    """Bit for bit, NaN equal to NaN."""
+    """Require bitwise equality, NaN equal to NaN."""
     require_same_layout(group, found, expected)
     for name, leaf in expected.items():
         if not torch.equal(found[name].nan_to_num(0.25), leaf.nan_to_num(0.25)):

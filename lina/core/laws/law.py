@@ -1,4 +1,4 @@
-"""A law, the conditions under which it is checked, and what is said when it is broken."""
+"""Laws, the conditions of their checks, and their results."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Gates = Literal["ordinary", "extreme"]
 
 
 class LawFailed(PluginError):
-    """A plugin breaks a law. The message has the law's name, what was expected, what was found and where."""
+    """A plugin fails a law. The message has the law's name, the expected and the found value, and the place."""
 
     def __init__(self, law: str, detail: str) -> None:
         super().__init__(f"{law}: {detail}")
@@ -23,12 +23,12 @@ class LawFailed(PluginError):
 
 
 class Violation(Exception):
-    """Raised inside a law's test, which does not know the law's name."""
+    """Failure inside a law's test, which does not have the law's name."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where a law is checked. ``extreme`` gates are what ``BackbonePlugin.extreme`` makes of the weights."""
+    """Conditions of a check. Gates are ``extreme`` after ``BackbonePlugin.extreme``."""
 
     dtype: torch.dtype = torch.float32
     gates: Gates = "ordinary"
@@ -37,7 +37,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Law:
-    """A promise of a role. ``test`` raises on a plugin that does not keep it."""
+    """A contract of a role. ``test`` raises ``Violation`` for a plugin that fails it."""
 
     name: str
     statement: str
@@ -49,7 +49,7 @@ class Law:
         """Check the law on ``plugin.build(**plugin.example())``.
 
         Raises:
-            LawFailed: the law is broken, or cannot be run at all: nothing is ever skipped.
+            LawFailed: the plugin fails the law, or the law cannot be run; no law is skipped.
         """
         try:
             self.test(plugin, conditions)
@@ -62,7 +62,7 @@ class Law:
 
 @dataclass(frozen=True)
 class LawResult:
-    """What came of one case. ``detail`` is empty where the law holds."""
+    """Result of one case. ``detail`` is empty if it passed."""
 
     case: str
     law: Law
@@ -73,22 +73,22 @@ class LawResult:
 
 @dataclass(frozen=True)
 class LawCase:
-    """One law on one plugin under one set of conditions; its ``str`` is a test's id."""
+    """One law on one plugin under one set of conditions; ``str`` gives the test id."""
 
     plugin: type[Plugin]
     law: Law
     conditions: Conditions
 
     def check(self) -> None:
-        """Raises ``LawFailed`` unless the law holds."""
+        """Raise ``LawFailed`` unless the law passes."""
         self.law.check(self.plugin, self.conditions)
 
     def run(self) -> LawResult:
         start = time.perf_counter()
         try:
             self.check()
-        except LawFailed as broken:
-            return LawResult(str(self), self.law, False, broken.detail, time.perf_counter() - start)
+        except LawFailed as failure:
+            return LawResult(str(self), self.law, False, failure.detail, time.perf_counter() - start)
         return LawResult(str(self), self.law, True, "", time.perf_counter() - start)
 
     def __str__(self) -> str:

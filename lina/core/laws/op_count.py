@@ -1,6 +1,6 @@
-"""Counts what a module issues, and the numbers it writes.
+"""Count the torch calls of a module, and the numbers that they write.
 
-Python's calls are counted, as those cost time on every machine: an LSTM in one call is one operation, though
+Calls from Python are counted, since they cost time on every machine: an LSTM in one call is one operation, although
 its kernel loops over time; a loop in Python is many.
 """
 
@@ -17,9 +17,9 @@ from torch.utils import _pytree as pytree
 @dataclass(frozen=True)
 class Cost:
     operations: int
-    """Calls of torch's functions and methods."""
+    """Calls of torch functions and methods."""
     numbers: int
-    """Elements of the tensors that they made, views not counted: it shows work that hides in large calls."""
+    """Elements of their new tensors, without views: shows work inside large calls."""
 
 
 class _Counter(TorchFunctionMode):
@@ -39,14 +39,14 @@ class _Counter(TorchFunctionMode):
         if getattr(func, "__name__", "") == "__get__":
             return result
         self.operations += 1
-        for made in pytree.tree_leaves(result):
-            if isinstance(made, Tensor) and made._base is None:
-                self.numbers += made.numel()
+        for leaf in pytree.tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf._base is None:
+                self.numbers += leaf.numel()
         return result
 
 
 def cost(function: Callable[[], Any]) -> Cost:
-    """What one call of ``function`` issues, without gradients."""
+    """Count one call of ``function``, without gradients."""
     counter = _Counter()
     with torch.no_grad(), counter:
         function()

@@ -1,4 +1,4 @@
-"""Running a stream in one of its forms, with or without gradients, for the laws to compare."""
+"""Run a stream in one of its forms, with or without gradients, for the laws to compare."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ Runner = Callable[[Stream, Form, Frames, State], Outcome]
 
 
 def yardsticks(stream: Stream, run: Runner, form: Form, x: Frames, state: State) -> tuple[Outcome, Outcome]:
-    """The truth, and what the stream itself makes of it in its dtype."""
+    """Results of the truth, and of the stream in its own dtype."""
     return run(stream.truth(), form, x, state), run(stream, form, x, state)
 
 
 def forward(stream: Stream, form: Form, x: Frames, state: State) -> Outcome:
     with torch.no_grad():
-        y, final = form(stream, input_for(stream, x), stream.as_given(state))
+        y, final = form(stream, input_for(stream, x), stream.own_state(state))
     return {"outputs": {"y": y}, "final state": named_leaves(final)}
 
 
@@ -33,15 +33,15 @@ def with_gradients(stream: Stream, form: Form, x: Frames, state: State) -> Outco
         "gradient of parameter": stream.parameters(),
         "gradient of initial state": {},
     }
-    start = stream.as_given(state)
+    start = stream.own_state(state)
     for name, leaf in float_leaves(start).items():
         sources["gradient of initial state"][name] = leaf.requires_grad_()
     y, final = form(stream, sources["gradient of input"]["x"], clone(start))
-    wanted = {f"{group} {name}": leaf for group, tensors in sources.items() for name, leaf in tensors.items()}
+    inputs = {f"{group} {name}": leaf for group, tensors in sources.items() for name, leaf in tensors.items()}
     gradients = torch.autograd.grad(
-        projection(stream, y, final), list(wanted.values()), materialize_grads=True
+        projection(stream, y, final), list(inputs.values()), materialize_grads=True
     )
-    found = dict(zip(wanted, gradients, strict=True))
+    found = dict(zip(inputs, gradients, strict=True))
     outcome = {"outputs": {"y": y.detach()}, "final state": _detached(final)}
     for group, tensors in sources.items():
         outcome[group] = {name: found[f"{group} {name}"] for name in tensors}

@@ -1,4 +1,4 @@
-"""A stream as the laws see it, whatever its role: frames [B, T, ...] in, frames [B, T, ...] out."""
+"""Adapter from plugins of all roles to streams: frames [B, T, ...] in, frames [B, T, ...] out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ Frame = Shaped[Tensor, "B ..."]
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Inside, the same random numbers each time; after it, the random state is as it was."""
+    """Fix the random numbers inside; restore the random state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         yield
 
 
 def seeded_build(plugin: Any) -> Any:
-    """``plugin.build(**plugin.example())`` with the same weights each time; the random state is put back."""
+    """``plugin.build(**plugin.example())`` with the same weights each time; the random state is restored."""
     with seeded():
         return plugin.build(**plugin.example())
 
@@ -37,7 +37,7 @@ class Stream(ABC):
     """One direction of a plugin's object, built from ``plugin.example()`` with the same weights each time."""
 
     frames: int
-    """Length of the stretches that the laws run."""
+    """Frames of an input in the laws."""
     differentiable: bool
 
     def __init__(self, plugin: type[Plugin], conditions: Conditions, precise: bool = False) -> None:
@@ -58,7 +58,7 @@ class Stream(ABC):
 
     @abstractmethod
     def part(self, owner: Any) -> Any:
-        """The object with the two faces."""
+        """The object with the two forms."""
 
     @abstractmethod
     def random_frames(self, batch: int, frames: int, generator: torch.Generator) -> Frames:
@@ -66,7 +66,7 @@ class Stream(ABC):
 
     @abstractmethod
     def strange_frames(self, batch: int, frames: int, generator: torch.Generator) -> Frames:
-        """Input that is valid but nothing like ``random_frames``: what the future is changed to."""
+        """Valid input unlike ``random_frames``, to replace the future with."""
 
     @abstractmethod
     def parallel(self, x: Frames, state: State) -> tuple[Frames, State]: ...
@@ -75,11 +75,11 @@ class Stream(ABC):
     def step(self, x: Frame, state: State) -> tuple[Frame, State]: ...
 
     def flush(self, state: State) -> Frames:
-        """The frames that a lagging stream still owes; only streams with a latency have it."""
+        """Pending frames of a stream with latency; other streams have none."""
         raise NotImplementedError
 
     def rebuilt(self) -> Self:
-        """Another object with the same weights, that has never run."""
+        """Another object with the same weights, before any call."""
         return type(self)(self.plugin, self.conditions)
 
     def truth(self) -> Self:
@@ -93,9 +93,9 @@ class Stream(ABC):
         return self.random_frames(batch, frames or self.frames, self.generator(seed))
 
     def random_state(self, batch: int = ROWS) -> State:
-        """A state that means something but is like no initial one: rows of different ages, floats disturbed.
+        """A valid non-initial state: rows of different ages, floats with noise.
 
-        Positions, flags and the ages of ring buffers stay as the stream itself has made them.
+        Positions, flags and the ages of ring buffers stay as the stream itself produced them.
         """
         with torch.no_grad():
             state = self.module.initial_state(batch)
@@ -108,7 +108,7 @@ class Stream(ABC):
             generator = self.generator(3)
             return tree_map(lambda leaf: _disturb(leaf, generator), aged)
 
-    def as_given(self, state: State) -> State:
+    def own_state(self, state: State) -> State:
         """A copy of a state for this stream: in float64 for the truth, else as it is."""
         return clone(as_dtype(state, self.dtype) if self.precise else state)
 
@@ -117,7 +117,7 @@ class Stream(ABC):
 
 
 def clone(state: State) -> State:
-    """Every call gets a copy, so that an impure stream breaks the law of purity only."""
+    """Copy before every call, so that an impure stream fails the law of purity only."""
     require_tensors(state)
     copied: State = tree_map(lambda leaf: leaf.clone(), state)
     return copied
@@ -152,7 +152,7 @@ def parallel(stream: Stream, x: Frames, state: State) -> tuple[Frames, State]:
 
 
 def in_pieces(sizes: list[int]) -> Callable[[Stream, Frames, State], tuple[Frames, State]]:
-    """``parallel_forward`` over consecutive stretches of these lengths."""
+    """``parallel_forward`` over consecutive pieces of these lengths."""
 
     def run(stream: Stream, x: Frames, state: State) -> tuple[Frames, State]:
         outputs = []

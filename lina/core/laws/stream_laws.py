@@ -1,4 +1,4 @@
-"""The laws of every stream of tensors: backbones, and both directions of streaming codecs."""
+"""Laws of every stream of tensors: backbones, and both directions of streaming codecs."""
 
 import tempfile
 from collections.abc import Callable
@@ -52,27 +52,27 @@ def chunks_compose(stream: Stream) -> None:
 
 
 def step_is_pure(stream: Stream) -> None:
-    """step and parallel_forward touch neither their input nor its state, nor what they returned before."""
-    x, given = stream.input(), stream.random_state()
+    """step and parallel_forward change neither their arguments nor results of earlier calls."""
+    x, initial = stream.input(), stream.random_state()
     calls: dict[str, Callable[[Tensor, State], tuple[Tensor, State]]] = {
         "step": lambda frames, state: stream.step(frames[:, 0], state),
         "parallel_forward": stream.parallel,
     }
     with torch.no_grad():
         for name, call in calls.items():
-            state, frames = clone(given), x.clone()
+            state, frames = clone(initial), x.clone()
             first = call(frames, state)
             kept = _result(clone(first))
-            _require_untouched(f"{name}: its input state", state, given)
+            _require_untouched(f"{name}: its input state", state, initial)
             require_equal(f"{name}: its input", {"x": frames}, {"x": x})
             again = call(frames, state)
             require_equal(f"{name}, called twice from the same state", _result(again), kept)
             call(stream.input(seed=2), again[1])
-            require_equal(f"{name}: what it returned, after a later call", _result(first), kept)
+            require_equal(f"{name}: its result, after a later call", _result(first), kept)
 
 
 def state_is_fixed(stream: Stream) -> None:
-    """State leaves are [B, ...] tensors of the same shapes and dtypes for ever; as many frames out as in."""
+    """State leaves are [B, ...] tensors of fixed shapes and dtypes; as many frames out as in."""
     x = stream.input()
     batch = x.shape[0]
     with torch.no_grad():
@@ -120,7 +120,7 @@ def causality(stream: Stream) -> None:
 
 
 def rows_are_independent(stream: Stream) -> None:
-    """NaN in one row leaves the others equal bit for bit; a row alone gives what it gives in company."""
+    """NaN in one row leaves the others equal bit for bit; a row alone gives the same as in a batch."""
     x, state = stream.input(), stream.random_state()
     others = torch.tensor([row for row in range(x.shape[0]) if row != 1], device=x.device)
     poisoned_x, poisoned_state = _poisoned(x), tree_map(_poisoned, state)
@@ -148,7 +148,7 @@ def rows_are_independent(stream: Stream) -> None:
 
 
 def state_survives_file(stream: Stream) -> None:
-    """A saved state, read by another object with the same weights, goes on as the stream would have."""
+    """A saved state, read by another object with the same weights, continues the stream."""
     x, state = stream.input(), stream.random_state()
     other = stream.rebuilt()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -160,7 +160,7 @@ def state_survives_file(stream: Stream) -> None:
     found = forward(other, parallel, x, loaded)
     truth = forward(stream.truth(), parallel, x, state)
     for group, tensors in truth.items():
-        label = f"going on from a file: {group}"
+        label = f"continued from a file: {group}"
         require_as_good(label, found[group], expected[group], tensors, stream.dtype)
 
 
@@ -207,7 +207,7 @@ def stream_law(
     gates: tuple[Gates, ...] = ("ordinary",),
     prefix: str = "",
 ) -> Law:
-    """A law of one kind of stream; its statement is the first line of the test's docstring."""
+    """Law of one kind of stream; its statement is the first line of the test's docstring."""
 
     def check(plugin: type[Plugin], conditions: Conditions) -> None:
         test(open_stream(plugin, conditions))
@@ -217,7 +217,7 @@ def stream_law(
 
 
 def stream_laws(open_stream: type[Stream], prefix: str = "", extreme: bool = False) -> list[Law]:
-    """The laws of this module. One dtype where the law does not depend on it."""
+    """Laws of this module. One dtype where the law does not depend on it."""
     gates: tuple[Gates, ...] = ("ordinary", "extreme") if extreme else ("ordinary",)
     both, one = (torch.float32, torch.float64), (torch.float32,)
     return [
@@ -234,7 +234,7 @@ def stream_laws(open_stream: type[Stream], prefix: str = "", extreme: bool = Fal
 
 def _require_no_gradient_from_past(stream: Stream, x: Frames, state: State, cut: int) -> None:
     source = input_for(stream, x).requires_grad_()
-    y, _ = stream.parallel(source, stream.as_given(state))
+    y, _ = stream.parallel(source, stream.own_state(state))
     past = y[:, :cut].double()
     weights = torch.randn(past.shape, generator=stream.generator(8), dtype=torch.float64).to(past.device)
     (gradient,) = torch.autograd.grad((past * weights).sum(), [source])

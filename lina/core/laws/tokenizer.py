@@ -1,4 +1,4 @@
-"""The laws of tokenizers."""
+"""Laws of tokenizers."""
 
 import json
 import random
@@ -29,7 +29,7 @@ TEXTS = (
     "ALL CAPS, then camelCase and snake_case",
     "\u201cquotes\u201d \u2018and\u2019 \u2013 dashes \u2014 and \u2026",
 )
-"""Texts that people type, and texts that break careless readers."""
+"""Ordinary and difficult texts."""
 
 CHARACTERS = tuple(
     [chr(code) for code in range(0x180)]
@@ -38,16 +38,16 @@ CHARACTERS = tuple(
     + [chr(code) for code in range(0x10000, 0x110000, 40_009)]
     + ["\U0010ffff"]
 )
-"""Every character of the first blocks and a spread of all others, unpaired surrogates too."""
+"""Every character of the first blocks and a sample of all others, unpaired surrogates included."""
 
 
 def frozen_json(value: Any) -> Any:
-    """A JSON value as a tokenizer's state: JSON has no tuples, so arrays become tuples again."""
+    """Convert a JSON value to a tokenizer's state: arrays become tuples."""
     return tuple(frozen_json(item) for item in value) if isinstance(value, list) else value
 
 
 def pieces_give_the_whole(tokenizer: Tokenizer) -> None:
-    """Folding step over any split of a text, then flush, gives the ids of the text whole."""
+    """Folding step over any split of a text, then flush, gives the ids of the whole text."""
     chance = random.Random(SEED)
     for text in _accepted(tokenizer):
         whole = tokenizer.parallel_forward(text)
@@ -79,7 +79,7 @@ def step_is_pure(tokenizer: Tokenizer) -> None:
 
 
 def state_survives_json(tokenizer: Tokenizer) -> None:
-    """The state is an immutable value that JSON holds (arrays read as tuples), and goes on from there."""
+    """The state is an immutable JSON value (arrays read as tuples) that continues the stream."""
     for text in _accepted(tokenizer):
         for half in (0, 1, len(text) // 2, len(text)):
             _, state = tokenizer.step(text[:half], tokenizer.initial_state())
@@ -116,7 +116,7 @@ def ids_are_in_range(tokenizer: Tokenizer) -> None:
 
 
 def every_text_is_read_or_refused(tokenizer: Tokenizer) -> None:
-    """Every string is accepted, or refused by a TextError that names characters of it; both faces agree."""
+    """Every string is accepted, or refused by a TextError that names characters of it; both forms agree."""
     for text in ("", *TEXTS, *CHARACTERS):
         for how, read in (
             ("parallel_forward", tokenizer.parallel_forward),
@@ -154,7 +154,7 @@ def labels_are_printable(tokenizer: Tokenizer) -> None:
 
 
 def _accepted(tokenizer: Tokenizer) -> list[str]:
-    """The texts that this tokenizer reads; plain English must be among them, or the laws would say nothing."""
+    """The texts that this tokenizer reads; plain English must be among them, or the laws would check nothing."""
     accepted = [text for text in TEXTS if not isinstance(_ids_or_refusal(tokenizer, text), TextError)]
     if not accepted:
         raise Violation(
@@ -182,14 +182,14 @@ def _fold(tokenizer: Tokenizer, pieces: list[str]) -> list[int]:
     ids: list[int] = []
     state = tokenizer.initial_state()
     for piece in pieces:
-        made, state = tokenizer.step(piece, state)
-        ids += made
+        new_ids, state = tokenizer.step(piece, state)
+        ids += new_ids
     return ids + tokenizer.flush(state)
 
 
 def _finish(tokenizer: Tokenizer, rest: str, state: Any) -> list[int]:
-    made, state = tokenizer.step(rest, state)
-    return made + tokenizer.flush(state)
+    new_ids, state = tokenizer.step(rest, state)
+    return new_ids + tokenizer.flush(state)
 
 
 def _split(text: str, chance: random.Random) -> list[str]:

@@ -139,9 +139,9 @@ class PositionCrossAttention(CrossAttention):
         starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
         times, readable = _times(state.time, x.shape[1], starts), _readable(memory, starts)
-        where = self._asked(x, times, memory, readable) @ memory.positions
-        given = {} if starts is None else {"starts": starts}
-        where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position, **given)
+        where = self._query_weights(x, times, memory, readable) @ memory.positions
+        options = {} if starts is None else {"starts": starts}
+        where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position, **options)
         out, weights = self._read(where, memory, readable)
         return out.to(x.dtype), AttentionState(times[:, -1] + 1, position), weights
 
@@ -149,7 +149,7 @@ class PositionCrossAttention(CrossAttention):
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
     ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
         readable = _readable(memory, None)
-        where = self._asked(x[:, None], state.time[:, None], memory, readable) @ memory.positions
+        where = self._query_weights(x[:, None], state.time[:, None], memory, readable) @ memory.positions
         where, position = self.pos_net.step(where[:, 0].to(x.dtype), state.position)
         out, weights = self._read(where[:, None], memory, readable)
         return out[:, 0].to(x.dtype), AttentionState(state.time + 1, position), weights[:, 0]
@@ -159,10 +159,12 @@ class PositionCrossAttention(CrossAttention):
     ) -> Float[Tensor, "B M T J"]:
         """Attention of the queries, and of the position network's output."""
         read = self.parallel_forward(x, state, memory)[2]
-        asked = self._asked(x, _times(state.time, x.shape[1], None), memory, _readable(memory, None))
-        return torch.stack([asked, read], dim=1)
+        query_weights = self._query_weights(
+            x, _times(state.time, x.shape[1], None), memory, _readable(memory, None)
+        )
+        return torch.stack([query_weights, read], dim=1)
 
-    def _asked(
+    def _query_weights(
         self,
         x: Float[Tensor, "B T D"],
         times: Int[Tensor, "B T"],

@@ -51,8 +51,8 @@ class Block(nn.Module):
     def parallel_forward(
         self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], State]:
-        given = {} if starts is None else {"starts": starts}
-        mixed, state = self.tmix.parallel_forward(self.norm1(x), state, **given)
+        options = {} if starts is None else {"starts": starts}
+        mixed, state = self.tmix.parallel_forward(self.norm1(x), state, **options)
         x = x + mixed
         return x + self.cmix(self.norm2(x)), state
 
@@ -79,13 +79,15 @@ class Layers(nn.Module):
         self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """``starts``: frames at which the state restarts; only if all layers take it."""
-        given = {} if starts is None else {"starts": starts}
+        options = {} if starts is None else {"starts": starts}
         after = []
         for layer, before in zip(self._each(), state, strict=True):
             if self.gradient_checkpointing and self.training:
-                x, new = checkpoint(partial(layer.parallel_forward, **given), x, before, use_reentrant=False)
+                x, new = checkpoint(
+                    partial(layer.parallel_forward, **options), x, before, use_reentrant=False
+                )
             else:
-                x, new = layer.parallel_forward(x, before, **given)
+                x, new = layer.parallel_forward(x, before, **options)
             after.append(new)
         return x, tuple(after)
 
@@ -122,8 +124,8 @@ class ResidualMixer(nn.Module):
     def parallel_forward(
         self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], State]:
-        given = {} if starts is None else {"starts": starts}
-        mixed, state = self.mixer.parallel_forward(self.norm(x), state, **given)
+        options = {} if starts is None else {"starts": starts}
+        mixed, state = self.mixer.parallel_forward(self.norm(x), state, **options)
         return x + mixed, state
 
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:

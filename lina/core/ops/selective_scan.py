@@ -160,14 +160,14 @@ class _SelectiveScan(torch.autograd.Function):
         grad_y, grad_final = gradients
         size, rows = context.size, u.shape[0]
         chunks = _cut(u, delta, a, b, c, starts, size)
-        heard = grad_y.reshape_as(chunks.written)
+        grad_out = grad_y.reshape_as(chunks.written)
 
         reaching = torch.zeros_like(states)
         for part, block in chunks.blocks():
             gradient = reaching[part]
             decay = torch.empty_like(gradient)
             for frame in reversed(range(size)):
-                gradient.addcmul_(heard[part, frame, None], block.c[:, frame, :, None])
+                gradient.addcmul_(grad_out[part, frame, None], block.c[:, frame, :, None])
                 gradient.mul_(block.decay(frame, decay))
         backwards = reaching.unflatten(0, (rows, -1)).flip(1)
         whole = chunks.whole_decay().unflatten(0, (rows, -1)).flip(1).flatten(0, 1)
@@ -176,7 +176,7 @@ class _SelectiveScan(torch.autograd.Function):
 
         grad_a = torch.zeros_like(chunks.log2_decay)
         rate = a.t().contiguous()
-        grad_written, grad_delta = torch.empty_like(heard), torch.empty_like(heard)
+        grad_written, grad_delta = torch.empty_like(grad_out), torch.empty_like(grad_out)
         grad_b, grad_c = torch.empty_like(chunks.b), torch.empty_like(chunks.c)
         for part, block in chunks.blocks():
             gradient = reaching[part]
@@ -188,8 +188,8 @@ class _SelectiveScan(torch.autograd.Function):
                 block.write(frame, path[frame + 1])
             grad_rate = torch.zeros_like(gradient)
             for frame in reversed(range(size)):
-                gradient.addcmul_(heard[part, frame, None], block.c[:, frame, :, None])
-                grad_c[part, frame] = (path[frame + 1] @ heard[part, frame, :, None])[..., 0]
+                gradient.addcmul_(grad_out[part, frame, None], block.c[:, frame, :, None])
+                grad_c[part, frame] = (path[frame + 1] @ grad_out[part, frame, :, None])[..., 0]
                 grad_b[part, frame] = (gradient @ block.written[:, frame, :, None])[..., 0]
                 grad_written[part, frame] = (block.b[:, frame, None] @ gradient)[:, 0]
                 gradient.mul_(decays[frame])

@@ -160,7 +160,7 @@ def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"d_model": 64}, "backbone.d_model 32, the spec says 64; write backbone.d_model: 32"),
+        ({"d_model": 64}, "backbone.d_model 32, the spec has 64; write backbone.d_model: 32"),
         ({"n_layers": 2}, "has 2 layers, .* 4 in all; write backbone.n_layers: 1"),
         ({"config": CONFIG.model_copy(update={"n_heads": 4})}, "write backbone.config.n_heads: 2"),
         ({"config": CONFIG.model_copy(update={"mix_rank": 4})}, "write backbone.config.mix_rank: 3"),
@@ -177,8 +177,8 @@ def test_a_model_of_other_sizes_is_refused(changed: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"weight": torch.zeros(1)}, "has no tensor blocks.0.att.time_maa_x; backbone rwkv6 wants"),
-        ({"blocks.0.att.x_r": torch.zeros(1)}, "holds a model of rwkv7; backbone rwkv6 wants"),
+        ({"weight": torch.zeros(1)}, "has no tensor blocks.0.att.time_maa_x; backbone rwkv6 needs"),
+        ({"blocks.0.att.x_r": torch.zeros(1)}, "holds a model of rwkv7; backbone rwkv6 needs"),
         (
             {name: value for name, value in published().items() if name != "blocks.1.ffn.key.weight"},
             r"blocks.1.ffn.key.weight is missing, expected \[96, 32\]",
@@ -187,7 +187,7 @@ def test_a_model_of_other_sizes_is_refused(changed: dict[str, Any], message: str
             published() | {"blocks.1.att.gate.weight": torch.zeros(3)},
             r"blocks.1.att.gate.weight is \[3\], expected \[32, 32\]",
         ),
-        (published(1), "has 1 layers, .* take a deeper model"),
+        (published(1), "has 1 layers, .* use a deeper model"),
     ],
 )
 def test_what_is_no_such_model_is_refused(tensors: dict[str, Tensor], message: str) -> None:

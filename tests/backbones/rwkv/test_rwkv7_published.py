@@ -121,7 +121,7 @@ def test_a_published_model_is_cut_in_halves() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"d_model": 64}, "backbone.d_model 32, the spec says 64; write backbone.d_model: 32"),
+        ({"d_model": 64}, "backbone.d_model 32, the spec has 64; write backbone.d_model: 32"),
         ({"n_layers": 3}, "has 4 layers, .* 6 in all; write backbone.n_layers: 2"),
         ({"config": CONFIG.model_copy(update={"n_heads": 4})}, "write backbone.config.n_heads: 2"),
         ({"config": CONFIG.model_copy(update={"decay_rank": None})}, "write backbone.config.decay_rank: 3"),
@@ -139,7 +139,7 @@ def test_a_model_of_other_sizes_is_refused(changed: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"blocks.0.att.time_maa_x": torch.zeros(1)}, "holds a model of rwkv6; backbone rwkv7 wants"),
+        ({"blocks.0.att.time_maa_x": torch.zeros(1)}, "holds a model of rwkv6; backbone rwkv7 needs"),
         (
             {name: value for name, value in published().items() if name != "blocks.1.ffn.x_k"},
             r"blocks.1.ffn.x_k is missing, expected \[1, 1, 32\]",

@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 UV := .venv/bin/uv
 SPEC ?= specs/first.yaml
 
-.PHONY: demo test pytest shapes lint lock test-latest test-lowest clean gpu-laws
+.PHONY: demo test pytest shapes lint docs lock test-latest test-lowest clean gpu-laws
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/lina run $(SPEC)
@@ -31,6 +31,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation site, in build/docs; a warning is an error.
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
 gpu-laws:
 	python3 -m benchmarks.gpu_laws --json benchmarks/gpu-laws.json
 
@@ -38,7 +42,7 @@ gpu-laws:
 # machines without a CPU build of PyTorch; as requirements they would be installed beside every CPU build.
 # `make lock` renews every version within the ranges of pyproject.toml; commit lock.txt once `make test` passes with it.
 # The version of PyTorch is not renewed: set it in constraints.txt by hand.
-RESOLVE = $(UV) pip compile -q pyproject.toml --extra demo --extra dev --extra bench -c constraints.txt \
+RESOLVE = $(UV) pip compile -q pyproject.toml --extra demo --extra dev --extra bench --extra docs -c constraints.txt \
 	--universal --python-version 3.11 --upgrade --no-annotate --custom-compile-command "make $@"
 
 lock: $(UV)
@@ -78,4 +82,4 @@ $(VENV)/%.stamp: $(VENV)/torch.stamp pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-latest .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build .venv .venv-latest .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import lina
+import lina.core
 from tests.docs.command_checks import ROOT
 from tests.docs.links import broken_links
 
@@ -25,7 +27,17 @@ def test_pages_are_short(page: Path) -> None:
 
 def test_every_page_is_in_the_index() -> None:
     listed = re.findall(r"^([a-z_]+)$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(page.stem for page in DOCS if page.stem != "index")
+    pages = {page.stem for page in (ROOT / "docs").iterdir() if page.suffix in (".md", ".rst")}
+    assert sorted(listed) == sorted(pages - {"index"})
+
+
+def test_the_reference_has_every_public_name() -> None:
+    named = re.findall(
+        r"^\.\. auto(?:class|function):: (?:lina\.)?(\w+)$", (ROOT / "docs/api.rst").read_text(), re.M
+    )
+    assert sorted(named) == sorted(
+        {*lina.core.__all__, *lina.__all__} - {"Half", "PLUGIN_API", "State", "__version__"}
+    )
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from lina.evaluation.systems import ClipWriter
 from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.layout import SPEC_FILE
-from lina.runs.stage_cache import finish, forget, is_finished
+from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice, load
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
@@ -42,11 +42,11 @@ def speak(
 ) -> None:
     """Say what is not said yet; all anew if the weights, the settings or the number of threads are others."""
     causes = _causes(run, settings, speaker)
-    if not is_finished(folder, "speak", causes):
+    if not is_up_to_date(folder, "speak", causes):
         shutil.rmtree(folder / "clips", ignore_errors=True)
         for file in (SPOKEN, PROCESS, LONG):
             (folder / file).unlink(missing_ok=True)
-        forget(folder, "long")
+        invalidate(folder, "long")
         finish(folder, "speak", causes)
     spoken = ClipFile(folder / SPOKEN)
     left = [item for item in items if not is_said(spoken, item, MODEL, folder)]
@@ -82,7 +82,7 @@ def read_long(
 ) -> None:
     """As ``lina say --file`` reads all texts one after the other, until so many minutes have been said."""
     causes = [*_causes(run, settings, speaker), [item.text for item in items], minutes]
-    if is_finished(folder, "long", causes):
+    if is_up_to_date(folder, "long", causes):
         return
     busy = busy_cores()
     voice = _voice(run, [*settings, "best_of=1"])

@@ -81,7 +81,7 @@ def test_a_killed_worker_ends_the_run_in_one_line_and_the_same_command_goes_on(
     [line] = [line for line in log.splitlines() if "error" in line or "Traceback" in line]
     assert line.startswith("lina: error: a worker process was killed or crashed while it worked on ")
     assert str(tmp_path / "corpus") in line
-    assert line.endswith("run the same command to go on")
+    assert line.endswith("run the same command to resume")
     assert ended(pool, within=5)
     finished = shards(out)
 

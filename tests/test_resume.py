@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_and_stopped_ends_with_the_same_weights(tmp_path: P
     assert code == 2
     [line] = told.splitlines()
     assert line.startswith("lina: error:")
-    assert "another lina is running there" in line
+    assert "another lina process is running there" in line
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -97,7 +97,7 @@ def test_a_run_that_is_killed_and_stopped_ends_with_the_same_weights(tmp_path: P
     process.terminate()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert f"of {STEPS}; run the same command to go on" in told
+    assert f"of {STEPS}; run the same command to resume" in told
     assert "Traceback" not in told
     stopped = steps_done(out)
     assert max((out / "checkpoints").glob("step-*")).name == f"step-{stopped:08d}"

@@ -77,18 +77,18 @@ def evaluate(
     from lina.core.files import write_atomic
     from lina.evaluation.run import TextSetJob, evaluate_texts
     from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
-    from lina.runs.directory import owned, report
+    from lina.runs.directory import locked, report
     from lina.runs.hook_manager import build_manager
     from lina.runs.hooks import Run
     from lina.runs.layout import SPEC_FILE
-    from lina.runs.signals import terminated_as_stopped
+    from lina.runs.signals import raise_on_sigterm
     from lina.speech.voice import load
 
     voice = load(directory, device, spoken_with)
     check_text_set(items, voice)
     voice.asked({"speaker": speaker, "seed": seed})
     spec = voice.resolved.spec
-    with terminated_as_stopped(), owned(kept):
+    with raise_on_sigterm(), locked(kept):
         run, hooks = Run(kept, spec), build_manager().hook
         checkpoint = newest_checkpoint(checkpoint_folder(directory))
         assert checkpoint is not None, "a voice was loaded from it"

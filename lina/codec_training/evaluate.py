@@ -15,9 +15,8 @@ from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import write_wav
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import CODEC_EVALUATION_FILE, write_codec_evaluation, write_samples
-from lina.runs.hooks import Sample
-from lina.runs.records import CodecDistance, CodecEvaluation, SampleRecord
-from lina.runs.stage_cache import finish, is_finished
+from lina.runs.records import CodecDistance, CodecEvaluation, Sample
+from lina.runs.stage_cache import finish, is_up_to_date
 
 SAMPLES = Path("samples")
 
@@ -34,10 +33,10 @@ def evaluate(
     """Distances at each number of codebooks, and a few samples with all of them."""
     spec = run.spec.evaluate
     numbers = list(data.valid[: spec.utterances])
-    causes = [spec.model_dump(mode="json"), checkpoint.weights, data.pool.identity]
+    inputs = [spec.model_dump(mode="json"), checkpoint.weights, data.pool.identity]
     if not numbers:
         return
-    if (run.directory / CODEC_EVALUATION_FILE).is_file() and is_finished(run.directory, "evaluate", causes):
+    if (run.directory / CODEC_EVALUATION_FILE).is_file() and is_up_to_date(run.directory, "evaluate", inputs):
         hooks.stage_finished(run=run, stage="evaluate", seconds=0.0)
         return
     began = time.perf_counter()
@@ -69,7 +68,7 @@ def evaluate(
     write_codec_evaluation(
         run.directory, CodecEvaluation(utterances=len(numbers), seconds=seconds, distances=tuple(distances))
     )
-    finish(run.directory, "evaluate", causes)
+    finish(run.directory, "evaluate", inputs)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
 
 
@@ -90,7 +89,7 @@ def _samples(
     checkpoint: Checkpoint,
     weights: Path,
     hooks: Any,
-) -> list[SampleRecord]:
+) -> list[Sample]:
     codec, records = resolved.trained(weights), []
     (run.directory / SAMPLES).mkdir(exist_ok=True)
     for place, number in enumerate(data.valid[: run.spec.evaluate.samples], start=1):
@@ -109,5 +108,5 @@ def _samples(
             reference=reference,
         )
         hooks.sample_made(run=run, step=checkpoint.step, sample=sample)
-        records.append(SampleRecord.of(sample))
+        records.append(sample)
     return records

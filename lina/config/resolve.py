@@ -12,7 +12,7 @@ from lina.config.source_map import Key, Origin
 from lina.config.spec import Spec
 from lina.config.validation import validate
 from lina.core import registry
-from lina.core.errors import PluginError, SpecError
+from lina.core.errors import PluginError
 from lina.core.plugin import (
     BackbonePlugin,
     CodecPlugin,
@@ -91,14 +91,6 @@ def resolve(spec: Spec) -> ResolvedSpec:
         }
     )
     return ResolvedSpec(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
-
-
-def in_present_names(spec: Spec) -> Spec:
-    """``spec`` with former names in plugin configurations replaced; unchanged where its plugins do not load."""
-    try:
-        return resolve(spec).spec
-    except (PluginError, SpecError):
-        return spec
 
 
 def as_written(config: PluginConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 
@@ -53,6 +54,12 @@ def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_name(id: str) -> str:
+    """The id if it is safe as a file name, else its safe characters and a digest that keeps names unique."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:60]
+    return name if name == id else f"{name}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
 
 
 def cache_folder() -> Path:

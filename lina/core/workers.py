@@ -118,7 +118,7 @@ def _broken(in_work: Sequence[str]) -> str:
     )
     return (
         f"a worker process was killed or crashed{where}; if memory ran out, use fewer processes; "
-        "run the same command to go on"
+        "run the same command to resume"
     )
 
 

@@ -7,8 +7,7 @@ from pydantic import ValidationError
 
 from lina.core.errors import CheckpointError
 from lina.core.files import write_atomic
-from lina.runs.file_record import FileRecord
-from lina.runs.records import EvaluationGroup
+from lina.runs.records import EvaluationGroup, FileRecord
 
 FOLDER = Path("evaluations")
 EVALUATION_FILE = Path("evaluation.json")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lina.config.resolve import PluginChoice, as_written
-from lina.core.files import write_atomic
+from lina.core.files import file_name, write_atomic
 from lina.core.plugin import RecognizerPlugin
 from lina.evaluation import espeak, metrics
 from lina.evaluation.attention_quality import drop_uninformative
@@ -34,11 +34,11 @@ from lina.evaluation.records import (
     read_evaluation,
 )
 from lina.evaluation.summary import groups
-from lina.evaluation.systems import ClipWriter, file_name, synthesis_jobs
+from lina.evaluation.systems import ClipWriter, synthesis_jobs
 from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.hooks import Run
-from lina.runs.stage_cache import finish, forget, is_finished
+from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice
 
 CLIP_FILE, SCORE_FILE = Path("spoken.jsonl"), Path("judged.jsonl")
@@ -81,7 +81,7 @@ def evaluate_texts(
     score_inputs = [synthesis_inputs, _recognizer_inputs(job), naturalness is not None]
     inputs = [score_inputs, floor, job.floor, metrics.has_speaker_encoder(), identity()]
     folder = run.directory / FOLDER / file_name(job.name)
-    if (folder / EVALUATION_FILE).is_file() and is_finished(folder, "evaluate", inputs):
+    if (folder / EVALUATION_FILE).is_file() and is_up_to_date(folder, "evaluate", inputs):
         hooks.stage_finished(run=run, stage="evaluate", seconds=0.0)
         return read_evaluation(folder / EVALUATION_FILE)
     _remove_outdated(folder, synthesis_inputs, score_inputs)
@@ -116,14 +116,14 @@ def evaluate_texts(
 
 def _remove_outdated(folder: Path, synthesis_inputs: Any, score_inputs: Any) -> None:
     """Delete results that were made from other inputs."""
-    if not is_finished(folder, "speak", synthesis_inputs):
+    if not is_up_to_date(folder, "speak", synthesis_inputs):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         finish(folder, "speak", synthesis_inputs)
-    if not is_finished(folder, "judge", score_inputs):
+    if not is_up_to_date(folder, "judge", score_inputs):
         (folder / SCORE_FILE).unlink(missing_ok=True)
         finish(folder, "judge", score_inputs)
-    forget(folder, "evaluate")
+    invalidate(folder, "evaluate")
 
 
 def _synthesize(

@@ -13,8 +13,7 @@ from lina.evaluation.error_rates import error_rates
 from lina.evaluation.metrics import read_mono, with_errors
 from lina.evaluation.records import CODEC, RECORDINGS, ClipRecord
 from lina.evaluation.summary import group
-from lina.runs.hooks import Sample
-from lina.runs.records import Evaluation, EvaluationGroup, SampleRecord
+from lina.runs.records import Evaluation, EvaluationGroup, Sample
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,20 @@ def summarize(recognizer: str, samples: Sequence[TranscribedSample]) -> Evaluati
     return Evaluation(recognizer=recognizer, groups=tuple(one for one in groups if one is not None))
 
 
-def sample_records(samples: Sequence[TranscribedSample]) -> list[SampleRecord]:
+def sample_records(samples: Sequence[TranscribedSample]) -> list[Sample]:
     """Records for ``samples/index.json``."""
     return [
-        SampleRecord.of(
-            one.sample,
-            transcript=one.transcript,
-            language=one.language,
-            error_rate=one.error_rate(one.transcript),
-            reference_transcript=one.reference,
-            resynthesis_transcript=one.resynthesis,
-            resynthesis_error_rate=None if one.resynthesis is None else one.error_rate(one.resynthesis),
+        one.sample.model_copy(
+            update={
+                "transcript": one.transcript,
+                "language": one.language,
+                "error_rate": one.error_rate(one.transcript),
+                "reference_transcript": one.reference,
+                "resynthesis_transcript": one.resynthesis,
+                "resynthesis_error_rate": None
+                if one.resynthesis is None
+                else one.error_rate(one.resynthesis),
+            }
         )
         for one in samples
     ]

@@ -1,7 +1,5 @@
 """The systems compared in an evaluation: the model, ground-truth recordings, codec resynthesis, and espeak-ng."""
 
-import hashlib
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import torch
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
+from lina.core.files import file_name
 from lina.core.text.sentences import sentences_of_text
 from lina.evaluation import espeak
 from lina.evaluation.process_memory import peak_mib
@@ -131,12 +130,6 @@ def synthesis_jobs(items: Sequence[Item], floor: bool) -> list[tuple[Item, str]]
     jobs = [(item, MODEL) for item in items]
     jobs += [(item, system) for system in (CODEC, RECORDINGS) for item in recorded]
     return jobs + ([(item, FLOOR) for item in items] if floor else [])
-
-
-def file_name(id: str) -> str:
-    """Return the id if it is safe as a file name, else its safe characters and a digest that keeps names unique."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", id)[:60]
-    return name if name == id else f"{name}-{hashlib.sha256(id.encode()).hexdigest()[:8]}"
 
 
 def _espeak(item: Item, path: Path) -> ClipRecord:

@@ -1,4 +1,4 @@
-"""A run of job codec: data -> train -> export -> evaluate -> report, in one directory; finished work is not redone."""
+"""A run of job codec: data -> train -> export -> evaluate -> report, in one self-contained directory."""
 
 import time
 from pathlib import Path
@@ -14,22 +14,19 @@ from lina.codec_training.prepare import CodecData, prepare
 from lina.codec_training.run import CodecRun
 from lina.codec_training.trainer import Trainer
 from lina.config.codec_resolve import ResolvedCodecSpec
-from lina.config.loader import load_job
-from lina.config.spec import differences
-from lina.core.errors import CheckpointError, PluginError, SpecError
-from lina.core.files import commit, temporary_name, write_atomic
+from lina.core.errors import PluginError, SpecError
+from lina.core.files import commit, temporary_name
 from lina.core.malloc import keep_freed_memory
 from lina.core.protocols import TrainableCodec, implements
 from lina.runs.build_model import count_parameters
-from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
+from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.device import choose_device
-from lina.runs.directory import owned, refuse_changed, report
-from lina.runs.layout import SPEC_FILE
-from lina.runs.metrics import rewind_metrics
+from lina.runs.directory import claim, locked, report
 from lina.runs.provenance import write_info
 from lina.runs.records import ModelInfo
-from lina.runs.signals import RunStopped, asked_to_stop, terminated_as_stopped
-from lina.runs.stage_cache import finish, is_finished
+from lina.runs.signals import raise_on_sigterm
+from lina.runs.stage_cache import finish, is_up_to_date
+from lina.training.loop import resume_point, run_steps
 
 FREE_KEYS = (
     "evaluate.",
@@ -46,24 +43,24 @@ FREE_KEYS = (
     "data.workers",
     "data.may_change",
 )
-"""Keys that may change between two starts: they do not change what the steps until now have computed."""
+"""Keys that may change between two starts of a run: the finished steps do not depend on them."""
 
 EXPORTED = Path("codec.safetensors")
 
 
 def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
-    """Do what a spec asks, or what is left of it; the run directory.
+    """Run the unfinished stages of a spec and return the run directory.
 
     Raises:
-        RunStopped: a signal came, or ``train.minutes`` are over; the same call goes on.
-        LinaError: something in the spec, the corpora or the directory is wrong. What was finished stays.
+        RunStopped: a signal came, or ``train.minutes`` are over; the same call resumes.
+        LinaError: the spec, the corpora or the directory has a mistake. Finished work stays.
     """
     spec, directory = resolved.spec, resolved.spec.train.out
     device = choose_device(spec.train.device)
-    codec = _fresh(resolved)
-    with terminated_as_stopped(), owned(directory), fast_arithmetic(device):
+    codec = _build(resolved)
+    with raise_on_sigterm(), locked(directory), fast_arithmetic(device):
         run = CodecRun(directory, spec)
-        _claim(run)
+        claim(directory, spec, FREE_KEYS)
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
         hooks.run_started(run=run)
@@ -79,7 +76,7 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
     return directory
 
 
-def _fresh(resolved: ResolvedCodecSpec) -> TrainableCodec:
+def _build(resolved: ResolvedCodecSpec) -> TrainableCodec:
     spec = resolved.spec
     torch.manual_seed(spec.seed)
     try:
@@ -95,35 +92,20 @@ def _fresh(resolved: ResolvedCodecSpec) -> TrainableCodec:
         raise SpecError(
             f"{spec.origin.where(('codec',))}: codec: has {codec.channels} channels; only codecs of one are trained"
         )
-    for asked in spec.evaluate.codebooks:
-        if asked > len(codec.codebook_sizes):
+    for codebooks in spec.evaluate.codebooks:
+        if codebooks > len(codec.codebook_sizes):
             raise SpecError(
-                f"{spec.origin.where(('evaluate', 'codebooks'))}: evaluate.codebooks: {asked} is more than the "
+                f"{spec.origin.where(('evaluate', 'codebooks'))}: evaluate.codebooks: {codebooks} is more than the "
                 f"{len(codec.codebook_sizes)} codebooks of this codec"
             )
     return codec
 
 
-def _claim(run: CodecRun) -> None:
-    """Write the spec, or check that the one there asks for the same where training depends on it."""
-    path = run.directory / SPEC_FILE
-    if path.exists() and any(checkpoint_folder(run.directory).glob("step-*")):
-        before = load_job(path)
-        changed = [line for line in differences(before, run.spec) if not line.startswith(FREE_KEYS)]
-        refuse_changed(run.directory, changed)
-    write_atomic(path, run.spec.to_yaml().encode())
-
-
 def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) -> tuple[Checkpoint, Trainer]:
     """Train until ``train.steps``, from the newest checkpoint if there is one."""
-    spec = run.spec.train
-    last = newest_checkpoint(checkpoint_folder(run.directory))
-    if last is not None and last.corpus != data.pool.identity and not run.spec.data.may_change:
-        raise CheckpointError(
-            f"{last.path}: was trained on other audio: the corpora have changed since; say data.may_change=true "
-            "to go on with these, choose another name or train.out, or delete that run directory"
-        )
-    began = time.perf_counter()
+    began, spec = time.perf_counter(), run.spec.train
+    corpus = "" if run.spec.data.may_change else data.pool.identity
+    last = resume_point(run, corpus, "set data.may_change=true to go on with the changed audio, ")
     trainer = Trainer(run, codec, data, hooks)
     if last is not None:
         trainer.restore(last)
@@ -132,23 +114,10 @@ def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) ->
         return last, trainer
     hooks.stage_started(run=run, stage="train", total=spec.steps, done=trainer.step)
     keep_freed_memory()
-    rewind_metrics(run.directory, trainer.step)
-    until = began + spec.minutes * 60 if spec.minutes else None
-    with asked_to_stop() as stop:
-        while trainer.step < spec.steps:
-            trainer.advance()
-            finished = trainer.step == spec.steps
-            over = until is not None and time.perf_counter() >= until
-            if finished or trainer.step % spec.valid_every == 0:
-                trainer.validate()
-            if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set() or over:
-                last = trainer.save()
-            if (stop.is_set() or over) and not finished:
-                cause = "by a signal" if stop.is_set() else f"after {spec.minutes:g} minutes"
-                raise RunStopped(
-                    f"stopped {cause} at step {trainer.step} of {spec.steps}; run the same command to go on"
-                )
-    assert last is not None
+    if spec.minutes is None:
+        last = run_steps(trainer, run)
+    else:
+        last = run_steps(trainer, run, began + spec.minutes * 60, f"after {spec.minutes:g} minutes")
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last, trainer
 
@@ -156,9 +125,9 @@ def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) ->
 def _export(
     run: CodecRun, resolved: ResolvedCodecSpec, checkpoint: Checkpoint, trainer: Trainer, hooks: Any
 ) -> None:
-    """``codec.safetensors``: the averaged weights as the plugin writes them."""
+    """Write ``codec.safetensors``: the averaged weights, in the plugin's format."""
     path = run.directory / EXPORTED
-    if path.exists() and is_finished(run.directory, "export", checkpoint.weights):
+    if path.exists() and is_up_to_date(run.directory, "export", checkpoint.weights):
         hooks.stage_finished(run=run, stage="export", seconds=0.0)
         return
     began = time.perf_counter()

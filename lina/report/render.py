@@ -16,7 +16,7 @@ from lina.report.transcript_diff import Mark, compare
 from lina.runs import files
 from lina.runs.hooks import Run, Section
 from lina.runs.metrics import read_metrics
-from lina.runs.records import DataSummary, SampleRecord
+from lina.runs.records import DataSummary, Sample
 
 REPORT_FILE = Path("report.html")
 
@@ -45,7 +45,7 @@ class Panel:
 class Card:
     """A sample with its panels."""
 
-    record: SampleRecord
+    record: Sample
     panels: Sequence[Panel]
     attention: Attention | None = None
     attention_problem: str = ""
@@ -104,7 +104,7 @@ def page(run: Run, sections: Sequence[Section]) -> str:
     )
 
 
-def _format(directory: Path, records: Sequence[SampleRecord]) -> Format:
+def _format(directory: Path, records: Sequence[Sample]) -> Format:
     """Choose FLAC, or MP3 if the page would become too large."""
     paths = {path for r in records for path in (r.audio, r.resynthesis, r.reference) if path}
     size = sum(audio.stored_bytes(directory / path) for path in paths)
@@ -112,7 +112,7 @@ def _format(directory: Path, records: Sequence[SampleRecord]) -> Format:
 
 
 def _groups(
-    directory: Path, records: Sequence[SampleRecord], data: DataSummary | None, form: Format
+    directory: Path, records: Sequence[Sample], data: DataSummary | None, form: Format
 ) -> list[Group]:
     groups: dict[str, Group] = {}
     order = list(_KINDS)
@@ -122,7 +122,7 @@ def _groups(
     return list(groups.values())
 
 
-def _card(directory: Path, record: SampleRecord, data: DataSummary | None, form: Format) -> Card:
+def _card(directory: Path, record: Sample, data: DataSummary | None, form: Format) -> Card:
     parts = (
         ("Model", record.audio, record.transcript, record.error_rate),
         (

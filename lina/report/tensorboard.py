@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lina.runs.files import read_data_summary
-from lina.runs.hooks import Run, Sample, hookimpl
+from lina.runs.hooks import Run, hookimpl
+from lina.runs.records import Sample
 
 _file_number = count()
 

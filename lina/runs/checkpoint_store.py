@@ -86,7 +86,7 @@ def commit_checkpoint(
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
             f"{folder}: the checkpoint of step {step} cannot be written: {reason}; "
-            "make room and run the same command to go on from the one before"
+            "make room and run the same command to resume from the checkpoint before"
         ) from error
     steps = _steps(folder)
     for number, path in steps.items():

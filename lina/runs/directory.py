@@ -1,4 +1,4 @@
-"""What the runs of all jobs do with their directory: own it, refuse another spec's, write the report."""
+"""Run directory of both jobs: lock it, claim it for one spec, write the report."""
 
 import errno
 import logging
@@ -10,26 +10,35 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lina.config.spec import AnySpec, differences
+from lina.config.stored import load_stored_spec
 from lina.core.errors import CheckpointError, LinaError
+from lina.core.files import write_atomic
+from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.layout import SPEC_FILE
 
 DISK_REFUSES = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
-"""A full or failing disk, and things put where a run wants to put its own."""
+"""Error numbers of a full or failing disk, and of foreign files at the paths of a run."""
 
 log = logging.getLogger("lina")
 
 
 @contextmanager
-def owned(directory: Path) -> Iterator[None]:
-    """The directory, ours alone; what the disk refuses meanwhile is told in one line."""
+def locked(directory: Path) -> Iterator[None]:
+    """Create and lock the run directory; errors of the disk inside the context become one line.
+
+    Raises:
+        LinaError: another process holds the lock, or the disk is full or cannot be written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / "lock").acquire(timeout=0)
     except Timeout:
         raise LinaError(
-            f"{directory}: another lina is running there; wait for it, or choose another train.out"
+            f"{directory}: another lina process is running there; wait for it, or choose another train.out"
         ) from None
     except OSError as error:
         raise LinaError(
@@ -46,18 +55,37 @@ def owned(directory: Path) -> Iterator[None]:
             ) from error
 
 
-def refuse_changed(directory: Path, changed: Sequence[str]) -> None:
-    """Raise CheckpointError if anything has changed that what the run has done depends on."""
-    if changed:
-        more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
-        raise CheckpointError(
-            f"{directory}: holds a run of another spec: {'; '.join(changed[:3])}{more}; "
-            "choose another name or train.out, or delete that directory"
-        )
+def claim(directory: Path, spec: AnySpec, free: Sequence[str], encoding: Sequence[str] = ()) -> None:
+    """Write ``spec.yaml``, or check that the existing one agrees where results depend on it.
+
+    Before anything has been encoded or trained, a changed spec simply replaces the old one.
+
+    Args:
+        free: prefixes of keys that may change between two starts of a run.
+        encoding: prefixes of keys on which encoded data depends; only they count before the first checkpoint.
+
+    Raises:
+        CheckpointError: a key has changed on which existing results depend.
+    """
+    path = directory / SPEC_FILE
+    trained = any(checkpoint_folder(directory).glob("step-*"))
+    encoded = any((directory / "data").glob("shard-*.json"))
+    if path.exists() and (trained or encoded):
+        lines = differences(load_stored_spec(path), spec)
+        changed = [line for line in lines if not line.startswith(tuple(free))]
+        if not trained:
+            changed = [line for line in changed if line.startswith(tuple(encoding))]
+        if changed:
+            more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+            raise CheckpointError(
+                f"{directory}: holds a run of another spec: {'; '.join(changed[:3])}{more}; "
+                "choose another name or train.out, or delete that directory"
+            )
+    write_atomic(path, spec.to_yaml().encode())
 
 
 def report(run: Any, hooks: Any) -> None:
-    """Stage report: whatever hook plugins write."""
+    """Run stage report: collect the hook plugins' sections and let them write the report."""
     began = time.perf_counter()
     hooks.stage_started(run=run, stage="report", total=None, done=0)
     sections = [section for several in hooks.report_sections(run=run) for section in several]

@@ -1,16 +1,16 @@
-"""The small files of a run directory: one definition for who writes them and who reads them.
+"""Read and write the small files of a run directory.
 
     spec.yaml             the composed spec
     run.json              RunInfo
     data/summary.json     DataSummary
-    metrics.jsonl         MetricsRecord, one a line (``lina.runs.metrics``)
-    samples/index.json    list of SampleRecord; its paths are relative to the run directory
+    metrics.jsonl         one MetricsRecord per line (``lina.runs.metrics``)
+    samples/index.json    list of Sample; its paths are relative to the run directory
     evaluation.json       Evaluation
     codec_evaluation.json  CodecEvaluation, in a run of job codec
     init.json             InitRecord, where the spec has an ``init``
 
-Every ``read`` gives None (or an empty list) for a file that is not there: a run may be young, or have no
-evaluation. A file that is there and cannot be understood is a ``CheckpointError``. Whole files are replaced atomically.
+Each ``read`` returns None (or an empty list) for a missing file: a run may be young, or have no evaluation. A damaged
+file raises ``CheckpointError``. Files are replaced atomically.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lina.core.errors import CheckpointError, first_reason
 from lina.core.files import write_atomic
-from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, SampleRecord
+from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, Sample
 
 RUN_FILE = Path("run.json")
 DATA_FILE = Path("data/summary.json")
@@ -57,6 +57,30 @@ def write_init(directory: Path, record: InitRecord) -> None:
     _write(directory / INIT_FILE, record.model_dump_json(indent=2))
 
 
+def init_table(record: InitRecord) -> list[str]:
+    """The record as lines of a table for the terminal: loaded, fresh and left parameters of each part."""
+    header = ("", "loaded", "fresh", "left")
+    rows = [
+        (one.part, *(f"{n:,}" for n in (one.loaded, one.fresh, one.left)), one.how) for one in record.parts
+    ]
+    sums = (sum(getattr(one, name) for one in record.parts) for name in ("loaded", "fresh", "left"))
+    rows.append(("in all", *(f"{n:,}" for n in sums), ()))
+    widths = [max(len(str(row[i])) for row in (header, *rows)) for i in range(4)]
+    lines = [f"init: from {record.source}", *(f"init: {remark}" for remark in record.remarks)]
+    for name, loaded, fresh, left, *how in (header, *rows):
+        numbers = (f"{text:>{width}}" for text, width in zip((loaded, fresh, left), widths[1:], strict=True))
+        words = "; ".join(how[0]) if how else ""
+        lines.append("  ".join((f"init: {name:<{widths[0]}}", *numbers, words)).rstrip())
+    lines.append(f"init: trained {record.trained:,}, frozen {record.frozen:,}{_lora(record)}")
+    return lines
+
+
+def _lora(record: InitRecord) -> str:
+    if record.rank is None:
+        return ""
+    return f" (LoRA of rank {record.rank}, alpha {record.alpha:g}, on {len(record.targets)} layers)"
+
+
 def read_evaluation(directory: Path) -> Evaluation | None:
     return _read(directory / EVALUATION_FILE, Evaluation)
 
@@ -73,10 +97,10 @@ def write_codec_evaluation(directory: Path, evaluation: CodecEvaluation) -> None
     _write(directory / CODEC_EVALUATION_FILE, evaluation.model_dump_json(indent=2))
 
 
-_SAMPLES = TypeAdapter(tuple[SampleRecord, ...])
+_SAMPLES = TypeAdapter(tuple[Sample, ...])
 
 
-def read_samples(directory: Path) -> list[SampleRecord]:
+def read_samples(directory: Path) -> list[Sample]:
     path = directory / SAMPLES_FILE
     if not path.exists():
         return []
@@ -86,7 +110,7 @@ def read_samples(directory: Path) -> list[SampleRecord]:
         raise _damaged(path, error) from error
 
 
-def write_samples(directory: Path, samples: Sequence[SampleRecord]) -> None:
+def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
     _write(directory / SAMPLES_FILE, _SAMPLES.dump_json(tuple(samples), indent=2).decode())
 
 
@@ -105,4 +129,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def _damaged(path: Path, error: ValidationError) -> CheckpointError:
-    return CheckpointError(f"{path}: {first_reason(error)}; mend or remove the file, then run again")
+    return CheckpointError(f"{path}: {first_reason(error)}; fix or remove the file, then run again")

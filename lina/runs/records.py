@@ -1,20 +1,29 @@
-"""What the small files of a run directory hold; ``lina.runs.files`` reads and writes them."""
+"""Records in the small files of a run directory; ``lina.runs.files`` reads and writes them."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from lina.runs.file_record import FileRecord
-from lina.runs.hooks import Sample
+
+class FileRecord(BaseModel):
+    """Base of all records in files."""
+
+    # NaN and infinity become the strings "NaN" and "Infinity", which JSON can hold and pydantic reads back.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        ser_json_inf_nan="strings",
+        protected_namespaces=(),
+    )
 
 
 class MachineInfo(FileRecord):
     cpu: str = ""
     """The processor's name."""
     cores: int | None = None
-    """Cores that the run could use."""
+    """CPU cores available to the run."""
     gpu: str | None = None
 
 
@@ -27,7 +36,7 @@ class PluginInfo(FileRecord):
 
 
 class ModelInfo(FileRecord):
-    """Counts of trained numbers; further parts may be added beside ``backbone``."""
+    """Numbers of trainable parameters; further parts may be added beside ``backbone``."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,11 +51,11 @@ class RunInfo(FileRecord):
     """ISO 8601, with the zone."""
     machine: MachineInfo = MachineInfo()
     versions: dict[str, str] = Field(default={})
-    """Packages that matter to the result, by name."""
+    """Versions of the packages that affect the result, by name."""
     plugins: tuple[PluginInfo, ...] = ()
     model: ModelInfo | None = None
     commit: str | None = None
-    """Of lina, where it runs from a git checkout or was installed from one."""
+    """Git commit of lina, where it runs from a checkout or was installed from one."""
 
 
 class CodecInfo(FileRecord):
@@ -54,15 +63,15 @@ class CodecInfo(FileRecord):
     sample_rate: int
     """Hz."""
     hop: int
-    """Samples a frame."""
+    """Samples per frame."""
     codebook_sizes: tuple[int, ...]
 
 
 class DataSummary(FileRecord):
     utterances: int
-    """All that are used, validation included."""
+    """Utterances in use, validation included."""
     valid: int
-    """Those held out for validation."""
+    """Utterances held out for validation."""
     seconds: float
     rejects: int = 0
     """Lines of ``rejects.jsonl``."""
@@ -70,7 +79,7 @@ class DataSummary(FileRecord):
 
 
 class MetricsRecord(FileRecord):
-    """What was measured at a step. Fields of other plugins are kept."""
+    """Metrics of one step. Fields of other plugins are kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -78,48 +87,48 @@ class MetricsRecord(FileRecord):
     split: Literal["train", "valid"]
     loss: float
     accuracy: tuple[float, ...] = ()
-    """Share of right greedy guesses, one a codebook."""
+    """Share of correct greedy predictions, one per codebook."""
     lr: float | None = None
     grad_norm: float | None = None
     """Before clipping."""
     frames_per_second: float | None = Field(default=None, alias="frames/s")
     seconds: float | None = None
-    """Time spent in training so far, over all resumptions."""
+    """Training time so far, over all resumptions."""
 
 
-class SampleRecord(FileRecord):
-    """The fields of ``Sample`` and what the recogniser heard. Error rate 0.25: a quarter of the words."""
+class Sample(FileRecord):
+    """Speech that a run has synthesized into ``samples/``. Paths are relative to the run directory."""
 
     id: str
     kind: str
+    """``train`` (a training sentence), ``valid``, ``unseen`` or ``spec`` (a text of the spec)."""
     text: str
     audio: Path
     sample_rate: int
+    """Hz."""
     reference: Path | None = None
+    """The recording, where there is one."""
     resynthesis: Path | None = None
+    """The recording encoded and decoded by the codec: the ceiling of any model on this codec."""
     attention: Path | None = None
+    """safetensors: ``attention`` float32 [T, J] over text positions, and the text's ids ``text`` int64 [J]."""
     text_labels: tuple[str, ...] = ()
+    """A printable label for each of the J text positions."""
     stopped: bool = True
+    """False: the model did not end by itself and was cut at the limit."""
     transcript: str | None = None
+    """None until the sample has been transcribed; so are the fields below."""
     language: str = "en"
     """Of the transcripts, as an ISO 639-1 code."""
     error_rate: float | None = None
-    """Word error rate of ``transcript`` against ``text``."""
+    """Word error rate of ``transcript`` against ``text``; 0.25 is a quarter of the words."""
     reference_transcript: str | None = None
     resynthesis_transcript: str | None = None
     resynthesis_error_rate: float | None = None
 
-    @classmethod
-    def of(cls, sample: Sample, **heard: Any) -> "SampleRecord":
-        """A record of a sample; ``heard`` are fields that ``Sample`` does not have."""
-        return cls(**asdict(sample), **heard)
-
-    def sample(self) -> Sample:
-        return Sample(**{name: getattr(self, name) for name in Sample.__dataclass_fields__})
-
 
 class Interval(FileRecord):
-    """A mean or a rate, and its 95 % confidence interval."""
+    """A mean or rate with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -131,12 +140,12 @@ class EvaluationGroup(FileRecord):
     """Such as ``training sentences, greedy``, ``codec resynthesis``, ``recordings``, ``unseen sentences``."""
     sentences: int
     word_error_rate: float | None = None
-    """Wrong words over words of all texts together; may exceed 1. None if nobody listened."""
+    """Word errors over words of all texts together; may exceed 1. None without a recognizer."""
     character_error_rate: float | None = None
     measures: dict[str, Interval] = Field(default={})
-    """The same rates and all else that was measured, by the names of ``lina.evaluation.summary``."""
+    """All metrics, by the names of ``lina.evaluation.summary``."""
     minus_ceiling: dict[str, Interval] = Field(default={})
-    """Differences to the codec's resynthesis, over the texts that have one."""
+    """Differences from the codec's resynthesis, over the texts that have one."""
 
 
 class Evaluation(FileRecord):
@@ -145,12 +154,12 @@ class Evaluation(FileRecord):
 
 
 class CodecDistance(FileRecord):
-    """How far decoded audio is from held-out recordings, with so many codebooks."""
+    """Distance of decoded audio from held-out recordings, with ``codebooks`` codebooks."""
 
     codebooks: int
     bits_per_second: float
     mel_distance: float
-    """Mean difference of log10 mel magnitudes, summed over seven resolutions; 0 is the same."""
+    """Mean difference of log10 mel magnitudes, summed over seven resolutions; 0 is identical."""
     spectral_distance: float
     """Mean difference of log10 magnitudes."""
 
@@ -162,30 +171,30 @@ class CodecEvaluation(FileRecord):
 
 
 class InitPart(FileRecord):
-    """What became of a part of the model; counts of numbers."""
+    """Initialization of one part of the model, in numbers of parameters."""
 
     part: str
     loaded: int
     fresh: int
-    """As a new model has them."""
+    """Parameters initialized at random, as in a new model."""
     left: int
-    """Numbers of the source that have no place here."""
+    """Parameters of the source without a counterpart here."""
     how: tuple[str, ...] = ()
 
 
 class InitRecord(FileRecord):
-    """What a run began with. Resuming needs no source: only, with low-rank matrices, what is trained."""
+    """Initialization of a run. Resuming does not need the source, only, with LoRA, ``targets`` and ``whole``."""
 
     source: str
     remarks: tuple[str, ...] = ()
     parts: tuple[InitPart, ...] = ()
     trained: int
-    """Numbers that are trained, low-rank matrices among them."""
+    """Trainable parameters, low-rank matrices included."""
     frozen: int
     rank: int | None = None
-    """Of the low-rank matrices; None where all is trained."""
+    """Rank of the LoRA matrices; None where all parameters are trained."""
     alpha: float | None = None
     targets: tuple[str, ...] = ()
-    """Layers that have low-rank matrices."""
+    """Layers with LoRA matrices."""
     whole: tuple[str, ...] = ()
-    """Beside them, the parameters that are trained as they are."""
+    """Parameters that are trained in full beside the LoRA matrices."""

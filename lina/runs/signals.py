@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C during a run: training stops after its step, all else at once. Nothing is lost either way."""
+"""Handle SIGTERM and Ctrl-C during a run: training stops after its step, other stages at once, without losing work."""
 
 import signal
 import threading
@@ -10,18 +10,18 @@ from lina.core.errors import LinaError
 
 
 class RunStopped(LinaError):
-    """A signal asked the run to stop; it goes on when started again (exit code 75)."""
+    """The run was stopped by a signal or a time limit and resumes when started again (exit code 75)."""
 
     exit_code = 75
 
 
 class _Terminated(BaseException):
-    """SIGTERM on its way up; no ``except Exception``, such as that around hook plugins, may swallow it."""
+    """SIGTERM as an exception that no ``except Exception``, such as that around hook plugins, swallows."""
 
 
 @contextmanager
-def terminated_as_stopped() -> Iterator[None]:
-    """SIGTERM becomes ``RunStopped``, at once. Ctrl-C stays ``KeyboardInterrupt``. Only in the main thread."""
+def raise_on_sigterm() -> Iterator[None]:
+    """Raise ``RunStopped`` on SIGTERM. Ctrl-C stays ``KeyboardInterrupt``. No effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,26 +33,26 @@ def terminated_as_stopped() -> Iterator[None]:
     try:
         yield
     except _Terminated:
-        raise RunStopped("stopped by a signal; run the same command to go on") from None
+        raise RunStopped("stopped by a signal; run the same command to resume") from None
     finally:
         signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
-    """The first SIGTERM or SIGINT sets the event; a second one does what it did before. Only in the main thread."""
+def stop_requested() -> Iterator[threading.Event]:
+    """An event that the first SIGTERM or SIGINT sets; a second one is handled as before. Only in the main thread."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request(number: int, frame: FrameType | None) -> None:
         stop.set()
         signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
 
     for number in previous:
-        signal.signal(number, ask)
+        signal.signal(number, request)
     try:
         yield stop
     finally:

@@ -1,4 +1,4 @@
-"""Which stages of a run are finished, and from what they were made: ``stages.json``."""
+"""Cache keys of the finished stages of a run, in ``stages.json``."""
 
 import hashlib
 import json
@@ -10,18 +10,18 @@ from lina.core.files import write_atomic
 STAGES_FILE = Path("stages.json")
 
 
-def is_finished(directory: Path, stage: str, causes: Any) -> bool:
-    """The stage was finished, and from the same causes (a value JSON can hold)."""
-    return _read(directory).get(stage) == _key(causes)
+def is_up_to_date(directory: Path, stage: str, inputs: Any) -> bool:
+    """Compare the inputs of the finished stage with these inputs (any value that JSON can hold)."""
+    return _read(directory).get(stage) == _key(inputs)
 
 
-def finish(directory: Path, stage: str, causes: Any) -> None:
-    """Remember that the stage was finished from these causes."""
-    _write(directory, _read(directory) | {stage: _key(causes)})
+def finish(directory: Path, stage: str, inputs: Any) -> None:
+    """Record that the stage was finished with these inputs."""
+    _write(directory, _read(directory) | {stage: _key(inputs)})
 
 
-def forget(directory: Path, stage: str) -> None:
-    """The stage is to be done again, whatever happens from here on."""
+def invalidate(directory: Path, stage: str) -> None:
+    """Remove the record of a stage, so that the stage is redone."""
     stages = _read(directory)
     if stages.pop(stage, None) is not None:
         _write(directory, stages)
@@ -39,5 +39,5 @@ def _write(directory: Path, stages: dict[str, str]) -> None:
     write_atomic(directory / STAGES_FILE, (json.dumps(stages, indent=1) + "\n").encode())
 
 
-def _key(causes: Any) -> str:
-    return hashlib.sha256(json.dumps(causes, sort_keys=True).encode()).hexdigest()
+def _key(inputs: Any) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

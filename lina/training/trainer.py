@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.errors import CheckpointError
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import DelayLM
 from lina.data.training_data import TrainingData
 from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
-from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
+from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import (
     choose_device,
     choose_precision,
@@ -27,12 +26,12 @@ from lina.runs.device import (
 )
 from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run
-from lina.runs.metrics import append_metrics, rewind_metrics
+from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
-from lina.runs.signals import RunStopped, asked_to_stop
 from lina.training.backward import BackwardPass
 from lina.training.data_parallel import spawn_workers
 from lina.training.finite_steps import SkippedSteps
+from lina.training.loop import resume_point, run_steps
 from lina.training.losses import LOSSES
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
 from lina.training.objective import Objective, StepMeasures
@@ -58,12 +57,7 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
         LinaError: another rank of ``train.gpus`` has exited.
     """
     spec = run.spec.train
-    last = newest_checkpoint(checkpoint_folder(run.directory))
-    if last is not None and last.corpus != data.identity:
-        raise CheckpointError(
-            f"{last.path}: was trained on other data: the corpus or its codes have changed since; "
-            "choose another name or train.out, or delete that run directory"
-        )
+    last = resume_point(run, data.identity, "")
     if last is not None and last.step >= spec.steps:
         hooks.stage_finished(run=run, stage="train", seconds=0.0)
         return last
@@ -74,21 +68,7 @@ def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoin
         trainer = Trainer(run, model, data, hooks, group)
         if last is not None:
             trainer.restore(last)
-        rewind_metrics(run.directory, trainer.step)
-        with asked_to_stop() as stop:
-            while trainer.step < spec.steps:
-                trainer.advance()
-                finished = trainer.step == spec.steps
-                if finished or trainer.step % spec.valid_every == 0:
-                    trainer.validate()
-                if finished or trainer.step % spec.checkpoint_every == 0 or stop.is_set():
-                    last = trainer.save()
-                if stop.is_set():
-                    raise RunStopped(
-                        f"stopped by a signal at step {trainer.step} of {spec.steps}; "
-                        "run the same command to resume"
-                    )
-    assert last is not None
+        last = run_steps(trainer, run)
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last
 

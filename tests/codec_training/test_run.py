@@ -138,7 +138,9 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
-    with pytest.raises(RunStopped, match="stopped by a signal at step 3 of 6; run the same command to go on"):
+    with pytest.raises(
+        RunStopped, match="stopped by a signal at step 3 of 6; run the same command to resume"
+    ):
         go(small(tmp_path), StopAt(3))
     newest = newest_checkpoint(tmp_path / "run/checkpoints")
     assert newest is not None
@@ -162,11 +164,11 @@ def test_a_checkpoint_folder_begins_another_run(tmp_path: Path) -> None:
     assert [one["step"] for one in lines_of(run)] == [5, 5]
 
 
-def test_other_audio_is_refused_unless_it_is_wanted(tmp_path: Path) -> None:
+def test_other_audio_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
     go(small(tmp_path, "train.steps=2"))
     manifest = tmp_path / "one/manifest.jsonl"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(CheckpointError, match=r"was trained on other audio.*say data\.may_change=true"):
+    with pytest.raises(CheckpointError, match=r"was trained on other data.*set data\.may_change=true"):
         go(small(tmp_path))
     go(small(tmp_path, "data.may_change=true"))
 

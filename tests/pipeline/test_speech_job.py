@@ -171,7 +171,7 @@ def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     thread = threading.Thread(target=run, args=(tmp_path, "train.steps=1"), kwargs={"plugins": (Slow(),)})
     thread.start()
     assert inside.wait(60)
-    with pytest.raises(LinaError, match="another lina is running there; wait for it") as refused:
+    with pytest.raises(LinaError, match="another lina process is running there; wait for it") as refused:
         run(tmp_path, "train.steps=1")
     assert refused.value.exit_code == 2
     may_end.set()
@@ -211,7 +211,7 @@ def test_a_directory_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), PermissionError(13, "Denied", "a/b")]
 )
-def test_a_disk_that_refuses_is_told_in_one_line(tmp_path: Path, error: OSError) -> None:
+def test_a_disk_error_is_one_line(tmp_path: Path, error: OSError) -> None:
     class Full:
         @hookimpl
         def run_started(self) -> None:
@@ -291,7 +291,7 @@ def test_sigterm_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Pa
                 os.kill(os.getpid(), signal.SIGTERM)
 
     wanted, before = stage, signal.getsignal(signal.SIGTERM)
-    with pytest.raises(RunStopped, match="run the same command to go on"):
+    with pytest.raises(RunStopped, match="run the same command to resume"):
         run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
     assert signal.getsignal(signal.SIGTERM) is before
     again = done(run(tmp_path, *SPEAKING, "train.steps=1"))
@@ -347,7 +347,7 @@ def test_sigterm_inside_a_hook_plugin_is_not_taken_for_its_failure(tmp_path: Pat
         run_spec(small(tmp_path), manager.hook)
 
 
-def test_a_damaged_tokenizer_file_is_mended_by_the_same_command(tmp_path: Path) -> None:
+def test_the_same_command_replaces_a_damaged_tokenizer_file(tmp_path: Path) -> None:
     run(tmp_path, "train.steps=1")
     path = tmp_path / "run" / "tokenizer.json"
     before = path.read_bytes()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from lina.runs.files import write_data_summary, write_evaluation, write_run_info, write_samples
-from lina.runs.hooks import Run, Sample, Section
+from lina.runs.hooks import Run, Section
 from lina.runs.metrics import append_metrics
 from lina.runs.records import (
     CodecInfo,
@@ -25,7 +25,7 @@ from lina.runs.records import (
     ModelInfo,
     PluginInfo,
     RunInfo,
-    SampleRecord,
+    Sample,
 )
 
 RATE, HOP = 8000, 160
@@ -122,7 +122,7 @@ def metrics(step: int, steps: int, split: str, random: torch.Generator) -> Metri
     return MetricsRecord.model_validate(record)
 
 
-def sample(directory: Path, index: int, rate: int, random: torch.Generator) -> SampleRecord:
+def sample(directory: Path, index: int, rate: int, random: torch.Generator) -> Sample:
     """Training sentences have all recordings; every third sample is unseen and has only the model's."""
     unseen = index % 3 == 2
     text = TEXTS[index % len(TEXTS)]
@@ -149,14 +149,15 @@ def sample(directory: Path, index: int, rate: int, random: torch.Generator) -> S
     )
     transcript = text.lower().replace("number", "lumber").replace("please ", "")
     if unseen:
-        return SampleRecord.of(sample, transcript=transcript + " okay", error_rate=0.75)
-    return SampleRecord.of(
-        sample,
-        transcript=transcript,
-        error_rate=0.222,
-        reference_transcript=text,
-        resynthesis_transcript=transcript,
-        resynthesis_error_rate=0.111,
+        return sample.model_copy(update={"transcript": transcript + " okay", "error_rate": 0.75})
+    return sample.model_copy(
+        update={
+            "transcript": transcript,
+            "error_rate": 0.222,
+            "reference_transcript": text,
+            "resynthesis_transcript": transcript,
+            "resynthesis_error_rate": 0.111,
+        }
     )
 
 

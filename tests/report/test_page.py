@@ -15,9 +15,9 @@ from lina.report import audio
 from lina.report.page import Report
 from lina.report.render import page
 from lina.runs.files import RUN_FILE, read_evaluation, write_samples
-from lina.runs.hooks import Run, Sample, Section
+from lina.runs.hooks import Run, Section
 from lina.runs.metrics import METRICS_FILE, append_metrics
-from lina.runs.records import MetricsRecord, SampleRecord
+from lina.runs.records import MetricsRecord, Sample
 from tests.report.fake_run import TEXTS, FakeSpec, make_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "line", "rect", "circle", "path", "image"}
@@ -236,7 +236,7 @@ def test_damaged_metrics_are_left_out(tmp_path: Path) -> None:
 
 def one_sample(directory: Path, **changes):
     sample = Sample(id="a", kind="train", text="hello", audio=directory / "a.wav", sample_rate=8000)
-    record = SampleRecord.of(sample).model_copy(update=changes)
+    record = sample.model_copy(update=changes)
     write_samples(directory, [record])
     return Page(page(Run(directory, FakeSpec("one")), []))
 

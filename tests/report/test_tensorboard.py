@@ -101,7 +101,7 @@ def test_audio_and_attention_of_a_sample_are_logged_once(finished_run) -> None:
     (record,) = read_samples(finished_run.directory)
     for _ in range(2):
         board = TensorBoard()
-        board.sample_made(finished_run, 7, record.sample())
+        board.sample_made(finished_run, 7, record)
         board.checkpoint_written(finished_run)
         board.run_finished(finished_run)
     found = events(finished_run)
@@ -121,7 +121,7 @@ def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path: Path) -
     (record,) = read_samples(finished_run.directory)
     board = TensorBoard()
     here = finished_run.directory.absolute()
-    sample = replace(record.sample(), audio=here / record.audio, attention=here / record.attention)
+    sample = record.model_copy(update={"audio": here / record.audio, "attention": here / record.attention})
     board.sample_made(run, 7, sample)
     board.run_finished(run)
     assert {step for tag, step in events(run) if tag == "train/loss"} == set(range(1, 8))

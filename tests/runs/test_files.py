@@ -4,7 +4,6 @@ import pytest
 
 from lina.core.errors import CheckpointError
 from lina.runs import files
-from lina.runs.hooks import Sample
 from lina.runs.records import (
     CodecInfo,
     DataSummary,
@@ -14,7 +13,7 @@ from lina.runs.records import (
     ModelInfo,
     PluginInfo,
     RunInfo,
-    SampleRecord,
+    Sample,
 )
 
 INFO = RunInfo(
@@ -36,10 +35,13 @@ EVALUATION = Evaluation(
     recognizer="tiny.en",
     groups=(EvaluationGroup(name="recordings", sentences=3, word_error_rate=0.1, character_error_rate=0.05),),
 )
-RECORD = SampleRecord.of(
-    Sample(
-        id="a", kind="train", text="hé", audio=Path("samples/a.wav"), sample_rate=8000, text_labels=("h", "é")
-    ),
+SAMPLE = Sample(
+    id="a",
+    kind="train",
+    text="hé",
+    audio=Path("samples/a.wav"),
+    sample_rate=8000,
+    text_labels=("h", "é"),
     transcript="hey",
     error_rate=1.0,
 )
@@ -51,7 +53,7 @@ RECORD = SampleRecord.of(
         (files.write_run_info, files.read_run_info, INFO),
         (files.write_data_summary, files.read_data_summary, SUMMARY),
         (files.write_evaluation, files.read_evaluation, EVALUATION),
-        (files.write_samples, files.read_samples, [RECORD]),
+        (files.write_samples, files.read_samples, [SAMPLE]),
     ],
 )
 def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> None:
@@ -59,10 +61,6 @@ def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> Non
     write(tmp_path, value)
     assert read(tmp_path) == value
     assert not list(tmp_path.rglob(".*"))
-
-
-def test_a_sample_survives_its_record() -> None:
-    assert SampleRecord.of(RECORD.sample(), transcript="hey", error_rate=1.0) == RECORD
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,10 @@ from lina.core.model.delay_lm import DelayLM
 from lina.core.model.lora import adapt, choose_targets, train_only
 from lina.data.prepare import PreparedData
 from lina.runs.checkpoint_store import checkpoint_folder
-from lina.runs.files import read_init, write_init
+from lina.runs.files import init_table, read_init, write_init
 from lina.runs.hooks import Run
 from lina.runs.records import InitPart, InitRecord
 from lina.training.init.import_backbone import imported
-from lina.training.init.report import init_table
 from lina.training.init.source import Rows, Source, open_source, row_labels, source_rows
 from lina.training.init.transfer import Transfer, transfer
 

@@ -40,7 +40,7 @@ class WorkerProcess(NamedTuple):
     status_pipe: Connection
 
     def failure(self) -> str | None:
-        """How the process ended; None while it runs, and if it ended because another rank did."""
+        """Reason of the end; None while it runs, and if it ended because another rank did."""
         code = self.process.exitcode
         if code is None or code == LOST:
             return None

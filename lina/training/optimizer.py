@@ -1,4 +1,4 @@
-"""The optimiser, its schedule, and the moving average of the weights."""
+"""Optimizer, learning-rate schedule, and exponential moving average (EMA) of the weights."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,14 +18,14 @@ def adamw(groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float]
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw}
-"""By name, as in ``train.optimizer`` of a spec; hooks may add more."""
+"""Optimizers by their name in ``train.optimizer`` of a spec; hooks may add more."""
 
 
 def lookup(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mapping[str, Any]]) -> Any:
-    """``name`` among ours and what hook plugins offer.
+    """Look ``name`` up among built-in entries and those of hook plugins.
 
     Raises:
-        SpecError: nobody offers it.
+        SpecError: there is no entry of this name.
     """
     known = {key: value for more in [*offered, own] for key, value in more.items()}
     if name not in known:
@@ -34,10 +34,10 @@ def lookup(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mappi
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices that are a layer's ``weight`` decay; vectors, whatever axes of one they have, and all else do not.
+    """Weight decay for matrices named ``weight``; none for vectors (axes of size one aside) and everything else.
 
-    So do RWKV's authors train, whose mixes, bonuses and low-rank decays have names of their own; Mamba's leave out
-    the rates ``A_log``, which are no map that should stay small.
+    RWKV's authors train so: their mixing factors, bonuses and low-rank decays have other names. Mamba's authors exclude
+    the rates ``A_log``, which are no linear map.
     """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -48,7 +48,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: int, floor: float) -> float:
-    """Rate of step ``step`` (the first is 1): linear up over ``warmup`` steps, then a cosine to ``floor * peak``."""
+    """Learning rate of step ``step`` (from 1): linear warm-up over ``warmup`` steps, then cosine to ``floor * peak``."""
     if step <= warmup:
         return peak * step / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
@@ -56,10 +56,10 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: int, floor: flo
 
 
 class MovingAverage:
-    """An exponential moving average of the parameters that a model trains, kept in their dtype.
+    """Exponential moving average of a model's trained parameters, in their dtype.
 
-    Its decay rises with the steps, min(decay, (1 + n) / (10 + n)) where n came before: a constant one would hold
-    on to the first weights for thousands of steps.
+    The decay after n steps is min(decay, (1 + n) / (10 + n)): a constant decay would weigh the first weights for
+    thousands of steps.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -67,12 +67,12 @@ class MovingAverage:
         self.average = {name: value.detach().clone() for name, value in _trained(model)}
 
     def decay_of(self, step: int) -> float:
-        """Of step ``step`` (the first is 1)."""
+        """Decay at step ``step`` (from 1)."""
         return min(self.decay, step / (step + 9))
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights of step ``step`` (the first is 1)."""
+        """Average in the weights of step ``step`` (from 1)."""
         torch._foreach_lerp_(
             list(self.average.values()),
             [value.detach() for _, value in _trained(model)],
@@ -81,14 +81,14 @@ class MovingAverage:
 
     @torch.no_grad()
     def move(self, model: nn.Module, weight: Float[Tensor, ""]) -> None:
-        """The same by a weight, 1 - decay, that is on the model's device: nothing waits for it."""
+        """Update with a weight, 1 - decay, on the model's device, without a synchronization."""
         averages = list(self.average.values())
         apart = torch._foreach_sub([value.detach() for _, value in _trained(model)], averages)
         torch._foreach_mul_(apart, weight)
         torch._foreach_add_(averages, apart)
 
     def load(self, average: Mapping[str, Tensor]) -> None:
-        """From what ``state`` gave."""
+        """Restore the result of ``state``."""
         for name, value in self.average.items():
             value.copy_(average[name])
 
@@ -100,7 +100,7 @@ class MovingAverage:
 
     @contextmanager
     def in_place(self, model: nn.Module) -> Iterator[None]:
-        """The model computes with the averaged weights for a while; nothing is copied."""
+        """Swap the averaged weights into the model within the context; nothing is copied."""
         self._swap(model)
         try:
             yield

@@ -34,7 +34,7 @@ class OptimizerStep:
     def __call__(self, loss: Float[Tensor, ""], rate: float, step: int) -> Float[Tensor, ""]:
         """Return the norm of the gradients; leave everything unchanged if that or the loss is not finite.
 
-        ``rate``: the learning rate. ``step``: the first is 1.
+        ``rate``: the learning rate. ``step``: from 1.
         """
         if self.captured is not None:
             keep = self.average.decay_of(step) if self.average else 0.0

@@ -48,7 +48,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: int, floor: float) -> float:
-    """Learning rate of step ``step`` (from 1): linear warm-up over ``warmup`` steps, then cosine to ``floor * peak``."""
+    """Learning rate of ``step`` (from 1): linear warm-up over ``warmup`` steps, then cosine to ``floor * peak``."""
     if step <= warmup:
         return peak * step / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))

@@ -7,10 +7,15 @@ import pytest
 from benchmarks.wording import ROOT, measure
 
 PASSING = (
+    "lina/convert",
+    "lina/corpora",
     "lina/evaluation",
     "lina/recognizers",
     "lina/report",
+    "tests/convert",
+    "tests/corpora",
     "tests/evaluation",
+    "tests/recognizers",
     "tests/report",
 )
 WHAT_PER_1000 = 1.0

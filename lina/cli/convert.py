@@ -1,4 +1,4 @@
-"""``lina convert``: checkpoints of other systems become runs."""
+"""``lina convert``: conversion of other systems' checkpoints into runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def convert() -> None:
 @click.argument("out", type=Path)
 @click.option("--tokenizer", type=Path, metavar="FILE", help="Its vocabulary, such as bpe256.json.")
 @click.option("--codec-weights", type=Path, metavar="FILE", help="EnCodec's weights, 24 kHz.")
-@click.option("--verify", type=Path, metavar="EXPECTED", help="What it should compute (safetensors).")
+@click.option("--verify", type=Path, metavar="EXPECTED", help="Expected outputs (safetensors).")
 def lina_speech(
     checkpoint: Path, out: Path, tokenizer: Path | None, codec_weights: Path | None, verify: Path | None
 ) -> None:
@@ -45,7 +45,7 @@ def lina_speech(
 
     GLA, Mamba and RWKV-6 models and their training checkpoints are known; all
     sizes are read from the tensors, and nothing in the file is executed.
-    What is not given can be put into OUT later.
+    Missing files can be put into OUT later.
 
     \b
     Example:
@@ -64,10 +64,10 @@ def lina_speech(
     sizes = done.sizes
     click.echo(
         f"{out}: {sizes.backbone}, {done.parameters:,} parameters, width {sizes.d_model}, "
-        f"{sizes.n_layers} layers a side, {sizes.codebooks} codebooks, {sizes.vocabulary} text ids"
+        f"{sizes.n_layers} layers per side, {sizes.codebooks} codebooks, {sizes.vocabulary} text ids"
     )
     for path in done.missing:
-        click.echo(f"before it speaks, put there: {path}")
+        click.echo(f"needed for synthesis, put it there: {path}")
 
 
 def _verify(model: "DelayLM", expected: "dict[str, Tensor]") -> None:
@@ -84,6 +84,6 @@ def _verify(model: "DelayLM", expected: "dict[str, Tensor]") -> None:
         click.echo(f"{one.name:24} largest difference {one.largest:.1e}")
     if large := [one.name for one in found if not one.small]:
         raise CheckpointError(
-            f"--verify: {'; '.join(large)}: off by more than {LIMIT:g}; the run was not written, for this is not "
-            "the model that computed what is expected, or lina computes it wrongly"
+            f"--verify: {'; '.join(large)}: off by more than {LIMIT:g}; the run was not written, since the file "
+            "is of another model, or lina computes it wrongly"
         )

@@ -1,1 +1,1 @@
-"""Checkpoints of other systems become runs. What another system was is known here and nowhere else."""
+"""Conversion of other systems' checkpoints into runs; all knowledge of those systems is in this package."""

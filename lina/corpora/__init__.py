@@ -1,1 +1,1 @@
-"""Built-in corpus readers: recordings with their texts. They enter by the same doors as anyone's."""
+"""Built-in corpus readers: recordings with their texts. They use the same entry points as third-party readers."""

@@ -27,7 +27,7 @@ SOUND_REMARK = re.compile(r"\b(sound|tone|beep|silence)s?\b")
 
 
 class Prompts(NamedTuple):
-    """Where the packages of one language put what."""
+    """File locations in the packages of one language."""
 
     language: str
     voice: str
@@ -56,7 +56,7 @@ class Prompts(NamedTuple):
 
 class AsteriskConfig(PluginConfig):
     path: Path | None = None
-    """A folder with the two .deb files, or with what they hold; by default what the system or cache has."""
+    """A folder with the two .deb files, or with their content; by default that of the system or the cache."""
     min_words: int = Field(default=1, ge=1)
     """Shorter prompts are left out (not rejected): 3 leaves half of them, 20 minutes of English."""
 
@@ -64,9 +64,8 @@ class AsteriskConfig(PluginConfig):
 class Asterisk(CorpusPlugin):
     """Reads the prompts in the order of their list.
 
-    Texts are as in the list, remarks in brackets taken off (``at [@]`` is "at"). What is nothing but a remark
-    (tones, silence, monkeys), or has a tone in it, is a ``Reject``: 18 of 569 in English, and one text has no
-    recording.
+    Texts are as in the list, without remarks in brackets (``at [@]`` is "at"). Prompts that consist of a remark
+    (tones, silence, monkeys), or contain a tone, are a ``Reject``: 18 of 569 in English; one text has no recording.
     """
 
     Config = AsteriskConfig
@@ -78,22 +77,22 @@ class Asterisk(CorpusPlugin):
 
     @classmethod
     def read(cls, *, config: AsteriskConfig) -> Iterator[Utterance | Reject]:
-        """Every prompt.
+        """Yield every prompt.
 
         Raises:
-            DataError: the packages are nowhere, or damaged; says how to get them.
+            DataError: The packages are not found or damaged; the message has the command that fetches them.
         """
         prompts = cls.prompts
         share = _share(prompts, config.path)
         checker = EntryChecker(share / prompts.sounds)
         for number, name, text in _listed(prompts, share / prompts.texts):
             where = f"{share / prompts.texts}:{number}"
-            spoken = _spoken(text)
-            if not spoken:
+            words = _without_remarks(text)
+            if not words:
                 yield Reject(id=name, where=where, reason=f"not speech: {text}")
-            elif len(spoken.split()) >= config.min_words:
+            elif len(words.split()) >= config.min_words:
                 yield checker.entry(
-                    id=name, audio=f"{name}.g722", text=spoken, speaker=prompts.speaker, where=where
+                    id=name, audio=f"{name}.g722", text=words, speaker=prompts.speaker, where=where
                 )
 
     @classmethod
@@ -101,7 +100,7 @@ class Asterisk(CorpusPlugin):
         """Fetch both packages into ``folder`` by ``apt-get download`` (11 to 13 MB) and unpack them there.
 
         Raises:
-            DataError: no apt-get, no network, or damaged packages.
+            DataError: No apt-get, no network, or damaged packages.
         """
         packages = debian.download(cls.prompts.packages, folder)
         return _unpacked(cls.prompts, packages, folder)
@@ -148,8 +147,8 @@ def _listed(prompts: Prompts, path: Path) -> Iterator[tuple[int, str, str]]:
             yield number, name.strip(), text.strip()
 
 
-def _spoken(text: str) -> str:
-    """The text without remarks; "" if it is nothing else, or if a remark tells of a sound."""
+def _without_remarks(text: str) -> str:
+    """Remove the remarks of a text; "" if nothing is left, or if a remark mentions a sound."""
     remarks = BRACKETED.findall(text)
     if any(SOUND_REMARK.search(remark) for remark in remarks):
         return ""
@@ -157,7 +156,7 @@ def _spoken(text: str) -> str:
 
 
 def _share(prompts: Prompts, path: Path | None) -> Path:
-    """The folder that plays the part of /usr/share."""
+    """Find the folder that corresponds to /usr/share."""
     if path is None:
         cached = cache_folder() / prompts.name
         for share in (SYSTEM_SHARE, cached / "unpacked" / "usr" / "share"):
@@ -187,5 +186,5 @@ def _complete(prompts: Prompts, share: Path) -> bool:
 
 
 def _unpacked(prompts: Prompts, packages: list[Path], folder: Path) -> Path:
-    wanted = (f"usr/share/{prompts.sounds}/", f"usr/share/{prompts.texts}")
-    return debian.unpack_whole(packages, folder, wanted)
+    prefixes = (f"usr/share/{prompts.sounds}/", f"usr/share/{prompts.texts}")
+    return debian.unpack_whole(packages, folder, prefixes)

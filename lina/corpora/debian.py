@@ -1,4 +1,4 @@
-"""Debian packages as a source of recordings: fetched and unpacked without root, nothing is installed.
+"""Debian packages as a source of recordings, fetched and unpacked without root or installation.
 
 A .deb is an ``ar`` archive (deb(5)) whose member ``data.tar.*`` holds the files.
 """
@@ -24,7 +24,7 @@ def download(packages: Sequence[str], folder: Path) -> list[Path]:
     """Fetch packages by ``apt-get download``, which checks their signatures and needs no root.
 
     Raises:
-        DataError: there is no apt-get here, or it cannot fetch them.
+        DataError: There is no apt-get, or it cannot fetch them.
     """
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
@@ -39,7 +39,7 @@ def download(packages: Sequence[str], folder: Path) -> list[Path]:
             done = subprocess.run(command, cwd=inbox, capture_output=True, text=True, timeout=600)
         except subprocess.TimeoutExpired:
             raise DataError(
-                f"apt-get download {names}: no end after 10 minutes; is the network up?"
+                f"apt-get download {names}: not finished after 10 minutes; check the network"
             ) from None
         fetched = sorted(Path(inbox).glob("*.deb"))
         if done.returncode or len(fetched) != len(packages):
@@ -51,26 +51,26 @@ def download(packages: Sequence[str], folder: Path) -> list[Path]:
         return [Path(shutil.move(package, folder / package.name)) for package in fetched]
 
 
-def unpack(package: Path, folder: Path, wanted: Callable[[str], bool]) -> int:
-    """Write the regular files of a .deb whose name satisfies ``wanted`` below ``folder``; gives their number.
+def unpack(package: Path, folder: Path, select: Callable[[str], bool]) -> int:
+    """Unpack the regular files of a .deb that ``select`` accepts by name into ``folder``; return their number.
 
     Names are relative, such as ``usr/share/doc/x/copyright``. Links, devices and names that leave the folder
     are not written.
 
     Raises:
-        DataError: the package is damaged, too large, or compressed in a way that this machine cannot open.
+        DataError: The package is damaged, too large, or compressed by a method that this machine lacks.
     """
     written = total = 0
     try:
         with tarfile.open(fileobj=io.BytesIO(_data_archive(package)), mode="r:*") as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
-                if not member.isfile() or not wanted(name):
+                if not member.isfile() or not select(name):
                     continue
                 total += member.size
                 if total > LARGEST_PACKAGE:
                     raise DataError(
-                        f"{package}: unpacks to more than {LARGEST_PACKAGE >> 20} MiB; not a sound package?"
+                        f"{package}: unpacks to more than {LARGEST_PACKAGE >> 20} MiB; the package looks damaged"
                     )
                 target = folder / name
                 if not target.resolve().is_relative_to(folder.resolve()):
@@ -85,20 +85,20 @@ def unpack(package: Path, folder: Path, wanted: Callable[[str], bool]) -> int:
     return written
 
 
-def unpack_whole(packages: Sequence[Path], folder: Path, wanted: tuple[str, ...]) -> Path:
-    """Write the files whose names begin with one of ``wanted`` to ``folder``/unpacked; gives ``folder``.
+def unpack_whole(packages: Sequence[Path], folder: Path, prefixes: tuple[str, ...]) -> Path:
+    """Unpack the files whose names begin with one of ``prefixes`` to ``folder``/unpacked; return ``folder``.
 
-    Whole or not at all: what lay there is replaced only once every name in ``wanted`` has been found.
+    Atomic: earlier content is replaced only after every prefix has been found.
 
     Raises:
-        DataError: a package is damaged, or the packages hold nothing of that name.
+        DataError: A package is damaged, or the packages have no file with one of the prefixes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder, prefix=".unpack-"))
     try:
         for package in packages:
-            unpack(package, partial, lambda name: name.startswith(wanted))
-        missing = [name for name in wanted if not (partial / name).exists()]
+            unpack(package, partial, lambda name: name.startswith(prefixes))
+        missing = [name for name in prefixes if not (partial / name).exists()]
         if missing:
             raise DataError(
                 f"{folder}: the packages hold no {' and no '.join(missing)}; another version of them?"

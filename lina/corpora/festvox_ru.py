@@ -1,6 +1,6 @@
 """The recordings behind Festival's Russian voice: 620 sentences read by Nickolay Shmyrev, 100 minutes at 16 kHz.
 
-They come as the Debian package festvox-ru (179 MB), under a licence in the manner of BSD. Festival is not needed.
+They come as the Debian package festvox-ru (179 MB), under a BSD-like license. Festival is not needed.
 """
 
 import re
@@ -26,9 +26,9 @@ ENTRY = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
 class FestvoxRussianConfig(PluginConfig):
     path: Path | None = None
-    """A folder with wav/ and etc/txt.done.data, or what `lina data get` made; by default the cache."""
+    """A folder with wav/ and etc/txt.done.data, or the output of `lina data get`; by default the cache."""
     stress: bool = False
-    """Whether the plus signs before some stressed vowels stay in the texts: ``вол+ос``."""
+    """Keep the plus signs before some stressed vowels: ``вол+ос``."""
 
 
 class FestvoxRussian(CorpusPlugin):
@@ -42,10 +42,10 @@ class FestvoxRussian(CorpusPlugin):
 
     @classmethod
     def read(cls, *, config: FestvoxRussianConfig) -> Iterator[Utterance | Reject]:
-        """Every sentence.
+        """Yield every sentence.
 
         Raises:
-            DataError: the recordings are nowhere; says how to get them.
+            DataError: The recordings are not found; the message has the command that fetches them.
         """
         voice = _voice(config.path)
         checker = EntryChecker(voice)
@@ -57,23 +57,23 @@ class FestvoxRussian(CorpusPlugin):
                 yield Reject(id=where, where=where, reason=reason)
                 continue
             name, text = entry.groups()
-            spoken = text if config.stress else text.replace("+", "")
+            words = text if config.stress else text.replace("+", "")
             audio = f"{RECORDINGS}/{name}.wav"
-            yield checker.entry(id=name, audio=audio, text=spoken, speaker=SPEAKER, where=where)
+            yield checker.entry(id=name, audio=audio, text=words, speaker=SPEAKER, where=where)
 
     @classmethod
     def get(cls, folder: Path) -> Path:
         """Fetch the package into ``folder`` by ``apt-get download`` and unpack the recordings there (370 MB).
 
         Raises:
-            DataError: no apt-get, no network, or a damaged package.
+            DataError: No apt-get, no network, or a damaged package.
         """
         packages = debian.download((PACKAGE,), folder)
         return debian.unpack_whole(packages, folder, (f"{VOICE}/{RECORDINGS}", f"{VOICE}/{TEXTS}"))
 
 
 def _voice(path: Path | None) -> Path:
-    """The folder that holds wav/ and etc/."""
+    """Find the folder with wav/ and etc/."""
     if path is not None:
         corpus_folder(path, f"a folder with {RECORDINGS}/ and {TEXTS} in it")
     root = cache_folder() / PACKAGE if path is None else path

@@ -17,13 +17,13 @@ DOCUMENTS = ("readme", "license", "licence", "copying", "copyright", "metadata",
 
 class FolderConfig(PluginConfig):
     path: Path
-    """The folder; folders in it are searched too."""
+    """The folder; searched recursively."""
     speaker: str = ""
-    """One speaker for all."""
+    """Speaker of all recordings."""
     speakers: Literal["one", "folders"] = "one"
     """``folders``: the name of the folder that a recording lies in is its speaker."""
     allow_outside: bool = False
-    """Whether symbolic links may lead out of the folder."""
+    """Accept symbolic links that lead out of the folder."""
 
 
 class Folder(CorpusPlugin):
@@ -37,10 +37,10 @@ class Folder(CorpusPlugin):
 
     @classmethod
     def read(cls, *, config: FolderConfig) -> Iterator[Utterance | Reject]:
-        """Every recording, and a ``Reject`` for each recording without text and each text without recording.
+        """Yield every recording, and a ``Reject`` for each recording without text and each text without recording.
 
         Raises:
-            DataError: there is no such folder, or no recording in it.
+            DataError: There is no such folder, or no recording in it.
         """
         root = corpus_folder(config.path, "a folder of recordings with a .txt beside each")
         files = sorted(
@@ -63,10 +63,8 @@ def _entry(path: Path, root: Path, config: FolderConfig, checker: EntryChecker) 
     beside = [path.with_suffix(suffix) for suffix in TEXT_SUFFIXES]
     transcript = next((text for text in beside if text.is_file()), None)
     if transcript is None:
-        wanted = " nor ".join(text.name for text in beside)
-        return Reject(
-            id=_id(path, root), where=str(path), reason=f"no transcript: neither {wanted} beside it"
-        )
+        names = " nor ".join(text.name for text in beside)
+        return Reject(id=_id(path, root), where=str(path), reason=f"no transcript: neither {names} beside it")
     lines = list(read_lines(transcript))
     for line in lines:
         if line.complaint:

@@ -1,4 +1,4 @@
-"""Synthetic English speech: any sentences, said by hibari-tts's voice (Apache-2.0), as much as is wanted.
+"""Synthetic English speech of any sentences, by the voice of hibari-tts (Apache-2.0).
 
 The voice is a small student of Kokoro-82M's ``af_heart``: 24 kHz, about 100 times real time on one core.
 """
@@ -26,7 +26,7 @@ class HibariConfig(PluginConfig):
 
 
 class Hibari(CorpusPlugin):
-    """Sentences of your own, or WordNet's examples, said by hibari-tts: synthetic English, one woman's voice."""
+    """Your own sentences, or WordNet's examples, spoken by hibari-tts: synthetic English, one female voice."""
 
     Config = HibariConfig
 
@@ -36,10 +36,10 @@ class Hibari(CorpusPlugin):
 
     @classmethod
     def read(cls, *, config: HibariConfig) -> Iterator[Utterance | Reject]:
-        """Every sentence that was synthesized, in the order of the list.
+        """Yield every synthesized sentence, in the order of the list.
 
         Raises:
-            DataError: nothing has been synthesized there; says how to.
+            DataError: Nothing has been synthesized there; the message has the command.
         """
         folder = cache_folder() / "hibari" if config.path is None else config.path
         if not (folder / MANIFEST).is_file():
@@ -48,13 +48,13 @@ class Hibari(CorpusPlugin):
 
     @classmethod
     def get(cls, folder: Path) -> Path:
-        """Say ``folder``/sentences.txt, one sentence a line, on all cores; goes on where it was stopped.
+        """Synthesize ``folder``/sentences.txt, one sentence per line, on all cores; an interrupted call is resumed.
 
-        Where there is no such file it is made first: 4,000 examples of WordNet (3.5 hours, 400 MB), for which
-        ``apt-get`` fetches a package of 6 MB.
+        A missing file is written first: 4,000 examples of WordNet (3.5 hours, 400 MB), from a package of 6 MB that
+        ``apt-get`` fetches.
 
         Raises:
-            DataError: no sentences, and no way to fetch any.
+            DataError: There are no sentences, and none can be fetched.
             PluginError: hibari-tts is not installed.
         """
         path = folder / SENTENCES
@@ -66,6 +66,6 @@ class Hibari(CorpusPlugin):
             if line.complaint:
                 raise DataError(f"{path}:{line.number}: {line.complaint}")
         if not lines:
-            raise DataError(f"{path}: is empty; write one sentence a line into it, or take it away")
+            raise DataError(f"{path}: is empty; write one sentence per line, or delete it")
         synthesize((line.text.strip() for line in lines), folder)
         return folder

@@ -1,4 +1,4 @@
-"""A manifest: one JSON object a line, with ``id``, ``audio``, ``text`` and, where known, ``speaker``."""
+"""JSON-lines manifests: one object per line, with ``id``, ``audio``, ``text`` and, if known, ``speaker``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +13,13 @@ class JSONLConfig(PluginConfig):
     path: Path
     """The manifest. Audio paths in it are relative to its folder."""
     allow_outside: bool = False
-    """Whether audio may lie outside the manifest's folder."""
+    """Accept audio outside the manifest's folder."""
     speaker: str = ""
-    """The speaker of lines that name none."""
+    """Speaker of lines without one."""
 
 
 class JSONL(CorpusPlugin):
-    """Reads a JSONL manifest. Other keys in its lines are left alone."""
+    """Reads a JSONL manifest. Other keys in its lines are ignored."""
 
     Config = JSONLConfig
 
@@ -29,9 +29,9 @@ class JSONL(CorpusPlugin):
 
     @classmethod
     def read(cls, *, config: JSONLConfig) -> Iterator[Utterance | Reject]:
-        """Every line of the manifest, in order.
+        """Yield every line of the manifest, in order.
 
         Raises:
-            DataError: there is no such manifest.
+            DataError: There is no such manifest.
         """
         return read_json_manifest(config.path, speaker=config.speaker, allow_outside=config.allow_outside)

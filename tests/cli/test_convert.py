@@ -18,17 +18,17 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_run_is_made_and_what_it_lacks_is_told(lina: Lina, released: Path, tmp_path: Path) -> None:
+def test_a_run_is_written_and_missing_files_are_listed(lina: Lina, released: Path, tmp_path: Path) -> None:
     done = lina("convert", "lina-speech", str(released), str(tmp_path / "runs/gla"))
     assert done.code == 0
     assert done.out.splitlines() == [
-        f"{tmp_path}/runs/gla: gla, 834,080 parameters, width 64, 2 layers a side, 4 codebooks, 256 text ids",
-        f"before it speaks, put there: {tmp_path}/runs/gla/bpe256.json",
-        f"before it speaks, put there: {tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th",
+        f"{tmp_path}/runs/gla: gla, 834,080 parameters, width 64, 2 layers per side, 4 codebooks, 256 text ids",
+        f"needed for synthesis, put it there: {tmp_path}/runs/gla/bpe256.json",
+        f"needed for synthesis, put it there: {tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th",
     ]
-    said = lina("say", "--run", str(tmp_path / "runs/gla"), "Hello.", "-o", str(tmp_path / "a.wav"))
-    assert said.code == 2
-    assert f"{tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th: no such file" in said.err
+    speech = lina("say", "--run", str(tmp_path / "runs/gla"), "Hello.", "-o", str(tmp_path / "a.wav"))
+    assert speech.code == 2
+    assert f"{tmp_path}/runs/gla/encodec_24khz-d7cc33bc.th: no such file" in speech.err
 
 
 def test_verification_prints_each_difference(lina: Lina, released: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_model_that_is_off_is_not_written(lina: Lina, released: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told"),
+    ("tensors", "message"),
     [
         (None, "cannot be read as safetensors"),
         ({"text": torch.ones(1, 3)}, "has text; needed are text, codes and at least one of delayed, logits"),
@@ -132,9 +132,9 @@ def test_a_model_that_is_off_is_not_written(lina: Lina, released: Path, tmp_path
         ),
     ],
 )
-def test_an_expectation_that_cannot_be_one(
+def test_invalid_files_of_expected_outputs(
     tensors: dict[str, torch.Tensor] | None,
-    told: str,
+    message: str,
     refused: Refused,
     released: Path,
     tmp_path: Path,
@@ -142,7 +142,7 @@ def test_an_expectation_that_cannot_be_one(
     file = tmp_path / "expected"
     if tensors is not None:
         save_file(tensors, file)
-    assert told in refused(
+    assert message in refused(
         "convert", "lina-speech", str(released), str(tmp_path / "run"), "--verify", str(file)
     )
     assert not (tmp_path / "run").exists()

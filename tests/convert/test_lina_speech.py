@@ -53,18 +53,22 @@ def test_logits_equal_those_of_lina_speech(
 ) -> None:
     """Without the code of --verify."""
     model, _ = converted(written(checkpoints["gla"]), tmp_path / "run")
-    wanted = expected("gla")
-    conditions = model.conditions(wanted["text"], torch.ones_like(wanted["text"], dtype=torch.bool))
-    logits, _, weights = model.parallel_forward(wanted["delayed"][:, :-1], model.initial_state(2), conditions)
-    for codebook, tokens in enumerate(wanted["tokens"]):
+    reference = expected("gla")
+    conditions = model.conditions(reference["text"], torch.ones_like(reference["text"], dtype=torch.bool))
+    logits, _, weights = model.parallel_forward(
+        reference["delayed"][:, :-1], model.initial_state(2), conditions
+    )
+    for codebook, tokens in enumerate(reference["tokens"]):
         near = {"atol": 1e-4, "rtol": 0.0}
-        torch.testing.assert_close(logits[:, :, codebook, tokens], wanted["logits"][:, :, codebook], **near)
-    torch.testing.assert_close(weights, wanted["attention"][:, 1], atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            logits[:, :, codebook, tokens], reference["logits"][:, :, codebook], **near
+        )
+    torch.testing.assert_close(weights, reference["attention"][:, 1], atol=1e-4, rtol=0)
 
 
 def test_undelay_recovers_the_seeds_codes() -> None:
-    wanted = expected("gla")
-    columns, codes = wanted["delayed"][:, 1:], wanted["codes"].transpose(1, 2)
+    reference = expected("gla")
+    columns, codes = reference["delayed"][:, 1:], reference["codes"].transpose(1, 2)
     codebooks = codes.shape[2]
     skew = undelay(codebooks, START)
     frames, _ = skew.parallel_forward(columns, skew.initial_state(len(columns)))
@@ -133,12 +137,12 @@ def test_a_plain_attention_is_known(checkpoints: Checkpoints, written: Written, 
     model, done = converted(written(tensors), tmp_path / "run")
     assert type(model.cross_att) is CrossAttention
     assert (done.sizes.heads_cross, done.sizes.rotary_channels) == (4, 8)
-    given = {name: expected("gla")[name] for name in ("text", "codes", "delayed")}
-    conditions = model.conditions(given["text"], torch.ones_like(given["text"], dtype=torch.bool))
+    reference = {name: expected("gla")[name] for name in ("text", "codes", "delayed")}
+    conditions = model.conditions(reference["text"], torch.ones_like(reference["text"], dtype=torch.bool))
     with torch.no_grad():
-        maps = model.attention_maps(given["delayed"][:, :-1], model.initial_state(2), conditions)
+        maps = model.attention_maps(reference["delayed"][:, :-1], model.initial_state(2), conditions)
     assert maps.shape[1] == 4
-    in_parallel, step_by_step = differences(model, given | {"attention": maps})[1:]
+    in_parallel, step_by_step = differences(model, reference | {"attention": maps})[1:]
     assert in_parallel.largest == 0
     assert 0 < step_by_step.largest < LIMIT
 
@@ -191,14 +195,14 @@ def test_verification_sees_every_tensor(checkpoints: Checkpoints, written: Writt
     model, _ = converted(written(checkpoints["gla"]), tmp_path / "run")
     for name, faces in (("delayed", 1), ("logits", 2), ("attention", 2), ("greedy", 1)):
         kept = ("text", "codes", "tokens", name)
-        wanted = {one: value for one, value in expected("gla").items() if one in kept}
-        wanted[name].view(-1)[5] += 1
-        large = [one for one in differences(model, wanted) if not one.small]
+        reference = {one: value for one, value in expected("gla").items() if one in kept}
+        reference[name].view(-1)[5] += 1
+        large = [one for one in differences(model, reference) if not one.small]
         assert len(large) == faces
         assert all(one.name.startswith(name) and one.largest > 0.9 for one in large)
-    wanted = expected("gla")
-    wanted["logits"][0, 0, 0, 0] = torch.nan
-    assert [one.small for one in differences(model, wanted) if one.name.startswith("logits")] == [
+    reference = expected("gla")
+    reference["logits"][0, 0, 0, 0] = torch.nan
+    assert [one.small for one in differences(model, reference) if one.name.startswith("logits")] == [
         False,
         False,
     ]

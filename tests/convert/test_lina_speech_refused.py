@@ -1,4 +1,4 @@
-"""What is no checkpoint of lina-speech is refused in one line that says why, and nothing is written."""
+"""Invalid checkpoints are refused in one line with the reason, and nothing is written."""
 
 import io
 import os
@@ -51,7 +51,7 @@ class Trap:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"hello " * 30, "is no zip file"),
@@ -61,10 +61,10 @@ class Trap:
         (pickle.dumps({"model": {}}), "a bare pickle"),
     ],
 )
-def test_files_of_other_kinds(content: bytes, told: str, tmp_path: Path, refused: Refused) -> None:
+def test_files_of_other_kinds(content: bytes, message: str, tmp_path: Path, refused: Refused) -> None:
     path = tmp_path / "lina-speech.pt"
     path.write_bytes(content)
-    assert told in refused(path)
+    assert message in refused(path)
 
 
 def test_no_file_a_folder_a_run_and_a_checkpoint_of_lina(tmp_path: Path, refused: Refused) -> None:
@@ -113,7 +113,7 @@ def test_a_checkpoint_that_is_cut_off(
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "told"),
+    ("content", "key", "message"),
     [
         (torch.zeros(2), None, "holds a Tensor, no dictionary"),
         ({"x": torch.zeros(2), "y": 1}, None, "its keys are x, y; "),
@@ -131,12 +131,12 @@ def test_a_checkpoint_that_is_cut_off(
     ],
 )
 def test_files_of_torch_with_other_content(
-    content: Any, key: str | None, told: str, written: Written, refused: Refused
+    content: Any, key: str | None, message: str, written: Written, refused: Refused
 ) -> None:
-    assert told in refused(written(content, key))
+    assert message in refused(written(content, key))
 
 
-def test_what_is_missing_and_what_is_unknown_is_named(
+def test_missing_and_extra_tensors_are_named(
     checkpoints: dict[str, Tensors], written: Written, refused: Refused
 ) -> None:
     less = {
@@ -157,11 +157,11 @@ def test_what_is_missing_and_what_is_unknown_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "told"),
+    ("name", "shape", "message"),
     [
         (QKV, (64, 192), f"{QKV} is [64, 192], but by the other tensors' shapes it should be [192, 64]"),
         ("txt_embed.weight", (256, 48), "txt_embed.weight is [256, 48], but by the other tensors' shapes"),
-        ("logits_head.weight", (4, 1000, 64), "should be [4108, 64] (codebooks joined)"),
+        ("logits_head.weight", (4, 1000, 64), "should be [4108, 64] (codebooks concatenated)"),
         ("rvq_embed.weight", (4108, 64), "rvq_embed.weight is [4108, 64]; it should have 3 dimensions"),
         ("txt_embed.weight", (0, 64), "none of them empty"),
         (FREQUENCIES, (0,), "none of them empty"),
@@ -169,19 +169,19 @@ def test_what_is_missing_and_what_is_unknown_is_named(
         (
             "txt_encoder.sa.0.tmix.rotary.freqs",
             (5,),
-            "not the frequencies of rotary positions with base 10,000",
+            "not rotary frequencies of base 10,000",
         ),
     ],
 )
 def test_shapes_that_do_not_fit(
     name: str,
     shape: tuple[int, ...],
-    told: str,
+    message: str,
     checkpoints: dict[str, Tensors],
     written: Written,
     refused: Refused,
 ) -> None:
-    assert told in refused(written(checkpoints["gla"] | {name: torch.ones(shape)}))
+    assert message in refused(written(checkpoints["gla"] | {name: torch.ones(shape)}))
 
 
 def test_sizes_that_do_not_fit(checkpoints: dict[str, Tensors], written: Written, refused: Refused) -> None:
@@ -200,21 +200,21 @@ def test_sizes_that_do_not_fit(checkpoints: dict[str, Tensors], written: Written
         for name, value in checkpoints["gla"].items()
         if "pos_net" not in name and name != FREQUENCIES
     }
-    assert "how many heads a plain attention has" in refused(written(plain))
+    assert "the number of heads of plain attention" in refused(written(plain))
 
 
-def test_what_is_there_is_not_touched(
+def test_an_existing_directory_is_not_touched(
     checkpoints: dict[str, Tensors], written: Written, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").touch()
-    with pytest.raises(LinaError, match="out: is there already"):
+    with pytest.raises(LinaError, match="out: exists already"):
         convert(written(checkpoints["gla"]), out)
     assert list(out.iterdir()) == [out / "mine"]
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(LinaError, match="link: is there already"):
+    with pytest.raises(LinaError, match="link: exists already"):
         convert(written(checkpoints["gla"]), link)
 
 
@@ -242,9 +242,7 @@ def test_a_tokenizer_of_another_model(
         convert(path, tmp_path / "out", tokenizer=tmp_path / "missing.json")
 
 
-def test_weights_of_a_codec_that_are_none(
-    checkpoints: dict[str, Tensors], written: Written, tmp_path: Path
-) -> None:
+def test_missing_codec_weights(checkpoints: dict[str, Tensors], written: Written, tmp_path: Path) -> None:
     with pytest.raises(LinaError, match=r"missing\.th: no such file"):
         convert(written(checkpoints["gla"]), tmp_path / "out", codec_weights=tmp_path / "missing.th")
     assert [one.name for one in tmp_path.iterdir()] == ["lina-speech.pt"]

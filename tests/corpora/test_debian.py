@@ -15,10 +15,10 @@ def everything(name):
     return True
 
 
-def unpack(tmp_path: Path, content, wanted=everything):
+def unpack(tmp_path: Path, content, select=everything):
     path = tmp_path / "a.deb"
     path.write_bytes(content)
-    return debian.unpack(path, tmp_path / "out", wanted)
+    return debian.unpack(path, tmp_path / "out", select)
 
 
 def test_wanted_files_only(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     fake_apt(monkeypatch)
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(DataError, match="no end after 10 minutes"):
+    with pytest.raises(DataError, match="not finished after 10 minutes"):
         debian.download(["one"], tmp_path)
 
 

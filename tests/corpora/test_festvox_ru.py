@@ -44,12 +44,12 @@ def test_get_puts_it_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.
     assert folder == tmp_path / "cache/festvox-ru"
     assert read() == read(path=folder) == read(path=folder / "unpacked" / VOICE)
     assert not list(folder.rglob("*.lab"))
-    spoken = [item for item in read() if isinstance(item, Utterance)]
-    assert [(item.id, item.text, item.speaker) for item in spoken] == [
+    utterances = [item for item in read() if isinstance(item, Utterance)]
+    assert [(item.id, item.text, item.speaker) for item in utterances] == [
         ("ru_0001", "Волос к волосу.", "shmyrev"),
         ("ru_0002", 'Он сказал: "да"', "shmyrev"),
     ]
-    assert all(item.audio.is_file() for item in spoken)
+    assert all(item.audio.is_file() for item in utterances)
     assert read(stress=True)[0].text == "Вол+ос к в+олосу."
 
 

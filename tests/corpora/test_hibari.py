@@ -44,18 +44,18 @@ def test_sentences_of_your_own(tmp_path: Path) -> None:
     (tmp_path / "sentences.txt").write_text("Yes.\n\n No.\nYes.\n…\n")
     assert Hibari.get(tmp_path) == tmp_path
     items = read(tmp_path)
-    spoken = [item for item in items if isinstance(item, Utterance)]
-    assert [(item.text, item.speaker) for item in spoken] == [
+    synthesized = [item for item in items if isinstance(item, Utterance)]
+    assert [(item.text, item.speaker) for item in synthesized] == [
         ("Yes.", "hibari-heart"),
         ("No.", "hibari-heart"),
     ]
     assert [item.reason for item in items if isinstance(item, Reject)] == [
         "empty transcript: no letter or digit"
     ]
-    before = spoken[0].audio.stat().st_mtime_ns
+    before = synthesized[0].audio.stat().st_mtime_ns
     Hibari.get(tmp_path)
     assert read(tmp_path) == items
-    assert spoken[0].audio.stat().st_mtime_ns == before
+    assert synthesized[0].audio.stat().st_mtime_ns == before
 
 
 @pytest.mark.usefixtures("one_process")
@@ -66,18 +66,18 @@ def test_it_stops_after_the_sentence_that_reaches_the_minutes(tmp_path: Path) ->
 
 
 def test_sentences_are_fetched_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = []
+    sentences_read = []
     monkeypatch.setattr(wordnet, "fetch", lambda folder: folder.mkdir(parents=True) or SENTENCES)
     monkeypatch.setattr(hibari, "DEFAULT_COUNT", 2)
-    monkeypatch.setattr(hibari, "synthesize", lambda sentences, folder: said.extend(sentences))
+    monkeypatch.setattr(hibari, "synthesize", lambda sentences, folder: sentences_read.extend(sentences))
     Hibari.get(tmp_path / "new")
-    assert said == SENTENCES[:2]
+    assert sentences_read == SENTENCES[:2]
     assert (tmp_path / "new" / "sentences.txt").read_text() == "Yes.\nGo on.\n"
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(b"", "is empty; write one sentence a line"), (b"fine.\n\xff\n", r"sentences\.txt:2: not UTF-8")],
+    [(b"", "is empty; write one sentence per line"), (b"fine.\n\xff\n", r"sentences\.txt:2: not UTF-8")],
 )
 def test_sentences_that_cannot_be_read(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "sentences.txt").write_bytes(content)

@@ -39,8 +39,8 @@ def test_bad_lines_are_rejected_by_number(tmp_path: Path) -> None:
         item.where.removeprefix(f"{metadata}:"): item.reason for item in items if isinstance(item, Reject)
     }
     assert reasons == {
-        "2": "not id|text|normalised text: 1 columns",
-        "3": "not id|text|normalised text: 4 columns",
+        "2": "not id|text|normalized text: 1 columns",
+        "3": "not id|text|normalized text: 4 columns",
         "4": f"duplicate id: 'a' is already at {metadata}:1",
         "5": "empty transcript",
         "6": f"no such file: {tmp_path / 'wavs/d.wav'}",

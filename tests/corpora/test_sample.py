@@ -1,4 +1,4 @@
-"""The sample that specs/first.yaml learns: what the README of its folder says of it is so."""
+"""The sample corpus of specs/first.yaml, compared with the README of its folder."""
 
 from pathlib import Path
 

@@ -37,13 +37,13 @@ def test_the_order_is_that_of_the_texts_alone(tmp_path: Path) -> None:
 def test_fetch_leaves_only_the_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(names, folder: Path):
         assert names == ("wordnet-base",)
-        files = {f"./usr/share/wordnet/{path.name}": path.read_bytes() for path in made.iterdir()}
+        files = {f"./usr/share/wordnet/{path.name}": path.read_bytes() for path in wordnet_folder.iterdir()}
         (folder / "w.deb").write_bytes(package(files))
         return [folder / "w.deb"]
 
-    made = database(tmp_path / "made")
+    wordnet_folder = database(tmp_path / "wordnet_folder")
     monkeypatch.setattr(debian, "download", download)
-    assert wordnet.fetch(tmp_path / "out") == wordnet.sentences(made)
+    assert wordnet.fetch(tmp_path / "out") == wordnet.sentences(wordnet_folder)
     assert not list((tmp_path / "out").iterdir())
 
 

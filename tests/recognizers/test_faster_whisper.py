@@ -1,4 +1,4 @@
-"""The recogniser: what it hears, and what is missing when it cannot."""
+"""Transcripts of the recognizer, and errors for missing packages and weights."""
 
 import json
 import sys
@@ -27,12 +27,12 @@ def listener() -> Any:
 def test_it_hears_what_was_said(listener: Any) -> None:
     pytest.importorskip("G722", reason="pip install 'lina[asterisk]'")
     lines = (SAMPLE / "manifest.jsonl").read_text().splitlines()[:2]
-    said = [json.loads(line) for line in lines]
-    heard = [
+    manifest = [json.loads(line) for line in lines]
+    transcripts = [
         listener.transcribe(read_audio(SAMPLE / one["audio"], listener.sample_rate, 1, 60.0)[0])
-        for one in said
+        for one in manifest
     ]
-    assert error_rates([one["text"] for one in said], heard, listener.language).words < 0.15
+    assert error_rates([one["text"] for one in manifest], transcripts, listener.language).words < 0.15
 
 
 @pytest.mark.parametrize("samples", [0, 1, 400, 16_000])
@@ -59,18 +59,18 @@ FILES = ("model.bin", "config.json", "tokenizer.json")
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A package in faster-whisper's place that tells how it was called."""
-    told: dict[str, Any] = {}
+    options_used: dict[str, Any] = {}
 
     class WhisperModel:
         def __init__(self, path: str, **options: Any) -> None:
-            told.update(options, path=path)
-            if told.get("fails"):
+            options_used.update(options, path=path)
+            if options_used.get("fails"):
                 raise RuntimeError("Unsupported\nbinary version")
 
     module = ModuleType("faster_whisper")
     module.WhisperModel = WhisperModel  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "faster_whisper", module)
-    return told
+    return options_used
 
 
 def test_nothing_is_fetched(tmp_path: Path, seen: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""lina-speech (beta, 2024), from which lina was built: its checkpoints' names, sizes and files."""
+"""Checkpoints of lina-speech (beta, 2024), the predecessor of lina: names, sizes and files."""

@@ -1,4 +1,4 @@
-"""From a checkpoint of lina-speech to a run of lina: a directory that speaks, and that training can start from."""
+"""Conversion of a lina-speech checkpoint into a run, for synthesis and as a start of training."""
 
 import json
 import os
@@ -31,14 +31,14 @@ from lina.runs.records import CodecInfo, DataSummary
 from lina.training.optimizer import adamw, parameter_groups
 
 MARKED = [1, 2]
-"""What lina-speech's text ids begin and end with: [BOS] and [EOS]; 0 is padding."""
+"""First and last text id of lina-speech: [BOS] and [EOS]; 0 is padding."""
 
 
 class Converted(NamedTuple):
     sizes: Sizes
     parameters: int
     missing: tuple[Path, ...]
-    """Files that the run needs before it can speak."""
+    """Files that the run lacks for synthesis."""
 
 
 def convert(
@@ -49,18 +49,22 @@ def convert(
     codec_weights: Path | None = None,
     check: Callable[[DelayLM], None] = lambda model: None,
 ) -> Converted:
-    """Write the run ``out``: whole, or not at all.
+    """Write the run ``out``, atomically.
 
-    ``tokenizer`` is copied into the run; ``codec_weights`` stay where they are. ``check`` is shown the model as it
-    was read back from the run's files; what it raises keeps the run from being there.
+    Args:
+        checkpoint: File of lina-speech.
+        out: Directory of the run; must not exist.
+        tokenizer: Vocabulary, copied into the run.
+        codec_weights: EnCodec weights, referred to by their path.
+        check: Called with the model as loaded from the written files; if it raises, no run is written.
 
     Raises:
-        CheckpointError: ``checkpoint`` is not one of lina-speech (says what is missing or odd), or ``out`` is there.
-        SpecError: sizes or the tokenizer do not fit.
-        PluginError: a plugin that is needed cannot be used.
+        CheckpointError: ``checkpoint`` is not one of lina-speech (the message names the cause), or ``out`` exists.
+        SpecError: Sizes or the tokenizer do not fit.
+        PluginError: A required plugin cannot be used.
     """
     if out.exists() or out.is_symlink():
-        raise CheckpointError(f"{out}: is there already; name a directory that is not, or delete it")
+        raise CheckpointError(f"{out}: exists already; name a new directory, or delete it")
     tensors = read_tensors(checkpoint)
     try:
         sizes = read_sizes(tensors)
@@ -73,7 +77,7 @@ def convert(
         _check_tokenizer(tokenizer, sizes)
     if codec_weights is not None:
         resolved.codec.plugin.build(config=resolved.codec.config)
-    with _whole(out) as directory:
+    with _atomic_directory(out) as directory:
         if tokenizer is not None:
             shutil.copyfile(tokenizer, directory / tokenizer_file(sizes))
         write_atomic(directory / SPEC_FILE, spec.to_yaml().encode())
@@ -86,15 +90,15 @@ def convert(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     missing = [
         name
-        for name, given in ((tokenizer_file(sizes), tokenizer), (CODEC_WEIGHTS, codec_weights))
-        if not given
+        for name, path in ((tokenizer_file(sizes), tokenizer), (CODEC_WEIGHTS, codec_weights))
+        if path is None
     ]
     return Converted(sizes, parameters, tuple(out / name for name in missing))
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A hidden directory beside ``out`` that takes its name when all is well, and is gone otherwise."""
+def _atomic_directory(out: Path) -> Iterator[Path]:
+    """Yield a hidden directory that is renamed to ``out`` on success and deleted on failure."""
     out.parent.mkdir(parents=True, exist_ok=True)
     hidden = out.with_name(f".{out.name}.{os.getpid()}.part")
     hidden.mkdir()
@@ -113,12 +117,12 @@ def _check_tokenizer(file: Path, sizes: Sizes) -> None:
     if tokenizer.vocab_size != sizes.vocabulary:
         raise SpecError(
             f"--tokenizer {file}: has {tokenizer.vocab_size} ids, but the checkpoint has {sizes.vocabulary} text ids; "
-            "give the file that it was trained with"
+            "pass the file that the model was trained with"
         )
     if (marks := tokenizer.parallel_forward("")) != MARKED:
         raise SpecError(
-            f"--tokenizer {file}: begins and ends a text with ids {marks}, but lina-speech did with {MARKED}; "
-            "give the file that it was trained with"
+            f"--tokenizer {file}: begins and ends a text with ids {marks}, but lina-speech with {MARKED}; "
+            "pass the file that the model was trained with"
         )
 
 
@@ -135,14 +139,14 @@ def _model(resolved: ResolvedSpec, sizes: Sizes, tensors: Mapping[str, Tensor]) 
 
 
 def _no_data(sizes: Sizes) -> DataSummary:
-    """Nothing was encoded here, but fine-tuning asks what the codes are, and EnCodec's weights may be missing."""
+    """Describe the codes for fine-tuning: nothing is encoded here, and EnCodec's weights may be missing."""
     codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
     codec = CodecInfo(name="encodec", sample_rate=24_000, hop=320, codebook_sizes=codebook_sizes)
     return DataSummary(utterances=0, valid=0, seconds=0.0, codec=codec)
 
 
 def _save(directory: Path, spec: Spec, model: DelayLM, digest: str) -> None:
-    """Step 0 of a training that has not begun; then the weights as they are in the file."""
+    """Save the checkpoint of step 0, then load its weights back from the file."""
     rate, decay = spec.train.lr, spec.train.weight_decay
     optimizer = adamw(parameter_groups(model, decay), lr=rate, betas=spec.train.betas, weight_decay=decay)
     written = save_checkpoint(

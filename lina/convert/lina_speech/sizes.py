@@ -1,6 +1,7 @@
-"""What a checkpoint of lina-speech is, read off the shapes of its tensors. Its YAML files are not looked at: some lie.
+"""Sizes of a lina-speech checkpoint, inferred from tensor shapes; its YAML files are not read, as some are wrong.
 
-Sizes that no tensor shows are the beta's own: GLA's gate temperature 16, RWKV-6's channel mixing, rotary base 10,000.
+Sizes that no shape determines are those of the beta: GLA's gate temperature 16, RWKV-6's channel mixing, rotary base
+10,000.
 """
 
 import re
@@ -21,12 +22,12 @@ MARKERS = {
     "rwkv6": f"{ENCODER}0.tmix.time_maa_x",
     "mamba": f"{ENCODER}backbone.layers.0.mixer.A_log",
 }
-"""A tensor that only a model with this backbone has."""
+"""Name of a tensor that only a model with this backbone has."""
 ROTARY = "rotary.freqs"
 
 
 class NotConvertible(LinaError):
-    """What is in a checkpoint is not a model that lina knows; the message does not name the file."""
+    """The checkpoint holds no supported model; the message does not name the file."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sizes:
     """The plugin's keys."""
     d_model: int
     n_layers: int
-    """A side."""
+    """Per side of the cross-attention."""
     vocabulary: int
     """Text ids."""
     text_layers: int
@@ -45,19 +46,19 @@ class Sizes:
     attention: str
     heads_cross: int
     rotary_channels: int | None
-    """None: queries and keys are not turned."""
+    """None: no rotary positions."""
     position_dim: int | None
-    """None: the attention is plain."""
+    """None: plain attention."""
     position_layers: int
     codebooks: int
     codebook_size: int
 
 
 def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """The sizes of a model.
+    """Infer the sizes of a model.
 
     Raises:
-        NotConvertible: what the sizes are read from is missing, or odd.
+        NotConvertible: A tensor is missing, or its shape is not supported.
     """
     backbone = next((name for name, marker in MARKERS.items() if marker in tensors), None)
     if backbone is None:
@@ -72,7 +73,7 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     turned = 2 * shapes(f"{CROSS}{ROTARY}", 1)[0] if f"{CROSS}{ROTARY}" in tensors else None
     if turned is None and not position_aware:
         raise NotConvertible(
-            f"{CROSS}{ROTARY} is missing: it alone tells how many heads a plain attention has"
+            f"{CROSS}{ROTARY} is missing: only it determines the number of heads of plain attention"
         )
     for name in tensors:
         if name.endswith(ROTARY):
@@ -120,12 +121,12 @@ def _layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _check_rotary(name: str, frequencies: Tensor) -> None:
-    """lina computes the frequencies itself: 10000^(-i / n) for i of n."""
+    """Check the stored frequencies against those that lina computes: 10000^(-i / n) for i of n."""
     n = frequencies.numel()
-    wanted = 10000.0 ** (-torch.arange(n, dtype=torch.float64) / max(n, 1))
-    if frequencies.dim() != 1 or not torch.allclose(frequencies.double(), wanted, rtol=1e-2, atol=0):
+    expected = 10000.0 ** (-torch.arange(n, dtype=torch.float64) / max(n, 1))
+    if frequencies.dim() != 1 or not torch.allclose(frequencies.double(), expected, rtol=1e-2, atol=0):
         raise NotConvertible(
-            f"{name} are not the frequencies of rotary positions with base 10,000, lina's only ones"
+            f"{name} are not rotary frequencies of base 10,000, the only ones that lina supports"
         )
 
 

@@ -10,19 +10,19 @@ from lina.config.validation import validate
 from lina.convert.lina_speech.sizes import Sizes
 
 CODEC_WEIGHTS = "encodec_24khz-d7cc33bc.th"
-"""EnCodec's release, looked for in the run where nothing else is named."""
+"""Released EnCodec weights, expected in the run by default."""
 
 
 def tokenizer_file(sizes: Sizes) -> str:
-    """Where in the run its vocabulary lies, by the name that lina-speech gave it."""
+    """Return the file name of the vocabulary in the run, as lina-speech names it."""
     return f"bpe{sizes.vocabulary}.json"
 
 
 def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -> Spec:
-    """The spec of the run ``out``; its paths are relative to that, but for ``codec_weights``, which are elsewhere.
+    """Build the spec of the run ``out``; paths are relative to it, except ``codec_weights``.
 
     Raises:
-        SpecError: sizes that do not go together; the line begins with ``source``.
+        SpecError: The sizes are inconsistent; the message begins with ``source``.
     """
     encodec: dict[str, Any] = {
         "variant": "24khz",
@@ -56,7 +56,7 @@ def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -
         "text": text,
         "data": {"source": "folder", "config": {"path": "recordings"}},
         "train": {"lr": 5e-4, "warmup": 500, "betas": [0.9, 0.999], "out": str(out)},
-        # The first codebook was drawn among its 100 likeliest codes, the others were greedy.
+        # As in lina-speech: top-100 sampling of the first codebook, the others greedy.
         "synthesize": {"temperature": [1.0] + [0.0] * (sizes.codebooks - 1), "top_k": 100},
     }
     origin = Origin((SpecSource(str(source), out, tree),))

@@ -1,6 +1,6 @@
-"""The tensors of a checkpoint file of lina-speech: torch's zip format, of which nothing is ever executed.
+"""Tensors of a lina-speech checkpoint file (torch's zip format), read without executing anything.
 
-Released files hold ``{"model": tensors}``; its Lightning training checkpoints hold ``state_dict``, whose names may
+Released files hold ``{"model": tensors}``; its Lightning training checkpoints hold ``state_dict``, with names that may
 begin with ``model.``.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError
 
-WANTED = 'a checkpoint of lina-speech is a file of torch.save with {"model": tensors} or a "state_dict"'
+FORMAT = 'a checkpoint of lina-speech is a file of torch.save with {"model": tensors} or a "state_dict"'
 FOREIGN = (
     (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself with: git lfs pull"),
     (b"PK\x03\x04", "a zip file that is cut off; download it again"),
@@ -24,23 +24,23 @@ FOREIGN = (
     (b"<", "a web page, or XML; download the file itself"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
 )
-"""How other files begin."""
+"""First bytes of other formats, and their descriptions for error messages."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by lina-speech's names, on the CPU and still on disk (memory-mapped).
+    """Read all tensors of a checkpoint by their lina-speech names, memory-mapped on the CPU.
 
     Raises:
-        CheckpointError: it is not such a file; says what it is instead.
+        CheckpointError: The file is of another format, which the message names.
     """
     if not path.exists():
-        raise CheckpointError(f"{path}: no such file; {WANTED}")
+        raise CheckpointError(f"{path}: no such file; {FORMAT}")
     if path.is_dir():
         raise CheckpointError(f"{path}: is {_folder(path)}")
     try:
         if not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path}: is {_foreign(path)}; {WANTED}")
-        with warnings.catch_warnings():  # of other kinds of archives, which are refused below
+            raise CheckpointError(f"{path}: is {_foreign(path)}; {FORMAT}")
+        with warnings.catch_warnings():  # about other kinds of archives, which are refused below
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
@@ -50,7 +50,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: is a zip file, but cannot be read as torch's ({_first_line(error)}); {WANTED}"
+            f"{path}: is a zip file, but cannot be read as torch's ({_first_line(error)}); {FORMAT}"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -59,16 +59,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _named(path: Path, content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, no dictionary; {WANTED}")
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, no dictionary; {FORMAT}")
     found = next(
         (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), Mapping)), None
     )
     if found is None:
-        raise CheckpointError(f"{path}: its keys are {some(map(str, content))}; {WANTED}")
+        raise CheckpointError(f"{path}: its keys are {some(map(str, content))}; {FORMAT}")
     odd = [str(name) for name, value in found.items() if not _is_weight(name, value)]
     if odd or not found:
-        what = f"{some(odd)} in it are no tensors of numbers" if odd else "it is empty"
-        raise CheckpointError(f"{path}: {what}; {WANTED}")
+        problem = f"{some(odd)} in it are no tensors of numbers" if odd else "it is empty"
+        raise CheckpointError(f"{path}: {problem}; {FORMAT}")
     tensors = {name.removeprefix("model."): value.float() for name, value in found.items()}
     if broken := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
         raise CheckpointError(f"{path}: not all numbers of {some(broken)} are finite; it is damaged")
@@ -78,7 +78,7 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
 def _is_weight(name: Any, value: Any) -> bool:
     if not (isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()):
         return False
-    # A view that is larger than what the file holds would be a bomb.
+    # A view larger than its storage would expand to more memory than the file has.
     return (
         value.layout == torch.strided
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
@@ -90,7 +90,7 @@ def _folder(path: Path) -> str:
         return f"a run of lina already; speak with it: lina say --run {path} TEXT -o FILE"
     if (path / "checkpoint.json").exists():
         return "a checkpoint of lina already; its run is the folder above its folder"
-    return f"a folder; {WANTED}"
+    return f"a folder; {FORMAT}"
 
 
 def _foreign(path: Path) -> str:
@@ -100,7 +100,7 @@ def _foreign(path: Path) -> str:
         return "empty"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "a safetensors file, such as lina itself writes"
-    return next((what for begin, what in FOREIGN if head.startswith(begin)), "no zip file")
+    return next((description for begin, description in FOREIGN if head.startswith(begin)), "no zip file")
 
 
 def _objects(path: Path, error: Exception) -> str:
@@ -108,11 +108,15 @@ def _objects(path: Path, error: Exception) -> str:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:
         names = []
-    return f"Python objects ({some(sorted(names))})" if names else f"what is no tensor ({_first_line(error)})"
+    return (
+        f"Python objects ({some(sorted(names))})"
+        if names
+        else f"objects other than tensors ({_first_line(error)})"
+    )
 
 
 def some(names: Any) -> str:
-    """The first few of many, in words."""
+    """Join the first few names for a message."""
     listed = [name if len(name) <= 80 else f"{name[:77]}..." for name in names]
     return f"{', '.join(listed[:4])}{f' and {len(listed) - 4} more' if len(listed) > 4 else ''}"
 

@@ -1,4 +1,4 @@
-"""How far a converted model is from what lina-speech itself computed, tensor by tensor.
+"""Comparison of a converted model with outputs of lina-speech, tensor by tensor.
 
 EXPECTED is a safetensors file: ``text`` [B, J] ids without padding, ``codes`` [B, Q, T], and any of ``delayed``
 [B, T + Q + 1, Q], ``logits`` [B, T + Q, Q, V] for inputs ``delayed[:, :-1]``, ``attention`` [B, M, T + Q, J] (both maps
@@ -28,9 +28,9 @@ AXES = {"text": 2, "codes": 3, "tokens": 2, "delayed": 3, "logits": 4, "attentio
 
 class Difference(NamedTuple):
     name: str
-    """The tensor, and the face that computed it where both do."""
+    """Of the tensor, and of the form (parallel or step by step) where both compute it."""
     largest: float
-    """NaN where either side has it."""
+    """Absolute; NaN if either side has NaN."""
 
     @property
     def small(self) -> bool:
@@ -38,8 +38,10 @@ class Difference(NamedTuple):
 
 
 def read_expected(path: Path) -> dict[str, Tensor]:
-    """Raises:
-    CheckpointError: the file cannot be read, or holds nothing to compare.
+    """Read the expected outputs.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds nothing to compare.
     """
     try:
         expected = load_file(path)
@@ -64,10 +66,10 @@ def read_expected(path: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def differences(model: DelayLM, expected: Mapping[str, Tensor]) -> list[Difference]:
-    """The largest difference of each tensor, in the order of ``COMPARED``.
+    """Return the largest difference of each tensor, in the order of ``COMPARED``.
 
     Raises:
-        CheckpointError: the file is of a model of other sizes.
+        CheckpointError: The file is of a model of other sizes.
     """
     model.eval()
     text, codes = expected["text"], expected["codes"].transpose(1, 2)
@@ -84,9 +86,9 @@ def differences(model: DelayLM, expected: Mapping[str, Tensor]) -> list[Differen
     inputs, conditions = columns[:, :-1], _conditions(model, text)
     found: list[Difference] = []
 
-    def compare(name: str, computed: Callable[[], Tensor], face: str = "") -> None:
+    def compare(name: str, computed: Callable[[], Tensor], form: str = "") -> None:
         if name in expected:
-            found.append(_difference(f"{name}{face}", computed(), expected[name]))
+            found.append(_difference(f"{name}{form}", computed(), expected[name]))
 
     def kept(logits: Tensor) -> Tensor:
         if "tokens" not in expected:
@@ -121,27 +123,29 @@ def _step_by_step(
     logits, maps = [], []
     for column in inputs.unbind(1):
         seen = model.attention_maps(column[:, None], state, conditions)[:, :, 0]
-        said, state, seen[:, own] = model.step(column, state, conditions)
-        logits.append(said)
+        step_logits, state, seen[:, own] = model.step(column, state, conditions)
+        logits.append(step_logits)
         maps.append(seen)
     return torch.stack(logits, 1), torch.stack(maps, 2)
 
 
 def _greedy(model: DelayLM, text: Int[Tensor, "1 J"], steps: int) -> Int[Tensor, "Q N"]:
-    """Every column of likeliest tokens is fed back as it is, ramp and tail of the delay pattern included."""
+    """Decode greedily, feeding back every column, also in the ramp and the tail of the delay pattern."""
     conditions, state = _conditions(model, text), model.initial_state(1)
     column = torch.full((1, len(model.codebook_sizes)), START)
-    said = []
+    columns = []
     for _ in range(steps):
         logits, state, _ = model.step(column, state, conditions)
         column = logits.argmax(-1)
-        said.append(column)
-    return torch.cat(said).T
+        columns.append(column)
+    return torch.cat(columns).T
 
 
-def _difference(name: str, found: Tensor, wanted: Tensor) -> Difference:
-    if found.shape != wanted.shape:
+def _difference(name: str, found: Tensor, expected: Tensor) -> Difference:
+    if found.shape != expected.shape:
         raise CheckpointError(
-            f"--verify: {name} is {list(wanted.shape)} there, but {list(found.shape)} here; it is of another model"
+            f"--verify: {name} is {list(expected.shape)} there, but {list(found.shape)} here; it is of another model"
         )
-    return Difference(name, float((found.double() - wanted.double()).abs().max()) if wanted.numel() else 0.0)
+    return Difference(
+        name, float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+    )

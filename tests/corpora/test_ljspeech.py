@@ -45,7 +45,7 @@ def test_bad_lines_are_rejected_by_number(tmp_path: Path) -> None:
         "5": "empty transcript",
         "6": f"no such file: {tmp_path / 'wavs/d.wav'}",
         "8": f"outside the corpus: 'wavs/../../b.wav' leaves {tmp_path}; "
-        "set allow_outside: true if this is meant",
+        "set allow_outside: true to allow this",
         "9": "unusable id: '' (1 to 200 printable characters)",
         "10": "not UTF-8: byte 0xe9 at column 3; save the file as UTF-8",
         "11": "holds a NUL character: column 3",

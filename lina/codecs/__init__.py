@@ -1,1 +1,1 @@
-"""Built-in codecs: audio to codes and back. They enter by the entry points that anyone can use."""
+"""Built-in codecs: audio to codes and back. They use the same entry points as third-party ones."""

@@ -1,4 +1,4 @@
-"""Bytes of a packed frame to its fields and back, all frames at once."""
+"""Conversion between the bytes of packed frames and their bit fields, all frames at once."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 def unpack_fields(
     frames: NDArray[np.uint8], widths: Sequence[int], gray: Sequence[bool]
 ) -> NDArray[np.int64]:
-    """Fields [T, F] of packed frames [T, bytes]: field f is ``widths[f]`` bits, most significant bit first.
+    """Unpack frames [T, bytes] to fields [T, F]: field f is ``widths[f]`` bits, most significant bit first.
 
-    Where ``gray[f]``, the field is stored in reflected Gray code and comes out as the plain index. Bits after
+    If ``gray[f]``, the field is stored in reflected Gray code and returned as the plain index. Bits after
     the last field are padding and are ignored.
     """
     bits = np.unpackbits(frames, axis=1)
@@ -28,7 +28,7 @@ def unpack_fields(
 
 
 def pack_fields(fields: NDArray[np.int64], widths: Sequence[int], gray: Sequence[bool]) -> NDArray[np.uint8]:
-    """Packed frames [T, bytes] of fields [T, F]: the inverse of ``unpack_fields``, padded with zero bits."""
+    """Pack fields [T, F] to frames [T, bytes]: the inverse of ``unpack_fields``, padded with zero bits."""
     pieces = []
     for field, width in enumerate(widths):
         value = fields[:, field]

@@ -2,13 +2,13 @@
 
 A frame's natural bit fields are the codebooks, in the order in which Codec2 packs them (libcodec2 1.2,
 ``codec2_encode_3200`` and its siblings). Codec2 stores fields in Gray code, most significant bit first; here
-they are plain indices, so that neighbouring codes of a scalar field (pitch, energy, line spectral pairs) are
-neighbouring values. Spare bits, always zero, are no codebook.
+they are plain indices, so that neighboring codes of a scalar field (pitch, energy, line spectral pairs) are
+neighboring values. Spare bits, always zero, are no codebook.
 
-Codec2's decoded speech is late by 20 ms: of each 10 ms, the analysis looks at what surrounds the beginning of the 10 ms
-before, and the synthesis puts it around their end; mode 700C interpolates from another 10 ms back (libcodec2 1.2,
-``analyse_one_frame``, ``synthesise``, ``newamp1_interpolate``). So ``encode`` hears that much more than a frame's own
-samples before it codes the frame, and decoded audio is in time.
+Codec2's decoded speech is 20 ms late: for each 10 ms, the analysis window is centered on the beginning of the previous
+10 ms, and the synthesis window on their end; mode 700C interpolates from another 10 ms back (libcodec2 1.2,
+``analyse_one_frame``, ``synthesise``, ``newamp1_interpolate``). So ``encode`` reads that many samples beyond a frame
+before it codes the frame, and decoded audio is aligned.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 
 @dataclass(frozen=True)
 class Layout:
-    """A mode: samples a frame, bits of each field, spare bits after them, how fields are stored, samples of delay."""
+    """A mode: samples per frame, bits of each field, spare bits after them, storage of fields, samples of delay."""
 
     hop: int
     widths: tuple[int, ...]
@@ -49,7 +49,7 @@ LAYOUTS: dict[int, Layout] = {
     1400: Layout(320, 2 * (2 * _VOICING + _JOINT_PITCH_ENERGY) + _LINE_SPECTRAL_PAIRS),
     1300: Layout(320, 4 * _VOICING + _PITCH_AND_ENERGY + _LINE_SPECTRAL_PAIRS),
     1200: Layout(320, 2 * (2 * _VOICING + _JOINT_PITCH_ENERGY) + (9, 9, 9), spare=1),
-    # 700C: two stages of a vector quantiser, energy, pitch; the one mode stored in plain binary.
+    # 700C: two stages of a vector quantizer, energy, pitch; the one mode stored in plain binary.
     700: Layout(320, (9, 9, 4, 6), gray=False, delay=240),
 }
 
@@ -74,9 +74,9 @@ class Codec2(CodecPlugin):
 class Codec2Codec:
     """A whole ``Codec``: mono, 8 kHz. Every row is coded by a fresh Codec2, so ``encode`` is deterministic.
 
-    ``decode`` is not: libcodec2's decoder adds phases and noise from one hidden random generator a process,
-    that can be neither seeded nor saved. Two decodings of the same codes are different samples of the same
-    sound, and the decoder's state cannot be copied; hence no streaming faces here (core streams it through a
+    ``decode`` is not: libcodec2's decoder adds phases and noise from one hidden random generator per process,
+    which can be neither seeded nor saved. Two decodings of the same codes are different samples of the same
+    sound, and the decoder's state cannot be copied; hence there are no streams here (core streams it through a
     window).
     """
 
@@ -84,7 +84,7 @@ class Codec2Codec:
     channels = 1
 
     def __init__(self, mode: int) -> None:
-        """Raises PluginError where pycodec2 is missing."""
+        """Raises PluginError if pycodec2 is missing."""
         self._pycodec2 = _import_pycodec2()
         self._mode = mode
         self._layout = LAYOUTS[mode]
@@ -94,24 +94,24 @@ class Codec2Codec:
         self._gray = (self._layout.gray,) * len(self._widths)
 
     def encode(self, audio: Float[Tensor, "B 1 samples"]) -> Int[Tensor, "B T Q"]:
-        """Raises DataError for stereo, for samples that are no multiple of the hop, for NaN and infinity."""
+        """Encode. Raises DataError for stereo, for a length that is no multiple of the hop, for NaN and infinity."""
         validate_audio(self, audio)
         pcm = (audio.detach().cpu().double() * 32768.0).round().clamp(-32768, 32767).to(torch.int16)
         rows = [self.unpack(self._encode_row(row)) for row in pcm[:, 0].numpy()]
         return torch.from_numpy(np.stack(rows)).to(audio.device)
 
     def decode(self, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B 1 samples"]:
-        """Raises DataError for codes out of range."""
+        """Decode. Raises DataError for codes out of range."""
         validate_codes(self, codes)
         rows = [self._decode_row(self.pack(row)) for row in codes.detach().cpu().numpy()]
         return torch.from_numpy(np.stack(rows)).to(codes.device, torch.float32).div_(32768.0)[:, None]
 
     def unpack(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Codes [T, Q] of Codec2's own frames [T, bytes]."""
+        """Convert Codec2's own frames [T, bytes] to codes [T, Q]."""
         return unpack_fields(frames, self._widths, self._gray)[:, : len(self.codebook_sizes)]
 
     def pack(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Codec2's own frames [T, bytes] of codes [T, Q]."""
+        """Convert codes [T, Q] to Codec2's own frames [T, bytes]."""
         spare = np.zeros((len(codes), len(self._widths) - len(self.codebook_sizes)), dtype=np.int64)
         return pack_fields(np.concatenate([codes, spare], axis=1), self._widths, self._gray)
 

@@ -175,7 +175,7 @@ class TrainableCodec(Protocol):
         """Encode and decode, differentiably; row b by its first ``codebooks[b]`` codebooks. samples = T * hop."""
         ...
 
-    def learn_codebooks(self, made: Reconstruction, generator: torch.Generator) -> None:
+    def learn_codebooks(self, reconstruction: Reconstruction, generator: torch.Generator) -> None:
         """Move the codebooks towards the vectors that they coded, once per step, after the optimizer step.
 
         They are buffers. The generator, on the CPU, draws replacements of unused entries.

@@ -61,9 +61,9 @@ class ToyCodec(nn.Module):
         return Reconstruction(self.decoder(passed).flatten(1)[:, None], commitment, codes, (before.detach(),))
 
     @torch.no_grad()
-    def learn_codebooks(self, made: Reconstruction, generator: torch.Generator) -> None:
+    def learn_codebooks(self, reconstruction: Reconstruction, generator: torch.Generator) -> None:
         for q in range(len(self.codebook_sizes)):
-            seen, codes = made.evidence[0][q].flatten(0, 1), made.codes[..., q].flatten()
+            seen, codes = reconstruction.evidence[0][q].flatten(0, 1), reconstruction.codes[..., q].flatten()
             counts = torch.bincount(codes, minlength=SIZES[q])[:, None]
             means = torch.zeros_like(self.codebooks[q]).index_add_(0, codes, seen) / counts.clamp_min(1)
             chosen = torch.randint(len(seen), (SIZES[q],), generator=generator)

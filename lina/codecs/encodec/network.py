@@ -1,4 +1,4 @@
-"""EnCodec's encoder, decoder and residual quantiser (Defossez et al. 2022, arXiv 2210.13438, section 3),
+"""EnCodec's encoder, decoder and residual quantizer (Defossez et al. 2022, arXiv 2210.13438, section 3),
 whole.
 
 Written from the paper. Modules are numbered as in released weight files (``encoder.layers.0.conv.weight``),
@@ -19,11 +19,11 @@ COMPRESSION = 2
 
 @dataclass(frozen=True)
 class Sizes:
-    """What two EnCodecs may differ in."""
+    """Sizes of an EnCodec."""
 
     channels: int
     causal: bool
-    """Causal convolutions without normalisation (24 kHz), or centred ones with a norm over time (48 kHz)."""
+    """Causal convolutions without normalization (24 kHz), or centered ones with a norm over time (48 kHz)."""
     filters: int
     dimension: int
     ratios: tuple[int, ...]
@@ -35,12 +35,12 @@ class Sizes:
 
     @property
     def width(self) -> int:
-        """Channels beside the frames."""
+        """Channels at the frame rate."""
         return self.filters << len(self.ratios)
 
 
 def reflect_pad(x: Float[Tensor, "B C N"], left: int, right: int) -> Float[Tensor, "B C M"]:
-    """Pad by reflection. A signal too short to reflect counts as followed by zeros."""
+    """Pad by reflection. A signal too short to reflect is extended by zeros."""
     missing = max(left, right) - x.shape[-1] + 1
     if missing <= 0:
         return functional.pad(x, (left, right), mode="reflect")
@@ -49,7 +49,7 @@ def reflect_pad(x: Float[Tensor, "B C N"], left: int, right: int) -> Float[Tenso
 
 
 class Conv(nn.Module):
-    """A convolution that keeps the length (divides it by its stride)."""
+    """A convolution that preserves the length (divides it by its stride)."""
 
     def __init__(self, sizes: Sizes, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def decoder(sizes: Sizes) -> Layers:
 
 
 class Quantizer(nn.Module):
-    """Residual vector quantisation: each codebook codes what the ones before it left over (section 3.2)."""
+    """Residual vector quantization: each codebook codes the residual of the ones before it (section 3.2)."""
 
     embed: Tensor
     """[codebooks, codebook size, dimension]"""
@@ -175,7 +175,7 @@ class Quantizer(nn.Module):
 
 
 class Network(nn.Module):
-    """The three parts, as one set of weights."""
+    """Encoder, decoder and quantizer, as one set of weights."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

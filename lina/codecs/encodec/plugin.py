@@ -1,4 +1,4 @@
-"""The plugin ``codec:encodec``: its configuration, and the two codecs it builds."""
+"""Plugin ``codec:encodec``: its configuration and its two codecs."""
 
 from math import prod
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lina.codecs.encodec.network import COMPRESSION, RESIDUAL_KERNEL, Network, Sizes
 from lina.codecs.encodec.segments import SegmentedEnCodec
 from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
-from lina.codecs.encodec.weights import WANTED, fill_randomly, load_weights
+from lina.codecs.encodec.weights import REMEDY, fill_randomly, load_weights
 from lina.core.audio.codec import validate_audio, validate_codes
 from lina.core.errors import PluginError, SpecError
 from lina.core.plugin import CodecPlugin, PluginConfig
@@ -21,7 +21,7 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 class EnCodecConfig(PluginConfig):
     variant: Literal["24khz", "48khz"] = "24khz"
     codebooks: int = Field(default=8, ge=1, le=32)
-    """0.75 kbit/s each at 24 kHz (of which the release has 32), 1.5 kbit/s at 48 kHz (16)."""
+    """0.75 kbit/s each at 24 kHz (32 in the release), 1.5 kbit/s at 48 kHz (16)."""
     weights: Path | None = None
     """A local file: EnCodec's release (.th), or transformers' layout (model.safetensors or its directory)."""
     random_weights: bool = False
@@ -31,23 +31,23 @@ class EnCodecConfig(PluginConfig):
     overlap: int = Field(default=2, ge=0)
     """48 kHz: frames over which segments of one second are cross-faded in decoding."""
     filters: int = Field(default=32, ge=COMPRESSION)
-    """Sizes other than the defaults are for tests, and for weights trained so."""
+    """Other sizes than the defaults are for tests, and for weights trained with them."""
     dimension: int = Field(default=128, ge=1)
     ratios: tuple[int, ...] = Field(default=(8, 5, 4, 2), min_length=1)
     kernel: int = Field(default=7, ge=1)
     lstm_layers: int = Field(default=2, ge=1)
     codebook_size: int = Field(default=1024, ge=2)
     segment: int = Field(default=150, ge=1)
-    """48 kHz: frames that are encoded and decoded by themselves."""
+    """48 kHz: frames that are encoded and decoded independently."""
 
 
 class StreamingEnCodec(nn.Module):
     """A ``StreamingCodec``: mono, 24 kHz, that also encodes and decodes whole utterances.
 
-    The whole faces equal the reference bit for bit; they run without gradients, because torch has another
-    LSTM kernel where gradients are on, which rounds otherwise. Gradients flow through the streams. Streaming
-    gives the whole's audio within 1e-5, and its codes wherever two entries of a codebook are not equally near
-    within rounding.
+    Whole ``encode`` and ``decode`` equal the reference bit for bit; they run without gradients, because torch has
+    another LSTM kernel with gradients, which rounds differently. Gradients flow through the streams. Streaming
+    gives the same audio within 1e-5, and the same codes unless two entries of a codebook are equally near within
+    rounding.
     """
 
     channels = 1
@@ -77,7 +77,7 @@ class EnCodec(CodecPlugin):
 
     @classmethod
     def build(cls, *, config: EnCodecConfig) -> StreamingEnCodec | SegmentedEnCodec:
-        """Raises PluginError without weights, SpecError for sizes that do not go together."""
+        """Raises PluginError without weights, SpecError for incompatible sizes."""
         causal = config.variant == "24khz"
         _check(config, causal)
         sizes = Sizes(
@@ -119,9 +119,9 @@ class EnCodec(CodecPlugin):
 
 def _check(config: EnCodecConfig, causal: bool) -> None:
     if config.weights is None and not config.random_weights:
-        raise PluginError(f"codec:encodec has no weights, and none are downloaded; {WANTED}")
+        raise PluginError(f"codec:encodec has no weights, and none are downloaded; {REMEDY}")
     if config.weights is not None and config.random_weights:
-        raise SpecError("codec:encodec: config has both weights and random_weights; leave one out")
+        raise SpecError("codec:encodec: config has both weights and random_weights; remove one")
     if not causal and config.codebooks > 16:
         raise SpecError(
             f"codec:encodec: config.codebooks is {config.codebooks}; the 48 kHz variant has 16 at most"
@@ -129,11 +129,11 @@ def _check(config: EnCodecConfig, causal: bool) -> None:
     if not causal and config.overlap > config.segment:
         raise SpecError(
             f"codec:encodec: config.overlap is {config.overlap} frames; "
-            f"give at most a segment, {config.segment}"
+            f"set at most a segment, {config.segment}"
         )
-    # A stream reflects within its first frame, which must be longer than its convolutions look back.
+    # A stream reflects within its first frame, which must be longer than its convolutions reach back.
     if causal and (config.ratios[0] < RESIDUAL_KERNEL or prod(config.ratios) < config.kernel):
         raise SpecError(
-            f"codec:encodec: config.ratios {list(config.ratios)} are too small to stream; give a first ratio "
+            f"codec:encodec: config.ratios {list(config.ratios)} are too small to stream; set a first ratio "
             f"of at least {RESIDUAL_KERNEL} and a product of at least config.kernel, {config.kernel}"
         )

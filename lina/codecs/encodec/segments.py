@@ -1,11 +1,11 @@
-"""EnCodec 48 kHz: stereo, whole files, in segments of one second that are made equally loud.
+"""EnCodec 48 kHz: stereo, whole files, in segments of one second with normalized loudness.
 
-The release overlaps its segments by 1 % and sends each one's loudness beside the codes. A codec here has T =
-samples / hop frames and nothing but codes, so:
+The release overlaps its segments by 1 % and stores each one's loudness beside the codes. A codec here has T =
+samples / hop frames of codes alone, so:
 
 - segments follow each other without overlap; their codes equal the reference's with overlap 0, bit for bit;
 - the loudness of a segment is one more codebook, the last: 256 levels, 0.375 dB apart, repeated in each frame
-  of the segment; the first frame's counts. That costs at most 0.1875 dB against the reference.
+  of the segment; the first frame's is used. That costs at most 0.1875 dB against the reference.
 - instead of overlapping, each segment is decoded together with the first frames of the next one and
   cross-faded into it. With ``overlap`` 0 decoding equals the reference's with overlap 0, but for the rounded
   loudness.
@@ -24,13 +24,13 @@ LOUDNESS_STEP = 0.375
 
 
 def loudness_code(scale: Float[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
-    """The nearest level of a root mean square."""
+    """Nearest level of a root mean square."""
     level = (20 * scale.log10() / LOUDNESS_STEP).round() + LOUDNESS_LEVELS - 1
     return level.clamp(0, LOUDNESS_LEVELS - 1).long()
 
 
 def loudness(code: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows"]:
-    """The root mean square of a level."""
+    """Root mean square of a level."""
     return torch.pow(10.0, (code - LOUDNESS_LEVELS + 1) * LOUDNESS_STEP / 20)
 
 
@@ -76,7 +76,7 @@ class SegmentedEnCodec(nn.Module):
         return torch.cat(parts, 2)
 
     def _decode_segment(self, codes: Tensor, own: int) -> Tensor:
-        """A segment and what follows it, each at its own loudness."""
+        """A segment and the overlap after it, each at its own loudness."""
         scale = loudness(codes[:, [0, *([own] if codes.shape[1] > own else [])], -1])
         frames = torch.arange(codes.shape[1], device=codes.device)
         each = scale[:, (frames >= own).long()].repeat_interleave(self.hop, 1)
@@ -85,7 +85,7 @@ class SegmentedEnCodec(nn.Module):
 
 
 def _fade(leaving: Tensor, coming: Tensor) -> Tensor:
-    """``coming`` with its beginning cross-faded from ``leaving``."""
+    """Cross-fade from ``leaving`` into the beginning of ``coming``."""
     length = leaving.shape[-1]
     weight = (torch.arange(length, device=coming.device, dtype=coming.dtype) + 0.5) / length
     mixed = leaving * (1 - weight) + coming[..., :length] * weight

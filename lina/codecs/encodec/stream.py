@@ -3,12 +3,12 @@
 Its causal convolutions pad by reflection at the start of the signal: sample -n is sample n. Inside the
 network this stays within the first frame, but the convolutions at the frame rate (the decoder's first, the
 encoder's last) reflect ``kernel - 1`` = 6 frames, so the first output frame needs 7 input frames. That is the
-whole latency: outputs lag by 6 frames, in both directions, and no fewer would be exact. When a stream ends
-before 7 frames, the missing ones count as zeros, as they do for the network as a whole.
+whole latency: outputs lag by 6 frames in both directions, the fewest that are exact. If a stream ends before 7
+frames, the missing ones are zeros, as for the network as a whole.
 
 Tensors carry the position of their first element for each row (int64 [B], negative before the start), so rows
-may be at different places. What lies at negative positions is a filler that nothing reads, and that does not
-depend on how time is cut wherever a state keeps it.
+may be at different positions. Values at negative positions are fillers that are never read; in a state they do not
+depend on the split of time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,31 +30,31 @@ class Recurrent(NamedTuple):
 
 class EncoderState(NamedTuple):
     position: Int[Tensor, " B"]
-    """Frames taken in so far."""
+    """Input frames so far."""
     tails: tuple[Tensor, ...]
-    """What each convolution but the last still needs of its past input, [B, channels, samples]."""
+    """Past input of each convolution but the last, [B, channels, samples]."""
     recurrent: Recurrent
     remembered: Tensor
-    """The last convolution's past input, [B, width, frames]."""
+    """Past input of the last convolution, [B, width, frames]."""
 
 
 class DecoderState(NamedTuple):
     position: Int[Tensor, " B"]
     latents: Tensor
-    """The first convolution's past input, [B, dimension, frames]."""
+    """Past input of the first convolution, [B, dimension, frames]."""
     recurrent: Recurrent
     tails: tuple[Tensor, ...]
-    """What each later convolution still needs of its past input, [B, channels, samples]."""
+    """Past input of each later convolution, [B, channels, samples]."""
 
 
 def from_start(x: Tensor, first: Tensor, value: float = 0.0) -> Tensor:
-    """x [B, C, N], whose first sample is at position ``first``, with ``value`` at negative positions."""
+    """Fill negative positions of x [B, C, N], whose first sample is at position ``first``, with ``value``."""
     positions = first[:, None] + torch.arange(x.shape[-1], device=x.device)
     return torch.where((positions >= 0)[:, None], x, value)
 
 
 def reflected(x: Tensor, first: Tensor, length: int) -> Tensor:
-    """The first ``length`` samples of x [B, C, N], where a negative position -n stands for position n."""
+    """First ``length`` samples of x [B, C, N], with position n in place of a negative position -n."""
     positions = first[:, None] + torch.arange(length, device=x.device)
     index = (positions.abs() - first[:, None]).clamp(max=x.shape[-1] - 1)
     return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))
@@ -63,8 +63,7 @@ def reflected(x: Tensor, first: Tensor, length: int) -> Tensor:
 def stream_layers(
     layers: Iterable[nn.Module], x: Tensor, first: Tensor, tails: Iterator[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Run convolutions on the next stretch of x [B, C, N] at ``first``; gives y, its position and the new
-    tails."""
+    """Run convolutions on the next input x [B, C, N] at ``first``; returns y, its position and the new tails."""
     kept: list[Tensor] = []
     for layer in layers:
         if isinstance(layer, Residual):
@@ -87,7 +86,7 @@ def stream_layers(
 
 
 def initial_tails(layers: Iterable[nn.Module], batch: int) -> list[Tensor]:
-    """Zeros for every convolution that looks back, in the order of ``stream_layers``."""
+    """Zeros for every convolution with past input, in the order of ``stream_layers``."""
     tails: list[Tensor] = []
     for layer in layers:
         if isinstance(layer, Residual):
@@ -108,9 +107,9 @@ def initial_recurrent(memory: Memory, batch: int) -> Recurrent:
 def stream_memory(
     memory: Memory, x: Tensor, first: Tensor, state: Recurrent, fillers: int
 ) -> tuple[Tensor, Recurrent]:
-    """The LSTM over x [B, C, N]. At most the first ``fillers`` frames of x may lie at negative positions.
+    """Run the LSTM over x [B, C, N]. At most the first ``fillers`` frames of x may be at negative positions.
 
-    Those frames must leave the state alone in the rows concerned, so they go one by one; the rest go at once.
+    Those frames must not change the state in their rows, so they run one by one; the rest run at once.
     """
     pieces = []
     slow = min(fillers, x.shape[-1])
@@ -136,7 +135,7 @@ def _run(memory: Memory, x: Tensor, state: Recurrent) -> tuple[Tensor, Recurrent
 
 
 def _run_frame(memory: Memory, x: Tensor, state: Recurrent) -> tuple[Tensor, Recurrent]:
-    """One frame x [B, C]. By cells: on CPUs, ``nn.LSTM`` packs its weights anew at each call."""
+    """Run one frame x [B, C], by cells: on CPUs, ``nn.LSTM`` packs its weights again at each call."""
     y, after = x, []
     for layer, (hidden, cell) in enumerate(zip(state.hidden.unbind(1), state.cell.unbind(1), strict=True)):
         after.append(torch.lstm_cell(y, (hidden, cell), *memory.lstm.all_weights[layer]))
@@ -199,8 +198,8 @@ class EnCodecDecoder(nn.Module):
 class EnCodecEncoder(nn.Module):
     """``EncoderStream``. Fillers are code 0.
 
-    The last downsampling reflects exactly one frame, so frame 0 is only known once frame 1 is there. The LSTM
-    therefore keeps its state one frame behind and runs one frame ahead of it, which costs no further latency.
+    The last downsampling reflects exactly one frame, so frame 0 is known only with frame 1. The LSTM therefore
+    stores its state one frame behind and runs one frame ahead of it, without further latency.
     """
 
     def __init__(self, network: Network, hop: int) -> None:

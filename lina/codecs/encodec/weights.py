@@ -1,4 +1,4 @@
-"""EnCodec's weights from a local file: the original release's or transformers', old or new weight norm.
+"""Weights of EnCodec from a local file: the original release's or transformers', old or new weight norm.
 
 Nothing is downloaded, and a pickle is read as tensors only.
 """
@@ -31,10 +31,10 @@ _CODEBOOK = re.compile(r"quantizer\.layers\.(\d+)\.codebook\.embed")
 
 def load_weights(network: Network, path: Path) -> None:
     """Fill ``network`` from a file, or from a directory with ``model.safetensors``; use as many codebooks as
-    it has.
+    the network has.
 
-    Weight norm is multiplied out here by the operation that would otherwise run at every call, so nothing
-    changes.
+    Weight norm is multiplied out here by the operation that would otherwise run at every call, so results are the
+    same.
 
     Raises:
         PluginError: no such file, unreadable, or tensors missing, unknown or of other shapes (count, names).
@@ -58,10 +58,10 @@ def load_weights(network: Network, path: Path) -> None:
         f"quantizer.layers.{q}.codebook.embed": pair
         for q, pair in enumerate(zip(present, embed, strict=True))
     }
-    for name, (given, wanted) in shapes.items():
-        if given.shape != wanted.shape:
+    for name, (stored, expected) in shapes.items():
+        if stored.shape != expected.shape:
             raise PluginError(
-                f"{file}: {name} is {list(given.shape)}, but this EnCodec's is {list(wanted.shape)}; "
+                f"{file}: {name} is {list(stored.shape)}, but this EnCodec's is {list(expected.shape)}; "
                 "use the file of this variant, and the sizes that it was trained with"
             )
     weights = {name: found[name] for name in expected if name in found}
@@ -70,28 +70,28 @@ def load_weights(network: Network, path: Path) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise PluginError(f"{file}: no such file; {WANTED}")
+        raise PluginError(f"{file}: no such file; {REMEDY}")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PluginError(f"{file}: cannot be read as weights ({reason}); {WANTED}") from error
+        raise PluginError(f"{file}: cannot be read as weights ({reason}); {REMEDY}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise PluginError(f"{file}: holds no dictionary of tensors; {WANTED}")
+        raise PluginError(f"{file}: holds no dictionary of tensors; {REMEDY}")
     return content
 
 
-WANTED = (
-    "config.weights wants encodec_24khz-d7cc33bc.th or encodec_48khz-7e698e3e.th of EnCodec's release "
+REMEDY = (
+    "config.weights must be encodec_24khz-d7cc33bc.th or encodec_48khz-7e698e3e.th of EnCodec's release "
     "(dl.fbaipublicfiles.com/encodec/v0), or model.safetensors of facebook/encodec_24khz or encodec_48khz in "
     "transformers' layout"
 )
 
 
 def _canonical(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under this network's names, with weight norm multiplied out."""
+    """Rename tensors to this network's names and multiply out weight norm."""
     renamed: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         for pattern, replacement in _RENAMES:
@@ -110,7 +110,7 @@ def _names(names: list[str]) -> str:
 
 
 def fill_randomly(network: Network, seed: int) -> None:
-    """Random weights, codebooks included, the same for the same seed: for tests only, they say nothing."""
+    """Random weights, codebooks included, the same for the same seed: for tests only."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -119,7 +119,7 @@ def fill_randomly(network: Network, seed: int) -> None:
             elif tensor.dim() == 1 or "lstm" in name:
                 tensor.uniform_(-0.2, 0.2, generator=generator)
             elif name == "quantizer.embed":
-                # Later codebooks code smaller remainders.
+                # Later codebooks code smaller residuals.
                 for depth, entries in enumerate(tensor):
                     entries.normal_(0.0, 0.3 * 0.8**depth, generator=generator)
             else:

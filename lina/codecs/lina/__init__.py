@@ -1,4 +1,4 @@
-"""Lina's own neural codec: 24 kHz speech, 25 frames a second, residual codebooks of 1024, causal and small."""
+"""Lina's own neural codec: 24 kHz speech, 25 frames per second, residual codebooks of 1024, causal and small."""
 
 from lina.codecs.lina.plugin import LinaCodec, LinaCodecConfig
 

@@ -1,8 +1,8 @@
 """Fused form of the decoder's step: one frame of one row on a CPU, in NumPy.
 
-A frame is a hundred operations on a few numbers each, of which NumPy starts each in a fraction of PyTorch's time. What
-follows a norm takes over its gain and bias, and what a layer is scaled by goes into its last matrix. It gives what
-``Decoder`` gives, to the rounding of float32, and the laws hold it to that.
+A frame is a hundred operations on a few numbers each, and NumPy's overhead per operation is a fraction of PyTorch's.
+Gain and bias of a norm are folded into the layer after it, and the scale of a layer into its last matrix. The results
+equal those of ``Decoder`` up to the rounding of float32, which the laws check.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Layer = Callable[[Array, Array], tuple[Array, Array]]
 
 
 class FrameStep:
-    """The decoder with the weights that it has now."""
+    """The decoder, with its present weights."""
 
     def __init__(self, decoder: Decoder, quantizer: Quantizer) -> None:
         self.quantizer, self.ratio, synthesis = quantizer, decoder.ratio, decoder.synthesis
@@ -35,20 +35,20 @@ class FrameStep:
         self.window, self.hop = _array(synthesis.window), synthesis.hop
 
     def __call__(self, codes: Tensor, states: States) -> tuple[Tensor, States]:
-        """Codes [Q] and the states of one row to the frame's samples [1, hop] and the states after."""
-        *given, ahead = (state.numpy()[0] for state in states)
+        """Map codes [Q] and the states of one row to the frame's samples [1, hop] and the new states."""
+        *layer_states, ahead = (state.numpy()[0] for state in states)
         x, slow = _run(
-            self.slow, self.enter(self.quantizer.decode(codes[None]).numpy()), given[: len(self.slow)]
+            self.slow, self.enter(self.quantizer.decode(codes[None]).numpy()), layer_states[: len(self.slow)]
         )
-        x, fast = _run(self.fast, self.up(x).reshape(self.ratio, -1), given[len(self.slow) :])
+        x, fast = _run(self.fast, self.up(x).reshape(self.ratio, -1), layer_states[len(self.slow) :])
         audio, ahead = self._synthesis(x, ahead)
         after = (torch.from_numpy(state)[None] for state in (*slow, *fast, ahead))
         return torch.from_numpy(audio)[None], tuple(after)
 
     def _synthesis(self, x: Array, state: Array) -> tuple[Array, Array]:
-        said = self.head(_normed(x, self.eps))
-        bins = said.shape[1] // 2
-        magnitude, phase = np.exp(np.minimum(said[:, :bins], LOUDEST)), said[:, bins:]
+        spectrum = self.head(_normed(x, self.eps))
+        bins = spectrum.shape[1] // 2
+        magnitude, phase = np.exp(np.minimum(spectrum[:, :bins], LOUDEST)), spectrum[:, bins:]
         spectra = np.empty(phase.shape, np.complex64)
         spectra.real, spectra.imag = magnitude * np.cos(phase), magnitude * np.sin(phase)
         stretches = np.fft.irfft(spectra, n=len(self.window)) * self.window
@@ -116,15 +116,15 @@ class _Retention:
         self.mean = _array(-retention.log_decay.expm1() * retention.head_keys**-0.5)[:, None]
 
     def __call__(self, x: Array, state: Array) -> tuple[Array, Array]:
-        said, keys = self.enter(_normed(x, self.eps))[0], self.heads * self.keys
-        q, k, v = said[:keys], said[keys : 2 * keys], said[2 * keys :]
+        projected, keys = self.enter(_normed(x, self.eps))[0], self.heads * self.keys
+        q, k, v = projected[:keys], projected[keys : 2 * keys], projected[2 * keys :]
         state = state * self.decay + k.reshape(self.heads, -1, 1) * v.reshape(self.heads, 1, -1)
         read = (q.reshape(self.heads, 1, -1) @ state)[:, 0] * self.mean
         return x + self.leave(_normed(read, RETENTION_EPS).reshape(1, -1)), state
 
 
 def _normed(x: Array, eps: float) -> Array:
-    """As a layer norm without gain and bias."""
+    """Layer norm without gain and bias."""
     share = np.float32(1.0 / x.shape[1])
     total: Array = np.add.reduce(x, 1, keepdims=True)
     y: Array = x - total * share

@@ -1,5 +1,5 @@
-"""Causal layers over frames [B, T, C]. Each takes its state, a tensor, and gives the next: a fold over any split of
-time is the whole.
+"""Causal layers over frames [B, T, C]. Each takes its state, a tensor, and returns the next: folding over any split of
+time gives the whole.
 """
 
 import torch
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 
 FEW = 16
-"""Up to this many frames, products and sums are quicker than a convolution's set-up: 14 µs against 99 at 4 frames of
-192 channels on a CPU."""
+"""Up to this many frames, products and sums are faster than the overhead of a convolution: 14 µs against 99 at 4 frames
+of 192 channels on a CPU."""
 
 RETENTION_EPS = 1e-2
-"""Of the norm of what is read from a memory: what is near nothing stays small."""
+"""Epsilon of the norm of values read from a memory: values near zero stay small."""
 
 
 class ConvNeXtBlock(nn.Module):
-    """A depthwise convolution and a perceptron of each frame, added to the input (Liu et al. 2022, arXiv 2201.03545;
+    """A depthwise convolution and a perceptron per frame, added to the input (Liu et al. 2022, arXiv 2201.03545;
     over time as in Vocos, Siuzdak 2023, arXiv 2306.00814), made causal.
 
     Its state is the last kernel - 1 inputs.
@@ -27,7 +27,7 @@ class ConvNeXtBlock(nn.Module):
     def __init__(self, width: int, expansion: int, kernel: int, scale: float) -> None:
         super().__init__()
         self.taps = nn.Parameter(torch.empty(kernel, width))
-        """Of the depthwise convolution, oldest first."""
+        """Weight of the depthwise convolution, oldest first."""
         self.bias = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.widen = nn.Linear(width, expansion * width)
@@ -62,9 +62,9 @@ class ConvNeXtBlock(nn.Module):
 class Retention(nn.Module):
     """Linear attention with fixed decays (Sun et al. 2023, arXiv 2307.08621), added to the input.
 
-    Head h forgets by 2^(-3 - h) a frame: at 25 Hz memories of a third of a second to some seconds. It carries what
-    frames have in common, such as who speaks, so that codes need not say it again and again. Without turning by
-    position, which the convolutions around it know.
+    Head h decays by 2^(-3 - h) per frame: at 25 Hz memories of a third of a second to some seconds. It carries
+    properties common to many frames, such as the speaker, so that codes need not repeat them. There is no rotation by
+    position, which the convolutions around it encode.
     """
 
     log_decay: Tensor
@@ -100,7 +100,7 @@ class Retention(nn.Module):
             heads = heads[:, None]
         else:
             heads, state = scalar_decay_attention(q, k, v, log_decay, state, scale)
-        # Values that agree add up over a memory's length.
+        # Correlated values add up over a memory's length.
         mean = heads * -self.log_decay.expm1()[:, None]
         normed = F.layer_norm(mean, mean.shape[-1:], eps=RETENTION_EPS).flatten(-2)
         return torch.addcmul(x, self.leave(normed), self.scale), state

@@ -1,4 +1,4 @@
-"""The codec's network: spectra -> encoder -> quantiser -> decoder -> spectra, all of it causal streams."""
+"""The codec's network: spectra -> encoder -> quantizer -> decoder -> spectra, all causal streams."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ States = tuple[Tensor, ...]
 
 
 class Encoder(nn.Module):
-    """Audio [B, N] to latents [B, T, L]. Latents of frame t see the audio of frames up to t."""
+    """Audio [B, N] to latents [B, T, L]. Latents of frame t depend on audio up to frame t."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [B, T, L] to audio [B, N]. Audio of frame t knows the latents of frames up to t."""
+    """Latents [B, T, L] to audio [B, N]. Audio of frame t depends on latents up to frame t."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
 
 
 class Network(nn.Module):
-    """A ``TrainableCodec``. What ships of it are the encoder, the decoder and the quantiser's entries."""
+    """A ``TrainableCodec``. Weights files hold the encoder, the decoder and the quantizer's entries."""
 
     channels = 1
 
@@ -82,19 +82,19 @@ class Network(nn.Module):
     def reconstruct(self, audio: Float[Tensor, "B C samples"], codebooks: Int[Tensor, "B"]) -> Reconstruction:
         samples, waits = audio[:, 0], self.sizes.lookahead
         ahead = torch.nn.functional.pad(samples, (0, waits * self.hop))
-        # In float32 whatever surrounds it: what is next to nothing of the cost of training decides the codes.
+        # In float32 even under autocast: it decides the codes, at a negligible share of the cost of training.
         with torch.autocast(audio.device.type, enabled=False):
             latents, _ = self.encoder(ahead, self.encoder.initial_state(len(samples)))
             found = self.quantizer.quantize(latents[:, waits:], codebooks)
             decoded, _ = self.decoder(found.latents, self.decoder.initial_state(len(samples)))
         return Reconstruction(decoded[:, None], found.commitment, found.codes, (found.rests, found.used))
 
-    def learn_codebooks(self, made: Reconstruction, generator: torch.Generator) -> None:
-        rests, used = made.evidence
-        self.quantizer.learn(rests, made.codes, used, generator)
+    def learn_codebooks(self, reconstruction: Reconstruction, generator: torch.Generator) -> None:
+        rests, used = reconstruction.evidence
+        self.quantizer.learn(rests, reconstruction.codes, used, generator)
 
     def codec_weights(self) -> dict[str, Tensor]:
-        """What encoding and decoding need, by name: all but the quantiser's counts."""
+        """Tensors of encoding and decoding, by name: all but the quantizer's counts."""
         only_training = ("quantizer.counts", "quantizer.sums")
         return {name: value for name, value in self.state_dict().items() if name not in only_training}
 
@@ -104,7 +104,7 @@ def _blocks(width: int, depth: int, expansion: int, kernel: int) -> nn.ModuleLis
 
 
 def _slow(width: int, depth: int, sizes: Sizes) -> nn.ModuleList:
-    """Retention first: the convolutions then mix what it remembers."""
+    """Retention before the convolutions, which then mix its outputs."""
     blocks = _blocks(width, depth, sizes.slow_expansion, sizes.kernel)
     retention = Retention(width, sizes.heads, sizes.head_keys, 1.0 / (depth + 1))
     return nn.ModuleList([retention, *blocks])

@@ -1,4 +1,4 @@
-"""The plugin ``codec:lina``: its configuration, and the codec it builds."""
+"""Plugin ``codec:lina``: its configuration and its codec."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,19 +16,19 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 from lina.core.protocols import DecoderStream, EncoderStream
 
 RELEASES = Path(__file__).parent
-"""Where weights come with lina, each beside its card."""
+"""Folder of the weights that ship with lina, each beside its card."""
 
 
 class LinaCodecConfig(PluginConfig):
     codebooks: int | None = Field(default=None, ge=1, le=64)
-    """The first so many; all that the weights have if left out. Each is 0.25 kbit/s at the default sizes."""
+    """Number of codebooks; by default all of the weights. Each is 0.25 kbit/s at the default sizes."""
     release: Literal["speech-1"] = "speech-1"
-    """Which of the weights that come with lina, where ``weights`` names none. Left out, it means ``speech-1`` for ever:
-    runs trained on its codes are spoken by it."""
+    """Weights that ship with lina, unless ``weights`` names a file. The default stays ``speech-1``: runs trained on its
+    codes depend on it."""
     weights: Path | None = None
-    """A file that a run with ``job: codec`` made."""
+    """Weights file of a run with ``job: codec``."""
     sizes: Sizes | None = None
-    """Of a new codec, to train from random weights."""
+    """Sizes of a new codec, to be trained from random weights."""
     random_weights: bool = False
     """Random weights instead of trained ones: for tests only. They need ``sizes``."""
     seed: int = Field(default=0, ge=0)
@@ -53,13 +53,13 @@ class LinaCodec(CodecPlugin):
 
     @classmethod
     def build(cls, *, config: LinaCodecConfig) -> StreamingLina:
-        """Raises PluginError for weights that cannot be read, SpecError for keys that do not go together."""
+        """Raises PluginError for weights that cannot be read, SpecError for incompatible keys."""
         if config.random_weights:
             network = _random(config)
         elif config.sizes is not None:
             raise SpecError(
-                "codec:lina: config.sizes are of a codec that is yet to be trained (job: codec); a weights file "
-                "brings its own, so name it in config.weights and leave sizes out"
+                "codec:lina: config.sizes describe a codec to be trained (job: codec); a weights file "
+                "has its own, so name it in config.weights and remove sizes"
             )
         else:
             network = load_network(config.weights or RELEASES / f"{config.release}.safetensors")
@@ -68,20 +68,18 @@ class LinaCodec(CodecPlugin):
 
     @classmethod
     def build_trainable(cls, *, config: LinaCodecConfig) -> Network:
-        """Fresh weights of ``config.sizes``, or those of ``config.weights`` to go on from.
+        """Build with fresh weights of ``config.sizes``, or with those of ``config.weights`` to continue from.
 
         Raises:
             PluginError: the weights cannot be read.
-            SpecError: both are given, or fewer codebooks than there are.
+            SpecError: both are set, or fewer codebooks than the sizes have.
         """
         if config.sizes is not None and config.weights is not None:
-            raise SpecError(
-                "codec:lina: config has both weights and sizes; a weights file brings its own sizes"
-            )
+            raise SpecError("codec:lina: config has both weights and sizes; a weights file has its own sizes")
         if config.codebooks is not None or config.random_weights:
             raise SpecError(
-                "codec:lina: a codec is trained with all of config.sizes.codebooks, from weights that are random "
-                "unless config.weights names some; leave config.codebooks and config.random_weights out"
+                "codec:lina: a codec is trained with all of config.sizes.codebooks, from random weights "
+                "unless config.weights names a file; remove config.codebooks and config.random_weights"
             )
         if config.weights is None:
             return Network(config.sizes or Sizes())
@@ -121,7 +119,7 @@ class LinaCodec(CodecPlugin):
 
 def _random(config: LinaCodecConfig) -> Network:
     if config.weights is not None:
-        raise SpecError("codec:lina: config has both weights and random_weights; leave one out")
+        raise SpecError("codec:lina: config has both weights and random_weights; remove one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = Network(config.sizes or Sizes())
@@ -133,6 +131,6 @@ def _codebooks(config: LinaCodecConfig, network: Network) -> int:
     there = len(network.codebook_sizes)
     if config.codebooks is not None and config.codebooks > there:
         raise SpecError(
-            f"codec:lina: config.codebooks is {config.codebooks}, but these weights have {there}; give at most that"
+            f"codec:lina: config.codebooks is {config.codebooks}, but these weights have {there}; set at most that"
         )
     return config.codebooks or there

@@ -1,8 +1,8 @@
-"""Residual vector quantisation: each codebook codes what the ones before it left over (Zeghidour et al. 2021,
+"""Residual vector quantization: each codebook codes the residual of the ones before it (Zeghidour et al. 2021,
 "SoundStream", arXiv 2107.03312, section III-C).
 
-Codebooks follow what they are used for by moving averages (van den Oord et al. 2017, arXiv 1711.00937, appendix A.1),
-and entries that hardly anything uses are put where there is something to code.
+Entries are moving averages of the vectors that they code (van den Oord et al. 2017, arXiv 1711.00937, appendix A.1),
+and rarely used entries are replaced by vectors to be coded.
 """
 
 from typing import NamedTuple
@@ -13,32 +13,32 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 FORGET = 0.98
-"""Of the moving averages, a step."""
+"""Decay of the moving averages per step."""
 DEAD = 0.2
-"""An entry used less than this share of what each would get, if all were used alike, is put elsewhere."""
+"""An entry used less than this share of uniform use is replaced."""
 
 
 TRUSTED = 100.0
-"""How often entries that were loaded count as used."""
+"""Usage count of loaded entries."""
 
 
 class Quantized(NamedTuple):
     latents: Float[Tensor, "B T L"]
-    """What the codes stand for; gradients go straight to what was quantised."""
+    """Quantized vectors; gradients pass straight through to the input."""
     codes: Int[Tensor, "B T Q"]
     commitment: Float[Tensor, ""]
     rests: Float[Tensor, "Q B T L"]
-    """What each codebook had to code."""
+    """Residuals, the inputs of each codebook."""
     used: Bool[Tensor, "B Q"]
-    """Which codebooks each row went through."""
+    """Mask of the codebooks that each row used."""
 
 
 class Quantizer(nn.Module):
     entries: Float[Tensor, "Q K L"]
     counts: Float[Tensor, "Q K"]
-    """How often each entry is used in a step: a moving average."""
+    """Uses of each entry per step: a moving average."""
     sums: Float[Tensor, "Q K L"]
-    """What it is used for, added up: likewise."""
+    """Sum of the vectors that each entry codes: a moving average."""
 
     def __init__(self, codebooks: int, size: int, latent: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Quantizer(nn.Module):
         self.register_buffer("sums", torch.zeros(codebooks, size, latent))
 
     def trust_entries(self) -> None:
-        """Take the entries for learned ones: they stay until it shows which of them are used."""
+        """Treat the entries as learned: they stay until their usage is known."""
         self.counts.fill_(TRUSTED)
         self.sums.copy_(self.entries * TRUSTED)
 
@@ -59,13 +59,13 @@ class Quantizer(nn.Module):
         return torch.stack(codes, dim=-1)
 
     def decode(self, codes: Int[Tensor, "*B Q"]) -> Float[Tensor, "*B L"]:
-        """Of the first Q codebooks."""
+        """Decode codes of the first Q codebooks."""
         count, size = codes.shape[-1], self.entries.shape[1]
         offsets = torch.arange(0, count * size, size, device=codes.device)
         return F.embedding(codes + offsets, self.entries.flatten(0, 1)).sum(-2)
 
     def quantize(self, latents: Float[Tensor, "B T L"], codebooks: Int[Tensor, "B"]) -> Quantized:
-        """For training; row b through its first ``codebooks[b]``."""
+        """Quantize in training; row b by its first ``codebooks[b]`` codebooks."""
         used = torch.arange(len(self.entries), device=latents.device) < codebooks[:, None]
         total, commitment = torch.zeros_like(latents), latents.new_zeros(())
         codes, rests = [], []
@@ -87,7 +87,7 @@ class Quantizer(nn.Module):
         used: Bool[Tensor, "B Q"],
         generator: torch.Generator,
     ) -> None:
-        """Move the entries towards the mean of what they code; dead ones to something that had to be coded."""
+        """Move the entries towards the mean of the vectors that they code; replace dead ones by a random input."""
         count, size, latent = self.entries.shape
         frames = rests.flatten(1, 2)  # [Q, N, L]
         weight = used.T[:, :, None].expand(-1, -1, rests.shape[2]).flatten(1).to(frames.dtype)  # [Q, N]
@@ -96,14 +96,12 @@ class Quantizer(nn.Module):
         spread = index[..., None].expand(-1, -1, latent)
         sums = torch.zeros_like(self.sums).scatter_add_(1, spread, frames * weight[..., None])
         fair = weight.sum(1, keepdim=True) / size
-        seen = (fair > 0).to(frames.dtype) * (
-            1 - FORGET
-        )  # a codebook that no row went through stays as it is
+        seen = (fair > 0).to(frames.dtype) * (1 - FORGET)  # a codebook that no row used does not change
         self.counts.lerp_(counts, seen)
         self.sums.lerp_(sums, seen[..., None])
         mean = torch.where(self.counts[..., None] > 0, self.sums / self.counts[..., None], self.entries)
         dead = self.counts < DEAD * fair
-        # Frames that went through a codebook come first, and one of them is drawn.
+        # Frames that used a codebook come first, and one of them is drawn.
         draws = torch.rand(count, size, generator=generator).to(frames.device, non_blocking=True)
         order = weight.argsort(dim=1, descending=True, stable=True)
         chosen = order.gather(1, (draws * weight.sum(1, keepdim=True)).long().clamp(max=frames.shape[1] - 1))
@@ -114,5 +112,5 @@ class Quantizer(nn.Module):
 
 
 def _nearest(x: Float[Tensor, "*B L"], entries: Float[Tensor, "K L"]) -> Int[Tensor, "*B"]:
-    """By the Euclidean distance, less what all entries share."""
+    """Squared Euclidean distance, without the term that all entries share."""
     return (entries.square().sum(-1) - 2 * x @ entries.T).argmin(-1)

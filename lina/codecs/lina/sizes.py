@@ -1,4 +1,4 @@
-"""What two lina codecs may differ in: the sizes that a weights file carries with it."""
+"""Sizes of a lina codec, stored in its weights file."""
 
 from typing import Annotated
 
@@ -18,19 +18,19 @@ class Sizes(PluginConfig):
     spectrum_hop: Annotated[int, Field(ge=1, le=65_536)] = 240
     """Samples between two spectra."""
     rate_ratio: Annotated[int, Field(ge=1, le=256)] = 4
-    """Spectra a frame of codes."""
+    """Spectra per frame of codes."""
     encoder_window: Annotated[int, Field(ge=2, le=65_536)] = 960
-    """Samples of a spectrum that the encoder sees."""
+    """Samples of a spectrum of the encoder."""
     decoder_window: Annotated[int, Field(ge=2, le=65_536)] = 960
-    """Samples of a spectrum that the decoder makes: a multiple of ``spectrum_hop``."""
+    """Samples of a spectrum of the decoder: a multiple of ``spectrum_hop``."""
     phase_hz: Annotated[float, Field(ge=0.0)] = 4000.0
-    """Up to here the encoder sees phases, above it magnitudes alone."""
+    """Hz up to which the encoder reads phases; above it reads magnitudes alone."""
     lookahead: Annotated[int, Field(ge=0, le=64)] = 1
-    """Frames that the encoder waits for before it codes one: its latency."""
+    """Lookahead of the encoder in frames: its latency."""
     codebooks: Annotated[int, Field(ge=1, le=64)] = 8
     codebook_size: Annotated[int, Field(ge=2, le=65_536)] = 1024
     latent: Width = 64
-    """Channels of what is quantised."""
+    """Channels of the quantized latents."""
     encoder_fast: Width = 144
     """Channels of the encoder at the rate of spectra."""
     encoder_fast_blocks: Depth = 3
@@ -46,7 +46,7 @@ class Sizes(PluginConfig):
     slow_expansion: Annotated[int, Field(ge=1, le=16)] = 2
     """The same, at the rate of frames."""
     kernel: Annotated[int, Field(ge=2, le=255)] = 7
-    """Frames that a block's convolution spans."""
+    """Kernel of a block's convolution, in frames."""
     heads: Annotated[int, Field(ge=1, le=64)] = 4
     """Heads of the retention at the rate of frames."""
     head_keys: Width = 32
@@ -54,7 +54,7 @@ class Sizes(PluginConfig):
 
     @property
     def hop(self) -> int:
-        """Samples a frame of codes."""
+        """Samples per frame of codes."""
         return self.spectrum_hop * self.rate_ratio
 
     @model_validator(mode="after")

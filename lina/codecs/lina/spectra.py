@@ -1,5 +1,5 @@
-"""Between samples and short-time spectra, as streams: windows of the encoder end where they are heard, windows of the
-decoder begin there, so neither waits for what is to come.
+"""Conversion between samples and short-time spectra, as streams: windows of the encoder end at their frame, windows of
+the decoder begin there, so neither has latency.
 """
 
 import torch
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from lina.codecs.lina.sizes import Sizes
 
 QUIET = 1e-3
-"""Magnitudes far below this look alike: about -110 dB of full scale, for a window of 960 samples."""
+"""Floor of magnitudes: about -110 dB of full scale, for a window of 960 samples."""
 COMPRESSION = 0.3
-"""Exponent of magnitudes where phases are seen: an ear's loudness, roughly."""
+"""Exponent of magnitudes where phases are read: roughly loudness."""
 LOUDEST = 6.0
-"""Largest logarithm of a magnitude that the decoder makes: above what full scale needs."""
+"""Largest log magnitude of the decoder: above full scale."""
 
 
 class Analysis(nn.Module):
-    """Audio [B, N] to what the encoder sees of it: log magnitudes, and compressed complex values of low frequencies.
+    """Audio [B, N] to features of the encoder: log magnitudes, and compressed complex values of low frequencies.
 
-    Its state is the samples that the next window reaches back to.
+    Its state is the past samples of the next window.
     """
 
     window: Tensor
@@ -54,10 +54,10 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Vectors [B, S, C] to audio [B, S * hop]: each says the magnitudes and phases of one windowed stretch (Vocos,
-    Siuzdak 2023, arXiv 2306.00814, section 3.3), which are added up where they overlap.
+    """Vectors [B, S, C] to audio [B, S * hop]: magnitudes and phases of one window each (Vocos, Siuzdak 2023, arXiv
+    2306.00814, section 3.3), by overlap-add.
 
-    A stretch begins with its frame and reaches into the next ones. Its state is what has been said of those.
+    A window begins with its frame and overlaps the next ones. Its state is the sum so far for those.
     """
 
     window: Tensor
@@ -85,9 +85,9 @@ class Synthesis(nn.Module):
         stretches = torch.fft.irfft(spectra, n=len(self.window)) * self.window
         pieces = stretches.unflatten(-1, (-1, self.hop))  # [B, S, overlap, hop]
         overlap = pieces.shape[2]
-        said = F.pad(state.unflatten(1, (-1, self.hop)), (0, 0, 0, x.shape[1]))
+        overlapped = F.pad(state.unflatten(1, (-1, self.hop)), (0, 0, 0, x.shape[1]))
         for lag, piece in enumerate(pieces.unbind(2)):
-            said = said + F.pad(piece, (0, 0, lag, overlap - 1 - lag))
-        audio = said.flatten(1)
+            overlapped = overlapped + F.pad(piece, (0, 0, lag, overlap - 1 - lag))
+        audio = overlapped.flatten(1)
         samples = x.shape[1] * self.hop
         return audio[:, :samples], audio[:, samples:]

@@ -1,4 +1,4 @@
-"""Lina's codec as a pair of streams: the encoder lags by its lookahead, the decoder by nothing."""
+"""Lina's codec as a pair of streams: the encoder lags by its lookahead, the decoder has latency 0."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from lina.codecs.lina.network import Network, States
 
 class CodecState(NamedTuple):
     layers: States
-    """What each layer remembers, in the order in which they run."""
+    """State of each layer, in the order in which they run."""
 
 
 class LinaEncoder(nn.Module):
@@ -45,7 +45,7 @@ class LinaEncoder(nn.Module):
 
 
 class LinaDecoder(nn.Module):
-    """``DecoderStream`` of a network that is not trained any more."""
+    """``DecoderStream`` of a network in evaluation."""
 
     latency = 0
 
@@ -66,7 +66,7 @@ class LinaDecoder(nn.Module):
     def step(
         self, codes: Int[Tensor, "B Q"], state: CodecState
     ) -> tuple[Float[Tensor, "B C hop"], CodecState]:
-        if len(codes) > 1 or not _is_plain(state):
+        if len(codes) > 1 or not _shares_with_numpy(state):
             return self.parallel_forward(codes[:, None], state)
         audio, layers = self.frame_step(codes[0].cpu(), state.layers)
         return audio.clamp(-1.0, 1.0)[:, None], CodecState(layers)
@@ -76,7 +76,7 @@ class LinaDecoder(nn.Module):
         return last.new_zeros(len(last), 1, 0)
 
 
-def _is_plain(state: CodecState) -> bool:
-    """Numbers that NumPy can have as they are."""
+def _shares_with_numpy(state: CodecState) -> bool:
+    """Check for tensors that NumPy can share."""
     tensors = state.layers
     return all(t.device.type == "cpu" and t.dtype == torch.float32 and not t.requires_grad for t in tensors)

@@ -17,7 +17,7 @@ FORMAT = "lina-codec-1"
 
 
 def save_weights(network: Network, path: Path) -> None:
-    """Written whole or not at all."""
+    """Write a weights file atomically."""
     tensors = {
         name: value.detach().to("cpu", torch.bfloat16).contiguous()
         for name, value in network.codec_weights().items()
@@ -28,14 +28,14 @@ def save_weights(network: Network, path: Path) -> None:
 
 
 def load_network(path: Path) -> Network:
-    """The network of a weights file, in float32.
+    """Read the network of a weights file, in float32.
 
     Raises:
-        PluginError: no such file, or it is not one of this codec's.
+        PluginError: no such file, or not one of this codec.
     """
     if not path.exists():
         raise PluginError(
-            f"{path}: no such weights file of codec lina; name one made by a run with job: codec, such as "
+            f"{path}: no such weights file of codec lina; use one of a run with job: codec, such as "
             "specs/codec.yaml"
         )
     try:
@@ -57,9 +57,9 @@ def load_network(path: Path) -> Network:
         raise PluginError(f"{path}: its sizes cannot be used: {error}") from None
     with SkipInit():
         network = Network(sizes)
-    wanted = network.codec_weights()
-    for name in sorted(wanted.keys() | tensors.keys()):
-        here, there = (list(side[name].shape) if name in side else "nothing" for side in (wanted, tensors))
+    expected = network.codec_weights()
+    for name in sorted(expected.keys() | tensors.keys()):
+        here, there = (list(side[name].shape) if name in side else "nothing" for side in (expected, tensors))
         if here != there:
             raise PluginError(f"{path}: {name} is {there}, but its sizes say {here}; the file is damaged")
     network.load_state_dict(tensors, strict=False, assign=True)

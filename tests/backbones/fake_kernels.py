@@ -24,9 +24,9 @@ def stand_ins(
     module = ModuleType(f"fla.ops.{package}")
 
     def named(name: str) -> Callable[..., Any]:
-        def run(*arguments: Any, **given: Any) -> Any:
+        def run(*arguments: Any, **inputs: Any) -> Any:
             called.append(name)
-            return operator(*arguments, **given)
+            return operator(*arguments, **inputs)
 
         return run
 

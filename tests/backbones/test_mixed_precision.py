@@ -23,18 +23,18 @@ def test_bfloat16_is_near_float32_at_once_and_step_by_step(name: str) -> None:
         if parameter.dim() == 2 and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
     x = torch.randn(2, 100, 32)
-    wanted, _ = stack.parallel_forward(x, stack.initial_state(2))
+    expected, _ = stack.parallel_forward(x, stack.initial_state(2))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out, state = stack.parallel_forward(x, stack.initial_state(2))
         out.float().square().mean().backward()
         stepped, steps = stack.initial_state(2), []
         for frame in x.unbind(1):
-            said, stepped = stack.step(frame, stepped)
-            steps.append(said)
+            output, stepped = stack.step(frame, stepped)
+            steps.append(output)
     assert {leaf.dtype for leaf in leaves(state) if leaf.is_floating_point()} == {torch.float32}
 
     def error(got: Tensor) -> float:
-        return float((got.float() - wanted).detach().norm() / wanted.detach().norm())
+        return float((got.float() - expected).detach().norm() / expected.detach().norm())
 
     assert 1e-6 < error(out) < 2e-2, "bfloat16 was in use, and near"
     assert error(torch.stack(steps, 1)) < 2e-2

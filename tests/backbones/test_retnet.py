@@ -57,9 +57,9 @@ def test_agrees_with_flash_linear_attention(frames: int) -> None:
 def test_step_agrees_with_flash_linear_attention() -> None:
     layer, x = mixer(), torch.randn(2, 40, 16)
     state = layer.initial_state(2)
-    for t, wanted in enumerate(reference(layer, x).unbind(1)):
+    for t, expected in enumerate(reference(layer, x).unbind(1)):
         y, state = layer.step(x[:, t], state)
-        torch.testing.assert_close(y, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(y, expected, atol=1e-4, rtol=1e-4)
     assert state.position.tolist() == [40, 40]
 
 
@@ -106,8 +106,8 @@ def test_sizes_that_do_not_fit_are_refused(config: dict[str, Any], message: str)
 
 
 def test_the_state_is_float32_or_better() -> None:
-    for dtype, wanted in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
-        assert [leaf.dtype for leaf in leaves(mixer().to(dtype).initial_state(1))] == [wanted, torch.int64]
+    for dtype, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        assert [leaf.dtype for leaf in leaves(mixer().to(dtype).initial_state(1))] == [expected, torch.int64]
 
 
 def test_fast_kernels_want_a_gpu() -> None:

@@ -39,10 +39,10 @@ def test_blocks_say_what_the_whole_matrix_says(frames: int) -> None:
 @torch.no_grad()
 def test_the_ring_goes_round(window: int) -> None:
     layer, x = attention(window), torch.randn(2, 23, 16)
-    wanted, state = direct(layer, x), layer.initial_state(2)
+    expected, state = direct(layer, x), layer.initial_state(2)
     for t, frame in enumerate(x.unbind(1)):
         out, state = layer.step(frame, state)
-        torch.testing.assert_close(out, wanted[:, t], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(out, expected[:, t], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

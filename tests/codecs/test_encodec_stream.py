@@ -219,14 +219,14 @@ def test_gradients_reach_the_initial_state_and_agree_between_steps_and_parallel(
 
     def gradients(stepwise: bool) -> list[Tensor]:
         state = tree_map(lambda t: t.clone().requires_grad_(t.is_floating_point()), start)
-        wanted = [leaf for leaf in leaves(state) if leaf.requires_grad]
+        parameters = [leaf for leaf in leaves(state) if leaf.requires_grad]
         pieces, current = [], state
         for frame in range(9) if stepwise else ():
             y, current = stream.step(codes[:, frame], current)
             pieces.append(y)
         out = torch.cat(pieces, 2) if stepwise else stream.parallel_forward(codes, state)[0]
-        found = torch.autograd.grad(out.pow(2).sum(), wanted, allow_unused=True)
-        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
+        found = torch.autograd.grad(out.pow(2).sum(), reference, allow_unused=True)
+        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, reference, strict=True)]
 
     for a, b in zip(gradients(True), gradients(False), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

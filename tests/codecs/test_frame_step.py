@@ -20,9 +20,9 @@ def test_it_says_what_the_network_says(release: bool) -> None:
     for _ in range(5):
         codes = torch.randint(0, codec.codebook_sizes[0], (1, len(codec.codebook_sizes)), generator=draw)
         audio, after = decoder.step(codes, state)
-        wanted, plain = decoder.parallel_forward(codes[:, None], plain)
+        expected, plain = decoder.parallel_forward(codes[:, None], plain)
         assert audio.dtype == torch.float32
-        assert float((audio - wanted).abs().max()) < 2e-5
+        assert float((audio - expected).abs().max()) < 2e-5
         for one, other in zip(after.layers, plain.layers, strict=True):
             assert one.shape == other.shape
             # Rounding of the largest numbers in a sum is left in the smallest results.

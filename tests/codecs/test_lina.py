@@ -40,26 +40,26 @@ def test_training_and_use_compute_the_same(network: Network, weights: Path) -> N
     network.load_state_dict(load_network(weights).state_dict())
     codec = LinaCodec.build(config=LinaCodecConfig(weights=weights))
     audio = noise(12, rows=2)
-    made = network.reconstruct(audio, torch.tensor([3, 3]))
+    reconstruction = network.reconstruct(audio, torch.tensor([3, 3]))
     codes = encode(codec, audio)
-    assert torch.equal(made.codes, codes)
-    torch.testing.assert_close(made.audio, decode(codec, codes))
+    assert torch.equal(reconstruction.codes, codes)
+    torch.testing.assert_close(reconstruction.audio, decode(codec, codes))
 
 
 def test_a_row_goes_through_the_codebooks_it_is_given(network: Network, weights: Path) -> None:
     network.load_state_dict(load_network(weights).state_dict())
     audio = noise(12).expand(3, -1, -1)
-    made = network.reconstruct(audio, torch.tensor([1, 2, 3]))
+    reconstruction = network.reconstruct(audio, torch.tensor([1, 2, 3]))
     for row, codebooks in enumerate((1, 2, 3)):
         codec = LinaCodec.build(config=LinaCodecConfig(weights=weights, codebooks=codebooks))
         assert codec.codebook_sizes == (16,) * codebooks
         alone = decode(codec, encode(codec, audio[row : row + 1]))
-        torch.testing.assert_close(made.audio[row : row + 1], alone)
+        torch.testing.assert_close(reconstruction.audio[row : row + 1], alone)
 
 
 def test_gradients_reach_every_weight(network: Network) -> None:
-    made = network.reconstruct(noise(12, rows=2), torch.tensor([3, 2]))
-    (made.audio.square().mean() + made.commitment).backward()
+    reconstruction = network.reconstruct(noise(12, rows=2), torch.tensor([3, 2]))
+    (reconstruction.audio.square().mean() + reconstruction.commitment).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -91,20 +91,20 @@ def test_entries_become_the_means_of_what_they_code() -> None:
 
 def test_codebooks_that_no_row_goes_through_stay_as_they_are(network: Network) -> None:
     before = network.quantizer.entries.clone()
-    made = network.reconstruct(noise(12, rows=2), torch.tensor([2, 1]))
-    network.learn_codebooks(made, torch.Generator().manual_seed(0))
+    reconstruction = network.reconstruct(noise(12, rows=2), torch.tensor([2, 1]))
+    network.learn_codebooks(reconstruction, torch.Generator().manual_seed(0))
     after = network.quantizer.entries
     assert not torch.equal(after[:2], before[:2])
     assert torch.equal(after[2], before[2])
 
 
 def test_learning_is_a_function_of_its_generator(network: Network) -> None:
-    made = network.reconstruct(noise(12, rows=2), torch.tensor([3, 3]))
+    reconstruction = network.reconstruct(noise(12, rows=2), torch.tensor([3, 3]))
     results = []
     for seed in (0, 0, 1):
         other = Network(TINY)
         other.load_state_dict(network.state_dict())
-        other.learn_codebooks(made, torch.Generator().manual_seed(seed))
+        other.learn_codebooks(reconstruction, torch.Generator().manual_seed(seed))
         results.append(other.quantizer.entries)
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
@@ -136,7 +136,7 @@ def test_a_fresh_codec_has_the_default_sizes() -> None:
     ("changes", "reason"),
     [
         ({"weights": "w", "random_weights": True}, "both weights and random_weights"),
-        ({"sizes": {}}, "yet to be trained"),
+        ({"sizes": {}}, "describe a codec to be trained"),
         ({"sizes": {"codebooks": 4}, "random_weights": True, "codebooks": 5}, "these weights have 4"),
     ],
 )
@@ -149,8 +149,8 @@ def test_keys_that_do_not_go_together(changes: dict, reason: str) -> None:
     ("changes", "reason"),
     [
         ({"weights": "w", "sizes": {}}, "both weights and sizes"),
-        ({"codebooks": 4}, "leave config.codebooks"),
-        ({"random_weights": True}, "leave config.codebooks"),
+        ({"codebooks": 4}, "remove config.codebooks"),
+        ({"random_weights": True}, "remove config.codebooks"),
     ],
 )
 def test_what_cannot_be_trained(changes: dict, reason: str) -> None:

@@ -38,12 +38,12 @@ def test_they_are_what_a_spec_gets_that_names_none() -> None:
 
 
 def test_more_codebooks_are_more_intelligible(speech: torch.Tensor) -> None:
-    heard = IntelligibilityDistance(24_000)
+    received = IntelligibilityDistance(24_000)
     distances = []
     for codebooks in (1, 2, 4, 8):
         built = codec(codebooks)
         decoded = decode(built, encode(built, speech))
-        distances.append(float(heard(decoded[:, 0], speech[:, 0])))
+        distances.append(float(received(decoded[:, 0], speech[:, 0])))
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 0.12
 
@@ -52,11 +52,11 @@ def test_frame_by_frame_is_the_whole(speech: torch.Tensor) -> None:
     built = codec()
     codes = encode(built, speech)
     whole = decode(built, codes)
-    state, said = built.decoder.initial_state(1), []
+    state, output = built.decoder.initial_state(1), []
     for frame in codes.unbind(1):
         audio, state = built.decoder.step(frame, state)
-        said.append(audio)
-    assert torch.allclose(torch.cat(said, dim=-1), whole, atol=1e-4)
+        output.append(audio)
+    assert torch.allclose(torch.cat(output, dim=-1), whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["silence", "full scale", "direct current", "noise", "clipped"])

@@ -9,7 +9,7 @@ from lina.core.malloc import keep_freed_memory
 
 def test_glibc_is_told_what_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     """M_MMAP_MAX 0, M_TRIM_THRESHOLD as large as an int, M_TOP_PAD 64 MiB (malloc.h)."""
-    told: list[tuple[int, int]] = []
+    options: list[tuple[int, int]] = []
 
     class Library:
         def __init__(self, name: str) -> None:
@@ -17,13 +17,13 @@ def test_glibc_is_told_what_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
 
         @staticmethod
         def mallopt(option: int, value: int) -> int:
-            told.append((option, value))
+            options.append((option, value))
             return 1
 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", Library)
     assert keep_freed_memory()
-    assert told == [(-4, 0), (-1, 2**31 - 1), (-2, 2**26)]
+    assert options == [(-4, 0), (-1, 2**31 - 1), (-2, 2**26)]
 
 
 @pytest.mark.parametrize("error", [OSError("no such library"), AttributeError("no mallopt")])

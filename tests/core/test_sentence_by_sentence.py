@@ -47,11 +47,11 @@ def test_sentences_of_text(text: str, sentences: list[str]) -> None:
 )
 def test_all_ways_of_speaking_agree(streaming: Any, options: dict[str, Any]) -> None:
     voice = make(streaming)
-    said = voice.say(TEXT, **options)
-    assert torch.equal(said, torch.cat(list(voice.stream(TEXT, **options)), 1))
-    assert torch.equal(said, torch.cat(list(voice.read(SENTENCES, **options)), 1))
+    output = voice.say(TEXT, **options)
+    assert torch.equal(output, torch.cat(list(voice.stream(TEXT, **options)), 1))
+    assert torch.equal(output, torch.cat(list(voice.read(SENTENCES, **options)), 1))
     (speech,) = voice.speak([TEXT], **options)
-    near(speech.audio, said)
+    near(speech.audio, output)
     assert [one.script.text for one in speech.sentences] == SENTENCES
 
 

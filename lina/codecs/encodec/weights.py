@@ -58,10 +58,10 @@ def load_weights(network: Network, path: Path) -> None:
         f"quantizer.layers.{q}.codebook.embed": pair
         for q, pair in enumerate(zip(present, embed, strict=True))
     }
-    for name, (stored, expected) in shapes.items():
-        if stored.shape != expected.shape:
+    for name, (tensor, like) in shapes.items():
+        if tensor.shape != like.shape:
             raise PluginError(
-                f"{file}: {name} is {list(stored.shape)}, but this EnCodec's is {list(expected.shape)}; "
+                f"{file}: {name} is {list(tensor.shape)}, but this EnCodec's is {list(like.shape)}; "
                 "use the file of this variant, and the sizes that it was trained with"
             )
     weights = {name: found[name] for name in expected if name in found}

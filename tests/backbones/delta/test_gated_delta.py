@@ -93,13 +93,13 @@ def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
     """Which operators of flash-linear-attention, here stand-ins, have been asked."""
     shared_decays(monkeypatch, are_wrong=rule == "kda")
 
-    def run(*, g: Tensor, output_final_state: bool, **given: Any) -> tuple[Tensor, Tensor]:
+    def run(*, g: Tensor, output_final_state: bool, **inputs: Any) -> tuple[Tensor, Tensor]:
         assert output_final_state
-        assert g.shape == given["q"].shape if rule == "kda" else g.dim() == 3
+        assert g.shape == inputs["q"].shape if rule == "kda" else g.dim() == 3
         assert g.min() >= fused_delta_rule.FORGOTTEN
         order = ("q", "k", "v", "beta", "g", "initial_state", "scale")
-        given["g"] = g if g.dim() == 4 else g[..., None]
-        return gated_delta_rule(*(given[argument] for argument in order))
+        inputs["g"] = g if g.dim() == 4 else g[..., None]
+        return gated_delta_rule(*(inputs[argument] for argument in order))
 
     unasked = {"gated_delta_rule": "kda", "kda": "gated_delta_rule"}[rule]
     stand_ins(monkeypatch, unasked, pytest.fail)
@@ -131,9 +131,9 @@ def test_no_gradient_goes_through_the_recurrent_kernels(
     memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
     with torch.set_grad_enabled(grad_enabled):
         got = fused_delta_rule.gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
-        wanted = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
+        expected = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
     assert asked == [f"{form}_{rule}"]
-    for one, other in zip(got, wanted, strict=True):
+    for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -145,7 +145,7 @@ def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(
     torch.manual_seed(0)
     q, k, v = (torch.nn.functional.normalize(torch.randn(1, frames, 2, n), dim=-1) for n in (4, 4, 6))
     log_decay = -(10 ** (8 * torch.rand(1, frames, 2, channels) - 4))
-    given = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 6))
-    wanted = with_gradients(gated_delta_rule, given, 0.7)
-    assert_near(with_gradients(fused_delta_rule.gated_delta_rule, given, 0.7), wanted, 1e-5)
+    inputs = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 6))
+    expected = with_gradients(gated_delta_rule, inputs, 0.7)
+    assert_near(with_gradients(fused_delta_rule.gated_delta_rule, inputs, 0.7), expected, 1e-5)
     assert len(asked) == 1

@@ -57,6 +57,6 @@ def test_is_the_plain_form_by_other_means(
 ) -> None:
     shared_decays(monkeypatch, are_wrong=are_wrong)
     tensors = inputs(frames)
-    wanted = with_gradients(scalar_decay_attention, tensors, SCALE)
-    assert_near(with_gradients(fused_scalar_decay.scalar_decay_attention, tensors, SCALE), wanted, 1e-5)
+    expected = with_gradients(scalar_decay_attention, tensors, SCALE)
+    assert_near(with_gradients(fused_scalar_decay.scalar_decay_attention, tensors, SCALE), expected, 1e-5)
     assert called == [f"{kernel}_{package}"]

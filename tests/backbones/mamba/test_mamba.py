@@ -49,11 +49,11 @@ def test_parameters_have_the_names_and_shapes_of_the_released_checkpoints() -> N
         "dt_proj.bias": (64,),
         "out_proj.weight": (32, 64),
     }
-    wanted: dict[str, tuple[int, ...]] = {"norm_f.weight": (32,), "norm_f.bias": (32,)}
+    expected: dict[str, tuple[int, ...]] = {"norm_f.weight": (32,), "norm_f.bias": (32,)}
     for layer in range(2):
-        wanted |= {f"layers.{layer}.mixer.{name}": shape for name, shape in mixing.items()}
-        wanted |= {f"layers.{layer}.norm.{name}": (32,) for name in ("weight", "bias")}
-    assert {name: tuple(value.shape) for name, value in stack(32).state_dict().items()} == wanted
+        expected |= {f"layers.{layer}.mixer.{name}": shape for name, shape in mixing.items()}
+        expected |= {f"layers.{layer}.norm.{name}": (32,) for name in ("weight", "bias")}
+    assert {name: tuple(value.shape) for name, value in stack(32).state_dict().items()} == expected
 
 
 def test_a_fresh_mixer_has_the_papers_step_sizes_and_rates() -> None:
@@ -98,11 +98,11 @@ def test_a_layer_agrees_with_mamba_ssm(golden: dict[str, Tensor]) -> None:
 def test_a_layer_steps_as_mamba_ssm_does(golden: dict[str, Tensor]) -> None:
     layer, x = trained(golden), golden["x"]
     _, state = layer.parallel_forward(x[:, :-2], layer.initial_state(len(x)))
-    said = []
+    output = []
     for frame in x[:, -2:].unbind(1):
         y, state = layer.step(frame, state)
-        said.append(y)
-    torch.testing.assert_close(torch.stack(said, 1), golden["last"], atol=1e-5, rtol=1e-5)
+        output.append(y)
+    torch.testing.assert_close(torch.stack(output, 1), golden["last"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(state.memory, golden["memory"], atol=1e-5, rtol=1e-5)
     # mamba-ssm keeps the present input as well.
     torch.testing.assert_close(state.tail, golden["conv"][..., 1:].transpose(1, 2), atol=1e-5, rtol=1e-5)

@@ -46,9 +46,9 @@ def test_step_agrees_with_transformers(golden: dict[str, Tensor]) -> None:
     model = stack()
     model.load_state_dict(group(golden, "parameter/"))
     state = model.initial_state(len(golden["x"]))
-    for frame, wanted in zip(golden["x"].unbind(1), golden["y"].unbind(1), strict=True):
+    for frame, expected in zip(golden["x"].unbind(1), golden["y"].unbind(1), strict=True):
         y, state = model.step(frame, state)
-        torch.testing.assert_close(y, wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(named_leaves(state), group(golden, "state/"), atol=1e-5, rtol=1e-5)
 
 
@@ -103,8 +103,8 @@ def test_gradient_checkpointing_changes_nothing() -> None:
 
 
 def test_the_state_is_float32_or_better() -> None:
-    for dtype, wanted in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
-        assert {leaf.dtype for leaf in leaves(stack().to(dtype).initial_state(1))} == {wanted}
+    for dtype, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        assert {leaf.dtype for leaf in leaves(stack().to(dtype).initial_state(1))} == {expected}
 
 
 def test_fast_kernels_want_a_gpu() -> None:

@@ -34,15 +34,15 @@ def test_outputs_and_gradients_agree(layers: tuple[MambaMixer, Any]) -> None:
     x, weight = torch.randn(2, 2, FRAMES, 24, generator=torch.Generator().manual_seed(1))
 
     def outcome(layer: Any) -> dict[str, Tensor]:
-        given = x.clone().requires_grad_()
-        y = layer(given) if layer is theirs else layer.parallel_forward(given, layer.initial_state(2))[0]
+        inputs = x.clone().requires_grad_()
+        y = layer(inputs) if layer is theirs else layer.parallel_forward(inputs, layer.initial_state(2))[0]
         named = dict(layer.named_parameters())
-        gradients = torch.autograd.grad((y * weight).sum(), [given, *named.values()])
+        gradients = torch.autograd.grad((y * weight).sum(), [inputs, *named.values()])
         return {"y": y.detach(), **dict(zip(["x", *named], gradients, strict=True))}
 
-    found, wanted = outcome(ours), outcome(theirs)
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
+    found, expected = outcome(ours), outcome(theirs)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
         torch.testing.assert_close(
             found[name], value, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )

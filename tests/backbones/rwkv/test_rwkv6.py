@@ -65,8 +65,8 @@ def test_checkpointing_changes_no_number() -> None:
 def test_a_bfloat16_model_keeps_its_state_in_float32() -> None:
     stack = RWKV6.build(**RWKV6.example()).to(torch.bfloat16)
     out, state = stack.parallel_forward(torch.randn(1, 5, 32).bfloat16(), stack.initial_state(1))
-    said, after = stack.step(torch.randn(1, 32).bfloat16(), state)
-    assert out.dtype == said.dtype == torch.bfloat16
+    output, after = stack.step(torch.randn(1, 32).bfloat16(), state)
+    assert out.dtype == output.dtype == torch.bfloat16
     assert {leaf.dtype for leaf in (*leaves(state), *leaves(after))} == {torch.float32}
 
 
@@ -80,12 +80,12 @@ def test_fast_kernels_want_a_gpu() -> None:
 def test_the_fused_form_is_gated_linear_attentions(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     """Decays beyond the kernels' digits are cut, which changes nothing."""
 
-    def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
-        assert given["output_final_state"]
+    def run(q: Tensor, k: Tensor, v: Tensor, g: Tensor, **inputs: Any) -> tuple[Tensor, Tensor]:
+        assert inputs["output_final_state"]
         assert g.min() >= fused_gla.FORGOTTEN
-        return gated_linear_attention(q, k, v, g, given["initial_state"], given["scale"])
+        return gated_linear_attention(q, k, v, g, inputs["initial_state"], inputs["scale"])
 
-    asked = stand_ins(monkeypatch, "gla", run)
+    calls = stand_ins(monkeypatch, "gla", run)
     torch.manual_seed(0)
     stack: Any = RWKV6.build(d_model=32, n_layers=1, config=RWKV6Config(n_heads=2))
     RWKV6.extreme(stack)
@@ -99,6 +99,6 @@ def test_the_fused_form_is_gated_linear_attentions(monkeypatch: pytest.MonkeyPat
             out.square().sum() + sum(leaf.sum() for leaf in leaves(after) if leaf.is_floating_point())
         ).backward()
         results.append([out, *leaves(after), *(parameter.grad for parameter in stack.parameters())])
-    assert asked == [f"{'chunk' if frames > fused_gla.SHORT else 'fused_recurrent'}_gla"]
+    assert calls == [f"{'chunk' if frames > fused_gla.SHORT else 'fused_recurrent'}_gla"]
     for plain, found in zip(*results, strict=True):
         torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)

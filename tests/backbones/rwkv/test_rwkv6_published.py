@@ -114,12 +114,12 @@ def test_the_rwkv_package_says_the_same_at_once(oracle: Oracle) -> None:
 @torch.no_grad()
 def test_the_rwkv_package_says_the_same_step_by_step(oracle: Oracle) -> None:
     first, second = halves(oracle.model)
-    before, after, said = first.initial_state(1), second.initial_state(1), []
+    before, after, output = first.initial_state(1), second.initial_state(1), []
     for frame in oracle.embedded().unbind(1):
         frame, before = first.step(frame, before)
         frame, after = second.step(frame, after)
-        said.append(frame)
-    logits = oracle.logits(torch.stack(said, 1))
+        output.append(frame)
+    logits = oracle.logits(torch.stack(output, 1))
     torch.testing.assert_close(logits, oracle.found["stepped_logits"], atol=1e-4, rtol=1e-4)
     assert_states(oracle, [*before, *after])
 
@@ -151,8 +151,8 @@ def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
     lm: Any = nn.ModuleDict({half: stack(1) for half in ("encoder", "decoder", "position_net")})
     before = {name: value.clone() for name, value in lm["position_net"].state_dict().items()}
     lm.load_state_dict(imported(resolved, lm).state)
-    for half, wanted in zip(("encoder", "decoder"), halves(model), strict=True):
-        for name, value in wanted.state_dict().items():
+    for half, expected in zip(("encoder", "decoder"), halves(model), strict=True):
+        for name, value in expected.state_dict().items():
             assert torch.equal(lm[half].state_dict()[name], value), name
     assert all(torch.equal(value, before[name]) for name, value in lm["position_net"].state_dict().items())
 

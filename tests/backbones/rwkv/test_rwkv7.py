@@ -87,8 +87,8 @@ def test_checkpointing_changes_no_number() -> None:
 def test_a_bfloat16_model_keeps_its_state_in_float32() -> None:
     stack = lively().to(torch.bfloat16)
     out, state = stack.parallel_forward(torch.randn(1, 5, 32).bfloat16(), stack.initial_state(1))
-    said, after = stack.step(torch.randn(1, 32).bfloat16(), state)
-    assert out.dtype == said.dtype == torch.bfloat16
+    outputs, after = stack.step(torch.randn(1, 32).bfloat16(), state)
+    assert out.dtype == outputs.dtype == torch.bfloat16
     assert {leaf.dtype for leaf in (*leaves(state), *leaves(after))} == {torch.float32}
 
 
@@ -102,10 +102,10 @@ def test_fast_kernels_want_a_gpu() -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which operators of flash-linear-attention, here stand-ins, have been asked."""
 
-    def run(**given: Any) -> tuple[Tensor, Tensor]:
-        assert given["output_final_state"]
+    def run(**inputs: Any) -> tuple[Tensor, Tensor]:
+        assert inputs["output_final_state"]
         order = ("r", "k", "v", "a", "b", "w", "initial_state", "scale")
-        return delta_rule(*(given[argument] for argument in order))
+        return delta_rule(*(inputs[argument] for argument in order))
 
     return stand_ins(monkeypatch, "rwkv7", run)
 
@@ -128,7 +128,7 @@ def test_no_gradient_goes_through_the_recurrent_kernel(
     memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
     with torch.set_grad_enabled(grad_enabled):
         got = fused_delta_rule.delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
-        wanted = delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
+        expected = delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
     assert asked == [f"{operator}_rwkv7"]
-    for one, other in zip(got, wanted, strict=True):
+    for one, other in zip(got, expected, strict=True):
         assert torch.equal(one, other)

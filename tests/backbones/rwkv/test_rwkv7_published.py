@@ -82,9 +82,9 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
 
 def assert_states(oracle: Oracle, states: tuple[RWKVState, ...]) -> None:
     for layer, state in enumerate(states):
-        wanted = [oracle.found[f"state.{3 * layer + place}"] for place in range(3)]
-        wanted[1] = wanted[1].mT  # theirs is [value, key]
-        for found, leaf in zip(state, wanted, strict=True):
+        expected = [oracle.found[f"state.{3 * layer + place}"] for place in range(3)]
+        expected[1] = expected[1].mT  # theirs is [value, key]
+        for found, leaf in zip(state, expected, strict=True):
             torch.testing.assert_close(found[0], leaf, atol=1e-4, rtol=1e-4)
 
 
@@ -100,11 +100,11 @@ def test_the_rwkv_package_says_the_same_at_once(oracle: Oracle) -> None:
 @torch.no_grad()
 def test_the_rwkv_package_says_the_same_step_by_step(oracle: Oracle) -> None:
     backbone = half(oracle.model)
-    state, said = backbone.initial_state(1), []
+    state, output = backbone.initial_state(1), []
     for frame in oracle.embedded.unbind(1):
         frame, state = backbone.step(frame, state)
-        said.append(frame)
-    logits = oracle.logits(torch.stack(said, 1))
+        output.append(frame)
+    logits = oracle.logits(torch.stack(output, 1))
     torch.testing.assert_close(logits, oracle.found["stepped_logits"], atol=1e-4, rtol=1e-4)
     assert_states(oracle, state)
 

@@ -28,17 +28,17 @@ def test_plain_attention_by_hand() -> None:
         x, attention.initial_state(1), attention.remember(text, mask)
     )
     q, k, v = (
-        norm(projection(given))[0]
-        for norm, projection, given in (
+        norm(projection(inputs))[0]
+        for norm, projection, inputs in (
             (attention.ln_q, attention.q, x),
             (attention.ln_k, attention.k, text[:, :3]),
             (attention.ln_v, attention.v, text[:, :3]),
         )
     )
-    wanted = (q @ k.T / 6**0.5).softmax(-1)
-    torch.testing.assert_close(weights[0, :, :3], wanted)
+    expected = (q @ k.T / 6**0.5).softmax(-1)
+    torch.testing.assert_close(weights[0, :, :3], expected)
     assert not weights[..., 3].any()
-    torch.testing.assert_close(out[0], wanted @ v)
+    torch.testing.assert_close(out[0], expected @ v)
     assert state.time.tolist() == [3]
 
 

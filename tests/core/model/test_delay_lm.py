@@ -27,11 +27,11 @@ def whole(lm: DelayLM, tokens: Tensor, conditions: Conditions) -> tuple[Tensor, 
 def test_step_says_what_the_whole_says(attention: str, rotary: bool) -> None:
     lm, tokens = toy_lm(attention=attention, rotary=rotary), columns(2)
     conditions = toy_conditions(lm, LONG, SHORT)
-    wanted, after, weights = lm.parallel_forward(tokens, lm.initial_state(2), conditions)
+    expected, after, weights = lm.parallel_forward(tokens, lm.initial_state(2), conditions)
     state: Any = lm.initial_state(2)
     for t, column in enumerate(tokens.unbind(1)):
         logits, state, read = lm.step(column, state, conditions)
-        torch.testing.assert_close(logits, wanted[:, t], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(logits, expected[:, t], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(read, weights[:, t], atol=1e-5, rtol=1e-5)
     for one, other in zip(leaves(state), leaves(after), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
@@ -42,10 +42,10 @@ def test_step_says_what_the_whole_says(attention: str, rotary: bool) -> None:
 def test_a_stretch_goes_on_where_the_last_one_ended(attention: str, rotary: bool) -> None:
     lm, tokens = toy_lm(attention=attention, rotary=rotary), columns(2)
     conditions = toy_conditions(lm, LONG, SHORT)
-    wanted, _ = whole(lm, tokens, conditions)
+    expected, _ = whole(lm, tokens, conditions)
     first, state, _ = lm.parallel_forward(tokens[:, :4], lm.initial_state(2), conditions)
     second, _, _ = lm.parallel_forward(tokens[:, 4:], state, conditions)
-    torch.testing.assert_close(torch.cat([first, second], 1), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat([first, second], 1), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("attention", "rotary"), KINDS)

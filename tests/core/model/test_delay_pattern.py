@@ -17,8 +17,8 @@ def random_frames(rows: int, frames: int, codebooks: int, seed: int = 0) -> Tens
 def stepwise(skew: Skew, frames: Tensor) -> tuple[Tensor, SkewState]:
     state, out = skew.initial_state(len(frames)), []
     for frame in frames.unbind(1):
-        said, state = skew.step(frame, state)
-        out.append(said)
+        output, state = skew.step(frame, state)
+        out.append(output)
     return torch.stack(out, 1), state
 
 

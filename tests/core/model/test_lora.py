@@ -43,8 +43,8 @@ def model_of(backbone: str) -> DelayLM:
 def logits(model: DelayLM, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     columns = teacher_forcing(codes, torch.tensor([len(row) for row in codes]))
     text = toy_conditions(model, [3, 1, 4], [1, 5, 9])
-    given, *_ = model.parallel_forward(columns.inputs, model.initial_state(len(codes)), text)
-    return given, columns.targets, columns.loss_mask
+    arguments, *_ = model.parallel_forward(columns.inputs, model.initial_state(len(codes)), text)
+    return arguments, columns.targets, columns.loss_mask
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -164,9 +164,9 @@ def test_targets_are_names_ends_of_names_and_patterns(patterns: list[str], found
 def test_a_target_that_is_no_linear_layer_is_an_error_with_the_known_ones(pattern: str) -> None:
     with pytest.raises(
         SpecError, match=rf"init\.lora\.targets: no linear layer is named '{pattern}'.*known: "
-    ) as told:
+    ) as options:
         choose_targets(toy_lm(), ["q_proj", pattern])
-    assert pattern != "q_porj" or "did you mean 'q_proj'?" in str(told.value)
+    assert pattern != "q_porj" or "did you mean 'q_proj'?" in str(options.value)
 
 
 def test_what_was_never_trained_stays_so() -> None:

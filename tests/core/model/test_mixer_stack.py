@@ -17,13 +17,13 @@ def test_is_norms_and_residuals_around_mixers() -> None:
         norm.weight.add_(torch.randn(4))
     x = torch.randn(2, 20, 4)
     y, state = model.parallel_forward(x, model.initial_state(2))
-    wanted = x
+    reference = x
     for layer, after in zip(model.layers, state, strict=True):
         mixer = layer.mixer
-        mixed, expected = mixer.parallel_forward(layer.norm(wanted), mixer.initial_state(2))
-        wanted = wanted + mixed
+        mixed, expected = mixer.parallel_forward(layer.norm(reference), mixer.initial_state(2))
+        reference = reference + mixed
         torch.testing.assert_close(after, expected)
-    torch.testing.assert_close(y, model.norm_f(wanted))
+    torch.testing.assert_close(y, model.norm_f(reference))
     first, _ = model.step(x[:, 0], model.initial_state(2))
     torch.testing.assert_close(first, y[:, 0])
 

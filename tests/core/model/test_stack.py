@@ -34,11 +34,11 @@ def test_a_block_by_hand() -> None:
         nn.init.normal_(norm.weight)
     x = torch.randn(2, 3, 6)
     mixed = x + block.norm1(x)
-    wanted = mixed + block.cmix(block.norm2(mixed))
+    expected = mixed + block.cmix(block.norm2(mixed))
     out, (count,) = stack.parallel_forward(x, stack.initial_state(2))
-    torch.testing.assert_close(out, wanted)
+    torch.testing.assert_close(out, expected)
     assert count.tolist() == [3, 3]
-    torch.testing.assert_close(stack.step(x[:, 0], stack.initial_state(2))[0], wanted[:, 0])
+    torch.testing.assert_close(stack.step(x[:, 0], stack.initial_state(2))[0], expected[:, 0])
 
 
 @torch.no_grad()
@@ -46,8 +46,8 @@ def test_swiglu_by_hand() -> None:
     torch.manual_seed(0)
     mix, x = SwiGLU(6), torch.randn(2, 6)
     gate, value = (x @ mix.p_in.weight.T + mix.p_in.bias).split(8, -1)
-    wanted = (gate * gate.sigmoid() * value) @ mix.p_out.weight.T + mix.p_out.bias
-    torch.testing.assert_close(mix(x), wanted)
+    expected = (gate * gate.sigmoid() * value) @ mix.p_out.weight.T + mix.p_out.bias
+    torch.testing.assert_close(mix(x), expected)
 
 
 def test_checkpointing_changes_no_number() -> None:
@@ -84,9 +84,9 @@ def test_layers_are_any_backbones_one_after_the_other() -> None:
     torch.manual_seed(0)
     first, second, x = DiagonalDecay(4), DiagonalDecay(4), torch.randn(2, 5, 4)
     stack = Layers([first, second])
-    heard, one = first.parallel_forward(x, first.initial_state(2))
-    wanted, other = second.parallel_forward(heard, second.initial_state(2))
+    received, one = first.parallel_forward(x, first.initial_state(2))
+    expected, other = second.parallel_forward(received, second.initial_state(2))
     out, state = stack.parallel_forward(x, stack.initial_state(2))
-    torch.testing.assert_close(out, wanted)
+    torch.testing.assert_close(out, expected)
     for after, before in zip(leaves(state), leaves((one, other)), strict=True):
         torch.testing.assert_close(after, before)

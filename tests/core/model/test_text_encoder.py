@@ -12,10 +12,10 @@ def encoder() -> TextEncoder:
 def test_padding_is_never_read() -> None:
     encode, x = encoder(), torch.randn(2, 6, 8)
     mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
-    wanted = encode(x, mask)
+    expected = encode(x, mask)
     garbage = torch.where(mask[..., None], x, 1e3)
-    assert torch.equal(encode(garbage, mask)[mask], wanted[mask])
-    torch.testing.assert_close(encode(x[1:, :4], mask[1:, :4]), wanted[1:, :4], atol=1e-6, rtol=1e-5)
+    assert torch.equal(encode(garbage, mask)[mask], expected[mask])
+    torch.testing.assert_close(encode(x[1:, :4], mask[1:, :4]), expected[1:, :4], atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()

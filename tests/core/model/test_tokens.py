@@ -65,22 +65,22 @@ def test_counted_are_all_codes_and_one_stop(codebooks: int) -> None:
     _, targets, loss_mask, _ = teacher_forcing(codes, lengths)
     for row, length in enumerate(lengths.tolist()):
         for codebook in range(codebooks):
-            said = targets[row, loss_mask[row, :, codebook], codebook]
-            wanted = (codes[row, :length, codebook] + MARKS).tolist()
-            assert said.tolist() == wanted + ([STOP] if codebook == 0 else [])
+            output = targets[row, loss_mask[row, :, codebook], codebook]
+            expected = (codes[row, :length, codebook] + MARKS).tolist()
+            assert output.tolist() == expected + ([STOP] if codebook == 0 else [])
 
 
 def test_frames_of_a_prompt_do_not_count() -> None:
     codes, lengths = random_codes(2, 7), torch.tensor([7, 5])
     _, targets, loss_mask, _ = teacher_forcing(codes, lengths, prompts=torch.tensor([3, 0]))
     for codebook in range(3):
-        said = targets[0, loss_mask[0, :, codebook], codebook].tolist()
-        assert said == (codes[0, 3:, codebook] + MARKS).tolist() + ([STOP] if codebook == 0 else [])
+        output = targets[0, loss_mask[0, :, codebook], codebook].tolist()
+        assert output == (codes[0, 3:, codebook] + MARKS).tolist() + ([STOP] if codebook == 0 else [])
     assert torch.equal(loss_mask[1], teacher_forcing(codes, lengths).loss_mask[1])
 
 
 def test_progress_is_the_share_of_frames_said() -> None:
     codes, lengths = torch.zeros(2, 4, 3, dtype=torch.int64), torch.tensor([4, 2])
     progress = teacher_forcing(codes, lengths).progress
-    wanted = [[0, 0.25, 0.5, 0.75, 1, 1, 1], [0, 0.5, 1, 1, 1, 1, 1]]
-    assert progress.tolist() == wanted
+    expected = [[0, 0.25, 0.5, 0.75, 1, 1, 1], [0, 0.5, 1, 1, 1, 1, 1]]
+    assert progress.tolist() == expected

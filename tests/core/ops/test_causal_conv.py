@@ -28,11 +28,11 @@ def test_agrees_with_conv1d(count: int, width: int) -> None:
     x = frames(count)
     out, after = causal_convolution(x, weight, bias, tail)
     padded = torch.cat([tail, x], 1)
-    wanted = F.conv1d(padded.transpose(1, 2), weight, bias, groups=C).transpose(1, 2)
-    torch.testing.assert_close(out, wanted)
+    expected = F.conv1d(padded.transpose(1, 2), weight, bias, groups=C).transpose(1, 2)
+    torch.testing.assert_close(out, expected)
     torch.testing.assert_close(after, padded[:, count:])
     without, _ = causal_convolution(x, weight, None, tail)
-    torch.testing.assert_close(without, wanted - bias)
+    torch.testing.assert_close(without, expected - bias)
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -40,10 +40,10 @@ def test_step_folds_to_the_whole(with_bias: bool) -> None:
     weight, offset, tail = weights()
     bias = offset if with_bias else None
     x = frames(7)
-    wanted, after = causal_convolution(x, weight, bias, tail)
+    expected, after = causal_convolution(x, weight, bias, tail)
     for t in range(7):
         out, tail = causal_convolution_step(x[:, t], weight, bias, tail)
-        torch.testing.assert_close(out, wanted[:, t])
+        torch.testing.assert_close(out, expected[:, t])
     torch.testing.assert_close(tail, after)
 
 

@@ -43,8 +43,8 @@ def with_gradients(operator: object, tensors: list[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize("kinds", [1, 2])
 def test_scores_are_those_of_each_pair(size: int, channels: int, kinds: int) -> None:
     tensors = inputs(size, channels, kinds=kinds)
-    wanted = with_gradients(pair_by_pair, [tensor.double() for tensor in tensors])
-    for got, expected in zip(with_gradients(decayed_scores, tensors), wanted, strict=True):
+    reference = with_gradients(pair_by_pair, [tensor.double() for tensor in tensors])
+    for got, expected in zip(with_gradients(decayed_scores, tensors), reference, strict=True):
         torch.testing.assert_close(got.double(), expected, atol=5e-6, rtol=5e-6)
 
 
@@ -76,6 +76,6 @@ def test_what_does_not_decay_has_no_gradient_of_rounding(channels: int) -> None:
 def test_sums_of_segments() -> None:
     x = torch.tensor([1.0, 2.0, 4.0, 8.0])
     none = -torch.inf
-    wanted = [[0, none, none, none], [2, 0, none, none], [6, 4, 0, none], [14, 12, 8, 0]]
-    assert segment_sums(x).tolist() == wanted
+    reference = [[0, none, none, none], [2, 0, none, none], [6, 4, 0, none], [14, 12, 8, 0]]
+    assert segment_sums(x).tolist() == reference
     assert after_sums(x[:, None])[:, 0].tolist() == [14.0, 12.0, 8.0, 0.0]

@@ -70,8 +70,8 @@ def folded(step: Operator) -> Operator:
         *sequences, memory, scale = arguments
         out = []
         for frame in zip(*(tensor.unbind(1) for tensor in sequences), strict=True):
-            said, memory = step(*frame, memory, scale)
-            out.append(said)
+            output, memory = step(*frame, memory, scale)
+            out.append(output)
         return torch.stack(out, 1), memory
 
     return run
@@ -82,9 +82,9 @@ def folded(step: Operator) -> Operator:
 def test_agrees_with_flash_linear_attention(rule: str, channels: int, frames: int) -> None:
     operator, step, reference = RULES[rule]
     tensors = inputs(rule, channels, frames)
-    wanted = with_gradients(reference, tensors, SCALE)
-    assert_near(with_gradients(operator, tensors, SCALE), wanted, 1e-5)
-    assert_near(with_gradients(folded(step), tensors, SCALE), wanted, 1e-5)
+    expected = with_gradients(reference, tensors, SCALE)
+    assert_near(with_gradients(operator, tensors, SCALE), expected, 1e-5)
+    assert_near(with_gradients(folded(step), tensors, SCALE), expected, 1e-5)
 
 
 @EACH
@@ -119,8 +119,8 @@ def test_one_decay_everywhere(rule: str, channels: int, decay: float) -> None:
     operator, step, _ = RULES[rule]
     tensors = inputs(rule, channels, 80)
     tensors[-2] = torch.full_like(tensors[-2], decay)
-    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE)
-    assert_near(with_gradients(operator, tensors, SCALE), wanted, 5e-6)
+    expected = with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE)
+    assert_near(with_gradients(operator, tensors, SCALE), expected, 5e-6)
 
 
 @EACH
@@ -134,8 +134,8 @@ def test_the_same_key_for_ever(rule: str, channels: int) -> None:
         tensors[3] = torch.ones_like(tensors[3])
     else:
         tensors[3], tensors[4] = -tensors[1], tensors[1].clone()
-    wanted = with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE)
-    assert_near(with_gradients(operator, tensors, SCALE), wanted, 5e-6)
+    expected = with_gradients(folded(step), [tensor.double() for tensor in tensors], SCALE)
+    assert_near(with_gradients(operator, tensors, SCALE), expected, 5e-6)
 
 
 @EACH

@@ -50,18 +50,18 @@ def test_agrees_with_flash_linear_attention(frames: int) -> None:
         return naive_recurrent_gla(q, k, v, gk, initial_state=memory, output_final_state=True)
 
     tensors = inputs(frames)
-    wanted = with_gradients(reference, tensors, K**-0.5)
-    assert_near(with_gradients(gated_linear_attention, tensors, K**-0.5), wanted, 1e-5)
+    expected = with_gradients(reference, tensors, K**-0.5)
+    assert_near(with_gradients(gated_linear_attention, tensors, K**-0.5), expected, 1e-5)
 
 
 @pytest.mark.parametrize("frames", LENGTHS)
 def test_step_agrees_with_flash_linear_attention(frames: int) -> None:
     naive_recurrent_gla = naive("gla", "naive_recurrent_gla")
     q, k, v, log_decay, memory = inputs(frames, seed=1)
-    wanted, after = naive_recurrent_gla(q, k, v, log_decay, initial_state=memory, output_final_state=True)
+    expected, after = naive_recurrent_gla(q, k, v, log_decay, initial_state=memory, output_final_state=True)
     for t in range(frames):
         out, memory = gated_linear_attention_step(q[:, t], k[:, t], v[:, t], log_decay[:, t], memory, K**-0.5)
-        torch.testing.assert_close(out, wanted[:, t], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(out, expected[:, t], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(memory, after, atol=1e-5, rtol=1e-5)
 
 
@@ -83,17 +83,17 @@ def test_extreme_decays_stay_finite_and_right(frames: int) -> None:
     generator = torch.Generator().manual_seed(2)
     tensors[3] = -(10 ** (8 * torch.rand(tensors[3].shape, generator=generator) - 4))
     got = with_gradients(gated_linear_attention, tensors, 1.0)
-    wanted = with_gradients(loop, [tensor.double() for tensor in tensors], 1.0)
+    expected = with_gradients(loop, [tensor.double() for tensor in tensors], 1.0)
     assert all(bool(tensor.isfinite().all()) for tensor in got)
-    assert_near(got, wanted, 2e-6)
+    assert_near(got, expected, 2e-6)
 
 
 @pytest.mark.parametrize("decay", [-1e-4, -1.0, -80.0, -1e4])
 def test_one_decay_everywhere(decay: float) -> None:
     tensors = inputs(50)
     tensors[3] = torch.full_like(tensors[3], decay)
-    wanted = with_gradients(loop, [tensor.double() for tensor in tensors], 1.0)
-    assert_near(with_gradients(gated_linear_attention, tensors, 1.0), wanted, 5e-6)
+    expected = with_gradients(loop, [tensor.double() for tensor in tensors], 1.0)
+    assert_near(with_gradients(gated_linear_attention, tensors, 1.0), expected, 5e-6)
 
 
 def test_minus_infinity_forgets_everything_before() -> None:

@@ -81,8 +81,8 @@ def test_step_agrees_with_flash_linear_attention(reference: Callable[..., Any], 
     ) -> tuple[Tensor, Tensor]:
         out = []
         for t in range(frames):
-            said, memory = rwkv6_attention_step(r[:, t], k[:, t], v[:, t], log_decay[:, t], bonus, memory)
-            out.append(said)
+            output, memory = rwkv6_attention_step(r[:, t], k[:, t], v[:, t], log_decay[:, t], bonus, memory)
+            out.append(output)
         return torch.stack(out, 1), memory
 
     tensors = inputs(frames, seed=1)
@@ -105,16 +105,16 @@ def test_extreme_decays_stay_finite_and_right(frames: int) -> None:
     tensors = inputs(frames)
     generator = torch.Generator().manual_seed(2)
     tensors[3] = -(10 ** (8 * torch.rand(tensors[3].shape, generator=generator) - 4))
-    wanted = with_gradients(loop, [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(rwkv6_attention, tensors), wanted, 2e-6)
+    expected = with_gradients(loop, [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(rwkv6_attention, tensors), expected, 2e-6)
 
 
 @pytest.mark.parametrize("decay", [-1e-4, -1.0, -80.0, -1e4])
 def test_one_decay_everywhere(decay: float) -> None:
     tensors = inputs(50)
     tensors[3] = torch.full_like(tensors[3], decay)
-    wanted = with_gradients(loop, [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(rwkv6_attention, tensors), wanted, 5e-6)
+    expected = with_gradients(loop, [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(rwkv6_attention, tensors), expected, 5e-6)
 
 
 @pytest.mark.parametrize("start", [0, 1, 15, 16, 21, 39])
@@ -133,5 +133,5 @@ def test_starts_empty_the_memory_before_their_frame(start: int) -> None:
         begun = torch.cat([whole[1:, :start], fresh], dim=1)
         return torch.cat([whole[:1], begun]), torch.cat([memory[:1], after])
 
-    wanted = with_gradients(apart, [tensor.double() for tensor in tensors])
-    assert_near(with_gradients(restarted, tensors), wanted, 2e-6)
+    expected = with_gradients(apart, [tensor.double() for tensor in tensors])
+    assert_near(with_gradients(restarted, tensors), expected, 2e-6)

@@ -56,17 +56,17 @@ def test_agrees_with_flash_linear_attention(frames: int, groups: int) -> None:
         return naive_recurrent_simple_gla(*each_head_its_own(q, k), v, g, scale=scale, initial_state=memory)
 
     tensors = inputs(frames, groups)
-    wanted = with_gradients(reference, tensors, 0.7)
-    assert_near(with_gradients(scalar_decay_attention, tensors, 0.7), wanted, 1e-5)
+    expected = with_gradients(reference, tensors, 0.7)
+    assert_near(with_gradients(scalar_decay_attention, tensors, 0.7), expected, 1e-5)
 
 
 @pytest.mark.parametrize("groups", GROUPS)
 def test_step_folds_to_the_whole(groups: int) -> None:
     q, k, v, log_decay, memory = inputs(20, groups, seed=1)
-    wanted, after = loop(q, k, v, log_decay, memory, 0.7)
+    expected, after = loop(q, k, v, log_decay, memory, 0.7)
     for t in range(20):
         out, memory = scalar_decay_attention_step(q[:, t], k[:, t], v[:, t], log_decay[:, t], memory, 0.7)
-        torch.testing.assert_close(out, wanted[:, t], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(out, expected[:, t], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(memory, after, atol=1e-5, rtol=1e-5)
 
 
@@ -96,8 +96,8 @@ def test_extreme_decays_stay_finite_and_right(frames: int) -> None:
 def test_one_decay_everywhere(decay: float) -> None:
     tensors = inputs(70)
     tensors[3] = torch.full_like(tensors[3], decay)
-    wanted = with_gradients(loop, [tensor.double() for tensor in tensors], 1.0)
-    assert_near(with_gradients(scalar_decay_attention, tensors, 1.0), wanted, 5e-6)
+    expected = with_gradients(loop, [tensor.double() for tensor in tensors], 1.0)
+    assert_near(with_gradients(scalar_decay_attention, tensors, 1.0), expected, 5e-6)
 
 
 def test_minus_infinity_forgets_everything_before() -> None:

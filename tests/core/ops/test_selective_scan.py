@@ -53,11 +53,11 @@ def loop(
 def test_agrees_with_the_recurrence(frames: int, restarts: bool) -> None:
     tensors = inputs(frames, torch.float64)
     starts = torch.rand(ROWS, frames, generator=torch.Generator().manual_seed(3)) < 0.1 if restarts else None
-    wanted = with_gradients(loop, tensors, starts)
-    assert_near(with_gradients(selective_scan, tensors, starts), wanted, 1e-13)
+    expected = with_gradients(loop, tensors, starts)
+    assert_near(with_gradients(selective_scan, tensors, starts), expected, 1e-13)
     found = with_gradients(selective_scan, [tensor.float() for tensor in tensors], starts)
     assert {tensor.dtype for tensor in found} == {torch.float32}
-    assert_near(found, wanted, 5e-6)
+    assert_near(found, expected, 5e-6)
 
 
 def test_agrees_with_mamba_ssm() -> None:
@@ -80,10 +80,10 @@ def test_agrees_with_mamba_ssm() -> None:
 
 def test_step_agrees_with_the_recurrence() -> None:
     u, delta, a, b, c, skip, memory = inputs(20, torch.float64, seed=1)
-    wanted, final = loop(u, delta, a, b, c, skip, memory)
+    expected, final = loop(u, delta, a, b, c, skip, memory)
     for t in range(20):
         y, memory = selective_scan_step(u[:, t], delta[:, t], a, b[:, t], c[:, t], skip, memory)
-        torch.testing.assert_close(y, wanted[:, t])
+        torch.testing.assert_close(y, expected[:, t])
     torch.testing.assert_close(memory, final)
 
 
@@ -124,9 +124,9 @@ def test_a_start_forgets_all_before_it_whatever_it_was() -> None:
 
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = inputs(100)
-    wanted = with_gradients(selective_scan, tensors)
+    expected = with_gradients(selective_scan, tensors)
     monkeypatch.setattr(module, "CACHED", 3 * CHANNELS * STATE // torch.get_num_threads() + 1)
-    assert_near(with_gradients(selective_scan, tensors), wanted, 1e-6)
+    assert_near(with_gradients(selective_scan, tensors), expected, 1e-6)
 
 
 def test_what_is_kept_for_the_backward_pass_is_small() -> None:

@@ -1,4 +1,4 @@
-"""Word and character error rates between reference texts and transcripts, after normalizing both.
+"""Word error rate and character error rate between reference texts and transcripts, after normalizing both.
 
 One alignment, jiwer's (Levenshtein, all edits of equal cost), gives the counts here and the marked words of the report.
 """

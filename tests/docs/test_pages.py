@@ -16,7 +16,7 @@ from tests.docs.markdown import blocks
 
 DOCS = ROOT / "docs"
 GROUPS = {
-    "readme": ["README.md"],
+    "readme": ["README.md", "docs/quick_start.md"],
     "runs": [
         f"docs/{name}.md"
         for name in ("specs", "data", "training", "fine_tuning", "evaluation", "codec_training", "hooks")

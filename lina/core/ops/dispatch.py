@@ -1,4 +1,4 @@
-"""Dispatch between an operator's reference form and its fused kernels; log the choice once."""
+"""Dispatch between an operator's reference form (reference kernel) and its fused kernels; log the choice once."""
 
 import functools
 import logging

@@ -225,8 +225,8 @@ def test_gradients_reach_the_initial_state_and_agree_between_steps_and_parallel(
             y, current = stream.step(codes[:, frame], current)
             pieces.append(y)
         out = torch.cat(pieces, 2) if stepwise else stream.parallel_forward(codes, state)[0]
-        found = torch.autograd.grad(out.pow(2).sum(), reference, allow_unused=True)
-        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, reference, strict=True)]
+        found = torch.autograd.grad(out.pow(2).sum(), parameters, allow_unused=True)
+        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, parameters, strict=True)]
 
     for a, b in zip(gradients(True), gradients(False), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

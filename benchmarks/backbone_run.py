@@ -37,7 +37,7 @@ ROWS = (1, 16)
 
 
 class Listener:
-    """What training tells: the metrics of each step, and of the validation."""
+    """Collects the metrics of each step and of the validation."""
 
     def __init__(self) -> None:
         self.steps: list[Mapping[str, Any]] = []
@@ -52,8 +52,8 @@ class Listener:
         self.validation = metrics
 
 
-class Said(logging.Handler):
-    """Keeps what lina logs, such as which kernels run."""
+class LogCollector(logging.Handler):
+    """Collects lina's log lines, such as the choice of kernels."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -69,12 +69,12 @@ def backbone_parameters(resolved: ResolvedSpec, n_layers: int) -> int:
     return count_parameters(chosen.plugin.build(d_model=width, n_layers=n_layers, config=chosen.config))
 
 
-def layers_nearest(resolved: ResolvedSpec, wanted: int) -> int:
-    """How many layers come nearest to ``wanted`` parameters."""
+def layers_nearest(resolved: ResolvedSpec, target: int) -> int:
+    """Return the number of layers that comes nearest to ``target`` parameters."""
     n_layers, size = 1, backbone_parameters(resolved, 1)
-    while size < wanted:
+    while size < target:
         larger = backbone_parameters(resolved, n_layers + 1)
-        if larger - wanted > wanted - size:
+        if larger - target > target - size:
             break
         n_layers, size = n_layers + 1, larger
     return n_layers
@@ -171,18 +171,18 @@ def main() -> None:
         "--parameters", type=int, required=True, help="of one side of the text, to come near to"
     )
     parser.add_argument("--decode-seconds", type=float, default=2.0)
-    given = parser.parse_args()
-    said = Said()
+    options = parser.parse_args()
+    logged = LogCollector()
     logging.getLogger("lina").setLevel(logging.INFO)
     try:
-        resolved = resolve(load_spec(given.spec, given.overrides))
-        layers = layers_nearest(resolved, given.parameters)
-        resolved = resolve(load_spec(given.spec, [*given.overrides, f"backbone.n_layers={layers}"]))
-        logging.getLogger("lina").addHandler(said)
-        found = measure(resolved, given.work, given.decode_seconds) | {"log": said.lines}
+        resolved = resolve(load_spec(options.spec, options.overrides))
+        layers = layers_nearest(resolved, options.parameters)
+        resolved = resolve(load_spec(options.spec, [*options.overrides, f"backbone.n_layers={layers}"]))
+        logging.getLogger("lina").addHandler(logged)
+        found = measure(resolved, options.work, options.decode_seconds) | {"log": logged.lines}
     except LinaError as error:
         found = {"error": str(error)}
-    given.out.write_text(json.dumps(found))
+    options.out.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

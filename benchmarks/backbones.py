@@ -38,13 +38,13 @@ from lina.runs.hooks import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("spec", "overrides", "device", "precision", "steps", "reference")
-"""What rows of one table have in common."""
+"""Settings that all rows of one table share."""
 
 
 def main() -> int:
-    given = arguments()
+    options = arguments()
     try:
-        results = benchmark(given)
+        results = benchmark(options)
     except LinaError as error:
         print(f"backbones: error: {error}", file=sys.stderr)
         return 2
@@ -69,7 +69,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def benchmark(given: argparse.Namespace) -> dict[str, Any]:
+def benchmark(options: argparse.Namespace) -> dict[str, Any]:
     """Measure what is asked; what is known is written after each backbone.
 
     Raises:
@@ -77,33 +77,33 @@ def benchmark(given: argparse.Namespace) -> dict[str, Any]:
     """
     overrides = [
         "data.valid=0.2",  # the spec may hold nothing back
-        *given.overrides,
-        f"train.steps={given.steps}",
-        f"train.valid_every={given.steps}",
-        f"train.checkpoint_every={given.steps}",
-        f"train.device={given.device}",
+        *options.overrides,
+        f"train.steps={options.steps}",
+        f"train.valid_every={options.steps}",
+        f"train.checkpoint_every={options.steps}",
+        f"train.device={options.device}",
         "train.keep=1",
     ]
-    resolved = resolve(load_spec(given.spec, overrides))
-    device = choose_device(given.device)
-    names = given.only or sorted({record.name for record in records("backbone") if record.allowed})
+    resolved = resolve(load_spec(options.spec, overrides))
+    device = choose_device(options.device)
+    names = options.only or sorted({record.name for record in records("backbone") if record.allowed})
     for name in names:
         find("backbone", name)
     size = backbone_parameters(resolved, resolved.spec.backbone.n_layers)
     reference = resolved.spec.backbone
     results = {
-        "spec": _shown(given.spec),
-        "overrides": given.overrides,
-        "device": given.device,
-        "steps": given.steps,
+        "spec": _shown(options.spec),
+        "overrides": options.overrides,
+        "device": options.device,
+        "steps": options.steps,
         "precision": str(choose_precision(resolved.spec.train.precision, device)).removeprefix("torch."),
         "reference": f"{reference.plugin}, {reference.n_layers} layers of width {reference.d_model}, twice",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": os.environ.get("LINA_COMMIT") or _commit(),
         "backbones": {},
     }
-    if given.json and given.json.exists():
-        results["backbones"] = _earlier(given.json, results)
+    if options.json and options.json.exists():
+        results["backbones"] = _earlier(options.json, results)
     with tempfile.TemporaryDirectory(prefix="lina-backbones-") as folder:
         work = Path(folder)
         (work / "data").mkdir()
@@ -111,29 +111,29 @@ def benchmark(given: argparse.Namespace) -> dict[str, Any]:
         for name in names:
             began = time.perf_counter()
             own = [*overrides, f"backbone.plugin={name}"] if name != reference.plugin else overrides
-            row = measure_apart(given, own, work, size, name)
+            row = measure_apart(options, own, work, size, name)
             results["backbones"][name] = row
-            said = f"failed: {row['error']}" if "error" in row else "done"
-            print(f"{name}: {said} ({time.perf_counter() - began:.0f} s)", file=sys.stderr, flush=True)
-            if given.json:
-                given.json.write_text(json.dumps(results, indent=1) + "\n")
+            outcome = f"failed: {row['error']}" if "error" in row else "done"
+            print(f"{name}: {outcome} ({time.perf_counter() - began:.0f} s)", file=sys.stderr, flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1) + "\n")
     return results
 
 
 def measure_apart(
-    given: argparse.Namespace, overrides: list[str], work: Path, size: int, name: str
+    options: argparse.Namespace, overrides: list[str], work: Path, size: int, name: str
 ) -> dict[str, Any]:
     """One backbone in a process of its own, so that memory is its own and a crash is one row."""
     out = work / f"{name}.json"
     command = [sys.executable, "-m", "benchmarks.backbone_run", f"--work={work}", f"--out={out}"]
-    command += [f"--parameters={size}", f"--decode-seconds={given.decode_seconds}"]
-    command += ["--", str(given.spec), *overrides]
+    command += [f"--parameters={size}", f"--decode-seconds={options.decode_seconds}"]
+    command += ["--", str(options.spec), *overrides]
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(command, stderr=complaints, stdout=complaints, start_new_session=True)
         try:
-            process.wait(given.timeout)
+            process.wait(options.timeout)
         except subprocess.TimeoutExpired:
-            return {"error": f"not done after {given.timeout:g} s"}
+            return {"error": f"not done after {options.timeout:g} s"}
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -199,8 +199,8 @@ def _shown(path: Path) -> str:
 
 
 def _commit() -> str | None:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT)
-    return asked.stdout.strip() or None
+    selection = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    return selection.stdout.strip() or None
 
 
 if __name__ == "__main__":

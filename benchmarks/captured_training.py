@@ -1,4 +1,4 @@
-"""What ``train.cuda_graph`` gains, and that it trains the same: a spec's model on random speech, with and without.
+"""Speed and equality of training with and without ``train.cuda_graph``: a spec's model on random speech.
 
     python -m benchmarks.captured_training specs/voice.yaml --steps 200 --json captured.json
 

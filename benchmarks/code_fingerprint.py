@@ -105,7 +105,7 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 
 def _resolved(definition: Definition) -> Definition | None:
-    """Where a name is defined: there, or in the module that it is imported from; None outside of this repository."""
+    """Find the module that defines a name, following imports; None outside of this repository."""
     module, name = definition
     while name not in _parsed(module).definitions:
         if name not in _parsed(module).imports:

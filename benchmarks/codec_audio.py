@@ -31,7 +31,7 @@ class Recording:
     text: str
     language: str
     rated: bool = True
-    """Whether DNSMOS is asked, which takes longer than everything else together."""
+    """Measure DNSMOS, which takes longer than all other measures together."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ def read_set(folder: Path, count: int | None = None, rated: int | None = None) -
     )
 
 
-def _spread(there: int, wanted: int | None) -> list[int]:
+def _spread(there: int, target: int | None) -> list[int]:
     """So many numbers below ``there``, evenly spread; at most all."""
-    if wanted is None or wanted >= there:
+    if target is None or target >= there:
         return list(range(there))
-    return [int(number) for number in np.linspace(0, there - 1, wanted)]
+    return [int(number) for number in np.linspace(0, there - 1, target)]
 
 
 def _fits(path: Path) -> bool:
@@ -118,6 +118,6 @@ def source_audio(recording: Recording) -> Samples:
     return np.asarray(audio * min(LEVEL / loudness, PEAK / peak), dtype=np.float32)
 
 
-def resampled(audio: Samples, rate: int, wanted: int) -> Samples:
+def resampled(audio: Samples, rate: int, target: int) -> Samples:
     """By soxr in high quality, which delays nothing."""
-    return audio if rate == wanted else np.asarray(soxr.resample(audio, rate, wanted, quality="HQ"))
+    return audio if rate == target else np.asarray(soxr.resample(audio, rate, target, quality="HQ"))

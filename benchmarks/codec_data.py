@@ -156,8 +156,8 @@ def train(arguments: argparse.Namespace) -> None:
     known = {name: read(name, arguments.kathleen) for name in ("kathleen", *FETCHED)}
     out = kept_out(known)
     if arguments.kokoro:
-        spoken = read_json_manifest(arguments.kokoro / "manifest.jsonl")
-        known["kokoro-ja"] = _items(spoken, "en", "kokoro-ja")
+        utterances = read_json_manifest(arguments.kokoro / "manifest.jsonl")
+        known["kokoro-ja"] = _items(utterances, "en", "kokoro-ja")
     for name, items in known.items():
         if not arguments.only or name in arguments.only:
             allowed = (item for item in items if item.text not in out)
@@ -168,8 +168,8 @@ def evaluation(arguments: argparse.Namespace) -> None:
     known = {name: read(name, arguments.kathleen) for name in ("kathleen", *FETCHED)}
     with tempfile.TemporaryDirectory() as scratch:
         synthesize(chosen(sentences(), KEPT["hibari"]), Path(scratch), processes=1)
-        spoken = read_json_manifest(Path(scratch) / "manifest.jsonl")
-        known["hibari"] = _items(spoken, "en", "hibari")
+        utterances = read_json_manifest(Path(scratch) / "manifest.jsonl")
+        known["hibari"] = _items(utterances, "en", "hibari")
         picked: list[Item] = []
         for name, items in known.items():
             picked += one_take(items, KEPT[name])

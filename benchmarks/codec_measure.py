@@ -1,4 +1,4 @@
-"""One recording through every codec: what each measure says, and which codes were used. In one process or several."""
+"""Measures and code usage of each codec on each recording, in one process or several."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -22,8 +22,8 @@ from lina.core.registry import load
 from lina.core.workers import work
 from lina.evaluation.error_rates import count_errors
 
-TELLING = 2.0
-"""Milliseconds: shorter delays are within what the measurement can tell."""
+LAG_RESOLUTION = 2.0
+"""Milliseconds: shorter delays are below the resolution of the measurement."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class Result:
 
     values: dict[str, float | None]
     counts: tuple[NDArray[np.int64], ...] = ()
-    """How often each entry of each codebook was used."""
+    """Count of each entry of each codebook."""
     transcript: str | None = None
 
 
 @dataclass
 class Listeners:
-    """A recogniser for each language: English ones hear English, ``multilingual`` all others."""
+    """Recognizers by language: English ones for English, ``multilingual`` for all others."""
 
     multilingual: Path | None = None
-    wanted: bool = True
+    enabled: bool = True
 
     def __post_init__(self) -> None:
         self.of = cache(self._build)
 
     def _build(self, language: str) -> Recognizer | None:
-        if not self.wanted or (language != "en" and self.multilingual is None):
+        if not self.enabled or (language != "en" and self.multilingual is None):
             return None
         plugin = load("recognizer", "faster-whisper")
         keys: dict[str, Any] = {"language": language}
@@ -56,13 +56,13 @@ class Listeners:
         return plugin.build(config=plugin.Config.model_validate(keys))
 
     def complaint(self, languages: set[str]) -> str | None:
-        """Why word error rates of some languages stay empty; None where none does."""
-        if not self.wanted:
+        """Reason of missing word error rates of some languages; None if there are none."""
+        if not self.enabled:
             return None
         try:
             deaf = sorted(language for language in languages if self.of(language) is None)
         except PluginError as error:
-            self.wanted = False
+            self.enabled = False
             self.of.cache_clear()
             return f"WER is left out: {error}"
         if not deaf:
@@ -72,13 +72,13 @@ class Listeners:
 
 @dataclass
 class Bench:
-    """What measures: a codec, the measures, the recognisers."""
+    """Measures one codec: its metrics and its recognizers."""
 
     subject: Subject
     judges: dict[str, Judge]
     delay: float = 0.0
-    """Milliseconds that are taken off before anything is judged."""
-    listeners: Listeners = field(default_factory=lambda: Listeners(wanted=False))
+    """Milliseconds removed before anything is measured."""
+    listeners: Listeners = field(default_factory=lambda: Listeners(enabled=False))
 
     def __call__(self, recording: Recording) -> Result:
         source = source_audio(recording)
@@ -113,7 +113,7 @@ def words(recording: Recording) -> int:
 def through(
     codec: AnyCodec | None, source: Samples, reference: Samples, delay: float = 0.0
 ) -> tuple[Samples, tuple[NDArray[np.int64], ...]]:
-    """What a codec makes of 24 kHz audio, at 16 kHz and as long as ``reference``; and its codes, counted.
+    """Return the codec's resynthesis of 24 kHz audio, at 16 kHz and as long as ``reference``, and its code counts.
 
     ``delay`` is the codec's own, in milliseconds: silence is added to its input, and as much cut off what comes out.
     """
@@ -144,12 +144,12 @@ def delay(codec: AnyCodec, recordings: Sequence[Recording]) -> float:
         reference = resampled(source, SOURCE_RATE, RATE)
         lags.append(lag(reference, through(codec, source, reference)[0]))
     late = float(np.median(lags))
-    return late if abs(late) > TELLING else 0.0
+    return late if abs(late) > LAG_RESOLUTION else 0.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a process needs in order to measure as another one does."""
+    """Settings of the measurement, sent to each process."""
 
     choice: Choice
     only: str

@@ -1,6 +1,6 @@
-"""How far decoded speech is from what went in: PESQ, STOI, DNSMOS, mel distance, lag. All at 16 kHz.
+"""Distances of decoded speech from the original: PESQ, STOI, DNSMOS, mel distance, lag. All at 16 kHz.
 
-What needs a package that is not installed is left out, with one line that says what to install.
+Measures whose package is not installed are left out, with a line that names the package.
 """
 
 import warnings
@@ -17,31 +17,31 @@ from lina.evaluation.metrics import dnsmos
 RATE = 16_000
 Samples = NDArray[np.float32]
 Judge = Callable[[Samples, Samples], float | None]
-"""Reference and decoded audio, of one length -> a number; None where the measure is not defined."""
+"""Reference and decoded audio, of one length -> a number; None if the measure is not defined."""
 
 RANGE = 80.0
-"""dB below the loudest band of the reference: what is softer counts as silence."""
+"""dB below the loudest band of the reference; softer bands count as silence."""
 MOST_LAG = 0.05
-"""Seconds: the largest lag that is looked for."""
+"""Largest lag searched for, in seconds."""
 
 
 def judges(quick: bool = False) -> tuple[dict[str, Judge], list[str]]:
-    """The measures that can be had here, by name, and a line for each that cannot."""
+    """Load the available measures by name; return a line for each missing one, too."""
     makers: dict[str, Callable[[], Judge]] = {"pesq": _pesq, "stoi": _stoi}
     if not quick:
         makers["dnsmos"] = _dnsmos
-    made: dict[str, Judge] = {}
+    loaded: dict[str, Judge] = {}
     complaints = []
     for name, make in makers.items():
         try:
-            made[name] = make()
+            loaded[name] = make()
         except ImportError as error:
             complaints.append(f"{name} is left out: {error}; pip install 'lina[bench]'")
-    return made | {"mel": mel_distance, "lag": lag}, complaints
+    return loaded | {"mel": mel_distance, "lag": lag}, complaints
 
 
 def fitted(audio: Samples, samples: int) -> Samples:
-    """``audio`` cut or filled up with silence to so many samples, in [-1, 1]."""
+    """Trim or zero-pad ``audio`` to ``samples`` samples, clipped to [-1, 1]."""
     kept = np.clip(audio[:samples], -1.0, 1.0).astype(np.float32)
     return np.pad(kept, (0, samples - len(kept)))
 
@@ -60,7 +60,7 @@ def mel_distance(reference: Samples, decoded: Samples) -> float:
 def lag(reference: Samples, decoded: Samples) -> float:
     """Milliseconds by which ``decoded`` comes late: where envelopes correlate most, up to 50 ms.
 
-    Of the waveforms themselves vocoders, which make phases of their own, tell nothing certain.
+    Waveforms are not compared: vocoders synthesize their own phases.
     """
     most = round(MOST_LAG * RATE)
     size = 2 ** int(np.ceil(np.log2(len(reference) + most)))
@@ -72,7 +72,7 @@ def lag(reference: Samples, decoded: Samples) -> float:
 
 
 def _envelope(audio: Samples) -> Samples:
-    """How fast the loudness changes, smoothed over 20 ms: what it starts and ends with does not count."""
+    """Rate of change of the loudness, smoothed over 20 ms, without its offset."""
     smooth = np.convolve(np.abs(audio), np.hanning(RATE // 50 + 1), "same")[: len(audio)]
     return np.asarray(np.diff(smooth, prepend=smooth[:1]), dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""The JSON file of benchmarks/codecs.py: what may be added to it, what it was made with, how it is written."""
+"""JSON file of benchmarks/codecs.py: compatibility of rows, provenance, formatting."""
 
 import json
 import os
@@ -24,12 +24,12 @@ PACKAGES = (
 
 
 COMPARED = ("fingerprint", "unheard", "dnsmos_recordings")
-"""What rows of one set must have in common."""
+"""Keys that all rows of one set share."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What rows of one file have in common."""
+    """Settings that all rows of one file share."""
 
     columns: tuple[str, ...]
     unheard: tuple[str, ...]
@@ -37,7 +37,7 @@ class Setting:
 
 
 def earlier(path: Path | None, sets: Sequence[AudioSet], setting: Setting) -> dict[str, Any]:
-    """What the file holds already, if it goes with what is asked."""
+    """Read the earlier results of the file, if they are compatible with the settings."""
     fresh: dict[str, Any] = {"columns": list(setting.columns), "sets": {}, "codecs": {}}
     if path is None or not path.exists():
         return fresh

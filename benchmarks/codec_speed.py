@@ -1,4 +1,4 @@
-"""How fast a codec is on one core, and how late its audio comes when it streams."""
+"""Speed of a codec on one core, and latency of its streaming decoder."""
 
 import time
 from collections.abc import Callable

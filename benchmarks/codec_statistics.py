@@ -34,8 +34,8 @@ def summary(
     found["lag"] = float(np.median(lags)) if len(lags) and not np.isnan(lags).all() else None
     english = np.array([language == "en" for language in languages])
     count = np.array(words, dtype=np.float64)
-    for name, heard in (("wer", english), ("wer_other", ~english)):
-        errors = np.where(heard, _numbers(row, "errors"), np.nan)
+    for name, transcripts in (("wer", english), ("wer_other", ~english)):
+        errors = np.where(transcripts, _numbers(row, "errors"), np.nan)
         found[name] = interval(errors, count)
         found[f"{name}_minus_original"] = interval(errors - _numbers(original, "errors"), count)
     if against is not None:

@@ -66,9 +66,9 @@ def stress(codec: AnyCodec) -> Iterator[Outcome]:
 def table(name: str, outcomes: list[Outcome]) -> str:
     lines = [f"{name}: gain in dB, decoded whole and by frames (at most {GAIN:g})"]
     for whole, frames in zip(outcomes[::2], outcomes[1::2], strict=True):
-        said = "holds" if whole.holds and frames.holds else "BROKEN"
-        said += "" if whole.finite and frames.finite else ": not finite"
-        lines.append(f"{whole.sound:>18} {whole.gain:>7.1f} {frames.gain:>7.1f}  {said}")
+        outcome = "holds" if whole.holds and frames.holds else "BROKEN"
+        outcome += "" if whole.finite and frames.finite else ": not finite"
+        lines.append(f"{whole.sound:>18} {whole.gain:>7.1f} {frames.gain:>7.1f}  {outcome}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What is measured: lina's codecs by plugin and configuration, Lyra, and figures that others published."""
+"""The codecs measured: lina's by plugin and configuration, Lyra, and published figures of others."""
 
 import hashlib
 import inspect
@@ -59,7 +59,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked for. It travels to other processes, which build the codecs anew."""
+    """Selection of codecs, sent to other processes, which build the codecs anew."""
 
     codecs: tuple[str, ...] = ()
     """``PLUGIN KEY=VALUE ...``; none: the default ones, as far as they are there."""
@@ -68,24 +68,24 @@ class Choice:
     lyra: Path | None = None
 
     def subjects(self) -> tuple[list[Subject], list[str]]:
-        """The original, what is asked for, and a line for each default that is not there.
+        """List the original, the selected codecs, and a line for each missing default.
 
         Raises:
-            LinaError: something that was asked for by name cannot be built.
+            LinaError: A codec selected by name cannot be built.
         """
-        made, complaints = [Subject(ORIGINAL)], []
+        listed, complaints = [Subject(ORIGINAL)], []
         for line in self.codecs or DEFAULTS:
             try:
-                made.append(_lina(line, self.weights))
+                listed.append(_lina(line, self.weights))
             except LinaError as error:
                 if self.codecs or (self.weights is not None and line.startswith("lina")):
                     raise
                 complaints.append(f"{line} is left out: {error}")
         if self.lyra is not None:
-            made += _lyra(self.lyra)
-        if repeated := {one.name for one in made if [other.name for other in made].count(one.name) > 1}:
+            listed += _lyra(self.lyra)
+        if repeated := {one.name for one in listed if [other.name for other in listed].count(one.name) > 1}:
             raise SpecError(f"--codec {min(repeated)!r} is given twice; name it once")
-        return made, complaints
+        return listed, complaints
 
 
 def _lina(line: str, weights: Path | None) -> Subject:

@@ -51,14 +51,14 @@ AGAINST = "lyra + refit 4 x 1024"
 
 
 def main() -> int:
-    given = arguments()
-    choice = Choice(tuple(given.codec), given.weights, given.lyra)
+    options = arguments()
+    choice = Choice(tuple(options.codec), options.weights, options.lyra)
     try:
-        if given.stress:
+        if options.stress:
             return stress_all(choice)
-        if not given.audio:
+        if not options.audio:
             raise LinaError("no --audio: name a folder with a manifest.jsonl")
-        results = benchmark(given, choice)
+        results = benchmark(options, choice)
     except LinaError as error:
         print(f"codecs: error: {error}", file=sys.stderr)
         return 2
@@ -98,11 +98,11 @@ def arguments() -> argparse.Namespace:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", type=int, metavar="N")
     mode.add_argument("--stress", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     for name in ("recordings", "quick", "dnsmos", "jobs"):
-        if (value := getattr(given, name)) is not None and value < 1:
+        if (value := getattr(options, name)) is not None and value < 1:
             parser.error(f"--{name} {value}: must be at least 1")
-    return given
+    return options
 
 
 def stress_all(choice: Choice) -> int:
@@ -117,32 +117,32 @@ def stress_all(choice: Choice) -> int:
     return 1 if broken else 0
 
 
-def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
+def benchmark(options: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     """Measure what is asked and not known yet; what is known is written after each codec.
 
     Raises:
         LinaError: a folder, a codec, a name, or the file to add to is wrong.
     """
-    sets = [read_set(folder, given.quick or given.recordings, given.dnsmos) for folder in given.audio]
+    sets = [read_set(folder, options.quick or options.recordings, options.dnsmos) for folder in options.audio]
     if len({one.name for one in sets}) < len(sets):
         raise LinaError("two --audio folders have one name; rows are told apart by it, so rename one")
     subjects, complaints = choice.subjects()
-    setting, more = _setting(given, sets)
+    setting, more = _setting(options, sets)
     _tell([*complaints, *more])
-    results = earlier(given.json, sets, setting)
+    results = earlier(options.json, sets, setting)
     for one in sets:
         results["sets"][one.name] = about(one, setting)
     for subject in subjects:
         row = results["codecs"].get(subject.name)
         if row is None or row["fingerprint"] != subject.fingerprint:
             row = results["codecs"][subject.name] = _facts(subject, sets[0])
-        if subject.codec is not None and given.quick is None and (given.speed or "speed" not in row):
+        if subject.codec is not None and options.quick is None and (options.speed or "speed" not in row):
             clip = np.concatenate([source_audio(one) for one in sets[0].recordings[:5]])
             row["speed"] = speed(subject.codec, clip)
             print(f"{subject.name}: speed measured", file=sys.stderr, flush=True)
-    if given.against is not None and given.against not in results["codecs"]:
-        known = did_you_mean(given.against, results["codecs"])
-        raise LinaError(f"--against {given.against!r} is not measured{known}")
+    if options.against is not None and options.against not in results["codecs"]:
+        known = did_you_mean(options.against, results["codecs"])
+        raise LinaError(f"--against {options.against!r} is not measured{known}")
     for one in sets:
         for name in (subject.name for subject in subjects):
             row = results["codecs"][name]
@@ -156,29 +156,29 @@ def benchmark(given: argparse.Namespace, choice: Choice) -> dict[str, Any]:
                 # What was measured without keeping transcripts lacks these alone.
                 columns=setting.columns if known is None else ("errors",),
                 delay=row.get("delay", 0.0),
-                quick=given.quick is not None,
-                multilingual=given.multilingual,
+                quick=options.quick is not None,
+                multilingual=options.multilingual,
                 recognize="errors" in setting.columns,
             )
-            found = _measured(measure_all(plan, one.recordings, given.jobs, _progress(one, name)))
+            found = _measured(measure_all(plan, one.recordings, options.jobs, _progress(one, name)))
             if known is not None:
                 found["recordings"] = known["recordings"] | found["recordings"]
             row["sets"][one.name] = found
-            if given.json is not None:
-                write_atomic(given.json, as_text(results).encode())
-    _finish(results, given.against)
-    if given.json is not None:
-        write_atomic(given.json, as_text(results).encode())
+            if options.json is not None:
+                write_atomic(options.json, as_text(results).encode())
+    _finish(results, options.against)
+    if options.json is not None:
+        write_atomic(options.json, as_text(results).encode())
     return results
 
 
-def _setting(given: argparse.Namespace, sets: Sequence[AudioSet]) -> tuple[Setting, list[str]]:
-    measures, complaints = judges(given.quick is not None)
-    listeners = Listeners(given.multilingual, wanted=given.quick is None)
+def _setting(options: argparse.Namespace, sets: Sequence[AudioSet]) -> tuple[Setting, list[str]]:
+    measures, complaints = judges(options.quick is not None)
+    listeners = Listeners(options.multilingual, enabled=options.quick is None)
     languages = {recording.language for one in sets for recording in one.recordings}
     if complaint := listeners.complaint(languages):
         complaints.append(complaint)
-    columns = (*measures, *(("errors",) if listeners.wanted else ()))
+    columns = (*measures, *(("errors",) if listeners.enabled else ()))
     unheard = [one for one in languages if listeners.of(one) is None]
     return Setting(columns, tuple(sorted(unheard))), complaints
 

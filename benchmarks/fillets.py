@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 def lines(language: str) -> Iterator[Line]:
-    """What the two main speakers say in ``nl`` or ``cs``, fetched once into the cache (100 MB and 33 or 39 MB).
+    """Speech of the two main speakers in ``nl`` or ``cs``, fetched once into the cache (100 MB and 33 or 39 MB).
 
     Raises:
         DataError: the packages cannot be fetched or unpacked.

@@ -222,7 +222,7 @@ def _tell(name: str, one: dict[str, Any]) -> None:
 
 
 def _write(path: Path, found: dict[str, Any], device: str) -> None:
-    """What is found, beside what the file holds of the same code on the same kind of device."""
+    """Merge new results with those of the same code and kind of device in the file."""
     about = record(device)
     before = json.loads(path.read_text()) if path.exists() else {}
     same = all(before.get(key) == about[key] for key in ("device", "versions", "kernel_variants"))
@@ -236,10 +236,10 @@ def _in_brief(one: dict[str, Any]) -> str:
     if not forms:
         return one.get("obstacle", "no fused form")  # type: ignore[no-any-return]
     parts = []
-    for by_default, said in ((True, "fused against reference"), (False, "asked for only")):
+    for by_default, label in ((True, "fused against reference"), (False, "asked for only")):
         if some := [form for form in forms if _by_default(form) == by_default]:
             worst, within = max(form["error"] for form in some), sum(form["passed"] for form in some)
-            parts.append(f"{said}: worst {worst:.1e}, {within}/{len(some)} within limits")
+            parts.append(f"{label}: worst {worst:.1e}, {within}/{len(some)} within limits")
     return "; ".join(parts)
 
 
@@ -254,8 +254,8 @@ def record(device: str) -> dict[str, Any]:
             continue
     # A machine that got the files without their history is told the commit.
     git = ["git", "rev-parse", "HEAD"]
-    told = os.environ.get("LINA_COMMIT")
-    commit = told or subprocess.run(git, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    given_commit = os.environ.get("LINA_COMMIT")
+    commit = given_commit or subprocess.run(git, capture_output=True, text=True, cwd=ROOT).stdout.strip()
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit or None,

@@ -65,7 +65,7 @@ def main() -> None:
         manifest = arguments.out / "manifest.partial"
         manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         manifest.replace(arguments.out / "manifest.jsonl")
-    print(", ".join(f"{voice} {spoken / 60:.1f} min" for voice, spoken in seconds.items()))
+    print(", ".join(f"{voice} {duration / 60:.1f} min" for voice, duration in seconds.items()))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Minute:
 
 @dataclass
 class Stream:
-    """What one pass of reading gave."""
+    """Measurements of one pass of reading."""
 
     name: str
     minutes: list[Minute] = field(default_factory=list)
@@ -105,28 +105,32 @@ def measure(
     pairs: list[list[tuple[str, str]]] = [[] for _ in range(minutes)]
     # The last sentence is cut by the end of the time: it is not judged.
     for (start, end), text in zip(itertools.pairwise(begins), itertools.cycle(texts), strict=False):
-        heard = recognizer.transcribe(_listen(path, start, end, voice.codec.hop, recognizer.sample_rate))
-        pairs[start // per_minute].append((text, heard))
+        transcript = recognizer.transcribe(
+            _read_section(path, start, end, voice.codec.hop, recognizer.sample_rate)
+        )
+        pairs[start // per_minute].append((text, transcript))
     return Stream(
         name,
         [
             Minute(
-                len(said),
+                len(pairs_read),
                 error_rates(
-                    [text for text, _ in said], [heard for _, heard in said], recognizer.language
+                    [text for text, _ in pairs_read],
+                    [transcript for _, transcript in pairs_read],
+                    recognizer.language,
                 ).words,
                 1000 * statistics.median(seconds),
                 mib,
             )
-            for said, seconds, mib in zip(pairs, times, memory, strict=True)
+            for pairs_read, seconds, mib in zip(pairs, times, memory, strict=True)
         ],
     )
 
 
-def _states(asked: str | None, consecutive: int) -> list[bool]:
-    """Whether the state is carried, of each stream that is wanted."""
-    if asked is not None:
-        return [asked == "carried"]
+def _states(options: str | None, consecutive: int) -> list[bool]:
+    """Return one flag per requested stream: carry the state between sentences."""
+    if options is not None:
+        return [options == "carried"]
     return [False, True] if consecutive > 1 else [False]
 
 
@@ -138,7 +142,7 @@ def a_minute(dataset: TokenDataset, numbers: Sequence[int]) -> list[str]:
     ]
 
 
-def _listen(path: Path, start: int, end: int, hop: int, sample_rate: int) -> torch.Tensor:
+def _read_section(path: Path, start: int, end: int, hop: int, sample_rate: int) -> torch.Tensor:
     audio, rate = soundfile.read(path, start=start * hop, stop=end * hop, dtype="float32", always_2d=True)
     return torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, sample_rate))
 
@@ -177,25 +181,25 @@ def main() -> int:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, help="folder for the audio; a temporary one by default")
     parser.add_argument("--json", type=Path, help="write the numbers there")
-    asked = parser.parse_args()
-    if asked.minutes < 2:
+    options = parser.parse_args()
+    if options.minutes < 2:
         parser.error("--minutes must be at least 2: the last is compared with the first")
     logging.basicConfig(format="%(message)s")
-    voice = load(asked.run, asked.device)
+    voice = load(options.run, options.device)
     spec = voice.resolved.spec
-    dataset = TokenDataset(asked.run / "data", verify=False)
+    dataset = TokenDataset(options.run / "data", verify=False)
     texts = a_minute(dataset, dataset.split(spec.data.valid, spec.seed).train.tolist())
-    plugin = load_plugin("recognizer", asked.recognizer)
+    plugin = load_plugin("recognizer", options.recognizer)
     recognizer = plugin.build(config=plugin.Config())
     with tempfile.TemporaryDirectory() as temporary:
-        out = asked.out or Path(temporary)
+        out = options.out or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
         streams = [
-            measure(voice, texts, asked.minutes, carry, out, recognizer)
-            for carry in _states(asked.state, spec.train.consecutive)
+            measure(voice, texts, options.minutes, carry, out, recognizer)
+            for carry in _states(options.state, spec.train.consecutive)
         ]
     print(table(streams))
-    if asked.json:
+    if options.json:
         record = {
             "run": spec.name,
             "consecutive": spec.train.consecutive,
@@ -206,7 +210,7 @@ def main() -> int:
                 asdict(stream) | {"change": stream.change, "holds": stream.holds} for stream in streams
             ],
         }
-        asked.json.write_text(json.dumps(record, indent=2) + "\n")
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
     return 0 if all(stream.holds for stream in streams) else 1
 
 

@@ -68,18 +68,18 @@ def main() -> int:
     parser.add_argument("sdist", type=Path, help="mamba-ssm's source distribution, a .tar.gz")
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--folder", type=Path, help="build here, and leave it; a temporary folder otherwise")
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
         if not torch.cuda.is_available():
             raise LinaError("there is no CUDA device; run this on a GPU machine")
         with tempfile.TemporaryDirectory(prefix="lina-mamba-ssm-") as temporary:
-            folder = given.folder or Path(temporary)
-            build(unpacked(given.sdist, Path(temporary) / "source"), folder)
+            folder = options.folder or Path(temporary)
+            build(unpacked(options.sdist, Path(temporary) / "source"), folder)
             sys.path.insert(0, str(folder))
             report: dict[str, Any] = {}
-            for report in compared(given.sdist):
-                if given.json:
-                    given.json.write_text(json.dumps(report, indent=1) + "\n")
+            for report in compared(options.sdist):
+                if options.json:
+                    options.json.write_text(json.dumps(report, indent=1) + "\n")
     except LinaError as error:
         print(f"mamba-ssm: error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""What training each model of specs/lina_speech takes on a GPU: memory, pace, and whether a card of 10 GB holds it.
+"""GPU memory and speed of training each model of specs/lina_speech, and the check against a card of 10 GB.
 
     python -m benchmarks.memory --json benchmarks/memory.json            all of them, a table as they come
     python -m benchmarks.memory --json benchmarks/memory.json --only gla-60m
@@ -36,7 +36,7 @@ from lina.training.trainer import train
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ("gla-60m", "gla-130m", "gla-230m", "mamba-60m", "rwkv6-60m")
 NAMED = ("data.config.path=none", "codec.config.weights=none", "tokenizer.config.file=none")
-"""What the specs ask for, and random codes do not need."""
+"""Required settings of the specs, which random codes do not need."""
 WARM, MEASURED = 2, 4
 """Steps; the one after runs under the cap."""
 GIB = 2**30
@@ -87,7 +87,7 @@ class Watch:
 
     losses = optimizers
 
-    def stage_started(self, **told: Any) -> None: ...
+    def stage_started(self, **commit_in_environment: Any) -> None: ...
 
     stage_progress = stage_finished = stage_started
 
@@ -158,31 +158,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("settings", nargs="*", help="key=value, for every spec")
-    asked = parser.parse_args(arguments)
-    if asked.device == "cuda" and not torch.cuda.is_available():
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
         print(
             "memory needs a CUDA device; none is visible to PyTorch (--device cpu tries it out)",
             file=sys.stderr,
         )
         return 2
-    results = json.loads(asked.json.read_text())["results"] if asked.json and asked.json.exists() else {}
+    results = (
+        json.loads(options.json.read_text())["results"] if options.json and options.json.exists() else {}
+    )
     print(f"{'':11}{'checkpointing':15}{'parameters':>13}{'peak GiB':>10}{'frames/s':>10}  fits 10 GB")
-    for name in asked.only or SPECS:
+    for name in options.only or SPECS:
         for checkpointing in (False, True):
             settings = [
                 f"train.gradient_checkpointing={str(checkpointing).lower()}",
-                f"train.batch_seconds={asked.rows * asked.frames / 75 + 0.01}",
-                f"train.device={asked.device}",
-                *asked.settings,
+                f"train.batch_seconds={options.rows * options.frames / 75 + 0.01}",
+                f"train.device={options.device}",
+                *options.settings,
             ]
             spec = load_spec(ROOT / f"specs/lina_speech/{name}.yaml", [*NAMED, *settings])
             vocabulary = 180 if name == "rwkv6-60m" else 256
-            found = measure(resolve(spec), asked.rows, asked.frames, vocabulary, asked.device)
+            found = measure(resolve(spec), options.rows, options.frames, vocabulary, options.device)
             results.setdefault(name, {})["checkpointing" if checkpointing else "plain"] = found
             print(row(name, checkpointing, found), flush=True)
-            if asked.json:
-                about = record(asked.device, asked.rows, asked.frames)
-                asked.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
+            if options.json:
+                about = record(options.device, options.rows, options.frames)
+                options.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
     return 0
 
 
@@ -203,9 +205,11 @@ def record(device: str, rows: int, frames: int) -> dict[str, Any]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     # A machine that got the files without their history is told the commit.
-    told = os.environ.get("LINA_COMMIT")
+    commit_in_environment = os.environ.get("LINA_COMMIT")
     git = ["git", "rev-parse", "HEAD"]
-    commit = told or subprocess.run(git, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    commit = (
+        commit_in_environment or subprocess.run(git, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    )
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit or None,

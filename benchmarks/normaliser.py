@@ -1,4 +1,4 @@
-"""How much of a hard list of written English is read right: by lina's normaliser, by hibari-tts's, by none.
+"""Share of a hard list of written English that is read correctly by lina's normalizer, hibari-tts's, and none.
 
     python -m benchmarks.normaliser [--list tests/tokenizers/hard_english.tsv] [--wrong] [--json FILE]
 
@@ -53,19 +53,21 @@ def read_list(path: Path) -> list[Line]:
     return lines
 
 
-def readings(said: str) -> list[str]:
+def readings(pattern: str) -> list[str]:
     """All that is right; ``one hundred five`` may be ``one hundred and five``."""
-    pieces = [piece.split("|") if place % 2 else [piece] for place, piece in enumerate(_CHOICE.split(said))]
+    pieces = [
+        piece.split("|") if place % 2 else [piece] for place, piece in enumerate(_CHOICE.split(pattern))
+    ]
     found = [" ".join("".join(chosen).split()) for chosen in itertools.product(*pieces)]
     return list(dict.fromkeys([*found, *(_HUNDRED_AND.sub(r"\1 and ", one) for one in found)]))
 
 
-def heard(phonemes: str) -> str:
+def audible(phonemes: str) -> str:
     return _UNHEARD.sub("", phonemes)
 
 
 def readers() -> tuple[dict[str, Reader], Reader]:
-    """What is compared, and what says how right readings sound."""
+    """Return the normalizers compared, and the phonemizer of correct readings."""
     from hibari.g2p import G2P
 
     ours, g2p = Phonemes.build(config=PhonemesConfig()).skipping_unknown(), G2P()
@@ -90,9 +92,9 @@ def measure(lines: list[Line], subjects: dict[str, Reader], right: Reader) -> di
     """The lines that each gets wrong."""
     wrong: dict[str, list[Line]] = {name: [] for name in subjects}
     for line in lines:
-        wanted = {heard(right(reading)) for reading in readings(line[2])}
+        accepted = {audible(right(reading)) for reading in readings(line[2])}
         for name, read in subjects.items():
-            if heard(read(line[1])) not in wanted:
+            if audible(read(line[1])) not in accepted:
                 wrong[name].append(line)
     return wrong
 
@@ -104,9 +106,9 @@ def main() -> int:
     parser.add_argument("--list", type=Path, default=LIST, help="tab-separated: kind, text, what is said")
     parser.add_argument("--wrong", action="store_true", help="show what ours gets wrong")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        lines = read_list(asked.list)
+        lines = read_list(options.list)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -122,12 +124,12 @@ def main() -> int:
     print(f"{'right':14}" + "".join(f"{name:>8}" for name in table["all"]))
     for kind, row in table.items():
         print(f"{kind:14}" + "".join(f"{number:8}" for number in row.values()))
-    if asked.wrong:
-        for _, text, said in wrong["ours"]:
-            print(f"{text!r}: {subjects['ours'](text)!r}, not {said!r}")
-    if asked.json:
-        facts = {"list": asked.list.name, "right": table, "wrong": wrong}
-        asked.json.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    if options.wrong:
+        for _, text, pattern in wrong["ours"]:
+            print(f"{text!r}: {subjects['ours'](text)!r}, not {pattern!r}")
+    if options.json:
+        facts = {"list": options.list.name, "right": table, "wrong": wrong}
+        options.json.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import soundfile
 import soxr
 
-from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN
+from benchmarks.voices_rows import CLIP_FILE, CODEC, HIBARI, LINA, RECORDINGS
 from benchmarks.voices_sets import REAL, SETS, real_set, text_sets
 from lina.core.errors import DataError, LinaError
 from lina.evaluation.records import ClipFile
@@ -59,14 +59,14 @@ audio { width: 100%; min-width: 9rem; height: 2.5rem; }
 
 def chosen(items: Sequence[Item], count: int, there: Mapping[str, Mapping[str, Path]]) -> list[Item]:
     """``count`` of a set's texts that lina has said, evenly from its beginning to its end: nobody picked them."""
-    said = [item for item in items if item.id in there.get(LINA, there[HIBARI])]
-    step = max(1, len(said) // max(1, count))
-    return said[::step][:count]
+    clips_of_text = [item for item in items if item.id in there.get(LINA, there[HIBARI])]
+    step = max(1, len(clips_of_text) // max(1, count))
+    return clips_of_text[::step][:count]
 
 
 def clips(folder: Path) -> dict[str, Path]:
     """Audio by text id."""
-    found = ClipFile(folder / SPOKEN).records.values() if (folder / SPOKEN).is_file() else ()
+    found = ClipFile(folder / CLIP_FILE).records.values() if (folder / CLIP_FILE).is_file() else ()
     return {one.id: folder / one.audio for one in found if (folder / one.audio).is_file()}
 
 
@@ -168,13 +168,13 @@ def main() -> int:
         default="Texts that no training has seen, taken evenly from benchmarks/texts, and not picked by ear.",
         help="the sentence above the table",
     )
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        written = make(asked.audio, asked.lina, asked.real, asked.out, asked.about)
+        written = make(options.audio, options.lina, options.real, options.out, options.about)
     except LinaError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"{asked.out}: {len(written)} files, {sum(path.stat().st_size for path in written)} bytes")
+    print(f"{options.out}: {len(written)} files, {sum(path.stat().st_size for path in written)} bytes")
     return 0
 
 

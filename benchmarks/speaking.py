@@ -1,4 +1,4 @@
-"""How fast a voice speaks on this machine's CPU: by number of threads, beside a busy process, and from a cold start.
+"""Speed of synthesis on this machine's CPU: by number of threads, beside a busy process, and from a cold start.
 
     python -m benchmarks.speaking --json speaking.json
 

@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--times", type=_times, action="append", default=[], metavar="NAME=N")
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args(arguments)
-    names = [folder.name for folder in asked.folders]
-    for name, _ in asked.times:
+    options = parser.parse_args(arguments)
+    names = [folder.name for folder in options.folders]
+    for name, _ in options.times:
         if name not in names:
             parser.error(f"--times {name}: no such folder is joined{did_you_mean(name, names)}")
     try:
-        print(f"{asked.out}: {join(asked.folders, dict(asked.times), asked.out)} utterances")
+        print(f"{options.out}: {join(options.folders, dict(options.times), options.out)} utterances")
     except LinaError as error:
         parser.exit(2, f"{error}\n")
     return 0

@@ -27,7 +27,7 @@ from lina.tokenizers.english import Style, normalise
 SEED = 20261123
 HERE = Path(__file__).parent
 TEST_TEXTS = HERE / "texts"
-SAID = Style(day_first=False, joiner=".")
+STYLE = Style(day_first=False, joiner=".")
 
 FILES = {"thing": "06", "food": "13", "animal": "05", "person": "18", "place": "15"}
 """WordNet's lexicographer files (lexnames(5)) of noun.artifact, .food, .animal, .person and .location."""
@@ -49,8 +49,8 @@ def lemmas(database: Path, common: set[str]) -> dict[str, list[str]]:
             fields = line.split(" ")
             for kind, number in of.items():
                 if len(fields) > 4 and number in ("", fields[1]):
-                    wanted = PLAIN_NAME if kind == "place" else PLAIN_WORD
-                    if wanted.fullmatch(fields[4]) and fields[4] in common:
+                    pattern = PLAIN_NAME if kind == "place" else PLAIN_WORD
+                    if pattern.fullmatch(fields[4]) and fields[4] in common:
                         kinds[kind].append(fields[4])
     return {kind: sorted(set(words)) for kind, words in kinds.items()}
 
@@ -125,10 +125,10 @@ def alike(words: dict[str, list[str]], draw: random.Random) -> Iterator[str]:
     )  # fmt: skip
     while True:
         start, frame = draw.choice(words["adjective"])[:1], draw.choice(frames)
-        said = "".join(
+        spelled = "".join(
             str(form).format(pick(list(of), start)) for of, form in zip(frame[::2], frame[1::2], strict=True)
         )
-        yield said[0].upper() + said[1:]
+        yield spelled[0].upper() + spelled[1:]
 
 
 def listed(words: dict[str, list[str]], draw: random.Random) -> Iterator[str]:
@@ -149,15 +149,15 @@ def joined(sentences: list[str], draw: random.Random) -> Iterator[str]:
 
 
 def defined(database: Path) -> Iterator[str]:
-    """What nouns mean, as a sentence: "A robin is a small bird with a red breast."
+    """Definitions of nouns as sentences: "A robin is a small bird with a red breast."
 
     Of plain words only, mixed by the hash of each.
     """
     found = set()
     for line in (database / "data.noun").read_text(encoding="utf-8").splitlines():
         fields, gloss = line.split(" "), line.partition("|")[2].split(";")[0].strip()
-        said = ARTICLE.match(gloss) and GLOSS.fullmatch(gloss) and not wordnet.SHOUTED.search(gloss)
-        if len(fields) > 4 and PLAIN_WORD.fullmatch(fields[4]) and said and 3 <= len(gloss.split()) <= 16:
+        spelled = ARTICLE.match(gloss) and GLOSS.fullmatch(gloss) and not wordnet.SHOUTED.search(gloss)
+        if len(fields) > 4 and PLAIN_WORD.fullmatch(fields[4]) and spelled and 3 <= len(gloss.split()) <= 16:
             found.add(f"{'An' if fields[4][0] in 'aeiou' else 'A'} {fields[4]} is {gloss}.")
     yield from sorted(found, key=lambda text: hashlib.sha256(text.encode()).digest())
 
@@ -199,13 +199,13 @@ def texts() -> list[str]:
         (filled(WORDS["everyday"], words, draw), 3_000),
         (filled(WORDS["questions"], words, draw), 1_500),
     ]
-    made: dict[str, None] = {}
+    texts_by_order: dict[str, None] = {}
     for source, count in parts:
-        until = len(made) + count
-        while len(made) < until and (text := next(source, None)) is not None:
+        until = len(texts_by_order) + count
+        while len(texts_by_order) < until and (text := next(source, None)) is not None:
             if text not in out:
-                made[normalise(text, SAID)] = None
-    lines = list(made)
+                texts_by_order[normalise(text, STYLE)] = None
+    lines = list(texts_by_order)
     draw.shuffle(lines)
     return lines
 

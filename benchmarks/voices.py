@@ -1,4 +1,4 @@
-"""How good lina's voice is, judged from outside, beside what it was taught by and programs that a system may have.
+"""Evaluation of lina's voice beside its teacher and other speech programs.
 
     python -m benchmarks.voices --run runs/voice --whisper-base DIR --out voices [--json FILE]
     python -m benchmarks.voices --rows hibari,codec,espeak-ng --limit 10 --out voices
@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.voices_clips import TIMES, clips_file, read_clips, write_clips
-from benchmarks.voices_judging import FIRST, SECOND, forget_row, judge, judged, panel
+from benchmarks.voices_judging import FIRST, SECOND, forget_row, judge, panel, scored_clips
 from benchmarks.voices_process import LONG, PROCESS
-from benchmarks.voices_rows import CODEC, HIBARI, LINA, RECORDINGS, SPOKEN, is_said, read_row, rows
+from benchmarks.voices_rows import CLIP_FILE, CODEC, HIBARI, LINA, RECORDINGS, has_clip, read_row, rows
 from benchmarks.voices_sets import real_set, text_sets
 from benchmarks.voices_table import Voice, bars, failures, references, summarise, table, verdict
 from lina.core.errors import DataError, LinaError, did_you_mean
@@ -52,65 +52,69 @@ MOST_BUSY = 0.2
 OTHER_NAMES = {"espeak": "espeak-ng"}
 
 
-def measure(asked: argparse.Namespace) -> tuple[list[Voice], list[str]]:
+def measure(options: argparse.Namespace) -> tuple[list[Voice], list[str]]:
     """All rows that were asked for and can be had, and a line for each thing that cannot."""
     remarks: list[str] = []
-    sets = list(text_sets(asked.limit).values())
+    sets = list(text_sets(options.limit).values())
     test = [item for items in sets for item in items]
-    items = [*test, *(real_set(asked.real, asked.limit) if asked.real else [])]
-    listeners = panel(asked.whisper_base, asked.quick, remarks)
-    said: dict[str, tuple[Path, list[ClipRecord]]] = {}
-    asked.out.mkdir(parents=True, exist_ok=True)
-    for name in asked.rows:
-        folder = lina_folder(asked) if name == LINA else asked.out / name
-        if name in asked.again:
+    items = [*test, *(real_set(options.real, options.limit) if options.real else [])]
+    listeners = panel(options.whisper_base, options.quick, remarks)
+    clips_by_row: dict[str, tuple[Path, list[ClipRecord]]] = {}
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.rows:
+        folder = lina_folder(options) if name == LINA else options.out / name
+        if name in options.again:
             forget_row(folder)
         clips = (
-            _lina(asked, folder, items, test) if name == LINA else read_row(name, items, asked.out, remarks)
+            _lina(options, folder, items, test)
+            if name == LINA
+            else read_row(name, items, options.out, remarks)
         )
         if clips:
-            said[name] = folder, clips
+            clips_by_row[name] = folder, clips
             print(f"{name}: {sum(clip.seconds for clip in clips) / 60:.1f} minutes", file=sys.stderr)
-    judge(listeners, dict(said.values()))
+    judge(listeners, dict(clips_by_row.values()))
     return [
         Voice(
             name,
-            judged(folder, FIRST, clips),
-            judged(folder, SECOND, clips) if listeners.second else (),
+            scored_clips(folder, FIRST, clips),
+            scored_clips(folder, SECOND, clips) if listeners.second else (),
             _process(folder) if name == LINA else None,
         )
-        for name, (folder, clips) in said.items()
+        for name, (folder, clips) in clips_by_row.items()
     ], remarks
 
 
-def lina_folder(asked: argparse.Namespace) -> Path:
+def lina_folder(options: argparse.Namespace) -> Path:
     """Of each run its own, so that judging one does not cost another's row."""
-    return Path(asked.out / f"{LINA}-{asked.name or asked.run.resolve().name}")
+    return Path(options.out / f"{LINA}-{options.name or options.run.resolve().name}")
 
 
 def _lina(
-    asked: argparse.Namespace, folder: Path, items: Sequence[Item], test: Sequence[Item]
+    options: argparse.Namespace, folder: Path, items: Sequence[Item], test: Sequence[Item]
 ) -> list[ClipRecord]:
     folder.mkdir(parents=True, exist_ok=True)
-    _start(asked, folder, items)
-    if asked.minutes:
-        _start(asked, folder, test, "--long", str(asked.minutes))
-    spoken = ClipFile(folder / SPOKEN)
-    return [spoken.records[item.id, MODEL] for item in items if is_said(spoken, item, MODEL, folder)]
+    _start(options, folder, items)
+    if options.minutes:
+        _start(options, folder, test, "--long", str(options.minutes))
+    stored_clips = ClipFile(folder / CLIP_FILE)
+    return [
+        stored_clips.records[item.id, MODEL] for item in items if has_clip(stored_clips, item, MODEL, folder)
+    ]
 
 
-def _start(asked: argparse.Namespace, folder: Path, items: Sequence[Item], *more: str) -> None:
+def _start(options: argparse.Namespace, folder: Path, items: Sequence[Item], *more: str) -> None:
     """A process with as many threads as ``lina say`` would take, which wait as its threads do."""
     texts = folder / "items.json"
     texts.write_text(json.dumps([[one.id, one.text, one.speaker] for one in items]), encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.voices_process", "--run", str(asked.run)]
+    command = [sys.executable, "-m", "benchmarks.voices_process", "--run", str(options.run)]
     command += ["--folder", str(folder), "--items", str(texts), *more]
-    command += [part for one in asked.set for part in ("--set", one)]
-    command += ["--speaker", asked.speaker] if asked.speaker else []
+    command += [part for one in options.set for part in ("--set", one)]
+    command += ["--speaker", options.speaker] if options.speaker else []
     kept = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    threads = {"OMP_NUM_THREADS": str(asked.threads)} if asked.threads else {}
+    threads = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
     if subprocess.run(command, env={"GOMP_SPINCOUNT": "2000"} | kept | threads).returncode:
-        raise LinaError(f"{asked.run}: did not speak all texts; see above")
+        raise LinaError(f"{options.run}: did not speak all texts; see above")
 
 
 def _process(folder: Path) -> dict[str, Any]:
@@ -132,17 +136,17 @@ def busy(voices: Sequence[Voice]) -> list[str]:
     ]
 
 
-def record(asked: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence[str]) -> dict[str, Any]:
+def record(options: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence[str]) -> dict[str, Any]:
     """All numbers, as JSON holds them."""
     summaries, durations = summarise(voices), references(voices)
     facts = {
-        "run": asked.run and asked.run.resolve().name,
-        "settings": list(asked.set),
-        "limit": asked.limit,
+        "run": options.run and options.run.resolve().name,
+        "settings": list(options.set),
+        "limit": options.limit,
         "cores": os.cpu_count(),
     }
-    if asked.recount:
-        before = known_numbers(asked.recount)
+    if options.recount:
+        before = known_numbers(options.recount)
         facts = {key: before[key] for key in facts}
     return facts | {
         "normalization": identity(),
@@ -238,35 +242,35 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=10.0, help="of the long text, 10 by default; 0 leaves it out"
     )
-    asked = parser.parse_args(arguments)
-    if asked.keep_speed and not (asked.json and asked.json.is_file()):
+    options = parser.parse_args(arguments)
+    if options.keep_speed and not (options.json and options.json.is_file()):
         parser.error("--keep-speed needs --json FILE with the numbers of an earlier call")
-    if asked.recount:
-        asked.json = asked.recount
-        return asked
-    if asked.rows is None:
-        asked.rows = list(NAMES)
-    if LINA in asked.rows and asked.run is None:
+    if options.recount:
+        options.json = options.recount
+        return options
+    if options.rows is None:
+        options.rows = list(NAMES)
+    if LINA in options.rows and options.run is None:
         try:
-            asked.run = shipped_voice()
+            options.run = shipped_voice()
         except LinaError as error:
             parser.error(f"the row lina needs --run DIR, or leave it out with --rows: {error}")
-    if CODEC in asked.rows:
-        needed = (HIBARI, RECORDINGS) if asked.real else (HIBARI,)
-        asked.rows = [name for name in NAMES if name in (*asked.rows, *needed)]
-    if not asked.real:
-        asked.rows = [name for name in asked.rows if name != RECORDINGS]
-    if asked.limit is not None and asked.limit < 1:
+    if CODEC in options.rows:
+        needed = (HIBARI, RECORDINGS) if options.real else (HIBARI,)
+        options.rows = [name for name in NAMES if name in (*options.rows, *needed)]
+    if not options.real:
+        options.rows = [name for name in options.rows if name != RECORDINGS]
+    if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
-    return asked
+    return options
 
 
 def main() -> int:
-    asked = parse()
+    options = parse()
     try:
-        voices, remarks = recount(asked.recount) if asked.recount else measure(asked)
-        if asked.keep_speed:
-            voices = with_known_speed(voices, asked.json)
+        voices, remarks = recount(options.recount) if options.recount else measure(options)
+        if options.keep_speed:
+            voices = with_known_speed(voices, options.json)
     except LinaError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -282,10 +286,10 @@ def main() -> int:
         print(f"\nlina's bars\n{verdict(found)}")
     for remark in [*remarks, *busy(voices)]:
         print(remark)
-    if asked.json:
-        numbers = json.dumps(record(asked, voices, remarks), indent=1) + "\n"
-        write_clips(clips_file(asked.json), voices)
-        write_atomic(asked.json, numbers.encode())
+    if options.json:
+        numbers = json.dumps(record(options, voices, remarks), indent=1) + "\n"
+        write_clips(clips_file(options.json), voices)
+        write_atomic(options.json, numbers.encode())
     return 0 if all(bar.holds for bar in found) else 1
 
 

@@ -1,4 +1,4 @@
-"""Clips heard and judged in several processes of one thread each; what was judged is kept beside the audio."""
+"""Scores of clips, computed in several single-threaded processes and stored beside the audio."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.voices_rows import SPOKEN
+from benchmarks.voices_rows import CLIP_FILE
 from lina.core.errors import PluginError
 from lina.core.registry import load
 from lina.core.workers import work
@@ -24,7 +24,7 @@ FOUND = ("transcript", "dnsmos")
 
 @dataclass(frozen=True)
 class Panel:
-    """Who judges; it can be sent to another process, where the networks are loaded."""
+    """Selection of metrics, sent to other processes, which load the networks."""
 
     naturalness: bool
     second: bool
@@ -43,10 +43,10 @@ class Panel:
 
 
 def panel(base: Path | None, quick: bool, remarks: list[str]) -> Panel:
-    """All judges that can be had here; ``quick`` leaves out Whisper base.
+    """Select the available metrics; ``quick`` leaves out Whisper base.
 
     Raises:
-        PluginError: nobody can listen.
+        PluginError: There is no recognizer.
     """
     naturalness = load_optional("DNSMOS", dnsmos, "pip install 'lina[eval]'", remarks) is not None
     Panel(False, False, None).open()
@@ -63,18 +63,18 @@ def panel(base: Path | None, quick: bool, remarks: list[str]) -> Panel:
     return Panel(naturalness, True, base)
 
 
-def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
-    """Judge the clips of each folder that are not judged yet."""
+def judge(panel: Panel, clips_by_folder: Mapping[Path, Sequence[ClipRecord]]) -> None:
+    """Score the clips of each folder that have no scores yet."""
     files = {
         (folder, kind): ClipFile(folder / f"{kind}.jsonl")
-        for folder in wanted
+        for folder in clips_by_folder
         for kind in (FIRST, *([SECOND] if panel.second else []))
     }
     jobs = [
         (folder, kind, clip)
         for (folder, kind), file in files.items()
-        for clip in wanted[folder]
-        if not is_judged(file, clip, panel.naturalness and kind == FIRST)
+        for clip in clips_by_folder[folder]
+        if not is_scored(file, clip, panel.naturalness and kind == FIRST)
     ]
     if not jobs:
         return
@@ -87,22 +87,22 @@ def judge(panel: Panel, wanted: Mapping[Path, Sequence[ClipRecord]]) -> None:
                 print(f"judged {number} of {len(jobs)}", file=sys.stderr)
 
 
-def judged(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[ClipRecord]:
-    """The clips as they were judged, with the errors of their transcripts; those that were not are left out."""
+def scored_clips(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[ClipRecord]:
+    """Return the scored clips with the errors of their transcripts; clips without scores are left out."""
     file = ClipFile(folder / f"{kind}.jsonl")
-    return [with_errors(file.records[clip.key]) for clip in clips if is_judged(file, clip)]
+    return [with_errors(file.records[clip.key]) for clip in clips if is_scored(file, clip)]
 
 
-def is_judged(file: ClipFile, clip: ClipRecord, naturalness: bool = False) -> bool:
-    """Whether just this clip was: one that was said again is another. ``naturalness`` must not be missing, if so."""
+def is_scored(file: ClipFile, clip: ClipRecord, naturalness: bool = False) -> bool:
+    """Return whether this very clip (not an earlier synthesis) has scores, with DNSMOS if ``naturalness``."""
     found = file.records.get(clip.key)
     same = found is not None and found.model_copy(update=dict.fromkeys(FOUND)) == clip
     return same and not (naturalness and found is not None and found.dnsmos is None)
 
 
 def forget_row(folder: Path) -> None:
-    """It is to be said and judged anew."""
-    for name in (SPOKEN, f"{FIRST}.jsonl", f"{SECOND}.jsonl", "stages.json"):
+    """Delete the clips and scores of a row."""
+    for name in (CLIP_FILE, f"{FIRST}.jsonl", f"{SECOND}.jsonl", "stages.json"):
         (folder / name).unlink(missing_ok=True)
 
 

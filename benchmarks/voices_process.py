@@ -1,4 +1,4 @@
-"""A run speaks in a process of its own, which loads what ``lina say`` loads and no judge: its memory can be told.
+"""Synthesis in a process of its own, which loads the modules of ``lina say`` only, so that its memory can be measured.
 
 ``voices.py`` starts it, once for the texts and once for a long one; see there.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.voices_rows import SPOKEN, is_said
+from benchmarks.voices_rows import CLIP_FILE, has_clip
 from lina.cli.reading import read_file
 from lina.config.loader import load_spec
 from lina.core.audio.wav import WavWriter
@@ -34,22 +34,22 @@ from lina.speech.voice import Voice, load
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
 SPEAKER = "hibari-heart"
-"""Who speaks where the run has learnt speakers and none is asked for."""
+"""Default speaker of runs with speakers."""
 
 
 def speak(
     run: Path, folder: Path, items: Sequence[Item], settings: Sequence[str], speaker: str | None
 ) -> None:
-    """Say what is not said yet; all anew if the weights, the settings or the number of threads are others."""
+    """Synthesize the missing texts; all of them if weights, settings or the number of threads have changed."""
     causes = _causes(run, settings, speaker)
     if not is_up_to_date(folder, "speak", causes):
         shutil.rmtree(folder / "clips", ignore_errors=True)
-        for file in (SPOKEN, PROCESS, LONG):
+        for file in (CLIP_FILE, PROCESS, LONG):
             (folder / file).unlink(missing_ok=True)
         invalidate(folder, "long")
         finish(folder, "speak", causes)
-    spoken = ClipFile(folder / SPOKEN)
-    left = [item for item in items if not is_said(spoken, item, MODEL, folder)]
+    stored_clips = ClipFile(folder / CLIP_FILE)
+    left = [item for item in items if not has_clip(stored_clips, item, MODEL, folder)]
     if not left:
         return
     busy = busy_cores()
@@ -58,7 +58,7 @@ def speak(
     writer = ClipWriter(voice, folder, seed, _speaker(voice, speaker), alone=False)
     writer.warm_up(left[0])
     for number, item in enumerate(left, start=1):
-        spoken.append(writer.write(item, MODEL))
+        stored_clips.append(writer.write(item, MODEL))
         if number % 25 == 0:
             print(f"lina: {number} of {len(left)} texts", file=sys.stderr)
     facts = {
@@ -118,7 +118,7 @@ def read_long(
 
 
 def busy_cores(seconds: float = 1.0) -> float | None:
-    """How many cores other processes keep busy just now: a speed that is measured beside them is not the voice's."""
+    """Return the number of cores busy with other processes, which would distort a measured speed."""
     try:
         before = _processor_ticks()
         time.sleep(seconds)
@@ -141,9 +141,9 @@ def _with_section(settings: Sequence[str]) -> list[str]:
     return [f"synthesize.{one}" for one in settings]
 
 
-def _speaker(voice: Voice, asked: str | None) -> str | None:
-    if asked is not None:
-        return asked
+def _speaker(voice: Voice, options: str | None) -> str | None:
+    if options is not None:
+        return options
     known = voice.model.speaker_embed is not None and SPEAKER in voice.speakers
     return SPEAKER if known else None
 
@@ -163,15 +163,15 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--speaker")
     parser.add_argument("--long", type=float, default=0.0, metavar="MINUTES")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     items = [
-        Item(id, text, speaker=speaker) for id, text, speaker in json.loads(asked.items.read_text("utf-8"))
+        Item(id, text, speaker=speaker) for id, text, speaker in json.loads(options.items.read_text("utf-8"))
     ]
     try:
-        if asked.long:
-            read_long(asked.run, asked.folder, items, asked.set, asked.speaker, asked.long)
+        if options.long:
+            read_long(options.run, options.folder, items, options.set, options.speaker, options.long)
         else:
-            speak(asked.run, asked.folder, items, asked.set, asked.speaker)
+            speak(options.run, options.folder, items, options.set, options.speaker)
     except LinaError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -1,6 +1,6 @@
-"""Who reads the texts beside lina: hibari-tts, its codec resynthesis, and speech programs that a system may have.
+"""The systems compared with lina: hibari-tts, its codec resynthesis, and installed speech programs.
 
-What is read lies in a folder for each of them, with a line a text in ``spoken.jsonl``; what is there is not read again.
+Clips are in a folder per system, with a line per text in ``spoken.jsonl``; existing ones are not synthesized again.
 """
 
 import shutil
@@ -25,7 +25,7 @@ from lina.evaluation.metrics import load_optional
 from lina.evaluation.records import ClipFile, ClipRecord
 from lina.evaluation.text_set import Item
 
-SPOKEN, CLIPS = Path("spoken.jsonl"), Path("clips")
+CLIP_FILE, CLIPS = Path("spoken.jsonl"), Path("clips")
 LINA, HIBARI, CODEC, RECORDINGS = "lina", "hibari", "codec", "recordings"
 LONGEST = 120.0
 """Seconds: of a recording, and of a program's time for a text."""
@@ -40,11 +40,11 @@ class Row:
     """Gets the folder of all rows. ImportError: something is not installed."""
     install: str
     timed: bool = True
-    """What it takes is the time of reading."""
+    """Its duration is that of synthesis."""
 
 
 def rows() -> Mapping[str, Row]:
-    """By name, in the order of reading: the codec hears what hibari has said."""
+    """Rows by name, in the order of synthesis: the codec takes hibari's audio."""
     return {
         RECORDINGS: Row(lambda _: _recording, "", timed=False),
         HIBARI: Row(_hibari, ""),
@@ -57,13 +57,13 @@ def rows() -> Mapping[str, Row]:
 
 
 def read_row(name: str, items: Sequence[Item], folder: Path, remarks: list[str]) -> list[ClipRecord] | None:
-    """What row ``name`` says, in ``folder``/``name``; None, and a remark, if it cannot be had here."""
+    """Synthesize the texts by row ``name`` into ``folder``/``name``; None and a remark if it is not available."""
     row, own = rows()[name], folder / name
     if name == RECORDINGS:
         items = [item for item in items if item.recording is not None]
     (own / CLIPS).mkdir(parents=True, exist_ok=True)
-    spoken = ClipFile(own / SPOKEN)
-    left = [item for item in items if not is_said(spoken, item, name, own)]
+    stored_clips = ClipFile(own / CLIP_FILE)
+    left = [item for item in items if not has_clip(stored_clips, item, name, own)]
     if left:
         say = load_optional(name, lambda: row.open(folder), row.install, remarks)
         if say is None:
@@ -79,13 +79,13 @@ def read_row(name: str, items: Sequence[Item], folder: Path, remarks: list[str])
             record = ClipRecord(
                 id=item.id, system=name, text=item.text, audio=path, seconds=seconds, synthesis_seconds=took
             )
-            spoken.append(record)
-    return [spoken.records[item.id, name] for item in items]
+            stored_clips.append(record)
+    return [stored_clips.records[item.id, name] for item in items]
 
 
-def is_said(spoken: ClipFile, item: Item, system: str, folder: Path) -> bool:
-    """Whether there is audio of just this text."""
-    record = spoken.records.get((item.id, system))
+def has_clip(stored_clips: ClipFile, item: Item, system: str, folder: Path) -> bool:
+    """Return whether there is audio of this very text."""
+    record = stored_clips.records.get((item.id, system))
     return record is not None and record.text == item.text and (folder / record.audio).is_file()
 
 
@@ -154,7 +154,7 @@ def _call(command: list[str], text: str) -> None:
     try:
         subprocess.run(command, input=text.encode(), capture_output=True, timeout=LONGEST, check=True)
     except subprocess.CalledProcessError as error:
-        told = " ".join(error.stderr.decode(errors="replace").split())
-        raise LinaError(f"{command[0]} failed at {text[:60]!r}: {told or error.returncode}") from None
+        output = " ".join(error.stderr.decode(errors="replace").split())
+        raise LinaError(f"{command[0]} failed at {text[:60]!r}: {output or error.returncode}") from None
     except subprocess.TimeoutExpired:
         raise LinaError(f"{command[0]} took more than {LONGEST:.0f} s at {text[:60]!r}") from None

@@ -1,4 +1,4 @@
-"""From judged clips to numbers by set and voice, the bars that lina's voice is held to, and a table."""
+"""Summaries of scored clips by set and voice, the required bars of lina's voice, and a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MEMORY_GROWTH = 1.05
 
 @dataclass(frozen=True)
 class Voice:
-    """What one row said, as it was judged; ``again`` is as Whisper base heard it."""
+    """Scored clips of one row; ``again`` has the transcripts of Whisper base."""
 
     name: str
     clips: Sequence[ClipRecord]
@@ -94,7 +94,7 @@ def summarise(voices: Sequence[Voice]) -> dict[str, dict[str, EvaluationGroup]]:
 
 
 def failures(voice: Voice, durations: Mapping[str, float]) -> list[dict[str, Any]]:
-    """The texts that failed, and what base heard."""
+    """Return the failed texts with the transcripts of Whisper base."""
     found = []
     for clip in voice.again:
         if failed(clip, durations.get(clip.id)):
@@ -129,7 +129,7 @@ def speed(clips: Sequence[ClipRecord]) -> dict[str, float] | None:
 
 
 def bars(voices: Sequence[Voice]) -> list[Bar]:
-    """What lina's voice is held to, as far as it was measured."""
+    """Required bars of lina's voice, as far as they were measured."""
     lina = next((voice for voice in voices if voice.name == LINA), None)
     if lina is None:
         return []

@@ -23,7 +23,7 @@ def test_ours_stays_ahead_in_every_kind(tmp_path: Path, monkeypatch: pytest.Monk
 def test_readings() -> None:
     assert normaliser.readings("{a|one} half") == ["a half", "one half"]
     assert normaliser.readings("one hundred five") == ["one hundred five", "one hundred and five"]
-    assert normaliser.heard("wˈʌn, tˈu —") == "wʌntu"
+    assert normaliser.audible("wˈʌn, tˈu —") == "wʌntu"
 
 
 def test_measure_and_bad_lists(

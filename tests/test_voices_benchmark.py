@@ -332,14 +332,14 @@ def test_a_clip_that_was_said_anew_is_judged_anew(tmp_path: Path) -> None:
     found = clip("hard-1", "toy", dnsmos=3.0).model_copy(update=errors)
     plain = found.model_copy(update=dict.fromkeys(voices_judging.FOUND))
     file = ClipFile(tmp_path / f"{voices_judging.FIRST}.jsonl")
-    assert not voices_judging.is_judged(file, plain)
+    assert not voices_judging.is_scored(file, plain)
     file.append(found)
-    assert voices_judging.is_judged(file, plain, naturalness=True)
-    assert voices_judging.judged(tmp_path, voices_judging.FIRST, [plain]) == [with_errors(found)]
-    assert not voices_judging.is_judged(file, plain.model_copy(update={"seconds": 2.1}))
+    assert voices_judging.is_scored(file, plain, naturalness=True)
+    assert voices_judging.scored_clips(tmp_path, voices_judging.FIRST, [plain]) == [with_errors(found)]
+    assert not voices_judging.is_scored(file, plain.model_copy(update={"seconds": 2.1}))
     file.append(found.model_copy(update={"dnsmos": None}))
-    assert voices_judging.is_judged(file, plain)
-    assert not voices_judging.is_judged(file, plain, naturalness=True)
+    assert voices_judging.is_scored(file, plain)
+    assert not voices_judging.is_scored(file, plain, naturalness=True)
 
 
 def test_busy_cores_are_counted() -> None:
@@ -385,7 +385,7 @@ def test_what_is_typed_wrong(
 
 def spoken(folder: Path, row: str, ids: Sequence[str]) -> None:
     (folder / row).mkdir(parents=True)
-    file = ClipFile(folder / row / voices_rows.SPOKEN)
+    file = ClipFile(folder / row / voices_rows.CLIP_FILE)
     for id in ids:
         write_audio(folder / row / f"clips/{id}.wav")
         file.append(ClipRecord(id=id, system=row, text="", audio=Path(f"clips/{id}.wav"), seconds=0.5))

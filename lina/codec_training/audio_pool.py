@@ -1,9 +1,9 @@
-"""The audio that a codec is trained on: one file of int16 samples at the codec's rate, and an index of it.
+"""Audio pool: the decoded corpora of a codec run as one file of int16 samples and its index.
 
-    data/pool.int16     all utterances end to end, little-endian, one channel
-    data/pool.json      Index: what the pool was made from, and an Entry for each utterance
+    data/pool.int16     concatenated utterances, mono, little-endian, at the codec's sample rate
+    data/pool.json      PoolIndex: cache key and a PoolEntry per utterance
 
-Built once, by as many processes as the machine has cores, and whole or not there.
+Built once, in parallel, and committed atomically.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Int16, Int64
+from jaxtyping import Int16
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lina.codec_training.decoding import Decoded, decode_all
+from lina.codec_training.decoding import DecodedRecording, decode_recordings
 from lina.core.corpus.manifest import without_duplicates
 from lina.core.errors import DataError
 from lina.core.files import commit, remove_temporary, temporary_name, write_atomic
@@ -29,55 +29,57 @@ from lina.data.rejects import refuse_too_many
 SAMPLES_FILE, INDEX_FILE, REJECTS_FILE = Path("pool.int16"), Path("pool.json"), Path("rejects.jsonl")
 
 
-class Entry(BaseModel):
-    """One utterance. Places are in samples of the pool."""
+class PoolEntry(BaseModel):
+    """One utterance; positions are in samples of the pool."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     source: int
-    """Place among the sources of the spec."""
+    """Index into the sources of the spec."""
     speaker: str
     text: str
     start: int
     length: int
     begin: int
-    """Where sound begins, with a little of what is before it; crops are taken from between ``begin`` and ``end``."""
+    """Where sound begins, less a margin; crops lie between ``begin`` and ``end``."""
     end: int
     peak: float
-    """Largest sample, where 1 is full scale."""
+    """Largest absolute sample; 1 is full scale."""
 
 
-class Index(BaseModel):
+class PoolIndex(BaseModel):
+    """Contents of ``pool.json``."""
+
     model_config = ConfigDict(frozen=True)
 
     key: str
+    """Hash of the inputs of the pool."""
     sample_rate: int
     """Hz."""
     samples: int
     rejects: int
-    entries: tuple[Entry, ...]
+    entries: tuple[PoolEntry, ...]
 
 
 @dataclass(frozen=True)
-class Pool:
+class AudioPool:
+    """The samples of all utterances and their index."""
+
     samples: Int16[Tensor, "N"]
     """Memory-mapped."""
-    index: Index
-
-    def starts(self) -> Int64[Tensor, "U"]:
-        return torch.tensor([one.start for one in self.index.entries])
+    index: PoolIndex
 
     def utterance(self, number: int) -> Int16[Tensor, "n"]:
-        """An utterance whole."""
+        """All samples of an utterance."""
         entry = self.index.entries[number]
         return self.samples[entry.start : entry.start + entry.length]
 
     @property
     def identity(self) -> str:
-        """Tells pools apart by what is in them and where, whatever machine decoded it."""
-        said = [[one.id, one.source, one.length] for one in self.index.entries]
-        return hashlib.sha256(json.dumps([self.index.sample_rate, said]).encode()).hexdigest()
+        """Hash of the pool's layout: sample rate, ids, sources and lengths; independent of the machine."""
+        layout = [[entry.id, entry.source, entry.length] for entry in self.index.entries]
+        return hashlib.sha256(json.dumps([self.index.sample_rate, layout]).encode()).hexdigest()
 
 
 def build_pool(
@@ -90,121 +92,128 @@ def build_pool(
     max_rejects: float,
     workers: int,
     report: Callable[[int, int], None],
-) -> Pool:
-    """The pool in ``directory``, decoded unless it is there; ``report(done, total)`` tells how far.
+) -> AudioPool:
+    """Open the pool in ``directory``, after decoding the sources into it if it is missing or out of date.
 
-    What cannot be used is listed in ``rejects.jsonl`` with its reason.
+    Rejected recordings are listed in ``rejects.jsonl`` with the reason.
+
+    Args:
+        max_rejects: allowed share of rejected recordings.
+        report: progress callback ``(done, total)``, in recordings.
 
     Raises:
-        DataError: nothing can be used of a source, or too much cannot be used.
+        DataError: a source has no usable recording, or too many recordings were rejected.
         LinaError: a worker process was killed or crashed; names the recordings in work.
     """
     _refuse_big_endian()
-    items = [(place, item) for place, several in enumerate(sources) for item in without_duplicates(several)]
+    items = [(source, item) for source, several in enumerate(sources) for item in without_duplicates(several)]
     key = _key(items, sample_rate, min_seconds, max_seconds)
-    if (made := _there(directory, key)) is not None:
-        return made
+    if (existing := _open_existing(directory, key)) is not None:
+        return existing
     directory.mkdir(parents=True, exist_ok=True)
     remove_temporary(directory)
     (directory / INDEX_FILE).unlink(missing_ok=True)
-    utterances = [(place, item) for place, item in items if isinstance(item, Utterance)]
+    utterances = [(source, item) for source, item in items if isinstance(item, Utterance)]
     rejects = [item for _, item in items if isinstance(item, Reject)]
-    entries: list[Entry] = []
+    entries: list[PoolEntry] = []
     temporary, position = temporary_name(directory / SAMPLES_FILE), 0
     report(0, len(utterances))
     paths = [item.audio for _, item in utterances]
     with (
         temporary.open("wb") as file,
-        closing(decode_all(paths, sample_rate, min_seconds, max_seconds, workers)) as decoded,
+        closing(decode_recordings(paths, sample_rate, min_seconds, max_seconds, workers)) as recordings,
     ):
-        for done, ((source, item), found) in enumerate(zip(utterances, decoded, strict=True), start=1):
-            if isinstance(found, Decoded):
-                file.write(found.samples.astype("<i2", copy=False).tobytes())
-                entries.append(_entry(item, source, position, found))
-                position += len(found.samples)
+        for done, ((source, item), recording) in enumerate(zip(utterances, recordings, strict=True), start=1):
+            if isinstance(recording, DecodedRecording):
+                file.write(recording.samples.astype("<i2", copy=False).tobytes())
+                entries.append(_entry(item, source, position, recording))
+                position += len(recording.samples)
             else:
-                rejects.append(Reject(id=item.id, where=str(item.audio), reason=found))
+                rejects.append(Reject(id=item.id, where=str(item.audio), reason=recording))
             report(done, len(utterances))
-    listed = directory / REJECTS_FILE
-    write_atomic(listed, "".join(reject.model_dump_json() + "\n" for reject in rejects).encode())
-    refuse_too_many(rejects, len(items), max_rejects, listed)
-    _refuse_empty_sources(len(sources), entries, listed)
+    rejects_file = directory / REJECTS_FILE
+    write_atomic(rejects_file, "".join(reject.model_dump_json() + "\n" for reject in rejects).encode())
+    refuse_too_many(rejects, len(items), max_rejects, rejects_file)
+    _refuse_empty_sources(len(sources), entries, rejects_file)
     commit(temporary, directory / SAMPLES_FILE)
-    index = Index(
+    index = PoolIndex(
         key=key, sample_rate=sample_rate, samples=position, rejects=len(rejects), entries=tuple(entries)
     )
     write_atomic(directory / INDEX_FILE, index.model_dump_json().encode())
-    return _mapped(directory, index)
+    return _memory_map(directory, index)
 
 
-def held_out(pool: Pool, valid: float, seed: int) -> tuple[list[int], list[int]]:
-    """Numbers of the utterances to train on and of those held back: a part below 1, or a count.
+def split_held_out(pool: AudioPool, valid: float, seed: int) -> tuple[list[int], list[int]]:
+    """Split the utterances into training and held-out ones, by number.
 
-    Which they are hangs on their own ids and the seed alone: other utterances beside them change nothing.
+    Utterances are ranked by a hash of seed, source and id, so that the rest of the corpus has no influence on it.
+
+    Args:
+        valid: share (below 1) or number of held-out utterances.
 
     Raises:
-        DataError: nothing would be left to train on.
+        DataError: no utterance would remain for training.
     """
     entries = pool.index.entries
     count = round(valid * len(entries)) if valid < 1 else int(valid)
     if count >= len(entries):
         raise DataError(
-            f"data.valid ({valid}) holds back all of the {len(entries)} utterances; say fewer, or add audio"
+            f"data.valid ({valid}) holds out all of the {len(entries)} utterances; set a lower number, or add audio"
         )
 
-    def drawn(number: int) -> bytes:
+    def rank(number: int) -> bytes:
         return hashlib.sha256(f"{seed} {entries[number].source} {entries[number].id}".encode()).digest()
 
-    out = sorted(sorted(range(len(entries)), key=drawn)[:count])
-    return sorted(set(range(len(entries))) - set(out)), out
+    held_out = sorted(sorted(range(len(entries)), key=rank)[:count])
+    return sorted(set(range(len(entries))) - set(held_out)), held_out
 
 
-def _entry(item: Utterance, source: int, position: int, found: Decoded) -> Entry:
-    return Entry(
+def _entry(item: Utterance, source: int, position: int, recording: DecodedRecording) -> PoolEntry:
+    return PoolEntry(
         id=item.id,
         source=source,
         speaker=item.speaker,
         text=item.text,
         start=position,
-        length=len(found.samples),
-        begin=position + found.begin,
-        end=position + found.end,
-        peak=found.peak,
+        length=len(recording.samples),
+        begin=position + recording.begin,
+        end=position + recording.end,
+        peak=recording.peak,
     )
 
 
 def _key(items: Sequence[tuple[int, Utterance | Reject]], *settings: object) -> str:
-    """Of all that the pool depends on. A recording counts as changed when its size or time is."""
-    told = []
-    for place, item in items:
+    """Hash of the inputs of the pool; a recording is represented by its size and modification time."""
+    inputs = []
+    for source, item in items:
         try:
             status = item.audio.stat() if isinstance(item, Utterance) else None
         except OSError:
             status = None
-        told.append([place, item.model_dump(mode="json"), status and [status.st_size, status.st_mtime_ns]])
-    return hashlib.sha256(json.dumps([settings, told]).encode()).hexdigest()
+        inputs.append([source, item.model_dump(mode="json"), status and [status.st_size, status.st_mtime_ns]])
+    return hashlib.sha256(json.dumps([settings, inputs]).encode()).hexdigest()
 
 
-def _there(directory: Path, key: str) -> Pool | None:
+def _open_existing(directory: Path, key: str) -> AudioPool | None:
     try:
-        index = Index.model_validate_json((directory / INDEX_FILE).read_bytes())
+        index = PoolIndex.model_validate_json((directory / INDEX_FILE).read_bytes())
         size = (directory / SAMPLES_FILE).stat().st_size
     except (OSError, ValidationError):
         return None
-    return _mapped(directory, index) if index.key == key and size == 2 * index.samples else None
+    return _memory_map(directory, index) if index.key == key and size == 2 * index.samples else None
 
 
-def _mapped(directory: Path, index: Index) -> Pool:
-    mapped = torch.from_file(
+def _memory_map(directory: Path, index: PoolIndex) -> AudioPool:
+    samples = torch.from_file(
         str(directory / SAMPLES_FILE), shared=False, size=index.samples, dtype=torch.int16
     )
-    return Pool(mapped, index)
+    return AudioPool(samples, index)
 
 
-def _refuse_empty_sources(count: int, entries: Sequence[Entry], listed: Path) -> None:
-    for place in sorted(set(range(count)) - {entry.source for entry in entries}):
+def _refuse_empty_sources(count: int, entries: Sequence[PoolEntry], rejects_file: Path) -> None:
+    for source in sorted(set(range(count)) - {entry.source for entry in entries}):
         raise DataError(
-            f"data.sources[{place}]: has no recording that can be used; see {listed}, or leave it out"
+            f"data.sources[{source}]: has no usable recording; see {rejects_file}, or remove this source"
         )
 
 

@@ -1,4 +1,4 @@
-"""The losses of a step and their gradients, of the codec and of the discriminators that judge it."""
+"""Forward and backward pass of a codec training step, with and without discriminators."""
 
 from functools import partial
 
@@ -13,19 +13,19 @@ from lina.codec_training.losses import (
     discriminator_loss,
     feature_distance,
 )
-from lina.codec_training.pesq_loss import LoudnessDistance
-from lina.codec_training.stoi_loss import IntelligibilityDistance
+from lina.codec_training.pesq_loss import PESQLoss
+from lina.codec_training.stoi_loss import STOILoss
 from lina.config.codec_sections import CodecTrainSection
 from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.device import choose_precision, mixed_precision
 from lina.training.cuda_graph import CapturedFunction
 
-Step = tuple[Reconstruction, dict[str, Tensor]]
-"""What was decoded, and the losses by name; without gradients."""
+StepOutput = tuple[Reconstruction, dict[str, Tensor]]
+"""Detached reconstruction and loss terms by name."""
 
 
 class CodecBackwardPass:
-    """Computes them at each step and leaves them on the parameters, on a GPU as one captured graph."""
+    """Compute a step's losses and leave their gradients on the parameters; on a GPU as one CUDA graph."""
 
     def __init__(
         self,
@@ -36,31 +36,37 @@ class CodecBackwardPass:
     ) -> None:
         self.spec, self.codec, self.discriminators, self.device = spec, codec, discriminators, device
         self.mel = MelDistance(codec.sample_rate).to(device)
-        heard = {
-            "loudness": (spec.losses.loudness, LoudnessDistance),
-            "intelligibility": (spec.losses.intelligibility, IntelligibilityDistance),
+        losses = {
+            "loudness": (spec.losses.loudness, PESQLoss),
+            "intelligibility": (spec.losses.intelligibility, STOILoss),
         }
-        self.heard = {
-            name: (weight, distance(codec.sample_rate).to(device))
-            for name, (weight, distance) in heard.items()
+        self.perceptual = {
+            name: (weight, loss(codec.sample_rate).to(device))
+            for name, (weight, loss) in losses.items()
             if weight > 0
         }
-        """Distances that have a weight, by name, each with it."""
+        """Perceptual losses with a positive weight: (weight, loss) by name."""
         self.precision = choose_precision(spec.precision, device)
         self.discriminators_precision = choose_precision(spec.discriminators.precision, device)
-        self.captured: tuple[bool, CapturedFunction[Step]] | None = None
+        self.captured: tuple[bool, CapturedFunction[StepOutput]] | None = None
 
     def __call__(
-        self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"], *, judged: bool
-    ) -> Step:
-        """With or without discriminators. The next call may write over what is returned."""
-        if self.captured is None or self.captured[0] != judged:
-            self.captured = None  # the other one's memory is not needed any more
+        self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"], *, adversarial: bool
+    ) -> StepOutput:
+        """Run a step on ``real``, row b with ``codebooks[b]`` codebooks. The next call may overwrite the outputs.
+
+        Args:
+            adversarial: train against the discriminators, and train them.
+        """
+        if self.captured is None or self.captured[0] != adversarial:
+            self.captured = None  # free the memory of the other graph
             graph = self.spec.cuda_graph and self.device.type == "cuda"
             captured = CapturedFunction(
-                partial(self.compute, judged=judged), self._parameters(), self.device if graph else None
+                partial(self.compute, adversarial=adversarial),
+                self._parameters(),
+                self.device if graph else None,
             )
-            self.captured = (judged, captured)
+            self.captured = (adversarial, captured)
         return self.captured[1](real, codebooks)
 
     def reconstruct(self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"]) -> Reconstruction:
@@ -69,50 +75,58 @@ class CodecBackwardPass:
 
     @torch.no_grad()
     def distance(self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"]) -> Float[Tensor, ""]:
-        """The mel distance alone, for validation."""
+        """Mel distance alone, for validation."""
         decoded = self.reconstruct(real, codebooks).audio[:, 0].float()
         distance: Tensor = self.mel(decoded, self.mel.spectra(real))
         return distance
 
-    def compute(self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"], *, judged: bool) -> Step:
-        """What is captured: adds to the gradients that are there."""
+    def compute(
+        self, real: Float[Tensor, "B samples"], codebooks: Int[Tensor, "B"], *, adversarial: bool
+    ) -> StepOutput:
+        """Function that is captured: adds to the gradients of the parameters."""
         with torch.no_grad():
             spectra = self.mel.spectra(real)
-        made = self.reconstruct(real, codebooks)
-        decoded = made.audio[:, 0].float()
+        reconstruction = self.reconstruct(real, codebooks)
+        decoded = reconstruction.audio[:, 0].float()
         weights = self.spec.losses
-        parts = {"loss": self.mel(decoded, spectra), "commitment": made.commitment.float()}
-        total = weights.mel * parts["loss"] + weights.commitment * parts["commitment"]
-        for name, (weight, distance) in self.heard.items():
-            parts[name] = distance(decoded, real)
-            total = total + weight * parts[name]
-        if judged:
-            parts["discriminators"], parts["adversarial"], parts["features"] = self.judge(real, decoded)
-            total = total + weights.adversarial * parts["adversarial"] + weights.features * parts["features"]
-            torch.autograd.backward(parts["discriminators"])
-        parts["total"] = total
+        terms = {"loss": self.mel(decoded, spectra), "commitment": reconstruction.commitment.float()}
+        total = weights.mel * terms["loss"] + weights.commitment * terms["commitment"]
+        for name, (weight, loss) in self.perceptual.items():
+            terms[name] = loss(decoded, real)
+            total = total + weight * terms[name]
+        if adversarial:
+            losses = self.adversarial_losses(real, decoded)
+            terms["discriminators"], terms["adversarial"], terms["features"] = losses
+            total = total + weights.adversarial * terms["adversarial"] + weights.features * terms["features"]
+            torch.autograd.backward(terms["discriminators"])
+        terms["total"] = total
         torch.autograd.backward(total)
-        told = Reconstruction(made.audio.detach(), made.commitment.detach(), made.codes, made.evidence)
-        return told, {name: value.detach() for name, value in parts.items()}
+        detached = reconstruction._replace(
+            audio=reconstruction.audio.detach(), commitment=reconstruction.commitment.detach()
+        )
+        return detached, {name: value.detach() for name, value in terms.items()}
 
-    def judge(
+    def adversarial_losses(
         self, real: Float[Tensor, "B samples"], decoded: Float[Tensor, "B samples"]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The discriminators' loss, then the codec's adversarial and feature losses, which leave them untouched."""
-        judges, kind = self.discriminators, self.spec.discriminators.loss
+        """Loss of the discriminators, then adversarial and feature-matching loss of the codec.
+
+        The codec's losses have no gradient with respect to the discriminators' parameters.
+        """
+        discriminators, kind = self.discriminators, self.spec.discriminators.loss
         with torch.no_grad():
-            real_views = judges.views(real)
-        views = judges.views(decoded)
+            real_views = discriminators.views(real)
+        views = discriminators.views(decoded)
         both = [torch.cat([one, other.detach()]) for one, other in zip(real_views, views, strict=True)]
         with mixed_precision(self.device, self.discriminators_precision):
-            on_real, on_fake = judges(both).split(len(real))
-            judges.requires_grad_(False)
-            heard = judges(views)
-            judges.requires_grad_(True)
+            on_real, on_fake = discriminators(both).split(len(real))
+            discriminators.requires_grad_(False)
+            outputs = discriminators(views)
+            discriminators.requires_grad_(True)
         return (
-            discriminator_loss(on_real.verdicts, on_fake.verdicts, kind),
-            adversarial_loss(heard.verdicts, kind),
-            feature_distance(on_real.features, heard.features),
+            discriminator_loss(on_real.logits, on_fake.logits, kind),
+            adversarial_loss(outputs.logits, kind),
+            feature_distance(on_real.features, outputs.features),
         )
 
     def _parameters(self) -> list[nn.Parameter]:

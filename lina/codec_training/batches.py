@@ -1,4 +1,4 @@
-"""The audio of a step, on the device: crops of the pool, cut where it lies, and changed as the spec asks."""
+"""Training batches of audio: crops of the pool, augmented on the device."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,53 +6,61 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.codec_training.augment import coloured
-from lina.codec_training.crops import DEVICE_BYTES, Rows, cut, draw, plan, to_device
+from lina.codec_training.augment import add_band_limit_and_noise
+from lina.codec_training.crops import (
+    DEVICE_BYTES,
+    CropParameters,
+    build_distribution,
+    draw_crops,
+    extract_crops,
+    to_device,
+)
 from lina.codec_training.prepare import CodecData
 from lina.config.codec_spec import CodecSpec
 from lina.core.protocols import TrainableCodec
 
-NOISE = 0x2545F4914F6CDD1D
-"""Keeps the draws of noise apart from those of crops."""
+NOISE_SEED = 0x2545F4914F6CDD1D
+"""Mask that separates the random numbers of the noise from those of the crops."""
 
 
-class Batches:
-    """Batches for ``codec``, as a function of a step's seed. The pool lies on ``device`` if it fits there."""
+class CropBatches:
+    """Batches for ``codec``, as a function of a step's seed. The pool is copied to ``device`` if it fits there."""
 
     def __init__(self, spec: CodecSpec, codec: TrainableCodec, data: CodecData, device: torch.device) -> None:
         self.spec, self.codec, self.data, self.device = spec.train, codec, data, device
         self.samples = max(1, round(spec.train.crop_seconds * codec.sample_rate / codec.hop)) * codec.hop
-        """Of a crop."""
+        """Length of a crop."""
         pool = data.pool.samples
-        fits = device.type != "cpu" and pool.nbytes <= min(DEVICE_BYTES, _free(device) // 2)
+        fits = device.type != "cpu" and pool.nbytes <= min(DEVICE_BYTES, _free_bytes(device) // 2)
         self.pool = pool.to(device) if fits else pool
-        self.plan = plan(data.pool, data.train, [one.weight for one in spec.data.sources])
+        weights = [source.weight for source in spec.data.sources]
+        self.distribution = build_distribution(data.pool, data.train, weights)
 
-    def draw(self, seed: int) -> tuple[Rows, Float[Tensor, "B samples"]]:
-        """What the codec hears at a step, and what was drawn for it."""
+    def draw(self, seed: int) -> tuple[CropParameters, Float[Tensor, "B samples"]]:
+        """The crop parameters and the augmented audio of a step, both on the device."""
         augment, drawn = self.spec.augment, self._draw(seed)
-        rows = to_device(drawn, self.device)
-        here = self.pool.device.type == self.device.type
-        audio = cut(
+        crops = to_device(drawn, self.device)
+        audio = extract_crops(
             self.pool,
-            rows if here else drawn,
+            crops if self.pool.device.type == self.device.type else drawn,
             self.samples,
-            fastest=augment.speeds[1],
-            resample=augment.resample > 0,
+            fastest=augment.speeds[1] if augment.resample else None,
         ).to(self.device)
-        if augment.band or augment.noise:
-            generator = torch.Generator(self.device).manual_seed((seed ^ NOISE) % 2**63)
-            return rows, coloured(audio, rows, generator)
-        return rows, audio.clamp(-1.0, 1.0)
+        if not augment.band and not augment.noise:
+            return crops, audio.clamp(-1.0, 1.0)
+        generator = torch.Generator(self.device).manual_seed((seed ^ NOISE_SEED) % 2**63)
+        return crops, add_band_limit_and_noise(
+            audio, cutoff=crops.cutoff, noise=crops.noise, tilt=crops.tilt, generator=generator
+        )
 
     def utterances(self, seed: int) -> list[str]:
-        """Ids of the utterances that the rows of a step are cut from."""
+        """Utterance id of each row of a step."""
         ids = {entry.start: entry.id for entry in self.data.pool.index.entries}
-        return [ids[int(low)] for low in self._draw(seed).low]
+        return [ids[int(start)] for start in self._draw(seed).utterance_start]
 
-    def _draw(self, seed: int) -> Rows:
-        return draw(
-            self.plan,
+    def _draw(self, seed: int) -> CropParameters:
+        return draw_crops(
+            self.distribution,
             seed,
             rows=self.spec.batch,
             samples=self.samples,
@@ -62,17 +70,17 @@ class Batches:
             codebooks=len(self.codec.codebook_sizes),
         )
 
-    def middles(self, numbers: Sequence[int]) -> Float[Tensor, "B samples"]:
-        """The middles of these utterances as they were recorded, for validation."""
+    def centers(self, numbers: Sequence[int]) -> Float[Tensor, "B samples"]:
+        """Center crops of these utterances, without augmentation, for validation."""
         rows = torch.zeros(len(numbers), self.samples)
         for row, number in zip(rows, numbers, strict=True):
-            whole = self.data.audio(number)
-            at = max(0, (len(whole) - self.samples) // 2)
-            part = whole[at : at + self.samples]
-            row[: len(part)] = part
+            audio = self.data.audio(number)
+            start = max(0, (len(audio) - self.samples) // 2)
+            crop = audio[start : start + self.samples]
+            row[: len(crop)] = crop
         return rows.to(self.device)
 
 
-def _free(device: torch.device) -> int:
+def _free_bytes(device: torch.device) -> int:
     free: Callable[[torch.device], tuple[int, int]] = torch.cuda.mem_get_info
     return free(device)[0]

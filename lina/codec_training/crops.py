@@ -1,7 +1,7 @@
-"""Crops of audio for a step: a pure function of (pool, seed, step).
+"""Random crops of the audio pool, as a pure function of (pool, seed).
 
-All that chance decides about a batch is drawn on the CPU, a few numbers a row (``draw``); samples are gathered,
-resampled and scaled where the pool lies, on the GPU if it fits there (``cut``).
+``draw_crops`` draws all random numbers of a batch on the CPU, a few per row; ``extract_crops`` gathers, resamples and
+scales the samples on the pool's device.
 """
 
 import math
@@ -13,82 +13,88 @@ import torch
 from jaxtyping import Float, Float64, Int16
 from torch import Tensor
 
-from lina.codec_training.audio_pool import Pool
+from lina.codec_training.audio_pool import AudioPool
+from lina.codec_training.augment import TAPS, resample
 from lina.codec_training.decoding import FULL_SCALE
-from lina.codec_training.resample import TAPS, resampled
 from lina.config.codec_sections import AugmentSection
 
 DEVICE_BYTES = 8_000_000_000
-"""The largest pool that is put into a GPU's memory."""
+"""Largest pool that is copied into GPU memory."""
 
 
-class Rows(NamedTuple):
-    """What was drawn for each row of a batch; all float64 [B], on the CPU or where the audio is computed."""
+class CropParameters(NamedTuple):
+    """Random parameters of each row of a batch; all float64 [B]."""
 
     start: Tensor
-    """Sample of the pool at which the row begins."""
-    low: Tensor
-    """First sample of its utterance; before it is silence."""
-    high: Tensor
-    """One after the last."""
+    """Pool index of the first sample of the row."""
+    utterance_start: Tensor
+    """Pool index of the first sample of its utterance; the row is silent before it."""
+    utterance_end: Tensor
+    """Pool index after the last sample of its utterance."""
     gain: Tensor
-    """Negative where the sign is turned."""
+    """Negative for an inverted polarity."""
     speed: Tensor
     cutoff: Tensor
-    """Part of the band that stays; 1 or more: all."""
+    """Low-pass cutoff relative to the Nyquist frequency; at least 1: no low-pass."""
     noise: Tensor
-    """Amplitude of the noise against the audio's; 0: none."""
+    """Noise amplitude relative to the audio; 0: none."""
     tilt: Tensor
-    """Power of 1/f in the noise's spectrum."""
+    """Exponent of the noise's 1/f spectrum."""
     codebooks: Tensor
-    """How many codebooks code the row."""
+    """Number of codebooks that code the row."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The utterances to draw from, with what drawing needs to know of them."""
+class CropDistribution:
+    """Distribution over crops: by weight over sources, uniform over the sound within a source.
+
+    U utterances, S sources; positions and lengths are in samples of the pool.
+    """
 
     begin: Float64[Tensor, "U"]
+    """Where sound begins."""
     end: Float64[Tensor, "U"]
-    low: Float64[Tensor, "U"]
-    high: Float64[Tensor, "U"]
+    utterance_start: Float64[Tensor, "U"]
+    utterance_end: Float64[Tensor, "U"]
     peak: Float64[Tensor, "U"]
-    before: Float64[Tensor, "U"]
-    """Samples of sound in the utterances before this one."""
-    source_from: Float64[Tensor, "S"]
+    offset: Float64[Tensor, "U"]
+    """Total length of sound in the preceding utterances."""
+    source_offset: Float64[Tensor, "S"]
     source_length: Float64[Tensor, "S"]
-    """Samples of sound in each source."""
-    shares: Float64[Tensor, "S"]
-    """Probability of a source or one before it."""
+    """Total length of sound per source."""
+    cumulative_weights: Float64[Tensor, "S"]
 
 
-def plan(pool: Pool, numbers: Sequence[int], weights: Sequence[float]) -> Plan:
-    """Over utterances in the order of the pool, where those of a source are neighbours."""
+def build_distribution(pool: AudioPool, numbers: Sequence[int], weights: Sequence[float]) -> CropDistribution:
+    """Distribution over crops of the utterances ``numbers``, with a weight per source.
+
+    Relies on the order of the pool, in which the utterances of a source are contiguous.
+    """
     entries = [pool.index.entries[number] for number in sorted(numbers)]
 
     def column(name: str) -> Tensor:
-        return torch.tensor([getattr(one, name) for one in entries], dtype=torch.float64)
+        return torch.tensor([getattr(entry, name) for entry in entries], dtype=torch.float64)
 
     start, begin, end = column("start"), column("begin"), column("end")
-    sounding = end - begin
-    of_source = torch.tensor([one.source for one in entries])
-    lengths = torch.zeros(len(weights), dtype=torch.float64).index_add_(0, of_source, sounding)
+    sound = end - begin
+    source = torch.tensor([entry.source for entry in entries])
+    lengths = torch.zeros(len(weights), dtype=torch.float64).index_add_(0, source, sound)
     shares = torch.tensor(list(weights), dtype=torch.float64) * (lengths > 0)
-    return Plan(
+    return CropDistribution(
         begin=begin,
         end=end,
-        low=start,
-        high=start + column("length"),
+        utterance_start=start,
+        utterance_end=start + column("length"),
         peak=column("peak"),
-        before=sounding.cumsum(0) - sounding,
-        source_from=lengths.cumsum(0) - lengths,
+        offset=sound.cumsum(0) - sound,
+        source_offset=lengths.cumsum(0) - lengths,
         source_length=lengths,
-        shares=shares.cumsum(0) / shares.sum(),
+        cumulative_weights=shares.cumsum(0) / shares.sum(),
     )
 
 
-def draw(
-    of: Plan,
+def draw_crops(
+    distribution: CropDistribution,
     seed: int,
     *,
     rows: int,
@@ -97,58 +103,73 @@ def draw(
     augment: AugmentSection,
     dropout: float,
     codebooks: int,
-) -> Rows:
-    """Chance for one batch. ``seed`` is the step's, ``samples`` the length of a crop, ``nyquist`` in Hz."""
+) -> CropParameters:
+    """Draw the parameters of a batch.
+
+    Args:
+        seed: of the training step.
+        rows: batch size.
+        samples: length of a crop.
+        nyquist: Hz.
+        dropout: probability of coding a row with a random number of codebooks.
+        codebooks: number of codebooks of the codec.
+    """
     generator = torch.Generator().manual_seed(seed)
     which, where, place, level, inverts, resamples, speed, filters, cutoff, sounds, snr, tilt, drops, kept = (
         torch.rand(14, rows, generator=generator, dtype=torch.float64)
     )
-    source = torch.searchsorted(of.shares, which, right=True).clamp(max=len(of.shares) - 1)
-    at = of.source_from[source] + where * of.source_length[source]
-    one = torch.searchsorted(of.before, at, right=True) - 1
+    weights = distribution.cumulative_weights
+    source = torch.searchsorted(weights, which, right=True).clamp(max=len(weights) - 1)
+    at = distribution.source_offset[source] + where * distribution.source_length[source]
+    one = torch.searchsorted(distribution.offset, at, right=True) - 1
     slowest, fastest = augment.speeds
     speed = torch.where(resamples < augment.resample, slowest * (fastest / slowest) ** speed, 1.0)
     span = (samples * speed).ceil()
-    begin, end = of.begin[one], of.end[one]
-    centred = (begin + at - of.before[one] - span / 2).round()
-    # A short utterance lies whole in its crop, anywhere; a crop of a long one lies in the utterance.
-    inside = torch.minimum(torch.maximum(centred, begin), end - span)
+    begin, end = distribution.begin[one], distribution.end[one]
+    centered = (begin + at - distribution.offset[one] - span / 2).round()
+    # A crop of a long utterance lies inside it; a short utterance lies inside its crop, at a random position.
+    inside = torch.minimum(torch.maximum(centered, begin), end - span)
     around = (end - span + place * (begin - end + span)).round()
-    gain = 10.0 ** (_between(augment.level, level) / 20) / of.peak[one]
+    gain = 10.0 ** (_interpolate(augment.level, level) / 20) / distribution.peak[one]
     narrowest = min(1.0, augment.cutoff / nyquist)
-    return Rows(
+    return CropParameters(
         start=torch.where(end - begin >= span, inside, around),
-        low=of.low[one],
-        high=of.high[one],
+        utterance_start=distribution.utterance_start[one],
+        utterance_end=distribution.utterance_end[one],
         gain=torch.where(inverts < augment.invert, -gain, gain),
         speed=speed,
-        cutoff=torch.where(filters < augment.band, _between((narrowest, 1.0), cutoff), 2.0),
-        noise=torch.where(sounds < augment.noise, 10.0 ** (-_between(augment.snr, snr) / 20), 0.0),
+        cutoff=torch.where(filters < augment.band, _interpolate((narrowest, 1.0), cutoff), 2.0),
+        noise=torch.where(sounds < augment.noise, 10.0 ** (-_interpolate(augment.snr, snr) / 20), 0.0),
         tilt=tilt,
         codebooks=torch.where(drops < dropout, (kept * codebooks).floor() + 1, float(codebooks)),
     )
 
 
-def to_device(rows: Rows, device: torch.device) -> Rows:
-    """In one copy that the CPU does not wait for."""
+def to_device(crops: CropParameters, device: torch.device) -> CropParameters:
+    """Copy to ``device`` in one asynchronous transfer."""
     if device.type == "cpu":
-        return rows
-    return Rows(*torch.stack(rows).pin_memory().to(device, non_blocking=True))
+        return crops
+    return CropParameters(*torch.stack(crops).pin_memory().to(device, non_blocking=True))
 
 
-def cut(
-    pool: Int16[Tensor, "N"], rows: Rows, samples: int, *, fastest: float, resample: bool
+def extract_crops(
+    pool: Int16[Tensor, "N"], crops: CropParameters, samples: int, *, fastest: float | None
 ) -> Float[Tensor, "B samples"]:
-    """The rows' audio, where ``pool`` and ``rows`` are: gathered, resampled where ``resample``, scaled."""
-    before = TAPS // 2 - 1 if resample else 0
-    length = math.ceil(samples * fastest) + TAPS if resample else samples
-    places = rows.start.long()[:, None] - before + torch.arange(length, device=pool.device)
-    audible = (places >= rows.low.long()[:, None]) & (places < rows.high.long()[:, None])
-    crop = pool[places.clamp(0, len(pool) - 1)].float() * audible / FULL_SCALE
-    if resample:
-        crop = resampled(crop, rows.speed, samples)
-    return crop * rows.gain.float()[:, None]
+    """Gather, resample and scale the crops; ``pool`` and ``crops`` are on one device.
+
+    Args:
+        fastest: upper bound of ``crops.speed``; None skips the resampling.
+    """
+    before = TAPS // 2 - 1 if fastest is not None else 0
+    length = math.ceil(samples * fastest) + TAPS if fastest is not None else samples
+    positions = crops.start.long()[:, None] - before + torch.arange(length, device=pool.device)
+    first, after_last = crops.utterance_start.long()[:, None], crops.utterance_end.long()[:, None]
+    mask = (positions >= first) & (positions < after_last)
+    audio = pool[positions.clamp(0, len(pool) - 1)].float() * mask / FULL_SCALE
+    if fastest is not None:
+        audio = resample(audio, crops.speed, samples)
+    return audio * crops.gain.float()[:, None]
 
 
-def _between(bounds: tuple[float, float], chance: Tensor) -> Tensor:
-    return bounds[0] + (bounds[1] - bounds[0]) * chance
+def _interpolate(bounds: tuple[float, float], uniform: Tensor) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * uniform

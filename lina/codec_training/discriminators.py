@@ -1,8 +1,8 @@
-"""Networks that tell decoded audio from real audio, by its spectrum or by its period.
+"""Multi-resolution STFT discriminators and multi-period discriminators.
 
-Complex spectra at several resolutions through 2-D convolutions as by Zeghidour et al. 2021 (SoundStream, arXiv
-2107.03312, section III.D) and Défossez et al. 2022 (EnCodec, arXiv 2210.13438, section 3.4); audio folded at periods
-as by Kong et al. 2020 (HiFi-GAN, arXiv 2010.05646, section 2.3).
+2-D convolutions over complex spectra at several resolutions follow Zeghidour et al. 2021 (SoundStream, arXiv
+2107.03312, section III.D) and Défossez et al. 2022 (EnCodec, arXiv 2210.13438, section 3.4); those over audio folded
+at a period follow Kong et al. 2020 (HiFi-GAN, arXiv 2010.05646, section 2.3).
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,22 @@ from torch.nn.utils.parametrizations import weight_norm
 from lina.config.codec_sections import DiscriminatorsSection
 
 SLOPE = 0.1
-"""Of leaky rectifiers below zero."""
+"""Negative slope of the leaky ReLUs."""
 
 
-class Judged(NamedTuple):
-    verdicts: list[Tensor]
-    """One map a discriminator; high for real."""
+class DiscriminatorOutputs(NamedTuple):
+    """Outputs of all discriminators for one batch."""
+
+    logits: list[Tensor]
+    """A map per discriminator; high for real audio."""
     features: list[list[Tensor]]
+    """Outputs of the hidden layers of each discriminator."""
 
-    def split(self, rows: int) -> "tuple[Judged, Judged]":
-        """The first ``rows`` rows, and the rest."""
+    def split(self, rows: int) -> "tuple[DiscriminatorOutputs, DiscriminatorOutputs]":
+        """Split the batch after ``rows`` rows."""
         sides = (
-            Judged(
-                [one[part] for one in self.verdicts],
+            DiscriminatorOutputs(
+                [one[part] for one in self.logits],
                 [[layer[part] for layer in one] for one in self.features],
             )
             for part in (slice(None, rows), slice(rows, None))
@@ -38,7 +41,7 @@ class Judged(NamedTuple):
 
 
 class Discriminators(nn.Module):
-    """All of them. ``views`` is what they look at, so that it is computed once for real and once for decoded audio."""
+    """All discriminators. ``views`` computes their inputs, once per signal."""
 
     def __init__(self, section: DiscriminatorsSection) -> None:
         super().__init__()
@@ -49,9 +52,9 @@ class Discriminators(nn.Module):
             self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
 
     def views(self, audio: Float[Tensor, "B samples"]) -> list[Float[Tensor, "B channels time width"]]:
-        """Real and imaginary parts of each spectrum, and the audio folded at each period."""
+        """Real and imaginary part of the STFT per window, and the audio folded at each period."""
         audio = audio.float()
-        seen = []
+        views = []
         for place, window in enumerate(self.windows):
             frames = torch.stft(
                 audio,
@@ -62,27 +65,27 @@ class Discriminators(nn.Module):
                 pad_mode="constant",
                 return_complex=True,
             )
-            seen.append(torch.view_as_real(frames).permute(0, 3, 2, 1))
+            views.append(torch.view_as_real(frames).permute(0, 3, 2, 1))
         for period in self.periods:
             padded = nn.functional.pad(audio, (0, -audio.shape[-1] % period))
-            seen.append(padded.reshape(len(audio), 1, -1, period))
-        return [one.contiguous(memory_format=torch.channels_last) for one in seen]
+            views.append(padded.reshape(len(audio), 1, -1, period))
+        return [one.contiguous(memory_format=torch.channels_last) for one in views]
 
-    def forward(self, views: Sequence[Tensor]) -> Judged:
-        judged = Judged([], [])
+    def forward(self, views: Sequence[Tensor]) -> DiscriminatorOutputs:
+        outputs = DiscriminatorOutputs([], [])
         for layers, view in zip((*self.spectral, *self.periodic), views, strict=True):
             features, hidden = [], view
             *inner, last = layers
             for layer in inner:
                 hidden = nn.functional.leaky_relu(layer(hidden), SLOPE)
                 features.append(hidden)
-            judged.verdicts.append(last(hidden))
-            judged.features.append(features)
-        return judged
+            outputs.logits.append(last(hidden))
+            outputs.features.append(features)
+        return outputs
 
 
 def _spectral(channels: int) -> nn.ModuleList:
-    """Over [time, frequency]; frequencies are halved four times, from the first layer on: it is quick."""
+    """Convolutions over [time, frequency]; the first four layers halve the frequencies, which keeps them cheap."""
     return nn.ModuleList(
         [
             _convolution(2, channels, (3, 9), (1, 2)),
@@ -96,7 +99,7 @@ def _spectral(channels: int) -> nn.ModuleList:
 
 
 def _periodic(channels: int) -> nn.ModuleList:
-    """Over [time, period]; every column is seen alone."""
+    """Convolutions over [time, period] with kernels of width 1: the columns are independent."""
     return nn.ModuleList(
         [
             _convolution(1, channels, (5, 1), (3, 1)),
@@ -112,5 +115,5 @@ def _convolution(
     inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)
 ) -> nn.Module:
     padding = (kernel[0] // 2, kernel[1] // 2)
-    normed: nn.Module = weight_norm(nn.Conv2d(inputs, outputs, kernel, stride, padding))
-    return normed
+    convolution: nn.Module = weight_norm(nn.Conv2d(inputs, outputs, kernel, stride, padding))
+    return convolution

@@ -1,4 +1,4 @@
-"""Stage evaluate of job codec: held-out utterances through the codec as its users get it, whole."""
+"""Evaluation stage of job codec: resynthesis of whole held-out utterances by the exported codec."""
 
 import math
 import time
@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from lina.codec_training.losses import MelDistance, spectral_distance
-from lina.codec_training.prepare import CodecData
-from lina.codec_training.run import CodecRun
+from lina.codec_training.prepare import CodecData, CodecRun
 from lina.config.codec_resolve import CODEBOOKS, ResolvedCodecSpec
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import write_wav
@@ -22,7 +21,7 @@ SAMPLES = Path("samples")
 
 
 @torch.no_grad()
-def evaluate(
+def evaluate_codec(
     run: CodecRun,
     resolved: ResolvedCodecSpec,
     data: CodecData,
@@ -30,7 +29,7 @@ def evaluate(
     weights: Path,
     hooks: Any,
 ) -> None:
-    """Distances at each number of codebooks, and a few samples with all of them."""
+    """Measure distances per number of codebooks, and write a few samples with all codebooks."""
     spec = run.spec.evaluate
     numbers = list(data.valid[: spec.utterances])
     inputs = [spec.model_dump(mode="json"), checkpoint.weights, data.pool.identity]
@@ -48,9 +47,9 @@ def evaluate(
         mel, mels, spectra = MelDistance(codec.sample_rate), 0.0, 0.0
         for number in numbers:
             recording = data.audio(number)[None, None]
-            made = decode(codec, encode(codec, recording))[..., : recording.shape[-1]]
-            mels += float(mel(made[:, 0], mel.spectra(recording[:, 0])))
-            spectra += float(spectral_distance(made[:, 0], recording[:, 0]))
+            decoded = decode(codec, encode(codec, recording))[..., : recording.shape[-1]]
+            mels += float(mel(decoded[:, 0], mel.spectra(recording[:, 0])))
+            spectra += float(spectral_distance(decoded[:, 0], recording[:, 0]))
             done += 1
             hooks.stage_progress(run=run, stage="evaluate", done=done, info={})
         bits = sum(math.log2(size) for size in codec.codebook_sizes) * codec.sample_rate / codec.hop
@@ -72,12 +71,12 @@ def evaluate(
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
 
 
-def _counts(resolved: ResolvedCodecSpec, weights: Path, asked: tuple[int, ...]) -> list[int | None]:
-    """Numbers of codebooks to build the codec with; None is what it has if nothing is said."""
+def _counts(resolved: ResolvedCodecSpec, weights: Path, requested: tuple[int, ...]) -> list[int | None]:
+    """Numbers of codebooks to evaluate; None for a codec without that setting."""
     if CODEBOOKS not in resolved.codec.plugin.Config.model_fields:
         return [None]
-    if asked:
-        return [*sorted(set(asked))]
+    if requested:
+        return [*sorted(set(requested))]
     every = len(resolved.trained(weights).codebook_sizes)
     return [*(2**power for power in range(every.bit_length()) if 2**power < every), every]
 
@@ -94,9 +93,9 @@ def _samples(
     (run.directory / SAMPLES).mkdir(exist_ok=True)
     for place, number in enumerate(data.valid[: run.spec.evaluate.samples], start=1):
         recording, name = data.audio(number)[None], f"valid-{place:02d}"
-        made = decode(codec, encode(codec, recording[None]))[0][:, : recording.shape[-1]]
+        decoded = decode(codec, encode(codec, recording[None]))[0][:, : recording.shape[-1]]
         audio, reference = SAMPLES / f"{name}.wav", SAMPLES / f"{name}.recording.wav"
-        write_wav(run.directory / audio, made.clamp(-1.0, 1.0), codec.sample_rate)
+        write_wav(run.directory / audio, decoded.clamp(-1.0, 1.0), codec.sample_rate)
         write_wav(run.directory / reference, recording, codec.sample_rate)
         entry = data.pool.index.entries[number]
         sample = Sample(

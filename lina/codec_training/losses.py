@@ -1,6 +1,6 @@
-"""What a codec is trained by: spectra that agree, and discriminators that cannot tell.
+"""Codec losses: multi-resolution mel distance, adversarial loss, feature matching.
 
-Float32 throughout; nothing here waits for a GPU.
+All in float32, without synchronization with the GPU.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from lina.core.audio.mel import mel_filters
 MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)
 FLOOR = 1e-5
-"""Magnitudes below it count as silence (-100 dB)."""
+"""Lower bound of magnitudes (-100 dB)."""
 
 Features = Sequence[Sequence[Tensor]]
-"""Of each discriminator, what its layers made of a batch."""
+"""Outputs of the hidden layers of each discriminator."""
+DiscriminatorLossKind = Literal["hinge", "least_squares"]
 
 
 class MelDistance(nn.Module):
-    """Mean difference of log10 mel magnitudes, summed over window lengths.
+    """Multi-resolution mel distance: mean absolute difference of log10 mel magnitudes, summed over window lengths.
 
-    Seven windows of 32 to 2048 samples with 5 to 320 bands, a quarter of a window apart (Kumar et al. 2023,
+    Seven windows of 32 to 2048 samples with 5 to 320 bands and a hop of a quarter of the window (Kumar et al. 2023,
     "High-Fidelity Audio Compression with Improved RVQGAN", arXiv 2306.06546, section 3.3).
     """
 
@@ -36,15 +37,15 @@ class MelDistance(nn.Module):
         for place, (window, count) in enumerate(zip(windows, bands, strict=True)):
             self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
             filters = mel_filters(sample_rate, window, count)
-            # The lowest bands of a short window lie between two of its frequencies.
+            # The lowest bands of a short window lie between two of its frequency bins and would be empty.
             self.register_buffer(f"filters_{place}", filters[filters.sum(1) > 0], persistent=False)
 
     def spectra(self, audio: Float[Tensor, "B samples"]) -> list[Float[Tensor, "B mels frames"]]:
-        """log10 magnitudes, one tensor a window."""
+        """log10 mel magnitudes, one tensor per window."""
         return [self._spectrum(audio.float(), place) for place in range(len(self.windows))]
 
     def forward(self, audio: Float[Tensor, "B samples"], real: Sequence[Tensor]) -> Float[Tensor, ""]:
-        """``real`` is what ``spectra`` made of the audio to come close to."""
+        """Distance of ``audio`` to the target whose ``spectra`` are ``real``."""
         parts = [(one - other).abs().mean() for one, other in zip(self.spectra(audio), real, strict=True)]
         return torch.stack(parts).sum()
 
@@ -58,7 +59,7 @@ class MelDistance(nn.Module):
             pad_mode="constant",
             return_complex=True,
         )
-        # The root of zero has no derivative.
+        # The square root is not differentiable at zero.
         magnitude = torch.view_as_real(frames).square().sum(-1).clamp_min(FLOOR**2).sqrt()
         filters: Tensor = getattr(self, f"filters_{place}")
         return (filters @ magnitude).clamp_min(FLOOR).log10()
@@ -67,25 +68,25 @@ class MelDistance(nn.Module):
 def spectral_distance(
     one: Float[Tensor, "B samples"], other: Float[Tensor, "B samples"], windows: Sequence[int] = (2048, 512)
 ) -> Float[Tensor, ""]:
-    """Mean difference of log10 magnitudes at two resolutions, averaged."""
+    """Mean absolute difference of log10 magnitudes, averaged over the resolutions."""
     parts = []
     for window in windows:
-        shape = torch.hann_window(window, device=one.device)
+        hann = torch.hann_window(window, device=one.device)
         sides = (
             torch.stft(
-                side.float(), window, window // 4, window=shape, pad_mode="constant", return_complex=True
+                side.float(), window, window // 4, window=hann, pad_mode="constant", return_complex=True
             )
             for side in (one, other)
         )
-        here, there = (side.abs().clamp_min(FLOOR).log10() for side in sides)
-        parts.append((here - there).abs().mean())
+        first, second = (side.abs().clamp_min(FLOOR).log10() for side in sides)
+        parts.append((first - second).abs().mean())
     return torch.stack(parts).mean()
 
 
 def discriminator_loss(
-    real: Sequence[Tensor], fake: Sequence[Tensor], kind: Literal["hinge", "least_squares"]
+    real: Sequence[Tensor], fake: Sequence[Tensor], kind: DiscriminatorLossKind
 ) -> Float[Tensor, ""]:
-    """Of the discriminators' verdicts, summed over them.
+    """Loss of the discriminators on their logits, summed over discriminators.
 
     Hinge: Lim and Ye 2017, arXiv 1705.02894; least squares: Mao et al. 2017, arXiv 1611.04076.
     """
@@ -102,18 +103,18 @@ def discriminator_loss(
     return torch.stack(parts).sum()
 
 
-def adversarial_loss(fake: Sequence[Tensor], kind: Literal["hinge", "least_squares"]) -> Float[Tensor, ""]:
-    """What the codec wants of the verdicts on its audio, summed over discriminators."""
+def adversarial_loss(fake: Sequence[Tensor], kind: DiscriminatorLossKind) -> Float[Tensor, ""]:
+    """Adversarial loss of the codec on the logits for its audio, summed over discriminators."""
     if kind == "hinge":
         return torch.stack([-one.float().mean() for one in fake]).sum()
     return torch.stack([(1 - one.float()).square().mean() for one in fake]).sum()
 
 
 def feature_distance(real: Features, fake: Features) -> Float[Tensor, ""]:
-    """Mean difference of each layer's output, relative to the real one's mean size; summed over all layers.
+    """Feature matching: mean absolute difference relative to the real features' mean magnitude, summed over layers.
 
-    Feature matching (Kumar et al. 2019, MelGAN, arXiv 1910.06711), made relative as by Défossez et al. 2022
-    (EnCodec, arXiv 2210.13438, section 3.4), so that a discriminator cannot inflate it.
+    After Kumar et al. 2019 (MelGAN, arXiv 1910.06711), normalized as by Défossez et al. 2022 (EnCodec, arXiv
+    2210.13438, section 3.4), so that the scale of a discriminator's features has no influence.
     """
     parts = [
         (one.detach() - other).abs().mean(dtype=torch.float32)

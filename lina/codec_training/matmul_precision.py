@@ -1,4 +1,4 @@
-"""How a GPU multiplies in codec training."""
+"""TF32 matrix products and cuDNN autotuning for codec training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ import torch
 
 
 @contextmanager
-def fast_arithmetic(device: torch.device) -> Iterator[None]:
-    """On a GPU: TF32 units for float32 products, and the fastest convolutions, for a while. A CPU stays as it is."""
+def tf32_matmul(device: torch.device) -> Iterator[None]:
+    """Within the context, use TF32 for float32 products and cuDNN autotuning on a GPU. Does nothing on a CPU."""
     if device.type != "cuda":
         yield
         return

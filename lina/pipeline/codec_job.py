@@ -7,12 +7,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from lina.codec_training.checkpoints import Learning
-from lina.codec_training.evaluate import evaluate
-from lina.codec_training.matmul_precision import fast_arithmetic
-from lina.codec_training.prepare import CodecData, prepare
-from lina.codec_training.run import CodecRun
-from lina.codec_training.trainer import Trainer
+from lina.codec_training.evaluate import evaluate_codec
+from lina.codec_training.matmul_precision import tf32_matmul
+from lina.codec_training.prepare import CodecData, CodecRun, prepare_audio
+from lina.codec_training.trainer import CodecTrainer
 from lina.config.codec_resolve import ResolvedCodecSpec
 from lina.core.errors import PluginError, SpecError
 from lina.core.files import commit, temporary_name
@@ -58,7 +56,7 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
     spec, directory = resolved.spec, resolved.spec.train.out
     device = choose_device(spec.train.device)
     codec = _build(resolved)
-    with raise_on_sigterm(), locked(directory), fast_arithmetic(device):
+    with raise_on_sigterm(), locked(directory), tf32_matmul(device):
         run = CodecRun(directory, spec)
         claim(directory, spec, FREE_KEYS)
         if spec.train.threads:
@@ -67,10 +65,10 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
         write_info(
             directory, resolved.records, ModelInfo(parameters=count_parameters(cast(nn.Module, codec)))
         )
-        data = prepare(run, resolved, codec, hooks)
+        data = prepare_audio(run, resolved, codec, hooks)
         checkpoint, trainer = _train(run, codec, data, hooks)
         _export(run, resolved, checkpoint, trainer, hooks)
-        evaluate(run, resolved, data, checkpoint, directory / EXPORTED, hooks)
+        evaluate_codec(run, resolved, data, checkpoint, directory / EXPORTED, hooks)
         report(run, hooks)
         hooks.run_finished(run=run)
     return directory
@@ -101,12 +99,14 @@ def _build(resolved: ResolvedCodecSpec) -> TrainableCodec:
     return codec
 
 
-def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) -> tuple[Checkpoint, Trainer]:
+def _train(
+    run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any
+) -> tuple[Checkpoint, CodecTrainer]:
     """Train until ``train.steps``, from the newest checkpoint if there is one."""
     began, spec = time.perf_counter(), run.spec.train
     corpus = "" if run.spec.data.may_change else data.pool.identity
     last = resume_point(run, corpus, "set data.may_change=true to go on with the changed audio, ")
-    trainer = Trainer(run, codec, data, hooks)
+    trainer = CodecTrainer(run, codec, data, hooks)
     if last is not None:
         trainer.restore(last)
     if last is not None and last.step >= spec.steps:
@@ -123,7 +123,7 @@ def _train(run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) ->
 
 
 def _export(
-    run: CodecRun, resolved: ResolvedCodecSpec, checkpoint: Checkpoint, trainer: Trainer, hooks: Any
+    run: CodecRun, resolved: ResolvedCodecSpec, checkpoint: Checkpoint, trainer: CodecTrainer, hooks: Any
 ) -> None:
     """Write ``codec.safetensors``: the averaged weights, in the plugin's format."""
     path = run.directory / EXPORTED
@@ -132,12 +132,12 @@ def _export(
         return
     began = time.perf_counter()
     hooks.stage_started(run=run, stage="export", total=None, done=0)
-    learning: Learning = trainer.learning
-    if learning.average is not None:
-        for name, value in learning.codec.named_parameters():
-            if name in learning.average.average:
-                value.data.copy_(learning.average.average[name])
-    codec = learning.codec.cpu().eval()
+    state = trainer.state
+    if state.average is not None:
+        for name, value in state.codec.named_parameters():
+            if name in state.average.average:
+                value.data.copy_(state.average.average[name])
+    codec = state.codec.cpu().eval()
     temporary = temporary_name(path).with_suffix(".part")
     resolved.codec.plugin.save_trained(codec, temporary)
     commit(temporary, path)

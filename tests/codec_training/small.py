@@ -1,4 +1,4 @@
-"""A run of job codec that a test can wait for: the toy codec on a few tones and noises."""
+"""A small run of job codec for tests: the toy codec on a few tones and noises."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def write_corpora(folder: Path, rate: int = 8000) -> None:
 
 
 def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedCodecSpec:
-    """The spec with its corpora, each made if missing; it runs in ``folder/out``."""
+    """The resolved spec, running in ``folder/out``; writes its corpora if they are missing."""
     path = folder / "codec.yaml"
     if not (folder / "one").exists():
         write_corpora(folder)

@@ -1,9 +1,9 @@
-"""How fast a spec of job codec trains where it is run, part by part; no data needed.
+"""Training speed of a spec of job codec on this machine, by component; needs no data.
 
     python -m tests.codec_training.speed specs/codec.yaml [key=value ...]
 
-Trains on noise, without and then with discriminators, and says steps a second, peak memory, the share of each part, and
-where the CPU waits for the GPU outside of logging (nowhere, if all is well).
+Trains on noise, without and then with discriminators, and prints steps per second, peak memory, the time of each
+component, and the lines at which the CPU waits for the GPU outside of logging (expected: none).
 """
 
 import sys
@@ -17,11 +17,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from lina.codec_training.audio_pool import Entry, Index, Pool
-from lina.codec_training.matmul_precision import fast_arithmetic
-from lina.codec_training.prepare import CodecData
-from lina.codec_training.run import CodecRun
-from lina.codec_training.trainer import Trainer
+from lina.codec_training.audio_pool import AudioPool, PoolEntry, PoolIndex
+from lina.codec_training.matmul_precision import tf32_matmul
+from lina.codec_training.prepare import CodecData, CodecRun
+from lina.codec_training.trainer import CodecTrainer
 from lina.config.codec_resolve import resolve_codec
 from lina.config.codec_spec import CodecSpec
 from lina.config.loader import load_job
@@ -37,7 +36,7 @@ def noise(rate: int, sources: int) -> CodecData:
     count = max(sources, SECONDS // LENGTH)
     samples = torch.randint(-9000, 9000, (count * length,), dtype=torch.int16)
     entries = tuple(
-        Entry(
+        PoolEntry(
             id=str(number),
             source=number * sources // count,
             speaker="",
@@ -50,12 +49,12 @@ def noise(rate: int, sources: int) -> CodecData:
         )
         for number in range(count)
     )
-    index = Index(key="", sample_rate=rate, samples=len(samples), rejects=0, entries=entries)
-    return CodecData(Pool(samples, index), range(count - 4), range(count - 4, count))
+    index = PoolIndex(key="", sample_rate=rate, samples=len(samples), rejects=0, entries=entries)
+    return CodecData(AudioPool(samples, index), range(count - 4), range(count - 4, count))
 
 
-def timed(device: torch.device, work: Callable[[], Any], times: int) -> float:
-    """Milliseconds each, after a few for warming up."""
+def milliseconds(device: torch.device, work: Callable[[], Any], times: int) -> float:
+    """Milliseconds per call, after three warm-up calls."""
     for _ in range(3):
         work()
     wait(device)
@@ -80,8 +79,8 @@ def main(path: str, overrides: list[str]) -> None:
         run = CodecRun(Path(folder) / "run", resolved.spec)
         run.directory.mkdir()
         data = noise(codec.sample_rate, len(spec.data.sources))
-        trainer = Trainer(run, codec, data, build_manager(names=()).hook)
-        with fast_arithmetic(trainer.device):
+        trainer = CodecTrainer(run, codec, data, build_manager(names=()).hook)
+        with tf32_matmul(trainer.device):
             measure(trainer, codec)
         written = newest_checkpoint(run.directory / "checkpoints")
         assert written is not None
@@ -89,61 +88,60 @@ def main(path: str, overrides: list[str]) -> None:
         print(f"checkpoint {sum(sizes):.1f} MB, largest file {max(sizes):.1f} MB")
 
 
-def measure(trainer: Trainer, codec: TrainableCodec) -> None:
+def measure(trainer: CodecTrainer, codec: TrainableCodec) -> None:
     device, spec = trainer.device, trainer.spec
     times = 50 if device.type == "cuda" else 1
     trainer.step = 1  # the first step logs
     for adversarial in (False, True):
         trainer.spec = spec.model_copy(update={"adversarial_from": 0 if adversarial else 10**8})
-        each = timed(device, trainer.advance, times)
+        each = milliseconds(device, trainer.advance, times)
         print(
-            f"step {'with' if adversarial else 'without'} discriminators: {each:.1f} ms, {1000 / each:.1f} a second"
+            f"step {'with' if adversarial else 'without'} discriminators: {each:.1f} ms, {1000 / each:.1f} per second"
         )
         if device.type == "cuda":
             print(f"  peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
             torch.cuda.set_sync_debug_mode("warn")
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 trainer.advance()
             torch.cuda.set_sync_debug_mode("default")
             waits = sorted(
-                {f"{Path(one.filename).name}:{one.lineno}" for one in told if "sync" in str(one.message)}
+                {f"{Path(one.filename).name}:{one.lineno}" for one in caught if "sync" in str(one.message)}
             )
-            print(f"  waits for the GPU at: {', '.join(waits) or 'nowhere'}")
-    gradients = trainer.gradients
-    rows, real = trainer.batches.draw(1)
+            print(f"  waits for the GPU at: {', '.join(waits) or 'none'}")
+    backward_pass = trainer.backward_pass
+    crops, real = trainer.batches.draw(1)
     decoded = real.clone().requires_grad_()
 
-    def generator() -> None:
-        made = codec.reconstruct(real[:, None], rows.codebooks.long())
-        torch.autograd.backward(made.audio.sum())
+    def reconstruct() -> None:
+        torch.autograd.backward(codec.reconstruct(real[:, None], crops.codebooks.long()).audio.sum())
 
     def mel() -> None:
-        torch.autograd.backward(gradients.mel(decoded, gradients.mel.spectra(real)))
+        torch.autograd.backward(backward_pass.mel(decoded, backward_pass.mel.spectra(real)))
 
-    def judge() -> None:
-        theirs, verdict, features = gradients.judge(real, decoded)
-        torch.autograd.backward(verdict + features)
-        torch.autograd.backward(theirs)
+    def discriminate() -> None:
+        discriminators, adversarial, features = backward_pass.adversarial_losses(real, decoded)
+        torch.autograd.backward(adversarial + features)
+        torch.autograd.backward(discriminators)
 
     def learn() -> None:
-        codec.learn_codebooks(made, torch.Generator().manual_seed(0))
+        codec.learn_codebooks(reconstruction, torch.Generator().manual_seed(0))
 
     with torch.no_grad():
-        made = codec.reconstruct(real[:, None], rows.codebooks.long())
-    parts: dict[str, Callable[[], Any]] = {
+        reconstruction = codec.reconstruct(real[:, None], crops.codebooks.long())
+    components: dict[str, Callable[[], Any]] = {
         "crops and augmentation": lambda: trainer.batches.draw(1),
-        "codec, there and back": generator,
+        "codec forward and backward": reconstruct,
         "codebooks": learn,
         "mel distance": mel,
-        "discriminators": judge,
+        "discriminators": discriminate,
     }
-    for name, work in parts.items():
-        print(f"  {name:24}{timed(device, work, times):9.1f} ms")
+    for name, work in components.items():
+        print(f"  {name:28}{milliseconds(device, work, times):9.1f} ms")
     cast(nn.Module, codec).zero_grad()
     began = time.perf_counter()
     trainer.save()
-    print(f"  {'checkpoint':24}{(time.perf_counter() - began) * 1000:9.1f} ms")
+    print(f"  {'checkpoint':28}{(time.perf_counter() - began) * 1000:9.1f} ms")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pool of audio, what is drawn from it, and how it is changed."""
+"""Audio pool, random crops and augmentation."""
 
 import math
 from pathlib import Path
@@ -9,65 +9,64 @@ import soundfile
 import torch
 from torch import Tensor
 
-from lina.codec_training.audio_pool import INDEX_FILE, Pool, build_pool, held_out
-from lina.codec_training.augment import coloured
-from lina.codec_training.crops import Rows, cut, draw, plan
-from lina.codec_training.decoding import FULL_SCALE, decode_all, decode_one
-from lina.codec_training.resample import TAPS, resampled
+from lina.codec_training.audio_pool import INDEX_FILE, AudioPool, build_pool, split_held_out
+from lina.codec_training.augment import TAPS, add_band_limit_and_noise, resample
+from lina.codec_training.crops import CropParameters, build_distribution, draw_crops, extract_crops
+from lina.codec_training.decoding import FULL_SCALE, decode_recording, decode_recordings
 from lina.config.codec_sections import AugmentSection
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 
 RATE = 8000
-STILL = AugmentSection(level=(0.0, 0.0), invert=0.0, resample=0.0, band=0.0, noise=0.0)
+NO_AUGMENTATION = AugmentSection(level=(0.0, 0.0), invert=0.0, resample=0.0, band=0.0, noise=0.0)
 
 
 def sounds(folder: Path, seconds: tuple[float, ...] = (0.5, 1.0, 2.0)) -> list[Utterance]:
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    utterances = []
     for number, length in enumerate(seconds):
         quiet = np.zeros(RATE // 2)
         tone = 0.25 * np.sin(2 * np.pi * 200 * (number + 1) * np.arange(int(length * RATE)) / RATE)
         path = folder / f"{number}.wav"
         soundfile.write(path, np.concatenate([quiet, tone, quiet]), RATE)
-        made.append(Utterance(id=str(number), audio=path, text="a tone"))
-    return made
+        utterances.append(Utterance(id=str(number), audio=path, text="a tone"))
+    return utterances
 
 
-def pool_of(folder: Path, *sources: list[Utterance | Reject], **changed: float) -> Pool:
+def pool_of(folder: Path, *sources: list[Utterance | Reject], **changed: float) -> AudioPool:
     settings = {"min_seconds": 0.1, "max_seconds": 10.0, "max_rejects": 0.5} | changed
     return build_pool(
         folder / "data", sources, sample_rate=RATE, workers=1, report=lambda done, total: None, **settings
     )
 
 
-def test_a_pool_holds_the_recordings_and_where_they_sound(tmp_path: Path) -> None:
+def test_pool_holds_recordings_and_sound_bounds(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, sounds(tmp_path / "a"), sounds(tmp_path / "b", (1.0,)))
     assert [one.source for one in pool.index.entries] == [0, 0, 0, 1]
-    assert pool.starts().tolist() == [0, 12_000, 28_000, 52_000]
+    assert [one.start for one in pool.index.entries] == [0, 12_000, 28_000, 52_000]
     entry = pool.index.entries[1]
     recorded, _ = soundfile.read(tmp_path / "a/1.wav")
-    heard = pool.utterance(1).double() / FULL_SCALE
-    assert torch.allclose(heard, torch.from_numpy(recorded), atol=1e-4)
+    stored = pool.utterance(1).double() / FULL_SCALE
+    assert torch.allclose(stored, torch.from_numpy(recorded), atol=1e-4)
     assert math.isclose(entry.peak, 0.25, rel_tol=1e-3)
-    # Half a second of silence before and after, of which 150 ms are kept.
+    # 150 ms of the half second of silence on each side are kept.
     assert abs(entry.begin - entry.start - 0.35 * RATE) <= 0.02 * RATE
     assert abs(entry.end - entry.start - (0.5 + 1.0 + 0.15) * RATE) <= 0.02 * RATE
 
 
-def test_a_pool_is_made_once(tmp_path: Path) -> None:
+def test_existing_pool_is_reused(tmp_path: Path) -> None:
     utterances = sounds(tmp_path / "a")
     first = pool_of(tmp_path, utterances)
-    made = (tmp_path / "data" / INDEX_FILE).stat().st_mtime_ns
+    written = (tmp_path / "data" / INDEX_FILE).stat().st_mtime_ns
     assert pool_of(tmp_path, utterances).index == first.index
-    assert (tmp_path / "data" / INDEX_FILE).stat().st_mtime_ns == made
+    assert (tmp_path / "data" / INDEX_FILE).stat().st_mtime_ns == written
     fewer = pool_of(tmp_path, utterances[:2])
     assert len(fewer.index.entries) == 2
     assert fewer.identity != first.identity
     assert torch.equal(fewer.utterance(1), first.utterance(1))
 
 
-def test_what_cannot_be_used_is_listed(tmp_path: Path) -> None:
+def test_rejected_recordings_are_listed(tmp_path: Path) -> None:
     utterances = sounds(tmp_path / "a")
     soundfile.write(tmp_path / "a/short.wav", np.full(100, 0.1) * np.arange(100) / 100, RATE)
     broken = [
@@ -81,64 +80,69 @@ def test_what_cannot_be_used_is_listed(tmp_path: Path) -> None:
     assert all(reason in listed for reason in ("no such file", "too short: less than 0.1 s", "not JSON"))
     with pytest.raises(DataError, match=r"3 of 4 utterances were rejected \(75\.0%, allowed 50\.0%\)"):
         pool_of(tmp_path, [utterances[0], *broken])
-    with pytest.raises(DataError, match=r"data\.sources\[1\]: has no recording that can be used"):
+    with pytest.raises(DataError, match=r"data\.sources\[1\]: has no usable recording"):
         pool_of(tmp_path, utterances, broken[:1])
 
 
-def test_processes_decode_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lina.codec_training.decoding.WORTH_PROCESSES", 1)
+def test_parallel_decoding_equals_serial_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lina.codec_training.decoding.MIN_PARALLEL", 1)
     paths = [one.audio for one in sounds(tmp_path)] + [tmp_path / "gone.wav"]
     settings = (RATE, 0.1, 10.0)
-    alone = [decode_one(path, *settings) for path in paths]
-    together = list(decode_all(paths, *settings, 2))
-    assert [type(one) for one in together] == [type(one) for one in alone]
-    assert together[-1] == alone[-1] == "no such file"
-    for one, other in zip(alone[:-1], together[:-1], strict=True):
+    serial = [decode_recording(path, *settings) for path in paths]
+    parallel = list(decode_recordings(paths, *settings, 2))
+    assert [type(one) for one in parallel] == [type(one) for one in serial]
+    assert parallel[-1] == serial[-1] == "no such file"
+    for one, other in zip(serial[:-1], parallel[:-1], strict=True):
         assert np.array_equal(one.samples, other.samples)  # type: ignore[union-attr]
 
 
-def test_what_is_held_out_hangs_on_each_utterance_alone(tmp_path: Path) -> None:
+def test_held_out_split_ranks_each_utterance_independently(tmp_path: Path) -> None:
     utterances = sounds(tmp_path, (0.5,) * 8)
     pool = pool_of(tmp_path, utterances)
-    train, valid = held_out(pool, 3, 0)
+    train, valid = split_held_out(pool, 3, 0)
     assert len(valid) == 3
     assert sorted(train + valid) == list(range(8))
-    assert held_out(pool, 0.25, 0)[1] == [one for one in valid if one in held_out(pool, 2, 0)[1]]
-    assert held_out(pool, 0.0, 0) == (list(range(8)), [])
-    assert held_out(pool, 3, 1)[1] != valid
-    with pytest.raises(DataError, match=r"data\.valid \(8\) holds back all of the 8"):
-        held_out(pool, 8, 0)
+    assert split_held_out(pool, 0.25, 0)[1] == [one for one in valid if one in split_held_out(pool, 2, 0)[1]]
+    assert split_held_out(pool, 0.0, 0) == (list(range(8)), [])
+    assert split_held_out(pool, 3, 1)[1] != valid
+    with pytest.raises(DataError, match=r"data\.valid \(8\) holds out all of the 8"):
+        split_held_out(pool, 8, 0)
 
 
-def drawn(
-    pool: Pool, seed: int, rows: int, augment: AugmentSection = STILL, weights: tuple[float, ...] = (1.0, 3.0)
-) -> Rows:
+def draw(
+    pool: AudioPool,
+    seed: int,
+    rows: int,
+    augment: AugmentSection = NO_AUGMENTATION,
+    weights: tuple[float, ...] = (1.0, 3.0),
+) -> CropParameters:
     numbers = range(len(pool.index.entries))
     options = {"rows": rows, "samples": 4000, "nyquist": RATE / 2, "augment": augment}
-    return draw(plan(pool, numbers, weights), seed, dropout=0.5, codebooks=4, **options)  # type: ignore[arg-type]
+    distribution = build_distribution(pool, numbers, weights)
+    return draw_crops(distribution, seed, dropout=0.5, codebooks=4, **options)  # type: ignore[arg-type]
 
 
-def test_crops_follow_weights_and_stay_in_what_sounds(tmp_path: Path) -> None:
+def test_crops_follow_source_weights_and_contain_sound(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, sounds(tmp_path / "a"), sounds(tmp_path / "b", (1.0,)))
-    rows = drawn(pool, 5, 2000)
+    rows = draw(pool, 5, 2000)
     entries = pool.index.entries
     which = (
         torch.searchsorted(
-            torch.tensor([e.start for e in entries], dtype=torch.float64), rows.low, right=True
+            torch.tensor([e.start for e in entries], dtype=torch.float64), rows.utterance_start, right=True
         )
         - 1
     )
     share = (which == 3).double().mean()
     assert abs(float(share) - 0.75) < 0.04
-    # Within a source, in the proportion of what sounds: 0.8, 1.3 and 2.3 s.
+    # Within a source, proportional to the length of sound: 0.8, 1.3 and 2.3 s.
     longest = (which == 2).sum() / (which < 3).sum()
     assert abs(float(longest) - 2.3 / 4.4) < 0.07
     begin = torch.tensor([e.begin for e in entries])[which]
     end = torch.tensor([e.end for e in entries])[which]
     assert bool((rows.start >= begin).all() & (rows.start + 4000 <= end).all())
-    audio = cut(pool.samples, rows, 4000, fastest=1.0, resample=False)
+    audio = extract_crops(pool.samples, rows, 4000, fastest=None)
     assert math.isclose(float(audio.abs().max()), 1.0, rel_tol=1e-3)
-    assert float(audio.square().mean(1).sqrt().min()) > 0.1, "a crop of silence"
+    assert float(audio.square().mean(1).sqrt().min()) > 0.1, "a silent crop"
     kept = torch.bincount(rows.codebooks.long(), minlength=5)
     assert kept[0] == 0
     assert abs(int(kept[4]) / 2000 - (0.5 + 0.125)) < 0.05
@@ -146,15 +150,15 @@ def test_crops_follow_weights_and_stay_in_what_sounds(tmp_path: Path) -> None:
 
 def test_crops_are_a_function_of_the_seed(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, sounds(tmp_path / "a"), sounds(tmp_path / "b", (1.0,)))
-    one, again, other = (torch.stack(drawn(pool, seed, 8, AugmentSection())) for seed in (5, 5, 6))
+    one, again, other = (torch.stack(draw(pool, seed, 8, AugmentSection())) for seed in (5, 5, 6))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
-def test_a_short_utterance_lies_whole_in_its_crop(tmp_path: Path) -> None:
+def test_short_utterance_lies_inside_its_crop(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, sounds(tmp_path / "a", (0.05,)))
-    rows = drawn(pool, 0, 50, weights=(1.0,))
-    audio = cut(pool.samples, rows, 4000, fastest=1.0, resample=False)
+    rows = draw(pool, 0, 50, weights=(1.0,))
+    audio = extract_crops(pool.samples, rows, 4000, fastest=None)
     tone = pool.utterance(0).float()
     energy = tone.square().sum() / FULL_SCALE**2 * 16
     assert torch.allclose(audio.square().sum(1), energy.expand(50), rtol=1e-2)
@@ -165,28 +169,29 @@ def test_resampling_changes_pitch_and_keeps_level() -> None:
     time = torch.arange(6000, dtype=torch.float64) / RATE
     speed = torch.tensor([0.85, 1.0, 1.18], dtype=torch.float64)
     tone = torch.sin(2 * torch.pi * 1000 * time).float().expand(3, -1)
-    heard = resampled(tone, speed, 4000)
+    resampled = resample(tone, speed, 4000)
     first = (TAPS // 2 - 1) / RATE
-    wanted = torch.sin(
+    expected = torch.sin(
         2 * torch.pi * 1000 * (first + speed[:, None] * torch.arange(4000, dtype=torch.float64) / RATE)
     )
-    assert torch.allclose(heard.double(), wanted, atol=2e-3)
+    assert torch.allclose(resampled.double(), expected, atol=2e-3)
     noise = torch.randn(1, 6000, generator=torch.Generator().manual_seed(0))
-    same = resampled(noise, speed[1:2], 4000)
+    same = resample(noise, speed[1:2], 4000)
     assert torch.allclose(same, noise[:, TAPS // 2 - 1 :][:, :4000], atol=1e-5)
 
 
-def test_resampling_folds_nothing_back() -> None:
+def test_resampling_does_not_alias() -> None:
     time = torch.arange(6000, dtype=torch.float64) / RATE
     tone = torch.sin(2 * torch.pi * 3950 * time).float()[None]
-    heard = resampled(tone, torch.tensor([1.18], dtype=torch.float64), 4000)
-    assert float(heard.square().mean()) < 0.02
+    resampled = resample(tone, torch.tensor([1.18], dtype=torch.float64), 4000)
+    assert float(resampled.square().mean()) < 0.02
 
 
-def rows_like(**columns: list[float]) -> Rows:
-    count = len(next(iter(columns.values())))
-    values = dict.fromkeys(Rows._fields, [0.0] * count) | {"cutoff": [2.0] * count} | columns
-    return Rows(**{name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
+def augment(audio: Tensor, seed: int, **changes: list[float]) -> Tensor:
+    rows = len(audio)
+    settings = {"cutoff": [2.0] * rows, "noise": [0.0] * rows, "tilt": [0.0] * rows} | changes
+    columns = {name: torch.tensor(value, dtype=torch.float64) for name, value in settings.items()}
+    return add_band_limit_and_noise(audio, **columns, generator=torch.Generator().manual_seed(seed))
 
 
 def band(audio: Tensor, low: float, high: float) -> float:
@@ -194,11 +199,10 @@ def band(audio: Tensor, low: float, high: float) -> float:
     return float(spectrum[int(low * len(spectrum)) : int(high * len(spectrum))].sum())
 
 
-def test_band_limits_and_noise_touch_the_rows_that_they_are_for() -> None:
+def test_band_limit_and_noise_change_their_rows_only() -> None:
     audio = 0.1 * torch.randn(3, 4000, generator=torch.Generator().manual_seed(0))
     audio[2] = 0.05 * torch.sin(0.7 * torch.arange(4000))
-    rows = rows_like(cutoff=[2.0, 0.5, 2.0], noise=[0.0, 0.0, 0.1])
-    changed = coloured(audio, rows, torch.Generator().manual_seed(1))
+    changed = augment(audio, 1, cutoff=[2.0, 0.5, 2.0], noise=[0.0, 0.0, 0.1])
     assert torch.allclose(changed[0], audio[0], atol=1e-6)
     assert band(changed[1], 0.56, 1.0) < 1e-6
     assert math.isclose(band(changed[1], 0.0, 0.5), band(audio[1], 0.0, 0.5), rel_tol=1e-4)
@@ -208,13 +212,11 @@ def test_band_limits_and_noise_touch_the_rows_that_they_are_for() -> None:
 
 def test_tilted_noise_falls_with_frequency() -> None:
     audio = 0.1 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
-    rows = rows_like(noise=[0.3, 0.3], tilt=[0.0, 1.0])
-    white, pink = coloured(audio, rows, torch.Generator().manual_seed(1)) - audio
+    white, pink = augment(audio, 1, noise=[0.3, 0.3], tilt=[0.0, 1.0]) - audio
     ratios = [band(one, 0.05, 0.1) / band(one, 0.5, 0.55) for one in (white, pink)]
     assert 0.7 < ratios[0] < 1.4
     assert 4 < ratios[1] < 12
 
 
 def test_silence_stays_finite() -> None:
-    rows = rows_like(cutoff=[0.5], noise=[0.1])
-    assert bool((coloured(torch.zeros(1, 400), rows, torch.Generator().manual_seed(0)) == 0).all())
+    assert bool((augment(torch.zeros(1, 400), 0, cutoff=[0.5], noise=[0.1]) == 0).all())

@@ -1,4 +1,4 @@
-"""Losses against what they are by hand, and discriminators that look at all they should."""
+"""Codec losses against values computed by hand, and the receptive field of the discriminators."""
 
 import math
 
@@ -22,7 +22,7 @@ def noise(rows: int = 2, samples: int = 4000, seed: int = 0) -> torch.Tensor:
     return 0.1 * torch.randn(rows, samples, generator=torch.Generator().manual_seed(seed))
 
 
-def test_the_mel_distance_of_a_gain_is_its_logarithm() -> None:
+def test_mel_distance_of_a_gain_is_its_logarithm() -> None:
     mel, audio = MelDistance(RATE), noise()
     assert float(mel(audio, mel.spectra(audio))) == 0
     # Each of the seven resolutions differs by log10(2) wherever it is above the floor.
@@ -37,18 +37,18 @@ def test_silence_has_a_finite_gradient() -> None:
     assert bool(silent.grad.isfinite().all())
 
 
-def test_no_band_is_empty() -> None:
+def test_no_mel_band_is_empty() -> None:
     mel = MelDistance(24_000)
     assert all(bool((spectrum > -5).all()) for spectrum in mel.spectra(noise(1, 8000)))
 
 
-def test_the_spectral_distance_of_a_gain_is_its_logarithm() -> None:
+def test_spectral_distance_of_a_gain_is_its_logarithm() -> None:
     audio = noise()
     assert float(spectral_distance(audio, audio)) == 0
     assert math.isclose(float(spectral_distance(10 * audio, audio)), 1.0, rel_tol=1e-3)
 
 
-def test_verdicts_by_hand() -> None:
+def test_adversarial_losses_by_hand() -> None:
     real, fake = [torch.tensor([2.0, 0.5])], [torch.tensor([-2.0, 0.5])]
     assert float(discriminator_loss(real, fake, "hinge")) == 0.25 + 0.75
     assert float(discriminator_loss(real, fake, "least_squares")) == 0.625 + 2.125
@@ -57,7 +57,7 @@ def test_verdicts_by_hand() -> None:
     assert float(adversarial_loss(fake * 2, "hinge")) == 1.5
 
 
-def test_features_count_relative_to_the_real_ones() -> None:
+def test_feature_distance_is_relative_to_real_features() -> None:
     real, fake = [[torch.tensor([2.0, -2.0]), torch.ones(2)]], [[torch.tensor([1.0, -2.0]), torch.ones(2)]]
     assert float(feature_distance(real, fake)) == 0.25
     bigger = [[10 * layer for layer in one] for one in real], [[10 * layer for layer in one] for one in fake]
@@ -65,29 +65,31 @@ def test_features_count_relative_to_the_real_ones() -> None:
 
 
 @pytest.mark.parametrize("section", [{}, {"periods": (2, 3)}, {"windows": (), "periods": (5,)}])
-def test_discriminators_judge_all_of_the_audio(section: dict[str, tuple[int, ...]]) -> None:
+def test_discriminators_cover_all_of_the_audio(section: dict[str, tuple[int, ...]]) -> None:
     torch.manual_seed(0)
-    chosen = DiscriminatorsSection(**({"windows": (256, 64), "channels": 4} | section))  # type: ignore[arg-type]
-    judges, audio = Discriminators(chosen), noise(2, 2000).requires_grad_()
-    judged = judges(judges.views(audio))
-    assert len(judged.verdicts) == len(judged.features) == len(chosen.windows) + len(chosen.periods)
-    for verdict in judged.verdicts:
-        (gradient,) = torch.autograd.grad(verdict[0].sum(), audio, retain_graph=True)
+    settings = DiscriminatorsSection(**({"windows": (256, 64), "channels": 4} | section))  # type: ignore[arg-type]
+    discriminators, audio = Discriminators(settings), noise(2, 2000).requires_grad_()
+    outputs = discriminators(discriminators.views(audio))
+    assert len(outputs.logits) == len(outputs.features) == len(settings.windows) + len(settings.periods)
+    for logit in outputs.logits:
+        (gradient,) = torch.autograd.grad(logit[0].sum(), audio, retain_graph=True)
         assert bool((gradient[0].unfold(0, 500, 500).abs().sum(1) > 0).all())
-        assert float(gradient[1].abs().max()) == 0, "rows are judged alone"
-    first, rest = judged.split(1)
-    assert torch.equal(torch.cat([first.verdicts[0], rest.verdicts[0]]), judged.verdicts[0])
+        assert float(gradient[1].abs().max()) == 0, "rows are independent"
+    first, rest = outputs.split(1)
+    assert torch.equal(torch.cat([first.logits[0], rest.logits[0]]), outputs.logits[0])
 
 
-def test_discriminators_learn_to_tell() -> None:
+def test_discriminators_learn_to_discriminate() -> None:
     torch.manual_seed(0)
-    judges = Discriminators(DiscriminatorsSection(windows=(256,), channels=4))
-    optimizer = torch.optim.Adam(judges.parameters(), 1e-2)
+    discriminators = Discriminators(DiscriminatorsSection(windows=(256,), channels=4))
+    optimizer = torch.optim.Adam(discriminators.parameters(), 1e-2)
     tone = torch.sin(torch.arange(2000) * 0.3).expand(2, -1) * 0.1
     losses = []
     for step in range(30):
-        on_real, on_fake = judges(judges.views(torch.cat([tone, noise(2, 2000, step)]))).split(2)
-        loss = discriminator_loss(on_real.verdicts, on_fake.verdicts, "hinge")
+        on_real, on_fake = discriminators(
+            discriminators.views(torch.cat([tone, noise(2, 2000, step)]))
+        ).split(2)
+        loss = discriminator_loss(on_real.logits, on_fake.logits, "hinge")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""A run of job codec from its spec to its file: whole, killed and resumed, refused."""
+"""Runs of job codec: from spec to exported codec, killed and resumed, rejected."""
 
 import math
 import os
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("plugin")
 
 
 class StopAt:
-    """Sends this process a signal after a step."""
+    """Send SIGTERM to this process after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -49,7 +49,7 @@ class Stages:
         self.finished[stage] = seconds
 
 
-def test_a_run_leaves_a_codec_and_what_is_known_of_it(tmp_path: Path) -> None:
+def test_run_writes_codec_evaluation_samples_and_metrics(tmp_path: Path) -> None:
     resolved = small(tmp_path)
     run = go(resolved)
     trained = resolved.trained(run / EXPORTED)
@@ -81,11 +81,11 @@ def test_a_run_leaves_a_codec_and_what_is_known_of_it(tmp_path: Path) -> None:
     ]
     assert "adversarial" not in lines[1]
     assert lines[2]["features"] > 0
-    weighed = sum(
+    total = sum(
         weight * lines[2][part]
         for part, weight in (("loss", 15), ("adversarial", 1), ("features", 2), ("commitment", 0.25))
     )
-    assert math.isclose(weighed, lines[2]["total"], rel_tol=1e-5)
+    assert math.isclose(total, lines[2]["total"], rel_tol=1e-5)
     assert len(lines[2]["codebook_use"]) == len(SIZES)
 
 
@@ -97,7 +97,7 @@ def test_training_lowers_the_mel_distance(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
+def test_finished_stages_are_skipped(tmp_path: Path) -> None:
     first, again, more = Stages(), Stages(), Stages()
     run = go(small(tmp_path), first)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
@@ -112,7 +112,7 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
     assert (run / EXPORTED).read_bytes() != exported
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole = go(small(tmp_path, out="whole"))
     script = (
         "from pathlib import Path; import os, signal\n"
@@ -137,7 +137,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
-def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_signal_saves_a_checkpoint_to_resume_from(tmp_path: Path) -> None:
     with pytest.raises(
         RunStopped, match="stopped by a signal at step 3 of 6; run the same command to resume"
     ):
@@ -149,14 +149,14 @@ def test_a_signal_saves_and_the_run_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "run" / EXPORTED).is_file()
 
 
-def test_minutes_end_a_start_and_not_the_run(tmp_path: Path) -> None:
+def test_minutes_limit_one_start_of_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunStopped, match="stopped after 1e-06 minutes at step 1 of 6"):
         go(small(tmp_path, "train.minutes=1e-6"))
     go(small(tmp_path))
     assert lines_of(tmp_path / "run")[-1]["step"] == 6
 
 
-def test_a_checkpoint_folder_begins_another_run(tmp_path: Path) -> None:
+def test_copied_checkpoint_starts_another_run(tmp_path: Path) -> None:
     go(small(tmp_path, "train.steps=4"))
     (tmp_path / "next/checkpoints").mkdir(parents=True)
     (tmp_path / "run/checkpoints/step-00000004").rename(tmp_path / "next/checkpoints/step-00000004")
@@ -164,7 +164,7 @@ def test_a_checkpoint_folder_begins_another_run(tmp_path: Path) -> None:
     assert [one["step"] for one in lines_of(run)] == [5, 5]
 
 
-def test_other_audio_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+def test_changed_audio_is_rejected_unless_allowed(tmp_path: Path) -> None:
     go(small(tmp_path, "train.steps=2"))
     manifest = tmp_path / "one/manifest.jsonl"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
@@ -173,32 +173,32 @@ def test_other_audio_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
     go(small(tmp_path, "data.may_change=true"))
 
 
-def test_another_spec_is_refused(tmp_path: Path) -> None:
+def test_changed_spec_is_rejected(tmp_path: Path) -> None:
     go(small(tmp_path, "train.steps=2"))
     with pytest.raises(CheckpointError, match=r"holds a run of another spec: train\.batch: 4 -> 5"):
         go(small(tmp_path, "train.batch=5"))
 
 
 def break_steps(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool], broken: str = "codec") -> None:
-    """Make the codec's audio, or the discriminators' loss alone, not a number at these steps."""
+    """Replace the codec's audio or the discriminators' loss by NaN at these steps."""
     real, loss, calls = ToyCodec.reconstruct, backward.discriminator_loss, [0]
 
     def reconstruct(self: ToyCodec, audio: torch.Tensor, codebooks: torch.Tensor) -> Any:
         calls[0] += self.training
-        made = real(self, audio, codebooks)
+        reconstruction = real(self, audio, codebooks)
         bad = self.training and broken == "codec" and steps(calls[0])
-        return made._replace(audio=made.audio * math.nan) if bad else made
+        return reconstruction._replace(audio=reconstruction.audio * math.nan) if bad else reconstruction
 
-    def judge(*arguments: Any) -> torch.Tensor:
+    def discriminator_loss(*arguments: Any) -> torch.Tensor:
         return loss(*arguments) * (math.nan if broken == "discriminators" and steps(calls[0]) else 1.0)
 
     monkeypatch.setattr(ToyCodec, "reconstruct", reconstruct)
-    monkeypatch.setattr(backward, "discriminator_loss", judge)
+    monkeypatch.setattr(backward, "discriminator_loss", discriminator_loss)
 
 
 @pytest.mark.parametrize("broken", ["codec", "discriminators"])
 @pytest.mark.parametrize("log_every", [1, 100])
-def test_a_step_that_is_not_finite_is_not_applied(
+def test_step_that_is_not_finite_is_not_applied(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -220,7 +220,7 @@ def test_a_step_that_is_not_finite_is_not_applied(
     assert all(math.isfinite(line["loss"]) for line in lines_of(run))
 
 
-def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
+def test_many_successive_steps_that_are_not_finite_end_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_steps(monkeypatch, lambda step: step > 3)
@@ -231,28 +231,26 @@ def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
     assert newest.step == 12
 
 
-def test_a_codec_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+def test_codec_without_training_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(
         SpecError, match="command line: codec: Codec2 cannot be trained; name a codec that can"
     ):
         go(small(tmp_path, "codec.plugin=codec2"))
 
 
-def test_more_codebooks_than_there_are_cannot_be_judged(tmp_path: Path) -> None:
+def test_evaluation_of_more_codebooks_than_the_codec_has_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"evaluate\.codebooks: 3 is more than the 2 codebooks"):
         go(small(tmp_path, "evaluate.codebooks=[1,3]"))
 
 
-def test_a_plugin_that_gives_no_trainable_codec_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plugin_without_trainable_codec_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = small(tmp_path)
     monkeypatch.setattr(resolved.codec.plugin, "build_trainable", lambda config: torch.nn.Linear(1, 1))
     with pytest.raises(PluginError, match=r"toy-trainable.*build_trainable gives a Linear"):
         go(resolved)
 
 
-def test_the_speed_of_each_part_can_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speed_script_measures_each_component(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "codec.yaml").write_text(SPEC)
     speed.main(str(tmp_path / "codec.yaml"), [])
     printed = capsys.readouterr().out

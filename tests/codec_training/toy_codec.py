@@ -1,4 +1,4 @@
-"""A codec that can be trained in seconds: patches of samples through one matrix, coded in residuals, and back."""
+"""Toy codec that trains in seconds: linear patches of samples with residual vector quantization."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ RATE, HOP, SIZES, WIDTH = 8000, 80, (16, 16), 8
 class ToyConfig(PluginConfig):
     weights: Path | None = None
     codebooks: int | None = Field(default=None, ge=1, le=2)
-    lazy: bool = False
-    """Learns nothing."""
 
 
 class ToyCodec(nn.Module):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lina.codec_training.stoi_loss import IntelligibilityDistance
+from lina.codec_training.stoi_loss import STOILoss
 from lina.codecs.lina import LinaCodec, LinaCodecConfig
 from lina.codecs.lina.plugin import RELEASES
 from lina.core.audio.codec import decode, encode
@@ -38,12 +38,12 @@ def test_they_are_what_a_spec_gets_that_names_none() -> None:
 
 
 def test_more_codebooks_are_more_intelligible(speech: torch.Tensor) -> None:
-    received = IntelligibilityDistance(24_000)
+    loss = STOILoss(24_000)
     distances = []
     for codebooks in (1, 2, 4, 8):
         built = codec(codebooks)
         decoded = decode(built, encode(built, speech))
-        distances.append(float(received(decoded[:, 0], speech[:, 0])))
+        distances.append(float(loss(decoded[:, 0], speech[:, 0])))
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 0.12
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lina.core.laws.law import LawCase, LawFailed, LawResult
     from lina.core.laws.tokenizer import frozen_json
     from lina.core.model.stack import Layers, MixerPlugin, MixerStack, ResidualStack, SwiGLU
+    from lina.core.model.tokens import teacher_forcing
     from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
     from lina.core.ops.delta_rule import delta_rule, delta_rule_step, gated_delta_rule, gated_delta_rule_step
     from lina.core.ops.dispatch import KernelConfig, MixedPrecisionKernelConfig, log_once, use_fused_kernel
@@ -150,6 +151,7 @@ __all__ = [
     "selective_scan",
     "selective_scan_step",
     "takes_starts",
+    "teacher_forcing",
     "tree_map",
     "use_fused_kernel",
     "validate_audio",
@@ -169,6 +171,7 @@ _NAMES = {
     "laws.law": "LawCase LawFailed LawResult",
     "laws.tokenizer": "frozen_json",
     "model.stack": "Layers MixerPlugin MixerStack ResidualStack SwiGLU",
+    "model.tokens": "teacher_forcing",
     "ops.causal_conv": "causal_convolution causal_convolution_step",
     "ops.delta_rule": "delta_rule delta_rule_step gated_delta_rule gated_delta_rule_step",
     "ops.dispatch": "KernelConfig MixedPrecisionKernelConfig log_once use_fused_kernel",

@@ -13,6 +13,7 @@ from lina.runs.hook_manager import build_manager
 from tests.cli.conftest import Lina, lina
 from tests.docs.command_checks import CHECKS, ROOT
 from tests.docs.markdown import Reader, run_pytest
+from tests.docs.notebooks import Tool
 from tests.fakes import FakeDistributions
 
 __all__ = ["lina"]
@@ -61,10 +62,10 @@ def clone(tmp_path: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def follow(
+def tools(
     lina: Lina, clone: Path, distributions: FakeDistributions, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Path], None]:
-    """Run the code and commands of a page in the clone; each page has Python names of its own."""
+) -> dict[str, Tool]:
+    """Programs that pages and notebooks call, run in this process where they can be."""
 
     def lina_tool(arguments: list[str]) -> tuple[int, str]:
         for name in [name for name in sys.modules if name.startswith("lina_")]:
@@ -74,9 +75,14 @@ def follow(
 
     def pip_tool(arguments: list[str]) -> tuple[int, str]:
         for package in arguments[arguments.index("install") + 1 :]:
-            if package != "-e":
-                distributions.install_project(clone / package)
+            if not package.startswith("-"):
+                distributions.install_project(Path(package).absolute())
         return 0, ""
 
-    tools = {"lina": lina_tool, "pip": pip_tool, "pytest": run_pytest}
+    return {"lina": lina_tool, "pip": pip_tool, "pytest": run_pytest}
+
+
+@pytest.fixture
+def follow(tools: dict[str, Tool]) -> Callable[[Path], None]:
+    """Run the code and commands of a page in the clone; each page has Python names of its own."""
     return lambda page: Reader(ROOT, tools, CHECKS).read(page)

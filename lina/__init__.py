@@ -1,12 +1,24 @@
-"""Text-to-speech with linear-attention language models over neural-codec tokens."""
+"""Text-to-speech with linear-attention language models over neural-codec tokens.
 
+``load`` a voice, ``run`` a spec, ``evaluate`` and ``export`` a run; hook plugins use ``hookimpl``, ``Section`` and
+``read_metrics``. Authors of other plugins use ``lina.core``. Importing ``lina`` imports no torch: modules are loaded at
+the first use of a name.
+"""
+
+import importlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from lina.evaluation.records import TextSetEvaluation
     from lina.runs.device import Device
+    from lina.runs.files import read_init
+    from lina.runs.hooks import Run, Section, hookimpl
+    from lina.runs.metrics import read_metrics
+    from lina.speech.export import Exported
+    from lina.speech.prompt import Prompt
     from lina.speech.voice import Voice
 
 try:
@@ -14,7 +26,40 @@ try:
 except PackageNotFoundError:  # a source tree that is on the path without being installed
     __version__ = "0.0.0+source"
 
-__all__ = ["__version__", "load"]
+__all__ = [
+    "Prompt",
+    "Run",
+    "Section",
+    "__version__",
+    "evaluate",
+    "export",
+    "hookimpl",
+    "load",
+    "read_init",
+    "read_metrics",
+    "run",
+]
+
+_MODULE_OF = {
+    "Prompt": "lina.speech.prompt",
+    "Run": "lina.runs.hooks",
+    "Section": "lina.runs.hooks",
+    "hookimpl": "lina.runs.hooks",
+    "read_init": "lina.runs.files",
+    "read_metrics": "lina.runs.metrics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'lina' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(
@@ -23,28 +68,121 @@ def load(
     *,
     device: "Device" = "auto",
     threads: int | None = None,
+    lexicon: str | Path | None = None,
 ) -> "Voice":
-    """The voice of a run directory, finished or not, such as ``runs/first``, or of what ``lina export`` made of one.
+    """Load the voice of a run, finished or not, or of a directory that ``export`` wrote.
 
-    Left out, it is the voice that comes with lina.
+    ``voice.say(text)`` returns audio float32 [C, N] in [-1, 1]; ``voice.stream(text)`` yields it in chunks [C, n].
 
-    ``voice.say(text)`` gives audio [C, N]; ``voice.stream(text)`` gives it in chunks [C, n] as they are made.
-
-    ``settings``: keys of the spec's ``synthesize`` and their values, such as ``"synthesize.window={}"``, that count in
-    place of the run's own.
-
-    ``device``: of the model: auto (a CUDA device if there is one), cpu or cuda.
-
-    ``threads``: CPU threads of PyTorch inside the voice's calls, whatever ``torch.set_num_threads`` is outside them; by
-    default 1 for a model of at most 64 million parameters, and PyTorch's own number for a larger one.
+    Args:
+        run: the directory, such as ``runs/first``; by default the voice that comes with lina.
+        settings: values for keys of the spec's ``synthesize``, such as ``"synthesize.window={}"``.
+        device: ``auto`` (a CUDA device if there is one), ``cpu`` or ``cuda``.
+        threads: CPU threads of PyTorch within the voice's calls; by default 1 for a model of at most 64 million
+            parameters, and PyTorch's own number for a larger one. ``torch.set_num_threads`` stays as it is outside.
+        lexicon: a file with a word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
 
     Raises:
-        LinaError: there is no such device, or ``threads`` is no number of threads.
+        LinaError: there is no such device, or ``threads`` is not a number of threads.
         SpecError: a setting is wrong.
-        CheckpointError: the directory is missing, holds no checkpoint, or a damaged one.
-        PluginError: a plugin of the run is missing here, or is another version.
+        CheckpointError: the directory is missing or has no undamaged checkpoint.
+        PluginError: a plugin of the run is missing or has another version.
+        TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
     from lina.speech import voice
     from lina.speech.default_voice import shipped_voice
 
-    return voice.load(shipped_voice() if run is None else Path(run), device, settings, threads)
+    return voice.load(shipped_voice() if run is None else Path(run), device, settings, threads, lexicon)
+
+
+def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:
+    """Run a spec of either job, as ``lina run SPEC KEY=VALUE...``, and return the run directory.
+
+    The same call resumes an interrupted run; finished stages are not redone.
+
+    Args:
+        spec: a YAML file, such as ``specs/first.yaml``.
+        settings: ``key=value`` pairs that override the spec, such as ``"train.steps=100"``.
+
+    Raises:
+        SpecError: the spec has a mistake; the message names file, line and key.
+        PluginError: a plugin is missing or broken.
+        LinaError: the data or the run directory has a mistake, or a signal stopped the run. Finished work stays.
+    """
+    from lina.config.loader import load_job
+    from lina.config.spec import Spec
+    from lina.runs.hook_manager import build_manager
+
+    job = load_job(spec, settings)
+    if isinstance(job, Spec):
+        from lina.config.resolve import resolve
+        from lina.pipeline.speech_job import run_spec
+
+        return run_spec(resolve(job), build_manager().hook)
+    from lina.config.codec_resolve import resolve_codec
+    from lina.pipeline.codec_job import run_codec_spec
+
+    return run_codec_spec(resolve_codec(job), build_manager().hook)
+
+
+def evaluate(
+    run: str | Path,
+    texts: str | Path,
+    settings: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    recognizer: str | None = "faster-whisper",
+    speaker: str | None = None,
+    seed: int | None = None,
+    device: "Device" = "auto",
+) -> "TextSetEvaluation":
+    """Synthesize a set of texts and measure error rates, naturalness and speed, as ``lina evaluate``.
+
+    Clips and results are kept in ``out/evaluations``; the same call resumes an interrupted evaluation.
+
+    Args:
+        run: a run directory or an exported voice.
+        texts: a file with one text per line, or a ``.jsonl`` manifest, whose recordings and their codec resynthesis are
+            measured, too.
+        settings: values for keys of the spec's ``synthesize``, such as ``"synthesize.best_of=3"``.
+        out: directory for the results; by default ``run``.
+        recognizer: name of a recognizer plugin; None measures no error rates.
+        speaker: one of the run's speakers.
+        seed: seed of the sampling; the spec's by default.
+        device: as in ``load``.
+
+    Raises:
+        DataError: the texts cannot be read.
+        LinaError: as in ``load``, or the recognizer is missing.
+    """
+    from lina.pipeline.text_set_job import choose_recognizer, evaluate_voice
+
+    return evaluate_voice(
+        Path(run),
+        Path(texts),
+        out=Path(run if out is None else out),
+        recognizer=choose_recognizer(recognizer),
+        settings=settings,
+        speaker=speaker,
+        seed=seed,
+        device=device,
+    )
+
+
+def export(
+    run: str | Path, out: str | Path, weights: Literal["int8", "bfloat16", "float32"] = "int8"
+) -> "Exported":
+    """Write the files that a run needs to speak into the new directory ``out``, as ``lina export``.
+
+    Args:
+        run: a run directory with at least one checkpoint; its averaged weights are taken where it keeps them.
+        out: the directory to create; ``load``, ``evaluate`` and a spec's ``init`` take it like a run.
+        weights: storage of the weight matrices.
+
+    Raises:
+        CheckpointError: there is no run, no undamaged checkpoint, or a weight is not finite.
+        DataError: ``out`` exists, or its parent does not.
+    """
+    from lina.speech.export import export as write
+
+    return write(Path(run), Path(out), weights)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lina.core.errors import DataError, LinaError
+from lina.core.errors import DataError
 from lina.speech.default_voice import shipped_voice
 
 if TYPE_CHECKING:
-    from lina.config.resolve import PluginChoice
     from lina.evaluation.records import TextSetEvaluation
 
 NOBODY = "none"
@@ -63,61 +62,27 @@ def evaluate(
         what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}; make it first"
         raise DataError(f"{out}: {what}")
     named = bool(arguments) and "=" not in arguments[0]
-    chosen = _recognizer(recognizer, arguments[named:])
-
-    from lina.evaluation.text_set import check_text_set, read_text_set
-
-    items = read_text_set(texts)
     directory = Path(arguments[0]) if named else shipped_voice()
     look_at_run(directory, "RUN")
-    # Where lina is installed is not always writable, and gone with the next version.
-    kept = kept or (directory if named else Path("evaluated") / directory.name)
 
-    from lina.config.loader import load_spec
     from lina.core.files import write_atomic
-    from lina.evaluation.run import TextSetJob, evaluate_texts
-    from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
-    from lina.runs.directory import locked, report
-    from lina.runs.hook_manager import build_manager
-    from lina.runs.hooks import Run
-    from lina.runs.layout import SPEC_FILE
-    from lina.runs.signals import raise_on_sigterm
-    from lina.speech.voice import load
+    from lina.pipeline.text_set_job import choose_recognizer, evaluate_voice
 
-    voice = load(directory, device, spoken_with)
-    check_text_set(items, voice)
-    voice.asked({"speaker": speaker, "seed": seed})
-    spec = voice.resolved.spec
-    with raise_on_sigterm(), locked(kept):
-        run, hooks = Run(kept, spec), build_manager().hook
-        checkpoint = newest_checkpoint(checkpoint_folder(directory))
-        assert checkpoint is not None, "a voice was loaded from it"
-        asked = TextSetJob(
-            name=texts.stem,
-            items=items,
-            recognizer=chosen,
-            seed=spec.synthesize.seed if seed is None else seed,
-            speaker=speaker,
-            floor=not no_floor,
-            remarks=tuple(f"spoken with {setting}" for setting in spoken_with),
-        )
-        found = evaluate_texts(run, asked, voice, checkpoint, hooks)
-        report(Run(kept, load_spec(directory / SPEC_FILE)), hooks)
+    found = evaluate_voice(
+        directory,
+        texts,
+        # Where lina is installed is not always writable, and gone with the next version.
+        out=kept or (directory if named else Path("evaluated") / directory.name),
+        recognizer=choose_recognizer(None if recognizer == NOBODY else recognizer, arguments[named:]),
+        settings=spoken_with,
+        speaker=speaker,
+        seed=seed,
+        device=device,
+        floor=not no_floor,
+    )
     _print(found)
     if out is not None:
         write_atomic(out, found.model_dump_json(indent=2).encode())
-
-
-def _recognizer(name: str, settings: tuple[str, ...]) -> "PluginChoice[Any] | None":
-    if name == NOBODY:
-        if settings:
-            raise LinaError(f"evaluate: {settings[0]}: there is no recogniser to configure; leave it out")
-        return None
-    from lina.config.loader import typed_values
-    from lina.config.resolve import choose_plugin
-
-    tree, origin = typed_values(settings)
-    return choose_plugin("recognizer", name, tree, origin)
 
 
 def _print(found: "TextSetEvaluation") -> None:

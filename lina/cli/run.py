@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lina.config.codec_spec import CodecSpec
-    from lina.config.spec import Spec
+    pass
 
 
 @click.command(short_help="Train, evaluate and speak as a spec asks.")
@@ -25,28 +22,8 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
       lina run specs/first.yaml
       lina run specs/first.yaml train.steps=100 name=quick
     """
-    from lina.config.loader import load_job
-    from lina.config.spec import Spec
+    import lina
 
-    asked = load_job(spec, overrides)
-    directory = _speech(asked) if isinstance(asked, Spec) else _codec(asked)
+    directory = lina.run(spec, overrides)
     report = directory / "report.html"
     click.echo(f"done: {report if report.is_file() else directory}")
-
-
-def _speech(spec: "Spec") -> "Path":
-    from lina.config.resolve import resolve
-    from lina.pipeline.speech_job import run_spec
-    from lina.runs.hook_manager import build_manager
-
-    resolved = resolve(spec)
-    return run_spec(resolved, build_manager().hook)
-
-
-def _codec(spec: "CodecSpec") -> "Path":
-    from lina.config.codec_resolve import resolve_codec
-    from lina.pipeline.codec_job import run_codec_spec
-    from lina.runs.hook_manager import build_manager
-
-    resolved = resolve_codec(spec)
-    return run_codec_spec(resolved, build_manager().hook)

@@ -116,7 +116,7 @@ def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None
     [
         (("--recognizer", "fake-"), "did you mean 'fake'"),
         (("--recognizer", "fake", "model=base"), "model: unknown key"),
-        (("--recognizer", "none", "model=base"), "there is no recogniser to configure; leave it out"),
+        (("--recognizer", "none", "model=base"), "there is no recognizer to configure; leave it out"),
         (("--json", "nowhere/o.json"), "there is no folder nowhere; make it first"),
         (("--json", "."), "is a folder"),
         (("--seed", "-1"), "--seed"),

@@ -114,7 +114,7 @@ def test_evaluate_without_a_run_writes_nothing_into_lina(
     assert (tmp_path / "evaluated/tone-1/report.html").is_file()
     assert lina("evaluate", str(voice), *options, "-o", "there").code == 0
     assert (tmp_path / "there/report.html").is_file()
-    assert "model=base: there is no recogniser to configure" in refused("evaluate", "model=base", *options)
+    assert "model=base: there is no recognizer to configure" in refused("evaluate", "model=base", *options)
 
 
 @pytest.mark.usefixtures("voice")

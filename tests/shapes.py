@@ -24,7 +24,7 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     annotations = function.__annotations__
     function.__annotations__ = {name: hint for name, hint in annotations.items() if names_a_shape(hint)}
-    return beartype(function, conf=CONF) if function.__annotations__ else function
+    return beartype(conf=CONF)(function) if function.__annotations__ else function
 
 
 def names_a_shape(hint: Any) -> bool:

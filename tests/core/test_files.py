@@ -21,7 +21,7 @@ def test_a_failing_disk_leaves_the_old_file(
     path = tmp_path / "a"
     files.write_atomic(path, b"old")
 
-    def refuse(*_) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, fails, refuse)

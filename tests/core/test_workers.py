@@ -45,13 +45,13 @@ class Counted(Sequence[int]):
     """Counts how many items have been taken."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.taken = count, 0
+        self.items, self.taken = count, 0
 
     def __len__(self) -> int:
-        return self.count
+        return self.items
 
     def __getitem__(self, index: Any) -> Any:
-        if index >= self.count:
+        if index >= self.items:
             raise IndexError
         self.taken = index + 1
         return index
@@ -112,13 +112,13 @@ def test_a_worker_that_cannot_start_ends_the_work() -> None:
         list(work(range(9), OnlyHere(), object, 2))
 
 
-def _no_tools() -> object:
+def _no_tools() -> int:
     raise PluginError("the codec has no weights")
 
 
 def test_tools_that_cannot_be_made_end_the_work() -> None:
     with pytest.raises(PluginError, match=r"^the codec has no weights$"):
-        list(work(range(9), _square, _no_tools, 2))  # type: ignore[arg-type]
+        list(work(range(9), _square, _no_tools, 2))
 
 
 class NeedsTwo(Exception):

@@ -57,12 +57,12 @@ class DiagonalDecay(nn.Module):
 
 
 class Toy(BackbonePlugin):
-    Module: type[nn.Module] = DiagonalDecay
+    Module: type[DiagonalDecay] = DiagonalDecay
 
     @classmethod
     def example(cls) -> dict[str, Any]:
         return {"d_model": 8, "n_layers": 1, "config": {}}
 
     @classmethod
-    def build(cls, *, d_model: int, n_layers: int, config: Any) -> nn.Module:
+    def build(cls, *, d_model: int, n_layers: int, config: Any) -> DiagonalDecay:
         return cls.Module(d_model)

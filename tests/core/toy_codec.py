@@ -1,5 +1,6 @@
 """Honest codecs, small enough to read: a streaming one that lags a frame, and a whole one."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lina.core.plugin import CodecPlugin
+from lina.core.protocols import DecoderStream, EncoderStream
 
 HOP, SIZES = 8, (16, 5)
 
@@ -58,7 +60,7 @@ class Decoder(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(size, 2 * HOP) for size in SIZES)
 
     def initial_state(self, batch: int) -> AudioOverlap:
-        return AudioOverlap(self.tables[0].weight.new_zeros(batch, 1, HOP))
+        return AudioOverlap(next(self.parameters()).new_zeros(batch, 1, HOP))
 
     def halves(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         waves = torch.stack([table(codes[..., q]) for q, table in enumerate(self.tables)]).sum(0).tanh()
@@ -78,35 +80,38 @@ class Decoder(nn.Module):
 
 
 class ToyStreaming(nn.Module):
-    sample_rate, hop, channels, codebook_sizes = 8_000, HOP, 1, SIZES
+    sample_rate, hop, channels = 8_000, HOP, 1
+    codebook_sizes: tuple[int, ...] = SIZES
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: EncoderStream, decoder: DecoderStream) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder: EncoderStream = encoder
+        self.decoder: DecoderStream = decoder
 
 
 class ToyStreamingCodec(CodecPlugin):
-    Encoder: type[nn.Module] = Encoder
-    Decoder: type[nn.Module] = Decoder
-    Whole: type[nn.Module] = ToyStreaming
+    Encoder: Callable[[], EncoderStream] = Encoder
+    Decoder: Callable[[], DecoderStream] = Decoder
+    Whole: type[ToyStreaming] = ToyStreaming
 
     @classmethod
     def example(cls) -> dict[str, Any]:
         return {"config": {}}
 
     @classmethod
-    def build(cls, *, config: Any) -> nn.Module:
+    def build(cls, *, config: Any) -> ToyStreaming:
         return cls.Whole(cls.Encoder(), cls.Decoder())
 
 
 class Levels:
     """One code a frame: its mean level, against the loudest sample of the utterance. Not streamable."""
 
-    sample_rate, hop, channels, codebook_sizes = 8_000, HOP, 1, (16,)
+    sample_rate, hop, channels = 8_000, HOP, 1
+    codebook_sizes: tuple[int, ...] = (16,)
 
     def encode(self, audio: Tensor) -> Tensor:
         peak = audio.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-6)
-        level = (audio / peak)[:, 0].unflatten(1, (-1, HOP)).mean(-1) / 2 + 0.5
+        level: Tensor = (audio / peak)[:, 0].unflatten(1, (-1, HOP)).mean(-1) / 2 + 0.5
         return (level * 16).long().clamp(0, 15)[..., None]
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ HOP = 8
 class Levels:
     """A whole codec: each code is the level of a frame; a frame slides there from the level before it."""
 
-    sample_rate, hop, channels, codebook_sizes = 80, HOP, 1, (10, 3)
+    sample_rate, hop, channels = 80, HOP, 1
+    codebook_sizes: tuple[int, ...] = (10, 3)
 
     def encode(self, audio: Tensor) -> Tensor:
         level = audio[:, 0].unflatten(1, (-1, HOP))[..., -1].mul(10).round().long().clamp(0, 9)
@@ -70,10 +71,12 @@ class LateStream:
 class Stairs:
     """A streaming codec: constant frames."""
 
-    sample_rate, hop, channels, codebook_sizes = 80, HOP, 1, (10,)
+    sample_rate, hop, channels = 80, HOP, 1
+    codebook_sizes: tuple[int, ...] = (10,)
 
     def __init__(self) -> None:
-        self.encoder, self.decoder = LateStream(True), LateStream(False)
+        self.encoder: Any = LateStream(True)
+        self.decoder: Any = LateStream(False)
 
 
 def codes_for(frames: int, rows: int = 1, seed: int = 0) -> Tensor:

@@ -2,11 +2,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from lina.core.audio.mel import decibels, hz_to_mel, mel_corners, mel_filters, mel_spectrogram, mel_to_hz
 
 
-def tone(hz, rate, seconds: float = 0.5):
+def tone(hz: float, rate: int, seconds: float = 0.5) -> Tensor:
     return torch.sin(2 * math.pi * hz * torch.arange(int(rate * seconds)) / rate)
 
 

@@ -3,6 +3,7 @@ import struct
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +17,16 @@ from lina.core.workers import work
 RATE = 16_000
 
 
-def tone(seconds: float = 0.5, rate=RATE, channels: int = 1):
+def tone(seconds: float = 0.5, rate: int = RATE, channels: int = 1) -> np.ndarray:
     wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
     return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
 
 
-def noise(seconds: float = 1.0, rate=RATE):
+def noise(seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
     return np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32)
 
 
-def refusal(path, rate=RATE, **options):
+def refusal(path: Path, rate: int = RATE, **options: Any) -> str:
     with pytest.raises(AudioError) as caught:
         read_audio(path, rate, **options)
     message = str(caught.value)
@@ -34,7 +35,7 @@ def refusal(path, rate=RATE, **options):
     return caught.value.reason
 
 
-def patch_data_size(path, size) -> None:
+def patch_data_size(path: Path, size: int) -> None:
     raw = bytearray(path.read_bytes())
     at = raw.find(b"data") + 4
     raw[at : at + 4] = struct.pack("<I", size)
@@ -116,7 +117,7 @@ def test_truncated_wav(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF - 36])
-def test_streamed_wav_has_its_real_length(tmp_path: Path, size) -> None:
+def test_streamed_wav_has_its_real_length(tmp_path: Path, size: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), RATE)
     patch_data_size(path, size)
@@ -162,7 +163,7 @@ def test_ogg_cut_between_pages(tmp_path: Path) -> None:
     ("content", "reason"), [(b"", "is empty: 0 bytes"), (b"hello, world\n" * 9, "cannot be dec")]
 )
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-def test_not_sound(tmp_path: Path, content, reason: str, suffix: str) -> None:
+def test_not_sound(tmp_path: Path, content: bytes, reason: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     assert refusal(path).startswith(reason)
@@ -175,7 +176,7 @@ def test_header_without_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_numbers(tmp_path: Path, bad) -> None:
+def test_not_numbers(tmp_path: Path, bad: float) -> None:
     path = tmp_path / "a.wav"
     samples = tone()
     samples[100] = bad

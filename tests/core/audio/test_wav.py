@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 from lina.core.audio.read import WavWriter, read_audio, write_wav
 from lina.core.errors import DataError
 
 
-def some(samples: int = 800, channels: int = 1):
+def some(samples: int = 800, channels: int = 1) -> Tensor:
     return torch.rand(channels, samples, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
@@ -67,7 +68,7 @@ def test_clipping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_not_numbers_are_refused(tmp_path: Path, bad) -> None:
+def test_not_numbers_are_refused(tmp_path: Path, bad: float) -> None:
     with pytest.raises(DataError, match="NaN or infinity"):
         write_wav(tmp_path / "a.wav", torch.tensor([0.0, bad]), 8_000)
     assert list(tmp_path.iterdir()) == []

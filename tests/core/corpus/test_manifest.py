@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,10 +8,10 @@ from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 
 
-def lines(tmp_path: Path, content):
+def lines(tmp_path: Path, content: bytes) -> list[tuple[int, str, str]]:
     path = tmp_path / "list.txt"
     path.write_bytes(content)
-    return [tuple(line) for line in read_lines(path)]
+    return [(line.number, line.text, line.complaint) for line in read_lines(path)]
 
 
 def test_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_names_that_are_no_paths(tmp_path: Path, name: str) -> None:
         inside(tmp_path, name, allow_outside=True)
 
 
-def entry(tmp_path: Path, **changed):
+def entry(tmp_path: Path, **changed: Any) -> Utterance | Reject:
     (tmp_path / "a.wav").write_bytes(b"x")
     fields = {"id": "a", "audio": "a.wav", "text": "hello", "where": "list:1", "speaker": " ann "} | changed
     return EntryChecker(tmp_path).entry(**fields)
@@ -118,7 +119,7 @@ def test_a_good_entry(tmp_path: Path) -> None:
         ({"text": ""}, "empty transcript"),
     ],
 )
-def test_bad_entries(tmp_path: Path, changed, reason: str) -> None:
+def test_bad_entries(tmp_path: Path, changed: dict[str, Any], reason: str) -> None:
     found = entry(tmp_path, **changed)
     assert isinstance(found, Reject)
     assert found.reason == reason
@@ -126,12 +127,15 @@ def test_bad_entries(tmp_path: Path, changed, reason: str) -> None:
 
 
 def test_long_ids_and_names(tmp_path: Path) -> None:
-    assert entry(tmp_path, id="x" * 201).reason.startswith("unusable id")
+    found = entry(tmp_path, id="x" * 201)
+    assert isinstance(found, Reject)
+    assert found.reason.startswith("unusable id")
     assert isinstance(entry(tmp_path, audio="x" * 5_000), Reject)
 
 
 def test_missing_recording(tmp_path: Path) -> None:
     found = entry(tmp_path, audio="b.wav")
+    assert isinstance(found, Reject)
     assert found.reason == f"no such file: {tmp_path / 'b.wav'}"
 
 
@@ -142,12 +146,12 @@ def test_duplicate_ids(tmp_path: Path) -> None:
     second = checker.entry(id="a", audio="a.wav", text="two", where="list:2")
     assert isinstance(first, Utterance)
     assert second == Reject(id="a", where="list:2", reason="duplicate id: 'a' is already at list:1")
-    items = [first, first, second]
+    items: list[Utterance | Reject] = [first, first, second]
     assert [type(item) for item in without_duplicates(items)] == [Utterance, Reject, Reject]
 
 
 def test_unreadable_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self) -> None:
+    def refuse(self: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "list").write_text("x")

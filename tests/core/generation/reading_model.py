@@ -27,7 +27,7 @@ class Reader:
 
     def initial_state(self, batch: int) -> LMState:
         """The frame and the number of each row."""
-        return LMState(torch.stack([torch.zeros(batch, dtype=torch.int64), torch.arange(batch)], 1), (), ())
+        return LMState(torch.stack([torch.zeros(batch, dtype=torch.int64), torch.arange(batch)], 1), (), ())  # type: ignore[arg-type]
 
     def step(self, tokens: Tensor, state: LMState, conditions: Conditions) -> tuple[Tensor, LMState, Tensor]:
         mask = conditions.text.mask

@@ -1,21 +1,33 @@
 """The laws themselves: honest plugins keep them, and each has a mutant that only it catches."""
 
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from lina.core.errors import PluginError
-from lina.core.laws import Conditions, LawFailed, frozen_json, law_cases, laws_for, run_laws
+from lina.core.laws import (
+    Conditions,
+    LawCase,
+    LawFailed,
+    LawResult,
+    frozen_json,
+    law_cases,
+    laws_for,
+    run_laws,
+)
 from lina.core.laws.backbone import BackboneStream
 from lina.core.laws.stream import SEED
 from lina.core.model.stack import ResidualStack
-from lina.core.plugin import CorpusPlugin
+from lina.core.plugin import CorpusPlugin, Plugin
 from lina.core.protocols import takes_starts
+from lina.core.utterance import Reject, Utterance
 from tests.core.laws.mutants import MUTANTS, LouderStep, backbone
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
-from tests.core.toy_codec import ToyStreamingCodec, ToyWholeCodec
+from tests.core.toy_codec import Levels, ToyStreamingCodec, ToyWholeCodec
 from tests.core.toy_tokenizer import ToyTokenizer
 
 HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyTokenizer)
@@ -25,25 +37,25 @@ HONEST = (Toy, ToyStreamingCodec, ToyWholeCodec, ToyTokenizer)
     "case",
     [pytest.param(case, id=f"{plugin.__name__}-{case}") for plugin in HONEST for case in law_cases(plugin)],
 )
-def test_honest_plugins_keep_every_law(case) -> None:
+def test_honest_plugins_keep_every_law(case: LawCase) -> None:
     case.check()
 
 
 @pytest.mark.parametrize(("law", "mutant"), [pytest.param(*m, id=f"{m[0]}-{m[1].__name__}") for m in MUTANTS])
-def test_only_its_law_catches_a_mutant(law, mutant) -> None:
+def test_only_its_law_catches_a_mutant(law: str, mutant: type[Plugin]) -> None:
     results = run_laws(mutant, dtypes=(torch.float32,))
     broken = {result.law.name: result.detail for result in results if not result.passed}
     assert broken.keys() == {law}, broken
 
 
 @pytest.mark.parametrize("plugin", HONEST, ids=lambda plugin: plugin.__name__)
-def test_every_law_has_a_mutant(plugin) -> None:
+def test_every_law_has_a_mutant(plugin: type[Plugin]) -> None:
     mutants = {law for law, mutant in MUTANTS if issubclass(mutant, plugin)}
     laws = {law.name for law in laws_for(plugin)}
     assert laws - mutants - {"builds"} == set()
 
 
-def check(module, law, **conditions) -> None:
+def check(module: type[DiagonalDecay], law: str, **conditions: Any) -> None:
     plugin = backbone(module)
     (chosen,) = [found for found in laws_for(plugin) if found.name == law]
     chosen.check(plugin, Conditions(**conditions))
@@ -60,7 +72,8 @@ def test_message_says_what_where_and_by_how_much() -> None:
 def test_extreme_gates_drawn_at_random_are_the_truths_too() -> None:
     class Drawn(Toy):
         @classmethod
-        def extreme(cls, backbone) -> None:
+        def extreme(cls, backbone: nn.Module) -> None:
+            assert isinstance(backbone, DiagonalDecay)
             torch.nn.init.normal_(backbone.decay.bias)
 
     stream = BackboneStream(Drawn, Conditions(torch.float32, "extreme"))
@@ -71,7 +84,7 @@ def test_extreme_gates_find_decays_that_overflow() -> None:
     class CumulativeExponent(DiagonalDecay):
         """exp(+cumsum): equal in exact arithmetic."""
 
-        def chunk(self, log_a, v, memory):
+        def chunk(self, log_a: Tensor, v: Tensor, memory: Tensor) -> Tensor:
             total = log_a.cumsum(1)
             return total.exp() * ((v * (-total).exp()).cumsum(1) + memory[:, None])
 
@@ -86,14 +99,14 @@ def test_growing_state_is_refused() -> None:
         seen: torch.Tensor
 
     class Grows(DiagonalDecay):
-        def initial_state(self, batch):
+        def initial_state(self, batch: int) -> Any:
             return History(super().initial_state(batch), self.gate.weight.new_zeros(batch, 0))
 
-        def step(self, x, state):
+        def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
             y, inner = super().step(x, state.inner)
             return y, History(inner, torch.cat([state.seen, x[:, :1]], dim=1))
 
-        def parallel_forward(self, x, state):
+        def parallel_forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
             y, inner = super().parallel_forward(x, state.inner)
             return y, History(inner, torch.cat([state.seen, x[:, :, 0]], dim=1))
 
@@ -105,8 +118,8 @@ def test_growing_state_is_refused() -> None:
 
 def test_positions_are_tensors_a_row() -> None:
     class CountsInPython(DiagonalDecay):
-        def initial_state(self, batch):
-            return super().initial_state(batch)._replace(position=0)
+        def initial_state(self, batch: int) -> Any:
+            return super().initial_state(batch)._replace(position=0)  # type: ignore[arg-type]
 
     with pytest.raises(LawFailed, match="position"):
         check(CountsInPython, "state_is_fixed")
@@ -116,7 +129,9 @@ def test_starts_are_checked_where_they_are_offered() -> None:
     class Restarts(DiagonalDecay):
         """Row by row and stretch by stretch: slow and right."""
 
-        def parallel_forward(self, x, state, starts=None):
+        def parallel_forward(
+            self, x: Tensor, state: DecayState, starts: Tensor | None = None
+        ) -> tuple[Tensor, DecayState]:
             if starts is None:
                 return super().parallel_forward(x, state)
             outputs, fresh = [], self.initial_state(1)
@@ -139,7 +154,9 @@ def test_starts_are_checked_where_they_are_offered() -> None:
 
 def test_a_stack_takes_starts_only_if_its_mixers_do() -> None:
     class Restarts(DiagonalDecay):
-        def parallel_forward(self, x, state, starts=None) -> None:
+        def parallel_forward(
+            self, x: Tensor, state: DecayState, starts: Tensor | None = None
+        ) -> tuple[Tensor, DecayState]:
             raise NotImplementedError
 
     assert not takes_starts(ResidualStack([DiagonalDecay(8), Restarts(8)], 8))
@@ -148,7 +165,7 @@ def test_a_stack_takes_starts_only_if_its_mixers_do() -> None:
 
 def test_a_law_that_cannot_run_is_broken() -> None:
     class Dies(DiagonalDecay):
-        def step(self, x, state) -> None:
+        def step(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
             raise RuntimeError("no kernel\nfor this")
 
     with pytest.raises(LawFailed, match=r"^step_is_pure: could not be run: RuntimeError: no kernel$"):
@@ -158,7 +175,7 @@ def test_a_law_that_cannot_run_is_broken() -> None:
 def test_codec_that_does_not_build_has_one_failing_case() -> None:
     class Unbuildable(ToyWholeCodec):
         @classmethod
-        def build(cls, *, config) -> None:
+        def build(cls, *, config: Any) -> Levels:
             raise PluginError("weights are missing; put them into weights/")
 
     (result,) = run_laws(Unbuildable)
@@ -169,7 +186,7 @@ def test_codec_that_does_not_build_has_one_failing_case() -> None:
 def test_what_misses_a_method_is_named() -> None:
     class Incomplete(ToyTokenizer):
         @classmethod
-        def build(cls, *, config, trained=None):
+        def build(cls, *, config: Any, trained: Any = None) -> Any:
             return object()
 
     detail = run_laws(Incomplete)[0].detail
@@ -180,11 +197,11 @@ def test_what_misses_a_method_is_named() -> None:
 def test_corpora_have_no_laws() -> None:
     class Corpus(CorpusPlugin):
         @classmethod
-        def example(cls):
+        def example(cls) -> dict[str, Any]:
             return {"config": {}}
 
         @classmethod
-        def read(cls, *, config):
+        def read(cls, *, config: Any) -> Iterator[Utterance | Reject]:
             return iter(())
 
     with pytest.raises(PluginError, match="Corpus: no laws apply to it"):
@@ -192,7 +209,7 @@ def test_corpora_have_no_laws() -> None:
 
 
 def test_results_are_reported_as_they_come() -> None:
-    reported = []
+    reported: list[LawResult] = []
     results = run_laws(ToyWholeCodec, reported.append)
     assert reported == results
     assert all(result.passed and result.seconds >= 0 for result in results)

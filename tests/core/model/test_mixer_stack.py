@@ -19,7 +19,9 @@ def test_is_norms_and_residuals_around_mixers() -> None:
     y, state = model.parallel_forward(x, model.initial_state(2))
     reference = x
     for layer, after in zip(model.layers, state, strict=True):
+        assert isinstance(layer.norm, nn.RMSNorm)
         mixer = layer.mixer
+        assert isinstance(mixer, DiagonalDecay)
         mixed, expected = mixer.parallel_forward(layer.norm(reference), mixer.initial_state(2))
         reference = reference + mixed
         torch.testing.assert_close(after, expected)

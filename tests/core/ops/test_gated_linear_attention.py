@@ -70,8 +70,8 @@ def test_gradients_are_those_of_finite_differences(frames: int) -> None:
     tensors = [t[:1, ..., :2, :2].requires_grad_() for t in inputs(frames, torch.float64)[:4]]
     memory = inputs(1, torch.float64)[4][:1, :2, :2, :2].requires_grad_()
 
-    def operator(*arguments: Tensor) -> Any:
-        return gated_linear_attention(*arguments, scale=0.7)  # type: ignore[call-arg, misc]
+    def operator(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, memory: Tensor) -> Any:
+        return gated_linear_attention(q, k, v, log_decay, memory, scale=0.7)
 
     assert torch.autograd.gradcheck(operator, [*tensors, memory], fast_mode=True)
 
@@ -102,10 +102,9 @@ def test_minus_infinity_forgets_everything_before() -> None:
     got = with_gradients(gated_linear_attention, tensors, 1.0)
     assert all(bool(tensor.isfinite().all()) for tensor in got)
     out, memory = got[:2]
-    rest = [tensor[:, 21:] for tensor in tensors[:4]]
-    rest[3] = rest[3].clone()
-    rest[3][:, 0] = 0.0
-    alone, after = gated_linear_attention(*rest, torch.zeros_like(tensors[4]), 1.0)  # type: ignore[arg-type]
+    q, k, v, log_decay = (tensor[:, 21:].clone() for tensor in tensors[:4])
+    log_decay[:, 0] = 0.0
+    alone, after = gated_linear_attention(q, k, v, log_decay, torch.zeros_like(tensors[4]), 1.0)
     torch.testing.assert_close(out[:, 21:], alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(memory, after, atol=1e-5, rtol=1e-5)
     assert_near(got, with_gradients(loop, [tensor.double() for tensor in tensors], 1.0), 2e-6)

@@ -41,15 +41,15 @@ def inputs(frames: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> li
 
 
 def test_another_form_of_the_inner_operator_is_taken() -> None:
-    given, scale = inputs(20), 3.0
+    r, k, v, log_decay, bonus, before = inputs(20)
+    scale = 3.0
 
     def scaled(*arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
         read, memory = gated_linear_attention(*arguments, **options)
         return scale * read, memory
 
-    plain, memory = rwkv6_attention(*given)  # type: ignore[arg-type]
-    other, same = rwkv6_attention(*given, inner=scaled)  # type: ignore[arg-type]
-    r, k, v, _, bonus, before = given
+    plain, memory = rwkv6_attention(r, k, v, log_decay, bonus, before)
+    other, same = rwkv6_attention(r, k, v, log_decay, bonus, before, inner=scaled)
     own = (r * bonus * k).sum(-1, keepdim=True) * v
     own[:, 0] += (r[:, 0, :, None] @ before).squeeze(-2)
     torch.testing.assert_close(other - own, scale * (plain - own))
@@ -123,15 +123,19 @@ def test_starts_empty_the_memory_before_their_frame(start: int) -> None:
     starts = torch.zeros(B, 40, dtype=torch.bool)
     starts[1, start] = True
 
-    def restarted(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        return rwkv6_attention(*arguments, starts)  # type: ignore[arg-type]
+    def restarted(
+        r: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, bonus: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return rwkv6_attention(r, k, v, log_decay, bonus, memory, starts)
 
-    def apart(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        whole, memory = loop(*arguments)
-        later = [tensor[1:, start:] for tensor in arguments[:4]]
-        fresh, after = loop(*later, arguments[4], torch.zeros_like(arguments[5][1:]))
+    def apart(
+        r: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, bonus: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        whole, final = loop(r, k, v, log_decay, bonus, memory)
+        r, k, v, log_decay = (tensor[1:, start:] for tensor in (r, k, v, log_decay))
+        fresh, after = loop(r, k, v, log_decay, bonus, torch.zeros_like(memory[1:]))
         begun = torch.cat([whole[1:, :start], fresh], dim=1)
-        return torch.cat([whole[:1], begun]), torch.cat([memory[:1], after])
+        return torch.cat([whole[:1], begun]), torch.cat([final[:1], after])
 
     expected = with_gradients(apart, [tensor.double() for tensor in tensors])
     assert_near(with_gradients(restarted, tensors), expected, 2e-6)

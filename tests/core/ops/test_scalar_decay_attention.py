@@ -75,8 +75,8 @@ def test_gradients_are_those_of_finite_differences(frames: int) -> None:
     q, k, v, log_decay, memory = inputs(frames, 1, torch.float64)
     small = (q[:1, ..., :2], k[:1, ..., :2], v[:1, :, :2, :2], log_decay[:1, :, :2], memory[:1, :2, :2, :2])
 
-    def operator(*arguments: Tensor) -> Any:
-        return scalar_decay_attention(*arguments, scale=0.7)  # type: ignore[call-arg, misc]
+    def operator(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, memory: Tensor) -> Any:
+        return scalar_decay_attention(q, k, v, log_decay, memory, scale=0.7)
 
     assert torch.autograd.gradcheck(operator, [tensor.requires_grad_() for tensor in small], fast_mode=True)
 
@@ -106,8 +106,8 @@ def test_minus_infinity_forgets_everything_before() -> None:
     got = with_gradients(scalar_decay_attention, tensors, 1.0)
     assert all(bool(tensor.isfinite().all()) for tensor in got)
     out, memory = got[:2]
-    rest = [tensor[:, 41:] for tensor in tensors[:4]]
-    alone, after = scalar_decay_attention(*rest, torch.zeros_like(tensors[4]), 1.0)  # type: ignore[arg-type]
+    q, k, v, log_decay = (tensor[:, 41:] for tensor in tensors[:4])
+    alone, after = scalar_decay_attention(q, k, v, log_decay, torch.zeros_like(tensors[4]), 1.0)
     torch.testing.assert_close(out[:, 41:], alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(memory, after, atol=1e-5, rtol=1e-5)
     assert_near(got, with_gradients(loop, [tensor.double() for tensor in tensors], 1.0), 2e-6)

@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 SOUNDS = "usr/share/asterisk/sounds/en_US_f_Allison"
@@ -24,7 +25,9 @@ gone: No recording of this.
 RECORDED = ("hello", "dir/at", "menu", "beep", "silence/1", "join", "intro", "iax")
 
 
-def tar(files, compress=lzma.compress):
+def tar(
+    files: Mapping[str, bytes | tarfile.TarInfo], compress: Callable[[bytes], bytes] = lzma.compress
+) -> bytes:
     """A compressed archive of {name: content}; a ``TarInfo`` as content is added as it is."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -36,7 +39,7 @@ def tar(files, compress=lzma.compress):
     return compress(buffer.getvalue())
 
 
-def deb(members):
+def deb(members: Mapping[str, bytes]) -> bytes:
     """An ar archive of {name: content}."""
     parts = [b"!<arch>\n"]
     for name, content in members.items():
@@ -45,13 +48,17 @@ def deb(members):
     return b"".join(parts)
 
 
-def package(files, compress=lzma.compress, suffix: str = ".xz"):
+def package(
+    files: Mapping[str, bytes | tarfile.TarInfo],
+    compress: Callable[[bytes], bytes] = lzma.compress,
+    suffix: str = ".xz",
+) -> bytes:
     return deb(
         {"debian-binary": b"2.0\n", "control.tar.xz": tar({}), f"data.tar{suffix}": tar(files, compress)}
     )
 
 
-def asterisk(folder: Path):
+def asterisk(folder: Path) -> Path:
     """Both packages of the Asterisk prompts, small, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     sound = {f"./{SOUNDS}/{name}.g722": bytes(range(256)) * 8 for name in RECORDED}

@@ -1,6 +1,8 @@
 import gzip
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from lina.corpora.asterisk import (
     AsteriskSpanish,
 )
 from lina.data.inspect import get_corpus
+from tests.corpora.entries import utterances
 
 from .packages import SOUNDS, TEXTS, asterisk, package
 
@@ -27,11 +30,11 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SYSTEM_SHARE", tmp_path / "system")
 
 
-def read(**config):
+def read(**config: Any) -> list[Utterance | Reject]:
     return list(AsteriskEnglish.read(config=AsteriskConfig(**config)))
 
 
-def check(items) -> None:
+def check(items: list[Utterance | Reject]) -> None:
     texts = {item.id: item.text for item in items if isinstance(item, Utterance)}
     assert texts == {"hello": "Hello, world.", "dir/at": "at", "menu": "Press 1: for help", "iax": "IAX"}
     assert {item.speaker for item in items if isinstance(item, Utterance)} == {"allison"}
@@ -44,11 +47,13 @@ def check(items) -> None:
 def test_packages_are_unpacked_once(tmp_path: Path) -> None:
     items = read(path=asterisk(tmp_path / "debs"))
     check(items)
-    written = items[0].audio.stat().st_mtime_ns
+    first = items[0]
+    assert isinstance(first, Utterance)
+    written = first.audio.stat().st_mtime_ns
     assert read(path=tmp_path / "debs") == items
-    assert items[0].audio.stat().st_mtime_ns == written
+    assert first.audio.stat().st_mtime_ns == written
     assert sorted(path.suffix for path in (tmp_path / "debs").iterdir()) == [".deb", ".deb"]
-    reject = next(item for item in items if item.id == "beep")
+    reject = next(item for item in items if isinstance(item, Reject) and item.id == "beep")
     assert reject.where.endswith("core-sounds-en.txt.gz:6")
 
 
@@ -67,11 +72,12 @@ def test_the_installed_packages_come_first(tmp_path: Path) -> None:
     shutil.move(tmp_path / "tree/usr/share", tmp_path / "system")
     items = read()
     check(items)
+    assert isinstance(items[0], Utterance)
     assert items[0].audio.is_relative_to(tmp_path / "system")
 
 
 def test_get_puts_it_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(packages, folder: Path):
+    def download(packages: Sequence[str], folder: Path) -> list[Path]:
         assert packages == AsteriskEnglish.prompts.packages
         return sorted(asterisk(folder).glob("*.deb"))
 
@@ -121,7 +127,7 @@ def test_damaged_packages_leave_nothing_behind(tmp_path: Path) -> None:
     [b"not gzip", gzip.compress(b"hello: x\n", mtime=0)[:-4], gzip.compress(b"hello: \xe9\n", mtime=0)],
     ids=["not-gzip", "cut", "not-utf-8"],
 )
-def test_unreadable_list(tmp_path: Path, content) -> None:
+def test_unreadable_list(tmp_path: Path, content: bytes) -> None:
     (tmp_path / SOUNDS).mkdir(parents=True)
     (tmp_path / TEXTS).parent.mkdir(parents=True)
     (tmp_path / TEXTS).write_bytes(content)
@@ -144,7 +150,7 @@ def test_other_languages_have_the_same_layout(tmp_path: Path, language: str) -> 
     texts = share / f"doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz"
     texts.parent.mkdir(parents=True)
     texts.write_bytes(gzip.compress("\ufeff; Liste\nyes: sì [да]\n".encode()))
-    (item,) = plugin.read(config=AsteriskConfig(path=tmp_path))
+    (item,) = utterances(plugin.read(config=AsteriskConfig(path=tmp_path)))
     assert (item.id, item.text, item.speaker) == ("yes", "sì", plugin.prompts.speaker)
     with pytest.raises(DataError, match=f"run `lina data get asterisk-{language}`"):
         list(plugin.read(config=AsteriskConfig()))

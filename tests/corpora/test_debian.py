@@ -1,7 +1,9 @@
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +13,11 @@ from lina.corpora import debian
 from .packages import deb, package, tar
 
 
-def everything(name):
+def everything(name: str) -> bool:
     return True
 
 
-def unpack(tmp_path: Path, content, select=everything):
+def unpack(tmp_path: Path, content: bytes, select: Callable[[str], bool] = everything) -> int:
     path = tmp_path / "a.deb"
     path.write_bytes(content)
     return debian.unpack(path, tmp_path / "out", select)
@@ -28,14 +30,14 @@ def test_wanted_files_only(tmp_path: Path) -> None:
     assert not (tmp_path / "out/etc").exists()
 
 
-def member(name, kind, target: str = ""):
+def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info
 
 
 def test_links_and_devices_are_not_written(tmp_path: Path) -> None:
-    files = {
+    files: dict[str, bytes | tarfile.TarInfo] = {
         "link": member("link", tarfile.SYMTYPE, "/etc"),
         "hard": member("hard", tarfile.LNKTYPE, "a"),
         "pipe": member("pipe", tarfile.FIFOTYPE),
@@ -68,7 +70,7 @@ GOOD = package({"a": b"A" * 5_000})
         (GOOD[:56] + b"x" * 20 + GOOD[76:], "holds no data archive"),
     ],
 )
-def test_damaged_packages(tmp_path: Path, content, message: str) -> None:
+def test_damaged_packages(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         unpack(tmp_path, content)
 
@@ -96,7 +98,7 @@ def test_other_compression_asks_dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def fake_apt(
     monkeypatch: pytest.MonkeyPatch, code: int = 0, stderr: str = "", files: tuple[str, ...] = ("one_1.deb",)
 ) -> None:
-    def run(command, cwd, **options):
+    def run(command: list[str], cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
         assert command[:2] == ["apt-get", "download"]
         for name in files:
             with open(f"{cwd}/{name}", "wb") as file:
@@ -127,7 +129,7 @@ def test_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*args, timeout, **options) -> None:
+    def run(*args: Any, timeout: float, **options: Any) -> None:
         raise subprocess.TimeoutExpired("apt-get", timeout)
 
     fake_apt(monkeypatch)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,14 +26,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def festvox(
     folder: Path,
     names: tuple[str, ...] = ("wav/ru_0001.wav", "wav/ru_0002.wav", "etc/txt.done.data", "lab/ru_0001.lab"),
-):
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"./{VOICE}/{name}": LIST.encode() if name.startswith("etc") else b"RIFF" for name in names}
     (folder / "festvox-ru_1-1_all.deb").write_bytes(package(files))
     return folder
 
 
-def read(**config):
+def read(**config: Any) -> list[Utterance | Reject]:
     return list(FestvoxRussian.read(config=FestvoxRussianConfig(**config)))
 
 
@@ -50,7 +51,9 @@ def test_get_puts_it_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.
         ("ru_0002", 'Он сказал: "да"', "shmyrev"),
     ]
     assert all(item.audio.is_file() for item in utterances)
-    assert read(stress=True)[0].text == "Вол+ос к в+олосу."
+    first, *_ = read(stress=True)
+    assert isinstance(first, Utterance)
+    assert first.text == "Вол+ос к в+олосу."
 
 
 def test_what_is_no_entry_and_what_has_no_recording_is_rejected(tmp_path: Path) -> None:
@@ -64,7 +67,7 @@ def test_what_is_no_entry_and_what_has_no_recording_is_rejected(tmp_path: Path) 
 def test_a_package_without_recordings_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def download(names, folder: Path):
+    def download(names: tuple[str, ...], folder: Path) -> list[Path]:
         return sorted(festvox(folder, ("etc/txt.done.data",)).glob("*.deb"))
 
     monkeypatch.setattr(debian, "download", download)

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -8,16 +9,17 @@ from pydantic import ValidationError
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora.folder import Folder, FolderConfig
+from tests.corpora.entries import reason, utterances
 
 
-def write(path, text=None, suffix: str = ".txt") -> None:
+def write(path: Path, text: str | bytes | None = None, suffix: str = ".txt") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, [0.1, -0.1] * 400, 8_000)
     if text is not None:
         path.with_suffix(suffix).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
-def read(path, **config):
+def read(path: Path, **config: Any) -> list[Utterance | Reject]:
     return list(Folder.read(config=FolderConfig(path=path, **config)))
 
 
@@ -31,7 +33,7 @@ def test_recordings_with_texts(tmp_path: Path) -> None:
         Utterance(id="b/One", audio=tmp_path / "b/One.WAV", text="first", speaker="ann"),
         Utterance(id="b/two", audio=tmp_path / "b/two.flac", text="second line", speaker="ann"),
     ]
-    assert [item.speaker for item in read(tmp_path, speakers="folders")] == ["b", "b"]
+    assert [item.speaker for item in utterances(read(tmp_path, speakers="folders"))] == ["b", "b"]
 
 
 def test_what_cannot_be_used_is_rejected(tmp_path: Path) -> None:
@@ -60,11 +62,11 @@ def test_links_out_of_the_folder(tmp_path: Path) -> None:
     root.mkdir()
     (root / "a.wav").symlink_to(tmp_path / "secret.wav")
     (root / "a.txt").write_text("hello")
-    assert read(root)[0].reason.startswith("outside the corpus")
+    assert reason(read(root)[0]).startswith("outside the corpus")
     assert isinstance(read(root, allow_outside=True)[0], Utterance)
     os.symlink(tmp_path / "gone.wav", root / "b.wav")
     (root / "b.txt").write_text("hello")
-    assert read(root, allow_outside=True)[1].reason.startswith("no such file")
+    assert reason(read(root, allow_outside=True)[1]).startswith("no such file")
 
 
 def test_no_corpus(tmp_path: Path) -> None:
@@ -82,6 +84,6 @@ def test_no_corpus(tmp_path: Path) -> None:
 
 def test_unknown_keys_and_values(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
-        FolderConfig(path=tmp_path, speekers="one")
+        FolderConfig(path=tmp_path, speekers="one")  # type: ignore[call-arg]
     with pytest.raises(ValidationError):
-        FolderConfig(path=tmp_path, speakers="many")
+        FolderConfig(path=tmp_path, speakers="many")  # type: ignore[arg-type]

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -6,9 +7,10 @@ import pytest
 from lina.core.audio.read import read_audio
 from lina.core.errors import DataError, PluginError
 from lina.core.utterance import Reject, Utterance
-from lina.corpora import hibari, synthesis, wordnet
+from lina.corpora import hibari, wordnet
 from lina.corpora.hibari import Hibari, HibariConfig
 from lina.corpora.synthesis import synthesize
+from tests.corpora.entries import utterances
 
 SENTENCES = ["Yes.", "Go on.", "No."]
 
@@ -21,10 +23,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of one core. Several processes are tested by ``test_any_number_of_processes``."""
-    monkeypatch.setattr(synthesis.os, "sched_getaffinity", lambda process: {0})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
 
 
-def read(path):
+def read(path: Path) -> list[Utterance | Reject]:
     return list(Hibari.read(config=HibariConfig(path=path)))
 
 
@@ -35,8 +37,8 @@ def test_any_number_of_processes_writes_the_same(tmp_path: Path) -> None:
     assert len(names) == 4
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert [item.text for item in read(tmp_path / "one")] == SENTENCES
-    assert read_audio(read(tmp_path / "one")[0].audio, 24_000).abs().max() > 0.1
+    assert [item.text for item in utterances(read(tmp_path / "one"))] == SENTENCES
+    assert read_audio(utterances(read(tmp_path / "one"))[0].audio, 24_000).abs().max() > 0.1
 
 
 @pytest.mark.usefixtures("one_process")
@@ -62,7 +64,7 @@ def test_sentences_of_your_own(tmp_path: Path) -> None:
 def test_it_stops_after_the_sentence_that_reaches_the_minutes(tmp_path: Path) -> None:
     minutes = synthesize(SENTENCES, tmp_path, minutes=1e-4)
     assert minutes >= 1e-4
-    assert [item.text for item in read(tmp_path)] == SENTENCES[:1]
+    assert [item.text for item in utterances(read(tmp_path))] == SENTENCES[:1]
 
 
 def test_sentences_are_fetched_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

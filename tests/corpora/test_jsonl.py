@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -7,11 +8,12 @@ import soundfile
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora.jsonl import JSONL, JSONLConfig
+from tests.corpora.entries import utterances
 
-GOOD = {"id": "a", "audio": "a.wav", "text": "hello"}
+GOOD: dict[str, Any] = {"id": "a", "audio": "a.wav", "text": "hello"}
 
 
-def read(tmp_path: Path, *lines, **config):
+def read(tmp_path: Path, *lines: bytes | dict[str, Any], **config: Any) -> list[Utterance | Reject]:
     soundfile.write(tmp_path / "a.wav", [0.1, -0.1] * 400, 8_000)
     manifest = tmp_path / "manifest.jsonl"
     parts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
@@ -20,13 +22,12 @@ def read(tmp_path: Path, *lines, **config):
 
 
 def test_speakers_and_other_keys(tmp_path: Path) -> None:
-    first, second, third = read(
-        tmp_path,
+    lines = (
         GOOD | {"speaker": "ann", "duration": 0.1},
         GOOD | {"id": "b"},
         GOOD | {"id": "c", "speaker": None},
-        speaker="someone",
     )
+    first, second, third = utterances(read(tmp_path, *lines, speaker="someone"))
     assert first == Utterance(id="a", audio=tmp_path / "a.wav", text="hello", speaker="ann")
     assert (second.speaker, third.speaker) == ("someone", "someone")
 
@@ -53,7 +54,7 @@ def test_speakers_and_other_keys(tmp_path: Path) -> None:
         (GOOD, "duplicate id: 'a' is already at "),
     ],
 )
-def test_bad_lines(tmp_path: Path, line, reason: str) -> None:
+def test_bad_lines(tmp_path: Path, line: bytes | dict[str, Any], reason: str) -> None:
     good, bad = read(tmp_path, GOOD, line)
     assert isinstance(good, Utterance)
     assert isinstance(bad, Reject)
@@ -71,7 +72,7 @@ def test_outside_if_it_is_meant(tmp_path: Path) -> None:
         GOOD | {"id": "b", "audio": str(tmp_path / "b.wav")},
         allow_outside=True,
     )
-    assert [item.audio for item in found] == [folder / "../b.wav", tmp_path / "b.wav"]
+    assert [item.audio for item in utterances(found)] == [folder / "../b.wav", tmp_path / "b.wav"]
 
 
 def test_no_manifest(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -6,16 +7,17 @@ import soundfile
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora.ljspeech import LJSpeech, LJSpeechConfig
+from tests.corpora.entries import utterances
 
 
-def write(tmp_path: Path, metadata, names: tuple[str, ...] = ("a", "b", "c")) -> None:
+def write(tmp_path: Path, metadata: bytes, names: tuple[str, ...] = ("a", "b", "c")) -> None:
     (tmp_path / "wavs").mkdir()
     for name in names:
         soundfile.write(tmp_path / "wavs" / f"{name}.wav", [0.1, -0.1] * 400, 8_000)
     (tmp_path / "metadata.csv").write_bytes(metadata)
 
 
-def read(path, **config):
+def read(path: Path, **config: Any) -> list[Utterance | Reject]:
     return list(LJSpeech.read(config=LJSpeechConfig(path=path, **config)))
 
 
@@ -25,7 +27,7 @@ def test_normalised_and_raw(tmp_path: Path) -> None:
         Utterance(id="a", audio=tmp_path / "wavs/a.wav", text='Doctor "X"', speaker="linda"),
         Utterance(id="b", audio=tmp_path / "wavs/b.wav", text="only raw", speaker="linda"),
     ]
-    assert [item.text for item in read(tmp_path, text="raw")] == ['Dr. "X"', "only raw"]
+    assert [item.text for item in utterances(read(tmp_path, text="raw"))] == ['Dr. "X"', "only raw"]
 
 
 def test_bad_lines_are_rejected_by_number(tmp_path: Path) -> None:

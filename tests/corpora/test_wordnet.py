@@ -14,7 +14,7 @@ NOUNS = """  1 This software and database is "being provided to you" by Princeto
 VERBS = '00001740 29 v 01 breathe 0 000 | draw air in; "He breathes when he can!"; "all of it is there"\n'
 
 
-def database(folder: Path, **parts):
+def database(folder: Path, **parts: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     files = {"data.noun": NOUNS, "data.verb": VERBS, "data.adj": "", "data.adv": ""} | parts
     for name, content in files.items():
@@ -35,7 +35,7 @@ def test_the_order_is_that_of_the_texts_alone(tmp_path: Path) -> None:
 
 
 def test_fetch_leaves_only_the_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(names, folder: Path):
+    def download(names: tuple[str, ...], folder: Path) -> list[Path]:
         assert names == ("wordnet-base",)
         files = {f"./usr/share/wordnet/{path.name}": path.read_bytes() for path in wordnet_folder.iterdir()}
         (folder / "w.deb").write_bytes(package(files))

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -11,17 +12,19 @@ from lina.data.batch_plan import BatchPlan
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=120)
 
 
-def some_lengths(count, seed: int = 0):
+def some_lengths(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(20, 1_000, count)
 
 
-def flat(batches):
+def flat(batches: Iterable[Sequence[int]]) -> list[int]:
     return [utterance for batch in batches for utterance in batch]
 
 
 @settings(deadline=None, max_examples=60)
 @given(LENGTHS, st.integers(1, 1_000), st.integers(0, 2**63), st.integers(0, 5))
-def test_each_utterance_once_and_within_the_budget(lengths, budget, seed, epoch) -> None:
+def test_each_utterance_once_and_within_the_budget(
+    lengths: list[int], budget: int, seed: int, epoch: int
+) -> None:
     plan = BatchPlan(lengths, budget, seed)
     batches = plan.batches(epoch)
     assert sorted(flat(batches)) == list(range(len(lengths)))
@@ -49,11 +52,11 @@ def test_epochs_and_seeds_differ() -> None:
     assert sorted(map(sorted, plan.batches(0))) != sorted(map(sorted, plan.batches(1)))
 
 
-def padding(plan, epoch: int = 0):
+def padding(plan: BatchPlan, epoch: int = 0) -> float:
     """The fraction of an epoch's padded frames that is padding."""
     lengths = plan.lengths
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in plan.batches(epoch))
-    return 1.0 - lengths.sum() / padded
+    return float(1.0 - lengths.sum() / padded)
 
 
 def test_sorting_in_windows_pads_little() -> None:

@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -9,13 +11,13 @@ from lina.core.utterance import Reject, Utterance
 from lina.data.inspect import DURATION_EDGES, get_corpus, inspect_corpus
 
 
-def recording(folder: Path, name, seconds, text, speaker: str = ""):
+def recording(folder: Path, name: str, seconds: float, text: str, speaker: str = "") -> Utterance:
     soundfile.write(folder / f"{name}.wav", [0.1, -0.1] * int(seconds * 4_000), 8_000)
     return Utterance(id=name, audio=folder / f"{name}.wav", text=text, speaker=speaker)
 
 
 @pytest.fixture
-def items(tmp_path: Path):
+def items(tmp_path: Path) -> list[Utterance | Reject]:
     return [
         recording(tmp_path, "a", 0.25, "ab a", "ann"),
         recording(tmp_path, "b", 2.0, "é", "bob"),
@@ -27,8 +29,8 @@ def items(tmp_path: Path):
     ]
 
 
-def test_numbers(items) -> None:
-    seen = []
+def test_numbers(items: list[Utterance | Reject]) -> None:
+    seen: list[int] = []
     statistics = inspect_corpus(items, report=seen.append)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert statistics.utterances == 3
@@ -43,7 +45,7 @@ def test_numbers(items) -> None:
     assert statistics.reject_kinds == {"no such file": 2, "duplicate id": 1, "empty transcript": 1}
 
 
-def test_decoding_finds_what_headers_hide(items, tmp_path: Path) -> None:
+def test_decoding_finds_what_headers_hide(items: list[Utterance | Reject], tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", [0.0] * 8_000, 8_000)
     items.append(Utterance(id="silent", audio=tmp_path / "silent.wav", text="hush"))
     assert inspect_corpus(items).utterances == 4
@@ -62,17 +64,17 @@ def test_unreadable_recordings_are_counted_without_decoding(tmp_path: Path) -> N
 
 class Local(CorpusPlugin):
     @classmethod
-    def example(cls):
+    def example(cls) -> dict[str, Any]:
         return {}
 
     @classmethod
-    def read(cls, *, config):
+    def read(cls, *, config: Any) -> Iterator[Utterance | Reject]:
         return iter(())
 
 
 class Fetched(Local):
     @classmethod
-    def get(cls, folder: Path):
+    def get(cls, folder: Path) -> Path:
         return folder
 
 

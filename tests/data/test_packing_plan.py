@@ -18,7 +18,7 @@ def epoch_rows(plan: RowPlan, epoch: int) -> list[list[list[int]]]:
 @settings(deadline=None, max_examples=60)
 @given(UTTERANCES, st.integers(1, 5), st.integers(1, 1_000), st.integers(0, 2**63 - 1), st.integers(0, 3))
 def test_each_utterance_once_with_its_speaker_within_the_budget(
-    utterances, count, budget, seed, epoch
+    utterances: list[tuple[int, int]], count: int, budget: int, seed: int, epoch: int
 ) -> None:
     lengths, speakers = map(list, zip(*utterances, strict=True))
     plan = RowPlan(lengths, speakers, count, budget, seed)
@@ -40,7 +40,7 @@ def test_others_follow_in_another_epoch_and_for_another_seed() -> None:
     lengths = np.random.default_rng(0).integers(20, 100, 50)
     plan, other = (RowPlan(lengths, [0] * 50, 2, 500, seed) for seed in (1, 2))
 
-    def pairs(plan, epoch):
+    def pairs(plan: RowPlan, epoch: int) -> set[tuple[int, ...]]:
         return {tuple(row) for batch in epoch_rows(plan, epoch) for row in batch}
 
     assert len(pairs(plan, 0) & pairs(plan, 1)) < 5

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from lina.core.protocols import Tokenizer
 from lina.data.text_ids import encode_corpus_texts
 from lina.tokenizers.bytes import Bytes, BytesConfig
 
 TEXTS = [f"text {number}" for number in range(600)]
 
 
-def tokenizer():
+def tokenizer() -> Tokenizer:
     return Bytes.build(config=BytesConfig())
 
 
-def never() -> None:
+def never() -> Tokenizer:
     raise AssertionError("the ids were made again")
 
 

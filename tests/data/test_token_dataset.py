@@ -1,6 +1,8 @@
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,12 @@ from lina.data.token_dataset import TokenDataset
 def write(
     folder: Path,
     *,
-    codes=None,
-    offsets: tuple[int, ...] = (0, 2, 5),
-    lines=None,
+    codes: np.ndarray | None = None,
+    offsets: Sequence[int] = (0, 2, 5),
+    lines: list[dict[str, str]] | None = None,
     sizes: tuple[int, ...] = (8, 4),
-    **manifest_changes,
-):
+    **manifest_changes: Any,
+) -> Path:
     folder.mkdir(exist_ok=True)
     codes = np.array([[0, 0], [7, 3], [1, 2], [3, 1], [5, 0]], np.int16) if codes is None else codes
     save_file({"codes": codes, "offsets": np.array(offsets, np.int64)}, folder / "shard-00000.safetensors")
@@ -103,7 +105,7 @@ def test_broken_manifests(tmp_path: Path) -> None:
             TokenDataset(tmp_path)
 
 
-def many(tmp_path: Path, names):
+def many(tmp_path: Path, names: list[str]) -> TokenDataset:
     count = len(names)
     codes = np.zeros((count, 2), np.int16)
     lines = [{"id": name, "text": "t", "speaker": ""} for name in names]
@@ -145,7 +147,7 @@ def test_no_validation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("valid", [-0.1, 1.0, float("nan")])
-def test_bad_fractions(tmp_path: Path, valid) -> None:
+def test_bad_fractions(tmp_path: Path, valid: float) -> None:
     with pytest.raises(DataError, match="a fraction from 0 to below 1 is needed"):
         many(tmp_path, ["a", "b"]).split(valid)
 

@@ -3,14 +3,18 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 from lina.core.errors import DataError, PluginError, TextError
+from lina.core.files import write_atomic
 from lina.core.utterance import Reject, Utterance
 from lina.data import token_shards
 from lina.data.rejects import count_kinds, reason_kind
@@ -21,7 +25,7 @@ RATE, HOP = 8_000, 80
 FACTS = CodecFacts(RATE, HOP, 1, (16, 256))
 
 
-def encode(audio):
+def encode(audio: Tensor) -> Tensor:
     """Two numbers of each frame: its mean level and its first sample."""
     frames = audio[:, 0].unfold(1, HOP, HOP)
     level = (frames.abs().mean(-1) * 15).long().clamp(0, 15)
@@ -30,41 +34,51 @@ def encode(audio):
 
 
 class Counting:
-    def __init__(self, fail_at=None) -> None:
+    def __init__(self, fail_at: int | None = None) -> None:
         self.calls = 0
         self.fail_at = fail_at
 
-    def __call__(self, audio):
+    def __call__(self, audio: Tensor) -> Tensor:
         self.calls += 1
         if self.calls == self.fail_at:
             raise KeyboardInterrupt
         return encode(audio)
 
 
-def recording(folder: Path, name, frames: float = 10.0, level: float = 0.5):
+def recording(folder: Path, name: str, frames: float = 10.0, level: float = 0.5) -> Utterance:
     samples = np.random.default_rng(len(name)).uniform(-level, level, int(frames * HOP))
     soundfile.write(folder / f"{name}.wav", samples, RATE)
     return Utterance(id=name, audio=folder / f"{name}.wav", text=f"text of {name}", speaker="ann")
 
 
 @pytest.fixture
-def corpus(tmp_path: Path):
+def corpus(tmp_path: Path) -> list[Utterance]:
     folder = tmp_path / "corpus"
     folder.mkdir()
     return [recording(folder, f"u{number}", 10 + number) for number in range(7)]
 
 
-def build(items, directory: Path, encoder=encode, **changed):
-    options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0} | changed
+def build(
+    items: Iterable[Utterance | Reject],
+    directory: Path,
+    encoder: Callable[[Tensor], Tensor] = encode,
+    **changed: Any,
+) -> TokenDataset:
+    options: dict[str, Any] = {
+        "facts": FACTS,
+        "settings": {"codec": "toy"},
+        "shard_size": 3,
+        "max_seconds": 5.0,
+    } | changed
     tools = EncodingTools(encoder, options.pop("check_text", None))
     return build_tokens(items, directory=directory, tools=lambda: tools, **options)
 
 
-def snapshot(directory: Path):
+def snapshot(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
-def test_codes_texts_and_lengths(corpus, tmp_path: Path) -> None:
+def test_codes_texts_and_lengths(corpus: list[Utterance], tmp_path: Path) -> None:
     dataset = build(corpus, tmp_path / "tokens")
     assert len(dataset) == 7
     assert dataset.lengths.tolist() == [10 + number for number in range(7)]
@@ -85,10 +99,11 @@ def test_rows_are_padded_to_whole_frames(tmp_path: Path) -> None:
     assert build([item], tmp_path / "tokens").lengths.tolist() == [4]
 
 
-def test_finished_work_is_not_redone(corpus, tmp_path: Path) -> None:
+def test_finished_work_is_not_redone(corpus: list[Utterance], tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     before = snapshot(tmp_path / "tokens")
-    counting, seen = Counting(), []
+    counting = Counting()
+    seen: list[tuple[int, int]] = []
     build(corpus, tmp_path / "tokens", counting, report=lambda done, total: seen.append((done, total)))
     assert counting.calls == 0
     assert seen == [(7, 7)]
@@ -96,13 +111,14 @@ def test_finished_work_is_not_redone(corpus, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("killed_at", range(1, 8))
-def test_killed_and_run_again(corpus, tmp_path: Path, killed_at) -> None:
+def test_killed_and_run_again(corpus: list[Utterance], tmp_path: Path, killed_at: int) -> None:
     build(corpus, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         build(corpus, tmp_path / "tokens", Counting(killed_at))
     with pytest.raises(DataError, match="not \\(all\\) made yet"):
         TokenDataset(tmp_path / "tokens")
-    again, seen = Counting(), []
+    again = Counting()
+    seen: list[int] = []
     build(corpus, tmp_path / "tokens", again, report=lambda done, total: seen.append(done))
     kept = (killed_at - 1) // 3 * 3
     assert again.calls == 7 - kept
@@ -110,14 +126,19 @@ def test_killed_and_run_again(corpus, tmp_path: Path, killed_at) -> None:
     assert snapshot(tmp_path / "tokens") == snapshot(tmp_path / "whole")
 
 
-def _tools():
+def _tools() -> EncodingTools:
     return EncodingTools(encode)
 
 
 @pytest.mark.parametrize("processes", [2, 5])
-def test_several_processes_make_the_same(corpus, tmp_path: Path, processes: int) -> None:
+def test_several_processes_make_the_same(corpus: list[Utterance], tmp_path: Path, processes: int) -> None:
     build(corpus, tmp_path / "whole")
-    options = {"facts": FACTS, "settings": {"codec": "toy"}, "shard_size": 3, "max_seconds": 5.0}
+    options: dict[str, Any] = {
+        "facts": FACTS,
+        "settings": {"codec": "toy"},
+        "shard_size": 3,
+        "max_seconds": 5.0,
+    }
     dataset = build_tokens(
         corpus, directory=tmp_path / "tokens", tools=_tools, processes=processes, **options
     )
@@ -143,10 +164,11 @@ build(items, Path(sys.argv[2]), slowly)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_kill_9(corpus, tmp_path: Path) -> None:
+def test_kill_9(corpus: list[Utterance], tmp_path: Path) -> None:
     build(corpus, tmp_path / "whole")
     command = [sys.executable, "-c", BUILDER, str(corpus[0].audio.parent), str(tmp_path / "tokens")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
         for _ in range(5):
             assert process.stdout.readline() == b"\n"
         process.kill()
@@ -158,12 +180,12 @@ def test_kill_9(corpus, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", range(1, 14))
 def test_a_disk_that_fails_at_any_write(
-    corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step
+    corpus: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     build(corpus, tmp_path / "whole")
-    real, count = token_shards.write_atomic, 0
+    real, count = write_atomic, 0
 
-    def failing(path, content) -> None:
+    def failing(path: Path, content: bytes) -> None:
         nonlocal count
         count += 1
         if count == step:
@@ -191,7 +213,9 @@ def test_a_disk_that_fails_at_any_write(
         {"min_seconds": 0.01},
     ],
 )
-def test_changed_settings_make_everything_anew(corpus, tmp_path: Path, changed) -> None:
+def test_changed_settings_make_everything_anew(
+    corpus: list[Utterance], tmp_path: Path, changed: dict[str, Any]
+) -> None:
     first = build(corpus, tmp_path / "tokens")
     counting = Counting()
     second = build(corpus, tmp_path / "tokens", counting, **changed)
@@ -199,7 +223,7 @@ def test_changed_settings_make_everything_anew(corpus, tmp_path: Path, changed) 
     assert first.fingerprint != second.fingerprint
 
 
-def test_only_changed_shards_are_made_anew(corpus, tmp_path: Path) -> None:
+def test_only_changed_shards_are_made_anew(corpus: list[Utterance], tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     counting = Counting()
     corpus[4] = corpus[4].model_copy(update={"text": "another text"})
@@ -211,14 +235,14 @@ def test_only_changed_shards_are_made_anew(corpus, tmp_path: Path) -> None:
     assert counting.calls == 4
 
 
-def test_a_smaller_corpus_leaves_no_old_shards(corpus, tmp_path: Path) -> None:
+def test_a_smaller_corpus_leaves_no_old_shards(corpus: list[Utterance], tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
     assert len(build(corpus[:2], tmp_path / "tokens")) == 2
     assert {path.stem for path in (tmp_path / "tokens").glob("shard-*")} == {"shard-00000"}
 
 
 @pytest.mark.parametrize("file", ["shard-00001.safetensors", "shard-00001.jsonl", "shard-00001.json"])
-def test_damaged_shards_are_made_anew(corpus, tmp_path: Path, file: str) -> None:
+def test_damaged_shards_are_made_anew(corpus: list[Utterance], tmp_path: Path, file: str) -> None:
     build(corpus, tmp_path / "tokens")
     whole = snapshot(tmp_path / "tokens")
     raw = bytearray(whole[file])
@@ -231,14 +255,20 @@ def test_damaged_shards_are_made_anew(corpus, tmp_path: Path, file: str) -> None
         assert snapshot(tmp_path / "tokens") == whole
 
 
-def test_rejects_are_listed_with_their_reasons(corpus, tmp_path: Path) -> None:
+def test_rejects_are_listed_with_their_reasons(corpus: list[Utterance], tmp_path: Path) -> None:
     folder = corpus[0].audio.parent
     corpus[1].audio.write_bytes(corpus[1].audio.read_bytes()[:-20])
     silent = recording(folder, "silent", level=0.0)
     short = recording(folder, "short", 0.5)
     long = recording(folder, "long", 600)
-    bad = [Reject(id="list:9", where="list:9", reason="empty transcript"), silent, short, long, corpus[0]]
-    dataset = build(corpus + bad, tmp_path / "tokens", max_rejects=0.5)
+    bad: list[Utterance | Reject] = [
+        Reject(id="list:9", where="list:9", reason="empty transcript"),
+        silent,
+        short,
+        long,
+        corpus[0],
+    ]
+    dataset = build([*corpus, *bad], tmp_path / "tokens", max_rejects=0.5)
     assert len(dataset) == 6
     listed = [json.loads(line) for line in (tmp_path / "tokens" / "rejects.jsonl").read_text().splitlines()]
     assert [(one["id"], reason_kind(one["reason"])) for one in listed] == [
@@ -251,12 +281,15 @@ def test_rejects_are_listed_with_their_reasons(corpus, tmp_path: Path) -> None:
     ]
     assert listed[0]["where"] == str(corpus[1].audio)
     counting = Counting()
-    assert len(build(corpus + bad, tmp_path / "tokens", counting, max_rejects=0.5)) == 6
+    assert len(build([*corpus, *bad], tmp_path / "tokens", counting, max_rejects=0.5)) == 6
     assert counting.calls == 0
 
 
-def test_too_many_rejects(corpus, tmp_path: Path) -> None:
-    items = [*corpus, *(Reject(id=str(n), where="list", reason="empty transcript") for n in range(2))]
+def test_too_many_rejects(corpus: list[Utterance], tmp_path: Path) -> None:
+    items: list[Utterance | Reject] = [
+        *corpus,
+        *(Reject(id=str(n), where="list", reason="empty transcript") for n in range(2)),
+    ]
     items.append(Reject(id="x", where="list", reason="no such file: x.wav"))
     with pytest.raises(DataError) as caught:
         build(items, tmp_path / "tokens")
@@ -272,9 +305,12 @@ def test_too_many_rejects(corpus, tmp_path: Path) -> None:
     assert counting.calls == 0
 
 
-def test_an_old_manifest_does_not_outlive_a_failed_build(corpus, tmp_path: Path) -> None:
+def test_an_old_manifest_does_not_outlive_a_failed_build(corpus: list[Utterance], tmp_path: Path) -> None:
     build(corpus, tmp_path / "tokens")
-    items = [*corpus, *(Reject(id=str(n), where="list", reason="bad") for n in range(9))]
+    items: list[Utterance | Reject] = [
+        *corpus,
+        *(Reject(id=str(n), where="list", reason="bad") for n in range(9)),
+    ]
     with pytest.raises(DataError, match="9 of 16"):
         build(items, tmp_path / "tokens")
     with pytest.raises(DataError, match="not \\(all\\) made yet"):
@@ -289,8 +325,8 @@ def test_nothing_at_all(tmp_path: Path) -> None:
         build([Reject(id="a", where="b", reason="c")], tmp_path / "tokens", max_rejects=1.0)
 
 
-def test_texts_that_the_tokenizer_refuses(corpus, tmp_path: Path) -> None:
-    def check(text) -> None:
+def test_texts_that_the_tokenizer_refuses(corpus: list[Utterance], tmp_path: Path) -> None:
+    def check(text: str) -> None:
         if "u3" in text:
             raise TextError("the character '3' is not known")
 
@@ -312,12 +348,14 @@ def test_texts_that_the_tokenizer_refuses(corpus, tmp_path: Path) -> None:
         (lambda audio: encode(audio) - 256, "out of range for 'u0': -2"),
     ],
 )
-def test_codecs_that_break_their_contract(corpus, tmp_path: Path, codes, message: str) -> None:
+def test_codecs_that_break_their_contract(
+    corpus: list[Utterance], tmp_path: Path, codes: Callable[[Tensor], Tensor], message: str
+) -> None:
     with pytest.raises(PluginError, match=message):
         build(corpus, tmp_path / "tokens", codes)
 
 
-def test_codebooks_beyond_int16(corpus, tmp_path: Path) -> None:
+def test_codebooks_beyond_int16(corpus: list[Utterance], tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="a codebook of 40000 entries: shards hold at most 32768"):
         build(corpus, tmp_path / "tokens", facts=CodecFacts(RATE, HOP, 1, (16, 40_000)))
     high = torch.tensor([15, 32_767])
@@ -330,15 +368,18 @@ def test_codebooks_beyond_int16(corpus, tmp_path: Path) -> None:
     assert dataset[0].codes.max() == 32_767
 
 
-def test_a_group_of_only_rejects_is_an_empty_shard(corpus, tmp_path: Path) -> None:
-    items = [*(Reject(id=str(n), where="list", reason="bad") for n in range(3)), *corpus]
+def test_a_group_of_only_rejects_is_an_empty_shard(corpus: list[Utterance], tmp_path: Path) -> None:
+    items: list[Utterance | Reject] = [
+        *(Reject(id=str(n), where="list", reason="bad") for n in range(3)),
+        *corpus,
+    ]
     dataset = build(items, tmp_path / "tokens", max_rejects=0.5)
     assert dataset.ids == [utterance.id for utterance in corpus]
     assert torch.equal(dataset[0].codes, build(corpus, tmp_path / "other")[0].codes)
     assert len(TokenDataset(tmp_path / "tokens")) == 7
 
 
-def test_a_moved_folder_still_reads(corpus, tmp_path: Path) -> None:
+def test_a_moved_folder_still_reads(corpus: list[Utterance], tmp_path: Path) -> None:
     expected = build(corpus, tmp_path / "tokens")[5].codes
     shutil.move(tmp_path / "tokens", tmp_path / "elsewhere")
     assert torch.equal(TokenDataset(tmp_path / "elsewhere")[5].codes, expected)
@@ -349,7 +390,7 @@ def test_kinds_of_reasons() -> None:
     assert list(count_kinds(rejects).items()) == [("x", 2), ("y", 1)]
 
 
-def test_min_seconds(corpus, tmp_path: Path) -> None:
+def test_min_seconds(corpus: list[Utterance], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 too short"):
         build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE)
     dataset = build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE, max_rejects=0.5)

@@ -7,11 +7,13 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import soundfile
 import torch
 from safetensors.torch import save_file
 
+from lina.config.spec import Spec
 from lina.runs.files import write_data_summary, write_evaluation, write_run_info, write_samples
 from lina.runs.hooks import Run, Section
 from lina.runs.metrics import append_metrics
@@ -39,13 +41,18 @@ TEXTS = (
 
 
 @dataclass(frozen=True)
-class FakeSpec:
+class _Spec:
     name: str
 
     def to_yaml(self) -> str:
         return (
             f"lina: 1\nname: {self.name}\nseed: 0\nbackbone:\n  plugin: gla\n  d_model: 256 # <b>wide</b>\n"
         )
+
+
+def fake_spec(name: str) -> Spec:
+    """All of a spec that reports read."""
+    return cast(Spec, _Spec(name))
 
 
 def make_run(directory: Path, samples: int = 4, steps: int = 60, rate: int = RATE) -> Run:
@@ -60,7 +67,7 @@ def make_run(directory: Path, samples: int = 4, steps: int = 60, rate: int = RAT
             append_metrics(directory, metrics(step, steps, "valid", random))
     write_samples(directory, [sample(directory, index, rate, random) for index in range(samples)])
     write_evaluation(directory, evaluation())
-    run = Run(directory, FakeSpec("first <run>"))  # type: ignore[arg-type]
+    run = Run(directory, fake_spec("first <run>"))
     (directory / "spec.yaml").write_text(run.spec.to_yaml())
     return run
 
@@ -145,7 +152,9 @@ def sample(directory: Path, index: int, rate: int, random: torch.Generator) -> S
         attention=attention,
         text_labels=tuple(text),
         stopped=index != 2,
-        **paths,
+        audio=paths["audio"],
+        resynthesis=paths.get("resynthesis"),
+        reference=paths.get("reference"),
     )
     transcript = text.lower().replace("number", "lumber").replace("please ", "")
     if unseen:

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -30,5 +31,5 @@ from lina.report.numbers import count, duration, percent, short
         (short, math.inf, "not a number"),
     ],
 )
-def test_numbers_read_well(function, value, expected: str) -> None:
+def test_numbers_read_well(function: Callable[[float], str], value: float, expected: str) -> None:
     assert function(value) == expected

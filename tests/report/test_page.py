@@ -1,8 +1,10 @@
 import base64
 import io
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -18,7 +20,7 @@ from lina.runs.files import RUN_FILE, read_evaluation, write_samples
 from lina.runs.hooks import Run, Section
 from lina.runs.metrics import METRICS_FILE, append_metrics
 from lina.runs.records import MetricsRecord, Sample
-from tests.report.fake_run import TEXTS, FakeSpec, make_run
+from tests.report.fake_run import TEXTS, fake_spec, make_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "line", "rect", "circle", "path", "image"}
 MUST_HOLD = {
@@ -42,21 +44,27 @@ MUST_HOLD = {
 class Page(HTMLParser):
     """Collects the elements that the tests need; parses strictly, unlike a browser."""
 
-    def __init__(self, html) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
-        self.open, self.elements, self.empty, self.wrong = [], [], [], []
-        self.sources, self.ids, self.anchors, self.text = [], [], [], ""
+        self.open: list[tuple[str, bool]] = []
+        """Open elements, outermost first, and True for those that hold something."""
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.empty: list[str] = []
+        self.wrong: list[str] = []
+        self.sources: list[str] = []
+        self.ids: list[str] = []
+        self.anchors: list[str] = []
+        self.text = ""
         self.feed(html)
         self.close()
         self.wrong += [tag for tag, _ in self.open]
 
-    def handle_starttag(self, tag, attributes) -> None:
-        attributes = dict(attributes)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
         self.elements.append((tag, attributes))
-        for element in self.open:
-            element[1] = True
+        self._fill()
         if tag not in VOID:
-            self.open.append([tag, tag == "audio" and bool(attributes.get("src"))])
+            self.open.append((tag, tag == "audio" and bool(attributes.get("src"))))
         self.sources += [
             attributes[name] for name in ("src", "xlink:href", "data", "poster") if name in attributes
         ]
@@ -64,7 +72,7 @@ class Page(HTMLParser):
             (self.anchors if tag == "a" else self.sources).append(attributes["href"])
         self.ids += [attributes["id"]] if "id" in attributes else []
 
-    def handle_endtag(self, tag) -> None:
+    def handle_endtag(self, tag: str) -> None:
         if tag in VOID:
             return
         opened, filled = self.open.pop()
@@ -73,20 +81,22 @@ class Page(HTMLParser):
         if tag in MUST_HOLD | {"audio"} and not filled:
             self.empty.append(tag)
 
-    def handle_data(self, data) -> None:
+    def handle_data(self, data: str) -> None:
         self.text += data
         if data.strip():
-            for element in self.open:
-                element[1] = True
+            self._fill()
+
+    def _fill(self) -> None:
+        self.open = [(tag, True) for tag, _ in self.open]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_run(tmp_path_factory.mktemp("run"), samples=4)
 
 
 @pytest.fixture(scope="module")
-def html(run):
+def html(run: Run) -> str:
     extra = Section("From <a plugin>", "<p>Its words.</p>")
     path = Report().write_report(run, [extra, Section("Nothing to say", " \n")])
     assert path == run.directory / "report.html"
@@ -94,17 +104,17 @@ def html(run):
 
 
 @pytest.fixture(scope="module")
-def parsed(html):
+def parsed(html: str) -> Page:
     return Page(html)
 
 
-def test_every_element_is_closed_and_none_is_empty(parsed) -> None:
+def test_every_element_is_closed_and_none_is_empty(parsed: Page) -> None:
     assert parsed.wrong == []
     assert parsed.empty == []
     assert {"table", "figure", "section", "audio", "svg", "image"} <= {tag for tag, _ in parsed.elements}
 
 
-def test_the_page_is_self_contained(html, parsed) -> None:
+def test_the_page_is_self_contained(html: str, parsed: Page) -> None:
     assert "http://" not in html
     assert "https://" not in html
     assert "url(" not in html
@@ -115,12 +125,14 @@ def test_the_page_is_self_contained(html, parsed) -> None:
     assert {anchor.removeprefix("#") for anchor in parsed.anchors} <= set(parsed.ids)
 
 
-def decoded(uri):
-    media, content = re.fullmatch(r"data:([a-z/]+);base64,(.+)", uri).groups()
+def decoded(uri: str) -> tuple[str, bytes]:
+    found = re.fullmatch(r"data:([a-z/]+);base64,(.+)", uri)
+    assert found is not None
+    media, content = found.groups()
     return media, base64.b64decode(content, validate=True)
 
 
-def test_every_data_uri_is_a_picture_or_a_clip(parsed) -> None:
+def test_every_data_uri_is_a_picture_or_a_clip(parsed: Page) -> None:
     from PIL import Image
 
     clips, pictures = 0, 0
@@ -139,14 +151,14 @@ def test_every_data_uri_is_a_picture_or_a_clip(parsed) -> None:
     assert pictures == clips + 4
 
 
-def test_flac_keeps_every_sample_of_a_16_bit_recording(run, parsed) -> None:
+def test_flac_keeps_every_sample_of_a_16_bit_recording(run: Run, parsed: Page) -> None:
     first = next(attributes["src"] for tag, attributes in parsed.elements if tag == "audio")
     samples, _ = soundfile.read(io.BytesIO(decoded(first)[1]), dtype="int16")
     stored, _ = soundfile.read(run.directory / "samples/000-audio.wav", dtype="int16")
     assert numpy.array_equal(samples, stored)
 
 
-def test_texts_are_text(html, parsed) -> None:
+def test_texts_are_text(html: str, parsed: Page) -> None:
     assert "<script" not in html
     assert TEXTS[2] in parsed.text
     assert "first <run>" in parsed.text
@@ -156,8 +168,12 @@ def test_texts_are_text(html, parsed) -> None:
     assert "Nothing to say" not in parsed.text
 
 
-def test_the_numbers_of_the_evaluation_appear(run, parsed) -> None:
-    for group in read_evaluation(run.directory).groups:
+def test_the_numbers_of_the_evaluation_appear(run: Run, parsed: Page) -> None:
+    evaluation = read_evaluation(run.directory)
+    assert evaluation is not None
+    for group in evaluation.groups:
+        assert group.word_error_rate is not None
+        assert group.character_error_rate is not None
         row = parsed.text.index(group.name)
         expected = parsed.text[row : row + 80]
         assert str(group.sentences) in expected
@@ -165,7 +181,7 @@ def test_the_numbers_of_the_evaluation_appear(run, parsed) -> None:
         assert f"{100 * group.character_error_rate:.1f} %" in expected
 
 
-def test_facts_versions_plugins_and_spec_appear(parsed) -> None:
+def test_facts_versions_plugins_and_spec_appear(parsed: Page) -> None:
     for expected in (
         "5.23 M",
         "1 min 44 s",
@@ -182,24 +198,24 @@ def test_facts_versions_plugins_and_spec_appear(parsed) -> None:
         assert expected in parsed.text, expected
 
 
-def test_errors_of_a_transcript_are_marked(html) -> None:
+def test_errors_of_a_transcript_are_marked(html: str) -> None:
     assert "<del>Please</del>" in html
     assert "<del>number,</del> <ins>lumber,</ins>" in html
 
 
-def test_the_text_is_on_the_axis_of_its_attention(parsed) -> None:
+def test_the_text_is_on_the_axis_of_its_attention(parsed: Page) -> None:
     letters = [attributes for tag, attributes in parsed.elements if attributes.get("class") == "letter"]
     assert len(letters) == sum(len(TEXTS[index]) for index in range(4))
 
 
-def test_the_same_files_give_the_same_bytes(run, html, tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_bytes(run: Run, html: str, tmp_path: Path) -> None:
     extra = Section("From <a plugin>", "<p>Its words.</p>")
     assert page(run, [extra]) == html
     assert page(make_run(tmp_path, samples=4), [extra]) == html
 
 
 def test_a_young_run_has_only_what_it_has(tmp_path: Path) -> None:
-    parsed = Page(page(Run(tmp_path, FakeSpec("young")), []))
+    parsed = Page(page(Run(tmp_path, fake_spec("young")), []))
     assert parsed.wrong == []
     assert parsed.empty == []
     assert {tag for tag, _ in parsed.elements}.isdisjoint({"table", "figure", "audio", "dl", "article"})
@@ -234,11 +250,11 @@ def test_damaged_metrics_are_left_out(tmp_path: Path) -> None:
     assert page(run, []) == before
 
 
-def one_sample(directory: Path, **changes):
+def one_sample(directory: Path, **changes: Any) -> Page:
     sample = Sample(id="a", kind="train", text="hello", audio=directory / "a.wav", sample_rate=8000)
     record = sample.model_copy(update=changes)
     write_samples(directory, [record])
-    return Page(page(Run(directory, FakeSpec("one")), []))
+    return Page(page(Run(directory, fake_spec("one")), []))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +265,9 @@ def one_sample(directory: Path, **changes):
         (lambda path: soundfile.write(path, numpy.zeros(0), 8000), "has no samples"),
     ],
 )
-def test_audio_that_cannot_be_shown_says_why(tmp_path: Path, make, expected: str) -> None:
+def test_audio_that_cannot_be_shown_says_why(
+    tmp_path: Path, make: Callable[[Path], object], expected: str
+) -> None:
     make(tmp_path / "a.wav")
     parsed = one_sample(tmp_path)
     assert expected in parsed.text
@@ -267,7 +285,9 @@ def test_audio_that_cannot_be_shown_says_why(tmp_path: Path, make, expected: str
         ({"attention": torch.ones(0, 4)}, "of shape [0, 4], not [T, J]"),
     ],
 )
-def test_attention_that_cannot_be_shown_says_why(tmp_path: Path, tensors, expected: str) -> None:
+def test_attention_that_cannot_be_shown_says_why(
+    tmp_path: Path, tensors: bytes | dict[str, torch.Tensor] | None, expected: str
+) -> None:
     path = tmp_path / "attention.safetensors"
     if isinstance(tensors, bytes):
         path.write_bytes(tensors)
@@ -280,7 +300,7 @@ def test_attention_that_cannot_be_shown_says_why(tmp_path: Path, tensors, expect
 
 
 @pytest.mark.parametrize("labels", [("$x$", "<b>", "\x00", ""), ("a",), ()])
-def test_strange_or_missing_labels_are_shown_as_text(tmp_path: Path, labels) -> None:
+def test_strange_or_missing_labels_are_shown_as_text(tmp_path: Path, labels: tuple[str, ...]) -> None:
     save_file({"attention": torch.eye(4)}, tmp_path / "attention.safetensors")
     soundfile.write(tmp_path / "a.wav", numpy.zeros(800), 8000)
     parsed = one_sample(tmp_path, attention=tmp_path / "attention.safetensors", text_labels=labels)
@@ -324,7 +344,7 @@ def test_a_rate_that_mp3_does_not_have_stays_flac(tmp_path: Path, monkeypatch: p
 def test_a_loss_that_is_not_a_number_is_reported(tmp_path: Path) -> None:
     for step, loss in enumerate((3.0, float("nan"), 2.0, 1.0), start=1):
         append_metrics(tmp_path, MetricsRecord(step=step, split="train", loss=loss))
-    parsed = Page(page(Run(tmp_path, FakeSpec("nan")), []))
+    parsed = Page(page(Run(tmp_path, fake_spec("nan")), []))
     assert "training: 1 of 4 values not finite, the first at step 2." in parsed.text
     assert "nan" not in "".join(str(attributes.get("d")) for _, attributes in parsed.elements)
 

@@ -8,7 +8,7 @@ from lina.report.page import Report
 from lina.report.progress import ProgressBars
 from lina.report.tensorboard import TensorBoard
 from lina.runs.hooks import Hooks, Run
-from tests.report.fake_run import FakeSpec
+from tests.report.fake_run import fake_spec
 
 
 def test_all_hooks_are_specified_and_the_report_is_written_through_them(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_all_hooks_are_specified_and_the_report_is_written_through_them(tmp_path
         assert manager.register(plugin)
         assert manager.get_hookcallers(plugin)
     manager.check_pending()
-    run = Run(tmp_path, FakeSpec("a"))
+    run = Run(tmp_path, fake_spec("a"))
     manager.hook.step_done(run=run, step=1, metrics={"loss": 1.0})
     manager.hook.checkpoint_written(run=run, step=1, path=tmp_path)
     assert manager.hook.write_report(run=run, sections=[]) == [tmp_path / "report.html"]

@@ -1,6 +1,8 @@
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -14,19 +16,19 @@ from lina.report.figure import attention_figure
 from lina.report.tensorboard import TensorBoard
 from lina.runs.files import read_samples
 from lina.runs.hooks import Run
-from tests.report.fake_run import FakeSpec, make_run
+from tests.report.fake_run import fake_spec, make_run
 
 METRICS = {"loss": 2.0, "accuracy": [0.5, 0.25], "lr": 1e-3, "grad_norm": 1.0, "frames/s": 100.0}
 
 
 @pytest.fixture(scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory):
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_run(tmp_path_factory.mktemp("run"), samples=1, steps=1)
 
 
-def events(run):
+def events(run: Run) -> dict[tuple[str, int], list[Any]]:
     """Values by tag and step over all files in order; a purge of TensorBoard's is carried out."""
-    found = {}
+    found: dict[tuple[str, int], list[Any]] = {}
     for path in sorted((run.directory / "tensorboard").iterdir()):
         for record in _records(path.read_bytes()):
             event = Event.FromString(record)
@@ -38,7 +40,7 @@ def events(run):
 
 
 def test_scalars_of_training_and_validation(tmp_path: Path) -> None:
-    board, run = TensorBoard(), Run(tmp_path, FakeSpec("a"))
+    board, run = TensorBoard(), Run(tmp_path, fake_spec("a"))
     board.step_done(run, 1, METRICS)
     board.evaluation_done(run, 1, {"loss": 3.0, "accuracy": (0.5,), "note": "no number"})
     board.run_finished(run)
@@ -57,7 +59,7 @@ def test_scalars_of_training_and_validation(tmp_path: Path) -> None:
     }
 
 
-def train(run, steps, loss):
+def train(run: Run, steps: Iterable[int], loss: float) -> TensorBoard:
     """A process of its own: steps with a validation every second one."""
     board = TensorBoard()
     for step in steps:
@@ -68,7 +70,7 @@ def train(run, steps, loss):
 
 
 def test_a_resumed_run_shows_every_step_once_with_the_later_value(tmp_path: Path) -> None:
-    run = Run(tmp_path, FakeSpec("a"))
+    run = Run(tmp_path, fake_spec("a"))
     train(run, range(1, 6), loss=1.0).run_finished(run)
     train(run, range(3, 8), loss=2.0).run_finished(run)
     shown = {
@@ -83,21 +85,21 @@ def test_a_resumed_run_shows_every_step_once_with_the_later_value(tmp_path: Path
 
 
 def test_a_run_that_goes_on_where_it_stopped_hides_nothing(tmp_path: Path) -> None:
-    run = Run(tmp_path, FakeSpec("a"))
+    run = Run(tmp_path, fake_spec("a"))
     train(run, range(1, 3), loss=1.0).run_finished(run)
     train(run, range(3, 5), loss=2.0).run_finished(run)
     assert {step for tag, step in events(run) if tag == "train/loss"} == {1, 2, 3, 4}
 
 
 def test_a_record_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
-    run = Run(tmp_path, FakeSpec("a"))
+    run = Run(tmp_path, fake_spec("a"))
     train(run, [1, 2], loss=1.0).run_finished(run)
     (path,) = (tmp_path / "tensorboard").iterdir()
     path.write_bytes(path.read_bytes()[:-3])
     assert logged_values(tmp_path / "tensorboard") == {("train/loss", 1), ("train/loss", 2)}
 
 
-def test_audio_and_attention_of_a_sample_are_logged_once(finished_run) -> None:
+def test_audio_and_attention_of_a_sample_are_logged_once(finished_run: Run) -> None:
     (record,) = read_samples(finished_run.directory)
     for _ in range(2):
         board = TensorBoard()
@@ -115,11 +117,12 @@ def test_audio_and_attention_of_a_sample_are_logged_once(finished_run) -> None:
     assert numpy.asarray(picture.convert("L")).std() > 5
 
 
-def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path: Path) -> None:
+def test_a_sample_does_not_hide_what_was_trained(finished_run: Run, tmp_path: Path) -> None:
     run = replace(finished_run, directory=tmp_path)
     train(run, range(1, 8), loss=1.0).run_finished(run)
     (record,) = read_samples(finished_run.directory)
     board = TensorBoard()
+    assert record.attention is not None
     here = finished_run.directory.absolute()
     sample = record.model_copy(update={"audio": here / record.audio, "attention": here / record.attention})
     board.sample_made(run, 7, sample)
@@ -129,12 +132,12 @@ def test_a_sample_does_not_hide_what_was_trained(finished_run, tmp_path: Path) -
 
 
 def test_finishing_a_run_that_logged_nothing_makes_no_file(tmp_path: Path) -> None:
-    TensorBoard().run_finished(Run(tmp_path, FakeSpec("a")))
+    TensorBoard().run_finished(Run(tmp_path, fake_spec("a")))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("labels", [("$x", "<b>", "\x00", ""), tuple("héß漢"), ("one",), ()])
-def test_any_label_can_be_drawn(labels) -> None:
+def test_any_label_can_be_drawn(labels: tuple[str, ...]) -> None:
     picture = attention_figure(torch.eye(4), labels, frames_per_second=50.0)
     assert picture.dtype == numpy.uint8
     assert picture.shape[2] == 3

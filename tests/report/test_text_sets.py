@@ -12,7 +12,7 @@ from lina.report import text_sets
 from lina.report.page import Report
 from lina.report.render import page
 from lina.runs.hooks import Run
-from tests.report.fake_run import FakeSpec
+from tests.report.fake_run import fake_spec
 from tests.report.test_page import Page
 
 
@@ -60,7 +60,7 @@ def test_table_players_and_remarks_are_on_the_page(tmp_path: Path) -> None:
     folder = tmp_path / "evaluations/set"
     found = evaluation(folder)
     (folder / "evaluation.json").write_text(found.model_dump_json())
-    run = Run(tmp_path, FakeSpec("run"))  # type: ignore[arg-type]
+    run = Run(tmp_path, fake_spec("run"))  # type: ignore[arg-type]
     [section] = Report().report_sections(run)
     html = page(run, [section])
     read = Page(html)  # type: ignore[no-untyped-call]

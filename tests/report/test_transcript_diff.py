@@ -8,7 +8,7 @@ from lina.report.transcript_diff import Mark, compare
 from tests.evaluation.test_normalization import languages, texts
 
 
-def marks(text, transcript, language: str = "en"):
+def marks(text: str, transcript: str, language: str = "en") -> list[tuple[str, str, str]]:
     return [(mark.kind, mark.reference, mark.transcript) for mark in compare(text, transcript, language)]
 
 
@@ -52,7 +52,7 @@ def test_wrong_missing_and_extra_words() -> None:
         ("isn't", "is", [Mark("wrong", "isn't", "is")]),
     ],
 )
-def test_ends_and_groups(text: str, transcript: str, found) -> None:
+def test_ends_and_groups(text: str, transcript: str, found: list[Mark]) -> None:
     assert compare(text, transcript, "en") == found
 
 
@@ -61,7 +61,7 @@ def test_the_language_is_that_of_the_error_rate() -> None:
 
 
 @given(texts, texts, languages)
-def test_marks_are_those_of_the_error_rate(text, transcript, language) -> None:
+def test_marks_are_those_of_the_error_rate(text: str, transcript: str, language: str) -> None:
     """Rate 0 if and only if nothing is marked; never more marks than errors; and nothing is lost."""
     found, errors = compare(text, transcript, language), count_errors(text, transcript, language)
     wrong = [mark for mark in found if mark.kind != "right"]
@@ -77,6 +77,6 @@ plain = st.lists(st.sampled_from(["bird", "cat", "dog", "fox", "hen"]), max_size
 
 
 @given(plain, plain)
-def test_each_error_of_single_words_is_a_mark(text, transcript) -> None:
+def test_each_error_of_single_words_is_a_mark(text: str, transcript: str) -> None:
     wrong = [mark for mark in compare(text, transcript, "en") if mark.kind != "right"]
     assert len(wrong) == count_errors(text, transcript, "en").wrong_words

@@ -23,7 +23,7 @@ GROUPS = {
     ],
     "speech": [f"docs/{name}.md" for name in ("speaking", "long_texts", "lina_speech", "troubleshooting")],
     "plugins": ["docs/plugins.md", "docs/codec_plugins.md"],
-    "results": ["docs/codecs.md", "docs/voices.md"],
+    "results": ["docs/codecs.md", "docs/voices.md", "docs/design.md"],
 }
 """Pages that are followed in one clone, in this order: a later page may use files of an earlier one."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.voices_rows import CLIP_FILE, has_clip
-from lina.cli.reading import read_file
+from lina.cli.say_file import read_file
 from lina.config.loader import load_spec
 from lina.core.audio.wav import WavWriter
 from lina.core.errors import LinaError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import long
-from lina.speech.long_form import Spoken
+from lina.speech.long_form import AudioChunk
 
 TEXTS = ["we say these words", "and more"]
 
@@ -31,13 +31,13 @@ class Loudness:
 def measured(out: Path, monkeypatch: pytest.MonkeyPatch, from_second: float) -> Any:
     """Two minutes at 10 frames a second, in sentences of 4 s; wrong from a second on."""
 
-    def read(voice: Any, texts: Any, carry: bool) -> Iterator[Spoken]:
+    def read(voice: Any, texts: Any, carry: bool) -> Iterator[AudioChunk]:
         assert carry
         for frame in itertools.count():
             sentence = frame // 40
             level = (sentence % 2) / 10 + 0.01
             wrong = frame / 10 >= from_second
-            yield Spoken(torch.full((1, 10), -level if wrong else level), sentence)
+            yield AudioChunk(torch.full((1, 10), -level if wrong else level), sentence)
 
     monkeypatch.setattr(long, "read", read)
     model = SimpleNamespace(logits_head=torch.nn.Linear(1, 1))

@@ -69,9 +69,9 @@ def test_of_short_sentences_none_is_lost(voice: Path) -> None:
     """By its own attention: every sentence is read to its end, and ends there."""
     texts = lina.load(voice).speak(SHORT_SENTENCES)
     for text, speech in zip(SHORT_SENTENCES, texts, strict=True):
-        assert " ".join(one.script.text for one in speech.sentences) == text
+        assert " ".join(one.input.text for one in speech.sentences) == text
         for sentence in speech.sentences:
             aligned = sentence.candidate.alignment
-            assert aligned.stopped, sentence.script.text
-            assert aligned.unread == 0, sentence.script.text
-            assert aligned.skipped < 0.2, sentence.script.text  # a sound or two of a word
+            assert aligned.stopped, sentence.input.text
+            assert aligned.unread == 0, sentence.input.text
+            assert aligned.skipped < 0.2, sentence.input.text  # a sound or two of a word

@@ -56,14 +56,14 @@ def evaluate(
     Example:
       lina evaluate runs/first --texts sentences.txt --json first.json
     """
-    from lina.cli.say import look_at_run
+    from lina.cli.say import check_run_exists
 
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}; make it first"
+        what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}; create it first"
         raise DataError(f"{out}: {what}")
     named = bool(arguments) and "=" not in arguments[0]
     directory = Path(arguments[0]) if named else shipped_voice()
-    look_at_run(directory, "RUN")
+    check_run_exists(directory, "RUN")
 
     from lina.core.files import write_atomic
     from lina.pipeline.text_set_job import choose_recognizer, evaluate_voice

@@ -28,11 +28,11 @@ def export(run: Path, out: Path, layout: str) -> None:
       lina export runs/first -o first-voice
       lina say --run first-voice "Good morning." -o morning.wav
     """
-    from lina.cli.say import look_at_run
+    from lina.cli.say import check_run_exists
     from lina.speech.export import CARD
     from lina.speech.export import export as write
 
-    look_at_run(run, "RUN")
+    check_run_exists(run, "RUN")
     done = write(run, out, layout)
     click.echo(
         f"{out}: step {done.step}, {done.parameters / 1e6:.1f} million numbers, {done.size / 1e6:.2f} MB; "

@@ -6,8 +6,8 @@ from statistics import median
 from lina.evaluation.records import ClipRecord
 
 MIN_FOLLOWING = 0.4
-"""Least median over texts of ``following``. Models of the demo's data, 17 texts: 0.91 to 0.99 with guided attention,
-0 to 0.05 without, although their speech is no worse."""
+"""Least median over texts of ``monotonic_focus``. Models of the demo's data, 17 texts: 0.91 to 0.99 with guided
+attention, 0 to 0.05 without, although their speech is no worse."""
 MAX_SKIPPED = 0.5
 """Largest median share of unread positions; above it the attention moves in jumps as a rule, not by mistake."""
 

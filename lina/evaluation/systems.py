@@ -19,9 +19,9 @@ from lina.evaluation import espeak
 from lina.evaluation.process_memory import peak_mib
 from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
 from lina.evaluation.text_set import Item
-from lina.speech.alignment import mean_following
+from lina.speech.alignment import mean_focus
 from lina.speech.long_form import read
-from lina.speech.result import SentenceSpeech, Speech, Spoken, join_speech
+from lina.speech.result import AudioChunk, SentenceSpeech, Speech, join_speech
 from lina.speech.voice import Voice
 
 CLIPS = Path("clips")
@@ -40,7 +40,7 @@ class TimedSpeech:
 
 def speak_timed(voice: Voice, text: str, **options: Any) -> TimedSpeech:
     """Stream the speech of a text, and measure the time; options as for ``Voice.say``."""
-    chunks: list[Spoken] = []
+    chunks: list[AudioChunk] = []
     sentences: list[SentenceSpeech] = []
     began = time.perf_counter()
     first_audio = None
@@ -103,7 +103,7 @@ class ClipWriter:
             repeated=aligned.repeated,
             unread=aligned.unread,
             stopped=aligned.stopped,
-            following=mean_following([one.attention for one in timed.speech.sentences]),
+            following=mean_focus([one.attention for one in timed.speech.sentences]),
         )
 
     def _recording(self, item: Item, path: Path) -> ClipRecord:

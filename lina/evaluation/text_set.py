@@ -8,7 +8,7 @@ from lina.core.corpus.manifest import clean_text, read_json_manifest, read_lines
 from lina.core.errors import DataError, TextError
 from lina.core.text.sentences import sentences_of_text
 from lina.core.utterance import Reject
-from lina.speech.lines import count_sentences
+from lina.speech.segments import count_sentences
 from lina.speech.voice import Voice
 
 MANIFEST = ".jsonl"

@@ -64,7 +64,7 @@ def _write(directory: Path, request: SampleRequest, speech: Speech, voice: Voice
     stem, rate = f"samples/{request.kind}-{file_name(request.id)}", voice.sample_rate
     write_wav(directory / f"{stem}.wav", speech.audio, rate)
     attention = Path(f"{stem}.attention.safetensors")
-    ids = torch.tensor([id for sentence in speech.sentences for id in sentence.script.ids])
+    ids = torch.tensor([id for sentence in speech.sentences for id in sentence.input.ids])
     save_file({"attention": speech.attention.contiguous(), "text": ids}, directory / attention)
     reference = resynthesis = None
     if request.codes is not None:

@@ -1,9 +1,9 @@
-"""How well speech followed its text, judged by where each frame read it: nothing skipped, said again or left unsaid.
+"""Alignment errors of synthesized speech, from the attention of each frame over the text.
 
-That attention over the text tells good speech from bad, and that the mean attended position should only go forward,
-is the idea of Regotron's alignment loss (Georgiou et al. 2022, "Regotron: Regularizing the Tacotron2 architecture via
-monotonic alignment loss", arXiv 2204.13437); lina-speech chose among its samples by that loss, then by length.
-Here the ways to go wrong are counted one by one, each in the text's own unit, so that a person can read them.
+The attention separates good speech from bad: its mean position should only go forward. This is the idea of Regotron's
+alignment loss (Georgiou et al. 2022, "Regotron: Regularizing the Tacotron2 architecture via monotonic alignment loss",
+arXiv 2204.13437); lina-speech selected samples by that loss, then by length. Here each kind of error is counted
+separately, in text positions, so that a person can read the scores.
 """
 
 from collections.abc import Sequence
@@ -13,64 +13,64 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-READ = 0.5
-"""A position is read if all frames together give it at least so many frames' attention (of any blur)."""
-WAVERING = 1.0
-"""Positions by which the path may sway without going back."""
-ENDING = 2.0
-"""Positions at the end that count as reached from here: the last marks are seldom waited for."""
+MIN_ATTENTION = 0.5
+"""Minimum attention, summed over all frames, for a position to count as read (independent of blur)."""
+BACKWARD_TOLERANCE = 1.0
+"""Tolerance in positions: smaller backward moves of the path do not count."""
+END_TOLERANCE = 2.0
+"""Positions at the end that need not be reached: attention seldom goes to the last punctuation."""
 
 NEAR = 0.1
-"""So far from its mean position, as a share of the text, a frame's attention is at one place."""
+"""Largest distance from the mean position, as a share of the text, that still counts as focused."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What went wrong, as shares of the text's positions; 0 is best."""
+    """Alignment errors as shares of the text's positions; 0 is best."""
 
     skipped: float
-    """Positions that were passed and never read."""
+    """Positions passed without being read."""
     repeated: float
-    """Positions by which the reading went back, in all; more than 1 if the text was read again and again."""
+    """Total of all backward moves; above 1 if the text was read repeatedly."""
     unread: float
-    """Positions behind the furthest one that was reached: the speech ended early."""
+    """Positions after the furthest one reached: the speech ended early."""
     stopped: bool
-    """The speech ended: by itself, or by the reading window when the text had been said; not by the limit."""
+    """Ended by STOP or, at the end of the text, by the attention window; not by the length limit."""
 
     @property
-    def badness(self) -> float:
-        """All of it together; speech that does not stop is as bad as one that says nothing of its text."""
+    def alignment_cost(self) -> float:
+        """Sum of all errors; not stopping costs as much as leaving the whole text unread."""
         return self.skipped + self.repeated + self.unread + (not self.stopped)
 
 
 def alignment(attention: Float[Tensor, "T J"], *, stopped: bool, start: int = 0) -> Alignment:
-    """Judge speech by its attention over the J positions of a text, each frame's adding up to 1.
+    """Compute the alignment errors of T frames over J text positions; each frame's attention sums to 1.
 
-    ``start``: the first position that was to be said; before it lies what a prompt has said already.
+    ``start``: first position to be spoken, after those of a prompt's transcript.
 
     Raises:
-        ValueError: no frames, or ``start`` is not among the positions.
+        ValueError: there are no frames, or ``start`` is outside of the positions.
     """
     frames, positions = attention.shape
     if not frames or not 0 <= start < positions:
         raise ValueError(
-            f"attention of {frames} frames over {positions} positions, {start} of them said before"
+            f"attention of {frames} frames over {positions} positions, {start} of them in the prompt"
         )
     attention = attention.double()
     path = attention @ torch.arange(positions, dtype=torch.float64, device=attention.device)
     reached = float(path.max())
     passed = attention[:, start : max(start, round(reached))].sum(0)
-    to_say = positions - start
+    remaining = positions - start
     return Alignment(
-        skipped=int((passed < READ).sum()) / to_say,
-        repeated=_gone_back(path.tolist()) / to_say,
-        unread=min(1.0, max(0.0, positions - 1 - ENDING - reached) / to_say),
+        skipped=int((passed < MIN_ATTENTION).sum()) / remaining,
+        repeated=_backward_total(path.tolist()) / remaining,
+        unread=min(1.0, max(0.0, positions - 1 - END_TOLERANCE - reached) / remaining),
         stopped=stopped,
     )
 
 
 def join_alignments(alignments: Sequence[Alignment], positions: Sequence[int]) -> Alignment:
-    """The alignment of consecutive sentences: shares of all their positions; ``positions`` has those of each."""
+    """Alignment of consecutive sentences, weighted by the ``positions`` of each."""
 
     def share(shares: Sequence[float]) -> float:
         return sum(one * count for one, count in zip(shares, positions, strict=True)) / max(1, sum(positions))
@@ -83,41 +83,44 @@ def join_alignments(alignments: Sequence[Alignment], positions: Sequence[int]) -
     )
 
 
-def following(attention: Float[Tensor, "T J"]) -> float:
-    """How far attention follows the text: 1 goes through it place by place; 0 is everywhere at once, or never moves.
+def monotonic_focus(attention: Float[Tensor, "T J"]) -> float:
+    """Monotonic focus of the attention: 1 passes through the text position by position; 0 is uniform or constant.
 
-    The share of the attention near each frame's mean position, times the correlation of that position with time. What
-    ``alignment`` counts means something only where this is not small.
+    The share of attention near each frame's mean position, times the correlation of that position with time. The
+    errors that ``alignment`` counts are meaningful only where this is not small.
     """
     frames, positions = attention.shape
     if positions == 1:
         return 1.0
     attention = attention.double()
-    places = torch.arange(positions, dtype=torch.float64, device=attention.device)
-    path = attention @ places
-    near = (places - path[:, None]).abs() <= NEAR * positions
+    indices = torch.arange(positions, dtype=torch.float64, device=attention.device)
+    path = attention @ indices
+    near = (indices - path[:, None]).abs() <= NEAR * positions
     time = torch.arange(frames, dtype=torch.float64, device=attention.device)
     forward = torch.cosine_similarity(path - path.mean(), time - time.mean(), dim=0)
     return float((attention * near).sum(1).mean() * forward.clamp(min=0.0))
 
 
-def mean_following(sentences: Sequence[Float[Tensor, "T J"]]) -> float:
-    """``following`` of each sentence, weighted by its frames; 1 if there is none."""
+def mean_focus(sentences: Sequence[Float[Tensor, "T J"]]) -> float:
+    """``monotonic_focus`` of all sentences, weighted by frames; 1 without sentences."""
     frames = sum(map(len, sentences))
-    return sum(following(one) * len(one) for one in sentences) / frames if frames else 1.0
+    return sum(monotonic_focus(one) * len(one) for one in sentences) / frames if frames else 1.0
 
 
-def _gone_back(path: list[float]) -> float:
-    """How far the path goes back in all. A way back ends where the path turns forward by more than ``WAVERING``."""
+def _backward_total(path: list[float]) -> float:
+    """Total of all backward moves of the path.
+
+    A backward move ends where the path advances by more than ``BACKWARD_TOLERANCE``.
+    """
     total, back = 0.0, False
     high = low = path[0]
-    for place in path:
+    for position in path:
         if back:
-            low = min(low, place)
-            if place - low > WAVERING:
-                total, back, high = total + high - low, False, place
+            low = min(low, position)
+            if position - low > BACKWARD_TOLERANCE:
+                total, back, high = total + high - low, False, position
         else:
-            high = max(high, place)
-            if high - place > WAVERING:
-                back, low = True, place
+            high = max(high, position)
+            if high - position > BACKWARD_TOLERANCE:
+                back, low = True, position
     return total + (high - low if back else 0.0)

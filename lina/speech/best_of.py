@@ -1,52 +1,52 @@
-"""The best of several speeches of one text, by alignment: each was drawn with a seed of its own."""
+"""Best-of-N selection: synthesize a text with several seeds and keep the best alignment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lina.core.generation.generate import Said
 from lina.speech.alignment import Alignment, alignment
-from lina.speech.request import Script
+from lina.speech.synthesis_input import SynthesisInput
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the speeches that the best is chosen among."""
+    """Seed, length and alignment of one attempt."""
 
     seed: int
-    """Said with it and ``best_of`` 1, the same texts are said the same."""
+    """Reproduces this candidate with ``best_of`` 1 and the same texts."""
     frames: int
     alignment: Alignment
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The best, and all that it was chosen among, in the order of their seeds."""
+    """The best candidate with its row, and all candidates in the order of their seeds."""
 
-    said: Said
+    row: Said
     candidate: Candidate
     candidates: tuple[Candidate, ...]
 
 
-def choose(spoken: Sequence[Said], scripts: Sequence[Script], seed: int) -> list[Choice]:
-    """The best speech of each script: the least bad alignment; of equals the shortest, then the first.
+def select_best(rows: Sequence[Said], inputs: Sequence[SynthesisInput], seed: int) -> list[Choice]:
+    """Select the best row of each input: lowest alignment cost; of equals the shortest, then the first.
 
-    ``spoken``: all scripts with ``seed``, then all with ``seed`` + 1, and so on.
+    ``rows``: all inputs with ``seed``, then all with ``seed`` + 1, and so on.
     """
-    return [_choice(spoken[row :: len(scripts)], script, seed) for row, script in enumerate(scripts)]
+    return [_select(rows[index :: len(inputs)], item, seed) for index, item in enumerate(inputs)]
 
 
-def _choice(spoken: Sequence[Said], script: Script, seed: int) -> Choice:
+def _select(rows: Sequence[Said], item: SynthesisInput, seed: int) -> Choice:
     candidates = tuple(
         Candidate(
-            seed + place,
-            len(said.codes),
+            seed + attempt,
+            len(row.codes),
             alignment(
-                said.attention[:, : len(script.ids)],
-                stopped=said.stopped or said.lingered,
-                start=script.start,
+                row.attention[:, : len(item.ids)],
+                stopped=row.stopped or row.lingered,
+                start=item.start,
             ),
         )
-        for place, said in enumerate(spoken)
+        for attempt, row in enumerate(rows)
     )
-    best = min(candidates, key=lambda one: (one.alignment.badness, one.frames, one.seed))
-    return Choice(spoken[candidates.index(best)], best, candidates)
+    best = min(candidates, key=lambda one: (one.alignment.alignment_cost, one.frames, one.seed))
+    return Choice(rows[candidates.index(best)], best, candidates)

@@ -1,4 +1,4 @@
-"""The voice that comes with lina, in a directory that is read like a run's."""
+"""The voice shipped with lina, in the layout of an exported run."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ SPEC = "spec.yaml"
 
 
 def shipped_voice(voices: Path = VOICES) -> Path:
-    """Its directory; of several the last by name, so that ``english-2`` follows ``english-1``.
+    """Directory of the shipped voice; of several the last by name, so ``english-2`` replaces ``english-1``.
 
     Raises:
-        CheckpointError: this installation has none.
+        CheckpointError: this installation ships no voice.
     """
     found = sorted(path.parent for path in voices.glob(f"*/{SPEC}"))
     if not found:
         raise CheckpointError(
-            "no voice comes with this installation of lina; name a run, or train one with: lina run SPEC"
+            "this installation of lina ships no voice; name a run, or train one with: lina run SPEC"
         )
     return found[-1]

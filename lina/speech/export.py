@@ -1,10 +1,10 @@
-"""A trained run as a small directory that speaks anywhere, and that whatever takes a run takes for one.
+"""Export of a trained run as a small, self-contained directory that can be used like a run.
 
-spec.yaml                what makes a model of the weights; paths of the machine that trained it are left out
+spec.yaml                the spec, without paths of the training machine
 tokenizer.json, speakers.json
-codec/, tokenizer/, backbone/    files that the spec's plugins read, where it names any
+codec/, tokenizer/, backbone/    files that the plugins' configurations name
 checkpoints/step-N/      model.safetensors (``lina.runs.weight_quantization``) and checkpoint.json
-README.md                its card
+README.md                model card
 """
 
 import os
@@ -40,37 +40,39 @@ from lina.speech.model_card import model_card
 
 CARD = "README.md"
 SPEAKING = ("backbone", "codec", "tokenizer")
-"""Sections of a spec whose plugins take part in speaking."""
+"""Sections of a spec whose plugins take part in synthesis."""
 
 
 @dataclass(frozen=True)
-class Exported:
+class Export:
+    """An exported voice."""
+
     path: Path
     step: int
     parameters: int
     size: int
-    """Bytes of all files."""
+    """Bytes of all files together."""
 
 
-def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Exported:
-    """Write ``out`` from the newest checkpoint of ``run``, with its averaged weights where it has kept them.
+def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Export:
+    """Export the newest checkpoint of ``run`` to ``out``, with its averaged weights if it has them.
 
-    It is written under another name and then renamed: whole or not there.
+    Atomic: written under a temporary name, then renamed.
 
     Raises:
-        CheckpointError: there is no run, no whole checkpoint, or a weight that is not finite.
-        DataError: ``out`` is there already, or its folder is not.
+        CheckpointError: ``run`` is no run or has no complete checkpoint, or a weight is not finite.
+        DataError: ``out`` exists already, or its parent folder does not exist.
     """
     if out.exists():
-        raise DataError(f"{out}: is there already; name a new directory")
+        raise DataError(f"{out}: exists already; name a new directory")
     if not out.parent.is_dir():
-        raise DataError(f"{out}: there is no folder {out.parent}; make it first")
+        raise DataError(f"{out}: there is no folder {out.parent}; create it first")
     if not (run / SPEC_FILE).is_file():
-        raise CheckpointError(f"{run}: is not a run (it has no {SPEC_FILE}); make one with: lina run SPEC")
+        raise CheckpointError(f"{run}: is not a run (it has no {SPEC_FILE}); train one with: lina run SPEC")
     checkpoint = newest_checkpoint(checkpoint_folder(run))
     if checkpoint is None:
         raise CheckpointError(
-            f"{run}: has no whole checkpoint yet; train it with: lina run {run / SPEC_FILE}"
+            f"{run}: has no complete checkpoint yet; train it with: lina run {run / SPEC_FILE}"
         )
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     temporary.mkdir()
@@ -80,7 +82,7 @@ def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Exported:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return Exported(out, checkpoint.step, parameters, size)
+    return Export(out, checkpoint.step, parameters, size)
 
 
 def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
@@ -100,7 +102,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
 
     def fill(temporary: Path) -> dict[str, str]:
         save_file(storable(packed), temporary / MODEL)
-        (temporary / MODEL).chmod(0o644)  # safetensors lets nobody else read it, and a voice is for everybody
+        (temporary / MODEL).chmod(0o644)  # safetensors creates files readable by their owner only
         return seal(temporary, facts, (MODEL,))
 
     _, sums = commit_checkpoint(checkpoint_folder(folder), checkpoint.step, 1, fill)
@@ -121,7 +123,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
 
 
 def _portable(resolved: ResolvedSpec, folder: Path) -> Spec:
-    """The spec without what is of the machine or of training's beginning; files that speaking needs are copied."""
+    """Copy the files that synthesis needs, and return the spec without paths and initialization."""
     spec = resolved.spec
     sections: dict[str, Any] = {
         name: getattr(spec, name).model_copy(
@@ -129,7 +131,7 @@ def _portable(resolved: ResolvedSpec, folder: Path) -> Spec:
         )
         for name in SPEAKING
     }
-    # Nobody reads the corpus again; its plugin still wants a path where its configuration has one.
+    # The corpus is not read again, but its plugin requires a path where its configuration has one.
     corpus = _with_paths(resolved.corpus, lambda path: path.name)
     sections["data"] = spec.data.model_copy(update={"config": corpus})
     sections["train"] = spec.train.model_copy(update={"out": Path("runs") / spec.name})
@@ -140,9 +142,9 @@ def _copier(folder: Path) -> Callable[[Path], str]:
     def copy(path: Path) -> str:
         if not path.exists():
             near = did_you_mean(path.name, [one.name for one in path.parent.glob("*")][:20])
-            raise CheckpointError(f"{path}: is not there, and the voice needs it{near}; put it back")
+            raise CheckpointError(f"{path}: does not exist, and the voice needs it{near}; restore it")
         if (folder / path.name).exists():
-            raise CheckpointError(f"{path}: another file of that name is needed, too; rename one")
+            raise CheckpointError(f"{path}: the voice needs another file of this name, too; rename one")
         folder.mkdir(exist_ok=True)
         (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / path.name)
         return f"{folder.name}/{path.name}"
@@ -150,18 +152,18 @@ def _copier(folder: Path) -> Callable[[Path], str]:
     return copy
 
 
-def _with_paths(chosen: PluginChoice[Any], place: Callable[[Path], str]) -> dict[str, Any]:
-    """The plugin's written configuration with ``place`` of each of its paths."""
+def _with_paths(chosen: PluginChoice[Any], relocate: Callable[[Path], str]) -> dict[str, Any]:
+    """The plugin's configuration as written, with ``relocate`` applied to each of its paths."""
     written = as_written(chosen.config)
-    given = chosen.config.model_dump(exclude_unset=True)
-    return {key: _placed(given[key], value, place) for key, value in written.items()}
+    values = chosen.config.model_dump(exclude_unset=True)
+    return {key: _relocate(values[key], value, relocate) for key, value in written.items()}
 
 
-def _placed(value: Any, written: Any, place: Callable[[Path], str]) -> Any:
+def _relocate(value: Any, written: Any, relocate: Callable[[Path], str]) -> Any:
     if isinstance(value, Path):
-        return place(value)
+        return relocate(value)
     if isinstance(value, dict):
-        return {key: _placed(value[key], written[key], place) for key in written}
+        return {key: _relocate(value[key], written[key], relocate) for key in written}
     if isinstance(value, list | tuple):
-        return [_placed(one, other, place) for one, other in zip(value, written, strict=True)]
+        return [_relocate(one, other, relocate) for one, other in zip(value, written, strict=True)]
     return written

@@ -1,4 +1,4 @@
-"""The card of an exported voice: what its run knows, and ``???`` where only its maker can tell."""
+"""Model card of an exported voice: the facts that its run records, and ``???`` for the author to fill in."""
 
 from collections.abc import Sequence
 
@@ -20,14 +20,14 @@ def model_card(
     layout: str,
     sha256: str,
 ) -> str:
-    """Markdown whose head is YAML, as model hubs read it."""
+    """Render the card as Markdown with the YAML front matter of model hubs."""
     corpus = f"`{spec.data.source}`"
     if data is not None:
         corpus = f"{corpus}: {data.utterances:,} utterances, {data.seconds / 60:,.0f} minutes"
-    who = (
+    speaker_names = (
         ", ".join(f"`{one}`" for one in speakers) if spec.conditions.speaker else "one voice, without a name"
     )
-    began = info.started[:10] if info else UNKNOWN
+    started = info.started[:10] if info else UNKNOWN
     machine = (info.machine.gpu or info.machine.cpu) if info else ""
     return f"""---
 license: "{UNKNOWN}"
@@ -38,17 +38,17 @@ pipeline_tag: text-to-speech
 
 # {spec.name}
 
-{parameters / 1e6:.1f} million numbers, stored as {layout}. Speakers: {who}.
+{parameters / 1e6:.1f} million parameters, stored as {layout}. Speakers: {speaker_names}.
 
 **What it is for.** {UNKNOWN} **What it is not for.** {UNKNOWN}
 
 **What it was trained on.** Corpus {corpus}.
 
-| source | minutes | licence |
+| source | minutes | license |
 |---|---:|---|
 | {UNKNOWN} | {UNKNOWN} | {UNKNOWN} |
 
-**How.** {step:,} steps in {seconds / 60:.1f} minutes, begun {began} on {machine or UNKNOWN}, \
+**How.** {step:,} steps in {seconds / 60:.1f} minutes, started {started} on {machine or UNKNOWN}, \
 by lina {info.lina if info else UNKNOWN}: backbone `{spec.backbone.plugin}`, codec \
 `{spec.codec.plugin}`, tokenizer `{spec.tokenizer.plugin}`; `spec.yaml` has every key.
 

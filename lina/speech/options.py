@@ -1,4 +1,4 @@
-"""How texts are to be spoken: what a call asks for, and the run's spec for the rest."""
+"""Synthesis options of a call, with the run's spec for defaults."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,17 +9,19 @@ from lina.core.generation.attention_window import Window
 from lina.core.generation.repetition import Repetition
 from lina.core.generation.sampling import Sampling
 from lina.speech.prompt import Prompt
-from lina.speech.request import Prompts
+from lina.speech.synthesis_input import Prompts
 
 MAX_SECONDS = 3600
-"""The longest that a limit may be, as in a spec."""
+"""Largest ``max_seconds``, as in a spec."""
 
 FROM_SPEC = ("temperature", "top_k", "top_p", "seed", "max_seconds", "guidance", "best_of")
-"""Options whose value is the spec's where a call leaves them out."""
+"""Options that default to the spec's ``synthesize`` section."""
 
 
 @dataclass(frozen=True)
 class SpeechOptions:
+    """Resolved options of one synthesis call."""
+
     sampling: Sampling
     seed: int
     max_seconds: float
@@ -27,39 +29,41 @@ class SpeechOptions:
     best_of: int
     speaker: str | None = None
     prompt: Prompts = None
-    reading: WindowSection | None = None
+    window_section: WindowSection | None = None
     repetition: Repetition | None = None
 
     @classmethod
-    def of(cls, section: SynthesizeSection, given: dict[str, Any]) -> "SpeechOptions":
-        """``given`` wins over the spec's section; None is as left out.
+    def from_spec(cls, section: SynthesizeSection, options: dict[str, Any]) -> "SpeechOptions":
+        """Merge ``options`` over the spec's section; None counts as left out.
 
         Raises:
-            LinaError: an unknown option, a value out of range, or options that do not go together.
+            LinaError: an option is unknown or out of range, or options contradict each other.
         """
-        for name in given:
+        for name in options:
             if name not in (*FROM_SPEC, "speaker", "prompt"):
                 hint = did_you_mean(name, [*FROM_SPEC, "speaker", "prompt"])
                 raise LinaError(f"say: unknown option {name!r}{hint}")
-        chosen = {name: getattr(section, name) for name in FROM_SPEC}
-        chosen |= {name: value for name, value in given.items() if value is not None}
-        sampling = Sampling(*(chosen.pop(name) for name in ("temperature", "top_k", "top_p")))
-        often = section.repetition
-        repetition = None if often is None else Repetition(often.last, often.ratio)
-        options = cls(sampling, **chosen, reading=section.window, repetition=repetition)
-        options._check()
-        return options
+        values = {name: getattr(section, name) for name in FROM_SPEC}
+        values |= {name: value for name, value in options.items() if value is not None}
+        sampling = Sampling(*(values.pop(name) for name in ("temperature", "top_k", "top_p")))
+        rule = section.repetition
+        repetition = None if rule is None else Repetition(rule.last, rule.ratio)
+        resolved = cls(sampling, **values, window_section=section.window, repetition=repetition)
+        resolved._check()
+        return resolved
 
     def window(self, frame_rate: float) -> Window | None:
-        """The reading window, in frames."""
-        asked = self.reading
-        if asked is None:
+        """The attention window, with times in frames; None without one."""
+        section = self.window_section
+        if section is None:
             return None
         stall, linger = (
             None if seconds is None else round(seconds * frame_rate)
-            for seconds in (asked.stall, asked.linger)
+            for seconds in (section.stall, section.linger)
         )
-        return Window(asked.ahead, asked.back, asked.pace / frame_rate, stall, asked.stop_within, linger)
+        return Window(
+            section.ahead, section.back, section.pace / frame_rate, stall, section.stop_within, linger
+        )
 
     def _check(self) -> None:
         prompts = self.prompt if isinstance(self.prompt, list | tuple) else [self.prompt]
@@ -83,6 +87,6 @@ class SpeechOptions:
             raise LinaError(f"say: best_of = {self.best_of} is not a whole number in 1 .. {MAX_BEST_OF}")
         if self.best_of > 1 and self.sampling.is_greedy:
             raise LinaError(
-                f"say: best_of = {self.best_of}, but at temperature 0 all would be the same; "
-                "say a temperature above 0, such as 0.7"
+                f"say: best_of = {self.best_of}, but at temperature 0 all candidates are identical; "
+                "set a temperature above 0, such as 0.7"
             )

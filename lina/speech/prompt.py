@@ -1,4 +1,4 @@
-"""A recording and what is said in it, for a model to go on from: the same voice, saying something new."""
+"""Audio prompts: a recording with its transcript, which synthesis continues in the same voice."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +13,23 @@ from lina.core.audio.read import AudioError, read_audio
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What the speech begins with, and is not part of what is given out."""
+    """Audio that precedes the speech and is not part of the output."""
 
     audio: str | Path | Int[Tensor, "P Q"]
-    """A recording, or codes of the run's codec, such as those of earlier ``Speech``."""
+    """A recording, or codes of the run's codec, such as those of an earlier ``Speech``."""
     transcript: str
-    """What is said in it, word for word."""
+    """Verbatim transcript of the audio."""
 
 
 @torch.no_grad()
-def encoded(prompt: Prompt, codec: AnyCodec, min_seconds: float, max_seconds: float) -> Prompt:
-    """The prompt with codes for audio. A recording is read and checked as one of a corpus is, and cut to whole frames.
+def encode_prompt(prompt: Prompt, codec: AnyCodec, min_seconds: float, max_seconds: float) -> Prompt:
+    """Encode a prompt's recording, read and checked like one of a corpus, and cut to whole frames.
 
-    Cut and not filled up with silence, as the end of a training recording is: the speech goes on there.
+    Cut rather than padded with silence (as the end of a training recording is), because the speech continues there.
 
     Raises:
-        AudioError: the recording cannot be used; says why.
-        DataError: codes of another codec.
+        AudioError: the recording cannot be used.
+        DataError: the codes are of another codec.
     """
     audio = prompt.audio
     if isinstance(audio, Tensor):

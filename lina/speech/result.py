@@ -13,88 +13,89 @@ from lina.core.audio.codec import AnyCodec, decode, decoder_stream, skip
 from lina.core.protocols import Tokenizer
 from lina.speech.alignment import Alignment, join_alignments
 from lina.speech.best_of import Candidate, Choice
-from lina.speech.lines import Line
-from lina.speech.request import Script
+from lina.speech.segments import Segment
+from lina.speech.synthesis_input import SynthesisInput
 
 T = TypeVar("T")
 
 
-class Spoken(NamedTuple):
-    """A frame of audio, or silence that is no longer than one."""
+class AudioChunk(NamedTuple):
+    """One frame of audio, or silence of at most that length."""
 
     audio: Float[Tensor, "C n"]
     sentence: int
-    """Its sentence, from 0."""
+    """Index of its sentence."""
 
 
 @dataclass(frozen=True)
 class SentenceSpeech:
-    """One sentence as the model spoke it, or the part of one between two pauses; nothing of the prompt."""
+    """Speech of one segment (a sentence, or the part of one between two pauses), without the prompt."""
 
-    script: Script
+    input: SynthesisInput
     codes: Int[Tensor, "T Q"]
     attention: Float[Tensor, "T J"]
-    """Where each frame (of codebook 0) read the text."""
+    """Attention of each frame (of codebook 0) over the text."""
     labels: tuple[str, ...]
-    """The J text positions, those of a prompt's transcript first."""
+    """Labels of the J text positions, those of a prompt's transcript first."""
     stopped: bool
-    """False: cut at the limit, the model did not end by itself."""
+    """The model ended by itself; False if it was cut at the limit."""
     candidate: Candidate
-    """Its seed and how it followed the text."""
+    """Its seed and alignment."""
     candidates: tuple[Candidate, ...]
-    """All that it was chosen among (``best_of``), itself too, in the order of their seeds."""
+    """All candidates of ``best_of``, in the order of their seeds."""
 
 
 @dataclass(frozen=True)
 class Speech:
-    """The speech of one text: the audio of all its sentences and the silence of its pauses, end to end."""
+    """Speech of one text: audio of all its sentences and pauses, concatenated."""
 
     audio: Float[Tensor, "C samples"]
     codes: Int[Tensor, "T Q"]
-    """Of all sentences; silence of pauses has none."""
+    """Codes of all sentences; pauses have none."""
     sentences: tuple[SentenceSpeech, ...]
 
     @property
     def attention(self) -> Float[Tensor, "T J"]:
-        """Where each frame read the text: a block per sentence, which reads its own positions alone."""
+        """Block-diagonal attention over the text: each sentence attends to its own positions only."""
         blocks = [one.attention for one in self.sentences]
         return torch.block_diag(*blocks) if blocks else torch.zeros(0, 0)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The J text positions."""
+        """Labels of the J text positions."""
         return tuple(label for one in self.sentences for label in one.labels)
 
     @property
     def stopped(self) -> bool:
-        """False: a sentence was cut at the limit, where the model did not end by itself."""
+        """All sentences ended by themselves; False if one was cut at the limit."""
         return all(one.stopped for one in self.sentences)
 
     @property
     def alignment(self) -> Alignment:
-        """How the speech followed the text."""
-        scripts = [one.script for one in self.sentences]
+        """Alignment errors over all sentences."""
+        inputs = [one.input for one in self.sentences]
         return join_alignments(
             [one.candidate.alignment for one in self.sentences],
-            [len(script.ids) - script.start for script in scripts],
+            [len(item.ids) - item.start for item in inputs],
         )
 
 
-def sentence_speech(script: Script, choice: Choice, tokenizer: Tokenizer) -> SentenceSpeech:
-    codes, attention, stopped, _ = choice.said
+def sentence_speech(item: SynthesisInput, choice: Choice, tokenizer: Tokenizer) -> SentenceSpeech:
+    """Build the result of a segment from the chosen row."""
+    codes, attention, stopped, _ = choice.row
     return SentenceSpeech(
-        script,
+        item,
         codes,
-        attention[:, : len(script.ids)],
-        tuple(tokenizer.labels(script.ids)),
+        attention[:, : len(item.ids)],
+        tuple(tokenizer.labels(item.ids)),
         stopped,
         choice.candidate,
         choice.candidates,
     )
 
 
-def join_speech(codec: AnyCodec, pieces: Iterable[Spoken], sentences: Sequence[SentenceSpeech]) -> Speech:
-    """The speech of one text from all its audio and its sentences."""
+def join_speech(codec: AnyCodec, pieces: Iterable[AudioChunk], sentences: Sequence[SentenceSpeech]) -> Speech:
+    """Join audio chunks and sentences into the speech of one text."""
     audio = [torch.zeros(codec.channels, 0), *(piece.audio for piece in pieces)]
     codes = [torch.zeros(0, len(codec.codebook_sizes), dtype=torch.int64), *(one.codes for one in sentences)]
     return Speech(torch.cat(audio, dim=1), torch.cat(codes), tuple(sentences))
@@ -104,7 +105,7 @@ def join_speech(codec: AnyCodec, pieces: Iterable[Spoken], sentences: Sequence[S
 def decode_after(
     codec: AnyCodec, prompt: Int[Tensor, "P Q"], codes: Int[Tensor, "T Q"]
 ) -> Float[Tensor, "C samples"]:
-    """The audio of ``codes``; the prompt is decoded before them, for the sake of the seam, and then cut away."""
+    """Decode ``codes`` after those of a prompt, and return the audio of ``codes`` only, without a seam."""
     return decode(codec, torch.cat([prompt, codes])[None])[0][:, len(prompt) * codec.hop :]
 
 
@@ -112,15 +113,15 @@ def decode_after(
 def decode_frames(
     codec: AnyCodec, prompt: Int[Tensor, "P Q"], frames: Iterable[tuple[Int[Tensor, "1 Q"], T]]
 ) -> Iterator[tuple[Float[Tensor, "C hop"], T]]:
-    """The audio of each frame of one stream, with what came with its codes; the decoder hears ``prompt`` before."""
+    """Decode a stream frame by frame, after ``prompt``; each frame keeps the value that came with its codes."""
     decoder = decoder_stream(codec)
     state = decoder.initial_state(1)
     if len(prompt):
         state = skip(decoder, prompt[None], state)
-    # Outputs lag: what comes first is of no frame, or of the prompt's.
+    # The decoder lags: its first outputs precede the first frame, or belong to the prompt.
     waiting: deque[T] = deque()
-    for codes, own in frames:
-        waiting.append(own)
+    for codes, tag in frames:
+        waiting.append(tag)
         audio, state = decoder.step(codes.cpu(), state)
         if len(waiting) > decoder.latency:
             yield audio[0], waiting.popleft()
@@ -131,21 +132,24 @@ def decode_frames(
 
 
 def with_silence(
-    codec: AnyCodec, frames: Iterable[tuple[Float[Tensor, "C hop"], Line]], total: Callable[[], float]
-) -> Iterator[Spoken]:
-    """Frames, and zero samples where their lines request silence; ``total`` gives the seconds of all, at the end."""
+    codec: AnyCodec, frames: Iterable[tuple[Float[Tensor, "C hop"], Segment]], total: Callable[[], float]
+) -> Iterator[AudioChunk]:
+    """Insert the silence that segments request before their frames.
+
+    ``total``: seconds of silence in all, called after the last frame.
+    """
     samples, number = 0, 0
 
-    def silence(seconds: float) -> Iterator[Spoken]:
+    def silence(seconds: float) -> Iterator[AudioChunk]:
         nonlocal samples
         missing = round(seconds * codec.sample_rate) - samples
         samples += missing
         if missing > 0:
             pause = torch.zeros(codec.channels, missing)
-            yield from (Spoken(piece, number) for piece in pause.split(codec.hop, dim=1))
+            yield from (AudioChunk(piece, number) for piece in pause.split(codec.hop, dim=1))
 
-    for audio, line in frames:
-        number = line.sentence
-        yield from silence(line.seconds)
-        yield Spoken(audio, number)
+    for audio, segment in frames:
+        number = segment.sentence
+        yield from silence(segment.seconds)
+        yield AudioChunk(audio, number)
     yield from silence(total())

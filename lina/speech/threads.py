@@ -1,10 +1,9 @@
 """The number of CPU threads that PyTorch uses inside lina's calls.
 
-A step of a small model is hundreds of operators of some microseconds each. Spread over threads, they wait for one
-another longer than they compute, above all beside another busy process. ``torch.set_num_threads`` is no way to limit
-them: besides the calling thread's number it sets the one that every thread begins with which uses PyTorch for the
-first time later. Here the number of the calling thread alone is changed, in the OpenMP runtime that PyTorch is linked
-to.
+A step of a small model is hundreds of operators of some microseconds each. Spread over several threads, they
+wait for one another longer than they compute, above all beside another busy process. ``torch.set_num_threads`` cannot
+limit them locally: it also sets the default of every thread that uses PyTorch for the first time later. This module
+changes the number of the calling thread only, in the OpenMP runtime that PyTorch is linked to.
 """
 
 import ctypes
@@ -19,8 +18,9 @@ import torch
 from lina.core.errors import LinaError
 
 SMALL = 64_000_000
-"""Parameters up to which one thread speaks. A step reads each once: 256 MB in float32, which one core reads in less
-than the 40 ms of a frame of 25 a second, at 10 GB/s. ``benchmarks/speaking.py`` measures the shipped voice."""
+"""Models of at most so many parameters run on one thread. A step reads each parameter once: 256 MB in float32, which
+one core reads at 10 GB/s in less than 40 ms, the duration of a frame at 25 Hz. ``benchmarks/speaking.py`` measures
+the shipped voice."""
 
 MAX_THREADS = 1024
 
@@ -29,7 +29,7 @@ SetThreads = Callable[[int], object]
 
 
 def choose_threads(requested: int | None, parameters: int) -> int | None:
-    """The number of threads for a model; None is the number that the calling thread has.
+    """Choose the number of threads for a model; None keeps that of the calling thread.
 
     Raises:
         LinaError: ``requested`` is not a number of threads.
@@ -43,7 +43,7 @@ def choose_threads(requested: int | None, parameters: int) -> int | None:
 
 @contextmanager
 def limit_threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch use ``count`` threads in the calling thread; its own number is back afterwards."""
+    """Limit PyTorch to ``count`` threads in the calling thread, and restore its number afterwards."""
     if count is None:
         yield
         return
@@ -59,7 +59,7 @@ def limit_threads(count: int | None) -> Iterator[None]:
 
 
 def limit_threads_of(count: int | None, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The same items: ``limit_threads`` holds while the next one is computed, not while the caller has it."""
+    """Iterate with ``limit_threads`` in effect while an item is computed, not while the caller uses it."""
     try:
         while True:
             with limit_threads(count):
@@ -74,16 +74,16 @@ def limit_threads_of(count: int | None, items: Generator[Item, None, None]) -> G
 
 @cache
 def _setters() -> tuple[SetThreads, Callable[[int], int]]:
-    """For OpenMP, and for MKL, which has a number of its own and returns the one before (0: as OpenMP)."""
+    """Setters for OpenMP and for MKL, which has its own number and returns the previous one (0: as OpenMP)."""
     library = _openmp_library()
-    if library is None:  # Windows, or a build without OpenMP: there is only the number of the whole process
+    if library is None:  # Windows, or a build without OpenMP: only a process-wide number exists
         return torch.set_num_threads, lambda count: count
     mkl = getattr(library, "MKL_Set_Num_Threads_Local", lambda count: count)
     return library.omp_set_num_threads, mkl
 
 
 def _openmp_library() -> ctypes.CDLL | None:
-    """PyTorch's library of CPU operators: through it, the symbols of all that it is linked to are found."""
+    """Load PyTorch's library of CPU operators, which resolves the symbols of the libraries it is linked to."""
     for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
         try:
             library = ctypes.CDLL(str(path))

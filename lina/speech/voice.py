@@ -1,8 +1,8 @@
-"""A trained model that speaks: text in, audio out, whole or as it is made.
+"""Text-to-speech with a trained model: the whole audio of a text, or a stream of chunks.
 
 voice = lina.load("runs/first")
 audio = voice.say("Hello there.")              # float [C, samples] at voice.sample_rate
-for chunk in voice.stream("Hello there."):     # the same speech, in pieces, as it is made
+for chunk in voice.stream("Hello there."):     # the same audio, frame by frame
     play(chunk)
 """
 
@@ -35,33 +35,39 @@ from lina.runs.checkpoint import load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, build_tokenizer, read_json
+from lina.speech.batch import synthesize_batch
 from lina.speech.long_form import read
 from lina.speech.options import SpeechOptions
-from lina.speech.prompt import Prompt, encoded
-from lina.speech.request import Script, each_prompt, text_ids, with_codes, write_script
+from lina.speech.prompt import Prompt, encode_prompt
 from lina.speech.result import Speech
-from lina.speech.side_by_side import speak_side_by_side
-from lina.speech.text_reading import plain_text, speaking_tokenizer
+from lina.speech.synthesis_input import (
+    SynthesisInput,
+    build_input,
+    encode_prompts,
+    encode_text,
+    prompts_of_texts,
+)
 from lina.speech.threads import choose_threads
+from lina.speech.tokenizer import plain_text, speaking_tokenizer
 
 TEXT_BUCKET = 32
-"""Texts are padded to a multiple of this, so that few shapes of memory ever occur."""
+"""Texts are padded to a multiple of this, so that few shapes occur."""
 
 
 class Voice:
     """A language model with its codec and tokenizer.
 
-    Options of ``say``, ``stream`` and ``speak``; what is left out is as in the run's spec:
+    Options of ``say``, ``stream`` and ``speak``, which default to the run's spec:
 
-    - ``speaker``: one of ``speakers``; by default the first, or nobody where training left speakers out.
-    - ``prompt``: a ``lina.speech.prompt.Prompt`` (a recording and what is said in it) to go on from, in its voice.
-    - ``temperature``, ``top_k``, ``top_p``, ``seed``: the sampling.
-    - ``max_seconds``: a sentence that has not ended there is cut, and a warning logged.
-    - ``guidance``: the scale of classifier-free guidance; 1 is none.
-    - ``best_of``: speak each sentence so many times, with the seeds ``seed``, ``seed`` + 1, ..., and keep the best
-      aligned.
+    - ``speaker``: one of ``speakers``; by default the first, or no speaker if training dropped speakers.
+    - ``prompt``: a ``lina.speech.prompt.Prompt`` (a recording with its transcript) to continue in the same voice.
+    - ``temperature``, ``top_k``, ``top_p``, ``seed``: sampling.
+    - ``max_seconds``: a longer sentence is cut, with a warning.
+    - ``guidance``: the scale of classifier-free guidance; 1 is off.
+    - ``best_of``: synthesize each sentence so many times, with the seeds ``seed``, ``seed`` + 1, ..., and keep the
+      best alignment.
 
-    All of them speak sentence by sentence (``lina.core.text.sentences``), on ``threads`` CPU threads.
+    Texts are synthesized sentence by sentence (``lina.core.text.sentences``), on ``threads`` CPU threads.
     """
 
     def __init__(
@@ -78,135 +84,141 @@ class Voice:
         self.sample_rate = codec.sample_rate
         """Hz."""
         self.threads = choose_threads(threads, self.parameters)
-        """CPU threads inside calls; None leaves PyTorch's number as it is."""
+        """CPU threads inside calls; None keeps PyTorch's number."""
 
     @property
     def parameters(self) -> int:
+        """Number of the model's parameters."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def say(self, text: str, **options: Any) -> Float[Tensor, "C samples"]:
-        """Speak a text of any length, or SSML, with silence where it has a pause such as ``<break time="300ms"/>``.
+        """Synthesize a text or SSML of any length, with silence at pauses such as ``<break time="300ms"/>``.
 
         Raises:
             TextError: the text cannot be spoken.
             DataError: a prompt's recording cannot be used.
-            LinaError: an option is wrong, or this model cannot do it.
+            LinaError: an option is wrong, or this model does not support it.
         """
         silent = torch.zeros(self.codec.channels, 0)
         return torch.cat([silent, *self.stream(text, **options)], dim=1)
 
     def stream(self, text: str, **options: Any) -> Iterator[Float[Tensor, "C n"]]:
-        """The speech of ``say``, in chunks of a frame as they are made; with ``best_of``, sentence by sentence.
+        """The audio of ``say`` in chunks of one frame, as they are computed; with ``best_of``, sentence by sentence.
 
-        The text is refused before the first chunk is computed.
+        The text is validated before the first chunk is computed.
         """
         if isinstance(options.get("prompt"), list | tuple):
-            (options["prompt"],) = each_prompt(options["prompt"], 1)
+            (options["prompt"],) = prompts_of_texts(options["prompt"], 1)
         return self.read(sentences_of_text(plain_text(text, self.tokenizer)), **options)
 
     def read(self, texts: Iterable[str], **options: Any) -> Iterator[Float[Tensor, "C n"]]:
-        """Sentences one after the other in one stream, in chunks as they are made; options as for ``say``.
+        """Synthesize sentences one after the other as one stream of chunks; options as for ``say``.
 
-        Memory and time per step are constant however many there are; see ``lina.speech.long_form.read``, which has two
-        options more: ``carry`` and ``on_sentence``.
+        Memory and time per step do not grow with their number. ``lina.speech.long_form.read`` documents the additional
+        options ``carry`` and ``on_sentence``.
         """
-        return (spoken.audio for spoken in read(self, texts, **options))
+        return (chunk.audio for chunk in read(self, texts, **options))
 
     def speak(self, texts: Sequence[str], **options: Any) -> list[Speech]:
-        """Speak texts side by side; ``prompt`` may be one for all, or a list with one (or None) for each.
+        """Synthesize texts as a batch; ``prompt`` is one for all, or a list with one (or None) per text.
 
-        Each sentence ends on its own and does not depend on the others; sampled, it draws by the seed, the place of
-        its text in the list and its own place in the text. The audio is decoded whole: that of ``say``, or nearly that
-        for the first text with a codec that does not stream.
+        Sentences do not depend on one another; the random numbers of each depend on the seed, the index of its text
+        and its index in the text. The audio of a text is decoded at once: for the first text it equals that of
+        ``say``, or nearly so with a codec that does not stream.
         """
         if isinstance(texts, str):
-            raise LinaError(
-                "speak: expects a list of texts, and this is a single one; put it into [], or use say"
-            )
+            raise LinaError("speak: expects a list of texts, got a single text; put it into [], or use say")
         plain = [plain_text(text, self.tokenizer) for text in texts]
-        return speak_side_by_side(self, plain, self.asked(options))
+        return synthesize_batch(self, plain, self.resolve_options(options))
 
     def frames(
         self,
-        scripts: Sequence[Script],
-        asked: SpeechOptions,
+        inputs: Sequence[SynthesisInput],
+        options: SpeechOptions,
         places: Sequence[tuple[int, int]],
         state: LMState | None = None,
     ) -> Generator[Frame, None, Ending]:
-        """Rows: all scripts with the first seed, then all with the next, ``best_of`` times.
+        """Decode rows: all inputs with the first seed, then all with the next, ``best_of`` times.
 
-        ``places``: text and sentence of each script, by which it draws. ``state``: of the model before, for each row.
+        ``places``: indices of text and sentence of each input, for its random numbers. ``state``: initial state of the
+        model, for each row.
         """
-        lm, times = self.language_model(asked), asked.best_of
-        told = self.told(lm, [script.ids for script in scripts], asked.speaker)
-        prompts = [script.prompt for script in scripts] * times
+        lm, times = self.language_model(options), options.best_of
+        conditions = self.encode_conditions(lm, [item.ids for item in inputs], options.speaker)
+        prompts = [item.prompt for item in inputs] * times
         return generate(
             lm,
-            take_rows(told, torch.arange(len(scripts)).repeat(times)),
-            sampling=asked.sampling,
-            max_frames=max(1, int(asked.max_seconds * frame_rate(self.codec))),
+            take_rows(conditions, torch.arange(len(inputs)).repeat(times)),
+            sampling=options.sampling,
+            max_frames=max(1, int(options.max_seconds * frame_rate(self.codec))),
             prompt=pad_sequence(prompts, batch_first=True),
             prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
             generators=[
-                row_generator(asked.seed + try_, *place) for try_ in range(times) for place in places
+                row_generator(options.seed + attempt, *place) for attempt in range(times) for place in places
             ],
             state=state,
-            window=asked.window(frame_rate(self.codec)),
-            begin=torch.tensor([script.start for script in scripts] * times),
-            repetition=asked.repetition,
+            window=options.window(frame_rate(self.codec)),
+            begin=torch.tensor([item.start for item in inputs] * times),
+            repetition=options.repetition,
         )
 
-    def asked(self, options: dict[str, Any]) -> SpeechOptions:
-        """What a call asks for, checked before anything is said; recordings of prompts are encoded.
+    def resolve_options(self, options: dict[str, Any]) -> SpeechOptions:
+        """Validate the options of a call, fill in the spec's defaults, and encode the recordings of prompts.
 
         Raises:
-            LinaError: an unknown option, a wrong value, what this model cannot do, or a recording that cannot be
-                used.
+            LinaError: an option is unknown, wrong or not supported by this model, or a recording cannot be used.
         """
         spec = self.resolved.spec
-        asked = SpeechOptions.of(spec.synthesize, options)
-        asked.sampling.per_codebook(len(self.codec.codebook_sizes))
-        self.language_model(asked)
-        self._speaker_number(asked.speaker)
+        resolved = SpeechOptions.from_spec(spec.synthesize, options)
+        resolved.sampling.per_codebook(len(self.codec.codebook_sizes))
+        self.language_model(resolved)
+        self._speaker_number(resolved.speaker)
         bounds = spec.data.min_seconds, spec.data.max_seconds
-        return replace(asked, prompt=with_codes(asked.prompt, lambda one: encoded(one, self.codec, *bounds)))
+        return replace(
+            resolved,
+            prompt=encode_prompts(resolved.prompt, lambda one: encode_prompt(one, self.codec, *bounds)),
+        )
 
     def ids(self, text: str, prompt: Prompt | None = None) -> list[int]:
-        """What the model reads of a text, and before it of a prompt's transcript.
+        """Ids of a prompt's transcript and a text, as the model reads them.
 
         Raises:
-            TextError: they cannot be spoken.
+            TextError: the text or the transcript cannot be spoken.
         """
-        return text_ids(text, prompt, self.tokenizer, self.resolved.spec.text.max_characters)[0]
+        return encode_text(text, prompt, self.tokenizer, self.resolved.spec.text.max_characters)[0]
 
-    def script(self, text: str, prompt: Prompt | None = None) -> Script | None:
-        """The model's input for a text without a pause, with its encoded prompt; None if nothing of it is read.
+    def input(self, text: str, prompt: Prompt | None = None) -> SynthesisInput | None:
+        """Build the model's input of a text without pauses; None if the tokenizer reads nothing of it.
+
+        The audio of ``prompt`` must be codes.
 
         Raises:
-            TextError: the text, or the prompt's transcript, cannot be spoken.
+            TextError: the text or the prompt's transcript cannot be spoken.
         """
         limit, codebooks = self.resolved.spec.text.max_characters, len(self.codec.codebook_sizes)
-        return write_script(text, prompt, self.tokenizer, limit, codebooks)
+        return build_input(text, prompt, self.tokenizer, limit, codebooks)
 
-    def language_model(self, asked: SpeechOptions) -> LanguageModel:
-        """The model, guided if that is asked for; scale 1 is the model itself."""
-        return self.model if asked.guidance == 1 else Guided(self.model, asked.guidance)
+    def language_model(self, options: SpeechOptions) -> LanguageModel:
+        """The model, with classifier-free guidance unless its scale is 1."""
+        return self.model if options.guidance == 1 else Guided(self.model, options.guidance)
 
     @torch.inference_mode()
-    def told(self, lm: LanguageModel, ids: Sequence[Sequence[int]], speaker: str | None) -> Conditions:
-        """What the model is told: texts, and one of ``speakers``; None is the first, or nobody if that was learnt."""
+    def encode_conditions(
+        self, lm: LanguageModel, ids: Sequence[Sequence[int]], speaker: str | None
+    ) -> Conditions:
+        """Encode texts and one of ``speakers``; None is the first, or no speaker if training dropped speakers."""
         texts, mask = pad_texts(ids, TEXT_BUCKET)
         device = self.model.logits_head.weight.device
-        who = torch.full((len(ids),), self._speaker_number(speaker), device=device)
-        return lm.conditions(texts.to(device), mask.to(device), who)
+        speakers = torch.full((len(ids),), self._speaker_number(speaker), device=device)
+        return lm.conditions(texts.to(device), mask.to(device), speakers)
 
     def _speaker_number(self, speaker: str | None) -> int:
         if speaker is None:
-            # Nobody has learnt to speak where training never left out who spoke.
+            # Index 0, no speaker, has been trained only if training dropped speakers.
             return 1 if self.speakers and not self.resolved.spec.conditions.drop_speaker else 0
         if self.model.speaker_embed is None:
             raise LinaError(
-                f"say: speaker {speaker!r}, but this run has learnt no speakers; "
+                f"say: speaker {speaker!r}, but this run was trained without speakers; "
                 "leave it out, or train with conditions.speaker: true"
             )
         if speaker not in self.speakers:
@@ -221,34 +233,34 @@ def load(
     threads: int | None = None,
     lexicon: str | Path | None = None,
 ) -> Voice:
-    """The newest checkpoint of a run, with its averaged weights where there are any.
+    """Load the newest checkpoint of a run, with its averaged weights if it has them.
 
-    ``device``: of the model, as ``train.device``. ``settings``: other values for how it speaks than those of the run's
-    spec: ``synthesize.window.ahead=8``. ``threads``: as ``lina.speech.threads.choose_threads``. ``lexicon``: a file
-    with a word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
+    ``device``: as ``train.device``. ``settings``: overrides of the spec's ``synthesize`` section, such as
+    ``synthesize.window.ahead=8``. ``threads``: as in ``lina.speech.threads.choose_threads``. ``lexicon``: a file with a
+    word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
 
     Raises:
-        LinaError: the device is not there, or ``threads`` is no number of threads.
-        SpecError: a setting is not of ``synthesize``, or wrong.
-        CheckpointError: there is no run there, or it has no whole checkpoint yet.
+        LinaError: the device is not available, or ``threads`` is not a number of threads.
+        SpecError: a setting is not a key of ``synthesize``, or has a wrong value.
+        CheckpointError: there is no such run, or it has no complete checkpoint.
         TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
-    directory, place = Path(directory), choose_device(device)
+    directory, torch_device = Path(directory), choose_device(device)
     for setting in settings:
         if not setting.startswith("synthesize."):
             raise SpecError(
-                f"command line: {setting!r} is not of synthesize: a finished run can only be told how to speak, "
-                "such as synthesize.seed=1"
+                f"command line: {setting!r}: only synthesize.* keys can be overridden for a finished run, "
+                "e.g. synthesize.seed=1"
             )
     keep_freed_memory()
     if not (directory / SPEC_FILE).is_file():
         raise CheckpointError(
-            f"{directory}: is not a run (it has no {SPEC_FILE}); make one with: lina run SPEC"
+            f"{directory}: is not a run (it has no {SPEC_FILE}); train one with: lina run SPEC"
         )
     checkpoint = newest_checkpoint(directory / "checkpoints")
     if checkpoint is None:
         raise CheckpointError(
-            f"{directory}: has no whole checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
+            f"{directory}: has no complete checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
         )
     resolved = resolve(load_spec(directory / SPEC_FILE, settings))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
@@ -265,4 +277,4 @@ def load(
             seed=resolved.spec.seed,
         )
     load_weights(model, checkpoint, average=True, assign=True)
-    return Voice(resolved, model.to(place), codec, tokenizer, speakers, threads)
+    return Voice(resolved, model.to(torch_device), codec, tokenizer, speakers, threads)

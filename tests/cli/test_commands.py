@@ -72,17 +72,19 @@ def spec(tmp_path: Path) -> str:
 TRIED = tuple(
     Candidate(seed, 90 + seed, Alignment(0.125 * (seed != 8), 0.0, 0.0, seed != 9)) for seed in (7, 8, 9)
 )
-SENTENCE = SimpleNamespace(script=SimpleNamespace(text="Hi."), candidate=TRIED[1], candidates=TRIED)
+SENTENCE = SimpleNamespace(input=SimpleNamespace(text="Hi."), candidate=TRIED[1], candidates=TRIED)
 
 
 class FakeVoice:
     sample_rate = 8000
+    tokenizer = None
     resolved = SimpleNamespace(spec=SimpleNamespace(synthesize=SimpleNamespace(best_of=1)))
 
     def __init__(self, chunks: int = 3, error: Exception | None = None) -> None:
         self.chunks, self.error, self.request = chunks, error, ("", {})
         self.settings: tuple[str, ...] = ()
         self.device, self.threads = "", None
+        self.lexicon: Path | None = None
 
     def stream(self, text: str, **options: Any) -> Iterator[torch.Tensor]:
         self.request = (text, options)
@@ -98,10 +100,10 @@ class FakeVoice:
             self.request = (f"{self.request[0]}<{text}>", options)
             yield torch.full((1, 4000), 0.5)
 
-    def asked(self, options: dict[str, Any]) -> Any:
+    def resolve_options(self, options: dict[str, Any]) -> Any:
         return SimpleNamespace(prompt=None)
 
-    def script(self, text: str, prompt: Any = None) -> str:
+    def input(self, text: str, prompt: Any = None) -> str:
         if "§" in text:
             raise TextError("no")
         return text
@@ -112,8 +114,10 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
     fake = FakeVoice()
     module = ModuleType("lina.speech.voice")
 
-    def load(directory: Path, device: str, settings: tuple[str, ...], threads: int | None) -> FakeVoice:
-        fake.settings, fake.device, fake.threads = settings, device, threads
+    def load(
+        directory: Path, device: str, settings: tuple[str, ...], threads: int | None, lexicon: Path | None
+    ) -> FakeVoice:
+        fake.settings, fake.device, fake.threads, fake.lexicon = settings, device, threads, lexicon
         return fake
 
     module.load = load  # type: ignore[attr-defined]
@@ -139,7 +143,7 @@ class TestRun:
         return seen
 
     @pytest.mark.usefixtures("plugins")
-    def test_it_hands_over_the_resolved_spec_and_the_hooks(
+    def test_the_resolved_spec_and_the_hooks_are_passed_on(
         self, lina: Lina, runs: list[Any], spec: str
     ) -> None:
         done = lina("run", spec, "train.steps=3", "name=other")
@@ -180,7 +184,9 @@ class TestSay:
         np.testing.assert_allclose(audio, 0.5, atol=1e-3)
         assert voice.request == ("Hello.", {})
 
-    def test_options_are_values_and_lists(self, lina: Lina, voice: FakeVoice, tmp_path: Path) -> None:
+    def test_options_are_parsed_as_values_and_lists(
+        self, lina: Lina, voice: FakeVoice, tmp_path: Path
+    ) -> None:
         options = ["--temperature", "0.5,0", "--top-k", "7", "--top-p", "0.9", "--seed", "3"]
         options += ["--max-seconds", "2.5", "--speaker", "ann"]
         lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options)
@@ -193,16 +199,12 @@ class TestSay:
             "speaker": "ann",
         }
 
-    def test_keys_of_the_spec_are_set_when_it_is_loaded(
-        self, lina: Lina, voice: FakeVoice, tmp_path: Path
-    ) -> None:
+    def test_settings_are_passed_to_the_spec(self, lina: Lina, voice: FakeVoice, tmp_path: Path) -> None:
         options = ["--set", "synthesize.window={}", "--set", "synthesize.window.ahead=4"]
         lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options)
         assert voice.settings == ("synthesize.window={}", "synthesize.window.ahead=4")
 
-    def test_the_best_of_several_is_written_and_all_are_shown(
-        self, lina: Lina, voice: FakeVoice, tmp_path: Path
-    ) -> None:
+    def test_verbose_prints_all_candidates(self, lina: Lina, voice: FakeVoice, tmp_path: Path) -> None:
         out = tmp_path / "o.wav"
         quiet = lina("say", "--run", str(tmp_path), "Hi.", "-o", str(out), "--best-of", "3")
         assert voice.request == ("Hi.", {"best_of": 3})
@@ -210,15 +212,15 @@ class TestSay:
         done = lina("say", "--run", str(tmp_path), "Hi.", "-o", str(out), "--best-of", "3", "-v")
         text, header, *rows, _ = done.out.splitlines()
         assert text == "Hi."
-        assert header.split() == ["seed", "frames", "skipped", "repeated", "unread", "stopped", "badness"]
+        assert header.split() == ["seed", "frames", "skipped", "repeated", "unread", "stopped", "cost"]
         assert [row.split() for row in rows] == [
             ["7", "97", "12.5%", "0.0%", "0.0%", "yes", "0.125"],
             ["*", "8", "98", "0.0%", "0.0%", "0.0%", "yes", "0.000"],
             ["9", "99", "12.5%", "0.0%", "0.0%", "no", "1.125"],
         ]
-        assert len({len(row) for row in (header, *rows)}) == 1, "columns stand below each other"
+        assert len({len(row) for row in (header, *rows)}) == 1, "columns are aligned"
 
-    def test_a_prompt_is_a_recording_and_what_is_said_in_it(
+    def test_a_prompt_is_a_recording_with_its_transcript(
         self, lina: Lina, voice: FakeVoice, tmp_path: Path
     ) -> None:
         recording = tmp_path / "a.wav"
@@ -233,28 +235,30 @@ class TestSay:
     @pytest.mark.parametrize(
         ("options", "expected"),
         [
-            (["--prompt", "a.wav"], "--prompt a.wav: say with --prompt-text what is said in it"),
+            (["--prompt", "a.wav"], "--prompt a.wav: pass its transcript with --prompt-text"),
             (
                 ["--prompt", "a.wav", "--prompt-text", " "],
-                "--prompt a.wav: say with --prompt-text what is said in it",
+                "--prompt a.wav: pass its transcript with --prompt-text",
             ),
-            (["--prompt-text", "One."], "name it with --prompt FILE"),
+            (["--prompt-text", "One."], "pass the recording with --prompt FILE"),
             (["--prompt", "none.wav", "--prompt-text", "One."], "none.wav: no such file"),
         ],
     )
-    def test_half_a_prompt(self, refused: Refused, tmp_path: Path, options: list[str], expected: str) -> None:
+    def test_an_incomplete_prompt_is_refused(
+        self, refused: Refused, tmp_path: Path, options: list[str], expected: str
+    ) -> None:
         assert expected in refused(
             "say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options
         )
 
-    def test_device_and_threads_are_of_the_voice(
+    def test_device_threads_and_lexicon_are_passed_to_the_voice(
         self, lina: Lina, voice: FakeVoice, tmp_path: Path, refused: Refused
     ) -> None:
         options = ["say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav")]
         assert lina(*options).code == 0
         assert (voice.device, voice.threads) == ("auto", None)
-        assert lina(*options, "--device", "cpu", "--threads", "3").code == 0
-        assert (voice.device, voice.threads) == ("cpu", 3)
+        assert lina(*options, "--device", "cpu", "--threads", "3", "--lexicon", "words.tsv").code == 0
+        assert (voice.device, voice.threads, voice.lexicon) == ("cpu", 3, Path("words.tsv"))
         assert "'gpu' is not one of 'auto', 'cpu', 'cuda'" in refused(*options, "--device", "gpu")
         assert "0 is not in the range x>=1" in refused(*options, "--threads", "0")
 
@@ -341,7 +345,7 @@ class TestSay:
         (tmp_path / "first" / "spec.yaml").touch()
         message = refused("say", "--run", str(tmp_path / "frist"), "Hi.", "-o", str(tmp_path / "o.wav"))
         assert f"there is no such run; did you mean '{tmp_path}/first'?" in message
-        assert "make one with: lina run SPEC" in message
+        assert "train one with: lina run SPEC" in message
 
     def test_a_directory_that_is_no_run(self, refused: Refused, tmp_path: Path) -> None:
         assert "is not a run" in refused("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"))

@@ -117,15 +117,15 @@ def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None
         (("--recognizer", "fake-"), "did you mean 'fake'"),
         (("--recognizer", "fake", "model=base"), "model: unknown key"),
         (("--recognizer", "none", "model=base"), "there is no recognizer to configure; leave it out"),
-        (("--json", "nowhere/o.json"), "there is no folder nowhere; make it first"),
+        (("--json", "nowhere/o.json"), "there is no folder nowhere; create it first"),
         (("--json", "."), "is a folder"),
         (("--seed", "-1"), "--seed"),
-        (("--set", "train.lr=1", "--recognizer", "none"), "'train.lr=1' is not of synthesize"),
+        (("--set", "train.lr=1", "--recognizer", "none"), "'train.lr=1': only synthesize.* keys"),
         (
             ("--set", "synthesize.sed=1", "--recognizer", "none"),
             "synthesize.sed: unknown key; did you mean 'seed'",
         ),
-        (("--speaker", "anna", "--recognizer", "none"), "this run has learnt no speakers"),
+        (("--speaker", "anna", "--recognizer", "none"), "this run was trained without speakers"),
     ],
 )
 def test_bad_options(refused: Refused, run: Path, texts: Path, arguments: tuple[str, ...], said: str) -> None:

@@ -93,7 +93,7 @@ def test_say_without_a_run(lina: Lina, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_voice")
 def test_an_installation_without_a_voice(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("Hi.\n")
-    expected = "lina: error: no voice comes with this installation of lina; name a run, or train one"
+    expected = "lina: error: this installation of lina ships no voice; name a run, or train one"
     assert refused("say", "Hi.", "-o", str(tmp_path / "o.wav")).startswith(expected)
     texts = ("--texts", str(tmp_path / "t.txt"), "--recognizer", "none")
     assert refused("evaluate", *texts).startswith(expected)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lina.core.errors import LinaError, TextError
 from lina.core.text.sentences import sentences_of_text
-from lina.speech import side_by_side
+from lina.speech import batch
 from lina.speech.prompt import Prompt
 from tests.core.toy_codec import HOP
 from tests.core.toy_model import random_codes
@@ -52,7 +52,7 @@ def test_all_ways_of_speaking_agree(streaming: Any, options: dict[str, Any]) -> 
     assert torch.equal(output, torch.cat(list(voice.read(SENTENCES, **options)), 1))
     (speech,) = voice.speak([TEXT], **options)
     near(speech.audio, output)
-    assert [one.script.text for one in speech.sentences] == SENTENCES
+    assert [one.input.text for one in speech.sentences] == SENTENCES
 
 
 def test_each_sentence_is_spoken_as_alone(streaming: Any) -> None:
@@ -79,7 +79,7 @@ def test_sentences_draw_by_their_place_and_not_by_their_company(
     together = voice.speak(texts, seed=5)
     first, second = together[1].sentences
     assert first.codes.shape != second.codes.shape or not torch.equal(first.codes, second.codes)
-    monkeypatch.setattr(side_by_side, "ROWS", 3)
+    monkeypatch.setattr(batch, "ROWS", 3)
     for one, other in zip(together, voice.speak(texts, seed=5), strict=True):
         assert torch.equal(one.codes, other.codes)
         assert one.labels == other.labels
@@ -93,7 +93,7 @@ def test_each_sentence_begins_with_the_prompt(streaming: Any) -> None:
     assert torch.equal(speech.codes, torch.cat([one.codes for one in alone]))
     near(speech.audio, voice.say("Hello there. A b.", prompt=prompt))
     near(speech.audio, voice.say("Hello there. A b.", prompt=[prompt]))
-    assert all(one.script.start > 0 for one in speech.sentences)
+    assert all(one.input.start > 0 for one in speech.sentences)
 
 
 def test_a_text_goes_on_in_one_state_with_carry(streaming: Any) -> None:
@@ -154,5 +154,5 @@ def test_what_the_tokenizer_does_not_read_is_left_out_and_logged(
 
     assert torch.equal(spoken("Hello. 5. No."), spoken("Hello. No."))
     assert "sentence 2 is left out: this run's tokenizer reads nothing of '5.'" in caplog.text
-    with pytest.raises(TextError, match=r"^text '5\.' holds nothing that this run's tokenizer reads"):
+    with pytest.raises(TextError, match=r"^text '5\.' has nothing that this run's tokenizer reads"):
         spoken("5. 5.")

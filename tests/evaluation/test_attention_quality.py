@@ -8,7 +8,7 @@ from torch import Tensor
 from lina.evaluation.attention_quality import drop_uninformative
 from lina.evaluation.records import MODEL, RECORDINGS, ClipRecord
 from lina.evaluation.summary import groups
-from lina.speech.alignment import alignment, following
+from lina.speech.alignment import alignment, monotonic_focus
 from tests.speech.test_alignment import CLEAN, POSITIONS, SKIP, attention
 
 EVERYWHERE = torch.full((120, POSITIONS), 1 / POSITIONS)
@@ -27,7 +27,7 @@ def clip(id: int, read: Tensor) -> ClipRecord:
         repeated=aligned.repeated,
         unread=aligned.unread,
         stopped=True,
-        following=following(read),
+        following=monotonic_focus(read),
     )
 
 

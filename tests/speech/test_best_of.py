@@ -1,49 +1,49 @@
 import torch
 
 from lina.core.generation.generate import Said
-from lina.speech.best_of import choose
-from lina.speech.request import Script
+from lina.speech.best_of import select_best
+from lina.speech.synthesis_input import SynthesisInput
 from tests.speech.test_alignment import CLEAN, EARLY, POSITIONS, REPEAT, SKIP, attention
 
-SCRIPT = Script("", list(range(POSITIONS)), 0, torch.zeros(0, 2, dtype=torch.int64))
+INPUT = SynthesisInput("", list(range(POSITIONS)), 0, torch.zeros(0, 2, dtype=torch.int64))
 
 
-def said(path: list[float], stopped: bool = True) -> Said:
+def row(path: list[float], stopped: bool = True) -> Said:
     padding = torch.zeros(len(path), 24)
     return Said(torch.zeros(len(path), 2), torch.cat([attention(path), padding], 1), stopped)
 
 
-def test_the_best_aligned_is_chosen_and_all_are_told() -> None:
-    tried = [said(SKIP), said(CLEAN, stopped=False), said(CLEAN), said(REPEAT), said(EARLY)]
-    (choice,) = choose(tried, [SCRIPT], seed=10)
-    assert choice.said is tried[2]
+def test_the_best_aligned_row_is_selected_among_all_candidates() -> None:
+    tried = [row(SKIP), row(CLEAN, stopped=False), row(CLEAN), row(REPEAT), row(EARLY)]
+    (choice,) = select_best(tried, [INPUT], seed=10)
+    assert choice.row is tried[2]
     assert choice.candidate == choice.candidates[2]
     assert [one.seed for one in choice.candidates] == [10, 11, 12, 13, 14]
     assert [one.frames for one in choice.candidates] == [len(one.codes) for one in tried]
     assert all(
-        one.alignment.badness > choice.candidate.alignment.badness
+        one.alignment.alignment_cost > choice.candidate.alignment.alignment_cost
         for one in choice.candidates
         if one != choice.candidate
     )
 
 
-def test_of_equals_the_shortest_then_the_first() -> None:
+def test_ties_go_to_the_shortest_then_the_first() -> None:
     slow, quick = [0.0] * 9 + CLEAN, CLEAN
-    (choice,) = choose([said(slow), said(quick), said(quick)], [SCRIPT], seed=0)
+    (choice,) = select_best([row(slow), row(quick), row(quick)], [INPUT], seed=0)
     assert choice.candidate.seed == 1
 
 
-def test_rows_are_all_scripts_with_one_seed_then_with_the_next() -> None:
-    rows = [said(CLEAN), said(SKIP), said(EARLY), said(CLEAN)]
-    first, second = choose(rows, [SCRIPT, SCRIPT], seed=0)
+def test_rows_are_grouped_by_seed() -> None:
+    rows = [row(CLEAN), row(SKIP), row(EARLY), row(CLEAN)]
+    first, second = select_best(rows, [INPUT, INPUT], seed=0)
     assert (first.candidate.seed, second.candidate.seed) == (0, 1)
-    assert first.said is rows[0]
-    assert second.said is rows[3]
+    assert first.row is rows[0]
+    assert second.row is rows[3]
 
 
-def test_what_the_window_has_ended_has_ended() -> None:
-    """Else it would be as bad as one that goes on to the limit, and worse than one that skips."""
-    lingered = said(CLEAN, stopped=False)._replace(lingered=True)
-    (choice,) = choose([said(CLEAN, stopped=False), said(SKIP), lingered], [SCRIPT], seed=0)
-    assert choice.said is lingered
+def test_a_row_ended_by_the_window_counts_as_stopped() -> None:
+    """Otherwise it would cost as much as a row cut at the limit, and more than one with skips."""
+    ended = row(CLEAN, stopped=False)._replace(lingered=True)
+    (choice,) = select_best([row(CLEAN, stopped=False), row(SKIP), ended], [INPUT], seed=0)
+    assert choice.row is ended
     assert [one.alignment.stopped for one in choice.candidates] == [False, True, True]

@@ -1,4 +1,4 @@
-"""A run exported, and then taken for a run."""
+"""Export of a run, and use of the exported voice as a run."""
 
 import shutil
 from collections.abc import Callable
@@ -50,13 +50,13 @@ def weights(path: Path) -> Path:
 def logits(voice: Voice) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     codes = torch.randint(0, 2, (1, 9, len(voice.codec.codebook_sizes)), generator=generator)
-    told = voice.told(voice.model, [voice.ids("two words")], "anna")
+    conditions = voice.encode_conditions(voice.model, [voice.ids("two words")], "anna")
     with torch.no_grad():
-        found = voice.model.parallel_forward(codes, voice.model.initial_state(1), told)[0]
+        found = voice.model.parallel_forward(codes, voice.model.initial_state(1), conditions)[0]
     return found[found.isfinite()]  # smaller codebooks are filled up with -inf
 
 
-def test_it_holds_what_speaking_needs_and_nothing_else(exported: Path, run: Path) -> None:
+def test_it_has_only_the_files_that_synthesis_needs(exported: Path, run: Path) -> None:
     files = sorted(str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file())
     assert files == [
         "README.md",
@@ -68,7 +68,7 @@ def test_it_holds_what_speaking_needs_and_nothing_else(exported: Path, run: Path
     ]
     for path in exported.rglob("*"):
         if path.suffix in (".json", ".yaml", ".md"):
-            assert str(run.parent) not in path.read_text(), "a path of the machine that trained it"
+            assert str(run.parent) not in path.read_text(), "a path of the training machine"
     assert weights(exported).stat().st_mode & 0o777 == 0o644
     matrices = sum(value.numel() for value in load(run, "cpu").model.state_dict().values())
     assert weights(exported).stat().st_size < 2 * matrices
@@ -104,7 +104,7 @@ def test_an_exported_voice_is_exported_again(voice: Path, tmp_path: Path) -> Non
     assert weights(tmp_path / "again").read_bytes() == weights(voice).read_bytes()
 
 
-def test_the_card_tells_what_the_run_knows(exported: Path) -> None:
+def test_the_card_has_the_facts_of_the_run(exported: Path) -> None:
     _, head, text = (exported / "README.md").read_text().split("---\n", 2)
     assert yaml.safe_load(head)["license"] == "???"
     assert "stored as int8. Speakers: `anna`, `bert`." in text
@@ -134,7 +134,7 @@ def other_format(path: Path) -> None:
 
 
 def no_scales(path: Path) -> None:
-    """Sealed again, as by a wrong writer."""
+    """Remove the scales and seal again, like a faulty writer."""
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if "|" not in name]  # noqa: SIM118 (no mapping)
         kept = {name: file.get_tensor(name) for name in names}
@@ -157,13 +157,13 @@ def no_scales(path: Path) -> None:
         (no_scales, r"model\.safetensors: .* has no scales; one a row is needed"),
     ],
 )
-def test_what_is_not_what_was_written_is_refused(
+def test_damaged_and_unknown_weights_are_refused(
     voice: Path, harm: Callable[[Path], None], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     harm(weights(voice))
     with pytest.raises(CheckpointError, match=message):
         load(voice)
-    assert not caplog.records, "one line is enough"
+    assert not caplog.records, "no log line beside the error"
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "speakers.json"])
@@ -173,7 +173,7 @@ def test_a_missing_small_file_is_named(voice: Path, name: str) -> None:
         load(voice)
 
 
-def test_a_codec_that_is_not_here(voice: Path) -> None:
+def test_an_unavailable_codec_is_named(voice: Path) -> None:
     spec = voice / "spec.yaml"
     spec.write_text(
         spec.read_text().replace("plugin: codec2", "plugin: lina\n  config: {release: speech-9}", 1)
@@ -186,7 +186,7 @@ def test_a_codec_that_is_not_here(voice: Path) -> None:
         load(voice)
 
 
-def test_files_that_the_codec_reads_go_with_it(run: Path, tmp_path: Path) -> None:
+def test_files_of_the_codec_are_copied(run: Path, tmp_path: Path) -> None:
     from lina.codecs.lina import LinaCodec
     from lina.codecs.lina.weights import save_weights
 
@@ -201,28 +201,30 @@ def test_files_that_the_codec_reads_go_with_it(run: Path, tmp_path: Path) -> Non
     moved = Path(shutil.move(done.path, tmp_path / "elsewhere"))
     assert load_spec(moved / "spec.yaml").codec.config == {"weights": "codec/own.safetensors"}
     assert load(moved, "cpu").say("one").shape[1] > 0
-    with pytest.raises(CheckpointError, match=r"own\.safetensors: is not there, and the voice needs it"):
+    with pytest.raises(CheckpointError, match=r"own\.safetensors: does not exist, and the voice needs it"):
         export(other, tmp_path / "second")
     assert not list(tmp_path.glob("*second*"))
 
 
-def test_where_it_cannot_be_written(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is there already; name a new directory"):
+def test_an_unusable_destination_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="exists already; name a new directory"):
         export(run, tmp_path)
-    with pytest.raises(DataError, match=r"there is no folder .*/no; make it first"):
+    with pytest.raises(DataError, match=r"there is no folder .*/no; create it first"):
         export(run, tmp_path / "no" / "voice")
 
 
-def test_what_is_no_run_or_has_no_checkpoint(run: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_or_has_no_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run"):
         export(tmp_path, tmp_path / "voice")
     (tmp_path / "young").mkdir()
     shutil.copy(run / "spec.yaml", tmp_path / "young")
-    with pytest.raises(CheckpointError, match="has no whole checkpoint yet"):
+    with pytest.raises(CheckpointError, match="has no complete checkpoint yet"):
         export(tmp_path / "young", tmp_path / "voice")
 
 
-def test_weights_that_are_not_finite(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_finite_are_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = exporting.read_weights
 
     def broken(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
@@ -236,7 +238,7 @@ def test_weights_that_are_not_finite(run: Path, tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_run_is_left_as_it_was(run: Path) -> None:
+def test_the_run_is_unchanged(run: Path) -> None:
     checkpoint = newest_checkpoint(run / "checkpoints")
     assert checkpoint is not None
     assert (checkpoint.path / "average.safetensors").is_file()

@@ -14,8 +14,8 @@ from lina.core.generation.attention_window import Place, Reading
 from lina.core.laws.op_count import Cost, cost
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.state import state_bytes
-from lina.speech.lines import count_sentences
 from lina.speech.long_form import read
+from lina.speech.segments import count_sentences
 from lina.speech.voice import Voice
 from lina.training.packing import pack_columns, pack_conditions
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
@@ -38,8 +38,8 @@ def streaming() -> Any:
         return ToyStreamingCodec.build(config={})
 
 
-class Overheard:
-    """What a voice says, taken down: the columns that its model reads, and the codes that its decoder gets."""
+class Recorded:
+    """Synthesis with a record of the columns that the model reads and the codes that the decoder gets."""
 
     def __init__(self, voice: Voice, **options: Any) -> None:
         columns: list[Tensor] = []
@@ -57,13 +57,13 @@ class Overheard:
         voice.model._embed = embedded  # type: ignore[method-assign]
         voice.codec.decoder.step = decoded  # type: ignore[union-attr, method-assign]
         try:
-            spoken = list(read(voice, TEXTS, **options))
+            chunks = list(read(voice, TEXTS, **options))
         finally:
             voice.model._embed = embed  # type: ignore[method-assign]
             voice.codec.decoder.step = step  # type: ignore[union-attr, method-assign]
-        self.audio = torch.cat([one.audio for one in spoken], -1)
+        self.audio = torch.cat([one.audio for one in chunks], -1)
         self.columns, self.codes = torch.cat(columns), torch.stack(codes)
-        sentences = torch.tensor([one.sentence for one in spoken])
+        sentences = torch.tensor([one.sentence for one in chunks])
         self.lengths = sentences.bincount(minlength=len(TEXTS))
         assert torch.equal(sentences, sentences.sort().values)
 
@@ -75,83 +75,85 @@ class Overheard:
 
 
 @pytest.mark.parametrize("stop", [0.02, -3.0])
-def test_what_is_read_aloud_is_a_training_row(streaming: Any, stop: float) -> None:
-    """Whether sentences end or are cut: the columns that the model reads are those of a row of utterances."""
+def test_carried_sentences_are_a_training_row(streaming: Any, stop: float) -> None:
+    """The model reads the columns of a row of utterances, for sentences that end and for those that are cut."""
     voice = trained_on(make(streaming, stop), 2)
-    said = Overheard(voice, carry=True, temperature=2.0, seed=4)
+    record = Recorded(voice, carry=True, temperature=2.0, seed=4)
     rows = torch.arange(len(TEXTS))[None]
-    joined = pack_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
-    assert torch.equal(said.columns, joined.columns.inputs[0])
-    assert len(set(said.lengths.tolist())) > 1 or stop < 0
+    joined = pack_columns(teacher_forcing(record.padded(), record.lengths), record.lengths, rows)
+    assert torch.equal(record.columns, joined.columns.inputs[0])
+    assert len(set(record.lengths.tolist())) > 1 or stop < 0
 
 
 @torch.no_grad()
-def test_greedy_reading_is_what_the_training_forward_would_say(streaming: Any) -> None:
+def test_greedy_synthesis_equals_the_training_forward_pass(streaming: Any) -> None:
     voice = trained_on(make(streaming, -0.5), 2)
-    said = Overheard(voice, carry=True)
+    record = Recorded(voice, carry=True)
     rows = torch.arange(len(TEXTS))[None]
-    columns, starts = pack_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
-    given = pack_conditions(voice.told(voice.model, [voice.ids(text) for text in TEXTS], None), rows)
+    columns, starts = pack_columns(teacher_forcing(record.padded(), record.lengths), record.lengths, rows)
+    conditions = pack_conditions(
+        voice.encode_conditions(voice.model, [voice.ids(text) for text in TEXTS], None), rows
+    )
     lm = voice.model
-    logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
+    logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), conditions, starts)
     logits[..., :STOP] = -torch.inf
     logits[:, :, 1:, STOP] = -torch.inf
     codes = columns.loss_mask & (columns.targets >= MARKS)
     assert torch.equal(logits.argmax(-1)[codes], columns.targets[codes])
     alone, _, _ = lm.parallel_forward(
-        columns.inputs, lm.initial_state(1), given, starts & (starts.cumsum(1) < 3)
+        columns.inputs, lm.initial_state(1), conditions, starts & (starts.cumsum(1) < 3)
     )
-    assert not torch.allclose(logits[codes], alone[codes], atol=1e-2), "the texts are read"
+    assert not torch.allclose(logits[codes], alone[codes], atol=1e-2), "the texts matter"
 
 
-def test_without_carrying_each_sentence_begins_afresh(streaming: Any) -> None:
+def test_without_carry_each_sentence_starts_from_the_initial_state(streaming: Any) -> None:
     voice = make(streaming, 0.02)
-    said = Overheard(voice)
-    parts = said.codes.split(said.lengths.tolist())
+    record = Recorded(voice)
+    parts = record.codes.split(record.lengths.tolist())
     for text, codes in zip(TEXTS, parts, strict=True):
         assert torch.equal(codes, voice.speak([text])[0].codes)
-    torch.testing.assert_close(said.audio, decode(streaming, said.codes[None])[0], atol=1e-6, rtol=1e-6)
-    fresh = Overheard(voice, temperature=1.0)
-    carried = Overheard(trained_on(voice, 2), carry=True, temperature=1.0)
+    torch.testing.assert_close(record.audio, decode(streaming, record.codes[None])[0], atol=1e-6, rtol=1e-6)
+    fresh = Recorded(voice, temperature=1.0)
+    carried = Recorded(trained_on(voice, 2), carry=True, temperature=1.0)
     first = int(fresh.lengths[0])
-    assert torch.equal(carried.codes[:first], fresh.codes[:first]), "nothing was before the first"
+    assert torch.equal(carried.codes[:first], fresh.codes[:first]), "the first has no predecessor"
     assert carried.codes.shape != fresh.codes.shape or not torch.equal(carried.codes, fresh.codes)
 
 
 def test_the_seed_decides(streaming: Any) -> None:
     voice = make(streaming)
 
-    def said(seed: int) -> Tensor:
+    def audio(seed: int) -> Tensor:
         return torch.cat(list(voice.read(TEXTS, temperature=1.0, seed=seed)), -1)
 
-    assert torch.equal(said(1), said(1))
-    assert said(1).shape != said(2).shape or not torch.equal(said(1), said(2))
+    assert torch.equal(audio(1), audio(1))
+    assert audio(1).shape != audio(2).shape or not torch.equal(audio(1), audio(2))
     first = voice.say(TEXTS[0], temperature=1.0, seed=1)
-    torch.testing.assert_close(said(1)[:, : first.shape[1] - HOP], first[:, :-HOP], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(audio(1)[:, : first.shape[1] - HOP], first[:, :-HOP], atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4])
-def test_sentences_shorter_than_the_latency_are_whole(frames: int) -> None:
+def test_sentences_shorter_than_the_latency_are_complete(frames: int) -> None:
     codec: Any = type(
         "Codec", (), {"sample_rate": 8_000, "hop": HOP, "channels": 1, "codebook_sizes": (16,)}
     )()
     codec.encoder, codec.decoder = None, Late()
     voice = make(codec, stop=-3.0, temperature=5.0)
     for count in (1, 3):
-        spoken = list(read(voice, TEXTS[:count], max_seconds=frames / 1000))
-        assert [one.sentence for one in spoken] == [n for n in range(count) for _ in range(frames)]
-        assert all(one.audio.shape == (1, HOP) and one.audio.all() for one in spoken)
+        chunks = list(read(voice, TEXTS[:count], max_seconds=frames / 1000))
+        assert [one.sentence for one in chunks] == [n for n in range(count) for _ in range(frames)]
+        assert all(one.audio.shape == (1, HOP) and one.audio.all() for one in chunks)
 
 
 @pytest.mark.parametrize("codec", [Smooth(), Levels()])
-def test_codecs_without_streams_are_read_with_too(codec: AnyCodec) -> None:
+def test_codecs_without_streams_work_too(codec: AnyCodec) -> None:
     voice = make(codec, -3.0)
     chunks = list(voice.read(TEXTS))
     assert sum(chunk.shape[1] for chunk in chunks) == len(TEXTS) * 30 * HOP
     chunks[0] *= 0.5  # a plain tensor
 
 
-def test_a_sentence_that_does_not_end_is_cut_and_said_so(streaming: Any, caplog: Any) -> None:
+def test_a_sentence_that_does_not_end_is_cut_and_logged(streaming: Any, caplog: Any) -> None:
     voice = make(streaming, -3.0)
     with caplog.at_level(logging.WARNING, "lina"):
         list(voice.read(TEXTS[:2]))
@@ -164,12 +166,12 @@ def test_a_sentence_that_does_not_end_is_cut_and_said_so(streaming: Any, caplog:
     assert not caplog.records
 
 
-def test_carrying_wants_a_run_that_was_trained_so(streaming: Any) -> None:
+def test_carry_needs_a_run_trained_on_consecutive_utterances(streaming: Any) -> None:
     with pytest.raises(LinaError, match=r"carry: this run was trained on single utterances.*consecutive: 2"):
         make(streaming).read(TEXTS, carry=True)
 
 
-def test_a_list_is_checked_before_anything_is_said(streaming: Any) -> None:
+def test_a_list_is_validated_before_synthesis(streaming: Any) -> None:
     voice = make(streaming)
     with pytest.raises(TextError, match=r"^sentence 2 \(' '\): text is blank"):
         voice.read(["hello", " "])
@@ -178,24 +180,24 @@ def test_a_list_is_checked_before_anything_is_said(streaming: Any) -> None:
         voice.read(TEXTS, temprature=1.0)
 
 
-def test_texts_are_taken_as_they_are_needed(streaming: Any) -> None:
-    taken = []
+def test_texts_are_consumed_lazily(streaming: Any) -> None:
+    consumed = []
 
     def texts() -> Iterator[str]:
         for number in itertools.count():
-            taken.append(number)
+            consumed.append(number)
             yield TEXTS[number % len(TEXTS)]
 
-    spoken = read(make(streaming, -3.0), texts())
-    assert not taken
+    chunks = read(make(streaming, -3.0), texts())
+    assert not consumed
     for _ in range(45):
-        next(spoken)
-    assert taken == [0, 1]
+        next(chunks)
+    assert consumed == [0, 1]
 
 
 @pytest.mark.parametrize(("carry", "last"), [(True, 1_000), (False, 190)])
-def test_reading_on_costs_what_it_cost_at_first(streaming: Any, carry: bool, last: int) -> None:
-    """State, operations of a step, live objects and tensors are the same at step 10 and at the last."""
+def test_costs_are_constant_over_sentences(streaming: Any, carry: bool, last: int) -> None:
+    """State, operations per step, live objects and tensors are the same at step 10 and at the last."""
     voice = trained_on(make(streaming, -3.0), 2)
     lm, step = voice.model, voice.model.step
     costs: dict[int, Cost] = {}
@@ -210,10 +212,10 @@ def test_reading_on_costs_what_it_cost_at_first(streaming: Any, carry: bool, las
         return step(column, state, conditions)
 
     lm.step = counted  # type: ignore[method-assign]
-    spoken = read(voice, itertools.cycle(TEXTS[::2]), carry=carry)
+    chunks = read(voice, itertools.cycle(TEXTS[::2]), carry=carry)
     alive = {}
-    for frame, _ in enumerate(spoken, start=1):
-        if frame in (40, last - 30):  # at the same place in a sentence
+    for frame, _ in enumerate(chunks, start=1):
+        if frame in (40, last - 30):  # at the same frame of a sentence
             gc.collect()
             objects = gc.get_objects()
             tensors = [one for one in objects if type(one) is Tensor and one.layout is torch.strided]
@@ -226,14 +228,14 @@ def test_reading_on_costs_what_it_cost_at_first(streaming: Any, carry: bool, las
     assert sizes[10] == sizes[last]
     (objects, *tensors), (later_objects, *later_tensors) = alive.values()
     assert tensors == later_tensors
-    assert abs(later_objects - objects) < 50, "of which this test's own few"
+    assert abs(later_objects - objects) < 50, "a few are of this test itself"
 
 
 @pytest.mark.parametrize("carry", [True, False])
-def test_each_sentence_is_read_through_a_window_of_its_own(
+def test_each_sentence_has_its_own_attention_window(
     streaming: Any, carry: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model never stops: pushed on through each text, it is ended there, and the next one begins at its start."""
+    """A model that never stops is moved through each text and ended there; the next starts at its beginning."""
     window = {"ahead": 2, "back": 1, "pace": 1000.0, "stall": 0.001, "stop_within": 1, "linger": 0.003}
     voice = trained_on(make(streaming, -99.0, window=window, max_seconds=1.0), 2)
     places: list[int] = []
@@ -244,14 +246,14 @@ def test_each_sentence_is_read_through_a_window_of_its_own(
         return readable(self, place)
 
     monkeypatch.setattr(Reading, "readable", followed)
-    said = Overheard(voice, carry=carry, temperature=2.0)
-    assert said.lengths.max() < 100, "none went on to the limit, which is 1000 frames"
+    record = Recorded(voice, carry=carry, temperature=2.0)
+    assert record.lengths.max() < 100, "none reaches the limit of 1000 frames"
     starts = [n for n, place in enumerate(places) if n == 0 or place < places[n - 1]]
     ends = [places[n - 1] for n in [*starts[1:], len(places)]]
     assert [places[n] for n in starts] == [0] * len(TEXTS)
     assert all(len(voice.ids(text)) - end in (1, 2) for text, end in zip(TEXTS, ends, strict=True))
-    assert said.lengths[1] == said.lengths.min(), "the shortest text"
+    assert record.lengths[1] == record.lengths.min(), "the shortest text"
     if carry:
         rows = torch.arange(len(TEXTS))[None]
-        joined = pack_columns(teacher_forcing(said.padded(), said.lengths), said.lengths, rows)
-        assert torch.equal(said.columns, joined.columns.inputs[0])
+        joined = pack_columns(teacher_forcing(record.padded(), record.lengths), record.lengths, rows)
+        assert torch.equal(record.columns, joined.columns.inputs[0])

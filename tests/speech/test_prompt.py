@@ -1,4 +1,4 @@
-"""A voice goes on from a recording: nothing of it is given out, and nothing of it is lost."""
+"""Synthesis after an audio prompt, which is not part of the output."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from lina.core.model.delay_lm import next_text
 from lina.core.model.tokens import MARKS, teacher_forcing
 from lina.core.state import leaves
 from lina.speech.long_form import read
-from lina.speech.prompt import Prompt, encoded
-from lina.speech.request import write_script
+from lina.speech.prompt import Prompt, encode_prompt
+from lina.speech.synthesis_input import build_input
 from lina.speech.voice import Voice
 from tests.core.toy_codec import HOP, ToyStreamingCodec
 from tests.core.toy_model import random_codes
@@ -44,8 +44,8 @@ def recording(folder: Path, samples: int = 2_005, name: str = "a.wav") -> Path:
     return folder / name
 
 
-def test_speech_is_what_follows_the_prompt(voice: Voice) -> None:
-    """Greedy: of its own speech given back as a prompt, with the text split at a word, the voice says the rest."""
+def test_speech_continues_its_own_beginning(voice: Voice) -> None:
+    """Greedy: with the beginning of its own speech as a prompt, the voice produces the rest."""
     whole = voice.speak(["hello there"], temperature=0.0, max_seconds=0.02)[0]
     begun = Prompt(whole.codes[:5], "hello")
     rest = voice.speak(["there"], temperature=0.0, max_seconds=0.02, prompt=begun)[0]
@@ -57,7 +57,7 @@ def test_speech_is_what_follows_the_prompt(voice: Voice) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 7])
-def test_the_prompts_samples_are_cut_out_exactly(frames: int) -> None:
+def test_the_samples_of_the_prompt_are_removed_exactly(frames: int) -> None:
     voice = make(Smooth(), stop=-0.5, temperature=8.0, max_seconds=0.012)
     begun = Prompt(random_codes(1, frames, (16,))[0], "and so")
     speech = voice.speak(["hello"], prompt=begun)[0]
@@ -65,31 +65,33 @@ def test_the_prompts_samples_are_cut_out_exactly(frames: int) -> None:
     assert torch.equal(speech.audio, both[:, frames * HOP :])
     assert speech.audio.shape == (1, len(speech.codes) * HOP)
     cold = decode(voice.codec, speech.codes[None])[0]
-    assert not torch.equal(speech.audio[:, :HOP], cold[:, :HOP]), "the decoder has heard the prompt"
+    assert not torch.equal(speech.audio[:, :HOP], cold[:, :HOP]), "the decoder has decoded the prompt"
 
 
 @pytest.mark.parametrize("options", [{}, {"guidance": 2.0}, {"best_of": 3}, {"guidance": 0.5, "best_of": 2}])
 @pytest.mark.parametrize("frames", [0, 6])
-def test_streamed_speech_is_said_speech(voice: Voice, frames: int, options: dict[str, Any]) -> None:
+def test_stream_equals_say(voice: Voice, frames: int, options: dict[str, Any]) -> None:
     begun = prompt(frames) if frames else None
-    asked: dict[str, Any] = {"seed": 1, "prompt": begun, **options}
-    said = voice.say("hello", **asked)
-    streamed = torch.cat(list(voice.stream("hello", **asked)), -1)
-    torch.testing.assert_close(streamed, said, atol=1e-6, rtol=1e-6)
+    settings: dict[str, Any] = {"seed": 1, "prompt": begun, **options}
+    audio = voice.say("hello", **settings)
+    streamed = torch.cat(list(voice.stream("hello", **settings)), -1)
+    torch.testing.assert_close(streamed, audio, atol=1e-6, rtol=1e-6)
 
 
-def test_a_whole_codec_streams_nearly_what_it_says_after_a_prompt() -> None:
+def test_stream_of_a_codec_without_streaming_after_a_prompt() -> None:
     voice = make(Smooth(), stop=-0.5, temperature=8.0)
     begun = Prompt(random_codes(1, 9, (16,))[0], "and so")
-    said = voice.say("hello", prompt=begun)
+    audio = voice.say("hello", prompt=begun)
     streamed = torch.cat(list(voice.stream("hello", prompt=begun)), -1)
-    assert streamed.shape == said.shape == (1, 30 * HOP)
-    assert (streamed - said).abs().mean() <= 0.1 * said.abs().mean()
-    assert (streamed.roll(HOP, -1) - said).abs().mean() > 0.5 * said.abs().mean(), "a shift would be noticed"
+    assert streamed.shape == audio.shape == (1, 30 * HOP)
+    assert (streamed - audio).abs().mean() <= 0.1 * audio.abs().mean()
+    assert (streamed.roll(HOP, -1) - audio).abs().mean() > 0.5 * audio.abs().mean(), (
+        "a shift would be noticed"
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 3, 700])
-def test_skipping_leaves_the_state_that_decoding_leaves(frames: int) -> None:
+def test_skip_gives_the_state_of_decoding(frames: int) -> None:
     decoder = decoder_stream(Smooth())
     codes = random_codes(2, frames, (16,))
     state = decoder.parallel_forward(random_codes(2, 4, (16,)), decoder.initial_state(2))[1]
@@ -98,7 +100,7 @@ def test_skipping_leaves_the_state_that_decoding_leaves(frames: int) -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_texts_of_different_prompts_are_said_as_alone(voice: Voice) -> None:
+def test_texts_with_different_prompts_do_not_affect_each_other(voice: Voice) -> None:
     texts = ["hello there", "a", "one more of them", "so"]
     prompts = [prompt(3), None, prompt(8, seed=1), prompt(3, seed=2)]
     for options in ({}, {"guidance": 3.0}):
@@ -113,7 +115,7 @@ def test_texts_of_different_prompts_are_said_as_alone(voice: Voice) -> None:
 
 def test_a_recording_is_encoded_and_cut_to_whole_frames(voice: Voice, tmp_path: Path) -> None:
     path = recording(tmp_path, samples=250 * HOP + 5)
-    codes = encoded(Prompt(path, "and so"), voice.codec, 0.2, 20.0).audio
+    codes = encode_prompt(Prompt(path, "and so"), voice.codec, 0.2, 20.0).audio
     assert isinstance(codes, Tensor)
     assert codes.shape == (250, 2)
     again = encode(
@@ -138,13 +140,13 @@ def test_one_recording_for_many_texts_is_encoded_once(
     assert len(calls) == 2
 
 
-def test_the_transcript_is_read_before_the_text(voice: Voice) -> None:
-    script = write_script(" go on", Prompt(random_codes(1, 2, SIZES)[0], " and so "), Letters(), 40, 2)
-    assert script.ids == Letters().parallel_forward("and so go on")
-    assert script.ids[script.start :] == Letters().parallel_forward("go on")
-    assert write_script("go on", None, Letters(), 40, 2).start == 0
+def test_the_ids_of_the_transcript_precede_those_of_the_text(voice: Voice) -> None:
+    whole = build_input(" go on", Prompt(random_codes(1, 2, SIZES)[0], " and so "), Letters(), 40, 2)
+    assert whole.ids == Letters().parallel_forward("and so go on")
+    assert whole.ids[whole.start :] == Letters().parallel_forward("go on")
+    assert build_input("go on", None, Letters(), 40, 2).start == 0
     with pytest.raises(TypeError, match="not encoded"):
-        write_script("go on", Prompt("a.wav", "x"), Letters(), 40, 2)
+        build_input("go on", Prompt("a.wav", "x"), Letters(), 40, 2)
 
 
 @pytest.mark.parametrize(
@@ -187,78 +189,78 @@ def test_a_recording_is_refused_as_in_a_corpus(
 
 
 @pytest.mark.parametrize("carry", [False, True])
-def test_reading_begins_with_the_prompt(voice: Voice, carry: bool) -> None:
+def test_read_starts_with_the_prompt(voice: Voice, carry: bool) -> None:
     spec = voice.resolved.spec
     train = spec.train.model_copy(update={"consecutive": 2})
     voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
-    asked: dict[str, Any] = {"prompt": prompt(), "guidance": 2.0, "temperature": 0.0}
-    first = torch.cat(list(voice.read(["hello"], carry=carry, **asked)), -1)
-    torch.testing.assert_close(first, voice.say("hello", **asked), atol=1e-6, rtol=1e-6)
-    both = torch.cat(list(voice.read(["hello", "there"], carry=carry, **asked)), -1)
+    settings: dict[str, Any] = {"prompt": prompt(), "guidance": 2.0, "temperature": 0.0}
+    first = torch.cat(list(voice.read(["hello"], carry=carry, **settings)), -1)
+    torch.testing.assert_close(first, voice.say("hello", **settings), atol=1e-6, rtol=1e-6)
+    both = torch.cat(list(voice.read(["hello", "there"], carry=carry, **settings)), -1)
     assert both.shape[1] > first.shape[1]
-    # The last frame rings on into the next sentence.
+    # The decoder carries the last frame into the next sentence.
     torch.testing.assert_close(both[:, : first.shape[1] - HOP], first[:, :-HOP], atol=1e-6, rtol=1e-6)
 
 
-def test_reading_has_one_prompt_and_carries_no_choice(voice: Voice) -> None:
+def test_read_takes_one_prompt_and_carries_a_single_candidate(voice: Voice) -> None:
     spec = voice.resolved.spec
     train = spec.train.model_copy(update={"consecutive": 2})
     voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
-    with pytest.raises(LinaError, match="carry: best_of = 2 speaks each sentence several times"):
+    with pytest.raises(LinaError, match="carry: best_of = 2 synthesizes each sentence several times"):
         voice.read(["hello"], carry=True, best_of=2)
-    with pytest.raises(LinaError, match="several prompts; give one"):
+    with pytest.raises(LinaError, match="got several prompts; pass a single one"):
         voice.read(["hello"], prompt=[prompt()])
 
 
 @pytest.mark.parametrize("carry", [False, True])
-def test_sentences_too_long_after_the_prompt_are_named_before_any_is_said(voice: Voice, carry: bool) -> None:
-    """Carried on, only the first one has the transcript before it."""
+def test_sentences_too_long_after_the_prompt_are_named_before_synthesis(voice: Voice, carry: bool) -> None:
+    """With carry, only the first sentence follows the transcript."""
     spec = voice.resolved.spec
     train = spec.train.model_copy(update={"consecutive": 2})
     voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
     limit = spec.text.max_characters
     begun = Prompt(prompt().audio, "x" * (limit - 10))
     texts = ["hello", "hello there"]
-    for said in (texts, texts[::-1]):
-        if carry and said is texts:
-            assert list(voice.read(said, carry=True, prompt=begun))
+    for sentences in (texts, texts[::-1]):
+        if carry and sentences is texts:
+            assert list(voice.read(sentences, carry=True, prompt=begun))
             continue
-        place = said.index("hello there") + 1
+        place = sentences.index("hello there") + 1
         with pytest.raises(
             TextError, match=rf"^sentence {place} \('hello there'\): .* with the text after it has"
         ):
-            voice.read(said, carry=carry, prompt=begun)
+            voice.read(sentences, carry=carry, prompt=begun)
 
 
-def test_a_guided_reading_that_carries_on_from_a_prompt_is_two_streams_of_the_model(voice: Voice) -> None:
-    """Greedy: each code is the likeliest by the parallel logits with and without the texts, each in its own state."""
+def test_guidance_with_carry_and_prompt_is_two_streams_of_the_model(voice: Voice) -> None:
+    """Greedy: each code is the argmax of the parallel logits with and without the texts, each with its own state."""
     spec = voice.resolved.spec
     train = spec.train.model_copy(update={"consecutive": 2})
     voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
     texts, scale, begun, lm = ["hello there", "a", "one more"], 2.5, prompt(), voice.model
-    heard: list[Tensor] = []
+    decoded: list[Tensor] = []
     step = voice.codec.decoder.step  # type: ignore[union-attr]
-    voice.codec.decoder.step = lambda codes, state: (heard.append(codes), step(codes, state))[1]  # type: ignore
-    spoken = list(read(voice, texts, carry=True, guidance=scale, prompt=begun, temperature=0.0))
-    lengths = torch.tensor([one.sentence for one in spoken]).bincount(minlength=len(texts)).tolist()
-    states = {told: lm.initial_state(1) for told in (True, False)}
+    voice.codec.decoder.step = lambda codes, state: (decoded.append(codes), step(codes, state))[1]  # type: ignore
+    chunks = list(read(voice, texts, carry=True, guidance=scale, prompt=begun, temperature=0.0))
+    lengths = torch.tensor([one.sentence for one in chunks]).bincount(minlength=len(texts)).tolist()
+    states = {with_text: lm.initial_state(1) for with_text in (True, False)}
     book = torch.arange(len(SIZES))
-    for place, (text, said) in enumerate(zip(texts, torch.cat(heard).split(lengths), strict=True)):
+    for place, (text, codes_of_text) in enumerate(zip(texts, torch.cat(decoded).split(lengths), strict=True)):
         before = begun if place == 0 else None
-        given = begun.audio if before else said[:0]
-        assert isinstance(given, Tensor)
-        whole = torch.cat([given, said])[None]
+        before_codes = begun.audio if before else codes_of_text[:0]
+        assert isinstance(before_codes, Tensor)
+        whole = torch.cat([before_codes, codes_of_text])[None]
         inputs, targets, loss_mask, _ = teacher_forcing(
-            whole, torch.tensor([whole.shape[1]]), torch.tensor([len(given)])
+            whole, torch.tensor([whole.shape[1]]), torch.tensor([len(before_codes)])
         )
         ids = torch.tensor([voice.ids(text, before)])
         logits = {}
         with torch.no_grad():
-            for told in states:
-                without = None if told else torch.tensor([True])
+            for with_text in states:
+                without = None if with_text else torch.tensor([True])
                 conditions = lm.conditions(ids, torch.ones_like(ids, dtype=torch.bool), None, without)
-                logits[told], after, _ = lm.parallel_forward(inputs, states[told], conditions)
-                states[told] = next_text(after, lm.initial_state(1))
+                logits[with_text], after, _ = lm.parallel_forward(inputs, states[with_text], conditions)
+                states[with_text] = next_text(after, lm.initial_state(1))
         guided = (logits[False] + scale * (logits[True] - logits[False])).nan_to_num(nan=-torch.inf)
         frame = torch.arange(inputs.shape[1])[:, None] - book
         codes = loss_mask[0] & (frame < whole.shape[1])

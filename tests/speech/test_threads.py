@@ -1,4 +1,4 @@
-"""lina's calls use their own number of CPU threads; nothing of it is seen outside them, in any thread."""
+"""CPU threads inside lina's calls, without an effect on other code in any thread."""
 
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -48,7 +48,7 @@ def test_small_models_have_one_thread() -> None:
             choose_threads(wrong, 1)  # type: ignore[arg-type]
 
 
-def test_the_number_is_back_afterwards() -> None:
+def test_the_number_is_restored() -> None:
     with limit_threads(1):
         assert torch.get_num_threads() == 1
         with limit_threads(2):
@@ -62,8 +62,8 @@ def test_the_number_is_back_afterwards() -> None:
         assert torch.get_num_threads() == HOST
 
 
-def test_other_threads_see_nothing_of_it() -> None:
-    """Neither those that use PyTorch for the first time meanwhile, nor those after them."""
+def test_other_threads_are_not_affected() -> None:
+    """Threads that use PyTorch for the first time meanwhile or afterwards."""
     with limit_threads(1):
         assert in_a_new_thread(torch.get_num_threads) == HOST
         assert in_a_new_thread(lambda: next(limit_threads_of(2, numbers(1)))) == 2
@@ -71,7 +71,7 @@ def test_other_threads_see_nothing_of_it() -> None:
     assert in_a_new_thread(torch.get_num_threads) == HOST
 
 
-def test_a_thread_that_has_not_used_pytorch_is_limited_and_set_back() -> None:
+def test_a_thread_that_has_not_used_pytorch_is_limited_and_restored() -> None:
     def inside_and_after() -> int:
         with limit_threads(1):
             torch.ones(10).sum()
@@ -82,7 +82,7 @@ def test_a_thread_that_has_not_used_pytorch_is_limited_and_set_back() -> None:
 
 
 def test_work_in_a_limited_thread_stays_in_it() -> None:
-    """OpenMP itself is asked, not PyTorch's record of it."""
+    """The number that OpenMP itself reports, not PyTorch's record of it."""
     library = threads._openmp_library()
     assert library is not None
     with limit_threads(1):
@@ -102,13 +102,13 @@ def test_interleaved_generators_have_their_own_numbers() -> None:
     assert torch.get_num_threads() == HOST + 1
 
 
-def test_a_generator_that_is_closed_or_fails_leaves_the_number() -> None:
+def test_the_number_is_restored_after_close_or_failure() -> None:
     closed: list[int] = []
 
     def items() -> Generator[int, None, None]:
         try:
             yield 1
-            raise ValueError("amid it")
+            raise ValueError("failure")
         finally:
             closed.append(1)
 
@@ -116,14 +116,14 @@ def test_a_generator_that_is_closed_or_fails_leaves_the_number() -> None:
     assert (next(first), next(second)) == (1, 1)
     first.close()
     assert closed == [1]
-    with pytest.raises(ValueError, match="amid it"):
+    with pytest.raises(ValueError, match="failure"):
         next(second)
     assert closed == [1, 1]
     assert torch.get_num_threads() == HOST
 
 
 @pytest.mark.parametrize("face", ["say", "stream", "read", "speak"])
-def test_every_way_of_speaking_is_limited(streaming: Any, face: str) -> None:
+def test_all_synthesis_methods_are_limited(streaming: Any, face: str) -> None:
     voice = make(streaming, -3.0)
     assert voice.threads == 1
     seen: set[int] = set()

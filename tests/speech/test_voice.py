@@ -19,7 +19,7 @@ TEXTS = ["hello there", "a", "one more of them"]
 
 
 class Smooth:
-    """A whole codec whose frames hear their neighbours, so that windows of it are only near the whole."""
+    """Codec without streaming whose frames depend on their neighbors, so that windowed decoding is approximate."""
 
     sample_rate, hop, channels, codebook_sizes = 8_000, HOP, 1, (16,)
 
@@ -65,23 +65,23 @@ def streaming() -> Any:
         return ToyStreamingCodec.build(config={})
 
 
-def test_say_gives_whole_frames_of_audio(streaming: Any) -> None:
+def test_say_returns_whole_frames_of_audio(streaming: Any) -> None:
     voice = make(streaming, stop=-3.0)
     audio = voice.say("hello")
-    assert audio.shape == (1, 30 * HOP), "0.03 s at 1000 frames a second"
+    assert audio.shape == (1, 30 * HOP), "0.03 s at 1000 frames per second"
     assert not audio.requires_grad
     assert voice.sample_rate == 8_000
-    audio *= 0.5  # a plain tensor, to do with as one likes
+    audio *= 0.5  # a plain tensor that can be modified
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_streamed_speech_is_said_speech(streaming: Any, temperature: float, seed: int) -> None:
+def test_stream_equals_say(streaming: Any, temperature: float, seed: int) -> None:
     voice = make(streaming)
     for text in TEXTS:
-        said = voice.say(text, temperature=temperature, seed=seed)
+        audio = voice.say(text, temperature=temperature, seed=seed)
         chunks = list(voice.stream(text, temperature=temperature, seed=seed))
-        torch.testing.assert_close(torch.cat(chunks, -1), said, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(torch.cat(chunks, -1), audio, atol=1e-6, rtol=1e-6)
 
 
 class Late:
@@ -104,15 +104,15 @@ class Late:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 9])
-def test_speech_shorter_than_the_latency_is_whole(frames: int) -> None:
+def test_speech_shorter_than_the_latency_is_complete(frames: int) -> None:
     codec: Any = SimpleNamespace(
         sample_rate=8_000, hop=HOP, channels=1, codebook_sizes=(16,), encoder=None, decoder=Late()
     )
     voice = make(codec, stop=-3.0, temperature=5.0)
-    said = voice.say("hello", max_seconds=frames / 1000)
-    assert said.shape == (1, frames * HOP)
-    assert said.all(), "no filler among it"
-    assert torch.equal(torch.cat(list(voice.stream("hello", max_seconds=frames / 1000)), -1), said)
+    audio = voice.say("hello", max_seconds=frames / 1000)
+    assert audio.shape == (1, frames * HOP)
+    assert audio.all(), "no filler samples"
+    assert torch.equal(torch.cat(list(voice.stream("hello", max_seconds=frames / 1000)), -1), audio)
 
 
 def test_chunks_come_frame_by_frame(streaming: Any) -> None:
@@ -124,21 +124,21 @@ def test_chunks_come_frame_by_frame(streaming: Any) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 30])
-def test_a_whole_codec_streams_nearly_what_it_says(frames: int) -> None:
+def test_stream_of_a_codec_without_streaming_is_near_say(frames: int) -> None:
     voice = make(Smooth(), stop=-0.5, temperature=8.0)
     seconds = frames / 1000
-    said = voice.say("hello", max_seconds=seconds)
+    audio = voice.say("hello", max_seconds=seconds)
     streamed = torch.cat(list(voice.stream("hello", max_seconds=seconds)), -1)
-    assert streamed.shape == said.shape == (1, frames * HOP)
+    assert streamed.shape == audio.shape == (1, frames * HOP)
     if frames > 2:  # the last frame is rendered without an end; with fewer it outweighs the others
-        torch.testing.assert_close(streamed[:, :HOP], said[:, :HOP])
-        assert (streamed - said).abs().mean() <= 0.1 * said.abs().mean()
-        assert (streamed.roll(HOP, -1) - said).abs().mean() > 0.5 * said.abs().mean(), (
+        torch.testing.assert_close(streamed[:, :HOP], audio[:, :HOP])
+        assert (streamed - audio).abs().mean() <= 0.1 * audio.abs().mean()
+        assert (streamed.roll(HOP, -1) - audio).abs().mean() > 0.5 * audio.abs().mean(), (
             "a shift would be noticed"
         )
 
 
-def test_texts_together_are_said_as_alone(streaming: Any) -> None:
+def test_texts_of_a_batch_do_not_affect_each_other(streaming: Any) -> None:
     voice = make(streaming)
     together = voice.speak(TEXTS)
     for text, speech in zip(TEXTS, together, strict=True):
@@ -179,7 +179,7 @@ def test_scale_one_is_the_voice_without_guidance(streaming: Any) -> None:
     assert [one.attention.shape[1] for one in guided] == [one.attention.shape[1] for one in plain]
 
 
-def test_the_best_of_several_is_what_its_own_seed_says(streaming: Any) -> None:
+def test_the_best_candidate_is_reproduced_by_its_seed(streaming: Any) -> None:
     voice = make(streaming, temperature=1.0)
     for text in TEXTS:
         (speech,) = voice.speak([text], best_of=5, seed=3)
@@ -188,9 +188,12 @@ def test_the_best_of_several_is_what_its_own_seed_says(streaming: Any) -> None:
         alone = [voice.speak([text], seed=seed)[0] for seed in range(3, 8)]
         assert [one.frames for one in sentence.candidates] == [len(one.codes) for one in alone]
         best = min(
-            (one.sentences[0].candidate for one in alone), key=lambda one: (one.alignment.badness, one.frames)
+            (one.sentences[0].candidate for one in alone),
+            key=lambda one: (one.alignment.alignment_cost, one.frames),
         )
-        assert sentence.candidate.alignment.badness == pytest.approx(best.alignment.badness, abs=1e-5)
+        assert sentence.candidate.alignment.alignment_cost == pytest.approx(
+            best.alignment.alignment_cost, abs=1e-5
+        )
         assert torch.equal(speech.codes, alone[sentence.candidate.seed - 3].codes)
         torch.testing.assert_close(speech.audio, voice.say(text, best_of=5, seed=3), atol=1e-6, rtol=1e-6)
 
@@ -199,13 +202,13 @@ def test_the_best_of_each_text(streaming: Any) -> None:
     voice = make(streaming, temperature=1.0)
     together = voice.speak(TEXTS, best_of=3)
     for place, speech in enumerate(together):
-        said = voice.speak(TEXTS, seed=speech.sentences[0].candidate.seed)[place]
-        assert torch.equal(said.codes, speech.codes)
+        audio = voice.speak(TEXTS, seed=speech.sentences[0].candidate.seed)[place]
+        assert torch.equal(audio.codes, speech.codes)
     assert len(voice.speak(TEXTS)[0].sentences[0].candidates) == 1
 
 
-def test_the_pace_of_a_window_is_a_second_s(streaming: Any) -> None:
-    """500 positions a second are half of one at each of the toy's 1,000 frames."""
+def test_the_pace_of_a_window_is_per_second(streaming: Any) -> None:
+    """500 positions per second are half of one per frame of the toy codec (1,000 Hz)."""
     window = {"ahead": 1, "back": 0, "pace": 500.0, "stop_within": None, "linger": None, "stall": None}
     (speech,) = make(streaming, -3.0, window=window).speak(TEXTS[:1])
     for frame, row in enumerate(speech.attention):
@@ -215,8 +218,8 @@ def test_the_pace_of_a_window_is_a_second_s(streaming: Any) -> None:
     assert int(speech.attention[-1].argmax()) > 0
 
 
-def test_a_row_that_lingers_is_ended_in_every_way_of_speaking(streaming: Any, caplog: Any) -> None:
-    """All of the text is its end at once: ten frames, and no more."""
+def test_a_lingering_row_is_ended_by_all_synthesis_methods(streaming: Any, caplog: Any) -> None:
+    """The whole text counts as its end: synthesis stops after ten frames."""
     voice = make(streaming, -3.0, window={"stop_within": 1000, "linger": 0.01})
     (speech,) = voice.speak(TEXTS[:1])
     assert (len(speech.codes), speech.stopped) == (10, False)
@@ -226,21 +229,21 @@ def test_a_row_that_lingers_is_ended_in_every_way_of_speaking(streaming: Any, ca
     assert not caplog.records, "all of the text has been spoken"
 
 
-def test_repetition_is_of_the_spec(streaming: Any) -> None:
+def test_repetition_comes_from_the_spec(streaming: Any) -> None:
     sampled = {"temperature": 1.0, "top_k": 1}
     usual, other = (
         make(streaming, -3.0, **sampled),
         make(streaming, -3.0, **sampled, repetition={"ratio": 0.0}),
     )
-    assert other.asked({}).repetition is not None
-    assert usual.asked({}).repetition is None
+    assert other.resolve_options({}).repetition is not None
+    assert usual.resolve_options({}).repetition is None
 
 
 def test_speakers_by_name(streaming: Any) -> None:
     voice = make(streaming, speakers=("ann", "bob"), stop=-0.5, temperature=3.0)
-    ann, bob, nobody = (voice.say("hello", speaker=name) for name in ("ann", "bob", None))
+    ann, bob, default = (voice.say("hello", speaker=name) for name in ("ann", "bob", None))
     assert not torch.equal(ann, bob)
-    assert torch.equal(ann, nobody), "nobody has not learnt to speak"
+    assert torch.equal(ann, default), "no speaker has not been trained"
     left_out = voice.resolved.spec.conditions.model_copy(update={"drop_speaker": 0.1})
     voice.resolved.spec = voice.resolved.spec.model_copy(update={"conditions": left_out})
     assert not torch.equal(voice.say("hello"), ann)
@@ -258,8 +261,13 @@ def test_speakers_by_name(streaming: Any) -> None:
         ("hello", {"guidance": float("nan")}, LinaError, "guidance = nan"),
         ("hello", {"best_of": 0}, LinaError, "best_of = 0 is not a whole number in 1 .. 64"),
         ("hello", {"best_of": 1.5, "temperature": 1.0}, LinaError, "best_of = 1.5 is not a whole number"),
-        ("hello", {"best_of": 2}, LinaError, "best_of = 2, but at temperature 0 all would be the same"),
-        ("hello", {"best_of": 2, "temperature": [0, 0.0]}, LinaError, "say a temperature above 0"),
+        (
+            "hello",
+            {"best_of": 2},
+            LinaError,
+            "best_of = 2, but at temperature 0 all candidates are identical",
+        ),
+        ("hello", {"best_of": 2, "temperature": [0, 0.0]}, LinaError, "set a temperature above 0"),
         ("hello", {"max_seconds": 0.0}, LinaError, "max_seconds = 0.0 is not in 0 .. 3600"),
         ("hello", {"max_seconds": float("nan")}, LinaError, "max_seconds = nan"),
         ("hello", {"max_seconds": float("inf")}, LinaError, "max_seconds = inf"),
@@ -284,17 +292,17 @@ def test_wrong_requests_are_refused(
     assert "\n" not in str(error.value)
 
 
-def test_a_text_is_no_list_of_texts(streaming: Any) -> None:
-    """Said letter by letter, nobody would know why."""
+def test_a_single_text_is_no_list_of_texts(streaming: Any) -> None:
+    """Otherwise its letters would be synthesized one by one."""
     voice = make(streaming)
     with pytest.raises(LinaError, match="speak: expects a list of texts"):
         voice.speak("hello")
-    with pytest.raises(LinaError, match="read: expects sentences one by one"):
+    with pytest.raises(LinaError, match="read: expects an iterable of sentences"):
         voice.read("hello")
     assert voice.speak([]) == []
 
 
-def test_a_stream_refuses_its_text_before_the_first_chunk(streaming: Any) -> None:
+def test_stream_validates_its_text_before_the_first_chunk(streaming: Any) -> None:
     with pytest.raises(TextError):
         make(streaming).stream("")
 
@@ -312,31 +320,33 @@ def test_wrong_options_are_refused_before_the_first_chunk(streaming: Any, option
 
 def test_a_speaker_of_a_run_without_speakers(streaming: Any) -> None:
     voice = make(streaming)
-    voice.speakers = ("ann",)  # the corpus names her, the model has not learnt her
-    with pytest.raises(LinaError, match=r"'ann', but this run has learnt no speakers.*conditions.speaker"):
+    voice.speakers = ("ann",)  # in the corpus, but not trained
+    with pytest.raises(
+        LinaError, match=r"'ann', but this run was trained without speakers.*conditions.speaker"
+    ):
         voice.say("hello", speaker="ann")
 
 
-def test_a_text_of_which_nothing_is_left(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_without_any_ids_is_refused(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     voice = make(streaming)
     monkeypatch.setattr(voice.tokenizer, "parallel_forward", lambda text: [])
-    with pytest.raises(TextError, match=r"'\?\?' holds nothing that this run's tokenizer reads"):
+    with pytest.raises(TextError, match=r"'\?\?' has nothing that this run's tokenizer reads"):
         voice.say("??")
 
 
-def test_load_refuses_what_is_no_run(tmp_path: Path) -> None:
+def test_load_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run"):
         load(tmp_path)
     with pytest.raises(CheckpointError, match="is not a run"):
         load(tmp_path / "nowhere")
     (tmp_path / "spec.yaml").write_text("lina: 1\n")
-    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("setting", ["train.lr=1", "synthesize", "synthesizer.seed=1", "seed=2"])
-def test_only_how_a_run_speaks_can_be_set(tmp_path: Path, setting: str) -> None:
-    with pytest.raises(LinaError, match="is not of synthesize: a finished run can only be told how to speak"):
+def test_only_synthesize_keys_can_be_overridden(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(LinaError, match=r"only synthesize\.\* keys can be overridden for a finished run"):
         load(tmp_path, settings=["synthesize.seed=1", setting])
 
 

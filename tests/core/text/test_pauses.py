@@ -5,7 +5,7 @@ import torch
 
 from lina.core.errors import TextError
 from lina.core.text.pauses import literal, parts
-from lina.speech.lines import count_sentences
+from lina.speech.segments import count_sentences
 from tests.core.toy_codec import HOP
 from tests.speech.test_long_form import streaming, trained_on
 from tests.speech.test_voice import make
@@ -84,7 +84,7 @@ def test_texts_with_pauses_are_spoken_side_by_side(streaming: Any) -> None:
     texts = [f"{PAUSE}hello {PAUSE} there. One{PAUSE}", PAUSE, "a"]
     with_pauses, silence, plain = voice.speak(texts)
     torch.testing.assert_close(with_pauses.audio, voice.say(texts[0]), atol=1e-6, rtol=1e-6)
-    assert [one.script.text for one in with_pauses.sentences] == ["hello", "there.", "One"]
+    assert [one.input.text for one in with_pauses.sentences] == ["hello", "there.", "One"]
     assert with_pauses.audio.shape[1] == len(with_pauses.codes) * HOP + 3 * SAMPLES
     assert silence.audio.shape == (1, SAMPLES)
     assert not silence.audio.any()

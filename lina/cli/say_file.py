@@ -16,7 +16,7 @@ def read_file(voice: Any, path: Path, *, carry: bool = False, **options: Any) ->
         TextError: the file cannot be read, holds no sentence, or one that cannot be spoken.
     """
     from lina.core.text.sentences import sentences_of_file
-    from lina.speech.lines import count_sentences
+    from lina.speech.segments import count_sentences
 
     try:
         count = count_sentences(voice, sentences_of_file(path), carry=carry, prompt=options.get("prompt"))

@@ -1,4 +1,4 @@
-"""The tokenizer of a voice that speaks: unknown characters, a lexicon, SSML."""
+"""The tokenizer as a voice uses it: unknown characters, a lexicon, SSML."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,9 @@ from lina.core.text.ssml import strip_ssml
 def speaking_tokenizer(
     tokenizer: Tokenizer, unknown: Literal["skip", "refuse"], lexicon: Path | None
 ) -> Tokenizer:
-    """The tokenizer of a run as its voice uses it; capabilities that it lacks are not needed for ``skip``.
+    """Apply ``synthesize.unknown`` and a lexicon to a run's tokenizer.
+
+    With ``skip``, a tokenizer that cannot skip unknown characters is used unchanged.
 
     Raises:
         TextError: the lexicon cannot be read, or the tokenizer has no phonemes.
@@ -23,16 +25,17 @@ def speaking_tokenizer(
         return tokenizer
     if not hasattr(tokenizer, "with_lexicon"):
         raise TextError(
-            f"{lexicon}: a lexicon needs a tokenizer that reads phonemes, and this run's reads letters"
+            f"{lexicon}: a lexicon needs a tokenizer of phonemes, and this run's reads letters; "
+            "leave the lexicon out"
         )
     entries = read_lexicon(lexicon)
     try:
-        found: Tokenizer = tokenizer.with_lexicon(entries)
+        extended: Tokenizer = tokenizer.with_lexicon(entries)
     except TextError as error:
         raise TextError(f"{lexicon}: {error}") from None
-    return found
+    return extended
 
 
 def plain_text(text: str, tokenizer: Tokenizer) -> str:
-    """A text as the sentences are cut of it: without SSML, but for its pauses."""
+    """Strip SSML from a text, except for its pauses."""
     return strip_ssml(text, getattr(tokenizer, "reads_phonemes", False))

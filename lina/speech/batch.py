@@ -1,0 +1,68 @@
+"""Batched synthesis: sentences of several texts are rows of one batch; each text's audio is decoded at once."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lina.core.generation.generate import collect
+from lina.core.text.sentences import sentences_of_text
+from lina.speech.best_of import Choice, select_best
+from lina.speech.long_form import end_sentence
+from lina.speech.options import SpeechOptions
+from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
+from lina.speech.segments import Segment, list_segments
+from lina.speech.synthesis_input import prompts_of_texts
+from lina.speech.threads import limit_threads
+
+if TYPE_CHECKING:
+    from lina.speech.voice import Voice
+
+ROWS = 64
+"""Maximum rows per batch: sentences times ``best_of``. Rows do not depend on one another."""
+
+Key = tuple[int, int]
+"""Indices of a text and of its segment."""
+
+
+def synthesize_batch(voice: "Voice", texts: Sequence[str], options: SpeechOptions) -> list[Speech]:
+    """Synthesize texts in batches of at most ``ROWS`` rows.
+
+    Raises:
+        TextError: a text cannot be spoken; raised before synthesis starts.
+        LinaError: the numbers of prompts and texts differ.
+    """
+    by_text = [
+        list_segments(voice, sentences_of_text(text), prompt)
+        for text, prompt in zip(texts, prompts_of_texts(options.prompt, len(texts)), strict=True)
+    ]
+    work = [
+        ((row, segment.number), segment.input)
+        for row, segments in enumerate(by_text)
+        for segment in segments
+        if segment.input is not None
+    ]
+    size, choices = max(1, ROWS // options.best_of), dict[Key, Choice]()
+    with limit_threads(voice.threads):
+        for start in range(0, len(work), size):
+            keys, inputs = zip(*work[start : start + size], strict=True)
+            chosen = select_best(collect(voice.frames(inputs, options, keys)), inputs, options.seed)
+            choices |= zip(keys, chosen, strict=True)
+        return [_join(voice, row, segments, choices) for row, segments in enumerate(by_text)]
+
+
+def _join(voice: "Voice", row: int, segments: Sequence[Segment], choices: dict[Key, Choice]) -> Speech:
+    sentences: list[SentenceSpeech] = []
+    frames: Iterable[tuple[Tensor, Segment]] = ()
+    with_input = [segment for segment in segments if segment.input is not None]
+    if with_input:
+        sentences = [end_sentence(voice, segment, choices[row, segment.number]) for segment in with_input]
+        codes = torch.cat([one.codes for one in sentences])
+        audio = decode_after(voice.codec, sentences[0].input.prompt, codes)
+        segment_of_frame = [
+            segment for segment, one in zip(with_input, sentences, strict=True) for _ in one.codes
+        ]
+        frames = zip(audio.split(voice.codec.hop, dim=1), segment_of_frame, strict=True)
+    pieces = with_silence(voice.codec, frames, lambda: segments[-1].seconds)
+    return join_speech(voice.codec, pieces, sentences)

@@ -1,0 +1,102 @@
+"""Segments: sentences of a text, cut at their pauses; the unit of synthesis."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lina.core.errors import TextError
+from lina.core.text.pauses import has_pause, parts
+from lina.speech.prompt import Prompt
+from lina.speech.synthesis_input import SynthesisInput
+from lina.speech.tokenizer import plain_text
+
+if TYPE_CHECKING:
+    from lina.speech.voice import Voice
+
+log = logging.getLogger("lina")
+
+
+class Segment(NamedTuple):
+    """A sentence, or the part of one between two pauses."""
+
+    sentence: int
+    """Index of its sentence."""
+    number: int
+    """Index among the segments with input."""
+    seconds: float
+    """Total silence requested before it, from the beginning of the text."""
+    input: SynthesisInput | None
+    """None if there is nothing to speak."""
+
+
+def iterate_segments(
+    voice: "Voice", sentences: Iterable[str], prompt: Prompt | None, carry: bool = False
+) -> Iterator[Segment]:
+    """Yield the segments of sentences lazily, at least one per sentence.
+
+    ``prompt`` (its audio encoded) precedes each, with ``carry`` only the first. A segment of which the tokenizer reads
+    nothing has no input, which is logged.
+
+    Raises:
+        TextError: a sentence cannot be spoken; the message names it unless it is the only one.
+    """
+    single = isinstance(sentences, Sequence) and len(sentences) == 1
+    count, seconds = 0, 0.0
+    for sentence_index, sentence in enumerate(sentences):
+        plain = plain_text(sentence, voice.tokenizer)
+        try:
+            for silence, part in parts(plain):
+                seconds += silence
+                is_silence = not part and has_pause(plain)
+                item = None if is_silence else voice.input(part, prompt)
+                if item is None and not is_silence and not single:
+                    log.warning(
+                        "sentence %d is left out: this run's tokenizer reads nothing of %r",
+                        sentence_index + 1,
+                        part[:60],
+                    )
+                yield Segment(sentence_index, count, seconds, item)
+                if item is not None:
+                    count, prompt = count + 1, None if carry else prompt
+        except TextError as error:
+            if single:
+                raise
+            raise TextError(f"sentence {sentence_index + 1} ({sentence[:40]!r}): {error}") from None
+
+
+def list_segments(
+    voice: "Voice", sentences: Sequence[str], prompt: Prompt | None, carry: bool = False
+) -> list[Segment]:
+    """List all segments.
+
+    Raises:
+        TextError: as ``iterate_segments``, or if no sentence has anything to speak.
+    """
+    segments = list(iterate_segments(voice, sentences, prompt, carry))
+    if segments and not any(map(_has_content, segments)):
+        raise TextError(
+            f"text {sentences[0][:40]!r} has nothing that this run's tokenizer reads; write words"
+        )
+    return segments
+
+
+def count_sentences(
+    voice: "Voice", sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
+) -> int:
+    """Count sentences without keeping them, and check that ``Voice.read`` can speak each.
+
+    Raises:
+        TextError: a sentence cannot be spoken, or none has anything to speak.
+    """
+    options = voice.resolve_options({"prompt": prompt})
+    assert isinstance(options.prompt, Prompt | None)
+    count, content = 0, False
+    for segment in iterate_segments(voice, sentences, options.prompt, carry):
+        count, content = segment.sentence + 1, content or _has_content(segment)
+    if count and not content:
+        raise TextError("has nothing that this run's tokenizer reads; write words")
+    return count
+
+
+def _has_content(segment: Segment) -> bool:
+    return segment.input is not None or segment.seconds > 0

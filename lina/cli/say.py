@@ -65,7 +65,7 @@ def say(
     verbose: bool,
     **sampling: str | None,
 ) -> None:
-    """Synthesize TEXT (- is standard input) or a file; defaults are in the run's spec.
+    """Synthesize TEXT (- is standard input) or a file, as the run's spec sets it.
 
     \b
     Example:
@@ -122,7 +122,7 @@ def _prompt(recording: Path | None, transcript: str | None) -> Any:
 
 def _candidate_table(sentence: Any) -> str:
     """Format one line per candidate of a sentence, with the best marked."""
-    lines = [sentence.input.text, "  seed  frames  skipped  repeated  unread  stopped   cost"]
+    lines = [sentence.input.text, "  seed  frames  skipped  repeated  unread  stopped     cost"]
     for one in sentence.candidates:
         errors = one.alignment
         shares = f"{errors.skipped:7.1%}  {errors.repeated:8.1%}  {errors.unread:6.1%}"

@@ -395,7 +395,9 @@ class TestSay:
 
     def test_silence_is_no_file(self, refused: Refused, voice: FakeVoice, tmp_path: Path) -> None:
         voice.chunks = 0
-        assert "said nothing" in refused("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"))
+        assert "without speech" in refused(
+            "say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav")
+        )
         assert list(tmp_path.iterdir()) == []
 
 

@@ -77,7 +77,7 @@ def test_export_offers_every_layout_and_the_smallest_first() -> None:
 
 def test_export_refuses(refused: Refused, run: Path, tmp_path: Path) -> None:
     assert "there is no such run" in refused("export", str(tmp_path / "no"), "-o", str(tmp_path / "v"))
-    assert "is there already" in refused("export", str(run), "-o", str(tmp_path))
+    assert "exists already" in refused("export", str(run), "-o", str(tmp_path))
     message = refused("export", str(run), "-o", str(tmp_path / "v"), "--weights", "int4")
     assert all(name in message for name in ("--weights", "int4", "int8", "bfloat16", "float32"))
 

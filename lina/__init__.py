@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lina.runs.files import read_init
     from lina.runs.hooks import Run, Section, hookimpl
     from lina.runs.metrics import read_metrics
-    from lina.speech.export import Exported
+    from lina.speech.export import Export
     from lina.speech.prompt import Prompt
     from lina.speech.voice import Voice
 
@@ -171,7 +171,7 @@ def evaluate(
 
 def export(
     run: str | Path, out: str | Path, weights: Literal["int8", "bfloat16", "float32"] = "int8"
-) -> "Exported":
+) -> "Export":
     """Write the files that a run needs to speak into the new directory ``out``, as ``lina export``.
 
     Args:

@@ -49,7 +49,7 @@ def lina_speech(
 
     \b
     Example:
-      lina convert lina-speech gla_60_librilight.pt runs/gla --tokenizer bpe256.json
+      lina convert lina-speech gla_60.pt runs/gla-60 --tokenizer bpe256.json
     """
     from lina.convert.lina_speech.run import convert as convert_checkpoint
     from lina.convert.lina_speech.verify import read_expected

@@ -55,7 +55,7 @@ def evaluate_voice(
     items = read_text_set(texts)
     voice = load(directory, device, settings)
     check_text_set(items, voice)
-    voice.asked({"speaker": speaker, "seed": seed})
+    voice.resolve_options({"speaker": speaker, "seed": seed})
     spec = voice.resolved.spec
     job = TextSetJob(
         name=texts.stem,

@@ -34,12 +34,12 @@ def normals(uniform: np.ndarray, count: int) -> np.ndarray:
     if count % 16:
         blocks = np.concatenate([blocks, uniform[count : count + 16].reshape(1, 2, 8)])
     radius, angle = np.sqrt(-2 * np.log1p(-blocks[:, 0])), 2 * math.pi * blocks[:, 1]
-    made = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
-    return np.concatenate([made[: count - 16], made[-16:]]) if count % 16 else made
+    values = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
+    return np.concatenate([values[: count - 16], values[-16:]]) if count % 16 else values
 
 
 def noise(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
-    """What was added to every drawn tensor of a checkpoint, in its order."""
+    """Return the noise added to each random tensor of a checkpoint, in its order."""
     uniform, found = stream(NOISE_SEED), {}
     for name, shape in shapes.items():
         count = math.prod(shape)
@@ -62,8 +62,8 @@ def base(uniform: np.ndarray, kind: str, offset: int, size: float, shape: list[i
     """A tensor as it was drawn: uniform in -size .. size, or normal."""
     count = math.prod(shape)
     drawn = uniform[offset : offset + count + 16]
-    made = 2 * drawn[:count] - 1 if kind == "uniform" else normals(drawn, count)
-    return size * made.reshape(shape)
+    values = 2 * drawn[:count] - 1 if kind == "uniform" else normals(drawn, count)
+    return size * values.reshape(shape)
 
 
 def checkpoint(name: str) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ STORED_BELOW = 400
 
 
 def find(value: np.ndarray, uniform: np.ndarray) -> tuple[str, int, float] | None:
-    """Where in the stream a tensor was drawn: kind, offset and size."""
+    """Find kind, offset and size of a tensor in the stream of random numbers."""
     if np.abs(value).max() < 1e-6:
         return "uniform", 0, 0.0
     for kind in ("uniform", "normal"):
@@ -46,11 +46,11 @@ def find(value: np.ndarray, uniform: np.ndarray) -> tuple[str, int, float] | Non
     return None
 
 
-def _drawn(made: np.ndarray, kind: str) -> np.ndarray:
+def _drawn(values: np.ndarray, kind: str) -> np.ndarray:
     """The numbers in 0 .. 1 of which ``base`` makes these."""
     if kind == "uniform":
-        return (made + 1) / 2
-    cosine, sine = np.moveaxis(made.reshape(-1, 2, 8), 1, 0)
+        return (values + 1) / 2
+    cosine, sine = np.moveaxis(values.reshape(-1, 2, 8), 1, 0)
     radius = -np.expm1(-(cosine**2 + sine**2) / 2)
     return np.stack([radius, np.arctan2(sine, cosine) / (2 * np.pi) % 1], axis=1).ravel()
 
@@ -81,8 +81,8 @@ def _tokens(expected: dict[str, Tensor], codebooks: int) -> Tensor:
     spread = torch.linspace(0, expected["logits"].shape[-1] - 1, KEPT).long()
     rows = []
     for codebook in range(codebooks):
-        said = expected["greedy"][codebook].unique() if "greedy" in expected else spread[:0]
-        rows.append(torch.cat([said, spread[~torch.isin(spread, said)]])[:KEPT].sort().values)
+        greedy = expected["greedy"][codebook].unique() if "greedy" in expected else spread[:0]
+        rows.append(torch.cat([greedy, spread[~torch.isin(spread, greedy)]])[:KEPT].sort().values)
     return torch.stack(rows)
 
 

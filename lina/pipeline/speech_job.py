@@ -22,7 +22,7 @@ from lina.runs.provenance import record_run
 from lina.runs.signals import raise_on_sigterm
 from lina.speech.voice import load
 from lina.training.data_parallel import check_gpus
-from lina.training.init.initialize import check_init, initialise
+from lina.training.init.initialize import check_init, initialize
 from lina.training.packing import validate_packing
 from lina.training.trainer import train
 
@@ -88,5 +88,5 @@ def _train(run: Run, resolved: ResolvedSpec, prepared: PreparedData, hooks: Any)
         seed=run.spec.seed,
     )
     record_run(run, resolved, model)
-    initialise(run, resolved, model, prepared)
+    initialize(run, resolved, model, prepared)
     return train(run, model, prepared.training, hooks)

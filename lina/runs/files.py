@@ -59,12 +59,12 @@ def write_init(directory: Path, record: InitRecord) -> None:
 
 def init_table(record: InitRecord) -> list[str]:
     """The record as lines of a table for the terminal: loaded, fresh and left parameters of each part."""
-    header = ("", "loaded", "fresh", "left")
+    header = ("", "loaded", "fresh", "unused")
     rows = [
         (one.part, *(f"{n:,}" for n in (one.loaded, one.fresh, one.left)), one.how) for one in record.parts
     ]
     sums = (sum(getattr(one, name) for one in record.parts) for name in ("loaded", "fresh", "left"))
-    rows.append(("in all", *(f"{n:,}" for n in sums), ()))
+    rows.append(("total", *(f"{n:,}" for n in sums), ()))
     widths = [max(len(str(row[i])) for row in (header, *rows)) for i in range(4)]
     lines = [f"init: from {record.source}", *(f"init: {remark}" for remark in record.remarks)]
     for name, loaded, fresh, left, *how in (header, *rows):

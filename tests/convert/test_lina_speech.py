@@ -19,7 +19,7 @@ from lina.core.model.cross_attention import CrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.delay_pattern import undelay
 from lina.core.model.tokens import MARKS, START
-from lina.training.init.source import Rows, open_source, source_rows
+from lina.training.init.source import TableLayout, open_source, source_layout
 from tests.convert.conftest import Written
 from tests.golden.lina_speech.rebuild import expected
 
@@ -183,11 +183,11 @@ def test_fine_tuning_knows_its_rows(checkpoints: Checkpoints, written: Written, 
     tensors = checkpoints["gla"] | {"txt_embed.weight": checkpoints["gla"]["txt_embed.weight"][:61]}
     converted(written(tensors), tmp_path / "run", tokenizer=SMALL_BPE)
     source = open_source(tmp_path / "run", average=True)
-    here = Rows((1024,) * 4, None, ())
-    there, remarks = source_rows(source, source.tensors(), here)
-    assert there.codebook_sizes == (1024,) * 4
-    assert there.labels is not None
-    assert len(there.labels) == 61
+    target = TableLayout((1024,) * 4, None, ())
+    layout, remarks = source_layout(source, source.tensors(), target)
+    assert layout.codebook_sizes == (1024,) * 4
+    assert layout.labels is not None
+    assert len(layout.labels) == 61
     assert (remarks, source.width, source.checkpoint.step) == ([], 64, 0)
 
 

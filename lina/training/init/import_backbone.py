@@ -1,35 +1,85 @@
-"""``init: {backbone: FILE}``: the halves of a backbone from another project's weights, as its plugin names them."""
+"""``init: {backbone: FILE}``: import backbone weights of another project through the plugin's ``import_weights``.
 
-from typing import get_args
+Pickles are read by PyTorch's ``weights_only`` loader, which executes nothing in them.
+"""
 
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.config.resolve import ResolvedSpec
 from lina.core.errors import CheckpointError, PluginError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
-from lina.training.init.foreign_tensors import read_tensors
-from lina.training.init.transfer import Part, Transfer, part_of
+from lina.training.init.transfer import PartReport, TransferResult, part_of
+
+WRAPPERS = ("state_dict", "model", "module")
+"""Keys under which training programs nest the state dict."""
 
 
-def imported(resolved: ResolvedSpec, model: DelayLM) -> Transfer:
-    """The state of ``model`` with what the plugin makes of the file; all else as it is.
+def read_foreign_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a ``.safetensors`` file, or a state dict written by ``torch.save``, to the CPU.
 
     Raises:
-        CheckpointError: the file cannot be read, or is no model that fits.
-        PluginError: the plugin gives what the model has not.
+        CheckpointError: the file is missing or damaged, or is not a dictionary of tensors.
+    """
+    if not path.is_file():
+        state = "is a directory" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path}: {state}; name a file of weights, such as model.pth")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            # The warning about other pickle protocols is of no use: the file loads, or fails below.
+            warnings.simplefilter("ignore", UserWarning)
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path}: is not a PyTorch file, or has objects other than tensors, which are not loaded because they "
+            "could execute code; save its state_dict() alone"
+        ) from None
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+        reason = "it is empty" if not path.stat().st_size else " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path}: cannot be read as weights ({reason or type(error).__name__}); download or save it again"
+        ) from None
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content:
+        raise CheckpointError(
+            f"{path}: holds a {type(content).__name__}, not tensors by name; save a state_dict() alone"
+        )
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors or not all(isinstance(name, str) for name in tensors):
+        raise CheckpointError(f"{path}: holds no tensors by name; save a state_dict() alone")
+    return tensors
+
+
+def import_backbone(resolved: ResolvedSpec, model: DelayLM) -> TransferResult:
+    """State dict of ``model`` with its backbone replaced by the plugin's import of ``init.backbone``.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is of a model that does not fit.
+        PluginError: the plugin returns tensors that do not belong to the model.
     """
     path, section = resolved.spec.init.backbone, resolved.spec.backbone
     assert path is not None
     try:
-        tensors = read_tensors(path)
+        tensors = read_foreign_tensors(path)
     except CheckpointError as error:
         raise CheckpointError(f"init.backbone: {error}") from None
-    own: dict[str, Tensor] = model.state_dict()
-    state, whole, parts = dict(own), list[str](), dict[str, Part]()
+    target: dict[str, Tensor] = model.state_dict()
+    state, loaded, parts = dict(target), list[str](), dict[str, PartReport]()
     for half in get_args(Half):
         try:
-            given = resolved.backbone.plugin.import_weights(
+            weights = resolved.backbone.plugin.import_weights(
                 tensors,
                 d_model=section.d_model,
                 n_layers=section.n_layers,
@@ -38,23 +88,23 @@ def imported(resolved: ResolvedSpec, model: DelayLM) -> Transfer:
             )
         except CheckpointError as error:
             raise CheckpointError(f"init.backbone: {path}: {error}") from None
-        for name, value in given.items():
-            full = f"{half}.{name}"
-            if full not in own or own[full].shape != value.shape:
-                has = list(own[full].shape) if full in own else "nothing"
+        for short, value in weights.items():
+            name = f"{half}.{short}"
+            if name not in target or target[name].shape != value.shape:
+                needed = list(target[name].shape) if name in target else "no such tensor"
                 raise PluginError(
-                    f"{resolved.backbone.record}: import_weights gives {full} of shape {list(value.shape)}, "
-                    f"where the model has {has}; tell its authors"
+                    f"{resolved.backbone.record}: import_weights returned {name} of shape {list(value.shape)}, but the "
+                    f"model has {needed}; report this to the authors of the plugin"
                 )
-            # The sketch of a model takes no values.
-            state[full] = value.to(own[full]) if not own[full].is_meta else own[full]
-            whole.append(full)
-    for name, value in own.items():
+            # A model on the meta device, built for validation, stays there.
+            state[name] = value.to(target[name]) if not target[name].is_meta else target[name]
+            loaded.append(name)
+    for name, value in target.items():
         part = part_of(parts, name)
-        if name in whole:
+        if name in loaded:
             part.loaded += value.numel()
         else:
             part.fresh += value.numel()
-    left = sum(value.numel() for value in tensors.values()) - sum(part.loaded for part in parts.values())
-    parts["the rest of the file"] = Part("the rest of the file", left=max(0, left))
-    return Transfer(state, list(parts.values()), whole)
+    unused = sum(value.numel() for value in tensors.values()) - sum(part.loaded for part in parts.values())
+    parts["rest of the file"] = PartReport("rest of the file", left=max(0, unused))
+    return TransferResult(state, list(parts.values()), loaded)

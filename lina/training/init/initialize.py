@@ -1,6 +1,6 @@
-"""The first weights of a run, where its spec has an ``init``; and the same model again when the run is resumed.
+"""Initialization of a model from other weights (``init`` in the spec), and the same model again on resuming.
 
-The source is read once, at step 0. What was done is kept in ``init.json`` and told as a table.
+The source is read once, at step 0. A report of the transfer goes to ``init.json`` and to the log.
 """
 
 import logging
@@ -20,37 +20,41 @@ from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import init_table, read_init, write_init
 from lina.runs.hooks import Run
 from lina.runs.records import InitPart, InitRecord
-from lina.training.init.import_backbone import imported
-from lina.training.init.source import Rows, Source, open_source, row_labels, source_rows
-from lina.training.init.transfer import Transfer, transfer
+from lina.training.init.import_backbone import import_backbone
+from lina.training.init.source import InitSource, TableLayout, open_source, row_labels, source_layout
+from lina.training.init.transfer import TransferResult, transfer
 
-TOLD = ("backbone.config", "text.", "codec.", "tokenizer.")
-"""Where source and spec may differ so that tensors of one shape mean other things,"""
-PLAIN = ("text.layers", "text.dropout", "text.max_characters")
-"""and where they may not."""
+MEANING_KEYS = ("backbone.config", "text.", "codec.", "tokenizer.")
+"""Keys that may change the meaning of a tensor without changing its shape; differences are reported."""
+NEUTRAL_KEYS = ("text.layers", "text.dropout", "text.max_characters")
+"""Exceptions to ``MEANING_KEYS``."""
 
 log = logging.getLogger("lina")
 
 
 def check_init(resolved: ResolvedSpec, sketch: DelayLM) -> None:
-    """Whether a run that has not begun can begin: its source is there, whole and as wide; LoRA's targets exist.
+    """Validate ``init`` of a run without checkpoints: an intact source of the same width, existing LoRA targets.
+
+    Args:
+        sketch: the model of the spec, on the meta device.
 
     Raises:
-        CheckpointError, SpecError: it cannot.
+        CheckpointError: the source cannot be used.
+        SpecError: the targets of LoRA do not exist.
     """
     init = resolved.spec.init
-    if _begun(resolved.spec.train.out):
+    if _has_checkpoint(resolved.spec.train.out):
         return
     if init.lora is not None:
-        _targets(resolved.spec, sketch)
+        _lora_targets(resolved.spec, sketch)
     if init.source is not None:
-        _opened(resolved.spec)
+        _open_source(resolved.spec)
     if init.backbone is not None:
-        imported(resolved, sketch)
+        import_backbone(resolved, sketch)
 
 
-def initialise(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: PreparedData) -> None:
-    """Give ``model`` the first weights that the spec asks for, or only its shape where training has begun.
+def initialize(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: PreparedData) -> None:
+    """Load the initial weights of the spec into ``model``; for a run with checkpoints, only add its LoRA matrices.
 
     Raises:
         CheckpointError, SpecError, PluginError: the source cannot be used.
@@ -58,19 +62,19 @@ def initialise(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: Prepa
     init = run.spec.init
     if init.source is None and init.backbone is None:
         return
-    if _begun(run.directory):
+    if _has_checkpoint(run.directory):
         if init.lora is not None:
             record = read_init(run.directory)
             if record is None:
                 raise CheckpointError(
-                    f"{run.directory}: has no init.json, which says what of this run is trained; "
-                    "put it back, or delete that directory to train from the start"
+                    f"{run.directory}: has no init.json, which lists the trained parameters of this run; "
+                    "restore it, or delete that directory to train from the start"
                 )
             _adapt(model, record, run.spec.seed)
         return
-    done, source, remarks = _loaded(resolved, model, prepared)
-    model.load_state_dict(done.state)
-    record = _record(run.spec, model, done, source, remarks)
+    result, source, remarks = _load(resolved, model, prepared)
+    model.load_state_dict(result.state)
+    record = _record(run.spec, model, result, source, remarks)
     if record.rank is not None:
         _adapt(model, record, run.spec.seed)
     record = record.model_copy(update=_counts(model))
@@ -79,84 +83,90 @@ def initialise(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: Prepa
         log.info("%s", line)
 
 
-def _loaded(
+def _load(
     resolved: ResolvedSpec, model: DelayLM, prepared: PreparedData
-) -> tuple[Transfer, str, list[str]]:
-    """The state to begin with, where it is from, and what else is to be said."""
+) -> tuple[TransferResult, str, list[str]]:
+    """Initial state, description of its source, and remarks."""
     spec = resolved.spec
     if spec.init.source is None:
         name = f"{spec.init.backbone}, imported by {resolved.backbone.record.full_name}"
-        return imported(resolved, model), name, []
-    source = _opened(spec)
+        return import_backbone(resolved, model), name, []
+    source = _open_source(spec)
     tensors = source.tensors()
     labels = row_labels(prepared.tokenizer, prepared.tokenizer.vocab_size)
-    here = Rows(prepared.codec.codebook_sizes, labels, prepared.speakers)
-    there, remarks = source_rows(source, tensors, here)
+    target_layout = TableLayout(prepared.codec.codebook_sizes, labels, prepared.speakers)
+    layout, remarks = source_layout(source, tensors, target_layout)
     kind = "averaged weights" if source.averaged else "weights"
     name = f"{source.path}, step {source.checkpoint.step}, {kind}"
-    return (
-        transfer(model.state_dict(), tensors, here, there),
-        name,
-        [*_differing(source.spec, spec), *remarks],
-    )
+    result = transfer(model.state_dict(), tensors, target_layout, layout)
+    return result, name, [*_spec_differences(source.spec, spec), *remarks]
 
 
-def _begun(directory: Path) -> bool:
+def _has_checkpoint(directory: Path) -> bool:
     return any(checkpoint_folder(directory).glob("step-*"))
 
 
-def _opened(spec: Spec) -> Source:
+def _open_source(spec: Spec) -> InitSource:
     init = spec.init
     assert init.source is not None
     source = open_source(init.source, init.average)
     if source.width != spec.backbone.d_model:
         raise CheckpointError(
             f"init.from: {init.source}: is a model of width {source.width}, but backbone.d_model is "
-            f"{spec.backbone.d_model}, so that nothing of it would fit; say d_model: {source.width}"
+            f"{spec.backbone.d_model}, so no tensor would fit; set d_model: {source.width}"
         )
     return source
 
 
-def _differing(there: Spec, here: Spec) -> list[str]:
-    if there.backbone.plugin != here.backbone.plugin:
+def _spec_differences(source: Spec, target: Spec) -> list[str]:
+    """Remarks on differences of the specs that change the meaning of tensors."""
+    if source.backbone.plugin != target.backbone.plugin:
         return [
-            f"the backbone was {there.backbone.plugin} and is {here.backbone.plugin} now: "
-            "of it only tensors of the same name and shape are loaded"
+            f"the backbone is {target.backbone.plugin} and was {source.backbone.plugin} in the source: of its tensors, "
+            "only those of the same name and shape are loaded"
         ]
     changed = [
-        line for line in differences(there, here) if line.startswith(TOLD) and not line.startswith(PLAIN)
+        line
+        for line in differences(source, target)
+        if line.startswith(MEANING_KEYS) and not line.startswith(NEUTRAL_KEYS)
     ]
-    told = []
+    remarks = []
     for section in ("backbone", "codec", "tokenizer", "text"):
         lines = [line for line in changed if line.startswith(f"{section}.")]
-        # Of another plugin, the configuration says nothing more.
+        # The configurations of two different plugins are not comparable.
         lines = [line for line in lines if line.startswith(f"{section}.plugin:")] or lines
-        told += [f"differs from the source: {'; '.join(lines)}"] if lines else []
-    return told
+        remarks += [f"differs from the source: {'; '.join(lines)}"] if lines else []
+    return remarks
 
 
-def _targets(spec: Spec, model: nn.Module) -> list[str]:
+def _lora_targets(spec: Spec, model: nn.Module) -> list[str]:
     assert spec.init.lora is not None
     return choose_targets(model, spec.init.lora.targets)
 
 
-def _record(spec: Spec, model: nn.Module, done: Transfer, source: str, remarks: list[str]) -> InitRecord:
+def _record(
+    spec: Spec, model: nn.Module, result: TransferResult, source: str, remarks: list[str]
+) -> InitRecord:
     lora = spec.init.lora
     facts: dict[str, Any] = {}
     if lora is not None:
-        loaded = set(done.whole)
-        # A layer that is fresh has nothing to adapt: it is trained as it is.
-        targets = [name for name in _targets(spec, model) if f"{name}.weight" in loaded]
+        loaded = set(result.loaded)
+        # Fresh layers are trained in full, without LoRA.
+        targets = [name for name in _lora_targets(spec, model) if f"{name}.weight" in loaded]
         if not targets:
             raise SpecError(
-                f"init.lora: none of its {len(_targets(spec, model))} layers was loaded from {source}; "
-                "leave lora out to train all"
+                f"init.lora: none of its {len(_lora_targets(spec, model))} layers was loaded from {source}; "
+                "leave lora out to train all parameters"
             )
-        whole = [name for name, one in model.named_parameters() if one.requires_grad and name not in loaded]
+        whole = [
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and name not in loaded
+        ]
         facts = {"rank": lora.rank, "alpha": lora.alpha, "targets": targets, "whole": whole}
     parts = [
         InitPart(part=part.name, loaded=part.loaded, fresh=part.fresh, left=part.left, how=tuple(part.how))
-        for part in done.parts
+        for part in result.parts
     ]
     return InitRecord(source=source, remarks=tuple(remarks), parts=tuple(parts), trained=0, frozen=0, **facts)
 

@@ -1,7 +1,6 @@
-"""What a spec's ``init`` starts from, as tensors and what their rows mean. Nothing of a foreign run is executed.
+"""Source run of ``init.from``: its weights and the meaning of the rows of its tables. Nothing in it is executed.
 
-Of the source's spec only names and sizes are read; of its plugins only an installed tokenizer or codec, to tell
-what its rows mean.
+Only names and sizes are read from its spec; of its plugins only the tokenizer and the codec are used, if installed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,44 +25,45 @@ TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What the rows of the tables of a model stand for."""
+class TableLayout:
+    """Meaning of the rows of a model's embedding tables and heads."""
 
     codebook_sizes: tuple[int, ...]
-    """Empty where they are not known."""
+    """Empty if unknown."""
     labels: tuple[str, ...] | None
-    """Of the text's ids; None where they are not known."""
+    """Label of each text id; None if unknown."""
     speakers: tuple[str, ...]
-    """Row 0 is nobody, row n is ``speakers[n - 1]``."""
+    """Row 0 is for no speaker, row n for ``speakers[n - 1]``."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A trained run, opened but not read."""
+class InitSource:
+    """A trained run whose weights have not been read yet."""
 
     path: Path
-    """The run's directory."""
+    """Run directory."""
     spec: Spec
     checkpoint: Checkpoint
     averaged: bool
-    """Whether its averaged weights are taken."""
+    """Use the averaged weights."""
     width: int
+    """d_model."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """By the names of a model that was never adapted."""
+        """Weights by name, with LoRA matrices merged."""
         return read_weights(self.checkpoint, self.averaged)
 
 
-def open_source(path: Path, average: bool) -> Source:
-    """The run, or the checkpoint of a run, in ``path``; each of its files is checked.
+def open_source(path: Path, average: bool) -> InitSource:
+    """Open a run, or one checkpoint of a run, and verify the files of the checkpoint.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: the run or checkpoint is missing or damaged.
         SpecError: its spec cannot be read.
     """
     if path.is_file():
         raise CheckpointError(
-            f"init.from: {path}: is a file; name the directory of a run, or say init.backbone for weights of "
+            f"init.from: {path}: is a file; name the directory of a run, or use init.backbone for weights of "
             "another project"
         )
     if not path.is_dir():
@@ -81,7 +81,7 @@ def open_source(path: Path, average: bool) -> Source:
     try:
         checkpoint = open_checkpoint(path) if single else newest_checkpoint(run / "checkpoints")
     except CheckpointError as error:
-        reason = str(error).partition(";")[0]  # what to do about it is not the same for a source
+        reason = str(error).partition(";")[0]  # drop the advice, which is for resuming a run
         raise CheckpointError(f"init.from: {reason}; name another run or checkpoint") from None
     if checkpoint is None:
         raise CheckpointError(
@@ -90,52 +90,56 @@ def open_source(path: Path, average: bool) -> Source:
     file, averaged = weights_file(checkpoint, average)
     with safe_open(file, "pt") as tensors:
         if missing := {TEXT, AUDIO} - set(tensors.keys()):
-            raise CheckpointError(f"init.from: {file}: has no {min(missing)}; it is no model of lina's")
+            raise CheckpointError(f"init.from: {file}: has no {min(missing)}; name a run of lina")
         width = tensors.get_slice(TEXT).get_shape()[1]
-    return Source(run, load_spec(run / SPEC_FILE), checkpoint, averaged, width)
+    return InitSource(run, load_spec(run / SPEC_FILE), checkpoint, averaged, width)
 
 
-def source_rows(source: Source, tensors: Mapping[str, Tensor], here: Rows) -> tuple[Rows, list[str]]:
-    """What the source's rows mean, and a remark for each thing that cannot be told and is taken to be as ``here``."""
+def source_layout(
+    source: InitSource, tensors: Mapping[str, Tensor], target: TableLayout
+) -> tuple[TableLayout, list[str]]:
+    """Layout of the source, and a remark for each part that is unknown and therefore assumed equal to ``target``."""
     remarks = []
     try:
         labels = row_labels(_tokenizer(source), len(tensors[TEXT]))
     except LinaError as error:
         labels = None
-        remarks.append(f"the ids of the source's texts are not known, so they are matched by number: {error}")
+        remarks.append(
+            f"the labels of the source's text ids are unknown, so ids are matched by number: {error}"
+        )
     speakers = read_json(source.path / SPEAKERS_FILE) if (source.path / SPEAKERS_FILE).exists() else ()
     try:
         sizes = _codebook_sizes(source)
     except LinaError as error:
-        sizes = _like(here.codebook_sizes, len(tensors[AUDIO]))
-        taken = f"are taken to be {len(sizes)} of {_named(sizes)} codes" if sizes else "are not known"
-        remarks.append(f"the source's codebooks {taken}: {error}")
-    return Rows(sizes, labels, tuple(map(str, speakers))), remarks
+        sizes = _assume_sizes(target.codebook_sizes, len(tensors[AUDIO]))
+        assumption = f"assumed to be {len(sizes)} of {_size_range(sizes)} codes" if sizes else "unknown"
+        remarks.append(f"the source's codebooks are {assumption}: {error}")
+    return TableLayout(sizes, labels, tuple(map(str, speakers))), remarks
 
 
 def row_labels(tokenizer: Tokenizer, rows: int) -> tuple[str, ...] | None:
-    """A label for each id; None where the tokenizer has not as many ids as the table has rows, or cannot tell."""
+    """Label of each id; None if the tokenizer's vocabulary is not of size ``rows``, or has no labels."""
     if tokenizer.vocab_size != rows:
         return None
     try:
-        return tuple(tokenizer.labels([one])[0] for one in range(rows))
+        return tuple(tokenizer.labels([id])[0] for id in range(rows))
     except (ValueError, IndexError, KeyError):
         return None
 
 
-def _named(sizes: tuple[int, ...]) -> str:
+def _size_range(sizes: tuple[int, ...]) -> str:
     return str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
 
 
-def _like(sizes: tuple[int, ...], rows: int) -> tuple[int, ...]:
-    """Codebooks that need ``rows`` rows: these, or more or fewer of their one size; none if neither."""
+def _assume_sizes(sizes: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """Sizes that need ``rows`` rows: ``sizes``, or another number of codebooks of the same size; else empty."""
     if sum(sizes) + MARKS * len(sizes) == rows:
         return sizes
     each = sizes[0] + MARKS
     return sizes[:1] * (rows // each) if len(set(sizes)) == 1 and rows % each == 0 else ()
 
 
-def _tokenizer(source: Source) -> Tokenizer:
+def _tokenizer(source: InitSource) -> Tokenizer:
     section = source.spec.tokenizer
     return tokenizer_of(
         choose_plugin(
@@ -145,7 +149,7 @@ def _tokenizer(source: Source) -> Tokenizer:
     )
 
 
-def _codebook_sizes(source: Source) -> tuple[int, ...]:
+def _codebook_sizes(source: InitSource) -> tuple[int, ...]:
     summary = read_data_summary(source.path)
     if summary is not None and summary.codec is not None:
         return summary.codec.codebook_sizes

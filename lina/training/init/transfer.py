@@ -1,8 +1,8 @@
-"""Weights from one model into another, by name and, where rows have a meaning, by what they mean.
+"""Transfer of weights between models, by tensor name and, in tables, by the meaning of the rows.
 
-A tensor of the same name and shape is taken as it is. The tables of text, audio and speakers go row by row: a label
-to the same label, a code to the same code of the same codebook, a speaker to the same name. What has no counterpart
-keeps the new model's own first values, or is left behind.
+Tensors of the same name and shape are copied. Rows of the tables of text, audio and speakers are matched by the label
+of a text id, by codebook and code, and by the name of a speaker. Anything without a counterpart keeps its initial value
+in the target, or is unused in the source.
 """
 
 import re
@@ -15,159 +15,175 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError
 from lina.core.model.tokens import MARKS
-from lina.training.init.source import Rows
+from lina.training.init.source import TableLayout
 
 Pairs = list[tuple[int, int]]
-"""(row here, row there)."""
+"""(row of the target, row of the source)."""
 
 PARTS = {
     "txt_embed": "text embeddings",
     "txt_encoder": "text encoder",
     "rvq_embed": "audio embeddings",
-    "encoder": "backbone before the text",
+    "encoder": "backbone encoder",
     "cross_att.pos_net": "position network",
-    "cross_att": "attention to the text",
-    "decoder": "backbone after the text",
-    "head_norm": "norm before the heads",
+    "cross_att": "cross-attention",
+    "decoder": "backbone decoder",
+    "head_norm": "head norm",
     "logits_head": "heads",
     "speaker_embed": "speakers",
-    "no_text": "dropped text",
+    "no_text": "null text",
 }
-"""Beginning of a tensor's name -> what it is to a person."""
+"""Prefix of a tensor's name -> part of the model in reports."""
 
 NAMED = 6
-"""So many rows or tensors are named in a line, then the rest is counted."""
+"""Largest number of rows or tensors that a report names; the others are counted."""
 
 
 @dataclass
-class Part:
-    """What became of a part of the model, in numbers (scalars) and in words."""
+class PartReport:
+    """Transfer of one part of the model, in numbers of parameters; fields as in ``lina.runs.records.InitPart``."""
 
     name: str
     loaded: int = 0
     fresh: int = 0
     left: int = 0
     how: list[str] = field(default_factory=list)
+    """Remarks."""
 
 
 @dataclass
-class Transfer:
+class TransferResult:
+    """New state dict of the target model, and a report."""
+
     state: dict[str, Tensor]
-    """The new model's whole state dict."""
-    parts: list[Part]
-    whole: list[str]
-    """Tensors that were loaded whole; nothing in them is fresh."""
+    parts: list[PartReport]
+    loaded: list[str]
+    """Names of the tensors without any fresh row."""
 
 
-def transfer(own: Mapping[str, Tensor], given: Mapping[str, Tensor], here: Rows, there: Rows) -> Transfer:
-    """Fill the state dict ``own`` from ``given``.
+def transfer(
+    target: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
+    target_layout: TableLayout,
+    source_layout: TableLayout,
+) -> TransferResult:
+    """Load the state dict ``source`` into a copy of the state dict ``target``.
 
     Raises:
-        CheckpointError: a table of ``given`` has not the rows that ``there`` says.
+        CheckpointError: the number of rows of a source table contradicts ``source_layout``.
     """
-    parts = {name: Part(name) for name in PARTS.values()}
-    state, whole = dict(own), list[str]()
-    fresh, left = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-    for name, value in own.items():
+    parts = {name: PartReport(name) for name in PARTS.values()}
+    state, loaded = dict(target), list[str]()
+    fresh, unused = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for name, value in target.items():
         part = part_of(parts, name)
-        old = given.get(name)
+        old = source.get(name)
         if old is not None and name in TABLES and old.shape[1:] == value.shape[1:]:
-            pairs, words = TABLES[name](value, old, here, there)
-            state[name] = _rows(value, old, pairs)
-            row = value[0].numel()
-            part.loaded += len(pairs) * row
-            part.fresh += (len(value) - len(pairs)) * row
-            part.left += (len(old) - len({two for _, two in pairs})) * row
-            part.how += words
+            pairs, remarks = TABLES[name](value, old, target_layout, source_layout)
+            state[name] = _copy_rows(value, old, pairs)
+            width = value[0].numel()
+            part.loaded += len(pairs) * width
+            part.fresh += (len(value) - len(pairs)) * width
+            part.left += (len(old) - len({row for _, row in pairs})) * width
+            part.how += remarks
             if len(pairs) == len(value):
-                whole.append(name)
+                loaded.append(name)
         elif old is not None and old.shape == value.shape:
             state[name] = old.to(value)
             part.loaded += value.numel()
-            whole.append(name)
+            loaded.append(name)
         else:
             part.fresh += value.numel()
-            fresh[part.name].append(name if old is None else f"{name} ({_shape(value)}, there {_shape(old)})")
+            fresh[part.name].append(name if old is None else f"{name} ({_shape(value)}, was {_shape(old)})")
             part.left += old.numel() if old is not None else 0
-    for name, value in given.items():
-        if name not in own:
+    for name, value in source.items():
+        if name not in target:
             part_of(parts, name).left += value.numel()
-            left[part_of(parts, name).name].append(name)
-    layers = {_layer(name) for name in state.keys() & given.keys()}
+            unused[part_of(parts, name).name].append(name)
+    layers = {_layer(name) for name in state.keys() & source.keys()}
     for part in parts.values():
-        # Nothing to name where all of a part has one fate: the numbers say it.
+        # Where nothing was loaded, the numbers alone describe the part.
         if part.loaded:
             part.how += _tensors("fresh", fresh[part.name], layers)
-            part.how += _tensors("left behind", left[part.name], layers)
-    return Transfer(state, [part for part in parts.values() if part.loaded or part.fresh or part.left], whole)
+            part.how += _tensors("unused", unused[part.name], layers)
+    changed = [part for part in parts.values() if part.loaded or part.fresh or part.left]
+    return TransferResult(state, changed, loaded)
 
 
-def part_of(parts: dict[str, Part], name: str) -> Part:
-    """The part that tensor ``name`` belongs to."""
-    known = PARTS.get(_prefix(name), "other")
-    return parts.setdefault(known, Part(known))
+def part_of(parts: dict[str, PartReport], name: str) -> PartReport:
+    """Report of the part to which tensor ``name`` belongs; added to ``parts`` if missing."""
+    part = PARTS.get(_prefix(name), "other")
+    return parts.setdefault(part, PartReport(part))
 
 
 def _prefix(name: str) -> str:
-    found = [prefix for prefix in PARTS if name == prefix or name.startswith(f"{prefix}.")]
-    return max(found, key=len, default="")
+    prefixes = [prefix for prefix in PARTS if name == prefix or name.startswith(f"{prefix}.")]
+    return max(prefixes, key=len, default="")
 
 
-def _rows(value: Tensor, old: Tensor, pairs: Pairs) -> Tensor:
-    filled = value.clone()
+def _copy_rows(value: Tensor, old: Tensor, pairs: Pairs) -> Tensor:
+    copy = value.clone()
     if pairs:
-        here, there = (list(side) for side in zip(*pairs, strict=True))
-        filled[here] = old[there].to(value)
-    return filled
+        target_rows, source_rows = (list(side) for side in zip(*pairs, strict=True))
+        copy[target_rows] = old[source_rows].to(value)
+    return copy
 
 
-def _text(value: Tensor, old: Tensor, here: Rows, there: Rows) -> tuple[Pairs, list[str]]:
-    if here.labels is None or there.labels is None:
-        return _by_number(len(value), len(old), "ids")
-    # A label may stand for several ids (characters that cannot be printed): the first is the first, and so on.
-    places = defaultdict[str, list[int]](list)
-    for row, label in enumerate(there.labels):
-        places[label].append(row)
+def _match_text_ids(
+    value: Tensor, old: Tensor, target: TableLayout, source: TableLayout
+) -> tuple[Pairs, list[str]]:
+    if target.labels is None or source.labels is None:
+        return _match_by_number(len(value), len(old), "ids")
+    # A label may stand for several ids (unprintable characters): those are matched in their order.
+    rows = defaultdict[str, list[int]](list)
+    for row, label in enumerate(source.labels):
+        rows[label].append(row)
     pairs: Pairs = []
-    for row, label in enumerate(here.labels):
-        if places[label]:
-            pairs.append((row, places[label].pop(0)))
-    return pairs, _told("by label", pairs, here.labels, there.labels)
+    for row, label in enumerate(target.labels):
+        if rows[label]:
+            pairs.append((row, rows[label].pop(0)))
+    return pairs, _describe("by label", pairs, target.labels, source.labels)
 
 
-def _speakers(value: Tensor, old: Tensor, here: Rows, there: Rows) -> tuple[Pairs, list[str]]:
-    if len(old) != len(there.speakers) + 1:
-        return [(0, 0)], ["the source's speakers are not known by name; only nobody is kept"]
-    names = ("(nobody)", *here.speakers), ("(nobody)", *there.speakers)
+def _match_speakers(
+    value: Tensor, old: Tensor, target: TableLayout, source: TableLayout
+) -> tuple[Pairs, list[str]]:
+    if len(old) != len(source.speakers) + 1:
+        return [(0, 0)], ["the source's speaker names are unknown; only the row for no speaker is kept"]
+    names = ("(no speaker)", *target.speakers), ("(no speaker)", *source.speakers)
     pairs = [(row, names[1].index(name)) for row, name in enumerate(names[0]) if name in names[1]]
-    return pairs, _told("by name", pairs, *names)
+    return pairs, _describe("by name", pairs, *names)
 
 
-def _codes(value: Tensor, old: Tensor, here: Rows, there: Rows) -> tuple[Pairs, list[str]]:
-    """Codebook by codebook: the marks first, then code by code."""
-    if not there.codebook_sizes:
-        return [], ["the source's codebooks are not known"]
-    starts, before = _starts(here.codebook_sizes), _starts(there.codebook_sizes)
-    if before[-1] != len(old):
+def _match_codes(
+    value: Tensor, old: Tensor, target: TableLayout, source: TableLayout
+) -> tuple[Pairs, list[str]]:
+    """Match codebook by codebook: first the special tokens, then code by code."""
+    if not source.codebook_sizes:
+        return [], ["the source's codebooks are unknown"]
+    starts, old_starts = _starts(target.codebook_sizes), _starts(source.codebook_sizes)
+    if old_starts[-1] != len(old):
         raise CheckpointError(
-            f"init.from: the source's codebooks of {list(there.codebook_sizes)} entries need {before[-1]} rows, "
+            f"init.from: the source's codebooks of {list(source.codebook_sizes)} entries need {old_starts[-1]} rows, "
             f"but its weights have {len(old)}; its data/summary.json or its weights are of another run"
         )
     pairs = [
-        (start + row, other + row)
-        for start, end, other, other_end in zip(starts, starts[1:], before, before[1:], strict=False)
-        for row in range(min(end - start, other_end - other))
+        (start + row, old_start + row)
+        for start, end, old_start, old_end in zip(
+            starts, starts[1:], old_starts, old_starts[1:], strict=False
+        )
+        for row in range(min(end - start, old_end - old_start))
     ]
-    new, old_count = len(here.codebook_sizes), len(there.codebook_sizes)
-    words = []
-    if new != old_count:
-        rest = f"{new - old_count} new" if new > old_count else f"{old_count - new} left behind"
-        words.append(f"{min(new, old_count)} codebooks kept, {rest}")
-    sizes = list(zip(here.codebook_sizes, there.codebook_sizes, strict=False))
+    count, old_count = len(target.codebook_sizes), len(source.codebook_sizes)
+    remarks = []
+    if count != old_count:
+        rest = f"{count - old_count} new" if count > old_count else f"{old_count - count} unused"
+        remarks.append(f"{min(count, old_count)} codebooks kept, {rest}")
+    sizes = zip(target.codebook_sizes, source.codebook_sizes, strict=False)
     changed = [
-        f"codebook {q + 1} has {one} codes, had {two}" for q, (one, two) in enumerate(sizes) if one != two
+        f"codebook {q + 1} has {new} codes, had {old}" for q, (new, old) in enumerate(sizes) if new != old
     ]
-    return pairs, [*words, *([_listed(changed, 3)] if changed else [])]
+    return pairs, [*remarks, *([_shorten(changed, 3)] if changed else [])]
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:
@@ -177,36 +193,37 @@ def _starts(sizes: Sequence[int]) -> list[int]:
     return starts
 
 
-def _by_number(here: int, there: int, what: str) -> tuple[Pairs, list[str]]:
-    kept = min(here, there)
-    changed = f", {abs(here - there)} {'new' if here > there else 'left behind'}" if here != there else ""
-    return [(row, row) for row in range(kept)], [f"by number: {kept} {what} kept{changed}"]
+def _match_by_number(rows: int, old_rows: int, noun: str) -> tuple[Pairs, list[str]]:
+    kept = min(rows, old_rows)
+    rest = f", {abs(rows - old_rows)} {'new' if rows > old_rows else 'unused'}" if rows != old_rows else ""
+    return [(row, row) for row in range(kept)], [f"by number: {kept} {noun} kept{rest}"]
 
 
-def _told(how: str, pairs: Pairs, here: Sequence[str], there: Sequence[str]) -> list[str]:
-    ours, theirs = {one for one, _ in pairs}, {two for _, two in pairs}
-    new = [label for row, label in enumerate(here) if row not in ours]
-    lost = [label for row, label in enumerate(there) if row not in theirs]
-    if not new and not lost:
+def _describe(how: str, pairs: Pairs, target: Sequence[str], source: Sequence[str]) -> list[str]:
+    """Remarks on rows without a counterpart; none if all rows match."""
+    rows, old_rows = {row for row, _ in pairs}, {row for _, row in pairs}
+    new = [label for row, label in enumerate(target) if row not in rows]
+    unused = [label for row, label in enumerate(source) if row not in old_rows]
+    if not new and not unused:
         return []
-    words = [f"{how}: {len(pairs)} kept"]
-    words += [f"{len(new)} new: {_listed(new)}"] if new else []
-    return [*words, *([f"{len(lost)} left behind: {_listed(lost)}"] if lost else [])]
+    remarks = [f"{how}: {len(pairs)} kept"]
+    remarks += [f"{len(new)} new: {_shorten(new)}"] if new else []
+    return [*remarks, *([f"{len(unused)} unused: {_shorten(unused)}"] if unused else [])]
 
 
-def _tensors(what: str, names: Sequence[str], shared: AbstractSet[str]) -> list[str]:
-    """Names of tensors; a layer of which both sides have nothing in common is named as a whole."""
+def _tensors(kind: str, names: Sequence[str], shared: AbstractSet[str]) -> list[str]:
+    """Remark on tensors; a layer that exists on one side only is named as a whole."""
     short = (name if _layer(name) in shared else _layer(name) for name in names)
-    return [f"{what}: {_listed(list(dict.fromkeys(short)))}"] if names else []
+    return [f"{kind}: {_shorten(list(dict.fromkeys(short)))}"] if names else []
 
 
 def _layer(name: str) -> str:
-    """``encoder.layers.2`` of ``encoder.layers.2.norm1.weight``; the name itself where it has no number."""
+    """``encoder.layers.2`` for ``encoder.layers.2.norm1.weight``; the name itself if it has no number."""
     numbered = re.match(r".*?\.\d+(?=\.)", name)
     return numbered.group() if numbered else name
 
 
-def _listed(names: Sequence[str], most: int = NAMED) -> str:
+def _shorten(names: Sequence[str], most: int = NAMED) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -215,10 +232,10 @@ def _shape(value: Tensor) -> str:
     return " x ".join(map(str, value.shape)) or "one number"
 
 
-TABLES: dict[str, Callable[[Tensor, Tensor, Rows, Rows], tuple[Pairs, list[str]]]] = {
-    "txt_embed.weight": _text,
-    "rvq_embed.weight": _codes,
-    "logits_head.weight": _codes,
-    "speaker_embed.weight": _speakers,
+TABLES: dict[str, Callable[[Tensor, Tensor, TableLayout, TableLayout], tuple[Pairs, list[str]]]] = {
+    "txt_embed.weight": _match_text_ids,
+    "rvq_embed.weight": _match_codes,
+    "logits_head.weight": _match_codes,
+    "speaker_embed.weight": _match_speakers,
 }
-"""Tensors whose rows have a meaning."""
+"""Tensors whose rows are matched by meaning."""

@@ -15,7 +15,7 @@ from lina.config.spec import Spec
 from lina.core.errors import CheckpointError
 from lina.core.model.stack import Layers
 from lina.core.plugin import Half
-from lina.training.init.import_backbone import imported
+from lina.training.init.import_backbone import import_backbone
 from tests.backbones.rwkv.rwkv_oracle import ask
 
 WIDTH, HEADS, HIDDEN, VOCABULARY = 32, 2, 96, 11
@@ -150,7 +150,7 @@ def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
     resolved: Any = SimpleNamespace(spec=spec, backbone=SimpleNamespace(plugin=RWKV6, config=CONFIG))
     lm: Any = nn.ModuleDict({half: stack(1) for half in ("encoder", "decoder", "position_net")})
     before = {name: value.clone() for name, value in lm["position_net"].state_dict().items()}
-    lm.load_state_dict(imported(resolved, lm).state)
+    lm.load_state_dict(import_backbone(resolved, lm).state)
     for half, expected in zip(("encoder", "decoder"), halves(model), strict=True):
         for name, value in expected.state_dict().items():
             assert torch.equal(lm[half].state_dict()[name], value), name

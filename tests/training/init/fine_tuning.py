@@ -1,4 +1,4 @@
-"""A run to fine-tune, and what its tests ask of a run that begins with it."""
+"""A run to fine-tune, and helpers for runs that are initialized from it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lina.data.prepare import prepare
 from lina.pipeline.speech_job import run_spec
 from lina.runs.build_model import build_lm
 from lina.runs.hooks import Run
-from lina.training.init.initialize import initialise
+from lina.training.init.initialize import initialize
 from tests.pipeline.small_run import hooks_of, small, stored
 
 SPEAKERS = "conditions.speaker=true"
@@ -27,13 +27,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(tmp_path_factory.mktemp("base"), SPEAKERS, "train.ema=0.5", "train.steps=3", out="base")
 
 
-def begun(folder: Path, *overrides: str) -> dict[str, Tensor]:
-    """The weights with which such a run would begin."""
-    resolved = small(folder, *overrides, out="begun")
+def initial_state(folder: Path, *overrides: str) -> dict[str, Tensor]:
+    """Initial weights of a run with these overrides."""
+    resolved = small(folder, *overrides, out="initial")
     hooks = hooks_of()
-    asked = Run(resolved.spec.train.out, resolved.spec)
-    asked.directory.mkdir()
-    prepared = prepare(asked, resolved, hooks)
+    new = Run(resolved.spec.train.out, resolved.spec)
+    new.directory.mkdir()
+    prepared = prepare(new, resolved, hooks)
     model = build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,
@@ -41,7 +41,7 @@ def begun(folder: Path, *overrides: str) -> dict[str, Tensor]:
         speakers=len(prepared.speakers),
         seed=resolved.spec.seed,
     )
-    initialise(asked, resolved, model, prepared)
+    initialize(new, resolved, model, prepared)
     return model.state_dict()
 
 
@@ -53,10 +53,10 @@ def weights(directory: Path, file: str = "model") -> dict[str, Tensor]:
     }
 
 
-def refused(folder: Path, *overrides: str) -> str:
-    """The one line with which such a run is refused before any work."""
+def rejection(folder: Path, *overrides: str) -> str:
+    """Error message of a run with these overrides, which is rejected before any work."""
     with pytest.raises(LinaError) as error:
-        run(folder, *overrides, out="refused")
-    assert not (folder / "refused").exists()
+        run(folder, *overrides, out="rejected")
+    assert not (folder / "rejected").exists()
     assert "\n" not in str(error.value)
     return str(error.value)

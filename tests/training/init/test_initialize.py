@@ -1,4 +1,4 @@
-"""Fine-tuning as a run: where it begins, what it trains, how it is resumed."""
+"""Fine-tuning runs: initial weights, trained parameters, resuming."""
 
 import logging
 import shutil
@@ -13,7 +13,7 @@ from lina.runs.files import read_init
 from lina.runs.signals import RunStopped
 from lina.speech.voice import load
 from tests.pipeline.small_run import EVERYTHING, assert_same_training, write_corpus
-from tests.training.init.fine_tuning import SPEAKERS, base, begun, run, weights
+from tests.training.init.fine_tuning import SPEAKERS, base, initial_state, run, weights
 from tests.training.test_trainer import Interrupter
 
 __all__ = ["base"]
@@ -21,17 +21,17 @@ __all__ = ["base"]
 
 @pytest.mark.parametrize(("average", "file"), [("true", "average"), ("false", "model")])
 @pytest.mark.parametrize("where", ["run", "checkpoint"])
-def test_a_run_begins_with_the_weights_of_another(
+def test_initial_weights_are_those_of_the_source(
     tmp_path: Path, base: Path, average: str, file: str, where: str
 ) -> None:
     source = base if where == "run" else base / "checkpoints" / "step-00000003"
-    state = begun(tmp_path, SPEAKERS, f"init.from={source}", f"init.average={average}")
+    state = initial_state(tmp_path, SPEAKERS, f"init.from={source}", f"init.average={average}")
     expected = weights(base, file)
     assert state.keys() == expected.keys()
     assert all(value.equal(expected[name]) for name, value in state.items())
 
 
-def test_other_speakers_codebooks_letters_and_layers(
+def test_changed_speakers_codebooks_tokenizer_and_layers(
     tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     manifest = write_corpus(tmp_path / "corpus")
@@ -43,48 +43,49 @@ def test_other_speakers_codebooks_letters_and_layers(
     assert record is not None
     assert record.source == f"{base}, step 3, averaged weights"
     by_part = {one.part: one for one in record.parts}
-    assert by_part["speakers"].how == ("by name: 2 kept", "1 new: carl", "1 left behind: bert")
+    assert by_part["speakers"].how == ("by name: 2 kept", "1 new: carl", "1 unused: bert")
     assert by_part["text embeddings"].how[0].startswith("by label: ")
     assert by_part["heads"].how[0] == "14 codebooks kept, 2 new"
-    assert by_part["backbone before the text"].how == ("fresh: encoder.layers.1",)
+    assert by_part["backbone encoder"].how == ("fresh: encoder.layers.1",)
     assert "differs from the source: codec.config.mode: (nothing) -> 1300" in record.remarks
     table = [line for line in caplog.messages if line.startswith("init: ")]
     assert table[0] == f"init: from {record.source}"
     assert len(table) == len(record.remarks) + len(record.parts) + 4
     assert table[-1] == f"init: trained {record.trained:,}, frozen 0"
-    assert len({len(line.split("  left")[0]) for line in table if "  left" in line}) == 1
+    assert len({len(line.split("  unused")[0]) for line in table if "  unused" in line}) == 1
 
 
-def test_a_tokenizer_that_is_not_here_is_told_and_ids_go_by_number(tmp_path: Path, base: Path) -> None:
+def test_missing_tokenizer_is_reported_and_ids_are_matched_by_number(tmp_path: Path, base: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(base, source)
     spec = source / "spec.yaml"
     spec.write_text(spec.read_text().replace("plugin: bytes", "plugin: gone"))
-    state = begun(tmp_path, SPEAKERS, f"init.from={source}")
+    state = initial_state(tmp_path, SPEAKERS, f"init.from={source}")
     assert state["txt_embed.weight"].equal(weights(base, "average")["txt_embed.weight"])
-    record = read_init(tmp_path / "begun")
+    record = read_init(tmp_path / "initial")
     assert record is not None
     assert any("no tokenizer named 'gone' is installed" in remark for remark in record.remarks)
     assert record.parts[0].how == ("by number: 258 ids kept",)
 
 
-def test_another_backbone_is_said_in_one_line(tmp_path: Path, base: Path) -> None:
-    begun(tmp_path, "backbone.plugin=transformer", "backbone.config={n_heads: 2}", f"init.from={base}")
-    record = read_init(tmp_path / "begun")
+def test_changed_backbone_is_reported_in_one_line(tmp_path: Path, base: Path) -> None:
+    initial_state(
+        tmp_path, "backbone.plugin=transformer", "backbone.config={n_heads: 2}", f"init.from={base}"
+    )
+    record = read_init(tmp_path / "initial")
     assert record is not None
     assert record.remarks == (
-        "the backbone was gla and is transformer now: of it only tensors of the same name and shape are loaded",
+        "the backbone is transformer and was gla in the source: of its tensors, only those of the same name and shape "
+        "are loaded",
     )
-    half = next(one for one in record.parts if one.part == "backbone before the text")
+    half = next(one for one in record.parts if one.part == "backbone encoder")
     assert min(half.loaded, half.fresh, half.left) > 0
 
 
 LORA = (SPEAKERS, "init.lora.rank=2", "train.ema=0.8", "train.dropout=0.2", "conditions.drop_speaker=0.3")
 
 
-def test_low_rank_matrices_are_all_that_changes_and_the_voice_speaks_merged(
-    tmp_path: Path, base: Path
-) -> None:
+def test_lora_trains_only_its_matrices_and_the_voice_merges_them(tmp_path: Path, base: Path) -> None:
     folder = run(tmp_path, *LORA, f"init.from={base}", "train.steps=2")
     state, source = weights(folder, "average"), weights(base, "average")
     whole = merged(state)
@@ -105,7 +106,7 @@ def test_low_rank_matrices_are_all_that_changes_and_the_voice_speaks_merged(
     assert all(value.equal(whole[name]) for name, value in voice.model.state_dict().items())
 
 
-def test_with_low_rank_matrices_what_is_new_is_trained_whole(tmp_path: Path, base: Path) -> None:
+def test_lora_trains_new_layers_in_full(tmp_path: Path, base: Path) -> None:
     manifest = write_corpus(tmp_path / "corpus")
     manifest.write_text(manifest.read_text().replace("bert", "carl"))
     folder = run(tmp_path, *LORA, "backbone.n_layers=2", f"init.from={base}", "train.steps=2")
@@ -116,40 +117,38 @@ def test_with_low_rank_matrices_what_is_new_is_trained_whole(tmp_path: Path, bas
     assert all("layers.0." in name for name in record.targets)
 
 
-def test_a_fine_tuned_run_is_a_source_itself(tmp_path: Path, base: Path) -> None:
+def test_fine_tuned_run_can_be_a_source(tmp_path: Path, base: Path) -> None:
     folder = run(tmp_path, *LORA, f"init.from={base}", "train.steps=2")
-    state = begun(tmp_path, SPEAKERS, f"init.from={folder}")
+    state = initial_state(tmp_path, SPEAKERS, f"init.from={folder}")
     expected = merged(weights(folder, "average"))
     assert all(value.equal(expected[name]) for name, value in state.items())
 
 
 @pytest.mark.parametrize("lora", [(), ("init.lora.rank=2",)])
-def test_a_stopped_run_goes_on_bit_for_bit_without_its_source(
+def test_stopped_run_resumes_bit_for_bit_without_its_source(
     tmp_path: Path, base: Path, lora: tuple[str, ...]
 ) -> None:
     source = tmp_path / "source"
     shutil.copytree(base, source)
-    asked = (*EVERYTHING, f"init.from={source}", *lora)
-    whole = run(tmp_path, *asked, out="whole")
+    overrides = (*EVERYTHING, f"init.from={source}", *lora)
+    whole = run(tmp_path, *overrides, out="whole")
     with pytest.raises(RunStopped):
-        run(tmp_path, *asked, plugins=(Interrupter(3),))
+        run(tmp_path, *overrides, plugins=(Interrupter(3),))
     shutil.rmtree(source)
-    assert_same_training(whole, run(tmp_path, *asked))
+    assert_same_training(whole, run(tmp_path, *overrides))
 
 
-def test_the_source_is_read_again_if_nothing_was_trained_yet(tmp_path: Path, base: Path) -> None:
-    asked = (SPEAKERS, f"init.from={base}", "train.steps=1")
-    folder = run(tmp_path, *asked)
+def test_source_is_read_again_if_there_is_no_checkpoint(tmp_path: Path, base: Path) -> None:
+    overrides = (SPEAKERS, f"init.from={base}", "train.steps=1")
+    folder = run(tmp_path, *overrides)
     before = weights(folder)
     shutil.rmtree(folder / "checkpoints")
-    assert all(value.equal(before[name]) for name, value in weights(run(tmp_path, *asked)).items())
+    assert all(value.equal(before[name]) for name, value in weights(run(tmp_path, *overrides)).items())
 
 
-def test_a_resumed_run_without_its_record_is_refused(tmp_path: Path, base: Path) -> None:
-    asked = (*LORA, f"init.from={base}", "train.steps=1")
-    folder = run(tmp_path, *asked)
+def test_resuming_without_init_json_is_rejected(tmp_path: Path, base: Path) -> None:
+    overrides = (*LORA, f"init.from={base}", "train.steps=1")
+    folder = run(tmp_path, *overrides)
     (folder / "init.json").unlink()
-    with pytest.raises(
-        CheckpointError, match=r"run: has no init\.json, which says what of this run is trained"
-    ):
-        run(tmp_path, *asked)
+    with pytest.raises(CheckpointError, match=r"run: has no init\.json, which lists the trained parameters"):
+        run(tmp_path, *overrides)

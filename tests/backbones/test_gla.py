@@ -51,7 +51,7 @@ def test_the_state_is_float32_or_better() -> None:
     assert mixer().double().initial_state(1).memory.dtype == torch.float64
 
 
-def test_fast_kernels_want_a_gpu() -> None:
+def test_fused_kernels_need_a_gpu() -> None:
     layer = mixer(kernels="fused")
     with pytest.raises(PluginError, match="kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))

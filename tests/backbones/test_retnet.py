@@ -110,7 +110,7 @@ def test_the_state_is_float32_or_better() -> None:
         assert [leaf.dtype for leaf in leaves(mixer().to(dtype).initial_state(1))] == [expected, torch.int64]
 
 
-def test_fast_kernels_want_a_gpu() -> None:
+def test_fused_kernels_need_a_gpu() -> None:
     layer = mixer(kernels="fused")
     with pytest.raises(PluginError, match=r"retnet: config\.kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))

@@ -28,7 +28,7 @@ def direct(layer: WindowAttention, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("frames", [1, 4, 5, 6, 10, 23])
 @torch.no_grad()
-def test_blocks_say_what_the_whole_matrix_says(frames: int) -> None:
+def test_blocks_equal_the_whole_matrix(frames: int) -> None:
     layer, x = attention(), torch.randn(2, frames, 16)
     out, state = layer.parallel_forward(x, layer.initial_state(2))
     torch.testing.assert_close(out, direct(layer, x), atol=1e-5, rtol=1e-5)

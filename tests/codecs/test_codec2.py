@@ -119,7 +119,7 @@ def test_energy_codes_rise_with_loudness(mode: int, field: int) -> None:
 
 
 @pytest.mark.parametrize("mode", LAYOUTS)
-def test_encode_is_deterministic_and_decode_keeps_the_sound(mode: int) -> None:
+def test_encode_is_deterministic_and_decode_preserves_the_sound(mode: int) -> None:
     ours, audio = codec(mode), voice()
     first = ours.encode(audio)
     assert torch.equal(first, ours.encode(audio))
@@ -132,7 +132,7 @@ def test_encode_is_deterministic_and_decode_keeps_the_sound(mode: int) -> None:
 
 @pytest.mark.parametrize("mode", LAYOUTS)
 def test_decoded_speech_is_in_time(mode: int) -> None:
-    """Where the loudness of both correlates most; the library's own is 20 ms late, 30 ms in mode 700C."""
+    """Lag at which the loudness of both correlates most; the library's own is 20 ms late, 30 ms in mode 700C."""
     chance = torch.randn(1, 1, 400, generator=torch.Generator().manual_seed(0))
     loudness = torch.nn.functional.interpolate(chance, scale_factor=160, mode="linear")[0, 0].mul(4).sigmoid()
     ours, audio = codec(mode), buzz(torch.full_like(loudness, 110.0), 0.2 * loudness)
@@ -213,7 +213,7 @@ def test_unknown_mode_is_refused() -> None:
         Codec2Config(mode=450)  # type: ignore[arg-type]
 
 
-def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_names_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without_pycodec2(name: str, *rest: Any, **named: Any) -> Any:

@@ -258,7 +258,7 @@ def test_48khz_keeps_rate_and_length_at_any_length(frames: int) -> None:
     assert torch.equal(codes, codec.encode(audio))
 
 
-def test_48khz_loudness_scales_what_is_decoded() -> None:
+def test_48khz_loudness_scales_the_decoded_audio() -> None:
     codec = stereo()
     audio = 0.3 * torch.randn(1, 2, 240, generator=torch.Generator().manual_seed(0))
     loud, soft = codec.encode(audio), codec.encode(audio / 10)

@@ -64,7 +64,7 @@ def warmed(side: str, frames: int, rows: int = 2, seed: int = 5) -> Any:
     return stream.parallel_forward(inputs(side, frames, rows, seed), stream.initial_state(rows))[1]
 
 
-def test_it_keeps_both_contracts() -> None:
+def test_it_implements_both_contracts() -> None:
     assert implements(CODEC, StreamingCodec)
     assert implements(CODEC, Codec)
     assert (CODEC.encoder.latency, CODEC.decoder.latency) == (LATENCY, LATENCY)

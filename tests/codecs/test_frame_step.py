@@ -10,7 +10,7 @@ SMALL: LinaCodecConfig = LinaCodec.example()["config"]
 
 
 @pytest.mark.parametrize("release", [True, False], ids=["speech-1", "other sizes"])
-def test_it_says_what_the_network_says(release: bool) -> None:
+def test_it_equals_the_network(release: bool) -> None:
     codec = LinaCodec.build(config=LinaCodecConfig() if release else SMALL)
     decoder = codec.decoder
     draw = torch.Generator().manual_seed(0)

@@ -46,7 +46,7 @@ def test_training_and_use_compute_the_same(network: Network, weights: Path) -> N
     torch.testing.assert_close(reconstruction.audio, decode(codec, codes))
 
 
-def test_a_row_goes_through_the_codebooks_it_is_given(network: Network, weights: Path) -> None:
+def test_a_row_uses_its_own_number_of_codebooks(network: Network, weights: Path) -> None:
     network.load_state_dict(load_network(weights).state_dict())
     audio = noise(12).expand(3, -1, -1)
     reconstruction = network.reconstruct(audio, torch.tensor([1, 2, 3]))
@@ -76,7 +76,7 @@ def test_the_encoder_waits_for_its_lookahead_and_no_longer(network: Network, wei
     assert not same.all()
 
 
-def test_entries_become_the_means_of_what_they_code() -> None:
+def test_entries_become_the_means_of_their_vectors() -> None:
     torch.manual_seed(0)
     centres = torch.randn(8, 4) * 5
     quantizer, generator = Quantizer(2, 32, 4), torch.Generator().manual_seed(0)
@@ -153,7 +153,7 @@ def test_keys_that_do_not_go_together(changes: dict, reason: str) -> None:
         ({"random_weights": True}, "remove config.codebooks"),
     ],
 )
-def test_what_cannot_be_trained(changes: dict, reason: str) -> None:
+def test_configurations_that_cannot_be_trained(changes: dict, reason: str) -> None:
     with pytest.raises(SpecError, match=reason):
         LinaCodec.build_trainable(config=LinaCodecConfig(**changes))
 

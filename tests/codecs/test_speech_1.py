@@ -31,7 +31,7 @@ def test_they_fit_a_repository_and_have_a_card() -> None:
     assert "Apache-2.0" in (RELEASES / "speech-1.md").read_text()
 
 
-def test_they_are_what_a_spec_gets_that_names_none() -> None:
+def test_they_are_the_default_of_a_spec() -> None:
     built = codec()
     assert (built.sample_rate, built.hop, built.codebook_sizes) == (24_000, 960, (1024,) * 8)
     assert codec(4).codebook_sizes == (1024,) * 4

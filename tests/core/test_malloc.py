@@ -7,7 +7,7 @@ import pytest
 from lina.core.malloc import keep_freed_memory
 
 
-def test_glibc_is_told_what_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_glibc_is_set_to_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """M_MMAP_MAX 0, M_TRIM_THRESHOLD as large as an int, M_TOP_PAD 64 MiB (malloc.h)."""
     options: list[tuple[int, int]] = []
 

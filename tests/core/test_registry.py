@@ -61,7 +61,7 @@ def test_the_built_ins_enter_by_the_same_door() -> None:
 
 
 @pytest.mark.parametrize("name", ["os.system", "fake_mod:Good", "../gla", "", "lina.backbones.gla:GLA", "\n"])
-def test_what_is_no_name_is_an_unknown_name(name: str) -> None:
+def test_an_invalid_name_is_an_unknown_name(name: str) -> None:
     message = refusal("backbone", name)
     assert message.startswith(f"no backbone named {name!r} is installed")
     assert "known: " in message
@@ -74,7 +74,7 @@ def test_an_unknown_name_gets_a_hint(distributions: FakeDistributions) -> None:
     assert "(codec:shimmer is something else)" in refusal("backbone", "shimmer")
 
 
-def test_a_name_given_twice_is_an_error_only_for_who_asks(distributions: FakeDistributions) -> None:
+def test_a_duplicate_name_is_an_error_only_when_it_is_loaded(distributions: FakeDistributions) -> None:
     distributions.install(
         "pack-one", {"lina.codecs": {"twin": "one_mod:Good", "single": "one_mod:Good"}}, one_mod=CODEC
     )
@@ -146,7 +146,7 @@ def test_a_person_may_still_interrupt_a_slow_import(distributions: FakeDistribut
         ("not a value", "cannot be loaded: its entry point is not module:name"),
     ],
 )
-def test_what_breaks_its_contract_is_refused(
+def test_a_plugin_that_violates_its_contract_is_refused(
     distributions: FakeDistributions, value: str, expected: str
 ) -> None:
     distributions.install("pack", {"lina.codecs": {"fake": value}}, fake_mod=CODEC)
@@ -168,7 +168,7 @@ def test_damaged_metadata_hides_no_other_plugin(distributions: FakeDistributions
 
 
 @pytest.mark.parametrize("allowed", ["codec:fake", "other, pack"])
-def test_an_allow_list_keeps_others_out(
+def test_an_allow_list_excludes_others(
     distributions: FakeDistributions, monkeypatch: pytest.MonkeyPatch, allowed: str
 ) -> None:
     distributions.install("pack", {"lina.codecs": {"fake": "fake_mod:Good"}}, fake_mod=CODEC)

@@ -85,7 +85,7 @@ def _die(_: object, item: str) -> str:
 
 def test_a_killed_worker_ends_the_work_in_one_line_that_names_the_items_in_work() -> None:
     with pytest.raises(
-        LinaError, match=r"killed or crashed while it worked on <long>, <crash>; .* go on"
+        LinaError, match=r"killed or crashed while it worked on <long>, <crash>; .* to resume"
     ) as error:
         list(work(["long", "crash", *map(str, range(40))], _die, object, 2, "<{}>".format))
     assert "\n" not in str(error.value)
@@ -116,7 +116,7 @@ def _no_tools() -> int:
     raise PluginError("the codec has no weights")
 
 
-def test_tools_that_cannot_be_made_end_the_work() -> None:
+def test_failing_to_make_the_tools_ends_the_work() -> None:
     with pytest.raises(PluginError, match=r"^the codec has no weights$"):
         list(work(range(9), _square, _no_tools, 2))
 
@@ -159,7 +159,7 @@ def _give_unpicklable(_: object, item: int) -> object:
         (_give_unpicklable, Exception, "pickle"),
     ],
 )
-def test_what_cannot_be_pickled_ends_the_work(
+def test_failing_to_pickle_ends_the_work(
     function: Callable[[object, int], object], kind: type[Exception], match: str
 ) -> None:
     with pytest.raises(kind, match=match):

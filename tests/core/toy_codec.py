@@ -47,7 +47,7 @@ class Encoder(nn.Module):
 
 class AudioOverlap(NamedTuple):
     overlap: Float[Tensor, "B 1 hop"]
-    """What the frames so far add to the next."""
+    """Overlap of the frames so far with the next."""
 
 
 class Decoder(nn.Module):

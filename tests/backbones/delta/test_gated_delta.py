@@ -75,7 +75,7 @@ def test_the_state_is_float32_or_better(name: str) -> None:
 
 
 @EACH
-def test_fast_kernels_want_a_gpu(name: str) -> None:
+def test_fused_kernels_need_a_gpu(name: str) -> None:
     layer = mixer(name, kernels="fused")
     with pytest.raises(PluginError, match=f"{name}: config.kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, 16), layer.initial_state(1))
@@ -89,8 +89,8 @@ RULES = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
-    """Which operators of flash-linear-attention, here stand-ins, have been asked."""
+def kernel_calls(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
+    """Names of the called operators of flash-linear-attention, which stand-ins replace."""
     shared_decays(monkeypatch, are_wrong=rule == "kda")
 
     def run(*, g: Tensor, output_final_state: bool, **inputs: Any) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, rule: str) -> list[str]:
     ],
 )
 def test_no_gradient_goes_through_the_recurrent_kernels(
-    asked: list[str],
+    kernel_calls: list[str],
     channels: int,
     rule: str,
     frames: int,
@@ -132,7 +132,7 @@ def test_no_gradient_goes_through_the_recurrent_kernels(
     with torch.set_grad_enabled(grad_enabled):
         got = fused_delta_rule.gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
         expected = gated_delta_rule(q, k, v, beta, decay, memory, 0.7)
-    assert asked == [f"{form}_{rule}"]
+    assert kernel_calls == [f"{form}_{rule}"]
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -140,7 +140,7 @@ def test_no_gradient_goes_through_the_recurrent_kernels(
 @RULES
 @pytest.mark.parametrize("frames", [3, 65])
 def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(
-    asked: list[str], channels: int, rule: str, frames: int
+    kernel_calls: list[str], channels: int, rule: str, frames: int
 ) -> None:
     torch.manual_seed(0)
     q, k, v = (torch.nn.functional.normalize(torch.randn(1, frames, 2, n), dim=-1) for n in (4, 4, 6))
@@ -148,4 +148,4 @@ def test_decays_beyond_the_kernels_digits_are_cut_and_change_nothing(
     inputs = (q, k, v, torch.rand(1, frames, 2), log_decay, torch.randn(1, 2, 4, 6))
     expected = with_gradients(gated_delta_rule, inputs, 0.7)
     assert_near(with_gradients(fused_delta_rule.gated_delta_rule, inputs, 0.7), expected, 1e-5)
-    assert len(asked) == 1
+    assert len(kernel_calls) == 1

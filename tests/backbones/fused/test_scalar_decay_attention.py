@@ -1,4 +1,4 @@
-"""What the kernels are given; that they compute the same is checked on a GPU by benchmarks/gpu_laws.py."""
+"""Arguments of the kernels; benchmarks/gpu_laws.py checks their results on a GPU."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(("are_wrong", "package"), [(False, "simple_gla"), (True, "gla")])
 @pytest.mark.parametrize(("frames", "kernel"), [(64, "fused_recurrent"), (65, "chunk")])
-def test_is_the_plain_form_by_other_means(
+def test_equals_the_reference_form(
     monkeypatch: pytest.MonkeyPatch,
     called: list[str],
     frames: int,

@@ -68,7 +68,7 @@ def test_a_fresh_mixer_has_the_papers_step_sizes_and_rates() -> None:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    """What mamba-ssm's own layer computes: tests/golden/make_mamba.py."""
+    """Results of mamba-ssm's own layer: tests/golden/make_mamba.py."""
     tensors = load_file(GOLDEN)
     return {name.removeprefix("layer."): value for name, value in tensors.items() if "layer." in name}
 
@@ -155,7 +155,7 @@ def test_weights_in_bfloat16_go_both_ways() -> None:
 
 
 @pytest.mark.parametrize("form", ["triton", "mamba-ssm"])
-def test_fast_kernels_want_a_gpu(form: str) -> None:
+def test_fused_kernels_need_a_gpu(form: str) -> None:
     layer = mixer(kernels="fused", fast_form=form)
     with pytest.raises(PluginError, match="kernels is 'fused', but the model is on the CPU"):
         layer.parallel_forward(torch.randn(1, 3, WIDTH), layer.initial_state(1))

@@ -21,7 +21,7 @@ def stack(**config: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    """What transformers 5.23 computes; see tests/golden/make_mamba2.py."""
+    """Results of transformers 5.23; see tests/golden/make_mamba2.py."""
     return load_file(GOLDEN)
 
 
@@ -107,7 +107,7 @@ def test_the_state_is_float32_or_better() -> None:
         assert {leaf.dtype for leaf in leaves(stack().to(dtype).initial_state(1))} == {expected}
 
 
-def test_fast_kernels_want_a_gpu() -> None:
+def test_fused_kernels_need_a_gpu() -> None:
     model = stack(kernels="fused")
     with pytest.raises(PluginError, match=r"mamba2: config\.kernels is 'fused', but the model is on the CPU"):
         model.parallel_forward(torch.randn(1, 3, 16), model.initial_state(1))

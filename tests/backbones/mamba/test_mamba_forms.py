@@ -42,7 +42,7 @@ def mamba_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 20])
-def test_mamba_ssm_is_given_a_state_and_gives_one(mamba_ssm: None, frames: int) -> None:
+def test_mamba_ssm_takes_and_returns_a_state(mamba_ssm: None, frames: int) -> None:
     tensors = inputs(frames)
     found = with_gradients(
         lambda *arguments: selective_scan_mamba_ssm.selective_scan(*arguments[:7]), tensors

@@ -1,4 +1,4 @@
-"""What the ``rwkv`` package (Apache-2.0) makes of a model: logits and states, at once and token by token.
+"""Results of the ``rwkv`` package (Apache-2.0) for a model: logits and states, at once and token by token.
 
 It runs as a program of its own: importing that package changes settings of PyTorch for the whole process.
 """

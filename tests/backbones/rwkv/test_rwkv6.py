@@ -70,7 +70,7 @@ def test_a_bfloat16_model_keeps_its_state_in_float32() -> None:
     assert {leaf.dtype for leaf in (*leaves(state), *leaves(after))} == {torch.float32}
 
 
-def test_fast_kernels_want_a_gpu() -> None:
+def test_fused_kernels_need_a_gpu() -> None:
     stack = RWKV6.build(d_model=32, n_layers=1, config=RWKV6Config(kernels="fused"))
     with pytest.raises(PluginError, match=r"rwkv6: config\.kernels is 'fused', but the model is on the CPU"):
         stack.parallel_forward(torch.randn(1, 3, 32), stack.initial_state(1))

@@ -75,11 +75,11 @@ class Oracle(NamedTuple):
     found: dict[str, Tensor]
 
     def embedded(self) -> Tensor:
-        """What goes into the first layer, [1, T, D]."""
+        """Inputs of the first layer, [1, T, D]."""
         return self._norm("blocks.0.ln0", self.model["emb.weight"][self.tokens])[None]
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the head makes of the last layer's [1, T, D]: [T, V]."""
+        """Logits [T, V] of the last layer's outputs [1, T, D]."""
         return self._norm("ln_out", x[0]) @ self.model["head.weight"].T
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def assert_states(oracle: Oracle, states: list[RWKVState]) -> None:
 
 
 @torch.no_grad()
-def test_the_rwkv_package_says_the_same_at_once(oracle: Oracle) -> None:
+def test_the_rwkv_package_agrees_in_parallel_form(oracle: Oracle) -> None:
     x, states = oracle.embedded(), []
     for backbone in halves(oracle.model):
         x, state = backbone.parallel_forward(x, backbone.initial_state(1))
@@ -112,7 +112,7 @@ def test_the_rwkv_package_says_the_same_at_once(oracle: Oracle) -> None:
 
 
 @torch.no_grad()
-def test_the_rwkv_package_says_the_same_step_by_step(oracle: Oracle) -> None:
+def test_the_rwkv_package_agrees_step_by_step(oracle: Oracle) -> None:
     first, second = halves(oracle.model)
     before, after, output = first.initial_state(1), second.initial_state(1), []
     for frame in oracle.embedded().unbind(1):
@@ -190,6 +190,6 @@ def test_a_model_of_other_sizes_is_refused(changed: dict[str, Any], message: str
         (published(1), "has 1 layers, .* use a deeper model"),
     ],
 )
-def test_what_is_no_such_model_is_refused(tensors: dict[str, Tensor], message: str) -> None:
+def test_another_model_is_refused(tensors: dict[str, Tensor], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         halves(tensors)

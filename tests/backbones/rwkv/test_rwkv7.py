@@ -92,15 +92,15 @@ def test_a_bfloat16_model_keeps_its_state_in_float32() -> None:
     assert {leaf.dtype for leaf in (*leaves(state), *leaves(after))} == {torch.float32}
 
 
-def test_fast_kernels_want_a_gpu() -> None:
+def test_fused_kernels_need_a_gpu() -> None:
     stack = RWKV7.build(d_model=32, n_layers=1, config=RWKV7Config(kernels="fused"))
     with pytest.raises(PluginError, match=r"rwkv7: config\.kernels is 'fused', but the model is on the CPU"):
         stack.parallel_forward(torch.randn(1, 3, 32), stack.initial_state(1))
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which operators of flash-linear-attention, here stand-ins, have been asked."""
+def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the called operators of flash-linear-attention, which stand-ins replace."""
 
     def run(**inputs: Any) -> tuple[Tensor, Tensor]:
         assert inputs["output_final_state"]
@@ -120,7 +120,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
 )
 def test_no_gradient_goes_through_the_recurrent_kernel(
-    asked: list[str], frames: int, wants_gradient: bool, grad_enabled: bool, operator: str
+    kernel_calls: list[str], frames: int, wants_gradient: bool, grad_enabled: bool, operator: str
 ) -> None:
     """It has no backward pass."""
     over_time = [torch.randn(1, frames, 2, 4) for _ in range(5)]
@@ -129,6 +129,6 @@ def test_no_gradient_goes_through_the_recurrent_kernel(
     with torch.set_grad_enabled(grad_enabled):
         got = fused_delta_rule.delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
         expected = delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
-    assert asked == [f"{operator}_rwkv7"]
+    assert kernel_calls == [f"{operator}_rwkv7"]
     for one, other in zip(got, expected, strict=True):
         assert torch.equal(one, other)

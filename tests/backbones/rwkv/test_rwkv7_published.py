@@ -59,11 +59,11 @@ def half(model: dict[str, Tensor], which: Any = "encoder") -> RWKV7Stack:
 class Oracle(NamedTuple):
     model: dict[str, Tensor]
     embedded: Tensor
-    """What goes into the first layer, [1, T, D]."""
+    """Inputs of the first layer, [1, T, D]."""
     found: dict[str, Tensor]
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the head makes of the last layer's [1, T, D]: [T, V]."""
+        """Logits [T, V] of the last layer's outputs [1, T, D]."""
         return norm(self.model, "ln_out", x[0]) @ self.model["head.weight"].T
 
 
@@ -89,7 +89,7 @@ def assert_states(oracle: Oracle, states: tuple[RWKVState, ...]) -> None:
 
 
 @torch.no_grad()
-def test_the_rwkv_package_says_the_same_at_once(oracle: Oracle) -> None:
+def test_the_rwkv_package_agrees_in_parallel_form(oracle: Oracle) -> None:
     backbone = half(oracle.model)
     x, state = backbone.parallel_forward(oracle.embedded, backbone.initial_state(1))
     assert float(oracle.found["logits"].std()) > 0.1
@@ -98,7 +98,7 @@ def test_the_rwkv_package_says_the_same_at_once(oracle: Oracle) -> None:
 
 
 @torch.no_grad()
-def test_the_rwkv_package_says_the_same_step_by_step(oracle: Oracle) -> None:
+def test_the_rwkv_package_agrees_step_by_step(oracle: Oracle) -> None:
     backbone = half(oracle.model)
     state, output = backbone.initial_state(1), []
     for frame in oracle.embedded.unbind(1):
@@ -150,6 +150,6 @@ def test_a_model_of_other_sizes_is_refused(changed: dict[str, Any], message: str
         ),
     ],
 )
-def test_what_is_no_such_model_is_refused(tensors: dict[str, Tensor], message: str) -> None:
+def test_another_model_is_refused(tensors: dict[str, Tensor], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         half(tensors)

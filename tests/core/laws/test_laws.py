@@ -1,4 +1,4 @@
-"""The laws themselves: honest plugins keep them, and each has a mutant that only it catches."""
+"""The laws themselves: correct plugins pass, and each law has a mutant that only it catches."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -61,7 +61,7 @@ def check(module: type[DiagonalDecay], law: str, **conditions: Any) -> None:
     chosen.check(plugin, Conditions(**conditions))
 
 
-def test_message_says_what_where_and_by_how_much() -> None:
+def test_a_message_has_the_quantity_the_place_and_the_error() -> None:
     message = (
         r"^step_equals_parallel: folding step: outputs y: error .* allowed .* worst at \[\d, \d+, \d\]: "
     )
@@ -183,7 +183,7 @@ def test_codec_that_does_not_build_has_one_failing_case() -> None:
     assert "weights are missing" in result.detail
 
 
-def test_what_misses_a_method_is_named() -> None:
+def test_a_missing_method_is_named() -> None:
     class Incomplete(ToyTokenizer):
         @classmethod
         def build(cls, *, config: Any, trained: Any = None) -> Any:

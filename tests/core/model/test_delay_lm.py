@@ -24,7 +24,7 @@ def whole(lm: DelayLM, tokens: Tensor, conditions: Conditions) -> tuple[Tensor, 
 
 @pytest.mark.parametrize(("attention", "rotary"), KINDS)
 @torch.no_grad()
-def test_step_says_what_the_whole_says(attention: str, rotary: bool) -> None:
+def test_step_equals_the_whole(attention: str, rotary: bool) -> None:
     lm, tokens = toy_lm(attention=attention, rotary=rotary), columns(2)
     conditions = toy_conditions(lm, LONG, SHORT)
     expected, after, weights = lm.parallel_forward(tokens, lm.initial_state(2), conditions)
@@ -50,24 +50,24 @@ def test_a_stretch_goes_on_where_the_last_one_ended(attention: str, rotary: bool
 
 @pytest.mark.parametrize(("attention", "rotary"), KINDS)
 @torch.no_grad()
-def test_what_is_in_the_padding_of_a_text_is_not_read(attention: str, rotary: bool) -> None:
+def test_the_padding_of_a_text_is_not_read(attention: str, rotary: bool) -> None:
     lm, tokens = toy_lm(attention=attention, rotary=rotary), columns(1)
     mask = torch.arange(8)[None] < len(SHORT)
-    said = []
+    outputs = []
     for garbage in (0, VOCABULARY - 1):
         ids = torch.tensor([[*SHORT, *[garbage] * 5]])
         logits, weights = whole(lm, tokens, lm.conditions(ids, mask))
         assert not weights[..., len(SHORT) :].any()
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:2]))
-        said.append(logits)
-    assert torch.equal(*said)
+        outputs.append(logits)
+    assert torch.equal(*outputs)
     changed = whole(lm, tokens, toy_conditions(lm, [SHORT[0], 1, SHORT[2]], width=8))[0]
-    assert not torch.allclose(changed, said[0], atol=1e-2), "the text itself is read"
+    assert not torch.allclose(changed, outputs[0], atol=1e-2), "the text itself is read"
 
 
 @pytest.mark.parametrize(("attention", "rotary"), KINDS)
 @torch.no_grad()
-def test_a_row_in_company_says_what_it_says_alone(attention: str, rotary: bool) -> None:
+def test_a_row_in_a_batch_equals_the_row_alone(attention: str, rotary: bool) -> None:
     lm, tokens = toy_lm(attention=attention, rotary=rotary), columns(2)
     together, weights = whole(lm, tokens, toy_conditions(lm, LONG, SHORT))
     alone, alone_weights = whole(lm, tokens[1:], toy_conditions(lm, SHORT))
@@ -76,7 +76,7 @@ def test_a_row_in_company_says_what_it_says_alone(attention: str, rotary: bool) 
 
 
 @torch.no_grad()
-def test_tokens_of_the_future_are_not_heard() -> None:
+def test_tokens_of_the_future_are_not_read() -> None:
     lm, tokens = toy_lm(), columns(1)
     conditions = toy_conditions(lm, LONG)
     before, _ = whole(lm, tokens, conditions)
@@ -142,21 +142,21 @@ def test_without_text_is_learnt() -> None:
     assert lm.no_text.grad.any()
 
 
-def test_without_text_needs_a_model_made_for_it() -> None:
+def test_without_text_needs_a_model_trained_for_it() -> None:
     with pytest.raises(ValueError, match="drop_text"):
         toy_conditions(toy_lm(), LONG, without_text=torch.tensor([True]))
 
 
 @torch.no_grad()
-def test_speakers_sound_different_and_zero_is_nobody() -> None:
+def test_speakers_differ_and_zero_is_no_speaker() -> None:
     lm, tokens = toy_lm(speakers=2), columns(1)
 
-    def said(speaker: Tensor | None) -> Tensor:
+    def logits_of(speaker: Tensor | None) -> Tensor:
         return whole(lm, tokens, toy_conditions(lm, LONG, speaker=speaker))[0]
 
-    nobody = said(None)
-    assert torch.equal(said(torch.tensor([0])), nobody)
-    first, second = said(torch.tensor([1])), said(torch.tensor([2]))
+    nobody = logits_of(None)
+    assert torch.equal(logits_of(torch.tensor([0])), nobody)
+    first, second = logits_of(torch.tensor([1])), logits_of(torch.tensor([2]))
     assert not torch.allclose(first, nobody, atol=1e-2)
     assert not torch.allclose(first, second, atol=1e-2)
 

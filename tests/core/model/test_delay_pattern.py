@@ -46,7 +46,7 @@ def test_undelay_after_delay_is_a_lag(codebooks: int) -> None:
 
 @pytest.mark.parametrize("make", [delay, undelay])
 @given(codebooks=st.integers(1, 14), time=st.integers(1, 20), cut=st.integers(0, 20))
-def test_step_and_any_split_say_what_the_whole_says(
+def test_step_and_any_split_equal_the_whole(
     make: Callable[[int, int], Skew], codebooks: int, time: int, cut: int
 ) -> None:
     skew, frames = make(codebooks, FILL), random_frames(3, time, codebooks)

@@ -99,7 +99,7 @@ def test_every_backbone_is_adapted_trained_and_merged(backbone: str) -> None:
 MARKED = "parametrizations.weight.0."
 
 
-def test_what_is_added_is_the_formula() -> None:
+def test_the_added_matrix_is_the_formula() -> None:
     linear = nn.Linear(3, 5)
     weight = linear.weight.detach().clone()
     model = nn.Sequential(linear)
@@ -169,7 +169,7 @@ def test_a_target_that_is_no_linear_layer_is_an_error_with_the_known_ones(patter
     assert pattern != "q_porj" or "did you mean 'q_proj'?" in str(options.value)
 
 
-def test_what_was_never_trained_stays_so() -> None:
+def test_frozen_parameters_stay_frozen() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].bias.requires_grad_(False)
     train_only(model, ["0.bias", "1.weight"])

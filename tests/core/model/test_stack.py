@@ -13,7 +13,7 @@ from tests.core.toy_backbone import DiagonalDecay
 
 
 class Echo(nn.Module):
-    """A mixer that says what it hears, and counts."""
+    """A mixer that returns its input, and counts."""
 
     def initial_state(self, batch: int) -> Tensor:
         return torch.zeros(batch)

@@ -79,7 +79,7 @@ def test_frames_of_a_prompt_do_not_count() -> None:
     assert torch.equal(loss_mask[1], teacher_forcing(codes, lengths).loss_mask[1])
 
 
-def test_progress_is_the_share_of_frames_said() -> None:
+def test_progress_is_the_share_of_frames_done() -> None:
     codes, lengths = torch.zeros(2, 4, 3, dtype=torch.int64), torch.tensor([4, 2])
     progress = teacher_forcing(codes, lengths).progress
     expected = [[0, 0.25, 0.5, 0.75, 1, 1, 1], [0, 0.5, 1, 1, 1, 1, 1]]

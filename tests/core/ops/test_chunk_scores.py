@@ -65,7 +65,7 @@ def test_minus_infinity_separates(channels: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, K])
-def test_what_does_not_decay_has_no_gradient_of_rounding(channels: int) -> None:
+def test_no_decay_means_no_gradient_from_rounding(channels: int) -> None:
     """Behind a gate that is shut, nothing depends on how much was forgotten before it."""
     tensors = inputs(8, channels)
     tensors[2] = torch.full_like(tensors[2], -1e3)

@@ -44,7 +44,7 @@ def test_an_obstacle_is_logged_on_an_accelerator_only(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=str)
-def test_reference_is_the_reference_form(device: torch.device, caplog: pytest.LogCaptureFixture) -> None:
+def test_reference_never_uses_kernels(device: torch.device, caplog: pytest.LogCaptureFixture) -> None:
     assert not use_fused_kernel("toy", REFERENCE, none, device)
     assert not caplog.records
 

@@ -42,7 +42,7 @@ def test_scores_depend_on_the_distance_alone(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 7, 8])
-def test_any_width_keeps_its_length(width: int) -> None:
+def test_any_width_preserves_the_length(width: int) -> None:
     x = vectors(width)
     turned = apply_rotary(x, positions(0, 1, 2, 3, 4))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))

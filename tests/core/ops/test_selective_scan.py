@@ -130,7 +130,7 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     assert_near(with_gradients(selective_scan, tensors), expected, 1e-6)
 
 
-def test_what_is_kept_for_the_backward_pass_is_small() -> None:
+def test_memory_for_the_backward_pass_is_small() -> None:
     """The arguments and the states at the borders of chunks, but nothing of the size of all states."""
     frames, channels, state = 160, 32, 16
     u, delta = torch.randn(1, frames, channels), torch.rand(1, frames, channels)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lina.core.errors import TextError
 from lina.core.text.pauses import has_pause, parts
+from lina.core.text.sentences import split_clauses
 from lina.speech.prompt import Prompt
 from lina.speech.synthesis_input import SynthesisInput
 from lina.speech.tokenizer import plain_text
@@ -17,7 +18,7 @@ log = logging.getLogger("lina")
 
 
 class Segment(NamedTuple):
-    """A sentence, or the part of one between two pauses."""
+    """A sentence, or a part of one: between two pauses, or a few clauses of a long one."""
 
     sentence: int
     """Index of its sentence."""
@@ -47,17 +48,18 @@ def iterate_segments(
         try:
             for silence, part in parts(plain):
                 seconds += silence
-                is_silence = not part and has_pause(plain)
-                item = None if is_silence else voice.input(part, prompt)
-                if item is None and not is_silence and not single:
-                    log.warning(
-                        "sentence %d is left out: this run's tokenizer reads nothing of %r",
-                        sentence_index + 1,
-                        part[:60],
-                    )
-                yield Segment(sentence_index, count, seconds, item)
-                if item is not None:
-                    count, prompt = count + 1, None if carry else prompt
+                is_silence = not any(map(str.isalnum, part)) and has_pause(plain)
+                for clauses in [part] if is_silence else split_clauses(part):
+                    item = None if is_silence else voice.input(clauses, prompt)
+                    if item is None and not is_silence and not single:
+                        log.warning(
+                            "sentence %d is left out: this run's tokenizer reads nothing of %r",
+                            sentence_index + 1,
+                            part[:60],
+                        )
+                    yield Segment(sentence_index, count, seconds, item)
+                    if item is not None:
+                        count, prompt = count + 1, None if carry else prompt
         except TextError as error:
             if single:
                 raise

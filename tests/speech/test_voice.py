@@ -330,8 +330,16 @@ def test_a_speaker_of_a_run_without_speakers(streaming: Any) -> None:
 def test_a_text_without_any_ids_is_refused(streaming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     voice = make(streaming)
     monkeypatch.setattr(voice.tokenizer, "parallel_forward", lambda text: [])
-    with pytest.raises(TextError, match=r"'\?\?' has nothing that this run's tokenizer reads"):
-        voice.say("??")
+    with pytest.raises(TextError, match="'5' has nothing that this run's tokenizer reads"):
+        voice.say("5")
+
+
+@pytest.mark.parametrize("text", ["?!", "...", '"', "—", "* * *"])
+def test_a_text_without_a_letter_or_digit(streaming: Any, text: str) -> None:
+    voice = make(streaming)
+    for speak in (voice.say, lambda one: list(voice.stream(one)), lambda one: voice.speak([one])):
+        with pytest.raises(TextError, match="has no letter or digit; write at least one word"):
+            speak(text)
 
 
 def test_load_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:

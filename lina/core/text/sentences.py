@@ -1,7 +1,9 @@
 """A long text as a stream of sentences, however long it is: a file is read piece by piece."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from lina.core.errors import TextError
@@ -13,6 +15,9 @@ PIECE = 65_536
 LONGEST = 100_000
 """A sentence that has not ended after so many characters is none."""
 
+
+MOST_CHARACTERS, MOST_CLAUSES = 160, 8
+"""A sentence with more is spoken in parts: in long ones, and among alike items of a list, attention loses its place."""
 
 _CLAUSE_END = re.compile(
     r"(?<=[^\W\d_])[\"'”’)]*(?:[,;:]|\s?[—–])[\"'”’)]*\s+(?=[\"'“‘(]*(?P<next>[^\W\d_][^\W_]*)\W)"
@@ -61,6 +66,26 @@ class SentenceCutter:
         """
         ends = (match.end() for match in _CLAUSE_END.finditer(state) if not _GOES_ON.fullmatch(match["next"]))
         return max(ends, default=0)
+
+
+def split_clauses(sentence: str) -> list[str]:
+    """Cut a sentence that is long, or a long list, at clause marks, into parts of nearly equal length.
+
+    No part has more than ``MOST_CHARACTERS`` characters or ``MOST_CLAUSES`` clauses, unless no clause mark stands
+    within it. The parts joined by blanks are the sentence.
+    """
+    marks = [match.end() for match in _CLAUSE_END.finditer(sentence) if not _GOES_ON.fullmatch(match["next"])]
+    count = max(math.ceil(len(sentence) / MOST_CHARACTERS), math.ceil((len(marks) + 1) / MOST_CLAUSES))
+    clauses = [sentence[start:end] for start, end in pairwise([0, *marks, len(sentence)])]
+    parts, held = [""], 0
+    for clause in clauses:
+        full = len(parts[-1]) >= len(sentence) / count or held == MOST_CLAUSES
+        if parts[-1] and (full or len(parts[-1]) + len(clause.rstrip()) > MOST_CHARACTERS):
+            parts.append("")
+            held = 0
+        parts[-1] += clause
+        held += 1
+    return [part.strip() for part in parts] if len(parts) > 1 else [sentence]
 
 
 def sentences(pieces: Iterable[str]) -> Iterator[str]:

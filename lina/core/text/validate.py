@@ -34,8 +34,8 @@ def check_text(text: str, limit: int, where: str = "text") -> None:
     """Refuse what no tokenizer should be asked to speak; ``limit`` is in characters.
 
     Raises:
-        TextError: empty or blank, longer than ``limit``, or with control characters, lone surrogates, code
-            points that are no characters, or U+FFFD (the trace of wrong decoding); says which and where.
+        TextError: empty or blank, without a letter or digit, longer than ``limit``, or with control characters, lone
+            surrogates, code points that are no characters, or U+FFFD (the trace of wrong decoding).
     """
     if not text.strip():
         raise TextError(f"{where} is {'blank' if text else 'empty'}; give at least one word")
@@ -48,6 +48,8 @@ def check_text(text: str, limit: int, where: str = "text") -> None:
             raise TextError(
                 f"{where} has {kind} U+{ord(character):04X} at character {place}, near {near!r}; remove it"
             )
+    if not any(map(str.isalnum, text)):
+        raise TextError(f"{where} {text.strip()[:40]!r} has no letter or digit; write at least one word")
 
 
 def _unspeakable(character: str) -> str:

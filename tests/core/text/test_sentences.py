@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lina.core.errors import TextError
 from lina.core.text import sentences as module
-from lina.core.text.sentences import sentences, sentences_of_file
+from lina.core.text.sentences import MOST_CHARACTERS, sentences, sentences_of_file, split_clauses
 
 BOOK = """CHAPTER I
 
@@ -62,3 +62,35 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
     path.write_text("word " * 40_000)
     with pytest.raises(TextError, match=r"no sentence ends in the 100000 characters that begin with 'word w"):
         list(sentences_of_file(path))
+
+
+ITEMS = ", ".join(
+    ["apples", "pears", "plums", "grapes", "figs", "dates", "limes", "melons", "lemons", "peaches"] * 4
+)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "parts"),
+    [
+        ("Hello there.", 1),
+        ("We packed rope, tape, nails, and a hose.", 1),
+        ("We packed rope, tape, nails, a saw, two hammers, some glue, a drill, a ladder, and a hose.", 2),
+        (f"{ITEMS}.", 5),
+        (" ".join(["and on it went"] * 6) + ", " + " ".join(["until it was over"] * 6) + ".", 2),
+        ("word " * 200 + ".", 1),
+        ("On July 4, 2024, in Austin, TX, it rained.", 1),
+    ],
+)
+def test_long_sentences_and_lists_are_cut_at_clauses(sentence: str, parts: int) -> None:
+    cut = split_clauses(sentence)
+    assert " ".join(cut) == sentence
+    assert len(cut) == parts
+    assert max(map(len, cut)) <= MOST_CHARACTERS or parts == 1
+    assert max(map(len, cut)) <= 2 * len(sentence) / parts
+
+
+@given(st.text("ab,;: .-—\"'4A", max_size=400))
+def test_clauses_lose_no_character(sentence: str) -> None:
+    cut = split_clauses(sentence)
+    assert "".join("".join(cut).split()) == "".join(sentence.split())
+    assert all(cut) or cut == [""]

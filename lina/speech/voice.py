@@ -25,9 +25,9 @@ from lina.core.generation.guidance import Guided, LanguageModel
 from lina.core.generation.sampling import row_generator
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
+from lina.core.model.skip_init import SkipInit
 from lina.core.model.text_encoder import pad_texts
 from lina.core.protocols import Tokenizer
-from lina.core.skip_init import SkipInit
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
 from lina.runs.build_model import build_lm

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import Sizes
 from lina.core.errors import PluginError, first_reason
-from lina.core.skip_init import SkipInit
+from lina.core.model.skip_init import SkipInit
 
 FORMAT = "lina-codec-1"
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import lina
-from lina.core.skip_init import SkipInit
+from lina.core.model.skip_init import SkipInit
 
 
 def build() -> tuple[nn.Linear, nn.Embedding, nn.LayerNorm]:

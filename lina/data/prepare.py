@@ -3,19 +3,20 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lina.config.resolve import ResolvedSpec
+from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import write_atomic
 from lina.core.generation.sampling import Sampling
 from lina.core.protocols import Tokenizer
-from lina.core.text.pauses import text_parts
+from lina.core.text.speakable import check_speakable, speaking_tokenizer
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
 from lina.data.text_ids import encode_corpus_texts
@@ -58,7 +59,7 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
     facts, processes = CodecFacts.of(codec), spec.data.workers
     check = partial(_check, tokenizer, spec.text.max_characters)
     here = EncodingTools(partial(encode, codec), check)
-    _check_wishes(resolved, check, len(facts.codebook_sizes))
+    _validate_requested_texts(spec, tokenizer, len(facts.codebook_sizes))
     progress = _Progress(run, hooks)
     dataset = build_tokens(
         items,
@@ -147,21 +148,20 @@ def _settings(resolved: ResolvedSpec) -> dict[str, Any]:
     }
 
 
-def _check_wishes(resolved: ResolvedSpec, check: Callable[[str], object], codebooks: int) -> None:
-    """What is to be said after training is refused before it."""
-    spec = resolved.spec
+def _validate_requested_texts(spec: Spec, tokenizer: Tokenizer, codebooks: int) -> None:
+    """Validate the texts to be synthesized after training, read as the trained voice will read them."""
+    section = spec.synthesize
+    reader = speaking_tokenizer(tokenizer, section.unknown, section.lexicon)
     for key, texts in (
-        ("synthesize.texts", spec.synthesize.texts),
+        ("synthesize.texts", section.texts),
         ("evaluate.unseen", spec.evaluate.unseen),
     ):
         for place, text in enumerate(texts):
             try:
-                for part in text_parts(text):
-                    check(part)
+                check_speakable(text, reader, spec.text.max_characters)
             except TextError as error:
                 raise TextError(f"{key}[{place}]: {error}") from None
-    chosen = spec.synthesize
-    Sampling(chosen.temperature, chosen.top_k, chosen.top_p).per_codebook(codebooks)
+    Sampling(section.temperature, section.top_k, section.top_p).per_codebook(codebooks)
 
 
 class _Progress:

@@ -18,6 +18,7 @@ from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.device import choose_device
 from lina.runs.directory import claim, locked, report
 from lina.runs.hooks import Run
+from lina.runs.lexicon_copy import copy_lexicon
 from lina.runs.provenance import record_run
 from lina.runs.signals import raise_on_sigterm
 from lina.speech.voice import load
@@ -65,6 +66,7 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
     with raise_on_sigterm(), locked(directory):
         run = Run(directory, spec)
         claim(directory, spec, FREE_KEYS, DATA_KEYS)
+        copy_lexicon(spec.synthesize.lexicon, directory)
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
         hooks.run_started(run=run)

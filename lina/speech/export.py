@@ -3,6 +3,7 @@
 spec.yaml                the spec, without paths of the training machine
 tokenizer.json, speakers.json
 codec/, tokenizer/, backbone/    files that the plugins' configurations name
+lexicon-HASH.tsv         the lexicon, if the spec names one
 checkpoints/step-N/      model.safetensors (``lina.runs.weight_quantization``) and checkpoint.json
 README.md                model card
 """
@@ -35,6 +36,7 @@ from lina.runs.checkpoint_store import (
 )
 from lina.runs.files import read_data_summary, read_run_info
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
+from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
 from lina.runs.weight_quantization import LAYOUTS, pack
 from lina.speech.model_card import model_card
 
@@ -87,7 +89,8 @@ def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Export:
 
 def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
     resolved = resolve(load_spec(run / SPEC_FILE))
-    spec = _portable(resolved, folder)
+    lexicon = copy_lexicon(lexicon_of(run, resolved.spec.synthesize.lexicon), folder)
+    spec = _portable(resolved, folder, lexicon)
     write_atomic(folder / SPEC_FILE, spec.to_yaml().encode())
     for name in (TOKENIZER_FILE, SPEAKERS_FILE):
         read_json(run / name)
@@ -122,7 +125,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
     return parameters
 
 
-def _portable(resolved: ResolvedSpec, folder: Path) -> Spec:
+def _portable(resolved: ResolvedSpec, folder: Path, lexicon: Path | None) -> Spec:
     """Copy the files that synthesis needs, and return the spec without paths and initialization."""
     spec = resolved.spec
     sections: dict[str, Any] = {
@@ -135,6 +138,8 @@ def _portable(resolved: ResolvedSpec, folder: Path) -> Spec:
     corpus = _with_paths(resolved.corpus, lambda path: path.name)
     sections["data"] = spec.data.model_copy(update={"config": corpus})
     sections["train"] = spec.train.model_copy(update={"out": Path("runs") / spec.name})
+    name = None if lexicon is None else Path(lexicon.name)
+    sections["synthesize"] = spec.synthesize.model_copy(update={"lexicon": name})
     return spec.model_copy(update={**sections, "init": InitSection(), "evaluate": EvaluateSection()})
 
 

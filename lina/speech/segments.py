@@ -5,11 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lina.core.errors import TextError
-from lina.core.text.pauses import has_pause, parts
-from lina.core.text.sentences import split_clauses
+from lina.core.text.speakable import plain_text, sentence_parts
 from lina.speech.prompt import Prompt
 from lina.speech.synthesis_input import SynthesisInput
-from lina.speech.tokenizer import plain_text
 
 if TYPE_CHECKING:
     from lina.speech.voice import Voice
@@ -46,20 +44,18 @@ def iterate_segments(
     for sentence_index, sentence in enumerate(sentences):
         plain = plain_text(sentence, voice.tokenizer)
         try:
-            for silence, part in parts(plain):
+            for silence, part in sentence_parts(plain):
                 seconds += silence
-                is_silence = not any(map(str.isalnum, part)) and has_pause(plain)
-                for clauses in [part] if is_silence else split_clauses(part):
-                    item = None if is_silence else voice.input(clauses, prompt)
-                    if item is None and not is_silence and not single:
-                        log.warning(
-                            "sentence %d is left out: this run's tokenizer reads nothing of %r",
-                            sentence_index + 1,
-                            part[:60],
-                        )
-                    yield Segment(sentence_index, count, seconds, item)
-                    if item is not None:
-                        count, prompt = count + 1, None if carry else prompt
+                item = None if part is None else voice.input(part, prompt)
+                if item is None and part is not None and not single:
+                    log.warning(
+                        "sentence %d is left out: this run's tokenizer reads nothing of %r",
+                        sentence_index + 1,
+                        part[:60],
+                    )
+                yield Segment(sentence_index, count, seconds, item)
+                if item is not None:
+                    count, prompt = count + 1, None if carry else prompt
         except TextError as error:
             if single:
                 raise

@@ -10,6 +10,7 @@ from torch import Tensor
 from lina.core.errors import LinaError
 from lina.core.protocols import Tokenizer
 from lina.core.text.pauses import literal
+from lina.core.text.speakable import part_ids
 from lina.core.text.validate import check_text
 from lina.speech.prompt import Prompt
 
@@ -80,9 +81,8 @@ def encode_text(text: str, prompt: Prompt | None, tokenizer: Tokenizer, limit: i
     Raises:
         TextError: as ``build_input``.
     """
-    check_text(text, limit)
+    ids = part_ids(text, tokenizer, limit)
     text = literal(text)
-    ids = tokenizer.parallel_forward(text)
     if prompt is None or not ids:
         return ids, 0
     check_text(prompt.transcript, limit, "the prompt's transcript")

@@ -30,11 +30,13 @@ from lina.core.model.text_encoder import pad_texts
 from lina.core.protocols import Tokenizer
 from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
+from lina.core.text.speakable import plain_text, speaking_tokenizer
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, build_tokenizer, read_json
+from lina.runs.lexicon_copy import lexicon_of
 from lina.speech.batch import synthesize_batch
 from lina.speech.long_form import read
 from lina.speech.options import SpeechOptions
@@ -48,7 +50,6 @@ from lina.speech.synthesis_input import (
     prompts_of_texts,
 )
 from lina.speech.threads import choose_threads
-from lina.speech.tokenizer import plain_text, speaking_tokenizer
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes occur."""
@@ -265,7 +266,11 @@ def load(
     resolved = resolve(load_spec(directory / SPEC_FILE, settings))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     synthesize = resolved.spec.synthesize
-    path = synthesize.lexicon if lexicon is None else Path(lexicon)
+    if lexicon is None:
+        overridden = any(setting.startswith("synthesize.lexicon") for setting in settings)
+        path = synthesize.lexicon if overridden else lexicon_of(directory, synthesize.lexicon)
+    else:
+        path = Path(lexicon)
     tokenizer = speaking_tokenizer(build_tokenizer(resolved, directory), synthesize.unknown, path)
     speakers = read_json(directory / SPEAKERS_FILE)
     with SkipInit():

@@ -242,3 +242,19 @@ def test_the_run_is_unchanged(run: Path) -> None:
     checkpoint = newest_checkpoint(run / "checkpoints")
     assert checkpoint is not None
     assert (checkpoint.path / "average.safetensors").is_file()
+
+
+def test_the_lexicon_goes_with_the_run_and_the_voice(tmp_path: Path) -> None:
+    source = tmp_path / "words.tsv"
+    source.write_text("one\tˈzu\n")
+    texts = 'synthesize.texts=["<speak>One <sub alias=\\"two\\">2</sub> 日 three.</speak>"]'
+    settings = (f"synthesize.lexicon={source}", texts, "tokenizer.plugin=phonemes", "train.steps=1")
+    own = run_spec(small(tmp_path, *settings, "backbone.d_model=16"), hooks_of())
+    source.unlink()
+    voice = Path(shutil.move(export(own, tmp_path / "voice").path, tmp_path / "elsewhere"))
+    assert load_spec(voice / "spec.yaml").synthesize.lexicon == next(own.glob("lexicon-*.tsv")).relative_to(
+        own
+    )
+    with_lexicon, exported = load(own, "cpu").ids("one"), load(voice, "cpu").ids("one")
+    assert with_lexicon == exported
+    assert with_lexicon != load(own, "cpu", ["synthesize.lexicon=null"]).ids("one")

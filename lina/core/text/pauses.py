@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 
 from lina.core.errors import TextError, did_you_mean
-from lina.core.text.sentences import sentences_of_text
 
 LONGEST_PAUSE = 10.0
 """Seconds."""
@@ -79,13 +78,3 @@ def _seconds(pause: re.Match[str] | None, text: str, place: int) -> float:
     if seconds > LONGEST_PAUSE:
         raise TextError(f"pause {near} at character {place} lasts over {LONGEST_PAUSE:g} s; write several")
     return seconds
-
-
-def text_parts(text: str) -> Iterator[str]:
-    """The parts of a text that are synthesized one by one: its sentences, cut at pauses.
-
-    Raises:
-        TextError: a pause that is not understood.
-    """
-    for sentence in sentences_of_text(text):
-        yield from (part for _, part in parts(sentence) if part or not has_pause(sentence))

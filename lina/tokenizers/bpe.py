@@ -29,7 +29,7 @@ _TO_LAST_WORD = re.compile(r".*\S(?= )", re.DOTALL)
 
 
 class BPEConfig(PluginConfig):
-    vocab_size: int = Field(512, ge=258)
+    vocab_size: int = Field(default=512, ge=258)
     """At most so many ids, 256 bytes, BEGIN and END included; a small corpus yields fewer."""
     lowercase: bool = False
     """Lower each character by itself."""

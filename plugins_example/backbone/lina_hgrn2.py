@@ -28,7 +28,7 @@ from lina.core import (
 
 
 class MixerConfig(PluginConfig):
-    n_heads: int = Field(4, ge=1)
+    n_heads: int = Field(default=4, ge=1)
 
 
 class MixerState(NamedTuple):

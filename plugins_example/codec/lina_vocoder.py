@@ -27,7 +27,7 @@ NOISE_FRAMES = 512
 
 
 class VocoderConfig(PluginConfig):
-    bands: int = Field(20, ge=2, le=64)
+    bands: int = Field(default=20, ge=2, le=64)
 
 
 class EncoderState(NamedTuple):

@@ -29,7 +29,8 @@ def reference(layer: RetNetMixer, x: Tensor) -> Tensor:
     """The layer from its equations, its retention being flash-linear-attention's."""
 
     def heads(projection: torch.nn.Linear) -> Tensor:
-        return projection(x).unflatten(-1, (layer.n_heads, -1)).transpose(1, 2)
+        split: Tensor = projection(x).unflatten(-1, (layer.n_heads, -1))
+        return split.transpose(1, 2)
 
     q, k, v = heads(layer.q_proj), heads(layer.k_proj), heads(layer.v_proj)
     out = naive("retention", "naive_retention")(by_complex_numbers(q), by_complex_numbers(k), v)

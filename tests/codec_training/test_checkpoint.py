@@ -22,6 +22,7 @@ def make_state(width: int = 8, seed: int = 0) -> TrainingState:
 
 def train(one: TrainingState, steps: int) -> None:
     for step in range(1, steps + 1):
+        assert isinstance(one.codec, nn.Linear)
         width = one.codec.in_features
         (one.discriminators(one.codec(torch.linspace(0, step, width)[None]))).sum().backward()
         for optimizer in (one.optimizer, one.discriminators_optimizer):
@@ -33,7 +34,7 @@ def train(one: TrainingState, steps: int) -> None:
 
 def write(folder: Path, one: TrainingState, step: int = 3) -> Path:
     settings = {"corpus": "c", "precision": "float32", "discriminators_precision": "float32"}
-    return save(folder, one, step=step, seconds=1.0, keep=2, **settings).path  # type: ignore[arg-type]
+    return save(folder, one, step=step, seconds=1.0, keep=2, **settings).path
 
 
 def tensors(one: TrainingState) -> list[torch.Tensor]:

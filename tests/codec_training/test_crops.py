@@ -1,6 +1,7 @@
 """Audio pool, random crops and augmentation."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def sounds(folder: Path, seconds: tuple[float, ...] = (0.5, 1.0, 2.0)) -> list[U
     return utterances
 
 
-def pool_of(folder: Path, *sources: list[Utterance | Reject], **changed: float) -> AudioPool:
+def pool_of(folder: Path, *sources: Sequence[Utterance | Reject], **changed: float) -> AudioPool:
     settings = {"min_seconds": 0.1, "max_seconds": 10.0, "max_rejects": 0.5} | changed
     return build_pool(
         folder / "data", sources, sample_rate=RATE, workers=1, report=lambda done, total: None, **settings
@@ -69,7 +70,7 @@ def test_existing_pool_is_reused(tmp_path: Path) -> None:
 def test_rejected_recordings_are_listed(tmp_path: Path) -> None:
     utterances = sounds(tmp_path / "a")
     soundfile.write(tmp_path / "a/short.wav", np.full(100, 0.1) * np.arange(100) / 100, RATE)
-    broken = [
+    broken: list[Utterance | Reject] = [
         Utterance(id="gone", audio=tmp_path / "gone.wav", text=""),
         Utterance(id="short", audio=tmp_path / "a/short.wav", text=""),
         Reject(id="bad", where="manifest:7", reason="not JSON"),

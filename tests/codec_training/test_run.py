@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from lina.codec_training import backward
+from lina.codec_training import backward, losses
 from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
 from lina.pipeline.codec_job import EXPORTED
 from lina.runs.checkpoint_store import newest_checkpoint
@@ -181,7 +181,7 @@ def test_changed_spec_is_rejected(tmp_path: Path) -> None:
 
 def break_steps(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool], broken: str = "codec") -> None:
     """Replace the codec's audio or the discriminators' loss by NaN at these steps."""
-    real, loss, calls = ToyCodec.reconstruct, backward.discriminator_loss, [0]
+    real, loss, calls = ToyCodec.reconstruct, losses.discriminator_loss, [0]
 
     def reconstruct(self: ToyCodec, audio: torch.Tensor, codebooks: torch.Tensor) -> Any:
         calls[0] += self.training

@@ -21,10 +21,11 @@ class ToyConfig(PluginConfig):
 
 class ToyCodec(nn.Module):
     sample_rate, hop, channels = RATE, HOP, 1
+    codebooks: Tensor
 
     def __init__(self, codebooks: int) -> None:
         super().__init__()
-        self.codebook_sizes = SIZES[:codebooks]
+        self.codebook_sizes: tuple[int, ...] = SIZES[:codebooks]
         self.encoder = nn.Linear(HOP, WIDTH)
         self.decoder = nn.Linear(WIDTH, HOP)
         self.register_buffer("codebooks", torch.randn(len(SIZES), SIZES[0], WIDTH) * 0.3)
@@ -33,11 +34,13 @@ class ToyCodec(nn.Module):
         return self.quantize(self.latents(audio))[1]
 
     def decode(self, codes: Tensor) -> Tensor:
-        found = sum(self.codebooks[q][codes[..., q]] for q in range(codes.shape[-1]))
-        return self.decoder(found).flatten(1)[:, None]
+        vectors = [self.codebooks[q][codes[..., q]] for q in range(codes.shape[-1])]
+        audio: Tensor = self.decoder(torch.stack(vectors).sum(0))
+        return audio.flatten(1)[:, None]
 
     def latents(self, audio: Tensor) -> Tensor:
-        return self.encoder(audio[:, 0].unflatten(-1, (-1, HOP)))
+        latents: Tensor = self.encoder(audio[:, 0].unflatten(-1, (-1, HOP)))
+        return latents
 
     def quantize(self, latents: Tensor, codebooks: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         left, quantized, codes, before = latents.detach(), torch.zeros_like(latents), [], []

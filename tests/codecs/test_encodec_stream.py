@@ -11,7 +11,7 @@ from torch import Tensor
 from lina.codecs.encodec import EnCodec, EnCodecConfig
 from lina.codecs.encodec.plugin import StreamingEnCodec
 from lina.core.audio.codec import AnyCodec, decode, encode
-from lina.core.protocols import Codec, StreamingCodec, implements
+from lina.core.protocols import Codec, DecoderStream, EncoderStream, StreamingCodec, implements
 from lina.core.state import leaves, load_state, save_state, take_rows, tree_map
 
 LATENCY = 6
@@ -27,7 +27,13 @@ def tiny(**changes: Any) -> StreamingEnCodec:
 
 CODEC = tiny()
 HOP = CODEC.hop
-CONFIGS = ({}, {"ratios": (3, 3, 2), "filters": 4}, {"ratios": (8,)}, {"kernel": 3}, {"lstm_layers": 1})
+CONFIGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"ratios": (3, 3, 2), "filters": 4},
+    {"ratios": (8,)},
+    {"kernel": 3},
+    {"lstm_layers": 1},
+)
 
 
 def audio(frames: int, rows: int = 2, seed: int = 0, hop: int = HOP) -> Tensor:
@@ -76,7 +82,8 @@ class StreamsOnly:
     def __init__(self, codec: StreamingEnCodec) -> None:
         self.sample_rate, self.hop, self.channels = codec.sample_rate, codec.hop, codec.channels
         self.codebook_sizes = codec.codebook_sizes
-        self.encoder, self.decoder = codec.encoder, codec.decoder
+        self.encoder: EncoderStream = codec.encoder
+        self.decoder: DecoderStream = codec.decoder
 
 
 @pytest.mark.parametrize("changes", CONFIGS)
@@ -247,7 +254,9 @@ def test_work_is_not_issued_frame_by_frame(side: str) -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counter(TorchDispatchMode):
-        count = 0
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.count = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             self.count += 1

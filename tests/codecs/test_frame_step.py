@@ -32,7 +32,8 @@ def test_it_equals_the_network(release: bool) -> None:
 
 
 def test_gradients_go_through_the_network() -> None:
-    decoder = LinaCodec.build(config=SMALL).decoder
+    codec = LinaCodec.build(config=SMALL)
+    decoder = codec.decoder
     layers = tuple(one.requires_grad_() for one in decoder.initial_state(1).layers)
-    audio, _ = decoder.step(torch.zeros(1, SMALL.sizes.codebooks, dtype=torch.int64), CodecState(layers))
+    audio, _ = decoder.step(torch.zeros(1, len(codec.codebook_sizes), dtype=torch.int64), CodecState(layers))
     assert torch.autograd.grad(audio.sum(), layers, allow_unused=True)[-1] is not None

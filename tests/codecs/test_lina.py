@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,7 +141,7 @@ def test_a_fresh_codec_has_the_default_sizes() -> None:
         ({"sizes": {"codebooks": 4}, "random_weights": True, "codebooks": 5}, "these weights have 4"),
     ],
 )
-def test_keys_that_do_not_go_together(changes: dict, reason: str) -> None:
+def test_keys_that_do_not_go_together(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(SpecError, match=reason):
         LinaCodec.build(config=LinaCodecConfig(**changes))
 
@@ -153,7 +154,7 @@ def test_keys_that_do_not_go_together(changes: dict, reason: str) -> None:
         ({"random_weights": True}, "remove config.codebooks"),
     ],
 )
-def test_configurations_that_cannot_be_trained(changes: dict, reason: str) -> None:
+def test_configurations_that_cannot_be_trained(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(SpecError, match=reason):
         LinaCodec.build_trainable(config=LinaCodecConfig(**changes))
 
@@ -167,7 +168,7 @@ def test_configurations_that_cannot_be_trained(changes: dict, reason: str) -> No
         ({"decoder_slow": 30}, "multiple of heads"),
     ],
 )
-def test_sizes_that_cannot_be(sizes: dict, reason: str) -> None:
+def test_sizes_that_cannot_be(sizes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         Sizes(**sizes)
 

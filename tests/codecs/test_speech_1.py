@@ -7,7 +7,7 @@ import torch
 
 from lina.codec_training.stoi_loss import STOILoss
 from lina.codecs.lina import LinaCodec, LinaCodecConfig
-from lina.codecs.lina.plugin import RELEASES
+from lina.codecs.lina.plugin import RELEASES, StreamingLina
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 
@@ -22,7 +22,7 @@ def speech() -> torch.Tensor:
     return audio[None, :, : audio.shape[1] // 960 * 960]
 
 
-def codec(codebooks: int | None = None):
+def codec(codebooks: int | None = None) -> StreamingLina:
     return LinaCodec.build(config=LinaCodecConfig(codebooks=codebooks))
 
 

@@ -56,8 +56,8 @@ def push_stop(lm: DelayLM, much: float) -> DelayLM:
     """Make codebook 0 say STOP more (or less) often, whatever it has heard."""
     norm = lm.head_norm
     with torch.no_grad():
-        norm.weight.mul_(0.5)  # type: ignore[operator, union-attr]
-        norm.bias.copy_(lm.logits_head.weight[STOP] * much)  # type: ignore[union-attr, operator]
+        norm.weight.mul_(0.5)  # type: ignore[operator]
+        norm.bias.copy_(lm.logits_head.weight[STOP] * much)  # type: ignore[operator]
     return lm
 
 

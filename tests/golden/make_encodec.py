@@ -12,7 +12,7 @@ import sys
 import types
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -50,7 +50,8 @@ def reference(sizes: dict[str, Any], variant: str, segment: int) -> tuple[Encode
         upsampling_ratios=list(sizes["ratios"]),
         codebook_size=sizes["codebook_size"],
     )
-    model = EncodecModel(config).eval()
+    model = EncodecModel(config)
+    model.train(False)
     generator = torch.Generator().manual_seed(7)
     for name, tensor in model.state_dict().items():
         if name.endswith((".embed", ".original0", "norm.weight", "bias")):
@@ -71,7 +72,7 @@ def audio_for(variant: str, samples: int) -> Tensor:
 @torch.no_grad()
 def run(model: EncodecModel, bandwidth: float, audio: Tensor) -> dict[str, Tensor]:
     """Codes [B, T, Q], the scales [B, segments] (48 kHz) and each segment decoded, laid end to end."""
-    encoded = model.encode(audio, bandwidth=bandwidth)
+    encoded: Any = model.encode(audio, bandwidth=bandwidth)
     *segments, last = list(encoded.audio_codes)
     segments.append(last[..., : last.shape[-1] - encoded.last_frame_pad_length])
     pairs = zip(segments, encoded.audio_scales, strict=True)
@@ -96,7 +97,7 @@ def make(variant: str) -> None:
 
 
 @torch.no_grad()
-def compare(variant: str) -> None:
+def compare(variant: Literal["24khz", "48khz"]) -> None:
     """The released sizes: ours against transformers, and the package encodec where it is installed."""
     sizes = {**FULL, "codebooks": 32 if variant == "24khz" else 16}
     model, bandwidth = reference(sizes, variant, 150)
@@ -160,5 +161,6 @@ def original(variant: str, model: EncodecModel) -> Any:
 
 
 if __name__ == "__main__":
-    for name in ("24khz", "48khz"):
+    names: tuple[Literal["24khz", "48khz"], ...] = ("24khz", "48khz")
+    for name in names:
         (compare if "--full" in sys.argv else make)(name)

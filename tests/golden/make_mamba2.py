@@ -6,6 +6,7 @@ Needs transformers (Apache-2.0), an oracle only: `pip install --no-deps transfor
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,8 +14,20 @@ from torch import Tensor
 from transformers import Mamba2Config, Mamba2Model
 
 HERE = Path(__file__).parent
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "expand": 2, "head_dim": 8, "num_heads": 4, "n_groups": 2}
+SIZES: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "expand": 2,
+    "head_dim": 8,
+    "num_heads": 4,
+    "n_groups": 2,
+}
 ROWS, FRAMES = 2, 45
+
+
+def gradient(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 def main() -> None:
@@ -32,11 +45,11 @@ def main() -> None:
     y, weights = result.last_hidden_state, torch.randn(ROWS, FRAMES, config.hidden_size)
     (y * weights).sum().backward()
 
-    golden: dict[str, Tensor] = {"x": x, "y": y.detach(), "weights": weights, "gradient/x": frames.grad}
+    golden: dict[str, Tensor] = {"x": x, "y": y.detach(), "weights": weights, "gradient/x": gradient(frames)}
     for name, parameter in model.named_parameters():
         if not name.startswith("embeddings"):
             golden[f"parameter/{name}"] = parameter.detach()
-            golden[f"gradient/{name}"] = parameter.grad
+            golden[f"gradient/{name}"] = gradient(parameter)
     for layer in range(config.num_hidden_layers):
         # Theirs is [B, C, W] with the frame itself, and [B, H, V, K].
         tail = result.cache_params.get_conv_state(layer, state_idx=0)

@@ -22,7 +22,7 @@ RECORD = InitRecord(
 
 
 def test_the_table_is_a_section_of_the_page(tmp_path: Path) -> None:
-    run = Run(tmp_path, fake_spec("tuned"))  # type: ignore[arg-type]
+    run = Run(tmp_path, fake_spec("tuned"))
     write_init(tmp_path, RECORD)
     [section] = Report().report_sections(run)
     html = page(run, [section])
@@ -41,9 +41,9 @@ def test_low_rank_matrices_are_reported(tmp_path: Path) -> None:
     write_init(
         tmp_path, RECORD.model_copy(update={"rank": 8, "alpha": 16.0, "targets": ("a", "b"), "frozen": 7})
     )
-    [section] = Report().report_sections(Run(tmp_path, fake_spec("tuned")))  # type: ignore[arg-type]
+    [section] = Report().report_sections(Run(tmp_path, fake_spec("tuned")))
     assert "LoRA of rank 8, alpha 16, on 2 layers; 1,300 parameters trained, 7 frozen." in section.html
 
 
 def test_a_run_that_began_anew_has_no_such_section(tmp_path: Path) -> None:
-    assert Report().report_sections(Run(tmp_path, fake_spec("new"))) == []  # type: ignore[arg-type]
+    assert Report().report_sections(Run(tmp_path, fake_spec("new"))) == []

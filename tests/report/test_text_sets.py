@@ -60,10 +60,10 @@ def test_table_players_and_remarks_are_on_the_page(tmp_path: Path) -> None:
     folder = tmp_path / "evaluations/set"
     found = evaluation(folder)
     (folder / "evaluation.json").write_text(found.model_dump_json())
-    run = Run(tmp_path, fake_spec("run"))  # type: ignore[arg-type]
+    run = Run(tmp_path, fake_spec("run"))
     [section] = Report().report_sections(run)
     html = page(run, [section])
-    read = Page(html)  # type: ignore[no-untyped-call]
+    read = Page(html)
     assert read.wrong == []
     assert html.count("<audio controls") == 3
     for expected in (

@@ -16,7 +16,9 @@ from lina.backbones.fused import selective_scan as fused_scan
 from lina.backbones.fused import selective_scan_mamba_ssm
 from lina.backbones.mamba import mamba
 from lina.backbones.mamba.mamba import MambaConfig, MambaMixer
-from tests.core.ops.test_selective_scan import assert_near, inputs, loop, with_gradients
+from lina.core.ops.selective_scan import selective_scan
+from tests.core.ops.recurrence import assert_near, with_gradients
+from tests.core.ops.test_selective_scan import inputs, loop
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,9 +27,8 @@ def as_mamba_ssm_does(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor,
     """mamba-ssm's contract: channels before frames, float32, from an empty state, and only the outputs."""
     assert {t.dtype for t in (u, delta, a, b, c, skip)} == {torch.float32}
     memory = torch.zeros(u.shape[0], *a.shape)
-    y, _ = loop(
-        *(t.transpose(1, 2) for t in (u, delta)), a, *(t.transpose(1, 2) for t in (b, c)), skip, memory
-    )
+    u, delta, b, c = (tensor.transpose(1, 2) for tensor in (u, delta, b, c))
+    y, _ = loop(u, delta, a, b, c, skip, memory)
     return y.transpose(1, 2)
 
 
@@ -53,8 +54,8 @@ def test_mamba_ssm_takes_and_returns_a_state(mamba_ssm: None, frames: int) -> No
 def test_a_state_for_mamba_ssm_is_not_forgotten_at_extreme_rates(mamba_ssm: None) -> None:
     tensors = inputs(5)
     tensors[1], tensors[2] = torch.full_like(tensors[1], 1e-6), torch.full_like(tensors[2], -1e4)
-    _, final = selective_scan_mamba_ssm.selective_scan(*tensors)  # type: ignore[arg-type]
-    torch.testing.assert_close(final, loop(*tensors)[1])  # type: ignore[arg-type]
+    _, final = selective_scan_mamba_ssm.selective_scan(*tensors)
+    torch.testing.assert_close(final, loop(*tensors)[1])
 
 
 @pytest.mark.parametrize(("form", "restarts"), [("triton", False), ("triton", True), ("mamba-ssm", True)])
@@ -63,7 +64,11 @@ def test_which_form_is_taken(monkeypatch: pytest.MonkeyPatch, form: str, restart
     taken: list[str] = []
     chosen: dict[str, Any] = {"triton": fused_scan, "mamba-ssm": selective_scan_mamba_ssm}
     for name, one in chosen.items():
-        scan = lambda *a, name=name, **k: taken.append(name) or mamba.selective_scan(*a, **k)  # type: ignore[func-returns-value]  # noqa: E731
+
+        def scan(*arguments: Any, name: str = name, **options: Any) -> tuple[Tensor, Tensor]:
+            taken.append(name)
+            return selective_scan(*arguments, **options)
+
         monkeypatch.setattr(one, "selective_scan", scan)
     monkeypatch.setattr(mamba, "use_fused_kernel", lambda *_: True)
     torch.manual_seed(0)

@@ -43,6 +43,4 @@ def test_outputs_and_gradients_agree(layers: tuple[MambaMixer, Any]) -> None:
     found, expected = outcome(ours), outcome(theirs)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(
-            found[name], value, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5, msg=f"{name}: {{}}".format)

@@ -20,30 +20,27 @@ def test_heads_that_do_not_fit_are_refused() -> None:
 
 def test_a_narrow_network_still_mixes_channels() -> None:
     stack = RWKV6.build(d_model=4, n_layers=1, config=RWKV6Config(n_heads=2))
-    assert stack.layers[0].cmix.key.weight.shape == (32, 4)
-    assert RWKV6.build(d_model=64, n_layers=1, config=RWKV6Config()).layers[0].cmix.key.weight.shape == (
-        224,
-        64,
-    )
+    assert stack.get_parameter("layers.0.cmix.key.weight").shape == (32, 4)
+    wide = RWKV6.build(d_model=64, n_layers=1, config=RWKV6Config())
+    assert wide.get_parameter("layers.0.cmix.key.weight").shape == (224, 64)
 
 
 def test_mixing_begins_as_in_rwkv() -> None:
     """The first layer listens to the frame before in its first channels most; the last blends nearly evenly."""
-    first, last = (layer.tmix for layer in RWKV6.build(d_model=64, n_layers=2, config=RWKV6Config()).layers)
+    stack = RWKV6.build(d_model=64, n_layers=2, config=RWKV6Config())
+    first, last = (stack.get_submodule(f"layers.{layer}.tmix").get_parameter for layer in (0, 1))
     channel = torch.arange(64) / 64
-    torch.testing.assert_close(first.time_maa_k.flatten(), 1 - channel)
-    torch.testing.assert_close(last.time_maa_v.flatten(), 1 - channel.sqrt() - 0.3)
-    torch.testing.assert_close(last.time_maa_g.flatten(), 1 - channel**0.25)
-    decays = first.time_decay.flatten()
+    torch.testing.assert_close(first("time_maa_k").flatten(), 1 - channel)
+    torch.testing.assert_close(last("time_maa_v").flatten(), 1 - channel.sqrt() - 0.3)
+    torch.testing.assert_close(last("time_maa_g").flatten(), 1 - channel**0.25)
+    decays = first("time_decay").flatten()
     torch.testing.assert_close(decays[[0, 63]], torch.tensor([-6.0, -1.0]))
     torch.testing.assert_close(decays[32], torch.tensor(-6 + 5 * (32 / 63) ** 0.7))
     torch.testing.assert_close(
-        last.time_faaaa.flatten()[:3], torch.tensor([1.0, 62 / 63 + 0.1, 61 / 63 - 0.1])
+        last("time_faaaa").flatten()[:3], torch.tensor([1.0, 62 / 63 + 0.1, 61 / 63 - 0.1])
     )
-    assert RWKV6.build(d_model=64, n_layers=1, config=RWKV6Config()).layers[0].tmix.time_faaaa.shape == (
-        4,
-        16,
-    )
+    alone = RWKV6.build(d_model=64, n_layers=1, config=RWKV6Config())
+    assert alone.get_parameter("layers.0.tmix.time_faaaa").shape == (4, 16)
 
 
 def test_checkpointing_changes_no_number() -> None:

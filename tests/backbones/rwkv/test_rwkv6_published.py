@@ -168,7 +168,7 @@ def test_a_spec_begins_with_a_published_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_model_of_other_sizes_is_refused(changed: dict[str, Any], message: str) -> None:
-    sizes = {"d_model": WIDTH, "n_layers": 1, "config": CONFIG} | changed
+    sizes: dict[str, Any] = {"d_model": WIDTH, "n_layers": 1, "config": CONFIG} | changed
     with pytest.raises(CheckpointError, match=message) as caught:
         RWKV6.import_weights(published(), half="encoder", **sizes)
     assert "\n" not in str(caught.value)

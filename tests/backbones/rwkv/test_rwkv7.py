@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Stack
-from lina.backbones.rwkv.rwkv7_mixing import RWKV7Config
+from lina.backbones.rwkv.rwkv7_mixing import RWKV7Config, TimeMixing
 from lina.core.errors import PluginError, SpecError
 from lina.core.ops.delta_rule import delta_rule
 from lina.core.state import leaves
@@ -23,16 +23,23 @@ def lively() -> RWKV7Stack:
     return stack
 
 
+def mixing(stack: RWKV7Stack, layer: int) -> TimeMixing:
+    found = stack.layers[layer].tmix
+    assert isinstance(found, TimeMixing)
+    return found
+
+
 def test_heads_that_do_not_fit_are_refused() -> None:
     with pytest.raises(SpecError, match="rwkv7: d_model = 16 is not a multiple of n_heads = 3"):
         RWKV7.build(d_model=16, n_layers=1, config=RWKV7Config(n_heads=3))
 
 
 def test_parameters_begin_as_in_rwkv() -> None:
-    first, last = (layer.tmix for layer in RWKV7.build(d_model=64, n_layers=2, config=RWKV7Config()).layers)
+    stack = RWKV7.build(d_model=64, n_layers=2, config=RWKV7Config())
+    first, last = mixing(stack, 0), mixing(stack, 1)
     channel = torch.arange(64) / 64
-    torch.testing.assert_close(first.x_w.flatten(), 1 - channel**0.9)
-    torch.testing.assert_close(last.x_g.flatten(), 1 - channel**0.1)
+    torch.testing.assert_close(first.get_parameter("x_w").flatten(), 1 - channel**0.9)
+    torch.testing.assert_close(last.get_parameter("x_g").flatten(), 1 - channel**0.1)
     # Heads of 16 channels: the zigzag runs from -1 to 1 in each.
     torch.testing.assert_close(first.w0.flatten()[[0, 63]], torch.tensor([-8.0, 3.0]))
     torch.testing.assert_close(last.w0.flatten()[16], torch.tensor(-5.5 + 6 * (16 / 63) ** 2 - 2.5))
@@ -51,20 +58,20 @@ def test_parameters_begin_as_in_rwkv() -> None:
 def test_ranks_are_those_that_rwkv_suggests(width: int, ranks: tuple[int, ...]) -> None:
     """For 768: those of the published 0.1B model."""
     with torch.device("meta"):
-        mixing = RWKV7.build(d_model=width, n_layers=2, config=RWKV7Config()).layers[1].tmix
-    assert tuple(getattr(mixing, name).shape[1] for name in ("w1", "a1", "v1", "g1")) == ranks
+        layer = mixing(RWKV7.build(d_model=width, n_layers=2, config=RWKV7Config()), 1)
+    assert tuple(getattr(layer, name).shape[1] for name in ("w1", "a1", "v1", "g1")) == ranks
 
 
 @torch.no_grad()
 def test_the_first_values_reach_the_second_layer() -> None:
     stack = lively()
-    second = stack.layers[1].tmix
+    second = mixing(stack, 1)
     second.v0.fill_(50.0)  # values are the first layer's altogether
     second.value.weight.zero_()
     x = torch.randn(1, 9, 32)
     _, state = stack.parallel_forward(x, stack.initial_state(1))
     assert state[1].memory.abs().max() > 1e-3
-    stack.layers[0].tmix.value.weight.zero_()
+    mixing(stack, 0).value.weight.zero_()
     _, state = stack.parallel_forward(x, stack.initial_state(1))
     assert not state[1].memory.any()
 
@@ -123,12 +130,12 @@ def test_no_gradient_goes_through_the_recurrent_kernel(
     kernel_calls: list[str], frames: int, wants_gradient: bool, grad_enabled: bool, operator: str
 ) -> None:
     """It has no backward pass."""
-    over_time = [torch.randn(1, frames, 2, 4) for _ in range(5)]
+    r, k, v, a, b = (torch.randn(1, frames, 2, 4) for _ in range(5))
     decay = -torch.rand(1, frames, 2, 4)
     memory = torch.randn(1, 2, 4, 4, requires_grad=wants_gradient)
     with torch.set_grad_enabled(grad_enabled):
-        got = fused_delta_rule.delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
-        expected = delta_rule(*over_time, decay, memory, 0.7)  # type: ignore[call-arg, misc]
+        got = fused_delta_rule.delta_rule(r, k, v, a, b, decay, memory, 0.7)
+        expected = delta_rule(r, k, v, a, b, decay, memory, 0.7)
     assert kernel_calls == [f"{operator}_rwkv7"]
     for one, other in zip(got, expected, strict=True):
         assert torch.equal(one, other)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Config, RWKV7Stack
+from lina.backbones.rwkv.rwkv7 import RWKV7, RWKV7Stack
+from lina.backbones.rwkv.rwkv7_mixing import RWKV7Config
 from lina.backbones.rwkv.state import RWKVState
 from lina.core.errors import CheckpointError
 from tests.backbones.rwkv.rwkv_oracle import ask

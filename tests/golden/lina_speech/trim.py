@@ -62,10 +62,12 @@ def trim(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     uniform, drawn, kept = stream(SEEDS[name]), {}, {}
     for key, value in weights.items():
         large = key in added and value.numel() >= STORED_BELOW
-        clean = value.double().numpy() - added[key] if large else None
-        if large and key == "txt_embed.weight":
-            clean[0] = 0
-        place = find(clean, uniform) if large else None
+        place = None
+        if large:
+            clean = value.double().numpy() - added[key]
+            if key == "txt_embed.weight":
+                clean[0] = 0
+            place = find(clean, uniform)
         if place is None:
             kept[f"model.{key}"] = value
         else:

@@ -8,17 +8,21 @@ from benchmarks.wording import ROOT, measure
 
 PASSING = (
     "lina/backbones",
+    "lina/codec_training",
     "lina/codecs",
     "lina/convert",
     "lina/corpora",
     "lina/evaluation",
     "lina/recognizers",
     "lina/report",
+    "lina/training/init",
+    "tests/codec_training",
     "tests/convert",
     "tests/corpora",
     "tests/evaluation",
     "tests/recognizers",
     "tests/report",
+    "tests/training/init",
 )
 WHAT_PER_1000 = 1.0
 

@@ -42,7 +42,7 @@ class PoolEntry(BaseModel):
     start: int
     length: int
     begin: int
-    """Where sound begins, less a margin; crops lie between ``begin`` and ``end``."""
+    """First sample of sound, less a margin; crops lie between ``begin`` and ``end``."""
     end: int
     peak: float
     """Largest absolute sample; 1 is full scale."""

@@ -38,11 +38,11 @@ class CropBatches:
 
     def draw(self, seed: int) -> tuple[CropParameters, Float[Tensor, "B samples"]]:
         """The crop parameters and the augmented audio of a step, both on the device."""
-        augment, drawn = self.spec.augment, self._draw(seed)
-        crops = to_device(drawn, self.device)
+        augment, on_cpu = self.spec.augment, self._draw(seed)
+        crops = to_device(on_cpu, self.device)
         audio = extract_crops(
             self.pool,
-            crops if self.pool.device.type == self.device.type else drawn,
+            crops if self.pool.device.type == self.device.type else on_cpu,
             self.samples,
             fastest=augment.speeds[1] if augment.resample else None,
         ).to(self.device)

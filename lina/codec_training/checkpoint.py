@@ -172,9 +172,11 @@ def _matching(
     """Tensors with ``prefix``, after checking that their names and shapes are those of ``target``."""
     stored = _remove_prefix(prefix, tensors)
     for name in sorted(target.keys() | stored.keys()):
-        needed, found = (list(side[name].shape) if name in side else "missing" for side in (target, stored))
-        if needed != found:
+        shape, stored_shape = (
+            list(side[name].shape) if name in side else "missing" for side in (target, stored)
+        )
+        if shape != stored_shape:
             raise CheckpointError(
-                f"{path}: {prefix}{name} is {found}, but {needed} in the spec; use the spec of its training"
+                f"{path}: {prefix}{name} is {stored_shape}, but {shape} in the spec; use the spec of its training"
             )
     return stored

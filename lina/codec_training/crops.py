@@ -52,7 +52,7 @@ class CropDistribution:
     """
 
     begin: Float64[Tensor, "U"]
-    """Where sound begins."""
+    """First sample of sound."""
     end: Float64[Tensor, "U"]
     utterance_start: Float64[Tensor, "U"]
     utterance_end: Float64[Tensor, "U"]
@@ -115,33 +115,33 @@ def draw_crops(
         codebooks: number of codebooks of the codec.
     """
     generator = torch.Generator().manual_seed(seed)
-    which, where, place, level, inverts, resamples, speed, filters, cutoff, sounds, snr, tilt, drops, kept = (
-        torch.rand(14, rows, generator=generator, dtype=torch.float64)
-    )
+    uniform = torch.rand(14, rows, generator=generator, dtype=torch.float64).unbind()
+    pick_source, pick_position, placement, level, invert, change_speed, speed = uniform[:7]
+    low_pass, cutoff, add_noise, snr, tilt, drop, count = uniform[7:]
     weights = distribution.cumulative_weights
-    source = torch.searchsorted(weights, which, right=True).clamp(max=len(weights) - 1)
-    at = distribution.source_offset[source] + where * distribution.source_length[source]
-    one = torch.searchsorted(distribution.offset, at, right=True) - 1
+    source = torch.searchsorted(weights, pick_source, right=True).clamp(max=len(weights) - 1)
+    position = distribution.source_offset[source] + pick_position * distribution.source_length[source]
+    utterance = torch.searchsorted(distribution.offset, position, right=True) - 1
     slowest, fastest = augment.speeds
-    speed = torch.where(resamples < augment.resample, slowest * (fastest / slowest) ** speed, 1.0)
+    speed = torch.where(change_speed < augment.resample, slowest * (fastest / slowest) ** speed, 1.0)
     span = (samples * speed).ceil()
-    begin, end = distribution.begin[one], distribution.end[one]
-    centered = (begin + at - distribution.offset[one] - span / 2).round()
+    begin, end = distribution.begin[utterance], distribution.end[utterance]
+    centered = (begin + position - distribution.offset[utterance] - span / 2).round()
     # A crop of a long utterance lies inside it; a short utterance lies inside its crop, at a random position.
     inside = torch.minimum(torch.maximum(centered, begin), end - span)
-    around = (end - span + place * (begin - end + span)).round()
-    gain = 10.0 ** (_interpolate(augment.level, level) / 20) / distribution.peak[one]
+    around = (end - span + placement * (begin - end + span)).round()
+    gain = 10.0 ** (_interpolate(augment.level, level) / 20) / distribution.peak[utterance]
     narrowest = min(1.0, augment.cutoff / nyquist)
     return CropParameters(
         start=torch.where(end - begin >= span, inside, around),
-        utterance_start=distribution.utterance_start[one],
-        utterance_end=distribution.utterance_end[one],
-        gain=torch.where(inverts < augment.invert, -gain, gain),
+        utterance_start=distribution.utterance_start[utterance],
+        utterance_end=distribution.utterance_end[utterance],
+        gain=torch.where(invert < augment.invert, -gain, gain),
         speed=speed,
-        cutoff=torch.where(filters < augment.band, _interpolate((narrowest, 1.0), cutoff), 2.0),
-        noise=torch.where(sounds < augment.noise, 10.0 ** (-_interpolate(augment.snr, snr) / 20), 0.0),
+        cutoff=torch.where(low_pass < augment.band, _interpolate((narrowest, 1.0), cutoff), 2.0),
+        noise=torch.where(add_noise < augment.noise, 10.0 ** (-_interpolate(augment.snr, snr) / 20), 0.0),
         tilt=tilt,
-        codebooks=torch.where(drops < dropout, (kept * codebooks).floor() + 1, float(codebooks)),
+        codebooks=torch.where(drop < dropout, (count * codebooks).floor() + 1, float(codebooks)),
     )
 
 

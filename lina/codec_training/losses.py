@@ -14,6 +14,7 @@ from lina.core.audio.mel import mel_filters
 
 MEL_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)
 MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)
+SPECTRAL_WINDOWS = (2048, 512)
 FLOOR = 1e-5
 """Lower bound of magnitudes (-100 dB)."""
 
@@ -29,12 +30,9 @@ class MelDistance(nn.Module):
     "High-Fidelity Audio Compression with Improved RVQGAN", arXiv 2306.06546, section 3.3).
     """
 
-    def __init__(
-        self, sample_rate: int, windows: Sequence[int] = MEL_WINDOWS, bands: Sequence[int] = MEL_BANDS
-    ) -> None:
+    def __init__(self, sample_rate: int) -> None:
         super().__init__()
-        self.windows = tuple(windows)
-        for place, (window, count) in enumerate(zip(windows, bands, strict=True)):
+        for place, (window, count) in enumerate(zip(MEL_WINDOWS, MEL_BANDS, strict=True)):
             self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
             filters = mel_filters(sample_rate, window, count)
             # The lowest bands of a short window lie between two of its frequency bins and would be empty.
@@ -42,7 +40,7 @@ class MelDistance(nn.Module):
 
     def spectra(self, audio: Float[Tensor, "B samples"]) -> list[Float[Tensor, "B mels frames"]]:
         """log10 mel magnitudes, one tensor per window."""
-        return [self._spectrum(audio.float(), place) for place in range(len(self.windows))]
+        return [self._spectrum(audio.float(), place) for place in range(len(MEL_WINDOWS))]
 
     def forward(self, audio: Float[Tensor, "B samples"], real: Sequence[Tensor]) -> Float[Tensor, ""]:
         """Distance of ``audio`` to the target whose ``spectra`` are ``real``."""
@@ -53,8 +51,8 @@ class MelDistance(nn.Module):
         window: Tensor = getattr(self, f"window_{place}")
         frames = torch.stft(
             audio,
-            n_fft=self.windows[place],
-            hop_length=self.windows[place] // 4,
+            n_fft=MEL_WINDOWS[place],
+            hop_length=MEL_WINDOWS[place] // 4,
             window=window,
             pad_mode="constant",
             return_complex=True,
@@ -66,11 +64,11 @@ class MelDistance(nn.Module):
 
 
 def spectral_distance(
-    one: Float[Tensor, "B samples"], other: Float[Tensor, "B samples"], windows: Sequence[int] = (2048, 512)
+    one: Float[Tensor, "B samples"], other: Float[Tensor, "B samples"]
 ) -> Float[Tensor, ""]:
     """Mean absolute difference of log10 magnitudes, averaged over the resolutions."""
     parts = []
-    for window in windows:
+    for window in SPECTRAL_WINDOWS:
         hann = torch.hann_window(window, device=one.device)
         sides = (
             torch.stft(

@@ -194,9 +194,9 @@ def _starts(sizes: Sequence[int]) -> list[int]:
 
 
 def _match_by_number(rows: int, old_rows: int, noun: str) -> tuple[Pairs, list[str]]:
-    kept = min(rows, old_rows)
+    count = min(rows, old_rows)
     rest = f", {abs(rows - old_rows)} {'new' if rows > old_rows else 'unused'}" if rows != old_rows else ""
-    return [(row, row) for row in range(kept)], [f"by number: {kept} {noun} kept{rest}"]
+    return [(row, row) for row in range(count)], [f"by number: {count} {noun} kept{rest}"]
 
 
 def _describe(how: str, pairs: Pairs, target: Sequence[str], source: Sequence[str]) -> list[str]:

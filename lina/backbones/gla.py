@@ -14,11 +14,16 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import gated_linear_attention as fused_gla
+from lina.backbones.fused.gated_norm import gated_norm
+from lina.backbones.fused.memory_step import has_kernel, packed_memory_step, store_memory
 from lina.core.errors import SpecError
+from lina.core.model.in_place import InPlaceStep, linear_of
 from lina.core.model.stack import MixerPlugin
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_step
+from lina.core.ops.small_linear import is_small, small_linear
 from lina.core.protocols import Backbone
+from lina.core.state import S
 
 
 class GLAConfig(KernelConfig):
@@ -74,13 +79,16 @@ class GLAMixer(nn.Module):
         operator = fused_gla.gated_linear_attention if fused else gated_linear_attention
         with torch.autocast(x.device.type, enabled=False):
             out, memory = operator(q, k, v, log_decay, state.memory, self.scale)
-        return self._output(out, x), GLAState(memory)
+        return self.output(out, self.g_proj(x)), GLAState(memory)
 
     def step(self, x: Float[Tensor, "B D"], state: GLAState) -> tuple[Float[Tensor, "B D"], GLAState]:
         q, k, v, log_decay = self._project(x, state)
         with torch.autocast(x.device.type, enabled=False):
             out, memory = gated_linear_attention_step(q, k, v, log_decay, state.memory, self.scale)
-        return self._output(out, x), GLAState(memory)
+        return self.output(out, self.g_proj(x)), GLAState(memory)
+
+    def fused_step(self) -> InPlaceStep | None:
+        return GLAStep(self) if has_kernel() else None
 
     def _project(self, x: Float[Tensor, "*B D"], state: GLAState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q, k, v and log-decay as [..., H, channels], in the memory's dtype."""
@@ -90,13 +98,62 @@ class GLAMixer(nn.Module):
             project(x).unflatten(-1, heads).to(dtype) for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         gate = self.gk_proj(x).unflatten(-1, heads).to(dtype)
-        return q, k, v, F.logsigmoid(gate) / self.config.gate_temperature
+        return q, k, v, self.log_decay(gate)
 
-    def _output(self, out: Float[Tensor, "*B H V"], x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        gate = self.g_proj(x)
+    def log_decay(self, gate: Float[Tensor, "*B H K"]) -> Float[Tensor, "*B H K"]:
+        return F.logsigmoid(gate) / self.config.gate_temperature
+
+    def output(self, out: Float[Tensor, "*B H V"], gate: Float[Tensor, "*B H_V"]) -> Float[Tensor, "*B D"]:
+        """The readings of all heads, normed, gated and mixed."""
         normed = self.g_norm_swish_gate(out).flatten(-2).to(gate.dtype)
         mixed: Tensor = self.o_proj(normed * F.silu(gate))
         return mixed
+
+
+class GLAStep(InPlaceStep):
+    """One frame in place: one product for all that is projected from the input, one pass over the memory."""
+
+    def __init__(self, mixer: GLAMixer) -> None:
+        super().__init__()
+        self.mixer = mixer
+        layers = [mixer.q_proj, mixer.k_proj, mixer.v_proj, mixer.g_proj, cast(nn.Linear, mixer.gk_proj[0])]
+        self.widths = [layer.out_features for layer in layers]
+        self.offsets = [sum(self.widths[:place]) for place in range(len(layers))]
+        self.enter = linear_of(torch.cat([layer.weight.detach() for layer in layers]))
+
+    def forward(self, x: Float[Tensor, "B D"], state: GLAState) -> Float[Tensor, "B D"]:
+        mixer = self.mixer
+        packed = self.enter(x)
+        gate, low = packed[:, self.offsets[3] :].split(self.widths[3:], -1)
+        log_decay = mixer.log_decay(mixer.gk_proj[1](low).unflatten(-1, (mixer.n_heads, -1)).float())
+        out = packed_memory_step(packed, self.offsets[:3], log_decay, state.memory, mixer.scale)
+        norm = mixer.g_norm_swish_gate
+        mixed: Tensor = mixer.o_proj(gated_norm(out, norm.weight, gate, cast(float, norm.eps)))
+        return mixed
+
+    def add(self, x: Float[Tensor, "B D"], norm: nn.LayerNorm, state: GLAState) -> Float[Tensor, "B D"]:
+        mixer = self.mixer
+        if not is_small(x, self.enter.in_features, mixer.o_proj.in_features):
+            return super().add(x, norm, state)
+        packed = small_linear(x, self.enter.weight, None, norm.weight, norm.bias, norm.eps)
+        gate, low = packed[:, self.offsets[3] :].split(self.widths[3:], -1)
+        gates, temperature = cast(nn.Linear, mixer.gk_proj[1]), mixer.config.gate_temperature
+        log_decay = small_linear(low, gates.weight, gates.bias, log_sigmoid=1 / temperature)
+        log_decay = log_decay.unflatten(-1, (mixer.n_heads, -1))
+        out = packed_memory_step(packed, self.offsets[:3], log_decay, state.memory, mixer.scale)
+        normed = mixer.g_norm_swish_gate
+        return small_linear(
+            out.flatten(1),
+            mixer.o_proj.weight,
+            norm_weight=normed.weight,
+            eps=cast(float, normed.eps),
+            gate=gate,
+            heads=mixer.n_heads,
+            residual=x,
+        )
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        return store_memory(state, dtype)
 
 
 class GLA(MixerPlugin):

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
+from lina.backbones.fused.memory_step import MemoryStep, has_kernel, memory_step
 from lina.core.errors import SpecError
+from lina.core.model.in_place import InPlaceStep
 from lina.core.model.stack import MixerPlugin
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
@@ -76,7 +78,7 @@ class RetNetMixer(nn.Module):
         self, x: Float[Tensor, "B T D"], state: RetNetState, starts: Bool[Tensor, "B T"] | None = None
     ) -> tuple[Float[Tensor, "B T D"], RetNetState]:
         positions = _positions(x.shape[1], state.position, starts)
-        q, k, v = self._project(x, positions, state)
+        q, k, v = self._project(x, positions, state.memory.dtype)
         log_decay = self.log_decay.to(q.dtype).expand(*x.shape[:2], -1)
         if starts is not None:
             log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
@@ -90,18 +92,28 @@ class RetNetMixer(nn.Module):
         return self._output(out, x), RetNetState(memory, positions[:, -1] + 1)
 
     def step(self, x: Float[Tensor, "B D"], state: RetNetState) -> tuple[Float[Tensor, "B D"], RetNetState]:
-        q, k, v = self._project(x, state.position, state)
+        q, k, v = self._project(x, state.position, state.memory.dtype)
         log_decay = self.log_decay.to(q.dtype).expand(x.shape[0], -1)
         with torch.autocast(x.device.type, enabled=False):
             out, memory = scalar_decay_attention_step(q, k, v, log_decay, state.memory, self.scale)
         return self._output(out, x), RetNetState(memory, state.position + 1)
 
+    def step_in_place(self, x: Float[Tensor, "B D"], state: RetNetState) -> Float[Tensor, "B D"]:
+        q, k, v = self._project(x, state.position, torch.float32)
+        log_decay = self.log_decay.expand(x.shape[0], -1)[..., None]
+        out = memory_step(q, k, v, log_decay, state.memory, self.scale)
+        state.position.add_(1)
+        return self._output(out, x)
+
+    def fused_step(self) -> InPlaceStep | None:
+        return MemoryStep(self) if has_kernel() else None
+
     def _project(
-        self, x: Float[Tensor, "*B D"], positions: Int[Tensor, "*B"], state: RetNetState
+        self, x: Float[Tensor, "*B D"], positions: Int[Tensor, "*B"], dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v as [..., H, channels], in the memory's dtype."""
         q, k, v = (
-            project(x).unflatten(-1, (self.n_heads, -1)).to(state.memory.dtype)
+            project(x).unflatten(-1, (self.n_heads, -1)).to(dtype)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         return turn(q, positions), turn(k, positions), v

@@ -69,6 +69,19 @@ def takes_starts(backbone: Backbone) -> bool:
 
 
 @runtime_checkable
+class FusesStep(Protocol):
+    """An optional capability of a backbone or mixer: a step that advances static buffers in place, for the engine."""
+
+    def fused_step(self) -> Any:
+        """A ``lina.core.model.in_place.InPlaceStep``, made from the weights as they are now; None on this machine.
+
+        Its ``forward(x, state)`` returns the output of ``step`` and leaves its state in ``state``, which is read once
+        and written once.
+        """
+        ...
+
+
+@runtime_checkable
 class EncoderStream(Protocol):
     """Audio in, codes out, lagging by ``latency`` frames.
 

@@ -161,7 +161,7 @@ def _validate_requested_texts(spec: Spec, tokenizer: Tokenizer, codebooks: int) 
                 check_speakable(text, reader, spec.text.max_characters)
             except TextError as error:
                 raise TextError(f"{key}[{place}]: {error}") from None
-    Sampling(section.temperature, section.top_k, section.top_p).per_codebook(codebooks)
+    Sampling(section.temperature, section.top_k, section.top_p).rules(codebooks)
 
 
 class _Progress:

@@ -1,33 +1,33 @@
-"""Batched synthesis: sentences of several texts are rows of one batch; each text's audio is decoded at once."""
+"""Batched synthesis: sentences of several texts are streams of one engine; each text's audio is decoded at once."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lina.core.generation.generate import collect
 from lina.core.text.sentences import sentences_of_text
 from lina.speech.best_of import Choice, select_best
 from lina.speech.long_form import end_sentence
 from lina.speech.options import SpeechOptions
 from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
 from lina.speech.segments import Segment, list_segments
-from lina.speech.synthesis_input import prompts_of_texts
+from lina.speech.synthesis_input import SynthesisInput, prompts_of_texts
 from lina.speech.threads import limit_threads
 
 if TYPE_CHECKING:
     from lina.speech.voice import Voice
 
-ROWS = 64
-"""Maximum rows per batch: sentences times ``best_of``. Rows do not depend on one another."""
+SLOTS = 64
+"""Maximum streams at a time: sentences times ``best_of``. Streams do not depend on one another."""
 
 Key = tuple[int, int]
 """Indices of a text and of its segment."""
 
 
 def synthesize_batch(voice: "Voice", texts: Sequence[str], options: SpeechOptions) -> list[Speech]:
-    """Synthesize texts in batches of at most ``ROWS`` rows.
+    """Synthesize texts at most ``SLOTS`` sentences at a time.
 
     Raises:
         TextError: a text cannot be spoken; raised before synthesis starts.
@@ -43,13 +43,22 @@ def synthesize_batch(voice: "Voice", texts: Sequence[str], options: SpeechOption
         for segment in segments
         if segment.input is not None
     ]
-    size, choices = max(1, ROWS // options.best_of), dict[Key, Choice]()
     with limit_threads(voice.threads):
-        for start in range(0, len(work), size):
-            keys, inputs = zip(*work[start : start + size], strict=True)
-            chosen = select_best(collect(voice.frames(inputs, options, keys)), inputs, options.seed)
-            choices |= zip(keys, chosen, strict=True)
+        choices = _choose(voice, work, options) if work else {}
         return [_join(voice, row, segments, choices) for row, segments in enumerate(by_text)]
+
+
+def _choose(
+    voice: "Voice", work: Sequence[tuple[Key, SynthesisInput]], options: SpeechOptions
+) -> dict[Key, Choice]:
+    """Decode all inputs, as many at a time as there are slots."""
+    requests = (one for key, item in work for one in voice.requests(item, options, key))
+    with voice.engines.borrow(options.guidance, min(SLOTS, len(work) * options.best_of)) as engine:
+        rows = engine.run(requests)
+        return {
+            key: select_best(list(itertools.islice(rows, options.best_of)), item, options.seed)
+            for key, item in work
+        }
 
 
 def _join(voice: "Voice", row: int, segments: Sequence[Segment], choices: dict[Key, Choice]) -> Speech:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lina.core.generation.generate import Said
+from lina.engine.request import RowResult
 from lina.speech.alignment import Alignment, alignment
 from lina.speech.synthesis_input import SynthesisInput
 
@@ -22,27 +22,23 @@ class Candidate:
 class Choice:
     """The best candidate with its row, and all candidates in the order of their seeds."""
 
-    row: Said
+    row: RowResult
     candidate: Candidate
     candidates: tuple[Candidate, ...]
 
 
-def select_best(rows: Sequence[Said], inputs: Sequence[SynthesisInput], seed: int) -> list[Choice]:
-    """Select the best row of each input: lowest alignment cost; of equals the shortest, then the first.
+def select_best(rows: Sequence[RowResult], item: SynthesisInput, seed: int) -> Choice:
+    """Select the best row of an input: lowest alignment cost; of equals the shortest, then the first.
 
-    ``rows``: all inputs with ``seed``, then all with ``seed`` + 1, and so on.
+    ``rows``: with ``seed``, ``seed`` + 1, and so on.
     """
-    return [_select(rows[index :: len(inputs)], item, seed) for index, item in enumerate(inputs)]
-
-
-def _select(rows: Sequence[Said], item: SynthesisInput, seed: int) -> Choice:
     candidates = tuple(
         Candidate(
             seed + attempt,
             len(row.codes),
             alignment(
                 row.attention[:, : len(item.ids)],
-                stopped=row.stopped or row.lingered,
+                stopped=row.stopped or row.ended_by_window,
                 start=item.start,
             ),
         )

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
-from lina.core.generation.generate import Ending, Frame, collect
 from lina.core.model.delay_lm import LMState, next_text
 from lina.speech.best_of import Choice, select_best
 from lina.speech.options import SpeechOptions
@@ -105,18 +104,6 @@ def _read(
     yield from with_silence(voice.codec, frames, lambda: seconds)
 
 
-class _Said:
-    """The frames of one segment, and then how it ended."""
-
-    ending: Ending
-
-    def __init__(self, frames: Generator[Frame, None, Ending]) -> None:
-        self._frames = frames
-
-    def __iter__(self) -> Iterator[Frame]:
-        self.ending = yield from self._frames
-
-
 @torch.inference_mode()
 def _frames(
     voice: "Voice", segments: Iterable[Segment], carry: bool, options: SpeechOptions, on_sentence: OnSentence
@@ -124,22 +111,19 @@ def _frames(
     """Yield complete frames of codes with their segments: as sampled, or with ``best_of`` after selection."""
     lm = voice.language_model(options)
     state: LMState | None = None
-    for segment in segments:
-        if segment.input is None:
-            continue
-        said, frames = (
-            _Said(voice.frames([segment.input], options, [(0, segment.number)], state)),
-            list[Frame](),
-        )
-        for frame in said:
-            frames.append(frame)
-            if options.best_of == 1 and bool(frame.complete[0]):
-                yield frame.codes, segment
-        (choice,) = select_best(collect(frames), [segment.input], options.seed)
-        if options.best_of > 1:
-            yield from ((codes, segment) for codes in choice.row.codes.split(1))
-        on_sentence(end_sentence(voice, segment, choice))
-        if carry:
-            conditions = voice.encode_conditions(lm, [segment.input.ids], options.speaker)
-            _, state, _ = lm.step(said.ending.column, said.ending.state, conditions)
-            state = next_text(state, lm.initial_state(1))
+    with voice.engines.borrow(options.guidance, options.best_of) as engine:
+        for segment in segments:
+            if segment.input is None:
+                continue
+            requests = voice.requests(segment.input, options, (0, segment.number), state, carry)
+            streams = [engine.submit(request) for request in requests]
+            if options.best_of == 1:
+                yield from ((codes, segment) for codes in streams[0])
+            rows = [stream.result() for stream in streams]
+            choice = select_best(rows, segment.input, options.seed)
+            if options.best_of > 1:
+                yield from ((codes, segment) for codes in choice.row.codes.split(1))
+            on_sentence(end_sentence(voice, segment, choice))
+            if carry:
+                assert rows[0].state is not None
+                state = next_text(rows[0].state, lm.initial_state(1))

@@ -82,13 +82,12 @@ class Speech:
 
 def sentence_speech(item: SynthesisInput, choice: Choice, tokenizer: Tokenizer) -> SentenceSpeech:
     """Build the result of a segment from the chosen row."""
-    codes, attention, stopped, _ = choice.row
     return SentenceSpeech(
         item,
-        codes,
-        attention[:, : len(item.ids)],
+        choice.row.codes,
+        choice.row.attention[:, : len(item.ids)],
         tuple(tokenizer.labels(item.ids)),
-        stopped,
+        choice.row.stopped,
         choice.candidate,
         choice.candidates,
     )

@@ -6,7 +6,7 @@ for chunk in voice.stream("Hello there."):     # the same audio, frame by frame
     play(chunk)
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +14,21 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from lina.config.loader import load_spec
 from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
-from lina.core.generation.generate import Ending, Frame, generate
+from lina.core.generation.counter_random import stream_key
 from lina.core.generation.guidance import Guided, LanguageModel
-from lina.core.generation.sampling import row_generator
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.model.skip_init import SkipInit
 from lina.core.model.text_encoder import pad_texts
 from lina.core.protocols import Tokenizer
-from lina.core.state import take_rows
 from lina.core.text.sentences import sentences_of_text
 from lina.core.text.speakable import plain_text, speaking_tokenizer
+from lina.engine.request import Request
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
@@ -38,6 +36,7 @@ from lina.runs.device import Device, choose_device
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, build_tokenizer, read_json
 from lina.runs.lexicon_copy import lexicon_of
 from lina.speech.batch import synthesize_batch
+from lina.speech.engines import Engines
 from lina.speech.long_form import read
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt, encode_prompt
@@ -84,6 +83,7 @@ class Voice:
         self.speakers = tuple(speakers)
         self.sample_rate = codec.sample_rate
         """Hz."""
+        self.engines = Engines(self.model)
         self.threads = choose_threads(threads, self.parameters)
         """CPU threads inside calls; None keeps PyTorch's number."""
 
@@ -132,36 +132,36 @@ class Voice:
         plain = [plain_text(text, self.tokenizer) for text in texts]
         return synthesize_batch(self, plain, self.resolve_options(options))
 
-    def frames(
+    def requests(
         self,
-        inputs: Sequence[SynthesisInput],
+        item: SynthesisInput,
         options: SpeechOptions,
-        places: Sequence[tuple[int, int]],
+        place: tuple[int, int],
         state: LMState | None = None,
-    ) -> Generator[Frame, None, Ending]:
-        """Decode rows: all inputs with the first seed, then all with the next, ``best_of`` times.
+        carry: bool = False,
+    ) -> list[Request]:
+        """Build the engine's requests for an input: ``best_of`` streams, one per seed.
 
-        ``places``: indices of text and sentence of each input, for its random numbers. ``state``: initial state of the
-        model, for each row.
+        ``place``: indices of text and sentence, for the random numbers. ``state``: initial state of the model.
+        ``carry``: the state after it is needed.
         """
-        lm, times = self.language_model(options), options.best_of
-        conditions = self.encode_conditions(lm, [item.ids for item in inputs], options.speaker)
-        prompts = [item.prompt for item in inputs] * times
-        return generate(
-            lm,
-            take_rows(conditions, torch.arange(len(inputs)).repeat(times)),
-            sampling=options.sampling,
-            max_frames=max(1, int(options.max_seconds * frame_rate(self.codec))),
-            prompt=pad_sequence(prompts, batch_first=True),
-            prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
-            generators=[
-                row_generator(options.seed + attempt, *place) for attempt in range(times) for place in places
-            ],
-            state=state,
-            window=options.window(frame_rate(self.codec)),
-            begin=torch.tensor([item.start for item in inputs] * times),
-            repetition=options.repetition,
-        )
+        conditions = self.encode_conditions(self.language_model(options), [item.ids], options.speaker)
+        rate = frame_rate(self.codec)
+        return [
+            Request(
+                conditions,
+                options.sampling,
+                max_frames=max(1, int(options.max_seconds * rate)),
+                key=stream_key(options.seed + attempt, *place),
+                prompt=item.prompt,
+                begin=item.start,
+                state=state,
+                window=options.window(rate),
+                repetition=options.repetition,
+                carry=carry,
+            )
+            for attempt in range(options.best_of)
+        ]
 
     def resolve_options(self, options: dict[str, Any]) -> SpeechOptions:
         """Validate the options of a call, fill in the spec's defaults, and encode the recordings of prompts.
@@ -171,7 +171,7 @@ class Voice:
         """
         spec = self.resolved.spec
         resolved = SpeechOptions.from_spec(spec.synthesize, options)
-        resolved.sampling.per_codebook(len(self.codec.codebook_sizes))
+        resolved.sampling.rules(len(self.codec.codebook_sizes))
         self.language_model(resolved)
         self._speaker_number(resolved.speaker)
         bounds = spec.data.min_seconds, spec.data.max_seconds

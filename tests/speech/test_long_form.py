@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lina.core.audio.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
-from lina.core.generation.attention_window import Place, Reading
+from lina.core.generation.attention_window import Place, WindowRules, readable
 from lina.core.laws.op_count import Cost, cost
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.state import state_bytes
@@ -239,13 +239,12 @@ def test_each_sentence_has_its_own_attention_window(
     window = {"ahead": 2, "back": 1, "pace": 1000.0, "stall": 0.001, "stop_within": 1, "linger": 0.003}
     voice = trained_on(make(streaming, -99.0, window=window, max_seconds=1.0), 2)
     places: list[int] = []
-    readable = Reading.readable
 
-    def followed(self: Reading, place: Place) -> Any:
+    def followed(mask: Tensor, place: Place, rules: WindowRules) -> Tensor:
         places.append(int(place.at[0]))
-        return readable(self, place)
+        return readable(mask, place, rules)
 
-    monkeypatch.setattr(Reading, "readable", followed)
+    monkeypatch.setattr("lina.engine.step.readable", followed)
     record = Recorded(voice, carry=carry, temperature=2.0)
     assert record.lengths.max() < 100, "none reaches the limit of 1000 frames"
     starts = [n for n, place in enumerate(places) if n == 0 or place < places[n - 1]]

@@ -79,7 +79,7 @@ def test_stream_equals_say(voice: Voice, frames: int, options: dict[str, Any]) -
 
 
 def test_stream_of_a_codec_without_streaming_after_a_prompt() -> None:
-    voice = make(Smooth(), stop=-0.5, temperature=8.0)
+    voice = make(Smooth(), stop=-2.0, temperature=8.0)
     begun = Prompt(random_codes(1, 9, (16,))[0], "and so")
     audio = voice.say("hello", prompt=begun)
     streamed = torch.cat(list(voice.stream("hello", prompt=begun)), -1)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused.memory_step import MemoryStep, has_kernel, memory_step
 from lina.core.errors import SpecError
+from lina.core.model.in_place import InPlaceStep
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.delta_rule import gated_delta_rule, gated_delta_rule_step
 from lina.core.ops.dispatch import MixedPrecisionKernelConfig, use_fused_kernel
@@ -102,6 +104,18 @@ class GatedDeltaMixer(nn.Module, ABC):
         with torch.autocast(x.device.type, enabled=False):
             out, memory = gated_delta_rule_step(q, k, v, beta, log_decay, state.memory, self.scale)
         return self._output(out, x), GatedDeltaState(tail, memory)
+
+    def step_in_place(self, x: Float[Tensor, "B D"], state: GatedDeltaState) -> Float[Tensor, "B D"]:
+        dtype = state.tail.dtype
+        mixed, tail = causal_convolution_step(self._projected(x, dtype), self._taps(dtype), None, state.tail)
+        q, k, v, beta, log_decay = self._heads(mixed, x)
+        restore = beta[..., None] * k
+        out = memory_step(q, restore, v, log_decay, state.memory, self.scale, -log_decay.exp() * k, restore)
+        state.tail.copy_(tail)
+        return self._output(out, x)
+
+    def fused_step(self) -> InPlaceStep | None:
+        return MemoryStep(self) if has_kernel() else None
 
     def _projected(self, x: Float[Tensor, "*B D"], dtype: torch.dtype) -> Float[Tensor, "*B C"]:
         return torch.cat([project(x) for project in (self.q_proj, self.k_proj, self.v_proj)], -1).to(dtype)

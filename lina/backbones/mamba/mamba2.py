@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
+from lina.backbones.fused.memory_step import MemoryStep, has_kernel, memory_step
 from lina.core.errors import SpecError
+from lina.core.model.in_place import InPlaceStep
 from lina.core.model.stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
@@ -119,10 +121,24 @@ class Mamba2Mixer(nn.Module):
             normed = self.norm((out + skip).flatten(-2), gate)
         return self.out_proj(normed.to(x.dtype)), Mamba2State(tail, memory)
 
+    def step_in_place(self, x: Float[Tensor, "B D"], state: Mamba2State) -> Float[Tensor, "B D"]:
+        gate, mixed, dt = self._project(x, state)
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = self._taps(state)
+            mixed, tail = causal_convolution_step(mixed, weight, bias, state.tail)
+            q, k, v, log_decay, skip = self._heads(mixed, dt)
+            out = memory_step(q, k, v, log_decay[..., None], state.memory, 1.0)
+            normed = self.norm((out + skip).flatten(-2), gate)
+        state.tail.copy_(tail)
+        return self.out_proj(normed.to(x.dtype))  # type: ignore[no-any-return]
+
+    def fused_step(self) -> InPlaceStep | None:
+        return MemoryStep(self) if has_kernel() else None
+
     def _project(self, x: Float[Tensor, "*B D"], state: Mamba2State) -> tuple[Tensor, Tensor, Tensor]:
-        """Gate, input of the convolution, and raw step sizes, in the memory's dtype."""
+        """Gate, input of the convolution, and raw step sizes, in the tail's dtype."""
         widths = (self.widths[0], sum(self.widths), self.n_heads)
-        gate, mixed, dt = self.in_proj(x).to(state.memory.dtype).split(widths, dim=-1)
+        gate, mixed, dt = self.in_proj(x).to(state.tail.dtype).split(widths, dim=-1)
         return gate, mixed, dt
 
     def _taps(self, state: Mamba2State) -> tuple[Tensor, Tensor]:

@@ -17,14 +17,17 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import gated_linear_attention as fused_gla
+from lina.backbones.fused.memory_step import has_kernel, memory_step, store_memory
 from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv.token_shift import shifted
 from lina.backbones.rwkv.weights import layers_for_half
 from lina.core.errors import SpecError
+from lina.core.model.in_place import InPlaceStep
 from lina.core.model.stack import Layers
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.rwkv6_attention import rwkv6_attention, rwkv6_attention_step
 from lina.core.plugin import BackbonePlugin, Half
+from lina.core.state import S
 
 BLENDS = ("w", "k", "v", "r", "g")
 """Token-shift blends: decay, key, value, receptance, gate; in the order of ``time_maa_w2``."""
@@ -109,6 +112,13 @@ class TimeMixing(nn.Module):
             out, memory = rwkv6_attention_step(r, k, v, log_decay, bonus, memory)
         return self._output(out, gate), memory
 
+    def step_in_place(
+        self, x: Float[Tensor, "B D"], before: Float[Tensor, "B D"], memory: Float[Tensor, "B H K V"]
+    ) -> Float[Tensor, "B D"]:
+        r, k, v, log_decay, gate = self._project(x, before, torch.float32)
+        out = memory_step(r, k, v, log_decay, memory, 1.0, bonus=self.time_faaaa)
+        return self._output(out, gate)
+
     def _project(
         self, x: Float[Tensor, "*B D"], before: Float[Tensor, "*B D"], dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -187,6 +197,30 @@ class RWKV6Layer(nn.Module):
         x = x + self.cmix(refined, state.channel_shift.to(refined.dtype))
         dtype = state.time_shift.dtype
         return x, RWKVState(seen.to(dtype), memory, refined.to(dtype))
+
+    def fused_step(self) -> InPlaceStep | None:
+        return RWKV6Step(self) if has_kernel() else None
+
+
+class RWKV6Step(InPlaceStep):
+    """A layer's step in place."""
+
+    def __init__(self, layer: RWKV6Layer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Float[Tensor, "B D"], state: RWKVState) -> Float[Tensor, "B D"]:
+        layer = self.layer
+        seen = layer.norm1(x)
+        x = x + layer.tmix.step_in_place(seen, state.time_shift.to(seen.dtype), state.memory)
+        state.time_shift.copy_(seen)
+        refined = layer.norm2(x)
+        x = x + layer.cmix(refined, state.channel_shift.to(refined.dtype))
+        state.channel_shift.copy_(refined)
+        return x
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        return store_memory(state, dtype)
 
 
 def _uniform(bound: float, *shape: int) -> nn.Parameter:

@@ -7,7 +7,7 @@ of the first layer for the same frame. Parameters are named as in RWKV's own che
 norm2, tmix and cmix for ln1, ln2, att, ffn.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lina.backbones.fused.memory_step import has_kernel, store_memory
 from lina.backbones.rwkv.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMixing
 from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv.token_shift import shifted
 from lina.backbones.rwkv.weights import layers_for_half
+from lina.core.model.in_place import InPlaceStep
 from lina.core.plugin import BackbonePlugin, Half
+from lina.core.state import S
 
 PUBLISHED_SIZES = {
     "backbone.d_model": ("norm1.weight", 0),
@@ -74,6 +77,50 @@ class RWKV7Layer(nn.Module):
         return x, RWKVState(seen.to(dtype), memory, refined.to(dtype)), first_values
 
 
+class RWKV7Step(InPlaceStep):
+    """A layer's step in place; it passes the first layer's values on."""
+
+    def __init__(self, layer: RWKV7Layer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(  # type: ignore[override]
+        self, x: Float[Tensor, "B D"], state: RWKVState, first_values: Float[Tensor, "B D"] | None
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        layer = self.layer
+        seen = layer.norm1(x)
+        before = state.time_shift.to(seen.dtype)
+        mixed, first_values = layer.tmix.step_in_place(seen, before, state.memory, first_values)
+        state.time_shift.copy_(seen)
+        x = x + mixed
+        refined = layer.norm2(x)
+        x = x + layer.cmix(refined, state.channel_shift.to(refined.dtype))
+        state.channel_shift.copy_(refined)
+        return x, first_values
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        return store_memory(state, dtype)
+
+
+class RWKV7StackStep(InPlaceStep):
+    """All layers' steps in place."""
+
+    compiles_alone = False
+
+    def __init__(self, layers: Iterable[RWKV7Layer]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(RWKV7Step(layer) for layer in layers)
+
+    def forward(self, x: Float[Tensor, "B D"], state: tuple[RWKVState, ...]) -> Float[Tensor, "B D"]:
+        first_values = None
+        for step, own in zip(self.steps, state, strict=True):
+            x, first_values = step(x, own, first_values)
+        return x
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        return tuple(store_memory(own, dtype) for own in state)  # type: ignore[return-value, attr-defined]
+
+
 class RWKV7Stack(nn.Module):
     """Layers, with the first one's values passed to the others within each frame."""
 
@@ -104,6 +151,9 @@ class RWKV7Stack(nn.Module):
         self, x: Float[Tensor, "B D"], state: tuple[RWKVState, ...]
     ) -> tuple[Float[Tensor, "B D"], tuple[RWKVState, ...]]:
         return self._through(x, state, RWKV7Layer.step)
+
+    def fused_step(self) -> InPlaceStep | None:
+        return RWKV7StackStep(self._each()) if has_kernel() else None
 
     def _through(
         self, x: Float[Tensor, "*B D"], state: tuple[RWKVState, ...], run: Callable[..., Any]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.fused import flash_linear_attention
+from lina.backbones.fused.memory_step import memory_step
 from lina.core.errors import SpecError
 from lina.core.ops.delta_rule import delta_rule, delta_rule_step
 from lina.core.ops.dispatch import MixedPrecisionKernelConfig, use_fused_kernel
@@ -117,6 +118,17 @@ class TimeMixing(nn.Module):
                 p.r, p.k, p.v, -p.removed, p.removed * p.rate, p.log_decay, memory, 1.0
             )
         return self._output(out, p), memory, p.first_values
+
+    def step_in_place(
+        self,
+        x: Float[Tensor, "B D"],
+        before: Float[Tensor, "B D"],
+        memory: Float[Tensor, "B H K V"],
+        first_values: Float[Tensor, "B D"] | None,
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        p = self._project(x, before, first_values, torch.float32)
+        out = memory_step(p.r, p.k, p.v, p.log_decay, memory, 1.0, -p.removed, p.removed * p.rate)
+        return self._output(out, p), p.first_values
 
     def _project(
         self,

@@ -3,9 +3,10 @@
 Restricting the softmax at synthesis to a window that follows the position attended to most is Deep Voice 3's constraint
 (Ping et al. 2018, arXiv 1710.07654, inference of the attention block). Two things are added. The window also looks
 back, for attention wavers. And its place follows at a bounded pace, so that a single frame that glances ahead moves it
-little. A place that is known tells besides when speech may end, when it has to, and when it is stuck.
+little. A place that is known also shows when speech may end, when it has to, and when it is stuck.
 
-All of it is done by narrowing the mask of the text memory, a read-only value: no module knows.
+All of it is done by narrowing the mask of the text memory, a read-only value: no module knows. Every row has rules of
+its own, and all functions are pure functions of tensors.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lina.core.model.delay_lm import Conditions
+NEVER = 2**60
+"""Steps or positions that are not reached."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Positions are those of the text, steps are frames. What is None does nothing."""
+    """Positions are those of the text, steps are frames. None switches a rule off."""
 
     ahead: int
     """Positions that can be read beyond the place."""
@@ -38,64 +40,94 @@ class Window:
 
 
 class Place(NamedTuple):
-    """Where each row is in its text; a value that goes in and out."""
+    """The place of each row in its text; a value that goes in and out."""
 
-    at: Float[Tensor, "B"]
-    waited: Int[Tensor, "B"]
+    at: Float[Tensor, "S"]
+    waited: Int[Tensor, "S"]
     """Steps since it has moved, and at the end of the text since it has arrived."""
 
 
-class Reading:
-    """Texts read through a window. It knows the texts and the rules; where the rows are goes in and comes out."""
+class WindowRules(NamedTuple):
+    """Windows of S rows over their texts of J positions; masks are [S, 2, J] where guidance pairs rows."""
 
-    def __init__(self, window: Window, conditions: Conditions) -> None:
-        """``conditions``: with masks [B, J], or [B, 2, J] where guidance speaks with the text and without."""
-        self.window, self.conditions = window, conditions
-        mask = conditions.text.mask
-        self._position = torch.arange(mask.shape[-1], device=mask.device)
-        # What stands for no text has one position: there the window has nothing to take away.
-        self._always = mask & (mask.sum(-1, keepdim=True) == 1)
-        told = mask.reshape(mask.shape[0], -1, mask.shape[-1])[:, 0]
-        self._end = (told * self._position).amax(-1) - (window.stop_within or 0)
+    ahead: Int[Tensor, "S"]
+    back: Int[Tensor, "S"]
+    pace: Float[Tensor, "S"]
+    stall: Int[Tensor, "S"]
+    linger: Int[Tensor, "S"]
+    ends_anywhere: Bool[Tensor, "S"]
+    """A row may end by itself wherever it is."""
+    end: Int[Tensor, "S"]
+    """The position from which on a row counts as arrived."""
+    always: Bool[Tensor, "S *P J"]
+    """Positions that no window takes away: the one position of a text that stands for no text."""
 
-    def first_place(self, attention: Float[Tensor, "B J"], begin: Int[Tensor, "B"] | None = None) -> Place:
-        """The place of rows that are about to say position ``begin``, 0 by default.
 
-        ``attention``: where the last frame of each row's prompt read, zeros without one. The place is there, not
-        beyond ``begin``, and not so far before that ``begin`` could not be read.
-        """
-        begin = torch.zeros_like(self._end) if begin is None else begin.to(self._end.device)
-        read = torch.minimum(attention.argmax(-1), begin)
-        at = torch.maximum(read, begin - self.window.ahead)
-        return Place(at.float(), torch.zeros_like(at))
+def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"]) -> WindowRules:
+    """The rules of one row over the text with this mask; without a window nothing is restricted."""
+    device = mask.device
 
-    def readable(self, place: Place) -> Conditions:
-        """What can be read from ``place``."""
-        text = self.conditions.text
-        distance = self._position - place.at.long().view(-1, *[1] * (text.mask.dim() - 1))
-        inside = (distance >= -self.window.back) & (distance <= self.window.ahead)
-        return self.conditions._replace(text=text._replace(mask=text.mask & inside | self._always))
+    def number(value: float | None) -> Tensor:
+        return torch.tensor([NEVER if value is None else value], device=device)
 
-    def followed(self, place: Place, attention: Float[Tensor, "B J"]) -> Place:
-        """The place after a step that read so (the first head, which training may guide)."""
-        arrived = self.arrived(place)
-        forward = (attention.argmax(-1) - place.at).clamp(0.0, self.window.pace)
-        at, waited = place.at + forward, (place.waited + 1) * (arrived | (forward == 0))
-        if self.window.stall is not None:
-            stuck = (waited > self.window.stall) & ~arrived
-            at, waited = at + stuck, waited * ~stuck
-        return Place(at, waited)
+    if window is None:
+        window = Window(NEVER, NEVER, 0.0)
+    always = mask & (mask.sum(-1, keepdim=True) == 1)
+    conditioned = mask.reshape(mask.shape[0], -1, mask.shape[-1])[:, 0]
+    last = (conditioned * torch.arange(mask.shape[-1], device=device)).amax(-1)
+    return WindowRules(
+        number(window.ahead),
+        number(window.back),
+        number(float(window.pace)),
+        number(window.stall),
+        number(window.linger),
+        torch.tensor([window.stop_within is None], device=device),
+        last - (window.stop_within or 0),
+        always,
+    )
 
-    def arrived(self, place: Place) -> Bool[Tensor, "B"]:
-        """Rows that have at most ``stop_within`` positions left (0 if that is None)."""
-        return place.at >= self._end
 
-    def may_stop(self, place: Place) -> Bool[Tensor, "B"] | None:
-        """Rows that may end by themselves; None: all of them."""
-        return None if self.window.stop_within is None else self.arrived(place)
+def first_place(attention: Float[Tensor, "S J"], begin: Int[Tensor, "S"], rules: WindowRules) -> Place:
+    """The place of rows that are about to say position ``begin``.
 
-    def has_to_stop(self, place: Place) -> Bool[Tensor, "B"] | None:
-        """Rows that have said their text and go on all the same; None: no row ever has to."""
-        if self.window.linger is None:
-            return None
-        return self.arrived(place) & (place.waited > self.window.linger)
+    ``attention``: where the last frame of each row's prompt read, zeros without one. The place is there, not
+    beyond ``begin``, and not so far before that ``begin`` could not be read.
+    """
+    read = torch.minimum(attention.argmax(-1), begin)
+    at = torch.maximum(read, begin - rules.ahead)
+    return Place(at.float(), torch.zeros_like(at))
+
+
+def readable(mask: Bool[Tensor, "S *P J"], place: Place, rules: WindowRules) -> Bool[Tensor, "S *P J"]:
+    """The positions that can be read from ``place``."""
+
+    def per_row(value: Tensor) -> Tensor:
+        return value.view(-1, *[1] * (mask.dim() - 1))
+
+    distance = torch.arange(mask.shape[-1], device=mask.device) - per_row(place.at.long())
+    inside = (distance >= -per_row(rules.back)) & (distance <= per_row(rules.ahead))
+    return mask & inside | rules.always
+
+
+def follow(place: Place, attention: Float[Tensor, "S J"], rules: WindowRules) -> Place:
+    """The place after a step with this attention (of the first head, which training may guide)."""
+    arrived = has_arrived(place, rules)
+    forward = torch.minimum((attention.argmax(-1) - place.at).clamp(min=0.0), rules.pace)
+    waited = (place.waited + 1) * (arrived | (forward == 0))
+    stuck = (waited > rules.stall) & ~arrived
+    return Place(place.at + forward + stuck, waited * ~stuck)
+
+
+def has_arrived(place: Place, rules: WindowRules) -> Bool[Tensor, "S"]:
+    """Rows that have at most ``stop_within`` positions left (0 if that is None)."""
+    return place.at >= rules.end
+
+
+def may_stop(place: Place, rules: WindowRules) -> Bool[Tensor, "S"]:
+    """Rows that may end by themselves."""
+    return rules.ends_anywhere | has_arrived(place, rules)
+
+
+def must_stop(place: Place, rules: WindowRules) -> Bool[Tensor, "S"]:
+    """Rows that have said their text and go on all the same."""
+    return has_arrived(place, rules) & (place.waited > rules.linger)

@@ -45,7 +45,7 @@ class Guided:
         )
 
     def initial_state(self, batch: int) -> LMState:
-        return _paired(self.lm.initial_state(2 * batch))
+        return pair_rows(self.lm.initial_state(2 * batch))
 
     def parallel_forward(
         self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
@@ -63,20 +63,20 @@ class Guided:
         self, face: Face, tokens: Tensor, state: LMState, conditions: Conditions
     ) -> tuple[Tensor, LMState, Tensor]:
         twice = tokens.repeat_interleave(2, 0)
-        logits, after, attention = face(twice, _unpaired(state), _unpaired(conditions))
-        told, untold = _paired(logits).unbind(1)
+        logits, after, attention = face(twice, unpair_rows(state), unpair_rows(conditions))
+        told, untold = pair_rows(logits).unbind(1)
         guided = untold.lerp(told, self.scale)
         # Entries that a smaller codebook does not have are -inf in both, and the difference of infinities is NaN.
-        return torch.where(told.isneginf(), told, guided), _paired(after), _paired(attention)[:, 0]
+        return torch.where(told.isneginf(), told, guided), pair_rows(after), pair_rows(attention)[:, 0]
 
 
 LanguageModel = DelayLM | Guided
 
 
-def _paired(rows: S) -> S:
+def pair_rows(rows: S) -> S:
     """[2 B, ...] as [B, 2, ...], without copying."""
     return tree_map(lambda leaf: leaf.unflatten(0, (-1, 2)), rows)
 
 
-def _unpaired(pairs: S) -> S:
+def unpair_rows(pairs: S) -> S:
     return tree_map(lambda leaf: leaf.flatten(0, 1), pairs)

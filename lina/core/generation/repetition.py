@@ -1,12 +1,12 @@
 """Repetition-aware sampling (VALL-E 2, Chen et al. 2024, arXiv 2406.05370).
 
-Cut to the likeliest tokens, sampling can fall into a loop that has no way out. A token that was said too often just now
-is drawn again from the whole distribution, where the way out is. Only codebook 0 does so: it carries what is said and
-when, the other codebooks follow it, and it alone can say STOP.
+Cut to the likeliest tokens, sampling can fall into a loop that has no way out. A token that was drawn too often just
+now is drawn again from the whole distribution, where the way out is. Only codebook 0 does so: it carries the content
+and its timing, the other codebooks follow it, and it alone can emit STOP.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Repetition:
-    """What is too often."""
+    """The share of one token among the latest ones from which on it is drawn again."""
 
     last: int
     """Tokens before this one that are looked at."""
@@ -23,22 +23,37 @@ class Repetition:
     """The part of them that may be the same as this one."""
 
 
-def draw_again(
-    token: Int[Tensor, "B"],
-    recent: Int[Tensor, "B K"],
-    logits: Float[Tensor, "B V"],
-    allowed: Bool[Tensor, "*#B V"],
-    rule: Repetition,
-    generators: Sequence[torch.Generator],
-) -> Int[Tensor, "B"]:
-    """Each row's token, or where it makes up more than ``ratio`` of ``recent`` another draw, at temperature 1.
+class RepetitionRules(NamedTuple):
+    """``Repetition`` of S rows; an infinite ratio leaves a row alone."""
 
-    A row draws one uniform number in either case: what it says does not depend on its neighbours.
+    last: Int[Tensor, "S"]
+    ratio: Float[Tensor, "S"]
+
+
+def repetition_rules(rule: Repetition | None, device: torch.device | str = "cpu") -> RepetitionRules:
+    """The rules of one row."""
+    last, ratio = (1, torch.inf) if rule is None else (rule.last, rule.ratio)
+    return RepetitionRules(
+        torch.tensor([last], device=device), torch.tensor([ratio], dtype=torch.float64, device=device)
+    )
+
+
+def draw_again(
+    token: Int[Tensor, "S"],
+    recent: Int[Tensor, "S K"],
+    logits: Float[Tensor, "S V"],
+    allowed: Bool[Tensor, "*#S V"],
+    rules: RepetitionRules,
+    uniform: Float[Tensor, "S"],
+) -> Int[Tensor, "S"]:
+    """Each row's token, or where it makes up more than ``ratio`` of its latest another draw, at temperature 1.
+
+    ``recent``: the latest tokens, oldest first, of which a row looks at its ``last``, at most K.
     """
-    uniform = torch.stack([torch.rand((), generator=row, dtype=torch.float64) for row in generators])
     cumulative = logits.masked_fill(~allowed, -torch.inf).double().softmax(-1).cumsum(-1)
-    threshold = uniform.to(logits.device)[:, None] * cumulative[:, -1:]
+    threshold = uniform[:, None] * cumulative[:, -1:]
     # Where nothing is added, nothing is allowed: the first sum above the threshold is of an allowed token.
     drawn = (cumulative <= threshold).sum(-1).clamp(max=logits.shape[-1] - 1)
-    repeated = (recent == token[:, None]).sum(-1) > rule.ratio * recent.shape[1]
-    return torch.where(repeated, drawn, token)
+    age = torch.arange(recent.shape[1] - 1, -1, -1, device=recent.device)
+    same = (recent == token[:, None]) & (age < rules.last[:, None])
+    return torch.where(same.sum(-1) > rules.ratio * rules.last, drawn, token)

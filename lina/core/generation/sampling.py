@@ -1,25 +1,39 @@
-"""From logits to tokens: temperature, top-k and top-p for each codebook, one seeded generator a row.
+"""From logits to tokens: temperature, top-k and top-p per codebook, as a pure function of tensors.
 
-A row draws one uniform number a codebook and step, so what it says does not depend on its neighbours in the batch.
+Every row brings its own rules and one uniform number per codebook (``lina.core.generation.counter_random``), so its
+tokens do not depend on its neighbors in the batch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
+from lina.core.ops.dispatch import HAS_TRITON
 
-SENTENCE_STRIDE = 0x9E3779B97F4A7C15
-"""Odd and far from the stride of seeds, so that no two sentences of near seeds and rows share their numbers."""
+GREEDY, ALL = 1e-6, 2**31
+MOST_TOKENS = 8_192
+"""Up to so many tokens, marks included, one program of the kernel can hold them."""
+
+
+class SamplingRules(NamedTuple):
+    """``Sampling`` of S rows, spread over Q codebooks."""
+
+    temperature: Float[Tensor, "S Q"]
+    """``GREEDY`` takes the likeliest token."""
+    top_k: Int[Tensor, "S Q"]
+    """``ALL`` leaves everything in."""
+    top_p: Float[Tensor, "S Q"]
+    """1 leaves everything in."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to choose tokens. Each value is one for all codebooks or a sequence with one for each."""
+    """Rules for choosing tokens. Each value is one for all codebooks or a sequence with one for each."""
 
     temperature: float | Sequence[float] = 0.0
     """0 takes the likeliest token."""
@@ -33,78 +47,78 @@ class Sampling:
         """All temperatures are 0: nothing is drawn."""
         return not any(self.temperature) if isinstance(self.temperature, Sequence) else not self.temperature
 
-    def per_codebook(self, codebooks: int, device: torch.device | str = "cpu") -> "CodebookSampling":
-        """One value a codebook, on the device of the logits.
+    def widest(self, codebooks: int) -> int | None:
+        """The largest top_k; None if a codebook leaves everything in."""
+        widest = int(max(_spread("top_k", self.top_k, codebooks, ALL, 1, ALL)))
+        return None if widest == ALL else widest
+
+    @property
+    def has_top_p(self) -> bool:
+        """Some codebook leaves unlikely tokens out by their probability."""
+        values = self.top_p if isinstance(self.top_p, Sequence) else [self.top_p]
+        return any(value not in (None, 1.0) for value in values)
+
+    def rules(self, codebooks: int, device: torch.device | str = "cpu") -> SamplingRules:
+        """The rules of one row, [1, Q], on the device of the logits.
 
         Raises:
             LinaError: a list of another length, or a value that is no number or out of range.
         """
         temperature = _spread("temperature", self.temperature, codebooks, 0.0, 0.0, 100.0)
-        top_k = _spread("top_k", self.top_k, codebooks, 0, 1, 2**31)
+        top_k = _spread("top_k", self.top_k, codebooks, ALL, 1, ALL)
         top_p = _spread("top_p", self.top_p, codebooks, 1.0, 1e-6, 1.0)
-        return CodebookSampling(
-            torch.tensor(temperature, dtype=torch.float64, device=device),
-            torch.tensor(top_k, device=device),
-            torch.tensor(top_p, dtype=torch.float64, device=device),
-            greedy=not any(temperature),
-            widest=int(max(top_k)) if all(top_k) else None,
+        return SamplingRules(
+            torch.tensor([temperature], dtype=torch.float64, device=device).clamp(min=GREEDY),
+            torch.tensor([top_k], dtype=torch.int64, device=device),
+            torch.tensor([top_p], dtype=torch.float64, device=device),
         )
 
 
-@dataclass(frozen=True)
-class CodebookSampling:
-    """``Sampling`` spread over Q codebooks; top_k 0 and top_p 1 leave everything in."""
-
-    temperature: Float[Tensor, "Q"]
-    top_k: Int[Tensor, "Q"]
-    top_p: Float[Tensor, "Q"]
-    greedy: bool
-    """All temperatures are 0."""
-    widest: int | None
-    """The largest top_k; None where a codebook leaves all in."""
-
-
 def sample(
-    logits: Float[Tensor, "B Q V"],
-    allowed: Bool[Tensor, "*#B Q V"],
-    sampling: CodebookSampling,
-    generators: Sequence[torch.Generator],
-) -> Int[Tensor, "B Q"]:
-    """Draw one token a row and codebook among the allowed ones, which may be others for each row."""
+    logits: Float[Tensor, "S Q V"],
+    allowed: Bool[Tensor, "*#S Q V"],
+    rules: SamplingRules,
+    uniform: Float[Tensor, "S Q"] | None,
+    widest: int | None = None,
+    nucleus: bool = True,
+) -> Int[Tensor, "S Q"]:
+    """Draw one token per row and codebook among the allowed ones, which may differ between rows.
+
+    ``uniform``: a number in [0, 1) for each; None takes the likeliest everywhere, for rules that are all greedy.
+    ``widest``: the largest of all ``top_k``, where none leaves everything in; fewer tokens are then sorted.
+    ``nucleus``: False if no row has a ``top_p``.
+    """
+    if (
+        HAS_TRITON
+        and uniform is not None
+        and logits.device.type == "cuda"
+        and logits.shape[-1] <= MOST_TOKENS
+    ):
+        from lina.core.generation.sampling_triton import sample as fused
+
+        return fused(logits, allowed.expand_as(logits), *rules, uniform, nucleus)  # type: ignore[no-any-return]
     logits = logits.masked_fill(~allowed, -torch.inf)
     likeliest = logits.argmax(-1)
-    if sampling.greedy:
+    if uniform is None:
         return likeliest
-    uniform = torch.stack(
-        [torch.rand(logits.shape[1], generator=row, dtype=torch.float64) for row in generators]
-    )
-    temperature, top_k, top_p = sampling.temperature, sampling.top_k, sampling.top_p
-    if sampling.widest is not None and sampling.widest < logits.shape[-1]:
-        ordered, order = logits.topk(sampling.widest, dim=-1)  # a sixth of the time of sorting all
+    temperature, top_k, top_p = (rule[..., None] for rule in rules)
+    if widest is not None and widest < logits.shape[-1]:
+        ordered, order = logits.topk(widest, dim=-1)  # a sixth of the time of sorting all
     else:
         ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-    probabilities = (ordered.double() / temperature.clamp(min=1e-6)[:, None]).softmax(-1)
-    rank = torch.arange(ordered.shape[-1], device=logits.device)
-    kept = (rank < top_k[:, None]) | (top_k[:, None] == 0)
-    probabilities = probabilities * kept
-    probabilities = probabilities / probabilities.sum(-1, keepdim=True)
-    before = probabilities.cumsum(-1) - probabilities
-    probabilities = probabilities * (before < top_p[:, None])
-    cumulative = probabilities.cumsum(-1)
-    threshold = uniform.to(logits.device)[..., None] * cumulative[..., -1:]
+    probabilities = (ordered.double() / temperature).softmax(-1)
+    probabilities = probabilities * (torch.arange(ordered.shape[-1], device=logits.device) < top_k)
+    if nucleus:
+        above = probabilities.cumsum(-1)
+        total = above[..., -1:]
+        probabilities = probabilities * (above - probabilities < top_p * total)
+    # In the order of the tokens, which a kernel that does not sort has as well.
+    order, place = order.sort(-1)
+    cumulative = probabilities.gather(-1, place).cumsum(-1)
+    threshold = uniform[..., None] * cumulative[..., -1:]
     chosen = (cumulative <= threshold).sum(-1, keepdim=True).clamp(max=ordered.shape[-1] - 1)
     drawn = order.gather(-1, chosen).squeeze(-1)
-    return torch.where(temperature > 0, drawn, likeliest)
-
-
-def row_generators(seed: int, rows: int) -> list[torch.Generator]:
-    """A generator for each row; row r of any batch draws the same numbers for the same seed."""
-    return [row_generator(seed, row) for row in range(rows)]
-
-
-def row_generator(seed: int, row: int, sentence: int = 0) -> torch.Generator:
-    """The generator of one sentence of one row, a function of the three numbers alone."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + row + sentence * SENTENCE_STRIDE) % 2**63)
+    return torch.where(rules.temperature > GREEDY, drawn, likeliest)
 
 
 def _spread(
@@ -118,6 +132,6 @@ def _spread(
     kind: Any = int if isinstance(least, int) else (int, float)
     for item in values:
         if item is not None and not (isinstance(item, kind) and least <= item <= most):
-            wanted = "an integer" if kind is int else "a number"
-            raise LinaError(f"sampling: {name} = {item!r} is not {wanted} in {least} .. {most}")
+            expected = "an integer" if kind is int else "a number"
+            raise LinaError(f"sampling: {name} = {item!r} is not {expected} in {least} .. {most}")
     return [absent if item is None else item for item in values]

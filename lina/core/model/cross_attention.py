@@ -13,6 +13,7 @@ lie end to end in a row, ``starts`` marks their first frames: from there the nex
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -78,7 +79,7 @@ class CrossAttention(nn.Module):
         times = _times(state.time, x.shape[1], starts)
         weights = _softmax(self._scores(x, times, memory), _readable(memory, starts))
         values = memory.values.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-        out = (weights @ values.to(weights.dtype)).transpose(1, 2).flatten(2)
+        out = (weights @ _matched(values, weights)).transpose(1, 2).flatten(2)
         return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights[:, 0]
 
     def step(
@@ -92,7 +93,7 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "B H T J"]:
         queries = self._turn(self.ln_q(self.q(x)), times).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         keys = memory.keys.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-        scores: Tensor = queries @ keys.to(queries.dtype).transpose(-1, -2) * queries.shape[-1] ** -0.5
+        scores: Tensor = queries @ _matched(keys, queries).transpose(-1, -2) * queries.shape[-1] ** -0.5
         return scores
 
     def _turn(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
@@ -139,7 +140,8 @@ class PositionCrossAttention(CrossAttention):
         starts: Bool[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
         times, readable = _times(state.time, x.shape[1], starts), _readable(memory, starts)
-        where = self._query_weights(x, times, memory, readable) @ memory.positions
+        query = self._query_weights(x, times, memory, readable)
+        where = query @ _matched(memory.positions, query)
         options = {} if starts is None else {"starts": starts}
         where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position, **options)
         out, weights = self._read(where, memory, readable)
@@ -148,11 +150,23 @@ class PositionCrossAttention(CrossAttention):
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
     ) -> tuple[Float[Tensor, "B D"], AttentionState, Float[Tensor, "B J"]]:
-        readable = _readable(memory, None)
-        where = self._query_weights(x[:, None], state.time[:, None], memory, readable) @ memory.positions
-        where, position = self.pos_net.step(where[:, 0].to(x.dtype), state.position)
-        out, weights = self._read(where[:, None], memory, readable)
-        return out[:, 0].to(x.dtype), AttentionState(state.time + 1, position), weights[:, 0]
+        where, position = self.pos_net.step(self.locate(x, state, memory), state.position)
+        out, weights = self.read(where, memory)
+        return out.to(x.dtype), AttentionState(state.time + 1, position), weights
+
+    def locate(
+        self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
+    ) -> Float[Tensor, "B P"]:
+        """The first half of ``step``: the mean text position that each query points at."""
+        weights = self._query_weights(x[:, None], state.time[:, None], memory, _readable(memory, None))
+        return (weights @ _matched(memory.positions, weights))[:, 0].to(x.dtype)
+
+    def read(
+        self, where: Float[Tensor, "B P"], memory: TextMemory
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B J"]]:
+        """The second half of ``step``, after the position network: the values read there, and the attention."""
+        out, weights = self._read(where[:, None], memory, _readable(memory, None))
+        return out[:, 0], weights[:, 0]
 
     def maps(
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
@@ -176,9 +190,9 @@ class PositionCrossAttention(CrossAttention):
     def _read(
         self, where: Float[Tensor, "B T P"], memory: TextMemory, readable: Bool[Tensor, "B #T J"]
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T J"]]:
-        scores = where @ memory.positions.to(where.dtype).transpose(-1, -2) * self.d_position**-0.5
+        scores = where @ _matched(memory.positions, where).transpose(-1, -2) * self.d_position**-0.5
         weights = _softmax(scores, readable)
-        return weights @ memory.values.to(weights.dtype), weights
+        return weights @ _matched(memory.values, weights), weights
 
 
 def sinusoids(length: int, width: int, like: Tensor) -> Float[Tensor, "J P"]:
@@ -187,6 +201,19 @@ def sinusoids(length: int, width: int, like: Tensor) -> Float[Tensor, "J P"]:
     angles = torch.arange(length, dtype=torch.float64, device=like.device)[:, None] * 10000.0**-exponents
     dtype = torch.promote_types(like.dtype, torch.float32)
     return torch.cat([angles.sin(), (angles + torch.pi / 2).sin()], dim=-1).to(dtype)
+
+
+def pad_memory(memory: TextMemory, positions: int) -> TextMemory:
+    """The same texts with masked positions after them, up to ``positions``."""
+    missing = positions - memory.mask.shape[-1]
+    if missing < 0:
+        raise ValueError(f"a text of {memory.mask.shape[-1]} positions does not fit into {positions}")
+    if not missing:
+        return memory
+    flat = (memory.mask, memory.text)
+    return tree_map(
+        lambda leaf: F.pad(leaf, (0, missing) if any(leaf is f for f in flat) else (0, 0, 0, missing)), memory
+    )
 
 
 def side_by_side(memory: TextMemory, rows: Int[Tensor, "B N"]) -> TextMemory:
@@ -216,6 +243,11 @@ def _readable(memory: TextMemory, starts: Bool[Tensor, "B T"] | None) -> Bool[Te
         return memory.mask[:, None]
     reading = starts.long().cumsum(1) - starts[:, :1].long()
     return memory.mask[:, None] & (memory.text[:, None] == reading[..., None])
+
+
+def _matched(x: Float[Tensor, "..."], other: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """``x`` in the dtype of what it is multiplied with, where autocast does not see to that by itself."""
+    return x if torch.is_autocast_enabled(x.device.type) else x.to(other.dtype)
 
 
 def _softmax(

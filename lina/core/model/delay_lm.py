@@ -146,7 +146,7 @@ class DelayLM(nn.Module):
             y, state.attention, conditions.text, starts
         )
         out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder)
-        return self._logits(out), LMState(encoder, attention, decoder), weights
+        return self.logits(out), LMState(encoder, attention, decoder), weights
 
     def step(
         self, tokens: Int[Tensor, "B Q"], state: LMState, conditions: Conditions
@@ -156,7 +156,7 @@ class DelayLM(nn.Module):
         y, encoder = self.encoder.step(self.dropout(x), state.encoder)
         read, attention, weights = self.cross_att.step(y, state.attention, conditions.text)
         out, decoder = self.decoder.step(self.dropout(y + read), state.decoder)
-        return self._logits(out), LMState(encoder, attention, decoder), weights
+        return self.logits(out), LMState(encoder, attention, decoder), weights
 
     def attention_maps(
         self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
@@ -169,10 +169,15 @@ class DelayLM(nn.Module):
     def _embed(self, tokens: Int[Tensor, "*B Q"]) -> Float[Tensor, "*B D"]:
         return self.rvq_embed(tokens + self.token_offsets).sum(-2)  # type: ignore[operator, no-any-return]
 
-    def _logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B Q V"]:
+    def logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B Q V"]:
+        """The heads, over the decoder's output."""
         logits = self.logits_head(self.head_norm(x))
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return self.by_codebook(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+
+    def by_codebook(self, logits: Float[Tensor, "*B N"]) -> Float[Tensor, "*B Q V"]:
+        """The outputs of all heads, side by side, with -inf where a codebook has no such entry."""
         if not self.uniform:
             padded = nn.functional.pad(logits, (0, 1), value=-torch.inf)
             logits = padded.index_select(-1, self.logit_columns)  # type: ignore[arg-type]
-        return logits.unflatten(-1, (len(self.codebook_sizes), self.vocab))  # type: ignore[no-any-return]
+        split: Tensor = logits.unflatten(-1, (len(self.codebook_sizes), self.vocab))
+        return split

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, final
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lina.core.model.in_place import InPlaceLayers, InPlaceStep, in_place_step, linear_of
+from lina.core.ops.small_linear import is_small, small_linear
 from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone, takes_starts
-from lina.core.state import State
+from lina.core.state import S, State
 
 
 class SwiGLU(nn.Module):
@@ -61,6 +64,44 @@ class Block(nn.Module):
         x = x + mixed
         return x + self.cmix(self.norm2(x)), state
 
+    def fused_step(self) -> InPlaceStep:
+        return BlockStep(self)
+
+
+class BlockStep(InPlaceStep):
+    """A block's step in place; the channel mixing's hidden width is padded to whole tiles of a matrix product."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = block.norm1, block.norm2
+        self.tmix = in_place_step(block.tmix)
+        self.p_in, self.p_out = padded_hidden(block.cmix)
+
+    def forward(self, x: Float[Tensor, "B D"], state: State) -> Float[Tensor, "B D"]:
+        x = self.tmix.add(x, self.norm1, state)
+        norm, enter, leave = self.norm2, self.p_in, self.p_out
+        if is_small(x, enter.in_features, leave.in_features):
+            own = norm.weight, norm.bias, norm.eps
+            hidden = small_linear(x, enter.weight, enter.bias, *own, swiglu=True)
+            return small_linear(hidden, leave.weight, leave.bias, residual=x)
+        gate, value = enter(norm(x)).chunk(2, dim=-1)
+        return x + leave(F.silu(gate) * value)  # type: ignore[no-any-return]
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        return self.tmix.stored(state, dtype)
+
+
+def padded_hidden(mixing: SwiGLU, multiple: int = 64) -> tuple[nn.Linear, nn.Linear]:
+    """Copies of both layers with hidden channels that do nothing, up to a multiple (odd widths have slow kernels)."""
+    hidden = mixing.p_out.in_features
+    missing = -hidden % multiple
+    weight, bias = mixing.p_in.weight.detach(), mixing.p_in.bias.detach()
+    enter = linear_of(
+        F.pad(weight.unflatten(0, (2, hidden)), (0, 0, 0, missing)).flatten(0, 1),
+        F.pad(bias.unflatten(0, (2, hidden)), (0, missing)).flatten(),
+    )
+    return enter, linear_of(F.pad(mixing.p_out.weight.detach(), (0, missing)), mixing.p_out.bias.detach())
+
 
 class Layers(nn.Module):
     """Backbones one after the other, themselves a backbone. The state is the tuple of the layers' states."""
@@ -98,6 +139,9 @@ class Layers(nn.Module):
             after.append(new)
         return x, tuple(after)
 
+    def fused_step(self) -> InPlaceStep:
+        return InPlaceLayers([in_place_step(layer) for layer in self._each()])
+
     def _each(self) -> list[Any]:
         return list(self.layers)
 
@@ -132,6 +176,23 @@ class ResidualMixer(nn.Module):
         mixed, state = self.mixer.step(self.norm(x), state)
         return x + mixed, state
 
+    def fused_step(self) -> InPlaceStep:
+        return ResidualStep(self)
+
+
+class ResidualStep(InPlaceStep):
+    """x + mixer(norm(x)) in place."""
+
+    def __init__(self, layer: ResidualMixer) -> None:
+        super().__init__()
+        self.norm, self.mixer = layer.norm, in_place_step(layer.mixer)
+
+    def forward(self, x: Float[Tensor, "B D"], state: State) -> Float[Tensor, "B D"]:
+        return x + self.mixer(self.norm(x), state)  # type: ignore[no-any-return]
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        return self.mixer.stored(state, dtype)
+
 
 class MixerStack(Layers):
     """Mixers with norms and residuals around them. The state is the tuple of the mixers' states."""
@@ -149,6 +210,9 @@ class MixerStack(Layers):
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
         x, after = super().step(x, state)
         return self.norm_f(x), after
+
+    def fused_step(self) -> InPlaceStep:
+        return InPlaceLayers([in_place_step(layer) for layer in self._each()], self.norm_f)
 
 
 class MixerPlugin(BackbonePlugin):

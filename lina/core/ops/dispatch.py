@@ -1,6 +1,7 @@
 """Dispatch between an operator's reference form (reference kernel) and its fused kernels; log the choice once."""
 
 import functools
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import ClassVar, Literal
@@ -12,6 +13,8 @@ from lina.core.plugin import PluginConfig
 from lina.core.renames import Renames
 
 Kernels = Literal["auto", "reference", "fused"]
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 log = logging.getLogger("lina")
 

@@ -26,21 +26,24 @@ class Reader:
         self.wishes, self.sure = wishes, sure
 
     def initial_state(self, batch: int) -> LMState:
-        """The frame and the number of each row."""
-        return LMState(torch.stack([torch.zeros(batch, dtype=torch.int64), torch.arange(batch)], 1), (), ())  # type: ignore[arg-type]
+        """The frame of each row."""
+        return LMState(torch.zeros(batch, dtype=torch.int64), (), ())  # type: ignore[arg-type]
 
     def step(self, tokens: Tensor, state: LMState, conditions: Conditions) -> tuple[Tensor, LMState, Tensor]:
         mask = conditions.text.mask
         told = mask if mask.dim() == 2 else mask[:, 0]
         assert told.any(-1).all(), "a row that can read nothing"
-        wished = torch.tensor([self.wishes[row](frame) for frame, row in state.encoder.tolist()])
+        rows = conditions.speaker[:, 0].long().tolist()
+        wished = torch.tensor(
+            [self.wishes[row](frame) for row, frame in zip(rows, state.encoder.tolist(), strict=True)]
+        )
         distance = (torch.arange(told.shape[1]) - wished[:, None].clamp(min=0)).abs()
         read = distance.masked_fill(~told, 1e9).argmin(-1)
         logits = torch.zeros(len(told), 2, self.vocab)
         logits.scatter_(2, (read + MARKS)[:, None, None].expand(-1, 2, 1), self.sure)
         logits[:, 0, STOP] = torch.where(wished < 0, 99.0, -99.0)
         attention = torch.nn.functional.one_hot(read, told.shape[1]).float()
-        return logits, state._replace(encoder=state.encoder + torch.tensor([1, 0])), attention
+        return logits, state._replace(encoder=state.encoder + 1), attention
 
     def parallel_forward(self, tokens: Tensor, state: LMState, conditions: Conditions) -> Any:
         said, read = [], []
@@ -52,12 +55,12 @@ class Reader:
 
 
 def texts(*lengths: int, width: int | None = None) -> Conditions:
-    """Conditions of texts of so many positions."""
+    """Conditions of texts of so many positions; the speaker is the number of the row."""
     position = torch.arange(width or max(lengths))
     mask = position < torch.tensor(lengths)[:, None]
     nothing = torch.zeros(*mask.shape, 0)
     memory = TextMemory(nothing, nothing, mask, nothing, torch.zeros_like(mask, dtype=torch.int64))
-    return Conditions(memory, torch.zeros(len(lengths), 1))
+    return Conditions(memory, torch.arange(len(lengths)).float()[:, None])
 
 
 def listed(places: Sequence[float]) -> Wish:

@@ -4,13 +4,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.generation.attention_window import Place, Reading, Window
-from lina.core.generation.generate import collect, generate
+from lina.core.generation.attention_window import (
+    Place,
+    Window,
+    first_place,
+    follow,
+    has_arrived,
+    readable,
+    window_rules,
+)
 from lina.core.generation.guidance import Guided
 from lina.core.generation.sampling import Sampling
+from lina.core.state import join_rows
 from tests.core.generation.reading_model import Reader, Wish, listed, texts
-from tests.core.generation.test_generate import SAMPLED, TEXTS, say
 from tests.core.toy_model import push_stop, random_codes, toy_conditions, toy_lm
+from tests.engine.decoding import SAMPLED, TEXTS, decode
 
 NARROW = Window(ahead=3, back=1, pace=1.0)
 WIDE = Window(ahead=1000, back=1000, pace=1000.0)
@@ -18,11 +26,16 @@ LENGTH = 12
 STEADY = listed(range(LENGTH))
 
 
+def rules_of(window: Window, mask: Tensor) -> Any:
+    """The same window for all rows."""
+    return join_rows([window_rules(window, row) for row in mask.split(1)])
+
+
 def spoken(*wishes: Wish, lengths: tuple[int, ...] | None = None, **options: Any) -> list[Any]:
     """What rows say: (positions in the order in which they were said, whether the row stopped by itself)."""
     conditions = texts(*(lengths or [LENGTH] * len(wishes)))
     options.setdefault("max_frames", 60)
-    said = collect(generate(Reader(*wishes), conditions, sampling=Sampling(), **options))  # type: ignore[arg-type]
+    said = decode(Reader(*wishes), conditions, Sampling(), **options)
     return [(one.codes[:, 0].tolist(), one.stopped) for one in said]
 
 
@@ -84,10 +97,12 @@ def test_who_ended_a_row_is_told() -> None:
     """By itself, by the window, by the limit."""
     wishes: list[Wish] = [STEADY, lambda frame: float(frame), lambda frame: 0.0]
     window = Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5)
-    said = collect(
-        generate(Reader(*wishes), texts(*[LENGTH] * 3), sampling=Sampling(), max_frames=60, window=window)  # type: ignore[arg-type]
-    )
-    assert [(one.stopped, one.lingered) for one in said] == [(True, False), (False, True), (False, False)]
+    said = decode(Reader(*wishes), texts(*[LENGTH] * 3), Sampling(), max_frames=60, window=window)
+    assert [(one.stopped, one.ended_by_window) for one in said] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
 
 
 def test_all_ends_even_if_the_model_never_does() -> None:
@@ -108,11 +123,12 @@ def test_rows_are_independent_and_padding_is_not_read() -> None:
 def test_after_a_prompt_the_place_is_where_it_was_read() -> None:
     """Its transcript is positions 0 to 3; row 1 has read on in it, and row 2 is far behind."""
     attention = torch.nn.functional.one_hot(torch.tensor([3, 9, 0, 0]), LENGTH).float()
-    reading = Reading(NARROW, texts(*[LENGTH] * 4))
-    place = reading.first_place(attention, torch.tensor([4, 4, 8, 0]))
+    mask = texts(*[LENGTH] * 4).text.mask
+    rules = rules_of(NARROW, mask)
+    place = first_place(attention, torch.tensor([4, 4, 8, 0]), rules)
     assert place.at.tolist() == [3, 4, 5, 0]
-    readable = reading.readable(place).text.mask
-    assert [row.nonzero()[:, 0].tolist() for row in readable] == [
+    inside = readable(mask, place, rules)
+    assert [row.nonzero()[:, 0].tolist() for row in inside] == [
         [2, 3, 4, 5, 6],
         [3, 4, 5, 6, 7],
         [4, 5, 6, 7, 8],
@@ -133,22 +149,22 @@ def test_a_row_without_text_reads_on() -> None:
     conditions = texts(LENGTH, LENGTH)
     mask = conditions.text.mask
     pairs = torch.stack([mask, torch.arange(LENGTH).expand(2, -1) == 0], 1)
-    paired = conditions._replace(text=conditions.text._replace(mask=pairs))
+    rules, before = rules_of(NARROW, pairs), pairs.clone()
     place = Place(torch.tensor([6.0, 0.5]), torch.zeros(2, dtype=torch.int64))
-    inside = Reading(NARROW, paired).readable(place).text.mask
+    inside = readable(pairs, place, rules)
     assert inside[0, 0].nonzero()[:, 0].tolist() == [5, 6, 7, 8, 9]
     assert inside[1, 0].nonzero()[:, 0].tolist() == [0, 1, 2, 3]
     assert torch.equal(inside[:, 1], pairs[:, 1])
-    arrived = Reading(NARROW, paired).arrived(place._replace(at=torch.tensor([11.0, 10.9])))
+    arrived = has_arrived(place._replace(at=torch.tensor([11.0, 10.9])), rules)
     assert arrived.tolist() == [True, False]
-    assert torch.equal(paired.text.mask, pairs), "the memory is only read"
+    assert torch.equal(before, pairs), "the memory is only read"
 
 
 def test_following_is_pure_and_keeps_its_shapes() -> None:
     place = Place(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]))
     before = [leaf.clone() for leaf in place]
     attention = torch.nn.functional.one_hot(torch.tensor([9, 0]), LENGTH).float()
-    after = Reading(NARROW, texts(LENGTH, LENGTH)).followed(place, attention)
+    after = follow(place, attention, rules_of(NARROW, texts(LENGTH, LENGTH).text.mask))
     assert after.at.tolist() == [3.0, 0.0]
     assert after.waited.tolist() == [0, 1]
     assert all(torch.equal(was, leaf) for was, leaf in zip(before, place, strict=True))
@@ -161,8 +177,8 @@ def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: S
     lm = push_stop(toy_lm(attention=attention), 0.02)
     conditions, prompt = toy_conditions(lm, *TEXTS), random_codes(4, 3)
     for given in ({}, {"prompt": prompt}):
-        without = say(lm, conditions, sampling, seed=2, **given)
-        within = say(lm, conditions, sampling, seed=2, window=WIDE, **given)
+        without = decode(lm, conditions, sampling, seed=2, **given)
+        within = decode(lm, conditions, sampling, seed=2, window=WIDE, **given)
         assert_same(without, within)
 
 
@@ -170,8 +186,8 @@ def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: S
 def test_a_real_model_reads_only_in_its_window(attention: str) -> None:
     lm = push_stop(toy_lm(attention=attention), -3.0)
     conditions = toy_conditions(lm, TEXTS[0])
-    (free,) = say(lm, conditions, max_frames=6)
-    (held,) = say(lm, conditions, max_frames=6, window=Window(ahead=1, back=0, pace=0.5))
+    (free,) = decode(lm, conditions, max_frames=6)
+    (held,) = decode(lm, conditions, max_frames=6, window=Window(ahead=1, back=0, pace=0.5))
     assert (free.attention > 0).all()
     for step, weights in enumerate(held.attention):
         seen = weights.nonzero()[:, 0]
@@ -185,7 +201,7 @@ def test_guided_speech_in_a_window() -> None:
     guided = Guided(lm, 2.0)
     conditions = guided.conditions(torch.tensor([TEXTS[0]]), torch.ones(1, 7, dtype=torch.bool))
     free, wide, held = (
-        say(guided, conditions, max_frames=6, **given)  # type: ignore[arg-type]
+        decode(guided, conditions, max_frames=6, **given)  # type: ignore[arg-type]
         for given in ({}, {"window": WIDE}, {"window": Window(ahead=1, back=0, pace=0.5)})
     )
     assert_same(free, wide)

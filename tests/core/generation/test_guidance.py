@@ -5,13 +5,14 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.generation.generate import generate
 from lina.core.generation.guidance import Guided
-from lina.core.generation.sampling import Sampling, row_generators
+from lina.core.generation.sampling import Sampling
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import delayed_columns
 from lina.core.state import leaves
+from lina.engine.engine import Engine
 from tests.core.toy_model import SIZES, push_stop, random_codes, toy_conditions, toy_lm
+from tests.engine.decoding import decode, requests
 
 TEXTS = ([2, 3, 4, 5, 6, 7, 8], [9, 10, 11], [12, 2])
 SAMPLED = Sampling(temperature=1.0)
@@ -44,9 +45,7 @@ def whole(model: Any, tokens: Tensor, given: Conditions) -> tuple[Tensor, Tensor
 
 
 def say(model: Any, given: Conditions, sampling: Sampling = SAMPLED, **options: Any) -> list[Tensor]:
-    frames = list(generate(model, given, sampling=sampling, **{"max_frames": 12, **options}))
-    rows = range(given.speaker.shape[0])
-    return [torch.stack([frame.codes[row] for frame in frames if frame.complete[row]]) for row in rows]
+    return [one.codes for one in decode(model, given, sampling, **{"max_frames": 12, **options})]
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
@@ -133,7 +132,8 @@ def test_a_text_in_company_is_said_as_alone(lm: DelayLM) -> None:
             guided,
             given,
             prompt=prompt[row : row + 1, : int(lengths[row])],
-            generators=row_generators(1, 3)[row : row + 1],
+            seed=1,
+            rows=[row],
         )
         assert torch.equal(alone, together[row]), row
 
@@ -150,8 +150,9 @@ def test_both_rows_of_a_pair_read_what_was_said_in_one_step(
 
     monkeypatch.setattr(lm, "step", overheard)
     guided = Guided(lm, 2.0)
-    frames = list(generate(guided, conditions(guided, *TEXTS), sampling=SAMPLED, max_frames=5))
-    assert len(read) == len(frames), "one step of the model a frame"
+    engine = Engine(guided, 3)
+    list(engine.run(requests(conditions(guided, *TEXTS), max_frames=5)))
+    assert len(read) == engine.steps, "one step of the model a frame"
     for tokens in read:
         assert tokens.shape == (6, len(SIZES))
         assert torch.equal(tokens[::2], tokens[1::2])

@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.generation.generate import collect, generate
-from lina.core.generation.repetition import Repetition, draw_again
-from lina.core.generation.sampling import Sampling, row_generators
+from lina.core.generation.repetition import Repetition, RepetitionRules, draw_again, repetition_rules
+from lina.core.generation.sampling import Sampling
 from lina.core.model.tokens import PAD
 from tests.core.generation.reading_model import Reader, texts
-from tests.core.generation.test_generate import TEXTS, say
 from tests.core.toy_model import push_stop, toy_conditions, toy_lm
+from tests.engine.decoding import TEXTS, decode
 
 RULE = Repetition(last=4, ratio=0.25)
 LOGITS = torch.tensor([[0.0, 1.0, 2.0, -9.0, 0.5]])
@@ -23,8 +22,8 @@ def again(token: int, recent: list[int], rows: int = 1, seed: int = 3) -> Tensor
         torch.tensor(recent).expand(rows, -1),
         LOGITS.expand(rows, -1),
         ALLOWED,
-        RULE,
-        row_generators(seed, rows),
+        RepetitionRules(*(rule.expand(rows) for rule in repetition_rules(RULE))),
+        torch.rand(rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64),
     )
 
 
@@ -40,14 +39,15 @@ def test_what_is_frequent_is_drawn_from_all_that_is_allowed() -> None:
     torch.testing.assert_close(drawn, wanted, atol=0.03, rtol=0)
 
 
-def test_a_row_draws_as_often_in_any_case() -> None:
-    """What it says next does not depend on whether another row, or itself, said something again."""
-    for recent in ([3, 3, 3, 3], [PAD] * 4):
-        (generator,) = row_generators(1, 1)
-        draw_again(torch.tensor([3]), torch.tensor([recent]), LOGITS, ALLOWED, RULE, [generator])
-        (other,) = row_generators(1, 1)
-        torch.rand((), generator=other, dtype=torch.float64)
-        assert torch.rand((), generator=generator) == torch.rand((), generator=other)
+def test_a_row_looks_at_its_own_latest_tokens() -> None:
+    """Rows of rules that look back further share the same buffer."""
+    rules = RepetitionRules(
+        torch.tensor([2, 4, 1]), torch.tensor([0.5, 0.25, torch.inf], dtype=torch.float64)
+    )
+    recent = torch.tensor([[3, 3, 1, 3], [3, 3, 1, 2], [3, 3, 3, 3]])
+    token, uniform = torch.tensor([3, 3, 3]), torch.full((3,), 0.5, dtype=torch.float64)
+    drawn = draw_again(token, recent, LOGITS.expand(3, -1), ALLOWED, rules, uniform)
+    assert drawn.tolist() == [3, 2, 3]
 
 
 def test_a_loop_is_broken_in_codebook_0_alone() -> None:
@@ -55,8 +55,8 @@ def test_a_loop_is_broken_in_codebook_0_alone() -> None:
     stuck: Any = Reader(lambda frame: 4, sure=2.0)
     sampling = Sampling(temperature=1.0, top_k=1)
     rule = Repetition(last=4, ratio=0.25)
-    (loop,) = collect(generate(stuck, texts(9), sampling=sampling, max_frames=40))
-    (free,) = collect(generate(stuck, texts(9), sampling=sampling, max_frames=40, repetition=rule))
+    (loop,) = decode(stuck, texts(9), sampling, max_frames=40)
+    (free,) = decode(stuck, texts(9), sampling, max_frames=40, repetition=rule)
     assert (loop.codes == 4).all()
     assert (free.codes[:, 1] == 4).all()
     assert free.codes[:2, 0].tolist() == [4, 4], "one in four is not too often yet"
@@ -68,7 +68,7 @@ def test_greedy_speech_is_left_alone() -> None:
     conditions, rule = toy_conditions(lm, *TEXTS), Repetition(last=10, ratio=0.0)
     for sampling in (Sampling(), Sampling(temperature=[0.0, 1.0, 1.0])):
         for one, other in zip(
-            say(lm, conditions, sampling), say(lm, conditions, sampling, repetition=rule), strict=True
+            decode(lm, conditions, sampling), decode(lm, conditions, sampling, repetition=rule), strict=True
         ):
             assert torch.equal(one.codes, other.codes)
 
@@ -76,8 +76,7 @@ def test_greedy_speech_is_left_alone() -> None:
 def test_rows_are_independent() -> None:
     lm = push_stop(toy_lm(), 0.02)
     rule, sampling = Repetition(last=6, ratio=0.2), Sampling(temperature=1.0, top_k=2)
-    together = say(lm, toy_conditions(lm, *TEXTS), sampling, seed=1, repetition=rule)
+    together = decode(lm, toy_conditions(lm, *TEXTS), sampling, seed=1, repetition=rule)
     for row, text in enumerate(TEXTS):
-        own = row_generators(1, len(TEXTS))[row : row + 1]
-        (alone,) = say(lm, toy_conditions(lm, text), sampling, generators=own, repetition=rule)
+        (alone,) = decode(lm, toy_conditions(lm, text), sampling, seed=1, rows=[row], repetition=rule)
         assert torch.equal(alone.codes, together[row].codes)

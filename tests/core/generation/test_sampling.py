@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,19 +5,26 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.generation.sampling import Sampling, row_generators, sample
+from lina.core.generation.sampling import ALL, Sampling, SamplingRules, sample
 
 LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.5, 0.0, 1.4])
 DRAWS = 20_000
+
+
+def rules_of(sampling: Sampling, codebooks: int, rows: int = 1) -> SamplingRules:
+    return SamplingRules(*(rule.expand(rows, -1) for rule in sampling.rules(codebooks)))
+
+
+def uniforms(*shape: int, seed: int = 4) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def shares(sampling: Sampling, logits: Tensor = LOGITS, allowed: Tensor | None = None) -> Tensor:
     """How often each token is drawn: one row of many codebooks stands for many draws."""
     size = len(logits)
     allowed = torch.ones(size, dtype=torch.bool) if allowed is None else allowed
-    rules = sampling.per_codebook(DRAWS)
     drawn = sample(
-        logits.expand(1, DRAWS, -1), allowed.expand(DRAWS, -1), rules, [torch.Generator().manual_seed(4)]
+        logits.expand(1, DRAWS, -1), allowed.expand(DRAWS, -1), sampling.rules(DRAWS), uniforms(1, DRAWS)
     )
     return torch.bincount(drawn[0], minlength=size) / DRAWS
 
@@ -57,15 +63,37 @@ def test_top_k_of_one_is_greedy_and_of_many_is_none() -> None:
 
 def test_the_likeliest_alone_are_drawn_from_as_all_in_order_are() -> None:
     generator = torch.Generator().manual_seed(3)
-    rules = Sampling(temperature=0.8, top_k=[20, 5, 50], top_p=0.9).per_codebook(3)
-    assert rules.widest == 50
-    sorted_whole = replace(rules, widest=None)
-    allowed = torch.rand(1, 3, 200, generator=generator) < 0.5
+    sampling = Sampling(temperature=0.8, top_k=[20, 5, 50], top_p=0.9)
+    assert sampling.widest(3) == 50
+    allowed, rules = torch.rand(1, 3, 200, generator=generator) < 0.5, rules_of(sampling, 3, 2)
     for seed in range(40):
         logits = torch.randn(2, 3, 200, generator=generator) * 3
-        drawn = [sample(logits, allowed, of, row_generators(seed, 2)) for of in (rules, sorted_whole)]
+        drawn = [sample(logits, allowed, rules, uniforms(2, 3, seed=seed), width) for width in (50, None)]
         assert torch.equal(*drawn)
-    assert Sampling(1.0, top_k=[3, None]).per_codebook(2).widest is None
+    assert Sampling(1.0, top_k=[3, None]).widest(2) is None
+
+
+def test_without_top_p_the_mass_is_not_summed() -> None:
+    logits = torch.randn(1, 50, 200, generator=torch.Generator().manual_seed(3)) * 3
+    allowed, rules = torch.ones(50, 200, dtype=torch.bool), Sampling(1.0, top_k=20).rules(50)
+    with_sums, without = (
+        sample(logits, allowed, rules, uniforms(1, 50), nucleus=nucleus) for nucleus in (True, False)
+    )
+    assert torch.equal(with_sums, without)
+
+
+def test_rows_have_rules_of_their_own() -> None:
+    rules = SamplingRules(
+        *(
+            torch.cat(pair)
+            for pair in zip(Sampling(1.0, top_k=2).rules(200), Sampling().rules(200), strict=True)
+        )
+    )
+    drawn = sample(
+        LOGITS.expand(2, 200, -1), torch.ones(200, 6, dtype=torch.bool), rules, uniforms(2, 200), 6
+    )
+    assert drawn[0].unique().tolist() == [0, 3]
+    assert drawn[1].unique().tolist() == [0]
 
 
 def test_top_p_keeps_the_fewest_that_hold_it() -> None:
@@ -101,16 +129,12 @@ def test_absent_tokens_are_never_drawn() -> None:
 
 
 def test_each_codebook_by_its_own_rules() -> None:
-    rules = Sampling(
-        temperature=[0.0, 1.0, 1.0], top_k=[None, 2, None], top_p=[None, None, 0.3]
-    ).per_codebook(3)
-    drawn = torch.cat(
-        [
-            sample(
-                LOGITS.expand(1, 3, -1), torch.ones(3, 6, dtype=torch.bool), rules, row_generators(seed, 1)
-            )
-            for seed in range(200)
-        ]
+    sampling = Sampling(temperature=[0.0, 1.0, 1.0], top_k=[None, 2, None], top_p=[None, None, 0.3])
+    drawn = sample(
+        LOGITS.expand(200, 3, -1),
+        torch.ones(3, 6, dtype=torch.bool),
+        rules_of(sampling, 3, 200),
+        uniforms(200, 3),
     )
     assert drawn[:, 0].unique().tolist() == [0], "greedy beside sampled ones"
     assert drawn[:, 1].unique().tolist() == [0, 3]
@@ -118,45 +142,22 @@ def test_each_codebook_by_its_own_rules() -> None:
 
 
 def test_greedy_takes_the_first_of_equals() -> None:
-    logits = torch.zeros(1, 2, 6)
-    rules = Sampling([0.0, 1.0]).per_codebook(2)
-    drawn = torch.cat(
-        [
-            sample(logits, torch.ones(2, 6, dtype=torch.bool), rules, row_generators(seed, 1))
-            for seed in range(50)
-        ]
+    drawn = sample(
+        torch.zeros(50, 2, 6),
+        torch.ones(2, 6, dtype=torch.bool),
+        rules_of(Sampling([0.0, 1.0]), 2, 50),
+        uniforms(50, 2),
     )
     assert drawn[:, 0].unique().tolist() == [0]
     assert len(drawn[:, 1].unique()) == 6
 
 
-def test_greedy_draws_no_random_number() -> None:
-    generators = row_generators(0, 1)
-    before = generators[0].get_state()
-    sample(
-        LOGITS.expand(1, 2, -1), torch.ones(2, 6, dtype=torch.bool), Sampling().per_codebook(2), generators
-    )
-    assert torch.equal(generators[0].get_state(), before)
-
-
-def test_a_row_draws_the_same_in_any_company() -> None:
-    logits = torch.randn(5, 3, 6, generator=torch.Generator().manual_seed(0))
-    allowed, rules = torch.ones(3, 6, dtype=torch.bool), Sampling(3.0).per_codebook(3)
-    together, alone = row_generators(7, 5), row_generators(7, 5)
-    draws = torch.stack([sample(logits, allowed, rules, together) for _ in range(20)])
-    for row in range(5):
-        own = torch.cat(
-            [sample(logits[row : row + 1], allowed, rules, alone[row : row + 1]) for _ in range(20)]
-        )
-        assert torch.equal(draws[:, row], own)
-    assert draws.unique(dim=1).shape[1] == 5, "rows differ from each other"
-
-
-def test_seeds_of_rows_differ() -> None:
-    drawn = {
-        float(torch.rand(1, generator=g)) for seed in (0, 1, 2**63 - 1) for g in row_generators(seed, 50)
-    }
-    assert len(drawn) == 150
+def test_what_is_all_greedy_needs_no_random_number() -> None:
+    logits = torch.randn(5, 2, 6, generator=torch.Generator().manual_seed(0))
+    allowed, rules = torch.ones(2, 6, dtype=torch.bool), rules_of(Sampling(), 2, 5)
+    drawn = sample(logits, allowed, rules, uniforms(5, 2))
+    assert torch.equal(sample(logits, allowed, rules, None), drawn)
+    assert torch.equal(drawn, logits.argmax(-1))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_seeds_of_rows_differ() -> None:
 )
 def test_wrong_rules_are_refused(sampling: dict[str, Any], message: str) -> None:
     with pytest.raises(LinaError, match=message) as error:
-        Sampling(**sampling).per_codebook(3)
+        Sampling(**sampling).rules(3)
     assert "\n" not in str(error.value)
 
 
@@ -191,12 +192,15 @@ def test_greedy_is_known_before_the_codebooks_are(temperature: Any, greedy: bool
 
 
 def test_integers_are_numbers() -> None:
-    rules = Sampling(temperature=1, top_k=3, top_p=1).per_codebook(2)
-    assert rules.temperature.tolist() == [1.0, 1.0]
-    assert rules.top_k.tolist() == [3, 3]
-    assert not rules.greedy
-    assert Sampling(temperature=[0, 0.0]).per_codebook(2).greedy
-    assert not Sampling(temperature=[0, 0.1]).per_codebook(2).greedy
-    assert {
-        t.device.type for t in vars(Sampling().per_codebook(2, "meta")).values() if isinstance(t, Tensor)
-    } == {"meta"}
+    rules = Sampling(temperature=1, top_k=3, top_p=1).rules(2)
+    assert rules.temperature.tolist() == [[1.0, 1.0]]
+    assert rules.top_k.tolist() == [[3, 3]]
+    assert Sampling().rules(2).top_k.tolist() == [[ALL, ALL]]
+    assert {leaf.device.type for leaf in Sampling().rules(2, "meta")} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("top_p", "has"), [(None, False), (1.0, False), (0.9, True), ([None, 1.0], False), ([None, 0.5], True)]
+)
+def test_top_p_is_known_before_the_codebooks_are(top_p: Any, has: bool) -> None:
+    assert Sampling(1.0, top_p=top_p).has_top_p == has

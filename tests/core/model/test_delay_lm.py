@@ -105,7 +105,7 @@ def test_every_codebook_has_embeddings_and_a_head_of_its_own() -> None:
     rows = [lm.rvq_embed.weight[start + int(t)] for start, t in zip(starts, token[0], strict=False)]
     torch.testing.assert_close(lm._embed(token)[0], torch.stack(rows).sum(0))
     x = torch.randn(1, lm.logits_head.in_features, generator=torch.Generator().manual_seed(0))
-    logits = lm._logits(x)
+    logits = lm.logits(x)
     for codebook, size in enumerate(SIZES):
         head = lm.logits_head.weight[starts[codebook] : starts[codebook + 1]]
         torch.testing.assert_close(logits[0, codebook, : size + MARKS], head @ x[0])

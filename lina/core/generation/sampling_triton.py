@@ -1,0 +1,115 @@
+"""The Triton kernel of ``lina.core.generation.sampling``: one program draws one token, without sorting.
+
+The k-th largest logit, and the smallest probability that top-p keeps, are found by bisection over the bits of the
+logits; the draw is the inverse of the distribution in the order of the tokens, in float64.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.library import custom_op
+
+from lina.core.generation.sampling import GREEDY
+
+LIKELIEST = tl.constexpr(GREEDY)
+
+
+@triton.jit
+def sample_kernel(
+    logits,
+    allowed,
+    temperature,
+    top_k,
+    top_p,
+    uniform,
+    out,
+    tokens,
+    row_stride,
+    book_stride,
+    books,
+    NUCLEUS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One program per row and codebook."""
+    draw = tl.program_id(0)
+    place = (draw // books).to(tl.int64) * row_stride + (draw % books) * book_stride
+    token = tl.arange(0, BLOCK)
+    inside = token < tokens
+    x = tl.load(logits + draw.to(tl.int64) * tokens + token, mask=inside, other=float("-inf")).to(tl.float32)
+    may = tl.load(allowed + place + token, mask=inside, other=0) != 0
+    x = tl.where(may, x, float("-inf"))
+    chosen = tl.argmax(x, axis=0)
+    heat = tl.load(temperature + draw)
+    if heat > LIKELIEST:
+        # Integers in the order of the floats.
+        bits = x.to(tl.int32, bitcast=True)
+        key = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.int64)
+        kept = tl.load(top_k + draw)
+        low, high = tl.full((), -(2**31), tl.int64), tl.full((), 2**31, tl.int64)
+        for _ in range(32):
+            middle = (low + high) >> 1
+            enough = tl.sum((key >= middle).to(tl.int64), axis=0) >= kept
+            low = tl.where(enough, middle, low)
+            high = tl.where(enough, high, middle)
+        weight = tl.exp((x - tl.max(x, axis=0)).to(tl.float64) / heat)
+        weight = tl.where((key >= low) & may, weight, 0.0)
+        if NUCLEUS:
+            # A token stays if those that are likelier hold less than the share.
+            share = tl.load(top_p + draw) * tl.sum(weight, axis=0)
+            low, high = tl.full((), -(2**31) - 1, tl.int64), tl.full((), 2**31, tl.int64)
+            for _ in range(33):
+                middle = (low + high) >> 1
+                little = tl.sum(tl.where(key > middle, weight, 0.0), axis=0) < share
+                high = tl.where(little, middle, high)
+                low = tl.where(little, low, middle)
+            weight = tl.where(key >= high, weight, 0.0)
+        cumulative = tl.cumsum(weight, axis=0)
+        threshold = tl.load(uniform + draw) * tl.max(cumulative, axis=0)
+        chosen = tl.minimum(tl.sum((cumulative <= threshold).to(tl.int32), axis=0), tokens - 1)
+    tl.store(out + draw, chosen.to(tl.int64))
+
+
+@custom_op("lina::sample", mutates_args=())
+def sample(
+    logits: Tensor,
+    allowed: Tensor,
+    temperature: Tensor,
+    top_k: Tensor,
+    top_p: Tensor,
+    uniform: Tensor,
+    nucleus: bool,
+) -> Tensor:
+    """As ``lina.core.generation.sampling.sample``, on a GPU."""
+    rows, books, tokens = logits.shape
+    out = torch.empty(rows, books, dtype=torch.int64, device=logits.device)
+    sample_kernel[(rows * books,)](
+        logits.contiguous(),
+        allowed.view(torch.uint8),
+        temperature,
+        top_k,
+        top_p,
+        uniform.contiguous(),
+        out,
+        tokens,
+        allowed.stride(0),
+        allowed.stride(1),
+        books,
+        NUCLEUS=nucleus,
+        BLOCK=triton.next_power_of_2(tokens),
+        num_warps=8,
+    )
+    return out
+
+
+@sample.register_fake
+def _(
+    logits: Tensor,
+    allowed: Tensor,
+    temperature: Tensor,
+    top_k: Tensor,
+    top_p: Tensor,
+    uniform: Tensor,
+    nucleus: bool,
+) -> Tensor:
+    return torch.empty(logits.shape[:2], dtype=torch.int64, device=logits.device)

@@ -1,0 +1,119 @@
+"""Backends of the engine: ways to run the same step, chosen by the machine."""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+
+from lina.core.errors import LinaError
+from lina.core.generation.guidance import LanguageModel
+from lina.core.generation.in_place_lm import InPlaceLM
+from lina.core.ops.dispatch import log_once
+from lina.core.state import state_bytes
+from lina.engine.block import Block
+from lina.engine.eager import EagerBackend
+from lina.engine.numerics import Numerics
+from lina.engine.state import DecodeState, empty_slots
+from lina.engine.step import DecodeStep
+
+BackendName = Literal["auto", "eager", "graph", "compiled"]
+
+log = logging.getLogger("lina")
+
+SHARE = 0.85
+"""Of a GPU's free memory that slots may take; a step's own work needs the rest."""
+
+
+class Backend(Protocol):
+    """Runs steps of all slots."""
+
+    name: str
+    lag: int
+    """Blocks of steps that it can have under way while its caller goes on."""
+    state: DecodeState
+    """The slots as they are after the last step that was issued."""
+
+    def insert(self, slots: Sequence[int], rows: DecodeState) -> None:
+        """Put ``rows`` into ``slots``, after all steps that were issued."""
+        ...
+
+    def run(self, steps: int) -> Block:
+        """Issue ``steps`` steps of all slots."""
+        ...
+
+
+def build_backend(
+    requested: BackendName,
+    lm: LanguageModel,
+    step: DecodeStep,
+    row: DecodeState,
+    slots: int,
+    numerics: Numerics,
+    running: DecodeState | None = None,
+) -> Backend:
+    """The backend for this machine: CUDA graphs on a GPU, eager elsewhere or where a step cannot be captured.
+
+    ``row``: a first row, for the shapes. ``running``: slots that go on, instead of empty ones.
+
+    Raises:
+        LinaError: ``requested`` is none that this machine has, or so many slots do not fit into its memory.
+    """
+    device = row.step.device
+    if requested in ("graph", "compiled") and device.type != "cuda":
+        raise LinaError(
+            f"engine: backend {requested!r} needs a CUDA device, and the model is on {device}; use eager or auto"
+        )
+    if requested == "eager" or device.type != "cuda":
+        return _eager(lm, step, row, slots, numerics, running)
+    from lina.engine.graph import GraphBackend
+
+    stored = row._replace(lm=InPlaceLM(lm).stored(row.lm, numerics.memory))
+    check_memory(stored, slots, device)
+    compiled = requested == "compiled"
+    while True:
+        try:
+            state = empty_slots(stored, slots) if running is None else running
+            backend = GraphBackend(lm, step, state, numerics, compiled=compiled, running=running is not None)
+        except Exception as error:
+            reason = (
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            )
+            torch.cuda.synchronize(device)
+            if not compiled:
+                log.warning("decode engine: the step cannot be captured (%s); going on with eager", reason)
+                return _eager(lm, step, row, slots, numerics, running)
+            log.warning("decode engine: torch.compile failed (%s); going on without it", reason)
+            compiled = False
+        else:
+            log_once(f"decode engine: {backend.name}")
+            return backend
+
+
+def _eager(
+    lm: LanguageModel,
+    step: DecodeStep,
+    row: DecodeState,
+    slots: int,
+    numerics: Numerics,
+    running: DecodeState | None,
+) -> Backend:
+    log_once("decode engine: eager")
+    return EagerBackend(lm, step, empty_slots(row, slots) if running is None else running, numerics)
+
+
+def check_memory(row: DecodeState, slots: int, device: torch.device) -> None:
+    """Log the bytes that slots like ``row`` take.
+
+    Raises:
+        LinaError: they do not fit into the GPU's free memory; names the number that fits.
+    """
+    each = state_bytes(row)
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    log.info("decode engine: %d slots of %.1f MB, %.2f GB", slots, each / 1e6, slots * each / 1e9)
+    if slots * each > SHARE * free:
+        raise LinaError(
+            f"engine: {slots} slots of {each / 1e6:.1f} MB take {slots * each / 1e9:.1f} GB, but "
+            f"{free / 1e9:.1f} GB of the GPU's memory are free; use at most {int(SHARE * free // each)} slots"
+        )

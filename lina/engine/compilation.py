@@ -1,0 +1,27 @@
+"""torch.compile for the parts of a step, with what it compiles cached on disk."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+RECOMPILES = 64
+"""Kinds of layers times sizes that one piece of code is compiled for; torch's own limit is 8."""
+
+
+def compile_regions(regions: Iterable[nn.Module]) -> None:
+    """Compile each module's ``forward`` for fixed shapes, at its first call."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lina" / "inductor"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    for region in regions:
+        region.compile(dynamic=False)
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Calls in which compilation may happen."""
+    with torch._dynamo.config.patch(recompile_limit=RECOMPILES, accumulated_recompile_limit=RECOMPILES * 8):
+        yield

@@ -1,0 +1,33 @@
+"""Runs the Triton kernel of sampling on a CPU, against the plain form; needs TRITON_INTERPRET=1."""
+
+import torch
+
+from lina.core.generation.sampling import Sampling, SamplingRules, sample
+from lina.core.generation.sampling_triton import sample as fused
+
+ROWS, BOOKS, TOKENS = 6, 3, 37
+
+
+def main() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for sampling in (
+        Sampling(1.0),
+        Sampling(0.7, top_k=5),
+        Sampling([0.0, 1.5, 1.0], top_k=[None, 3, 20]),
+        Sampling(1.3, top_p=[0.9, 0.4, 1e-6]),
+        Sampling(1.0, top_k=[10, 50, None], top_p=[0.8, None, 0.5]),
+    ):
+        rules = SamplingRules(*(rule.expand(ROWS, -1).contiguous() for rule in sampling.rules(BOOKS)))
+        logits = torch.randn(ROWS, BOOKS, TOKENS, generator=generator) * 3
+        allowed = torch.rand(ROWS, BOOKS, TOKENS, generator=generator) < 0.6
+        logits[:, :, 5] = -torch.inf
+        uniform = torch.rand(ROWS, BOOKS, generator=generator, dtype=torch.float64)
+        for mask in (allowed, allowed[:1].expand_as(allowed)):
+            wanted = sample(logits, mask, rules, uniform)
+            found = fused(logits, mask, *rules, uniform, sampling.has_top_p)
+            assert torch.equal(found, wanted), (sampling, (found != wanted).sum())
+        print("agrees", flush=True)
+
+
+if __name__ == "__main__":
+    main()

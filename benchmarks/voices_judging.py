@@ -34,11 +34,11 @@ class Panel:
     def open(self) -> dict[str, Scorer]:
         plugin = load("recognizer", "faster-whisper")
         tiny = plugin.build(config=plugin.Config.model_validate({"threads": 1}))
-        judges = {FIRST: Scorer(tiny, dnsmos(DNSMOS_EVERY) if self.naturalness else None)}
+        judges = {FIRST: Scorer(tiny, {"dnsmos": dnsmos(DNSMOS_EVERY)} if self.naturalness else {})}
         if self.second:
             chosen = {"weights": self.base} if self.base else {"model": "base"}
             config = plugin.Config.model_validate({"threads": 1, **chosen})
-            judges[SECOND] = Scorer(plugin.build(config=config), None)
+            judges[SECOND] = Scorer(plugin.build(config=config), {})
         return judges
 
 

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -28,20 +28,21 @@ DNSMOS_OVERALL = (-0.06766283, 1.11546468, 0.04602535)
 """Polynomial from the network's raw overall score to DNSMOS P.835 OVRL, published by its authors."""
 
 T = TypeVar("T")
-Naturalness = Callable[[Float[Tensor, "samples"]], float]
+AudioMetric = Callable[[Float[Tensor, "samples"]], float]
+"""Score of audio at ``RATE``; NaN where it cannot be scored."""
 SpeakerEncoder = Callable[[Float[Tensor, "samples"]], NDArray[np.float32]]
 """Audio -> speaker embedding of norm 1; the cosine of two embeddings is their similarity."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """The recognizer and the naturalness metric of an evaluation; None is left out."""
+    """The recognizer of an evaluation, None if left out, and its metrics, by their fields in ``ClipRecord``."""
 
     recognizer: Recognizer | None
-    naturalness: Naturalness | None
+    metrics: Mapping[str, AudioMetric]
 
     def score(self, folder: Path, clip: ClipRecord) -> ClipRecord:
-        """Return the clip with transcript and DNSMOS; ``with_errors`` adds the errors of the transcript."""
+        """Return the clip with transcript and metrics; ``with_errors`` adds the errors of the transcript."""
         path = folder / clip.audio
         scores: dict[str, Any] = {}
         if self.recognizer is not None:
@@ -49,9 +50,9 @@ class Scorer:
                 "transcript": self.recognizer.transcribe(read_mono(path, self.recognizer.sample_rate)),
                 "language": self.recognizer.language,
             }
-        if self.naturalness is not None:
-            score = self.naturalness(read_mono(path, RATE))
-            scores["dnsmos"] = None if np.isnan(score) else score
+        for name, metric in self.metrics.items():
+            score = metric(read_mono(path, RATE))
+            scores[name] = None if np.isnan(score) else score
         return clip.model_copy(update=scores)
 
 
@@ -89,7 +90,7 @@ def with_similarity(
     return [with_own(clip) for clip in clips]
 
 
-def dnsmos(every: int = 1) -> Naturalness:
+def dnsmos(every: int = 1) -> AudioMetric:
     """DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763), overall, 1 to 5; the network of the package speechmos.
 
     Args:
@@ -116,6 +117,27 @@ def dnsmos(every: int = 1) -> Naturalness:
         return float(np.mean(np.polyval(DNSMOS_OVERALL, raw)))
 
     return score
+
+
+class AudioMetricInfo(NamedTuple):
+    title: str
+    load: Callable[[], AudioMetric]
+    """Raises ImportError if a package is missing."""
+    install: str
+    """The command that installs it."""
+
+
+AUDIO_METRICS = {"dnsmos": AudioMetricInfo("DNSMOS", dnsmos, "pip install 'lina[eval]'")}
+"""Metrics of single clips, by their fields in ``ClipRecord`` and their names in ``summary.MEASURES``."""
+
+
+def load_audio_metrics(remarks: list[str]) -> dict[str, AudioMetric]:
+    """The metrics whose packages are installed; the others are named in ``remarks``."""
+    loaded = {
+        name: load_optional(info.title, info.load, info.install, remarks)
+        for name, info in AUDIO_METRICS.items()
+    }
+    return {name: metric for name, metric in loaded.items() if metric is not None}
 
 
 def has_speaker_encoder() -> bool:

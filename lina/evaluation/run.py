@@ -6,7 +6,7 @@ and the metrics are loaded last.
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +42,6 @@ from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice
 
 CLIP_FILE, SCORE_FILE = Path("spoken.jsonl"), Path("judged.jsonl")
-DNSMOS_INSTALL = "pip install 'lina[eval]'"
 SIMILARITY_INSTALL = "pip install resemblyzer"
 
 
@@ -76,9 +75,9 @@ def evaluate_texts(
     floor = job.floor and espeak.is_installed()
     if job.floor and not floor:
         remarks.append(f"{espeak.PROGRAM} is left out: it is not installed")
-    naturalness = load_optional("DNSMOS", metrics.dnsmos, DNSMOS_INSTALL, remarks)
+    audio_metrics = metrics.load_audio_metrics(remarks)
     synthesis_inputs = _synthesis_inputs(run, job, voice, checkpoint)
-    score_inputs = [synthesis_inputs, _recognizer_inputs(job), naturalness is not None]
+    score_inputs = [synthesis_inputs, _recognizer_inputs(job), _metric_inputs(audio_metrics)]
     inputs = [score_inputs, floor, job.floor, metrics.has_speaker_encoder(), identity()]
     folder = run.directory / FOLDER / file_name(job.name)
     if (folder / EVALUATION_FILE).is_file() and is_up_to_date(folder, "evaluate", inputs):
@@ -101,7 +100,7 @@ def evaluate_texts(
     clips = [synthesized.records[key] for key in keys]
     if any(key not in scored.records for key in keys):
         recognizer = None if job.recognizer is None else build_recognizer(job.recognizer)
-        _score(Scorer(recognizer, naturalness), folder, clips, scored, progress)
+        _score(Scorer(recognizer, audio_metrics), folder, clips, scored, progress)
     clips = [with_errors(scored.records[key]) for key in keys]
     if any(clip.system == RECORDINGS for clip in clips):
         encode = load_optional("speaker similarity", metrics.speaker_encoder, SIMILARITY_INSTALL, remarks)
@@ -112,6 +111,11 @@ def evaluate_texts(
     finish(folder, "evaluate", inputs)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
     return found
+
+
+def _metric_inputs(loaded: Collection[str]) -> bool | list[str]:
+    """The loaded metrics as an input of scores: True for all, False for none."""
+    return len(loaded) == len(metrics.AUDIO_METRICS) or sorted(loaded) or False
 
 
 def _remove_outdated(folder: Path, synthesis_inputs: Any, score_inputs: Any) -> None:

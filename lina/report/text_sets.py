@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from lina.evaluation.metrics import AUDIO_METRICS
 from lina.evaluation.records import MODEL, ClipRecord, TextSetEvaluation
 from lina.evaluation.summary import MEASURES
 from lina.report import audio
@@ -95,13 +96,18 @@ def _figure(folder: Path, clip: ClipRecord, form: audio.Format) -> str:
         if clip.wrong_words is not None and clip.words
         else ""
     )
-    naturalness = f" <small>DNSMOS {short(round(clip.dnsmos, 2))}</small>" if clip.dnsmos is not None else ""
+    scores = {info.title: getattr(clip, name) for name, info in AUDIO_METRICS.items()}
+    metrics = "".join(
+        f" <small>{title} {short(round(score, 2))}</small>"
+        for title, score in scores.items()
+        if score is not None
+    )
     player = (
         f'<p class="warning">{escape(str(clip.audio))} {found}</p>'
         if isinstance(found, str)
         else f'<audio controls preload="metadata" src="{audio.encode(found, form)}" aria-label="{name}">{name}</audio>'
     )
-    return f"<figure><figcaption>{name}{errors}{naturalness}</figcaption>{player}{_transcript(clip)}</figure>"
+    return f"<figure><figcaption>{name}{errors}{metrics}</figcaption>{player}{_transcript(clip)}</figure>"
 
 
 def _transcript(clip: ClipRecord) -> str:

@@ -54,14 +54,13 @@ def pad_to_shape(batch: MicroBatch, shape: Shape) -> MicroBatch:
     letters = shape.text - batch.text.shape[1]
     mask = pad(batch.text_mask, (0, letters, 0, more))
     mask[len(batch.lengths) :, 0] = True  # attention needs something to read
-    return MicroBatch(
-        codes=pad(batch.codes, (0, 0, 0, wide, 0, more)),
-        lengths=pad(batch.lengths, (0, more), value=1),
-        text=pad(batch.text, (0, letters, 0, more)),
-        text_mask=mask,
-        speaker=pad(batch.speaker, (0, more)),
-        without_text=pad(batch.without_text, (0, more)),
-        without_speaker=pad(batch.without_speaker, (0, more)),
-        prompts=pad(batch.prompts, (0, more)),
-        rows=rows,
-    )
+    # One value per utterance: speaker, dropped conditions.
+    scalars = {name: pad(value, (0, more)) for name, value in batch._asdict().items() if value.dim() == 1}
+    tensors = {
+        "codes": pad(batch.codes, (0, 0, 0, wide, 0, more)),
+        "lengths": pad(batch.lengths, (0, more), value=1),
+        "text": pad(batch.text, (0, letters, 0, more)),
+        "text_mask": mask,
+        "rows": rows,
+    }
+    return MicroBatch(**(scalars | tensors))

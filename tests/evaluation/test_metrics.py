@@ -69,10 +69,13 @@ def test_errors_of_the_transcript_are_counted(tmp_path: Path) -> None:
             assert len(audio) == 800
             return "two"
 
-    scored = with_errors(Scorer(Ears(), lambda audio: 3.25).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1)))
+    scorer = Scorer(Ears(), {"dnsmos": lambda audio: 3.25})
+    scored = with_errors(scorer.score(tmp_path, clip(tmp_path, "a", MODEL, 0.1)))
+        Scorer(Ears(), {"dnsmos": lambda audio: 3.25}).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
+    )
     assert (scored.transcript, scored.words, scored.wrong_words, scored.dnsmos) == ("two", 1, 1, 3.25)
     silent = with_errors(
-        Scorer(None, lambda audio: float("nan")).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
+        Scorer(None, {"dnsmos": lambda audio: float("nan")}).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
     )
     assert (silent.transcript, silent.wrong_words, silent.dnsmos) == (None, None, None)
 

@@ -70,7 +70,8 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def none() -> Any:
         raise ImportError("not here")
 
-    monkeypatch.setattr(metrics, "dnsmos", none)
+    info = metrics.AUDIO_METRICS["dnsmos"]._replace(load=none)
+    monkeypatch.setitem(metrics.AUDIO_METRICS, "dnsmos", info)
     monkeypatch.setattr(metrics, "speaker_encoder", none)
     monkeypatch.setattr(espeak, "is_installed", lambda: False)
     monkeypatch.setattr(Ears, "calls", 0)

@@ -71,8 +71,6 @@ def test_errors_of_the_transcript_are_counted(tmp_path: Path) -> None:
 
     scorer = Scorer(Ears(), {"dnsmos": lambda audio: 3.25})
     scored = with_errors(scorer.score(tmp_path, clip(tmp_path, "a", MODEL, 0.1)))
-        Scorer(Ears(), {"dnsmos": lambda audio: 3.25}).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1))
-    )
     assert (scored.transcript, scored.words, scored.wrong_words, scored.dnsmos) == ("two", 1, 1, 3.25)
     silent = with_errors(
         Scorer(None, {"dnsmos": lambda audio: float("nan")}).score(tmp_path, clip(tmp_path, "a", MODEL, 0.1))

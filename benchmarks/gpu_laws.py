@@ -41,16 +41,9 @@ LAWS = "lina.core.laws"
 COVERED = (
     "lina.backbones",
     LAWS,
-    "lina.core.ops.rwkv6_attention",
-    "lina.core.ops.causal_conv",
-    "lina.core.ops.chunk_scores",
-    "lina.core.ops.delta_rule",
-    "lina.core.ops.dispatch",
-    "lina.core.ops.gated_linear_attention",
+    "lina.core.model.in_place",
     "lina.core.model.stack",
-    "lina.core.ops.rotary",
-    "lina.core.ops.scalar_decay_attention",
-    "lina.core.ops.selective_scan",
+    "lina.core.ops",
     "lina.core.state",
 )
 LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}

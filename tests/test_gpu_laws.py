@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks import code_fingerprint
 from tests.from_file import module_from_file
 
 ROOT = Path(__file__).parents[1]
@@ -35,17 +36,19 @@ def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:
             assert form["auto"] == dict(script.plugins())[name].Config.auto_uses_fused_kernels(mixed)
 
 
-def test_a_fingerprint_covers_what_a_backbone_imports(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each backbone its own code: without the operator's module, only what uses it has another fingerprint."""
-    fingerprints = {name: script.fingerprint(name) for name in ("gla", "mamba", "transformer")}
-    assert len(set(fingerprints.values())) == 3
-    without = [module for module in script.COVERED if module != "lina.core.ops.gated_linear_attention"]
-    assert len(without) == len(script.COVERED) - 1
-    monkeypatch.setattr(script, "COVERED", without)
-    assert script.fingerprint("gla") != fingerprints["gla"]
-    assert script.fingerprint("mamba") == fingerprints["mamba"]
+def test_a_fingerprint_covers_the_code_of_its_backbone(script: ModuleType) -> None:
+    """Each backbone reaches its own operator, the stack and the laws, and no other backbone's."""
+    modules = {}
+    for name in ("gla", "mamba", "transformer"):
+        record = next(record for record in script.records("backbone") if record.name == name)
+        root = code_fingerprint.Definition(*record.value.split(":"))
+        modules[name] = {one.module for one in code_fingerprint.reachable([root], script.COVERED)}
+    assert len({script.fingerprint(name) for name in modules}) == 3
+    assert "lina.core.ops.gated_linear_attention" in modules["gla"]
+    assert "lina.core.ops.selective_scan" in modules["mamba"]
+    assert "lina.core.ops.gated_linear_attention" not in modules["mamba"]
+    assert "lina.core.ops.selective_scan" not in modules["gla"]
+    assert all("lina.core.model.stack" in reached for reached in modules.values())
 
 
 def test_the_comparison_finds_a_wrong_fused_form(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

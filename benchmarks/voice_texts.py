@@ -22,7 +22,7 @@ import yaml
 
 from benchmarks.codec_split import KEPT, KeptOut, chosen
 from lina.corpora import debian, wordnet
-from lina.tokenizers.english import Style, normalise
+from lina.tokenizers.english import Style, normalize
 
 SEED = 20261123
 HERE = Path(__file__).parent
@@ -204,7 +204,7 @@ def texts() -> list[str]:
         until = len(texts_by_order) + count
         while len(texts_by_order) < until and (text := next(source, None)) is not None:
             if text not in out:
-                texts_by_order[normalise(text, STYLE)] = None
+                texts_by_order[normalize(text, STYLE)] = None
     lines = list(texts_by_order)
     draw.shuffle(lines)
     return lines

@@ -13,7 +13,7 @@ import soundfile
 from benchmarks import voice_manifest, voice_texts
 from lina.core.corpus.manifest import read_json_manifest
 from lina.core.utterance import Utterance
-from lina.tokenizers.english import normalise
+from lina.tokenizers.english import normalize
 
 WORDS = {
     "thing": ["bridge", "kettle", "broom"],
@@ -37,7 +37,7 @@ def test_every_blank_is_filled_and_every_figure_written_out(kind: str) -> None:
     assert len(set(texts)) > 20
     assert not any(re.search(r"[{}]", text) for text in texts)
     assert any(map(str.isdigit, "".join(texts))) == (kind == "figures")
-    assert not any(map(str.isdigit, "".join(normalise(text, voice_texts.STYLE) for text in texts)))
+    assert not any(map(str.isdigit, "".join(normalize(text, voice_texts.STYLE) for text in texts)))
 
 
 @pytest.mark.parametrize("kind", ["single", "repeated", "alike", "listed"])

@@ -1,1 +1,1 @@
-"""Built-in tokenizers: text to ids. They enter by the entry points that anyone can use."""
+"""Built-in tokenizers, registered by the same entry points as third-party ones."""

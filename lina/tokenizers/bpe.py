@@ -1,7 +1,7 @@
 """Byte-pair encoding (Sennrich et al. 2016), trained on the corpus or read from a file (``lina[bpe]``).
 
-A trained vocabulary is byte-level, so that it knows every character. A file in the ``tokenizers`` library's
-JSON keeps its own rules and ids. The library trains and encodes words; lina splits the stream before blanks.
+A trained vocabulary is byte-level, so it covers every character. A file in the JSON of the ``tokenizers`` library
+keeps its own rules and ids. The library trains and encodes words; lina splits the stream before blanks.
 """
 
 import contextlib
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
 _BEGIN_NAMES = ("[BOS]", "<s>", "<bos>")
 _END_NAMES = ("[EOS]", "</s>", "<eos>")
-# No supported pre-tokeniser joins a character to a blank after it.
+# No supported pre-tokenizer joins a character to a blank after it.
 _TO_LAST_WORD = re.compile(r".*\S(?= )", re.DOTALL)
 
 
 class BPEConfig(PluginConfig):
-    vocab_size: int = Field(default=512, ge=258)
-    """At most so many ids, 256 bytes, BEGIN and END included; a small corpus yields fewer."""
+    """Configuration of the BPE tokenizer."""
+
+    vocab_size: int = Field(512, ge=258)
+    """Maximum number of ids, including 256 bytes, BEGIN and END; a small corpus yields fewer."""
     lowercase: bool = False
     """Lower each character by itself."""
     file: Path | None = None
@@ -45,14 +47,14 @@ class BPEConfig(PluginConfig):
 
 
 class BPETokenizer(SegmentStream):
-    """Words are segments. BEGIN and END are the vocabulary's own marks where it has them, or the next ids."""
+    """BPE of words, which are the segments. BEGIN and END are the vocabulary's own marks, else the next ids."""
 
     def __init__(self, document: Any, where: str) -> None:
-        """``document`` is tokenizers-format JSON, read; ``where`` names it in errors.
+        """Load the vocabulary of ``document``, parsed tokenizers-format JSON; ``where`` names it in errors.
 
         Raises:
             PluginError: the library is not installed.
-            SpecError: the document is not supported (names the part).
+            SpecError: a part of the document is not supported.
         """
         self.where = where
         self.bpe = _load(document, where)
@@ -73,10 +75,10 @@ class BPETokenizer(SegmentStream):
         return words.end() if words else None
 
     def encode(self, text: str) -> list[int]:
-        """The library's special tokens are never recognised in a text: ``[BOS]`` is five characters here.
+        """Encode words; special tokens are not recognized in texts: ``[BOS]`` is five characters.
 
         Raises:
-            TextError: characters that are not in a file's vocabulary, if it has no entry for unknown ones.
+            TextError: a character is missing in a file's vocabulary, which has no entry for unknown ones.
         """
         bpe = self.bpe
         if bpe.normalizer is not None:
@@ -96,8 +98,10 @@ class BPETokenizer(SegmentStream):
             )
 
     def labels(self, ids: Sequence[int]) -> list[str]:
-        """Raises:
-        ValueError: an id is outside the vocabulary.
+        """Label each id by its token.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
         """
         return [self._label(one) for one in ids]
 
@@ -109,11 +113,11 @@ class BPETokenizer(SegmentStream):
         name = self.names[one]
         if not self.byte_level or any(letter not in BYTE_OF for letter in name):
             return printable(name)
-        spelt = bytes(BYTE_OF[letter] for letter in name)
+        encoded = bytes(BYTE_OF[letter] for letter in name)
         try:
-            return printable(spelt.decode("utf-8"))
+            return printable(encoded.decode("utf-8"))
         except ValueError:
-            return "0x" + spelt.hex().upper()
+            return "0x" + encoded.hex().upper()
 
 
 def _mark(names: list[str], candidates: Sequence[str], own: str) -> int:
@@ -143,7 +147,7 @@ def _library() -> Any:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The library warns in every process forked after it has used threads."""
+    """Keep the library from using threads, after which it warns in every forked process."""
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
@@ -155,7 +159,7 @@ def _one_thread() -> Iterator[None]:
 
 
 class BPE(TokenizerPlugin):
-    """Shorter sequences than bytes: frequent words become one id."""
+    """Tokenizer of byte pairs: shorter sequences than bytes, as frequent words become one id."""
 
     Config = BPEConfig
 
@@ -169,7 +173,7 @@ class BPE(TokenizerPlugin):
 
     @classmethod
     def train(cls, texts: Iterable[str], *, config: BPEConfig) -> Document | None:
-        """The tokenizers-format document of a byte-level vocabulary; None where a file is given.
+        """Train a byte-level vocabulary as a tokenizers-format document; None if a file is configured.
 
         Raises:
             DataError: there is no text.
@@ -200,14 +204,16 @@ class BPE(TokenizerPlugin):
 
     @classmethod
     def build(cls, *, config: BPEConfig, trained: Any = None) -> BPETokenizer:
-        """Raises:
-        PluginError: nothing was trained and no file is named; or the library is not installed.
-        SpecError: the file is missing or not supported (says which part).
+        """Build the tokenizer from its file or its trained vocabulary.
+
+        Raises:
+            PluginError: there is neither, or the library is not installed.
+            SpecError: the file is missing, or a part of it is not supported.
         """
         if config.file is not None:
             return BPETokenizer(read_document(config.file), str(config.file))
         if trained is None:
             raise PluginError(
-                "tokenizer 'bpe' has no vocabulary; train it on the corpus first, or name a 'file'"
+                "tokenizer 'bpe' has no vocabulary; train it on the corpus first, or configure a 'file'"
             )
         return BPETokenizer(trained, "the trained vocabulary")

@@ -1,4 +1,4 @@
-"""UTF-8 bytes, which need no training and know every character. Ids 0..255, BEGIN 256, END 257."""
+"""UTF-8 bytes: no training, every character. Ids 0..255, BEGIN 256, END 257."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,8 @@ BEGIN, END = 256, 257
 
 
 class BytesConfig(PluginConfig):
+    """Configuration of the bytes tokenizer."""
+
     lowercase: bool = False
     """Lower each character by itself (so a capital sigma becomes σ wherever it stands)."""
 
@@ -26,7 +28,7 @@ class BytesTokenizer(SegmentStream):
         return len(text) if start < len(text) else None
 
     def encode(self, text: str) -> list[int]:
-        # str.lower looks at the neighbours of a sigma, which a stream does not have
+        # str.lower looks at the neighbors of a sigma, which a stream does not have
         lowered = "".join(map(str.lower, text)) if self.lowercase else text
         return list(lowered.encode("utf-8"))
 
@@ -43,7 +45,7 @@ class BytesTokenizer(SegmentStream):
 
 
 def _first_character(ids: Sequence[int]) -> list[str]:
-    """The labels of the first character, or of the one id that is not the start of any."""
+    """Labels of the first character, or of a single id that starts no character."""
     first = ids[0]
     if not 0 <= first <= END:
         raise ValueError(f"id {first} is not in 0 .. {END}")
@@ -59,7 +61,7 @@ def _first_character(ids: Sequence[int]) -> list[str]:
 
 
 class Bytes(TokenizerPlugin):
-    """The tokenizer that needs nothing."""
+    """Tokenizer of UTF-8 bytes, without training or dependencies."""
 
     Config = BytesConfig
 

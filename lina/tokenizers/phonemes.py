@@ -2,14 +2,14 @@
 
 Tried in November 2026 on 10 sentences with numbers, dates, heteronyms, accents and made-up words:
 
-- hibari-tts 0.2.1: Apache-2.0, a wheel of 14 MB that needs numpy and onnxruntime; loads in 0.5 s, 3 ms a
-  sentence; read all of them.
-- gruut 2.4.0 with gruut-lang-en: MIT, 15 MB of sources and 13 more packages, one LGPL; loads in 4 s, 200 ms a
-  sentence; gave nothing for ``1/2``, half of ``résumé``, and spelt ``NASA``.
+- hibari-tts 0.2.1: Apache-2.0, a wheel of 14 MB that needs numpy and onnxruntime; loads in 0.5 s, 3 ms per
+  sentence; reads all of them.
+- gruut 2.4.0 with gruut-lang-en: MIT, 15 MB of sources and 13 more packages, one LGPL; loads in 4 s, 200 ms per
+  sentence; reads nothing of ``1/2``, half of ``résumé``, and spells ``NASA``.
 
-hibari ports misaki (the phonemes of Kokoro-82M): a lexicon, a tagger that tells the two readings of ``read``
-apart, and a network for unknown words. Its own rules for numbers and signs are not used: ``lina.tokenizers.english``
-writes those out in words, and refuses what cannot be read.
+hibari ports misaki (the phonemes of Kokoro-82M): a lexicon, a tagger that distinguishes the two readings of
+``read``, and a network for unknown words. Its rules for numbers and signs are not used: ``lina.tokenizers.english``
+writes those out in words.
 """
 
 import logging
@@ -36,8 +36,8 @@ INVENTORY = ' .,;:!?…—"“”()ˈˌːbdfhjklmnpstvwzTðŋɡɹʀʃʒʤʧθAIO
 T is the flap of ``city``; the other capitals are diphthongs (A eɪ, I aɪ, O oʊ, Q əʊ, W aʊ, Y ɔɪ); a blank is
 a word boundary.
 """
-MOST_REMARKS = 30
-"""Unknown words that are told of, in a process."""
+MAX_REPORTED = 30
+"""Maximum unknown words that are logged per process."""
 
 log = logging.getLogger("lina")
 
@@ -46,11 +46,13 @@ _BLANK_BEFORE_STOP = re.compile(r" \.")
 
 
 class PhonemesConfig(PluginConfig):
+    """Configuration of the phonemes tokenizer."""
+
     accent: Literal["american", "british"] = "american"
 
 
 class PhonemesTokenizer(SegmentStream):
-    """Sentences are segments: how a word sounds depends on its sentence, never on the next one."""
+    """Phonemes of sentences, which are the segments: a reading depends on its sentence only."""
 
     vocab_size, begin, end = len(INVENTORY) + 2, BEGIN, END
 
@@ -61,25 +63,25 @@ class PhonemesTokenizer(SegmentStream):
         unknown: Unknown = "refuse",
         lexicon: Lexicon | None = None,
     ) -> None:
-        """``read`` gives for each token its text, its phonemes, and whether a blank follows.
+        """``read`` maps text to tokens: text, phonemes, and a flag for a blank after it.
 
-        It gets words and punctuation, and ``[x](/sounds/)`` where the text has phonemes in brackets.
+        Its input is words and punctuation, with ``[x](/sounds/)`` for phonemes in brackets.
         """
         self.read, self.unknown = read, unknown
         self.normalizer = EnglishNormalizer(british, unknown, lexicon)
 
     reads_phonemes = True
-    """Phonemes in brackets are read as they are."""
+    """Phonemes in brackets are read as written."""
 
     def skipping_unknown(self) -> "PhonemesTokenizer":
-        """The same tokenizer, but characters that it cannot read are left out with a warning."""
+        """This tokenizer, with unknown characters left out with a warning."""
         return PhonemesTokenizer(self.read, self.normalizer.british, "skip", self.normalizer.lexicon)
 
     def with_lexicon(self, entries: Mapping[str, str]) -> "PhonemesTokenizer":
-        """The same tokenizer with a lexicon, whose words are read by their phonemes.
+        """This tokenizer with a lexicon, whose words are read by their phonemes.
 
         Raises:
-            TextError: phonemes of a word are none.
+            TextError: a word has invalid phonemes.
         """
         for word, sounds in entries.items():
             try:
@@ -101,38 +103,40 @@ class PhonemesTokenizer(SegmentStream):
         return super().flush(state and state.rstrip())
 
     def phonemes(self, sentence: str) -> str:
-        """The symbols of one sentence.
+        """Phonemes of one sentence.
 
         Raises:
-            TextError: as ``EnglishNormalizer.words``; or a word has no reading.
+            TextError: as ``EnglishNormalizer.words``, or a word has no reading.
         """
         text = self.normalizer.words(sentence)
         try:
             tokens = self.read(text)
         except Exception as error:
             cause = " ".join(str(error).split())
-            raise TextError(f"hibari cannot read {excerpt(text)} ({cause}); write it otherwise") from error
-        spoken = []
+            raise TextError(f"hibari cannot read {excerpt(text)} ({cause}); write it differently") from error
+        symbols = []
         for token, sounds, blank in tokens:
             if not sounds and not SILENT.issuperset("".join(token.split())):
                 if self.unknown == "refuse":
                     raise TextError(
-                        f"hibari has no sound for {token!r} in {excerpt(text)}; write it otherwise"
+                        f"hibari has no sound for {token!r} in {excerpt(text)}; write it differently"
                     )
                 remark(f"{excerpt(token)} is left out: it has no reading in English")
-            spoken.append(sounds + " " * blank)
-        return _BLANK_BEFORE_STOP.sub(".", " ".join("".join(spoken).split()))
+            symbols.append(sounds + " " * blank)
+        return _BLANK_BEFORE_STOP.sub(".", " ".join("".join(symbols).split()))
 
     def _id(self, symbol: str, text: str) -> int:
         if symbol not in _IDS:
             raise TextError(
-                f"hibari reads {excerpt(text)} with {symbol!r}, no phoneme of lina's; write it otherwise"
+                f"hibari reads {excerpt(text)} with {symbol!r}, no phoneme of lina's; write it differently"
             )
         return _IDS[symbol]
 
     def labels(self, ids: Sequence[int]) -> list[str]:
-        """Raises:
-        ValueError: an id is outside the vocabulary.
+        """Label each id by its phoneme.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
         """
         for one in ids:
             if not 0 <= one < self.vocab_size:
@@ -142,7 +146,7 @@ class PhonemesTokenizer(SegmentStream):
 
 
 class Phonemes(TokenizerPlugin):
-    """The tokenizer for English: fewer confusions than letters, at the price of one language."""
+    """Tokenizer of English phonemes: fewer ambiguities than letters."""
 
     Config = PhonemesConfig
 
@@ -152,8 +156,10 @@ class Phonemes(TokenizerPlugin):
 
     @classmethod
     def build(cls, *, config: PhonemesConfig, trained: Any = None) -> PhonemesTokenizer:
-        """Raises:
-        PluginError: hibari-tts cannot be imported.
+        """Load hibari-tts.
+
+        Raises:
+            PluginError: hibari-tts cannot be imported.
         """
         try:
             from hibari.g2p import G2P
@@ -177,21 +183,21 @@ class Phonemes(TokenizerPlugin):
             tokens = g2p.phonemize_tokens(tokens)
             for token in tokens:
                 if token.rating == _GUESSED and any(map(str.isalpha, token.text)):
-                    _tell_guessed(token.text, token.phonemes)
+                    _log_guessed(token.text, token.phonemes)
             return [(token.text, token.phonemes or "", bool(token.whitespace)) for token in tokens]
 
         return PhonemesTokenizer(read, british)
 
 
 _CERTAIN = 5
-"""hibari's rating of a reading that was given to it."""
+"""hibari's rating of a predefined reading."""
 _GUESSED = 2
-"""hibari's rating of a reading that its network has guessed from the letters."""
+"""hibari's rating of a reading that its network predicts from the letters."""
 
 
 @lru_cache(maxsize=100_000)
-def _tell_guessed(word: str, sounds: str) -> None:
-    told = _tell_guessed.cache_info().misses
-    if told <= MOST_REMARKS:
-        more = "; no more are told of" if told == MOST_REMARKS else ""
+def _log_guessed(word: str, sounds: str) -> None:
+    count = _log_guessed.cache_info().misses
+    if count <= MAX_REPORTED:
+        more = "; further words are not logged" if count == MAX_REPORTED else ""
         log.info("%s is in no lexicon and read by its letters: [%s]%s", excerpt(word), sounds, more)

@@ -1,7 +1,7 @@
-"""What the built-in tokenizers share: text is held until it can be encoded for good.
+"""Base class of the built-in tokenizers: text is buffered until its ids are final.
 
-A tokenizer says where the text splits into segments that are encoded on their own. The stream's state is the
-text of the unfinished segment, or None before the first piece: an immutable value that JSON can hold.
+A tokenizer defines segments of the text that are encoded independently. The stream's state is the text of the
+unfinished segment, or None before the first piece: an immutable value that JSON can represent.
 """
 
 import unicodedata
@@ -12,10 +12,10 @@ from lina.core.errors import TextError
 
 
 class SegmentStream(ABC):
-    """A ``lina.core.protocols.Tokenizer`` made of two functions of the text: ``segment_end`` and ``encode``.
+    """``lina.core.protocols.Tokenizer`` from two functions of the text: ``segment_end`` and ``encode``.
 
-    ``parallel_forward`` gives BEGIN, the ids of every segment, END; a fold of ``step`` gives the same because
-    ``segment_end`` never depends on what comes after the segment it closes.
+    ``parallel_forward`` gives BEGIN, the ids of all segments, and END; a fold of ``step`` gives the same, because
+    ``segment_end`` never depends on the text after the segment.
     """
 
     vocab_size: int
@@ -24,14 +24,14 @@ class SegmentStream(ABC):
 
     @abstractmethod
     def segment_end(self, text: str, start: int) -> int | None:
-        """Where the first segment(s) of ``text[start:]`` end, if no further text can change that; else None.
+        """End of the first segment(s) of ``text[start:]`` if it is final, else None.
 
         Must be a function of ``text[start:]`` alone, and greater than ``start``.
         """
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """The ids of whole segments."""
+        """Encode complete segments."""
 
     @abstractmethod
     def labels(self, ids: Sequence[int]) -> list[str]:
@@ -61,8 +61,10 @@ class SegmentStream(ABC):
 
 
 def refuse_surrogates(text: str) -> None:
-    """Raises:
-    TextError: the text holds half of a surrogate pair, which no encoding can store.
+    """Refuse lone surrogates, which no encoding can store.
+
+    Raises:
+        TextError: the text has one.
     """
     if text.isascii():
         return
@@ -75,7 +77,7 @@ def refuse_surrogates(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text as a plot can show it: blanks as ␣, combining marks on a circle, the invisible as an escape."""
+    """Make text visible in plots: blanks as ␣, combining marks on a circle, invisible characters escaped."""
     return "".join(_printable(character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""Reads the JSON of the ``tokenizers`` library, as far as its meaning can be streamed word by word."""
+"""Files of the ``tokenizers`` library (JSON), as far as they can be encoded as a stream of words."""
 
 import json
 from collections.abc import Iterator
@@ -11,27 +11,29 @@ Document = dict[str, Any]
 
 
 def read_document(path: Path) -> Any:
-    """Raises:
-    SpecError: the file cannot be read, or is not JSON.
+    """Read a tokenizers-format JSON file.
+
+    Raises:
+        SpecError: the file cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         _refuse(
-            str(path), f"cannot be read ({error.strerror}); give the path of a tokenizers-format JSON file"
+            str(path), f"cannot be read ({error.strerror}); pass the path of a tokenizers-format JSON file"
         )
     except ValueError as error:
-        _refuse(str(path), f"is not JSON ({error}); give a tokenizers-format JSON file")
+        _refuse(str(path), f"is not JSON ({error}); pass a tokenizers-format JSON file")
 
 
 def check_document(document: Document, where: str) -> None:
-    """Refuse what lina would read otherwise than the library does. ``document`` is as the library writes it.
+    """Refuse features that lina would encode differently from the library, which has written ``document``.
 
-    Byte-pair encoding is needed, lower-casing is the only normaliser, and the pre-tokenisers must split at
-    blanks, so that a word never depends on its neighbours.
+    The model must be byte-pair encoding, the only normalizer lower-casing, and the pre-tokenizers must split at
+    blanks, so that a word never depends on its neighbors.
 
     Raises:
-        SpecError: names the part that is not supported.
+        SpecError: a part is not supported; the message names it.
     """
     model, vocabulary = document["model"], document["model"].get("vocab")
     if model.get("type") != "BPE":
@@ -58,22 +60,22 @@ def check_document(document: Document, where: str) -> None:
         _refuse(where, f"has the post-processor {processor['type']!r}; lina sets the marks itself")
     for normalizer in _parts(document["normalizer"], "normalizers"):
         if normalizer["type"] != "Lowercase":
-            _refuse(where, f"has the normaliser {normalizer['type']!r}; only 'Lowercase' is supported")
+            _refuse(where, f"has the normalizer {normalizer['type']!r}; only 'Lowercase' is supported")
     pre_tokenizers = list(_parts(document["pre_tokenizer"], "pretokenizers"))
     for part in pre_tokenizers:
         if not (_splits_blanks(part) or part == {"type": "Punctuation", "behavior": "Isolated"}):
-            _refuse(where, f"has the pre-tokeniser {json.dumps(part)}, which is not supported")
+            _refuse(where, f"has the pre-tokenizer {json.dumps(part)}, which is not supported")
     if not any(map(_splits_blanks, pre_tokenizers)):
-        _refuse(where, "has no pre-tokeniser that splits at blanks, which streaming needs")
+        _refuse(where, "has no pre-tokenizer that splits at blanks, which streaming needs")
     if is_byte_level(document):
         if len(pre_tokenizers) > 1:
-            _refuse(where, "has the pre-tokeniser 'ByteLevel' among others; it is supported alone")
+            _refuse(where, "has the pre-tokenizer 'ByteLevel' among others; it is supported alone")
         if missing := set(BYTE_OF) - set(vocabulary):
             _refuse(where, f"is byte-level but lacks {len(missing)} of the 256 bytes in its vocabulary")
 
 
 def is_byte_level(document: Document) -> bool:
-    """Whether the vocabulary is spelt in ``BYTE_OF``'s letters."""
+    """Test if the vocabulary is written in the letters of ``BYTE_OF``."""
     parts = _parts(document["pre_tokenizer"], "pretokenizers")
     return any(part["type"] == "ByteLevel" for part in parts)
 
@@ -108,7 +110,7 @@ def _byte_letters() -> dict[str, int]:
 
 
 BYTE_OF = _byte_letters()
-"""The letter that stands for each byte in byte-level vocabularies (GPT-2; Radford et al. 2019)."""
+"""Letter -> byte that it stands for in byte-level vocabularies (GPT-2; Radford et al. 2019)."""
 
 
 def _refuse(where: str, why: str) -> NoReturn:

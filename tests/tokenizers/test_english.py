@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lina.tokenizers.english import normalise
+from lina.tokenizers.english import normalize
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from lina.tokenizers.english import normalise
     ],
 )
 def test_words(text: str, words: str) -> None:
-    assert normalise(text) == words
+    assert normalize(text) == words
 
 
 @pytest.mark.parametrize(
@@ -46,22 +46,22 @@ def test_words(text: str, words: str) -> None:
     ],
 )
 def test_words_of_the_hard_list(text: str, words: str) -> None:
-    assert normalise(text) == words
+    assert normalize(text) == words
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text(st.sampled_from("$1.,:/-–%AIVXsthm°' €½@#"), max_size=30)))
 def test_it_never_fails_and_writes_every_ascii_digit_out(text: str) -> None:
-    words = normalise(text)
+    words = normalize(text)
     assert not set("0123456789") & set(words)
-    assert normalise(text) == words
+    assert normalize(text) == words
 
 
 @pytest.mark.parametrize(
     "name", ["Mark Miller", "Book Lovers", "Part Diana", "Charles Ivanov", "Title Xerxes"]
 )
 def test_a_name_that_begins_as_a_numeral_is_none(name: str) -> None:
-    assert normalise(f"I saw {name} there.") == f"I saw {name} there."
+    assert normalize(f"I saw {name} there.") == f"I saw {name} there."
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_a_name_that_begins_as_a_numeral_is_none(name: str) -> None:
     ],
 )
 def test_words_that_keep_their_marks_and_units(text: str, words: str) -> None:
-    assert normalise(text) == words
+    assert normalize(text) == words

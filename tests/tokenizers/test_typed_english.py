@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.normaliser import heard, read_list, readers, readings
+from benchmarks.normalizer import audible, read_list, readers, readings
 from lina.tokenizers.phonemes import Phonemes, PhonemesTokenizer
 
 LINES = read_list(Path(__file__).parent / "typed_english.tsv")
@@ -36,7 +36,7 @@ def pronounce() -> Callable[[str], str]:
 def test_what_is_typed_is_read(
     tokenizer: PhonemesTokenizer, pronounce: Callable[[str], str], text: str, reading: str
 ) -> None:
-    assert heard(tokenizer.phonemes(text)) in {heard(pronounce(one)) for one in readings(reading)}
+    assert audible(tokenizer.phonemes(text)) in {audible(pronounce(one)) for one in readings(reading)}
 
 
 def test_few_texts_are_not_read() -> None:

@@ -1,7 +1,7 @@
-"""Written English as words: numbers, dates, money, units, addresses, abbreviations and signs are written out.
+"""Text normalization of English: numbers, dates, money, units, addresses, abbreviations and signs become words.
 
-Our own rules in plain Python. A sentence is gone through once, from the left: where a word, a number or a sign
-begins, the first rule that matches gives what is read there, and no other rule sees that again.
+The rules are plain Python. A sentence is scanned once, from left to right: at the start of each word, number or sign
+the first rule that matches gives the words for it, and no other rule reads that part again.
 """
 
 import re
@@ -23,7 +23,7 @@ from lina.tokenizers.english import (
 from lina.tokenizers.english.number_formats import unify_numbers
 from lina.tokenizers.english.rule import Rule, RuleTable, Style
 
-__all__ = ["RULES", "Style", "normalise"]
+__all__ = ["RULES", "Style", "normalize"]
 
 RULES: tuple[Rule, ...] = (
     *web.RULES,
@@ -38,7 +38,7 @@ RULES: tuple[Rule, ...] = (
     *names.RULES,
     *symbols.RULES,
 )
-"""In the order in which they are tried."""
+"""All rules, in the order of precedence."""
 
 _TABLE = RuleTable(RULES)
 _PLAIN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|\s+|.", re.DOTALL)
@@ -48,16 +48,15 @@ _BLANK_BEFORE_MARK = re.compile(r" (?=[,.;:!?…])")
 _MARKS_IN_A_ROW = re.compile(r",(?= ?[,.;:!?…])")
 
 REACH = 256
-"""Characters after its beginning that a rule sees, so that no pattern can look through all of a long text."""
+"""Maximum characters that a rule sees from its start, so that no pattern scans a whole long text."""
 
 _USUAL = Style()
 
 
-def normalise(sentence: str, style: Style = _USUAL) -> str:
-    """The words of a sentence, with its punctuation; blanks around it are kept as one.
+def normalize(sentence: str, style: Style = _USUAL) -> str:
+    """Write a sentence out in words with its punctuation; blanks around it become one.
 
-    A function of the sentence alone, in linear time. It never refuses: characters that no rule knows are handed on as
-    they are.
+    A function of the sentence alone, in linear time. Never fails: characters without a rule are kept.
     """
     sentence = unify_numbers(sentence)
     rules = _TABLE.of_text(sentence)
@@ -78,7 +77,7 @@ def normalise(sentence: str, style: Style = _USUAL) -> str:
 def _next(
     sentence: str, place: int, style: Style, rules: Callable[[str], Sequence[Rule]]
 ) -> tuple[str, int, bool]:
-    """The reading at a place, where it ends, and whether it is that of a rule."""
+    """The words at a position, the end of the part they stand for, and a flag: from a rule."""
     here, before = sentence[place], sentence[place - 1 : place]
     inside = (before.isalpha() and here.isalpha()) or (before.isdecimal() and here.isdecimal())
     if not inside and not here.isspace():

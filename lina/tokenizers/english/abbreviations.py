@@ -1,4 +1,4 @@
-"""Abbreviations: titles, streets, months, Latin, and what stands before a number."""
+"""Abbreviations: titles, streets, months, Latin, and those before a number."""
 
 import re
 
@@ -65,7 +65,7 @@ def _title(match: re.Match[str], style: Style) -> str:
 
 
 def _in_street(match: re.Match[str]) -> bool:
-    """Whether ``St.`` or ``Dr.`` stands after a name (a street), not before one."""
+    """Test if ``St.`` or ``Dr.`` follows a name (a street) instead of preceding one."""
     word = before(match)
     named = (word[:1].isupper() and word[-1:].isalnum()) or bool(re.fullmatch(r"\d+(?:st|nd|rd|th)", word))
     followed = re.match(r"\s+[\"“'‘]?[A-Z]", following(match))
@@ -82,7 +82,7 @@ def _doctor(match: re.Match[str], style: Style) -> str:
 
 
 def _stop(match: re.Match[str]) -> str:
-    """The stop of an abbreviation that is also that of the sentence."""
+    """The stop of an abbreviation that also ends the sentence."""
     return "." if match[0].endswith(".") and ends_sentence(match) else ""
 
 

@@ -103,12 +103,12 @@ def _money(match: re.Match[str], style: Style) -> str:
     last = match.groupdict().get("last")
     if big or last:
         first = _MAGNITUDES.get((match.groupdict().get("first") or "").lower(), "")
-        said = (
+        words = (
             f"{number(amount)} {first and f'{first} {country}{many} '}to {number(last)}"
             if last
             else number(amount)
         )
-        return f"{_minus(match)}{said} {big + ' ' if big else ''}{country}{many}" + _per(match)
+        return f"{_minus(match)}{words} {big + ' ' if big else ''}{country}{many}" + _per(match)
     whole, _, rest = amount.replace(",", "").partition(".")
     if len(rest) != 2 or not cent:
         return f"{_minus(match)}{number(amount)} {country}{one if is_one(amount) else many}" + _per(match)
@@ -178,11 +178,11 @@ def _inches_by(match: re.Match[str], style: Style) -> str:
 
 
 _OPENING = re.compile(r"(?<!\d)\"")
-"""A quotation mark that is not that of inches."""
+"""A quotation mark, not an inch sign."""
 
 
 def _inches(match: re.Match[str], style: Style) -> str | None:
-    """A mark after a number is that of inches, unless it closes a quotation."""
+    """A mark after a number means inches, unless it closes a quotation."""
     so_far = match.string[max(0, match.start() - 200) : match.start()]
     if "″" not in match[0] and (len(_OPENING.findall(so_far)) % 2 or so_far.count("“") > so_far.count("”")):
         return None
@@ -215,7 +215,7 @@ def _amperes(match: re.Match[str], style: Style) -> str | None:
 
 
 def _counts_a_noun(match: re.Match[str]) -> bool:
-    """``a 60W bulb``: what is told of a thing stands in the singular."""
+    """``a 60W bulb``: an attribute is in the singular."""
     return before(match).lower() in ("a", "an") and bool(re.match(r"\s[A-Za-z]", following(match)))
 
 

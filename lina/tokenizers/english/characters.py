@@ -1,4 +1,4 @@
-"""The characters of written English: each is kept, brought to a plainer form, left out or refused by name."""
+"""Character normalization for English: each character is kept, simplified, left out or refused."""
 
 import logging
 import re
@@ -9,11 +9,11 @@ from typing import Literal
 
 from lina.core.errors import TextError
 from lina.tokenizers.english.romanize import FOREIGN_WORD, romanize
-from lina.tokenizers.english.symbols import SAID
+from lina.tokenizers.english.symbols import SIGN_NAMES
 
 SILENT = frozenset(".,;:!?…—–-'’‘\"“”«»()")
 """Punctuation: a pause, a tone or nothing; never a word."""
-_SIGNS = frozenset("#<>@&%=+^~\\{}[]`*|/_½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⁄№′″―‒⸺‰º") | SAID.keys()
+_SIGNS = frozenset("#<>@&%=+^~\\{}[]`*|/_½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⁄№′″―‒⸺‰º") | SIGN_NAMES.keys()
 _ACCENTED = frozenset("ßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœ")
 """Letters beyond ASCII that the phonemizer reads as they are; others lose their marks (ő as o)."""
 _PLAINER = {
@@ -31,7 +31,7 @@ _EMOJI = "\u231a-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\u20e3"
 _PICTURES = re.compile(f"[{_EMOJI}\U000e0020-\U000e007f]")
 _WORD = re.compile(r"[^\W\d_]+")
 LONGEST_WORD = 24
-"""Letters; the network for unknown words overlooks those after it."""
+"""Maximum letters; the network for unknown words ignores later ones."""
 
 log = logging.getLogger("lina")
 
@@ -41,7 +41,7 @@ Unknown = Literal["skip", "refuse"]
 
 
 def plain(text: str, unknown: Unknown = "refuse") -> str:
-    """The text with one form for each letter and sign; emoji are left out, which is logged once for each.
+    """Normalize letters and signs to one form each; emoji are left out, with one log line each.
 
     With ``skip``, words in Cyrillic and Greek letters are romanized, and other characters that are no part of
     written English are left out, each with one warning that names it.
@@ -59,7 +59,7 @@ def plain(text: str, unknown: Unknown = "refuse") -> str:
         for character in text:
             if (
                 len(unicodedata.normalize("NFC", character)) > 1
-            ):  # it falls apart there: name what was written
+            ):  # it decomposes in NFC: name the character as written
                 raise _refusal(character)
     text = unicodedata.normalize("NFC", text)
     if unknown == "skip":
@@ -76,7 +76,7 @@ def _romanized(word: re.Match[str]) -> str:
 
 
 def parted(text: str) -> str:
-    """With words of more than ``LONGEST_WORD`` letters cut into parts of nearly the same length."""
+    """Cut words of more than ``LONGEST_WORD`` letters into parts of nearly equal length."""
     return _WORD.sub(_parted, text)
 
 
@@ -95,7 +95,9 @@ def _lower_accented(word: re.Match[str]) -> str:
     accented = any(not character.isascii() and character.isupper() for character in word[0])
     # İ alone becomes two characters in lower case; it is read as I further on.
     return (
-        "".join(c if len(c.lower()) > 1 or c in SAID else c.lower() for c in word[0]) if accented else word[0]
+        "".join(c if len(c.lower()) > 1 or c in SIGN_NAMES else c.lower() for c in word[0])
+        if accented
+        else word[0]
     )
 
 
@@ -135,7 +137,7 @@ def _plain_character(character: str, written: str, unknown: Unknown) -> str:
 
 @lru_cache(maxsize=10_000)
 def remark(message: str) -> None:
-    """Log it, unless that has been done before."""
+    """Log a message once per process."""
     log.warning("%s", message)
 
 

@@ -20,9 +20,9 @@ class Clue(NamedTuple):
     not_before: frozenset[str] = frozenset()
     not_after: frozenset[str] = frozenset()
     capital: bool | None = None
-    """How the word is written."""
+    """Capitalization of the word."""
     first: bool | None = None
-    """Whether it begins the sentence."""
+    """Position at the beginning of the sentence."""
 
 
 MODALS = words(

@@ -38,8 +38,8 @@ def _date(day: int, month: int, text: str | None, style: Style) -> str | None:
     if not (1 <= day <= 31 and 1 <= month <= 12):
         return None
     name = MONTHS[month - 1]
-    said = f"the {ordinal(day)} of {name}" if style.day_first else f"{name} {ordinal(day)}"
-    return f"{said}, {_full_year(text)}" if text else said
+    words = f"the {ordinal(day)} of {name}" if style.day_first else f"{name} {ordinal(day)}"
+    return f"{words}, {_full_year(text)}" if text else words
 
 
 def _iso(match: re.Match[str], style: Style) -> str | None:
@@ -54,18 +54,18 @@ def _slashes(match: re.Match[str], style: Style) -> str | None:
 
 
 def _month_day(match: re.Match[str], style: Style) -> str:
-    said = f"{_month(match['month'])} {ordinal(int(match['day']))}"
+    words = f"{_month(match['month'])} {ordinal(int(match['day']))}"
     if match["to"]:
-        said += f" to {ordinal(int(match['to']))}"
-    return said + (f", {year(int(match['year']))}" if match["year"] else "")
+        words += f" to {ordinal(int(match['to']))}"
+    return words + (f", {year(int(match['year']))}" if match["year"] else "")
 
 
 def _day_month(match: re.Match[str], style: Style) -> str:
     the = "" if before(match).lower() == "the" else "the "
-    said = f"{the}{ordinal(int(match['day']))} of {_month(match['month'])}"
+    words = f"{the}{ordinal(int(match['day']))} of {_month(match['month'])}"
     if match["year"]:
-        return f"{said}, {year(int(match['year']))}"
-    return said + ("." if match[0].endswith(".") and ends_sentence(match) else "")
+        return f"{words}, {year(int(match['year']))}"
+    return words + ("." if match[0].endswith(".") and ends_sentence(match) else "")
 
 
 def _month_year(match: re.Match[str], style: Style) -> str:

@@ -14,7 +14,7 @@ _CLOSING = ".,!?…"
 
 
 def strip_emoticons(text: str) -> str:
-    """The text with a blank for each emoticon that stands alone between blanks or before a stop."""
+    """Replace emoticons that stand alone between blanks or before a stop by a blank."""
     return _TOKEN.sub(_without, text)
 
 

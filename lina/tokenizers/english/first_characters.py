@@ -1,7 +1,7 @@
-"""Where a pattern can match at all: the characters that it can begin with, and some of which it needs.
+"""Possible first characters and required characters of regular expressions, from their syntax trees.
 
-Derived from the syntax tree of the pattern, so that nothing has to be declared beside it. A rule is then tried only
-where its first character stands, in a text that has what it needs: most of the hundred rules never run.
+A rule is tried only at its possible first characters, and only in texts with its required characters, so most of the
+hundred rules never run.
 """
 
 import re
@@ -18,7 +18,7 @@ _CLASSES = {
 
 @dataclass(frozen=True)
 class Characters:
-    """A set of characters; ``others`` are all those beyond ASCII that are not named."""
+    """A set of characters; ``others`` adds all beyond ASCII that are not named."""
 
     named: frozenset[str]
     others: bool
@@ -39,14 +39,14 @@ _NONE = Characters(frozenset(), False)
 
 
 def first_characters(pattern: re.Pattern[str]) -> Characters:
-    """What a match of at least one character can begin with."""
+    """Possible first characters of a match of at least one character."""
     if pattern.flags & re.IGNORECASE:
         return ALL
     return _first(_tree(pattern))[0]
 
 
 def needed_characters(pattern: re.Pattern[str]) -> frozenset[str]:
-    """Characters of which a text with a match holds one at least; empty if nothing can be said."""
+    """Characters of which a text with a match has at least one; empty if unknown."""
     if pattern.flags & re.IGNORECASE:
         return frozenset()
     return _needed(_tree(pattern)) or frozenset()
@@ -59,7 +59,7 @@ def _tree(pattern: re.Pattern[str]) -> Iterable[tuple[Any, Any]]:
 
 
 def _first(items: Iterable[tuple[Any, Any]]) -> tuple[Characters, bool]:
-    """The first characters of a sequence, and whether it can be empty."""
+    """Possible first characters of a sequence, and a flag: it can be empty."""
     found, allowed = _NONE, ALL
     for kind, value in items:
         name = str(kind)
@@ -114,7 +114,7 @@ def _class(parts: Iterable[tuple[Any, Any]]) -> Characters:
 
 
 def _needed(items: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
-    """The rarest of the sets of which a sequence needs a character."""
+    """The rarest set of characters of which a sequence requires one."""
     best: frozenset[str] | None = None
     for kind, value in items:
         found = _needed_by(str(kind), value)

@@ -1,7 +1,7 @@
 """Words with two readings, distinguished by the words around them: "I read it every day", "I read it yesterday".
 
-Each heteronym has clues, tried in their order: sets of words just before, just after, or anywhere near. What no clue
-decides is left to the phonemizer's own tagger.
+Each heteronym has clues, tried in their order: sets of words just before, just after, or anywhere near. If none
+applies, the phonemizer's tagger decides.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Numbers that name instead of count: rooms, forms, versions, postal codes, serial numbers."""
+"""Numbers used as labels: rooms, forms, versions, postal codes, serial numbers."""
 
 import re
 
@@ -81,7 +81,7 @@ def _place_number(match: re.Match[str], style: Style) -> str:
 
 
 def _numbered_letter(match: re.Match[str], style: Style) -> str:
-    """``floor 2B``, ``4B``: a number and a letter are said one after the other."""
+    """``floor 2B``, ``4B``: a number and a letter are read one after the other."""
     return f"{pairs(match[1])} {match[2]}"
 
 

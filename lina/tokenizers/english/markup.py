@@ -1,7 +1,7 @@
-r"""HTML, Markdown and BBCode in a text: what a listener would not see is not read.
+r"""HTML, Markdown and BBCode in a text: markup is removed, words are kept.
 
-The words of links, emphasis, headings, list items and quotations stay, their marks go. Every pattern looks at a
-bounded stretch of text, so that a text is gone through in linear time.
+The words of links, emphasis, headings, list items and quotations are kept without their marks. Every pattern matches
+a bounded stretch of text, so the time is linear.
 """
 
 import html
@@ -58,7 +58,7 @@ _BBCODE = re.compile(
 
 
 def strip_markup(text: str) -> str:
-    """The text as a reader of the page would see it."""
+    """Remove the markup from a text."""
     if "<" in text:
         text = _SILENT_ELEMENT.sub(" ", _COMMENT.sub(" ", text))
         text = _PLACEHOLDER.sub(r" \1 ", _AUTOLINK.sub(r"\1", _TAG.sub(_tag, text)))

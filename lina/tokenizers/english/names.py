@@ -1,4 +1,4 @@
-"""Capitals that are no plain words: Roman numerals and acronyms."""
+"""Words in capitals: Roman numerals and acronyms."""
 
 import re
 
@@ -42,7 +42,7 @@ _SPELT = frozenset((
     "IBAN", "IRA", "IMF", "IV",
 ))  # fmt: skip
 _ALSO_WORDS = frozenset(["IT", "US", "AM", "ID", "LA", "OS", "AC", "AR"])
-"""Left alone in a text that is all in capitals."""
+"""Left unchanged in a text that is all in capitals."""
 _HALVES = {"JPEG": "jay peg", "MPEG": "em peg", "MS-DOS": "M S doss", "CD-ROM": "C D rom", "IOS": "I O S"}
 
 
@@ -73,7 +73,7 @@ def _reigning(match: re.Match[str], style: Style) -> str:
 
 
 def _numeral(match: re.Match[str], style: Style) -> str | None:
-    """After another capitalised word: ``Final Fantasy VII``."""
+    """After another capitalized word: ``Final Fantasy VII``."""
     word = before(match)
     if not (word[:1].isupper() and word.isalpha() and not word.isupper()) or word in _NO_NAMES:
         return None
@@ -112,7 +112,7 @@ def _acronym(match: re.Match[str], style: Style) -> str | None:
 
 
 def _camel_acronym(match: re.Match[str], style: Style) -> str:
-    """``PhD`` and the like are spelt."""
+    """``PhD`` and similar abbreviations are spelled."""
     return {"PhD": "P H D", "PhDs": "P H Ds", "BSc": "B S C", "MSc": "M S C"}[match[0]].replace(
         " ", style.joiner
     )

@@ -1,10 +1,10 @@
-"""Written English to the words that are read, as a stream: a piece of text in, the words that are final out."""
+"""Streaming text normalization of English: pieces of text in, final words out."""
 
 import re
 
 from lina.core.text.lexicon import Lexicon
 from lina.core.text.validate import sentence_end
-from lina.tokenizers.english import Style, normalise
+from lina.tokenizers.english import Style, normalize
 from lina.tokenizers.english.characters import Unknown, parted, plain
 from lina.tokenizers.english.emoticons import strip_emoticons
 from lina.tokenizers.english.markup import strip_markup
@@ -12,7 +12,7 @@ from lina.tokenizers.english.quotes import strip_quotes
 from lina.tokenizers.english.sounds import MARK, take_sounds
 
 LONGEST_SENTENCE = 400
-"""Characters; a longer one is cut at a clause, else at a blank, else here."""
+"""Maximum characters; longer sentences are cut at a clause, else at a blank, else here."""
 
 _CLAUSE_END = re.compile(r".*[,;:—)]\s", re.DOTALL)
 _BLANK = re.compile(r".*\s", re.DOTALL)
@@ -25,7 +25,7 @@ class EnglishNormalizer:
     """A stream over text: folding ``step`` over any split, then ``flush``, gives ``parallel_forward``.
 
     Sentences are normalized one by one; the state is the text of the unfinished one. The cost is linear in the text,
-    and what is held never exceeds ``LONGEST_SENTENCE`` characters.
+    and the state never exceeds ``LONGEST_SENTENCE`` characters.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class EnglishNormalizer:
         return ""
 
     def parallel_forward(self, text: str) -> str:
-        """The words of a whole text.
+        """Normalize a whole text.
 
         Raises:
             TextError: as ``words``.
@@ -47,7 +47,7 @@ class EnglishNormalizer:
         return words + self.flush(state)
 
     def step(self, piece: str, state: str) -> tuple[str, str]:
-        """The words of the sentences that have ended, and the text of the one that has not."""
+        """Normalize the complete sentences; return their words and the text of the unfinished one."""
         text, start, found = state + piece, 0, []
         while (end := self.segment_end(text, start)) is not None:
             found.append(self._spaced(text[start:end]))
@@ -58,7 +58,7 @@ class EnglishNormalizer:
         return self._spaced(state.rstrip())
 
     def segment_end(self, text: str, start: int) -> int | None:
-        """The end of the first segment of ``text[start:]``, if no further text can change it."""
+        """End of the first segment of ``text[start:]`` if it is final, else None."""
         window = text[start : start + LONGEST_SENTENCE + 1]
         end = sentence_end(window)
         if end is None and len(window) > LONGEST_SENTENCE:
@@ -75,14 +75,14 @@ class EnglishNormalizer:
         """Words, punctuation, spelled letters as ``F.B.I``, and ``[x](/sounds/)`` for phonemes in brackets.
 
         Raises:
-            TextError: a character that is not read as English, or brackets whose phonemes are none.
+            TextError: a character cannot be read as English, or brackets have invalid phonemes.
         """
         text = strip_markup(strip_emoticons(segment))
         if self.lexicon is not None:
             text = self.lexicon.mark(text)
         text, sounds = take_sounds(text, self.british)
         parts = [plain(part, self.unknown) for part in text.split(MARK)]
-        read = strip_quotes(normalise(MARK.join(parts), self._style)).replace("’", "'")
+        read = strip_quotes(normalize(MARK.join(parts), self._style)).replace("’", "'")
         # A phonemizer looks at all parts of a compound together, which is quadratic in their number.
         read = parted(_LONG_COMPOUND.sub(_at_joints, read)).strip()
         first, *others = _STOP_AFTER_LETTERS.sub(r"\1 .", read).split(MARK)

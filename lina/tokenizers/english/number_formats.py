@@ -1,4 +1,4 @@
-"""Numbers in the formats of other countries, brought to that of the rules: ``1 234,5 €`` to ``1,234.5 €``."""
+"""Conversion of foreign number formats to the English one: ``1 234,5 €`` to ``1,234.5 €``."""
 
 import re
 
@@ -25,7 +25,7 @@ _LAKHS = re.compile(r"(?<![\d.,])(\d{1,2}(?:,\d{2})+,\d{3})(?![,\d])")
 
 
 def unify_numbers(text: str) -> str:
-    """Commas between thousands and a point before decimals, where a number cannot be meant otherwise."""
+    """Put commas between thousands and a point before decimals, where the number is unambiguous."""
     text = _SPACED.sub(_spaced, text)
     text = _DOTTED.sub(lambda match: f"{match[1].replace('.', ',')}.{match[2]}", text)
     text = _DOTTED_WHOLE.sub(r"\1,\2,\3", text)
@@ -37,7 +37,7 @@ def unify_numbers(text: str) -> str:
 
 
 def _spaced(match: re.Match[str]) -> str:
-    """A single group is one of thousands only before what is counted, or as ``10 000``."""
+    """A single group counts as thousands only before a unit or a noun, or as ``10 000``."""
     groups = match[2].split()
     after = match.string[match.end() : match.end() + 2]
     alone = len(groups) == 1 and not (groups[0] == "000" or re.match(r"\s[a-z€%]|[€%]", after))

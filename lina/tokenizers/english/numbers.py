@@ -10,7 +10,7 @@ SCALES = [
     *["thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion", "septillion"],
 ]
 LONGEST = 3 * len(SCALES)
-"""Digits; a longer number is read digit by digit."""
+"""Maximum digits; longer numbers are read digit by digit."""
 
 _IRREGULAR = {
     "one": "first",
@@ -25,7 +25,7 @@ _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
 def cardinal(number: int) -> str:
-    """``number`` is at least 0 and has at most ``LONGEST`` digits."""
+    """Cardinal in words; ``number`` is at least 0 and has at most ``LONGEST`` digits."""
     if number == 0:
         return ONES[0]
     groups: list[str] = []
@@ -59,7 +59,7 @@ def ordinal_of(words: str) -> str:
 
 
 def plural_of(words: str) -> str:
-    """Of number words: ``nineties``, ``hundreds``, ``sixes``."""
+    """Plural of number words: ``nineties``, ``hundreds``, ``sixes``."""
     if words.endswith("y"):
         return f"{words[:-1]}ies"
     return words + ("es" if words.endswith("x") else "s")
@@ -76,7 +76,7 @@ def year(number: int) -> str:
 
 
 def digits(text: str) -> str:
-    """The digits of a text one by one; whatever else it holds is left out."""
+    """The digits of a text one by one, without its other characters."""
     return " ".join(ONES[int(one)] for one in text if one.isdecimal())
 
 
@@ -84,21 +84,21 @@ def number(text: str) -> str:
     """``1,234.50``, ``.5``, ``007``, or a whole number; digits that follow a point are read one by one."""
     whole, point, rest = text.replace(",", "").partition(".")
     if not whole:
-        said = "zero" if rest else ""
+        words = "zero" if rest else ""
     elif len(whole) > LONGEST or (len(whole) > 1 and whole[0] == "0"):
-        said = digits(whole)
+        words = digits(whole)
     else:
-        said = cardinal(int(whole))
-    return f"{said} point {digits(rest)}" if point and rest else said
+        words = cardinal(int(whole))
+    return f"{words} point {digits(rest)}" if point and rest else words
 
 
 def is_one(text: str) -> bool:
-    """Whether what is counted so stands in the singular."""
+    """Test if a number takes the singular."""
     return text in ("1", "1.0", "1.00")
 
 
 def pairs(text: str) -> str:
-    """Digits as a label is read: ``7``, ``66``, ``one oh one``, ``twenty two ten``."""
+    """Digits of a label, in pairs: ``7``, ``66``, ``one oh one``, ``twenty two ten``."""
     if text[0] == "0" or len(text) > 4:
         return digits(text)
     if len(text) < 3 or text.endswith("00"):

@@ -26,5 +26,5 @@ _BRITISH = {
 
 
 def own_word(word: str, british: bool) -> str | None:
-    """The phonemes of a word in lower case."""
+    """Phonemes of a word in lower case; None if the lexicons have it."""
     return (_BRITISH if british else _AMERICAN).get(word)

@@ -22,7 +22,7 @@ def _path(match: re.Match[str], style: Style) -> str:
 
 
 def _path_of_file(match: re.Match[str], style: Style) -> str | None:
-    """``src/main.rs``; what does not end as files do is no path: ``he/she``."""
+    """``src/main.rs``; other endings make no path: ``he/she``."""
     return _path(match, style) if _FILE.search(match[0]) else None
 
 

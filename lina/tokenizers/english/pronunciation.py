@@ -1,4 +1,4 @@
-"""Readings that are certain before the phonemizer guesses one: of marks, heteronyms, loanwords."""
+"""Readings fixed before the phonemizer guesses one: punctuation, heteronyms, loanwords."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from lina.tokenizers.english.heteronyms import heteronym
 from lina.tokenizers.english.own_words import own_word
 
 _MARKS = frozenset(".,;:!?…—()")
-"""Each is its own reading, whatever its tag: else it would be read as part of the word beside it."""
+"""Each is its own reading regardless of its tag; otherwise it would be read as part of the word beside it."""
 
 
 def certain_reading(

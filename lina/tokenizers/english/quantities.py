@@ -16,8 +16,8 @@ _POWERS = {"²": "squared", "³": "cubed"}
 
 def _telephone(match: re.Match[str], style: Style) -> str:
     groups = re.findall(r"\d+", match[0])
-    said = ", ".join(map(digits, groups))
-    return f"plus {said}" if match[0][0] == "+" else said
+    words = ", ".join(map(digits, groups))
+    return f"plus {words}" if match[0][0] == "+" else words
 
 
 def _groups(match: re.Match[str], style: Style) -> str:
@@ -31,11 +31,11 @@ def _parts(above: int, below: int) -> str:
     return f"{cardinal(above)} {unit}"
 
 
-def _after(whole: str | None, above: int, said: str) -> str:
+def _after(whole: str | None, above: int, words: str) -> str:
     """A fraction after a whole number, if there is one: ``two and a half``."""
     if not whole:
-        return said
-    return f"{cardinal(int(whole))} and {f'a{said[3:]}' if above == 1 else said}"
+        return words
+    return f"{cardinal(int(whole))} and {f'a{words[3:]}' if above == 1 else words}"
 
 
 def _fraction(match: re.Match[str], style: Style) -> str | None:
@@ -44,8 +44,8 @@ def _fraction(match: re.Match[str], style: Style) -> str | None:
         return f"{cardinal(above)} {cardinal(below)}" if below != 11 else "nine eleven"
     if below < 2 or above == 0 or (above >= below and whole):
         return None
-    said = _parts(above, below) if above < below <= 100 else f"{cardinal(above)} over {cardinal(below)}"
-    return _after(whole, above, said) + (" inch" if match[4] else "")
+    words = _parts(above, below) if above < below <= 100 else f"{cardinal(above)} over {cardinal(below)}"
+    return _after(whole, above, words) + (" inch" if match[4] else "")
 
 
 def _fraction_sign(match: re.Match[str], style: Style) -> str:
@@ -112,15 +112,15 @@ def _signed(match: re.Match[str], style: Style) -> str | None:
 
 def _mixed(match: re.Match[str], style: Style) -> str | None:
     """``MP3``, ``5G``, ``B2B``, ``COVID-19``, ``R2-D2``: letters spelt where they are capitals or single."""
-    said = []
+    words = []
     for part in re.findall(r"\d+|[^\W\d_]+", match[0]):
         if part.isdecimal():
-            said.append(pairs(part))
+            words.append(pairs(part))
         elif len(part) == 1 or (part.isupper() and (len(part) < 4 or not re.search("[AEIOU]", part))):
-            said.append(spell(part, style))
+            words.append(spell(part, style))
         else:
-            said.append(part)
-    return " ".join(said)
+            words.append(part)
+    return " ".join(words)
 
 
 RULES: tuple[Rule, ...] = (

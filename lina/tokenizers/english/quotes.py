@@ -1,4 +1,4 @@
-"""Quotation marks: they are silent, and must not hide the word they stand at from the lexicon."""
+"""Removal of quotation marks, which are silent and would hide words from the lexicon."""
 
 import re
 
@@ -9,14 +9,14 @@ _ELISION = re.compile(
     r"tude|gainst|cept|bye|sup|fraid|ome|ello|specially|s|t|d|m|ll|re|ve|\d+s?)\b",
     re.IGNORECASE,
 )
-"""What an apostrophe at the beginning of a word may stand for letters of: ``'tis``, ``rock 'n' roll``, ``'90s``."""
+"""Elisions: words whose first letters an apostrophe may replace: ``'tis``, ``rock 'n' roll``, ``'90s``."""
 
 
 def strip_quotes(text: str) -> str:
-    """The text without quotation marks; apostrophes stay, those that quote with single marks go.
+    """Remove quotation marks, double and single, and keep apostrophes.
 
-    A mark that opens a quotation by its place is one, unless an elision such as ``'tis`` follows; the next mark that
-    may close it goes with it. Others stay: ``dogs'``, ``goin'``.
+    A mark before a word opens a quotation unless an elision such as ``'tis`` follows; the next possible closing mark is
+    removed with it. Others stay: ``dogs'``, ``goin'``.
     """
     return _strip_single(_DOUBLE.sub(_gap, text))
 

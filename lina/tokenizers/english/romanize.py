@@ -26,7 +26,7 @@ FOREIGN_WORD = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{2,}|[\u0400-\u045f\u049
 
 
 def romanize(word: str) -> str | None:
-    """A match of ``FOREIGN_WORD`` (NFC) in Latin letters; None if it holds a letter that is not known."""
+    """Romanize a match of ``FOREIGN_WORD`` (NFC); None if it has an unknown letter."""
     lowered = word.lower()
     if lowered[0] not in _GREEK and not unicodedata.name(lowered[0], "").startswith("GREEK"):
         letters = _YE.sub("є", lowered)

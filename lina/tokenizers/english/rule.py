@@ -1,4 +1,4 @@
-"""A rule of the normalizer: a pattern, and what is read for it; and the tables of all rules."""
+"""Rules of the normalizer: patterns with functions that write their matches out in words."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -8,12 +8,12 @@ from lina.tokenizers.english.first_characters import first_characters, needed_ch
 
 
 class Style(NamedTuple):
-    """What is a matter of taste or of the reader."""
+    """Conventions that differ between readers."""
 
     day_first: bool = False
     """``3/4/2024`` is the third of April, not March fourth."""
     joiner: str = " "
-    """Stands between letters that are spelt: ``F B I``."""
+    """Joins spelled letters: ``F B I``."""
 
 
 NEAR = 80
@@ -23,7 +23,7 @@ Reader = Callable[[re.Match[str], Style], str | None]
 
 
 class Rule(NamedTuple):
-    """A pattern, tried where a word, a number or a sign begins, and what is said for it; None: another rule may."""
+    """A pattern, tried at the start of a word, number or sign, and its reader; None passes to the next rule."""
 
     pattern: re.Pattern[str]
     read: Reader
@@ -34,14 +34,14 @@ def rule(pattern: str, read: Reader) -> Rule:
 
 
 class RuleTable:
-    """Rules in their order, found by the character that stands where they are tried."""
+    """Rules in order of precedence, indexed by possible first characters."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = [(one, first_characters(one.pattern), needed_characters(one.pattern)) for one in rules]
         self._starting: dict[str, list[tuple[Rule, frozenset[str]]]] = {}
 
     def of_text(self, text: str) -> Callable[[str], Sequence[Rule]]:
-        """A function from the character at a place in ``text`` to the rules that may match there."""
+        """Return a function from a character of ``text`` to the rules that may match at it."""
         present, found = frozenset(text), dict[str, list[Rule]]()
 
         def starting(character: str) -> Sequence[Rule]:
@@ -58,9 +58,9 @@ class RuleTable:
         return starting
 
 
-def always(said: str) -> Reader:
-    """What is said whatever matched."""
-    return lambda match, style: said
+def always(words: str) -> Reader:
+    """Reader that gives the same words for every match."""
+    return lambda match, style: words
 
 
 def one_of(words: Iterable[str]) -> str:
@@ -79,10 +79,10 @@ def before(match: re.Match[str]) -> str:
 
 
 def ends_sentence(match: re.Match[str]) -> bool:
-    """Whether nothing but closing marks follows."""
+    """Test if only closing marks follow."""
     return not match.string[match.end() : match.end() + NEAR].strip(" \t\n\"'”’)»")
 
 
 def following(match: re.Match[str]) -> str:
-    """The text after a match, as far as rules look."""
+    """The text after a match, up to ``NEAR`` characters."""
     return match.string[match.end() : match.end() + NEAR]

@@ -1,7 +1,7 @@
 """Phonemes inside a text, one word in brackets: ``[həlˈoʊ]``, with or without blanks between them.
 
 Brackets hold phonemes where they contain a stress mark or a letter of the IPA that English does not write with. All
-others are the writer's own, such as ``[sic]`` or ``[1]``: their words are read, and the brackets are not.
+others, such as ``[sic]`` or ``[1]``, are plain brackets: their words are read.
 """
 
 import re
@@ -26,11 +26,11 @@ _LOANED = frozenset("æð")
 _IPA_LETTERS = frozenset(SOUNDS + STRESS + "".join([*_IPA, *_AMERICAN])) - _LATIN - frozenset("'’.‿")
 
 MARK = "\ue000"
-"""Stands where a word in brackets stood."""
+"""Placeholder of a word in brackets."""
 
 
 def take_sounds(sentence: str, british: bool = False) -> tuple[str, list[str]]:
-    r"""The sentence with ``MARK`` for each word in brackets, and their symbols.
+    r"""Replace each word of phonemes in brackets by ``MARK``, and list their symbols.
 
     Brackets that hold no phonemes become blanks, ``\[`` and ``\]`` become ``(`` and ``)``.
 
@@ -39,7 +39,7 @@ def take_sounds(sentence: str, british: bool = False) -> tuple[str, list[str]]:
     """
     if place := sentence.find(MARK) + 1:
         raise TextError(
-            f"character {MARK!r} (U+E000) at character {place - 1} of {excerpt(sentence)} means nothing; remove it"
+            f"character {MARK!r} (U+E000) at character {place - 1} of {excerpt(sentence)} is reserved; remove it"
         )
     found: list[str] = []
 

@@ -1,10 +1,10 @@
-"""Signs that are said, and punctuation brought to the few marks that are paused at."""
+"""Names of signs, and reduction of punctuation to a few marks."""
 
 import re
 
 from lina.tokenizers.english.rule import Rule, Style, always, rule
 
-SAID = {
+SIGN_NAMES = {
     "&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "#": "hash", "<": "less than",
     ">": "greater than", "~": "about", "^": "caret", "\\": "backslash",
     "§": "section", "©": "copyright", "®": "registered",
@@ -24,8 +24,8 @@ SAID = {
 }  # fmt: skip
 
 
-def _said(match: re.Match[str], style: Style) -> str:
-    return SAID[match[0]]
+def _sign_name(match: re.Match[str], style: Style) -> str:
+    return SIGN_NAMES[match[0]]
 
 
 def _either(match: re.Match[str], style: Style) -> str:
@@ -54,5 +54,5 @@ RULES: tuple[Rule, ...] = (
     rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", always("—")),
     rule(r"[-=_*~#]{3,}", always("")),
     rule(r"[!?]{2,}|,{2,}|;{2,}|:{2,}|\.{2}", _repeated),
-    rule(r"[" + re.escape("".join(SAID)) + "]", _said),
+    rule(r"[" + re.escape("".join(SIGN_NAMES)) + "]", _sign_name),
 )

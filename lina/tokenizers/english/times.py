@@ -13,7 +13,7 @@ _AMOUNT = re.compile(r"(\d+)\s?([dhms])")
 
 
 def clock(hour: int, minute: int, whole: str = "") -> str | None:
-    """``ten``, ``ten oh five``, ``ten fifteen``; ``whole`` is said after a full hour."""
+    """``ten``, ``ten oh five``, ``ten fifteen``; ``whole`` follows a full hour."""
     if hour > 24 or minute > 59:
         return None
     if not minute:
@@ -24,13 +24,13 @@ def clock(hour: int, minute: int, whole: str = "") -> str | None:
 def _time(match: re.Match[str], style: Style) -> str | None:
     hour, minute = int(match["hour"]), int(match["minute"] or 0)
     bare = not match["second"] and not match["half"]
-    said = clock(hour, minute, (" hundred" if hour > 12 or hour == 0 else " o'clock") if bare else "")
-    if said is None:
+    words = clock(hour, minute, (" hundred" if hour > 12 or hour == 0 else " o'clock") if bare else "")
+    if words is None:
         return None
     if match["second"]:
         seconds = int(match["second"])
-        said += f" and {cardinal(seconds)} second{'' if seconds == 1 else 's'}"
-    return said + _half(match, style)
+        words += f" and {cardinal(seconds)} second{'' if seconds == 1 else 's'}"
+    return words + _half(match, style)
 
 
 def _half(match: re.Match[str], style: Style) -> str:
@@ -50,16 +50,16 @@ def _span(match: re.Match[str], style: Style) -> str | None:
     for side in ("from", "to"):
         hour, _, minute = match[side].partition(":")
         whole = " hundred" if minute and (int(hour) > 12 or int(hour) == 0) else ""
-        said = clock(int(hour), int(minute or 0), whole)
-        if said is None:
+        words = clock(int(hour), int(minute or 0), whole)
+        if words is None:
             return None
-        ends.append(said)
+        ends.append(words)
     first = f" {spell(match['first'], style)}" if match["first"] else ""
     return f"{ends[0]}{first} to {ends[1]}{_half(match, style)}"
 
 
 def _duration(match: re.Match[str], style: Style) -> str:
-    """``2h 30m``: hours and minutes beside each other."""
+    """``2h 30m``: hours with minutes."""
     return " ".join(
         f"{number(amount)} {_UNITS[unit]}{'' if int(amount) == 1 else 's'}"
         for amount, unit in _AMOUNT.findall(match[0])
@@ -68,11 +68,11 @@ def _duration(match: re.Match[str], style: Style) -> str:
 
 def _stamp(match: re.Match[str], style: Style) -> str | None:
     """The time after the date of ``2024-03-15T10:30:00Z``."""
-    said = clock(int(match["hour"]), int(match["minute"]))
-    if said is None:
+    words = clock(int(match["hour"]), int(match["minute"]))
+    if words is None:
         return None
     seconds = int(match["second"] or 0)
-    return f" {said}" + (f" and {cardinal(seconds)} second{'' if seconds == 1 else 's'}" if seconds else "")
+    return f" {words}" + (f" and {cardinal(seconds)} second{'' if seconds == 1 else 's'}" if seconds else "")
 
 
 RULES: tuple[Rule, ...] = (

@@ -33,17 +33,17 @@ def _address(match: re.Match[str], style: Style) -> str:
 
 
 def read_address(text: str, style: Style) -> str:
-    """The words of an address or a path, and its signs by their names."""
-    said, dot = [], False
+    """Read the words of an address or a path, and its signs by name."""
+    words, dot = [], False
     for part in _PART.findall(text):
         if part.isdecimal():
-            said.append(pairs(part) if len(part) < 5 else digits(part))
+            words.append(pairs(part) if len(part) < 5 else digits(part))
         elif part.isalpha():
-            said.append(_word(part, dot, style))
+            words.append(_word(part, dot, style))
         else:
-            said.append(_SIGNS.get(part, ""))
+            words.append(_SIGNS.get(part, ""))
         dot = part == "."
-    return " ".join(filter(None, said))
+    return " ".join(filter(None, words))
 
 
 def _word(part: str, after_dot: bool, style: Style) -> str:

@@ -1,14 +1,14 @@
 """Share of a hard list of written English that is read correctly by lina's normalizer, hibari-tts's, and none.
 
-    python -m benchmarks.normaliser [--list tests/tokenizers/hard_english.tsv] [--wrong] [--json FILE]
+    python -m benchmarks.normalizer [--list tests/tokenizers/hard_english.tsv] [--wrong] [--json FILE]
 
 A line of the list has its kind, a text, and what is to be said, with {one|another} where both are right. All three are
 judged by what is heard: their phonemes, without stress, blanks and punctuation, are those of one of the right readings,
-which the same G2P reads without its normaliser. ``[x](/sounds/)`` in a reading stands for phonemes.
+which the same G2P reads without its normalizer. ``[x](/sounds/)`` in a reading stands for phonemes.
 So a reading that only the G2P decides, such as that of "read", counts too.
 
     ours     the tokenizer ``phonemes``, which leaves out characters that it cannot read
-    hibari   hibari-tts alone: its normaliser and its rules for numbers
+    hibari   hibari-tts alone: its normalizer and its rules for numbers
     none     words and punctuation as they are; a text with anything else is refused
 """
 

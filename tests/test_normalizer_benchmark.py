@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import normaliser
+from benchmarks import normalizer
 
 ROOT = Path(__file__).parents[1]
 LISTS = [ROOT / "tests/tokenizers" / name for name in ("hard_english.tsv", "unseen_english.tsv")]
@@ -13,17 +13,17 @@ LISTS = [ROOT / "tests/tokenizers" / name for name in ("hard_english.tsv", "unse
 def test_ours_stays_ahead_in_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path, least in zip(LISTS, (205, 39), strict=True):
         out = tmp_path / path.name
-        monkeypatch.setattr(sys, "argv", ["normaliser", "--list", str(path), "--json", str(out)])
-        assert normaliser.main() == 0
+        monkeypatch.setattr(sys, "argv", ["normalizer", "--list", str(path), "--json", str(out)])
+        assert normalizer.main() == 0
         right = json.loads(out.read_text())["right"]
         assert right["all"]["ours"] >= least
         assert all(row["ours"] >= row["hibari"] >= row["none"] for row in right.values())
 
 
 def test_readings() -> None:
-    assert normaliser.readings("{a|one} half") == ["a half", "one half"]
-    assert normaliser.readings("one hundred five") == ["one hundred five", "one hundred and five"]
-    assert normaliser.audible("wˈʌn, tˈu —") == "wʌntu"
+    assert normalizer.readings("{a|one} half") == ["a half", "one half"]
+    assert normalizer.readings("one hundred five") == ["one hundred five", "one hundred and five"]
+    assert normalizer.audible("wˈʌn, tˈu —") == "wʌntu"
 
 
 def test_measure_and_bad_lists(
@@ -31,9 +31,9 @@ def test_measure_and_bad_lists(
 ) -> None:
     lines = [("number", "2", "two"), ("number", "3", "{three|drei}")]
     subjects = {"good": {"2": "two", "3": "drei"}.get, "bad": lambda text: text}
-    assert normaliser.measure(lines, subjects, str) == {"good": [], "bad": lines}
+    assert normalizer.measure(lines, subjects, str) == {"good": [], "bad": lines}
     bad = tmp_path / "bad.tsv"
     bad.write_text("number\t2\n")
-    monkeypatch.setattr(sys, "argv", ["normaliser", "--list", str(bad)])
-    assert normaliser.main() == 2
+    monkeypatch.setattr(sys, "argv", ["normalizer", "--list", str(bad)])
+    assert normalizer.main() == 2
     assert "bad.tsv:1: wants a kind, a text and its reading" in capsys.readouterr().err

@@ -31,7 +31,7 @@ _TO_LAST_WORD = re.compile(r".*\S(?= )", re.DOTALL)
 class BPEConfig(PluginConfig):
     """Configuration of the BPE tokenizer."""
 
-    vocab_size: int = Field(512, ge=258)
+    vocab_size: int = Field(default=512, ge=258)
     """Maximum number of ids, including 256 bytes, BEGIN and END; a small corpus yields fewer."""
     lowercase: bool = False
     """Lower each character by itself."""

@@ -15,7 +15,7 @@ from lina.codec_training.losses import (
 )
 from lina.codec_training.pesq_loss import PESQLoss
 from lina.codec_training.stoi_loss import STOILoss
-from lina.config.codec_sections import CodecTrainSection
+from lina.config.codec_spec import CodecTrainSection
 from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.device import choose_precision, mixed_precision
 from lina.training.cuda_graph import CapturedFunction

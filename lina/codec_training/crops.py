@@ -16,7 +16,7 @@ from torch import Tensor
 from lina.codec_training.audio_pool import AudioPool
 from lina.codec_training.augment import TAPS, resample
 from lina.codec_training.decoding import FULL_SCALE
-from lina.config.codec_sections import AugmentSection
+from lina.config.codec_spec import AugmentSection
 
 DEVICE_BYTES = 8_000_000_000
 """Largest pool that is copied into GPU memory."""

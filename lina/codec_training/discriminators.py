@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from lina.config.codec_sections import DiscriminatorsSection
+from lina.config.codec_spec import DiscriminatorsSection
 
 SLOPE = 0.1
 """Negative slope of the leaky ReLUs."""

@@ -1,4 +1,4 @@
-"""From the names in a spec of job codec to plugins and their checked configurations. Builds nothing."""
+"""Resolve the plugin names of a spec of job codec to plugins with validated configurations. Builds nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,36 +13,36 @@ from lina.core.protocols import Codec, StreamingCodec
 from lina.core.registry import Record
 
 WEIGHTS, CODEBOOKS = "weights", "codebooks"
-"""Keys of a trainable codec's configuration: the file that ``save_trained`` wrote, and how many codebooks to use."""
+"""Keys of a trainable codec's configuration: the file that ``save_trained`` wrote, and the number of codebooks."""
 
 
 @dataclass(frozen=True)
 class ResolvedCodecSpec:
     spec: CodecSpec
-    """The spec with every path that it reads from made absolute."""
+    """The spec with absolute input paths."""
     codec: PluginChoice[CodecPlugin]
     sources: tuple[PluginChoice[CorpusPlugin], ...]
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Name, distribution and version of each plugin, each once."""
+        """Name, distribution and version of each distinct plugin."""
         chosen: tuple[PluginChoice[Any], ...] = (self.codec, *self.sources)
         return tuple(dict.fromkeys(one.record for one in chosen))
 
     def trained(self, weights: Path, codebooks: int | None = None) -> Codec | StreamingCodec:
-        """The codec that users get: built from its exported weights, with its first ``codebooks`` codebooks.
+        """The codec for users, built from its exported weights, with its first ``codebooks`` codebooks.
 
         Raises:
             PluginError: its configuration has no such keys.
         """
-        given: dict[str, Any] = {WEIGHTS: str(weights)}
+        config_keys: dict[str, Any] = {WEIGHTS: str(weights)}
         if codebooks is not None:
-            given[CODEBOOKS] = codebooks
+            config_keys[CODEBOOKS] = codebooks
         try:
-            config = validate(self.codec.plugin.Config, given, self.spec.origin, ("codec", "config"))
+            config = validate(self.codec.plugin.Config, config_keys, self.spec.origin, ("codec", "config"))
         except SpecError as error:
             raise PluginError(
-                f"{self.codec.record}: its trained weights cannot be used as config {given}: {error}"
+                f"{self.codec.record}: its trained weights cannot be used as config {config_keys}: {error}"
             ) from None
         return self.codec.plugin.build(config=config)
 
@@ -51,7 +51,7 @@ def resolve_codec(spec: CodecSpec) -> ResolvedCodecSpec:
     """Load the plugins that ``spec`` names and check their configurations.
 
     Raises:
-        PluginError: a plugin is unknown or broken; the line names where the spec asks for it.
+        PluginError: a plugin is unknown or broken; the message names file and line of the spec.
         SpecError: a ``config`` does not fit its plugin.
     """
     codec = choose_plugin(

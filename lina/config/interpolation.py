@@ -1,6 +1,6 @@
-"""``${name}`` in a spec stands for another key of the same spec. Nothing else: no environment, no functions.
+"""Interpolation: ``${name}`` in a spec is the value of another key of it. No environment, no functions.
 
-Done here and not by OmegaConf's resolvers, which read the environment and expand without bound.
+OmegaConf's own resolvers are not used: they read the environment and expand without bound.
 """
 
 import re
@@ -12,11 +12,11 @@ from lina.core.errors import SpecError, did_you_mean
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
 REFERENCE_RULE = "${...} may only name a key of the spec, such as ${train.steps}"
 MAX_SIZE = 1_000_000
-"""Characters and values that a whole spec may expand to."""
+"""Largest number of characters and values of an expanded spec."""
 
 
 def check_references(tree: Any, origin: Origin, key: Key = ()) -> None:
-    """Refuse everything that begins like a reference and is none.
+    """Refuse malformed references.
 
     Raises:
         SpecError: such as ``${oc.env:HOME}``.
@@ -32,7 +32,7 @@ def check_references(tree: Any, origin: Origin, key: Key = ()) -> None:
 
 
 def interpolate(tree: dict[str, Any], origin: Origin) -> dict[str, Any]:
-    """``tree`` with every reference replaced. A value that is one reference keeps the kind of its target.
+    """``tree`` with all references replaced. A value that is one reference keeps its target's type.
 
     Raises:
         SpecError: a reference to nothing, to itself, or to too much.
@@ -42,7 +42,7 @@ def interpolate(tree: dict[str, Any], origin: Origin) -> dict[str, Any]:
 
 
 class _Expansion:
-    """The work of one spec: its tree and what may still be spent."""
+    """Expansion of one spec, with the remaining budget."""
 
     def __init__(self, tree: dict[str, Any], origin: Origin) -> None:
         self._tree = tree
@@ -50,7 +50,7 @@ class _Expansion:
         self._left = MAX_SIZE
 
     def expand(self, node: Any, key: Key, path: tuple[str, ...]) -> Any:
-        """``path`` holds the references being followed."""
+        """``path`` holds the chain of references being followed."""
         self._spend(1, key)
         if isinstance(node, dict):
             return {part: self.expand(value, (*key, part), path) for part, value in node.items()}

@@ -1,6 +1,6 @@
-"""A spec from its file: includes, ``key=value`` from the command line, references, checks.
+"""Load a spec: includes, ``key=value`` overrides, interpolation, validation.
 
-Nothing in a spec is executed, imported or looked up in the environment.
+Nothing in a spec is executed, imported or read from the environment.
 """
 
 import itertools
@@ -52,7 +52,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     spec = load_job(path, overrides)
     if not isinstance(spec, Spec):
         where = spec.origin.where(("job",))
-        raise SpecError(f"{where}: job: {spec.job} does not make a model that speaks; name one of job speech")
+        raise SpecError(f"{where}: job: {spec.job} does not train a speech model; name a spec of job speech")
     return spec
 
 
@@ -75,9 +75,9 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Spec | CodecSpe
 
 
 def _without_stale_configs(sources: Sequence[SpecSource]) -> list[SpecSource]:
-    """Drop a plugin's ``config`` where something that wins names another plugin: it was not written for that one.
+    """Drop a plugin's ``config`` if a source of higher precedence names another plugin.
 
-    So ``backbone.plugin=other``, or a spec that includes another one, swaps a plugin in one line.
+    So ``backbone.plugin=other``, or an including spec, swaps a plugin in one line.
     """
     kept, named = [], dict[str, object]()
     for source in sources:
@@ -101,10 +101,10 @@ def _without_stale_configs(sources: Sequence[SpecSource]) -> list[SpecSource]:
 
 
 def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
-    """``key=value`` pairs from the command line, as a tree of their own and where they came from.
+    """Tree and origin of ``key=value`` pairs from the command line.
 
     Raises:
-        SpecError: a pair is not ``key=value``, or its value no YAML.
+        SpecError: a pair is not ``key=value``, or its value not YAML.
     """
     sources = _command_line(settings)
     origin = Origin((*sources, SpecSource(COMMAND_LINE, Path(), {})))
@@ -124,7 +124,7 @@ def _merge(sources: Sequence[SpecSource]) -> dict[str, Any]:
 
 
 def _clash(sources: Sequence[SpecSource]) -> str:
-    """Where a list meets a section, if anywhere."""
+    """Message for a list merged with a section, if there is one."""
     for upper, lower in itertools.combinations(sources, 2):
         if (key := _differing(upper.tree, lower.tree)) is not None:
             here, there = Origin((upper,)).where(key), Origin((lower,)).where(key)
@@ -143,7 +143,7 @@ def _differing(upper: Any, lower: Any, key: Key = ()) -> Key | None:
 
 
 def _command_line(overrides: Sequence[str]) -> list[SpecSource]:
-    """One source for each override, the last first."""
+    """One source per override, the last first."""
     return [_override(override) for override in reversed(overrides)]
 
 
@@ -152,13 +152,13 @@ def _override(override: str) -> SpecSource:
     if not equals or not all(part for part in key.split(".")) or key != key.strip():
         raise SpecError(f"{COMMAND_LINE}: {override!r} is not key=value, such as train.steps=100")
     if key.partition(".")[0] == "include":
-        raise SpecError(f"{COMMAND_LINE}: include belongs into a spec file")
+        raise SpecError(f"{COMMAND_LINE}: include belongs in a spec file")
     tree = _parsed(f"{COMMAND_LINE}: {key}", value, lambda: OmegaConf.from_dotlist([override]))
     return _checked(SpecSource(COMMAND_LINE, Path(), tree))
 
 
 def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[SpecSource]:
-    """``path`` and all that it includes, the one that wins first."""
+    """Sources of ``path`` and all its includes, highest precedence first."""
     path = _renamed(path)
     text = _text(path, including)
     here = path.resolve()
@@ -226,7 +226,7 @@ def _text(path: Path, including: tuple[Path, ...]) -> str:
 
 
 def _parsed(name: str, text: str, create: Any) -> Any:
-    """What OmegaConf makes of ``text``; bombs are refused before it looks."""
+    """Parse ``text`` with OmegaConf, after refusing YAML bombs."""
     try:
         _small(name, text)
         return OmegaConf.to_container(create(), resolve=False)
@@ -259,7 +259,7 @@ def _small(name: str, text: str) -> None:
 
 
 def _at_line(name: str, mark: Any) -> str:
-    """``mark`` is yaml's, or None; a line of a command line says nothing."""
+    """File and line of a YAML mark, if any; the command line has no lines."""
     return name if mark is None or name.startswith(COMMAND_LINE) else f"{name}:{mark.line + 1}"
 
 

@@ -1,4 +1,4 @@
-"""From the names in a spec to the plugins they stand for and their checked configurations. Builds nothing."""
+"""Resolve the plugin names of a spec to plugins with validated configurations. Builds nothing."""
 
 import os
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class PluginChoice(Generic[P]):
 @dataclass(frozen=True)
 class ResolvedSpec:
     spec: Spec
-    """The spec with every path that it reads from made absolute: it means the same in any folder."""
+    """The spec with absolute input paths, independent of the working directory."""
     backbone: PluginChoice[BackbonePlugin]
     codec: PluginChoice[CodecPlugin]
     tokenizer: PluginChoice[TokenizerPlugin]
@@ -58,7 +58,7 @@ def resolve(spec: Spec) -> ResolvedSpec:
     """Load the plugins that ``spec`` names and check their configurations.
 
     Raises:
-        PluginError: a plugin is unknown or broken; the line names where the spec asks for it.
+        PluginError: a plugin is unknown or broken; the message names file and line of the spec.
         SpecError: a ``config`` does not fit its plugin.
     """
     backbone = _choose(spec, "backbone", ("backbone", "plugin"))
@@ -94,7 +94,7 @@ def resolve(spec: Spec) -> ResolvedSpec:
 
 
 def as_written(config: PluginConfig) -> dict[str, Any]:
-    """The keys that were written, as a spec can hold them."""
+    """The explicitly set keys, as JSON values."""
     return config.model_dump(mode="json", exclude_unset=True)
 
 
@@ -108,9 +108,9 @@ def _choose(spec: Spec, role: str, key: Key) -> PluginChoice[Any]:
 def choose_plugin(
     role: str, name: str, config: dict[str, Any], origin: Origin, named_at: Key = (), config_at: Key = ()
 ) -> PluginChoice[Any]:
-    """The plugin of this role and name with its checked configuration.
+    """The plugin of this role and name with its validated configuration.
 
-    ``named_at`` and ``config_at`` are where the name and the configuration are in the spec, if in one.
+    ``named_at`` and ``config_at`` are the places of the name and the configuration in the spec, if in one.
 
     Raises:
         PluginError: the plugin is unknown or broken.
@@ -128,7 +128,7 @@ def choose_plugin(
 
 
 def _absolute_model(config: M, origin: Origin, key: Key) -> M:
-    """A copy whose paths, where the spec wrote them, are absolute. Defaults are the plugin's business."""
+    """A copy with absolute paths for the keys that the spec sets; defaults stay as the plugin has them."""
     written = {name: getattr(config, name) for name in config.model_fields_set}
     return config.model_copy(
         update={name: _absolute(value, origin, (*key, name)) for name, value in written.items()}
@@ -137,7 +137,7 @@ def _absolute_model(config: M, origin: Origin, key: Key) -> M:
 
 def _absolute(value: Any, origin: Origin, key: Key) -> Any:
     if isinstance(value, Path):
-        # One spelling for a place, however the spec itself was named: a run compares its specs.
+        # One spelling per place, whatever the path of the spec: a run compares its specs.
         return Path(os.path.normpath(origin.directory(key).resolve() / value))
     if isinstance(value, BaseModel):
         return _absolute_model(value, origin, key)

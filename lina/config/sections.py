@@ -21,7 +21,7 @@ MAX_BEST_OF = 64
 
 
 class SpecSection(BaseModel):
-    """A part of a spec: unknown keys are errors, values never change."""
+    """Base of all sections of a spec: unknown keys are errors, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
@@ -35,9 +35,9 @@ class BackboneSection(SpecSection):
     d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Width of the model, of its text encoder too."""
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Layers on each side of the text."""
+    """Layers of each half, before and after the cross-attention."""
     head_norm: bool = True
-    """Whether a LayerNorm stands between the last layer and the heads that predict codes."""
+    """LayerNorm between the last layer and the heads that predict codes."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
 
@@ -76,24 +76,24 @@ class TextSection(SpecSection):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """In the text encoder."""
     rotary: bool = False
-    """Whether queries and keys of the attention are turned by their positions."""
+    """Rotary position embedding of the cross-attention's queries and keys."""
     rotary_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] | None = None
-    """How many channels of each head are turned; half of them if left out."""
+    """Rotated channels per head; half of them if left out."""
     max_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Longer texts are refused, in the corpus and in speaking."""
+    """Longer texts are refused, in the corpus and in synthesis."""
 
 
 class ConditionsSection(SpecSection):
-    """What besides the text the model is told in training, and how often it is left out."""
+    """Conditions of the model and their dropout in training."""
 
     speaker: bool = False
-    """Whether the model is told who speaks."""
+    """Condition the model on the speaker."""
     drop_text: Fraction = 0.0
-    """Probability that a training utterance is not told its text."""
+    """Probability that the text of a training utterance is dropped, for classifier-free guidance."""
     drop_speaker: Fraction = 0.0
-    """Probability that a training row is not told its speaker."""
+    """Probability that the speaker of a training row is dropped."""
     prompt: Fraction = 0.0
-    """Probability that the beginning of a training utterance is given as a prompt."""
+    """Probability that the beginning of a training utterance is a prompt, without loss."""
 
     @model_validator(mode="after")
     def _speaker_before_dropping(self) -> Self:
@@ -103,7 +103,7 @@ class ConditionsSection(SpecSection):
 
 
 class Lengths(Protocol):
-    """A section that says how long recordings may be."""
+    """A section with bounds on the length of recordings."""
 
     min_seconds: float
     max_seconds: float
@@ -113,7 +113,7 @@ L = TypeVar("L", bound=Lengths)
 
 
 def min_below_max(section: L) -> L:
-    """A validator. Raises ValueError where no recording could be right."""
+    """Validator: raise ValueError if no recording could fit the bounds."""
     if section.min_seconds >= section.max_seconds:
         raise ValueError(
             f"min_seconds ({section.min_seconds}) must be below max_seconds ({section.max_seconds})"
@@ -129,13 +129,13 @@ class DataSection(SpecSection):
     config: dict[str, Any] = {}
     """The plugin's own keys."""
     valid: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
-    """Part of the corpus that is held back for validation."""
+    """Fraction of the corpus held out for validation."""
     min_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 0.2
     """Shorter recordings are rejected."""
     max_seconds: Seconds = 20.0
     """Longer recordings are rejected."""
     max_rejects: Fraction = 0.05
-    """The run stops if a larger part of the corpus cannot be used."""
+    """The run stops if a larger fraction of the corpus is rejected."""
     workers: Annotated[int, Field(ge=1, le=4096)] = 1
     """Worker processes that encode the corpus, each on one core."""
 
@@ -143,69 +143,69 @@ class DataSection(SpecSection):
 
 
 class EvaluateSection(SpecSection):
-    """What the finished model is asked to say, and who listens."""
+    """Texts on which the finished model is evaluated, and the recognizer."""
 
     recognizer: PluginName | None = None
-    """Name of a speech recogniser plugin; without one, samples are made but not judged."""
+    """Name of a recognizer plugin; without one, samples are synthesized but not scored."""
     config: dict[str, Any] = {}
-    """The recogniser's own keys."""
+    """The recognizer's own keys."""
     sentences: Annotated[int, Field(ge=0, le=1_000_000)] = 20
-    """Training sentences to say back."""
+    """Training sentences to synthesize."""
     unseen: tuple[str, ...] = ()
     """Sentences that are not in the corpus."""
     texts: Path | None = None
-    """A file of texts, one a line, or a .jsonl manifest: a text set, as `lina evaluate --texts` measures it."""
+    """A text set as in `lina evaluate --texts`: a file with one text per line, or a .jsonl manifest."""
 
 
 class WindowSection(SpecSection):
     """Monotonic attention window: a row sees only text near its position (``core.generation.attention_window``)."""
 
     ahead: Annotated[int, Field(ge=1, le=1_000_000)] = 16
-    """Positions (bytes, phonemes) that can be read beyond the place."""
+    """Readable positions (bytes, phonemes) after the window's position."""
     back: Annotated[int, Field(ge=0, le=1_000_000)] = 6
-    """Positions that can still be read before it."""
+    """Readable positions before it."""
     pace: Annotated[float, Field(gt=0.0, le=1e6)] = 25.0
-    """Positions a second by which the place goes forward, at most."""
+    """Positions per second by which the window advances, at most."""
     stall: Seconds | None = 1.0
-    """Seconds without moving after which the place is pushed on by one position; never if null."""
+    """Seconds without progress after which the window advances by one position; never if null."""
     stop_within: Annotated[int, Field(ge=0, le=1_000_000)] | None = 6
-    """Speech may end only where so many positions or fewer are left; anywhere if null."""
+    """Speech may end only if at most this many positions are left; anywhere if null."""
     linger: Seconds | None = 1.5
     """Seconds after which speech that has come so far is ended; never if null."""
 
 
 class RepetitionSection(SpecSection):
-    """Sampled codes of codebook 0 that come too often are drawn again (``lina.core.generation.repetition``)."""
+    """Resample codes of codebook 0 that repeat too often (``lina.core.generation.repetition``)."""
 
     last: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """Frames before this one that are looked at."""
+    """Number of preceding frames to consider."""
     ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """A code that is in a larger part of them is drawn again, from the whole distribution."""
+    """A code that occurs in a larger fraction of them is resampled, from the whole distribution."""
 
 
 class SynthesizeSection(SpecSection):
-    """Sampling takes one number, or a list with one for each codebook. Temperature 0 is greedy."""
+    """Sampling options: one number, or a list with one per codebook. Temperature 0 is greedy."""
 
     texts: tuple[str, ...] = ()
-    """Said after training."""
+    """Texts to synthesize after training."""
     temperature: Temperature | tuple[Temperature, ...] = 0.0
-    """Above 1 more varied, below 1 less."""
+    """Softmax temperature: above 1 more varied, below 1 less."""
     top_k: TopK | tuple[TopK, ...] | None = None
-    """Sample among so many likeliest codes."""
+    """Sample among the ``top_k`` likeliest codes."""
     top_p: TopP | tuple[TopP, ...] | None = None
-    """Sample among the likeliest codes that have this probability together."""
+    """Sample among the likeliest codes of this total probability."""
     guidance: Annotated[float, Field(ge=0.0, le=MAX_GUIDANCE)] = 1.0
-    """How much is made of what the text changes; 1 is off, all else needs ``conditions.drop_text``."""
+    """Scale of classifier-free guidance; 1 is off, other values need ``conditions.drop_text``."""
     best_of: Annotated[int, Field(ge=1, le=MAX_BEST_OF)] = 1
-    """Each text is said so many times, with seeds of their own, and the best by alignment is kept."""
+    """Candidates per text, with seeds of their own; the best by alignment is kept."""
     window: WindowSection | None = None
-    """What of the text can be read at a time; ``{}`` is the defaults below, null all of it."""
+    """Monotonic attention window; ``{}`` is the defaults below, null is off."""
     repetition: RepetitionSection | None = None
-    """Loops of one code are broken; ``{}`` is the defaults below, null is off."""
+    """Repetition-aware sampling; ``{}`` is the defaults below, null is off."""
     seed: Seed = 0
-    """Of the sampling."""
+    """Random seed of the sampling."""
     max_seconds: Seconds = 20.0
-    """A sentence that has not ended is cut there."""
+    """Longest audio per sentence; a longer one is cut."""
     unknown: Literal["skip", "refuse"] = "skip"
     """Characters that the tokenizer cannot read: leave them out with a warning, or refuse the text."""
     lexicon: Path | None = None
@@ -213,34 +213,34 @@ class SynthesizeSection(SpecSection):
 
 
 class LoraSection(SpecSection):
-    """Low-rank adaptation: what was loaded stays as it is, and small matrices beside it are trained."""
+    """Low-rank adaptation (LoRA): loaded weights are frozen, and low-rank matrices beside them are trained."""
 
     rank: Annotated[int, Field(ge=1, le=65_536)] = 8
-    """Inner width of the two matrices that are added to each target."""
+    """Rank of the two matrices that are added to each target."""
     alpha: Annotated[float, Field(gt=0.0, le=1e6)] = 16.0
-    """Their product counts alpha / rank times."""
+    """Scale: the product of the matrices is multiplied by alpha / rank."""
     targets: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...], Field(min_length=1)
     ] = ("encoder.*", "decoder.*")
-    """Linear layers by name or its end; ``*`` stands for anything. By default all of both halves of the backbone."""
+    """Linear layers by name or end of the name; ``*`` matches anything. By default all of the backbone."""
 
 
 class InitSection(SpecSection):
-    """What the first weights are, if not random."""
+    """Initial weights, if not random."""
 
     source: Path | None = Field(default=None, alias="from")
-    """A run, or one checkpoint of a run, whose weights are taken over."""
+    """A run or a checkpoint whose weights are loaded."""
     average: bool = True
-    """Take its averaged weights where it has kept them."""
+    """Load its averaged (EMA) weights where it has them."""
     backbone: Path | None = None
-    """A file of another project whose weights the backbone plugin can import."""
+    """A weights file of another project that the backbone plugin can import."""
     lora: LoraSection | None = None
-    """Train small matrices beside what was loaded, and what was not loaded; all else stays as it is."""
+    """Train low-rank matrices and the parameters that were not loaded; freeze the others."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.source is not None and self.backbone is not None:
             raise ValueError("from and backbone are two sources; leave one out")
         if self.lora is not None and self.source is None and self.backbone is None:
-            raise ValueError("lora adapts loaded weights; say where they are: from, or backbone")
+            raise ValueError("lora adapts loaded weights; set from or backbone")
         return self

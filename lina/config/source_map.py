@@ -1,4 +1,4 @@
-"""Where each key of a spec was written: its file and line, or the command line."""
+"""Source map of a spec: file and line of each key, or the command line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 Key = tuple[str | int, ...]
-"""A place in a spec, such as ``("backbone", "d_model")`` or ``("synthesize", "texts", 0)``."""
+"""Path of a key in a spec, such as ``("backbone", "d_model")`` or ``("synthesize", "texts", 0)``."""
 
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's loader where PyYAML was built with it: a hundred times faster on a hostile megabyte."""
@@ -20,13 +20,13 @@ class SpecSource:
 
     name: str
     directory: Path
-    """What relative paths written here are relative to."""
+    """Base of relative paths in this source."""
     tree: Any
     text: str | None = None
-    """The file's own text; none for the command line."""
+    """Text of the file; None for the command line."""
 
     def depth(self, key: Key) -> int:
-        """How many leading parts of ``key`` are written here."""
+        """Number of leading parts of ``key`` that this source sets."""
         node = self.tree
         for depth, part in enumerate(key):
             try:
@@ -36,7 +36,7 @@ class SpecSource:
         return len(key)
 
     def line(self, key: Key) -> int | None:
-        """The line of ``key``, or of the nearest section above it. 1 is the first line."""
+        """Line of ``key`` or of the nearest section above it, from 1."""
         return None if self.text is None else _line(yaml.compose(self.text, YAML_LOADER), key)
 
 
@@ -58,14 +58,14 @@ def _line(node: yaml.Node | None, key: Key) -> int:
 
 @dataclass(frozen=True)
 class Origin:
-    """All sources of a spec, the one that wins first. Origins do not count when specs are compared."""
+    """All sources of a spec, highest precedence first; ignored when specs are compared."""
 
     sources: tuple[SpecSource, ...] = field(default=(), compare=False)
     written: Mapping[Key, Key] = field(default_factory=dict, compare=False)
     """Current name of a key -> the former name under which it is written (``lina.config.renames``)."""
 
     def source(self, key: Key) -> SpecSource | None:
-        """What wrote ``key``, or most of the path to it; if nothing of it was, the spec's own file."""
+        """Source that sets ``key`` or the longest part of its path; if none does, the spec's own file."""
         key = self._as_written(key)
         nearest = max(self.sources, key=lambda source: source.depth(key), default=None)
         if nearest is not None and nearest.depth(key) == 0:
@@ -73,7 +73,7 @@ class Origin:
         return nearest
 
     def where(self, key: Key) -> str:
-        """``specs/first.yaml:7``, ``command line`` or, for a spec made in Python, ``spec``."""
+        """``specs/first.yaml:7``, ``command line`` or, for a spec built in Python, ``spec``."""
         source = self.source(key)
         if source is None:
             return "spec"
@@ -81,7 +81,7 @@ class Origin:
         return source.name if line is None else f"{source.name}:{line}"
 
     def directory(self, key: Key) -> Path:
-        """What a relative path at ``key`` is relative to."""
+        """Base of a relative path at ``key``."""
         source = self.source(key)
         return source.directory if source is not None else Path()
 

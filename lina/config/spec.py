@@ -1,6 +1,6 @@
-"""What a run is: its sections, how they have to fit each other, and how two specs differ.
+"""Spec of job speech: its sections, checks across sections, and the comparison of two specs.
 
-A spec says which plugins take part and what is done with them; facts of plugins are never repeated here.
+A spec names plugins and their configurations; facts of plugins are never repeated here.
 ``lina.config.loader`` reads one from a file and ``lina.config.resolve`` finds its plugins.
 """
 
@@ -28,14 +28,14 @@ from lina.config.train_section import TrainSection
 
 
 class AnySpec(SpecSection):
-    """What the specs of all jobs share. Two specs are compared by ``differences``."""
+    """Base of the specs of both jobs. ``differences`` compares two of them."""
 
     lina: Literal[1]
     """Version of the spec's format."""
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-    """Of the run: letters, digits, ``.``, ``_`` and ``-``."""
+    """Name of the run: letters, digits, ``.``, ``_`` and ``-``."""
     seed: Seed = 0
-    """Of the first weights, the order of batches, the split, and all that training draws."""
+    """Random seed of the initial weights, the order of batches, the split and training."""
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
@@ -50,7 +50,7 @@ class AnySpec(SpecSection):
 
     @property
     def origin(self) -> Origin:
-        """Where each key was written, for messages and relative paths."""
+        """Files and lines of the keys, for messages and relative paths."""
         return self._origin
 
     def with_origin(self, origin: Origin) -> Self:
@@ -59,16 +59,16 @@ class AnySpec(SpecSection):
         return copy
 
     def to_yaml(self) -> str:
-        """The whole spec, defaults included: reading it again gives the same spec."""
+        """The whole spec, defaults included; loading it gives an equal spec."""
         # OmegaConf reads more texts as numbers than plain YAML does (1e3), so it has to quote them.
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
 
 class Spec(AnySpec):
-    """A whole run of job speech: a language model that says texts."""
+    """A run of job speech: a text-to-speech language model."""
 
     job: Literal["speech"] = "speech"
-    """What is trained: a speech model, or a codec ([other keys](codec_training.md))."""
+    """``speech`` trains a speech model, ``codec`` a codec ([other keys](codec_training.md))."""
     backbone: BackboneSection
     codec: CodecSection
     tokenizer: TokenizerSection
@@ -91,23 +91,23 @@ class Spec(AnySpec):
         return self
 
     @model_validator(mode="after")
-    def _speech_can_be_made_so(self) -> Self:
+    def _sampling_fits_training(self) -> Self:
         chosen = self.synthesize
         if chosen.guidance != 1.0 and not self.conditions.drop_text:
             raise ValueError(
-                f"synthesize.guidance ({chosen.guidance}) needs a model that is trained with "
+                f"synthesize.guidance ({chosen.guidance}) needs a model trained with "
                 "conditions.drop_text above 0, such as 0.1"
             )
         temperatures = chosen.temperature if isinstance(chosen.temperature, tuple) else (chosen.temperature,)
         if chosen.best_of > 1 and not any(temperatures):
             raise ValueError(
                 f"synthesize.best_of ({chosen.best_of}) needs a synthesize.temperature above 0: "
-                "greedy speech is the same every time"
+                "greedy speech is always the same"
             )
         return self
 
     @model_validator(mode="after")
-    def _attention_fits_its_kind(self) -> Self:
+    def _heads_fit_the_attention(self) -> Self:
         text = self.text
         if text.attention == "position" and text.heads_cross != 1:
             raise ValueError(
@@ -127,7 +127,7 @@ class Spec(AnySpec):
 
 
 def differences(old: AnySpec, new: AnySpec) -> list[str]:
-    """What changed, a line a key: ``train.lr: 0.001 -> 0.0003``. Empty if the specs ask for the same."""
+    """One line per changed key, such as ``train.lr: 0.001 -> 0.0003``; empty for equal specs."""
     before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
     missing = "(nothing)"

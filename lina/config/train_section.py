@@ -1,4 +1,4 @@
-"""Section ``train`` of a spec: how a speech model is trained."""
+"""Section ``train`` of a spec of job speech."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,80 +10,81 @@ from lina.config.sections import Count, Fraction, PluginName, SpecSection
 
 class TrainSection(SpecSection):
     steps: Count = 800
-    """Optimiser steps."""
+    """Optimizer steps."""
     batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
-    """Audio in a batch, padding included."""
+    """Audio per micro-batch, padding included."""
     consecutive: Annotated[int, Field(ge=1, le=64)] = 1
-    """Utterances of one speaker end to end in a row; from 2 on the model learns to go on to another text."""
+    """Utterances of one speaker packed per row; from 2 on the model learns to continue with another text."""
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Batches whose gradients make one step."""
+    """Micro-batches per optimizer step (gradient accumulation)."""
     gpus: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Processes on this machine that share the batches of a step, each on a GPU of its own."""
+    """Ranks on this machine that share the micro-batches of a step, each on a GPU of its own."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
-    """The highest learning rate."""
+    """Peak learning rate."""
     min_lr: Fraction = 0.1
-    """Where the cosine ends, as a fraction of ``lr``."""
+    """End of the cosine schedule, as a fraction of ``lr``."""
     warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
-    """Steps over which the learning rate rises to ``lr``."""
+    """Steps of linear warmup to ``lr``."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
-    """Of layers' weight matrices; nothing else decays."""
+    """Weight decay of layers' weight matrices; no other parameters decay."""
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (
         0.9,
         0.99,
     )
-    """Decays of the optimiser's two moments."""
+    """Decay rates of the optimizer's two moments."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
-    """Largest norm of the gradient."""
+    """Gradient clipping: largest norm."""
     optimizer: PluginName = "adamw"
-    """``adamw``, or what a hook plugin offers."""
+    """``adamw``, or one of a hook plugin."""
     loss: PluginName = "cross_entropy"
-    """``cross_entropy``, or what a hook plugin offers."""
+    """``cross_entropy``, or one of a hook plugin."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of matrix products; ``auto``: bfloat16 where the machine multiplies it in hardware."""
+    """Precision of matrix products; ``auto``: bfloat16 where the hardware supports it."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Decay of the moving average of the weights, less in the first steps; 0 keeps none."""
+    """Decay of the exponential moving average of the weights, lower in the first steps; 0 keeps none."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Before each half of the backbone."""
+    """Dropout before each half of the backbone."""
     guided_attention: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
-    """Weight of a loss that draws attention over the text to the diagonal."""
+    """Weight of the guided attention loss, which draws attention to the diagonal."""
     valid_every: Count = 200
     """Steps between validations."""
     checkpoint_every: Count = 200
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=1, le=10_000)] = 2
-    """Checkpoints kept."""
+    """Number of checkpoints to keep."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
     cuda_graph: bool = False
-    """On a GPU: batches are padded to a few shapes, whose steps are captured and replayed; for small models."""
+    """On a GPU: pad micro-batches to a few shapes and replay each as a CUDA graph; for small models."""
     gradient_checkpointing: bool = False
-    """Less memory for more time: layers are computed again in the backward pass."""
+    """Less memory for more time: recompute layers in the backward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto``: a GPU if there is one."""
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Of PyTorch on the CPU; its own choice if left out."""
+    """CPU threads of PyTorch; its own default if left out."""
     out: Path = Path("runs/${name}")
-    """The run directory, relative to where lina is started."""
+    """Run directory, relative to the working directory."""
 
     @model_validator(mode="after")
     def _a_graph_is_a_whole_step(self) -> Self:
         if self.cuda_graph and self.accumulate > self.gpus:
             raise ValueError(
-                f"cuda_graph replays whole steps, of one batch a GPU; {self._one_batch_a_gpu()} and give "
-                "batch_seconds more"
+                f"cuda_graph replays whole steps of one micro-batch per GPU; {self._one_batch_per_gpu()} and raise "
+                "batch_seconds"
             )
         return self
 
     @model_validator(mode="after")
     def _gpus_share_a_step_evenly(self) -> Self:
         if self.accumulate % self.gpus:
+            least = -(-self.accumulate // self.gpus) * self.gpus
             raise ValueError(
-                f"accumulate ({self.accumulate}) is not a multiple of gpus ({self.gpus}), which share the batches "
-                f"of a step; say accumulate: {-(-self.accumulate // self.gpus) * self.gpus}, or other gpus"
+                f"accumulate ({self.accumulate}) is not a multiple of gpus ({self.gpus}), which share the "
+                f"micro-batches of a step; set accumulate: {least}, or change gpus"
             )
         return self
 
-    def _one_batch_a_gpu(self) -> str:
+    def _one_batch_per_gpu(self) -> str:
         if self.gpus == 1:
             return f"leave out accumulate ({self.accumulate})"
-        return f"say accumulate: {self.gpus} instead of {self.accumulate}"
+        return f"set accumulate: {self.gpus} instead of {self.accumulate}"

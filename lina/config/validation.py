@@ -1,4 +1,4 @@
-"""Turns what pydantic has against a value into one line for the person who wrote it."""
+"""Validate a tree against a pydantic model, with errors as one line for the user."""
 
 import json
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "less than or equal to"),
 }
-"""Type of a pydantic error -> the name of the bound in its context, and its words here: pydantic's own may change."""
+"""Type of a pydantic error -> name of the bound in its context, and stable words for it."""
 
 
 def validate(model: type[M], tree: Any, origin: Origin, prefix: Key = ()) -> M:
-    """``tree`` as ``model``, without conversions: "3" is no number and true is no count.
+    """``tree`` as ``model``, without conversions: "3" is not a number and true is not a count.
 
-    ``prefix`` is where ``tree`` is in the spec.
+    ``prefix`` is the place of ``tree`` in the spec.
 
     Raises:
-        SpecError: it does not fit; the message names file, line and key, what is there and what is expected.
+        SpecError: it does not fit; the message names file, line, key, the value found and the one expected.
     """
     try:
         # JSON mode: strict about kinds, yet a list may be a tuple and a text a path.
@@ -49,13 +49,13 @@ def _one_line(
             del at_key[key]
     key, first = next(iter(at_key.items()))
     dotted = ".".join(map(str, (*prefix, *key)))
-    line = f"{origin.where((*prefix, *key))}: {dotted + ': ' if dotted else ''}{_what(model, key, first)}"
+    line = f"{origin.where((*prefix, *key))}: {dotted + ': ' if dotted else ''}{_describe(model, key, first)}"
     others = len(at_key) - 1
     return line + (f" (and {others} more {'mistake' if others == 1 else 'mistakes'})" if others else "")
 
 
 def _written(tree: Any, error: ErrorDetails) -> Key:
-    """The place as the person wrote it: without the names that pydantic gives to branches of a union."""
+    """Key of an error as written, without pydantic's names for branches of a union."""
     key: Key = ()
     for part in error["loc"]:
         try:
@@ -66,7 +66,7 @@ def _written(tree: Any, error: ErrorDetails) -> Key:
     return (*key, error["loc"][-1]) if error["type"] == "missing" else key
 
 
-def _what(model: type[BaseModel], key: Key, errors: list[ErrorDetails]) -> str:
+def _describe(model: type[BaseModel], key: Key, errors: list[ErrorDetails]) -> str:
     error = errors[0]
     if error["type"] == "extra_forbidden":
         return f"unknown key{did_you_mean(str(key[-1]), known_keys(model, key[:-1]))}"

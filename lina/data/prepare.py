@@ -83,7 +83,7 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
     split = dataset.split(spec.data.valid, spec.seed)
     speakers = tuple(sorted(set(dataset.speakers) - {""}))
     if spec.conditions.speaker and not speakers:
-        raise DataError("conditions.speaker is true, but the corpus names no speakers; say speaker: false")
+        raise DataError("conditions.speaker is true, but the corpus names no speakers; set speaker: false")
     write_atomic(directory / SPEAKERS_FILE, json.dumps(speakers).encode())
     number = {name: index for index, name in enumerate(speakers, start=1)} | {"": 0}
     training = TrainingData(

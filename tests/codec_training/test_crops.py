@@ -14,7 +14,7 @@ from lina.codec_training.audio_pool import INDEX_FILE, AudioPool, build_pool, sp
 from lina.codec_training.augment import TAPS, add_band_limit_and_noise, resample
 from lina.codec_training.crops import CropParameters, build_distribution, draw_crops, extract_crops
 from lina.codec_training.decoding import FULL_SCALE, decode_recording, decode_recordings
-from lina.config.codec_sections import AugmentSection
+from lina.config.codec_spec import AugmentSection
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 

@@ -13,7 +13,7 @@ from lina.codec_training.losses import (
     feature_distance,
     spectral_distance,
 )
-from lina.config.codec_sections import DiscriminatorsSection
+from lina.config.codec_spec import DiscriminatorsSection
 
 RATE = 8000
 

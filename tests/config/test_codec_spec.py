@@ -72,8 +72,8 @@ def test_a_line_of_the_file_is_named(tmp_path: Path) -> None:
         load_job(path)
 
 
-def test_what_wants_a_model_that_speaks_refuses_a_codec(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"codec\.yaml:3: job: codec does not make a model that speaks"):
+def test_load_spec_refuses_job_codec(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"codec\.yaml:3: job: codec does not train a speech model"):
         load_spec(written(tmp_path))
 
 

@@ -222,12 +222,12 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, old: str, new: str
         ("train.steps=!!python/object:os.system x", "not valid YAML"),
         ("name=${oc.env:HOME}", "command line: name: '${oc.env:HOME}' is not allowed"),
         ("name=???x", "command line: name: expected letters"),
-        ("include=x.yaml", "include belongs into a spec file"),
+        ("include=x.yaml", "include belongs in a spec file"),
         ("train.betas[0]=0.5", "command line: train.betas: expected a list"),
         ("backbone.config._target_.x=\udcff", "command line"),
     ],
 )
-def test_a_mistake_on_the_command_line_says_so(tmp_path: Path, override: str, expected: str) -> None:
+def test_mistakes_on_the_command_line(tmp_path: Path, override: str, expected: str) -> None:
     assert expected in refusal(write(tmp_path, GOOD), override)
 
 

@@ -269,7 +269,7 @@ def test_the_summary_counts_rejects_of_every_kind(tmp_path: Path) -> None:
         ("synthesize.texts=[fine, ' ']", r"synthesize\.texts\[1\]: .*blank"),
         ("evaluate.unseen=['']", r"evaluate\.unseen\[0\]: .*empty"),
         ("synthesize.temperature=[0.0, 1.0]", "temperature has 2 values, but the codec has 14 codebooks"),
-        ("conditions.speaker=true", "the corpus names no speakers; say speaker: false"),
+        ("conditions.speaker=true", "the corpus names no speakers; set speaker: false"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused_before_training(

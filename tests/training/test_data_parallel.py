@@ -173,7 +173,7 @@ def test_all_processes_leave_out_a_step_that_is_not_finite_in_one(
 def test_gpus_share_a_step_evenly(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"accumulate \(3\) is not a multiple of gpus \(2\).*accumulate: 4"):
         small(tmp_path, "train.gpus=2", "train.accumulate=3")
-    with pytest.raises(SpecError, match="one batch a GPU; say accumulate: 2 instead of 4"):
+    with pytest.raises(SpecError, match="one micro-batch per GPU; set accumulate: 2 instead of 4"):
         small(tmp_path, "train.gpus=2", "train.accumulate=4", "train.cuda_graph=true")
     small(tmp_path, "train.gpus=2", "train.accumulate=2", "train.cuda_graph=true")
 

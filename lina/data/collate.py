@@ -1,4 +1,4 @@
-"""Utterances of different lengths as one padded batch, and what of its conditions is left out in training."""
+"""Padded batches of utterances, and condition dropout in training."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from lina.core.model.text_encoder import pad_texts
 class Batch(NamedTuple):
     codes: Int[Tensor, "B T Q"]
     lengths: Int[Tensor, "B"]
-    """Frames of each row; what lies beyond is padding."""
+    """Frames of each row; the rest is padding."""
     text: Int[Tensor, "B J"]
     text_mask: Bool[Tensor, "B J"]
     speaker: Int[Tensor, "B"]
@@ -24,18 +24,18 @@ class Batch(NamedTuple):
 
 
 class DroppedConditions(NamedTuple):
-    """Which conditions a training step leaves out, row by row."""
+    """Dropped conditions of each row of a training batch."""
 
     text: Bool[Tensor, "B"]
     speaker: Bool[Tensor, "B"]
     prompts: Int[Tensor, "B"]
-    """Frames given as a prompt, which do not count in the loss."""
+    """Prompt frames of each row, which do not count in the loss."""
 
 
 def collate(
     codes: Sequence[Int[Tensor, "_ Q"]], texts: Sequence[Sequence[int]], speakers: Sequence[int]
 ) -> Batch:
-    """Pad rows at their ends."""
+    """Right-pad utterances to one batch."""
     lengths = torch.tensor([len(row) for row in codes])
     padded = torch.nn.utils.rnn.pad_sequence(list(codes), batch_first=True)
     ids, mask = pad_texts(texts)
@@ -45,7 +45,7 @@ def collate(
 def drop_conditions(
     lengths: Int[Tensor, "B"], text: float, speaker: float, prompt: float, generator: torch.Generator
 ) -> DroppedConditions:
-    """Draw what is left out, with the given probabilities. A prompt is up to half of its row."""
+    """Draw the dropped conditions with these probabilities. A prompt is up to half of its row."""
     draws = torch.rand(4, len(lengths), generator=generator)
     share = torch.where(draws[2] < prompt, draws[3] / 2, 0.0)
     return DroppedConditions(draws[0] < text, draws[1] < speaker, (share * lengths).long())

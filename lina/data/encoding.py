@@ -1,4 +1,4 @@
-"""One recording becomes codes, or a reason why not."""
+"""Encode one recording to codes, or reject it with a reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LARGEST_CODEBOOK = np.iinfo(np.int16).max + 1
 
 @dataclass(frozen=True)
 class CodecFacts:
-    """What encoding needs to know of a codec; see ``lina.core.protocols.Codec``."""
+    """Attributes of a codec that encoding needs; see ``lina.core.protocols.Codec``."""
 
     sample_rate: int
     hop: int
@@ -35,17 +35,17 @@ class CodecFacts:
 
 
 class EncodingTools(NamedTuple):
-    """What a process that encodes holds."""
+    """Codec and text check of a worker process."""
 
     encode: Encode
     """Audio [1, C, N] in [-1, 1], N a multiple of the hop, to codes [1, N / hop, Q]."""
     check_text: Callable[[str], object] | None = None
-    """Raises ``TextError`` for a text that cannot be spoken; the shards' ``settings`` name its tokenizer then."""
+    """Raises ``TextError`` for a text that cannot be spoken; the shards' ``settings`` then name its tokenizer."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Reads, checks and encodes utterances, each alone; arguments as in ``EncodingTools`` and ``shards.build_tokens``.
+    """Read, check and encode one utterance; arguments as in ``EncodingTools`` and ``build_tokens``.
 
     Raises:
         PluginError: the codec breaks its contract, or a package that a recording needs is not installed.

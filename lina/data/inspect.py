@@ -1,4 +1,4 @@
-"""What a corpus holds, in numbers, before anything is trained on it; and how to get one."""
+"""Statistics of a corpus before training, and fetching of corpora."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ DURATION_EDGES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0,
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """A corpus in numbers. Durations are in seconds and cover the usable utterances."""
+    """Statistics of a corpus. Durations are in seconds and cover the usable utterances."""
 
     utterances: int
     seconds: float
@@ -28,11 +28,11 @@ class CorpusStatistics:
     median: float
     longest: float
     histogram: tuple[int, ...]
-    """Utterances between neighbouring ``DURATION_EDGES``."""
+    """Utterances between adjacent ``DURATION_EDGES``."""
     speakers: dict[str, int]
-    """Utterances of each speaker, the most first; "" is unknown."""
+    """Utterances per speaker, most frequent first; "" is unknown."""
     characters: dict[str, int]
-    """How often each character occurs in the texts, in alphabetical order."""
+    """Count of each character in the texts, in alphabetical order."""
     words: int
     rejects: tuple[Reject, ...]
 
@@ -42,7 +42,7 @@ class CorpusStatistics:
 
     @property
     def reject_kinds(self) -> dict[str, int]:
-        """How many were rejected for each kind of reason, the most frequent first."""
+        """Number of rejects per kind of reason, most frequent first."""
         return count_kinds(self.rejects)
 
 
@@ -53,19 +53,18 @@ def inspect_corpus(
     max_seconds: float = 60.0,
     report: Callable[[int], None] | None = None,
 ) -> CorpusStatistics:
-    """Count a corpus.
+    """Compute the statistics of a corpus.
 
     Args:
-        items: what a corpus plugin's ``read`` gives.
-        decode: read every recording whole, as encoding will, and so find the damaged, silent and overlong;
-        otherwise
-            durations are what the headers claim (fast).
-        max_seconds: the longest recording that is usable, where ``decode`` is true.
-        report: called with the number of entries done.
+        items: entries from a corpus plugin's ``read``.
+        decode: decode every recording, as encoding will, to find damaged, silent and overlong ones; otherwise durations
+            are those of the headers (fast).
+        max_seconds: longest usable recording, if ``decode`` is true.
+        report: called with the number of finished entries.
 
     Raises:
-        DataError: the corpus as a whole is missing.
-        PluginError: a package that its kind of file needs is not installed.
+        DataError: the corpus is missing.
+        PluginError: a package that its file format needs is not installed.
     """
     durations: list[float] = []
     speakers: Counter[str] = Counter()
@@ -100,10 +99,10 @@ def inspect_corpus(
 
 
 def get_corpus(plugin: type[CorpusPlugin], name: str, folder: Path | None = None) -> Path:
-    """Fetch a corpus into ``folder`` (default: ``name`` in the cache, where its plugin looks by itself).
+    """Fetch a corpus into ``folder`` (default: ``name`` in the cache, where its plugin looks for it).
 
     Raises:
-        DataError: it cannot be fetched; says what to do by hand.
+        DataError: it cannot be fetched; the message says what to do by hand.
     """
     return plugin.get(folder or cache_folder() / name)
 

@@ -32,20 +32,20 @@ from lina.runs.records import CodecInfo, DataSummary
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What training and evaluation work on."""
+    """Encoded corpus, tokenizer and codec, for training and evaluation."""
 
     codec: AnyCodec
     tokenizer: Tokenizer
     dataset: TokenDataset
     speakers: tuple[str, ...]
-    """Speaker n of the model (from 1) is ``speakers[n - 1]``; 0 is nobody."""
+    """Speaker n of the model (from 1) is ``speakers[n - 1]``; 0 is no speaker."""
     training: TrainingData
     recordings: dict[str, Path]
-    """Where the recording of an utterance is."""
+    """Audio file of each utterance, by id."""
 
 
 def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
-    """Encode what is not encoded yet; train the tokenizer if it learns; set validation aside.
+    """Train the tokenizer if it is trainable, encode the corpus, and split off validation.
 
     Raises:
         DataError: the corpus cannot be used (reasons in ``data/rejects.jsonl``).
@@ -56,7 +56,7 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
     utterances = [item for item in items if isinstance(item, Utterance)]
     tokenizer, key = _tokenizer(resolved, utterances, directory)
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
-    facts, processes = CodecFacts.of(codec), spec.data.workers
+    facts, workers = CodecFacts.of(codec), spec.data.workers
     check = partial(_check, tokenizer, spec.text.max_characters)
     here = EncodingTools(partial(encode, codec), check)
     _validate_requested_texts(spec, tokenizer, len(facts.codebook_sizes))
@@ -64,21 +64,21 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
     dataset = build_tokens(
         items,
         directory=directory / "data",
-        tools=(lambda: here) if processes == 1 else partial(_make_tools, resolved, directory),
+        tools=(lambda: here) if workers == 1 else partial(_make_tools, resolved, directory),
         facts=facts,
         settings=_settings(resolved),
         min_seconds=spec.data.min_seconds,
         max_seconds=spec.data.max_seconds,
         max_rejects=spec.data.max_rejects,
-        processes=processes,
+        workers=workers,
         report=progress,
     )
     texts = encode_corpus_texts(
         dataset.texts,
         directory / "data" / "text.safetensors",
         hashlib.sha256(f"{key} {resolved.tokenizer.record.version} {dataset.content}".encode()).hexdigest(),
-        (lambda: tokenizer) if processes == 1 else partial(build_tokenizer, resolved, directory),
-        processes,
+        (lambda: tokenizer) if workers == 1 else partial(build_tokenizer, resolved, directory),
+        workers,
     )
     split = dataset.split(spec.data.valid, spec.seed)
     speakers = tuple(sorted(set(dataset.speakers) - {""}))
@@ -120,7 +120,7 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
 
 
 def _make_tools(resolved: ResolvedSpec, directory: Path) -> EncodingTools:
-    """Codec and tokenizer anew, for a process that only encodes."""
+    """Build codec and tokenizer in a worker process."""
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     tokenizer = build_tokenizer(resolved, directory)
     return EncodingTools(
@@ -135,7 +135,7 @@ def _check(tokenizer: Tokenizer, max_characters: int, text: str) -> None:
 
 
 def _settings(resolved: ResolvedSpec) -> dict[str, Any]:
-    """All that the token shards depend on besides the corpus itself."""
+    """Inputs of the token shards besides the corpus itself."""
     codec, tokenizer = resolved.codec, resolved.tokenizer
     return {
         "codec": [codec.record.full_name, codec.record.version, codec.config.model_dump(mode="json")],
@@ -165,7 +165,7 @@ def _validate_requested_texts(spec: Spec, tokenizer: Tokenizer, codebooks: int) 
 
 
 class _Progress:
-    """Tells the hooks how far encoding is, and remembers whether there was anything to encode."""
+    """Report encoding progress to the hooks; ``worked`` is true if there was anything to encode."""
 
     def __init__(self, run: Run, hooks: Any) -> None:
         self.run, self.hooks = run, hooks
@@ -183,15 +183,15 @@ class _Progress:
 def _tokenizer(
     resolved: ResolvedSpec, utterances: Sequence[Utterance], directory: Path
 ) -> tuple[Tokenizer, str]:
-    """The tokenizer, trained on the corpus's texts unless that was done for them before; and their key.
+    """The tokenizer, trained on the corpus's texts unless it has been before, and the key of its inputs.
 
     Raises:
-        CheckpointError: the run was trained on other texts; its tokenizer is left as it is.
+        CheckpointError: the run was trained on other texts; its tokenizer is kept.
     """
     chosen, path = resolved.tokenizer, directory / TOKENIZER_FILE
-    said = [[one.id, one.text, one.speaker] for one in utterances]
-    asked = [chosen.record.full_name, chosen.config.model_dump(mode="json"), said]
-    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    corpus = [[one.id, one.text, one.speaker] for one in utterances]
+    inputs = [chosen.record.full_name, chosen.config.model_dump(mode="json"), corpus]
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     try:
         known = json.loads(path.read_text())["key"]
     except (OSError, ValueError, KeyError):

@@ -1,6 +1,6 @@
-"""What could not be used of a corpus: reasons counted by kind, and when it is too much.
+"""Rejected utterances of a corpus: counts per kind of reason, and the limit on them.
 
-A reason is ``kind`` or ``kind: particulars``, such as ``no such file: a.wav``.
+A reason is ``kind`` or ``kind: details``, such as ``no such file: a.wav``.
 """
 
 from collections import Counter
@@ -12,25 +12,25 @@ from lina.core.utterance import Reject
 
 
 def reason_kind(reason: str) -> str:
-    """What reasons of one kind have in common: the part before the particulars."""
+    """Kind of a reason: the part before the details."""
     return reason.split(":", 1)[0]
 
 
 def count_kinds(rejects: Iterable[Reject]) -> dict[str, int]:
-    """How many were rejected for each kind of reason, the most frequent first."""
+    """Number of rejects per kind of reason, most frequent first."""
     return dict(Counter(reason_kind(reject.reason) for reject in rejects).most_common())
 
 
 def refuse_too_many(rejects: Sequence[Reject], total: int, max_rejects: float, listed: Path) -> None:
-    """Raise DataError if nothing is left of a corpus of ``total`` entries, or too much was rejected."""
+    """Raise DataError if all or too many of a corpus's ``total`` entries were rejected."""
     if total == 0:
         raise DataError("the corpus has no utterances; check data.source and data.config.path")
     fraction = len(rejects) / total
     if len(rejects) < total and fraction <= max_rejects:
         return
     reasons = ", ".join(f"{count} {kind}" for kind, count in count_kinds(rejects).items())
-    # Where nothing is left, no limit helps.
-    remedy = "mend the corpus" + ("" if len(rejects) == total else " or raise data.max_rejects")
+    # If all are rejected, no limit helps.
+    remedy = "fix the corpus" + ("" if len(rejects) == total else " or raise data.max_rejects")
     raise DataError(
         f"{len(rejects)} of {total} utterances were rejected ({fraction:.1%}, allowed {max_rejects:.1%}): "
         f"{reasons}; see {listed}, {remedy}"

@@ -1,4 +1,4 @@
-"""The ids of a corpus's texts, kept beside its tokens: a tokenizer that looks words up is slower than a codec."""
+"""Cached ids of a corpus's texts: a tokenizer with a pronunciation lexicon is slower than a codec."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -13,26 +13,26 @@ from lina.core.protocols import Tokenizer
 from lina.core.workers import work
 
 AT_ONCE = 256
-"""Texts that are one piece of work."""
+"""Texts per task of a worker process."""
 
 
 def encode_corpus_texts(
-    texts: Sequence[str], file: Path, key: str, tokenizer: Callable[[], Tokenizer], processes: int = 1
+    texts: Sequence[str], file: Path, key: str, tokenizer: Callable[[], Tokenizer], workers: int = 1
 ) -> list[list[int]]:
-    """Ids of each text; read from ``file`` if it was written for the same ``key``, else made and written there.
+    """Ids of each text, read from ``file`` if it was written for the same ``key``, else encoded and written there.
 
-    ``key`` says what the ids depend on: the tokenizer, its version, what it has learnt, the texts.
+    ``key`` identifies the inputs: the tokenizer, its version and training, the texts.
     """
     known = _read(file, key)
     if known is not None and len(known) == len(texts):
         return known
     pieces = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
-    with closing(work(pieces, _encode, tokenizer, processes, _name)) as encoded:
-        made = [ids for piece in encoded for ids in piece]
-    offsets = np.cumsum([0, *(len(ids) for ids in made)], dtype=np.int64)
-    joined = np.array([one for ids in made for one in ids], dtype=np.int32)
+    with closing(work(pieces, _encode, tokenizer, workers, _name)) as encoded:
+        texts_ids = [ids for piece in encoded for ids in piece]
+    offsets = np.cumsum([0, *(len(ids) for ids in texts_ids)], dtype=np.int64)
+    joined = np.array([one for ids in texts_ids for one in ids], dtype=np.int32)
     write_atomic(file, save({"ids": joined, "offsets": offsets}, metadata={"key": key}))
-    return made
+    return texts_ids
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

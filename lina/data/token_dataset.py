@@ -1,4 +1,4 @@
-"""Token shards, read: every utterance's codes and text by number, checked before anything relies on them."""
+"""Read token shards: codes and text of each utterance by number, verified at loading."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from lina.core.errors import DataError
 from lina.core.files import sha256
 
 FORMAT = 1
-MEND = "delete this folder (or this shard) and run the same command again"
+REMEDY = "delete this folder (or this shard) and run the same command again"
 
 Integers = npt.NDArray[np.int64]
 
@@ -31,24 +31,23 @@ class Tokens(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Numbers of utterances, ascending, int64."""
+    """Numbers of the utterances on each side, ascending, int64."""
 
     train: Integers
     valid: Integers
 
 
 class TokenDataset:
-    """The utterances of a folder of token shards, in the corpus's order.
+    """Utterances of a directory of token shards, in the order of the corpus.
 
-    Codes stay on disk (memory-mapped); ids, texts and lengths are held. Nothing is written and nothing
-    shuffled: order is the business of ``lina.data.batch_plan``.
+    Codes stay on disk (memory-mapped); ids, texts and lengths are in memory. ``lina.data.batch_plan`` shuffles.
 
     Raises:
         DataError: a shard is missing, altered, or holds codes that its codebooks do not have.
     """
 
     def __init__(self, directory: str | Path, *, verify: bool = True) -> None:
-        """``verify=False`` skips checksums and ranges, for a folder that was verified a moment ago."""
+        """``verify=False`` skips checksums and ranges, for a directory that has just been verified."""
         self.directory = Path(directory)
         manifest = _manifest(self.directory)
         self.codebook_sizes: tuple[int, ...] = tuple(manifest["codec"]["codebook_sizes"])
@@ -56,11 +55,11 @@ class TokenDataset:
         self.hop: int = manifest["codec"]["hop"]
         self.channels: int = manifest["codec"]["channels"]
         self.fingerprint: str = manifest["fingerprint"]
-        """Of what the tokens were made with."""
+        """Hash of the codec, its configuration and the settings of the encoding."""
         self.content: str = _content(manifest["shards"])
-        """Of the tokens themselves: the same for the same codes, texts and speakers in the same order."""
+        """Hash of the codes, texts and speakers in their order."""
         self.rejects: int = manifest["rejects"]
-        """Entries of the corpus that could not be used; rejects.jsonl says why."""
+        """Number of rejected entries of the corpus; rejects.jsonl has the reasons."""
         self.ids: list[str] = []
         self.texts: list[str] = []
         self.speakers: list[str] = []
@@ -87,20 +86,20 @@ class TokenDataset:
         return Tokens(self.ids[index], codes.to(torch.int64), self.texts[index], self.speakers[index])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process reads the same folder."""
+        """Pickle as the directory: another process reads the same files."""
         return partial(TokenDataset, verify=False), (self.directory.absolute(),)
 
     def codes(self, index: int) -> Int[Tensor, "T Q"]:
-        """Of one utterance."""
+        """Codes of one utterance, int64."""
         return self[index].codes
 
     @property
     def seconds(self) -> float:
-        """The length of all recordings, in whole frames."""
+        """Total duration, in whole frames."""
         return float(self.lengths.sum()) * self.hop / self.sample_rate
 
     def split(self, valid: float, seed: int = 0) -> Split:
-        """Set a fraction of the utterances aside; which ones depends on their ids and the seed alone.
+        """Hold out a fraction of the utterances, as a function of their ids and the seed alone.
 
         An utterance keeps its side when others are added to the corpus. At least one utterance is on each
         side, unless ``valid`` is 0.
@@ -126,10 +125,10 @@ class TokenDataset:
         path, lines = self.directory / f"{name}.safetensors", self.directory / f"{name}.jsonl"
         for file in (path, lines):
             if not file.is_file():
-                raise DataError(f"{file}: no such file, but manifest.json lists it; {MEND}")
+                raise DataError(f"{file}: no such file, but manifest.json lists it; {REMEDY}")
             if verify and sha256(file) != shard["sha256"].get(file.name):
                 raise DataError(
-                    f"{file}: is not what was written (its SHA-256 differs from manifest.json); {MEND}"
+                    f"{file}: is not what was written (its SHA-256 differs from manifest.json); {REMEDY}"
                 )
         try:
             tensors: Any = safe_open(path, framework="pt")
@@ -142,10 +141,10 @@ class TokenDataset:
                 self.texts.append(one["text"])
                 self.speakers.append(one["speaker"])
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: cannot be read: {error}; {MEND}") from None
+            raise DataError(f"{path}: cannot be read: {error}; {REMEDY}") from None
         if shape != [shard["frames"], len(self.codebook_sizes)]:
             expected = [shard["frames"], len(self.codebook_sizes)]
-            raise DataError(f"{path}: codes are {shape}, expected {expected} (frames, codebooks); {MEND}")
+            raise DataError(f"{path}: codes are {shape}, expected {expected} (frames, codebooks); {REMEDY}")
         count = len(described)
         if (
             len(offsets) != count + 1
@@ -154,7 +153,7 @@ class TokenDataset:
             or (np.diff(offsets) < 1).any()
         ):
             raise DataError(
-                f"{path}: its offsets do not cut {shape[0]} frames into {count} utterances; {MEND}"
+                f"{path}: its offsets do not cut {shape[0]} frames into {count} utterances; {REMEDY}"
             )
         if verify and count:
             self._check_range(path, codes)
@@ -167,7 +166,7 @@ class TokenDataset:
             if low[codebook] < 0 or high[codebook] >= size:
                 raise DataError(
                     f"{path}: codebook {codebook} has {size} entries, but its codes go from "
-                    f"{low[codebook]} to {high[codebook]}; {MEND}"
+                    f"{low[codebook]} to {high[codebook]}; {REMEDY}"
                 )
 
 
@@ -181,9 +180,9 @@ def _manifest(directory: Path) -> dict[str, Any]:
             f"{path}: no such file; the tokens are not (all) made yet: run the data stage"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; {MEND}") from None
+        raise DataError(f"{path}: cannot be read: {error}; {REMEDY}") from None
     if version != FORMAT:
-        raise DataError(f"{path}: is in format {version}, this lina reads format {FORMAT}; {MEND}")
+        raise DataError(f"{path}: is in format {version}, this lina reads format {FORMAT}; {REMEDY}")
     return manifest
 
 
@@ -192,6 +191,6 @@ def _content(shards: list[dict[str, Any]]) -> str:
 
 
 def _draw(id: str, seed: int) -> float:
-    """A number in [0, 1) that only ``id`` and ``seed`` decide."""
+    """Pseudorandom number in [0, 1), a function of ``id`` and ``seed``."""
     digest = hashlib.sha256(f"{seed}:{id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

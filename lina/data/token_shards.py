@@ -1,15 +1,14 @@
-"""A corpus becomes token shards once, and is read from them ever after.
+"""Encode a corpus to token shards, once.
 
-A folder of tokens holds, for each group of utterances,
+A directory of tokens holds, for each group of utterances,
 
 - shard-00000.safetensors: codes int16 [frames, Q], offsets int64 [N + 1]; utterance i is
   codes[offsets[i]:offsets[i + 1]]
 - shard-00000.jsonl: id, text and speaker of each of the N utterances
-- shard-00000.json, written last: the key of what it was made from, SHA-256, counts, and what was rejected
+- shard-00000.json, written last: the key of its inputs, SHA-256, counts, and rejects
 
-and, when all are there, manifest.json and rejects.jsonl. A shard whose key and sums still hold is not made
-again, so a killed build goes on where it was, and a changed codec, configuration, text or recording makes
-only what it touches.
+and, when all are complete, manifest.json and rejects.jsonl. A shard with matching key and digests is kept, so a killed
+build resumes, and a changed codec, configuration, text or recording re-encodes only the shards that it affects.
 """
 
 import hashlib
@@ -50,27 +49,27 @@ def build_tokens(
     max_seconds: float = 20.0,
     max_rejects: float = 0.05,
     shard_size: int = 256,
-    processes: int = 1,
+    workers: int = 1,
     report: Report | None = None,
 ) -> TokenDataset:
-    """Encode a corpus into ``directory``; what is already there and right is kept.
+    """Encode a corpus into ``directory``, keeping shards that are up to date.
 
     Args:
-        items: what a corpus plugin's ``read`` gives, in its fixed order.
-        tools: makes what encodes audio and checks texts, once a process; picklable where there are several.
-        settings: what the codes depend on and JSON can hold: the codec's full name, version and
-            configuration, and those of the corpus. Anything changed in it makes all shards anew.
-        min_seconds: shorter recordings are rejected, and those that do not fill one frame.
+        items: entries from a corpus plugin's ``read``, in their fixed order.
+        tools: builds codec and text check, once per process; picklable if there are several.
+        settings: JSON value of everything that the codes depend on, such as name, version and configuration of the
+            codec. A change re-encodes all shards.
+        min_seconds: shorter recordings are rejected, and those shorter than one frame.
         max_seconds: longer ones are rejected.
-        max_rejects: the fraction of the corpus that may be rejected.
-        shard_size: utterances a shard.
-        processes: how many encode side by side, one utterance each at a time.
-        report: called with (entries done, entries in all), first with what was there before.
+        max_rejects: largest fraction of rejects.
+        shard_size: utterances per shard.
+        workers: number of processes, each encoding one utterance at a time.
+        report: called with (finished entries, all entries), first with those of an earlier start.
 
     Raises:
-        DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has each reason.
+        DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has the reasons.
         PluginError: the codec breaks its contract.
-        LinaError: a worker process was killed or crashed; names the recordings in work.
+        LinaError: a worker process was killed or crashed; the message names the recordings in work.
     """
     directory.mkdir(parents=True, exist_ok=True)
     remove_temporary(directory)
@@ -86,15 +85,15 @@ def build_tokens(
     manifest_file = directory / "manifest.json"
     if None in kept:
         manifest_file.unlink(missing_ok=True)
-    tell = report or (lambda done, total: None)
-    tell(done, len(entries))
+    report = report or (lambda done, total: None)
+    report(done, len(entries))
     missing = [number for number, record in enumerate(kept) if record is None]
     utterances = [item for number in missing for item in groups[number] if isinstance(item, Utterance)]
-    with closing(work(utterances, builder.encode, tools, processes, attrgetter("audio"))) as encoded:
+    with closing(work(utterances, builder.encode, tools, workers, attrgetter("audio"))) as encoded:
         for number in missing:
             kept[number] = builder.make(number, groups[number], encoded)
             done += len(groups[number])
-            tell(done, len(entries))
+            report(done, len(entries))
     records = [record for record in kept if record is not None]
     _remove_beyond(directory, len(groups))
     rejects = [Reject(**reject) for record in records for reject in record["rejects"]]
@@ -127,7 +126,7 @@ class _Builder:
     fingerprint: str
 
     def finished(self, number: int, group: Sequence[Utterance | Reject]) -> dict[str, Any] | None:
-        """The record of a shard that is there, made from exactly this, and undamaged."""
+        """The record of an undamaged shard of exactly this group, else None."""
         name = shard_name(number)
         try:
             record: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_bytes())
@@ -149,7 +148,7 @@ class _Builder:
         """Write a shard and return its record. ``encoded``: the results of ``encode`` for the group's utterances."""
         name = shard_name(number)
         record_file = self.directory / f"{name}.json"
-        # From here until the new record is written, the shard counts as unfinished.
+        # Without its record the shard counts as unfinished.
         record_file.unlink(missing_ok=True)
         key = self._key(group)
         codes = [np.zeros((0, len(self.facts.codebook_sizes)), dtype=np.int16)]

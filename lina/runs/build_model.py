@@ -1,4 +1,4 @@
-"""From a resolved spec to the language model: the one place where plugins' facts meet the model's sizes."""
+"""Build the language model of a resolved spec."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from lina.core.protocols import Backbone
 def build_lm(
     resolved: ResolvedSpec, *, codebook_sizes: tuple[int, ...], vocab_size: int, speakers: int, seed: int
 ) -> DelayLM:
-    """The model of a spec, initialised from ``seed`` alone; the global random state is left as it was."""
+    """The model of a spec, initialized from ``seed`` alone; the global random state is unchanged."""
     spec = resolved.spec
     width, text = spec.backbone.d_model, spec.text
     with torch.random.fork_rng(devices=[]):
@@ -37,9 +37,9 @@ def build_lm(
 
 
 def sketch_lm(resolved: ResolvedSpec) -> DelayLM:
-    """The model of a spec before its corpus is known: right in all but vocabularies and speakers, and mostly unreal.
+    """Build the model on the meta device, with placeholder vocabulary and speaker sizes, to validate a spec early.
 
-    Parameters take no memory where the plugin can do without their values.
+    A plugin that needs real tensors gets them.
 
     Raises:
         SpecError: sizes do not fit each other or the plugin's configuration.
@@ -51,12 +51,12 @@ def sketch_lm(resolved: ResolvedSpec) -> DelayLM:
     except LinaError:
         raise
     except Exception:
-        # A constructor may look into its tensors, and fail there in any way; with values it must not.
+        # A constructor may read its tensors and fail on the meta device in any way, but not on a real one.
         return build_lm(resolved, **facts)
 
 
 def count_parameters(module: Any) -> int:
-    """Trained numbers of a module."""
+    """Number of trainable parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 

@@ -1,9 +1,9 @@
-"""What a checkpoint of the speech model holds, in a directory as ``lina.runs.checkpoint_store`` writes it.
+"""Contents of a speech model's checkpoint, in a directory of ``lina.runs.checkpoint_store``.
 
 model.safetensors       weights
-average.safetensors     the same with their moving average, if one is kept
-optimizer.safetensors   the optimiser's tensors: ``parameter|name``
-optimizer.json          its numbers
+average.safetensors     their moving average, if one is kept
+optimizer.safetensors   tensors of the optimizer: ``parameter|name``
+optimizer.json          its other values
 """
 
 import json
@@ -58,24 +58,24 @@ def save_checkpoint(
 
 
 def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
-    """The file of the weights that are asked for, and whether they are averaged ones."""
+    """File of the averaged or the raw weights, and whether it holds averaged ones."""
     averaged = average and (checkpoint.path / AVERAGE).exists()
     return checkpoint.path / (AVERAGE if averaged else MODEL), averaged
 
 
 def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
-    """The weights by name, low-rank matrices merged into what they adapt; averaged ones as in ``load_weights``."""
+    """Weights by name, with LoRA matrices merged into their targets; ``average`` as in ``load_weights``."""
     return merged(_read(weights_file(checkpoint, average)[0], checkpoint.layout))
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool, *, assign: bool = False) -> None:
-    """Load the weights, or their moving average where there is one and ``average`` asks for it.
+    """Load the weights, or their moving average if there is one and ``average`` is true.
 
-    Low-rank matrices are merged where the model has none: it then speaks as fast as any. ``assign``: the model takes
+    LoRA matrices are merged if the model has none, so that inference is not slower. ``assign``: the model takes
     the tensors themselves for its own, which nothing may refer to yet, instead of copying their values.
 
     Raises:
-        CheckpointError: they are another model's; the first difference is named.
+        CheckpointError: they are another model's; the message names the first difference.
     """
     path, _ = weights_file(checkpoint, average)
     own, tensors = model.state_dict(), _read(path, checkpoint.layout)
@@ -91,21 +91,21 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool, *, ass
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Restore the moments.
+    """Restore the optimizer's state.
 
     Raises:
-        CheckpointError: they are another model's or another optimiser's.
+        CheckpointError: it is another model's or another optimizer's.
     """
     path = checkpoint.path / OPTIMIZER
     try:
         numbers = json.loads((checkpoint.path / NUMBERS).read_bytes())
         restore_optimizer(model, optimizer, read_safetensors(path), numbers)
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: does not fit the spec's optimiser: {error}") from None
+        raise CheckpointError(f"{path}: does not fit the spec's optimizer: {error}") from None
 
 
 def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The averaged weights by name."""
+    """Averaged weights by name."""
     return read_safetensors(checkpoint.path / AVERAGE)
 
 
@@ -125,7 +125,7 @@ def _write(
     optimizer: torch.optim.Optimizer,
     average: Mapping[str, Tensor] | None,
 ) -> dict[str, str]:
-    """Write and sync all files; the SHA-256 of each."""
+    """Write and sync all files; return the SHA-256 of each."""
     moments, numbers = optimizer_state(model, optimizer)
     files: dict[str, Mapping[str, Tensor]] = {MODEL: model.state_dict(), OPTIMIZER: moments}
     if average is not None:
@@ -170,7 +170,7 @@ def restore_optimizer(
     """Undo ``optimizer_state``; PyTorch puts each tensor where its parameter's device and kernel want it.
 
     Raises:
-        KeyError, ValueError: they are another model's or another optimiser's.
+        KeyError, ValueError: it is another model's or another optimizer's.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]

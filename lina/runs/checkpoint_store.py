@@ -1,11 +1,11 @@
-"""A directory that is either a complete checkpoint or not there, whatever is in it.
+"""Atomic checkpoint directories, whatever their contents.
 
     checkpoints/step-00000800/
         ...                     files of the job, such as ``lina.runs.checkpoint``'s
         checkpoint.json         format, step, and the SHA-256 of each other file
 
-Written under a temporary name, forced to disk, renamed. The newest one that is whole wins; a damaged one is named and
-passed over. No pickle, and nothing in a checkpoint is ever executed.
+Each is written under a temporary name, synced and renamed. The newest undamaged one is used; damaged ones are logged
+and skipped. Nothing is pickled, and nothing in a checkpoint is executed.
 """
 
 import json
@@ -28,7 +28,7 @@ from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
 FORMAT = 1
 FACTS = "checkpoint.json"
 MODEL, AVERAGE = "model.safetensors", "average.safetensors"
-"""Weights and their moving average, where each is a file by itself."""
+"""Files of the weights and of their moving average."""
 log = logging.getLogger("lina")
 
 
@@ -36,23 +36,23 @@ class Checkpoint(NamedTuple):
     path: Path
     step: int
     seconds: float
-    """Time spent in training until here."""
+    """Training time so far."""
     corpus: str
-    """What it was trained on: the ``identity`` of its ``TrainingData``."""
+    """``identity`` of its training data."""
     weights: str
-    """SHA-256 of the weights that speak: the averaged ones where there are any."""
+    """SHA-256 of the weights for inference: the averaged ones if there are any."""
     precision: str | None = None
-    """Of the matrix products in training, as a spec writes it; checkpoints of lina's first days do not say."""
+    """Precision of the matrix products in training, as in a spec; None in early checkpoints."""
     layout: str = AS_TRAINED
-    """How the weights are stored: one of ``lina.runs.weight_quantization``."""
+    """Storage of the weights: one of ``lina.runs.weight_quantization.LAYOUTS``."""
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint is not what was written; an older one may still be."""
+    """A checkpoint differs from what was written; an older one may be intact."""
 
 
 def checkpoint_folder(directory: Path) -> Path:
-    """Where a run keeps its checkpoints."""
+    """Directory of a run's checkpoints."""
     return directory / "checkpoints"
 
 
@@ -61,11 +61,11 @@ def commit_checkpoint(
 ) -> tuple[Path, dict[str, str]]:
     """Let ``write`` fill ``folder/step-N``, then remove the oldest ones beyond ``keep``, and those of later steps.
 
-    ``write`` is given an empty directory, syncs what it writes there and gives each file's SHA-256 by name. A later
-    step is one that was found damaged when training resumed before it.
+    ``write`` gets an empty directory, syncs its files and returns each file's SHA-256 by name. A later step is one that
+    was damaged when training resumed before it.
 
     Raises:
-        CheckpointError: the disk is full or refuses; the checkpoints that were there stay.
+        CheckpointError: the disk is full or fails; existing checkpoints stay.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,11 +98,11 @@ def commit_checkpoint(
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are all what was written; damaged ones are reported and passed over.
+    """The newest undamaged checkpoint; damaged ones are logged and skipped.
 
     Raises:
-        CheckpointError: there are some, but none is whole, or the newest cannot be judged (another format, no
-            permission). Training again from the start is never decided here.
+        CheckpointError: all are damaged, or the newest cannot be checked (another format, no permission): training
+            never restarts by itself.
     """
     steps = _steps(folder)
     for path in steps.values():
@@ -113,7 +113,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
             if len(steps) > 1:
                 log.warning("%s; trying the one before", error)
     if _steps(folder) != steps:
-        return newest_checkpoint(folder)  # a run that goes on has replaced them meanwhile
+        return newest_checkpoint(folder)  # a running job has replaced them meanwhile
     if len(steps) == 1:
         raise CheckpointError(f"{only}; put it back, or delete {folder} to train from the start")
     if steps:
@@ -128,7 +128,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Check every file of a checkpoint.
 
     Raises:
-        DamagedError: a file is missing or not what was written.
+        DamagedError: a file is missing or differs from what was written.
         CheckpointError: it is in another format, or a file may not be read.
     """
     try:
@@ -148,7 +148,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
                 "that wrote it"
             )
     except PermissionError as error:
-        raise CheckpointError(f"{path}: may not be read: {error.strerror}; mend its permissions") from None
+        raise CheckpointError(f"{path}: may not be read: {error.strerror}; fix its permissions") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path}: no readable {FACTS} ({error})") from None
     if _number(path) != step:
@@ -158,7 +158,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
             found = sha256(path / name)
         except PermissionError as error:
             raise CheckpointError(
-                f"{path / name}: may not be read: {error.strerror}; mend its permissions"
+                f"{path / name}: may not be read: {error.strerror}; fix its permissions"
             ) from None
         except FileNotFoundError:
             raise DamagedError(f"{path / name}: is missing") from None
@@ -170,7 +170,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
-    """Write the facts with the SHA-256 of each file, and sync all; the sums by name."""
+    """Write ``checkpoint.json`` with the SHA-256 of each file, sync all, and return the digests by name."""
     sums = {name: sha256(temporary / name) for name in names}
     (temporary / FACTS).write_text(json.dumps({**facts, "sha256": sums}, indent=1) + "\n")
     for name in (*sums, FACTS):
@@ -180,7 +180,7 @@ def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dic
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, each with storage of its own: safetensors refuses tied weights."""
+    """Copies on the CPU, each with its own storage: safetensors refuses tied weights."""
     stored: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in tensors.items():
@@ -192,7 +192,7 @@ def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file of a checkpoint.
+    """Read the tensors of one file of a checkpoint.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -204,19 +204,19 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _steps(folder: Path) -> dict[int, Path]:
-    """Checkpoints by their step, newest first; clocks do not matter."""
+    """Checkpoints by step, newest first, independent of file times."""
     found = {_number(path): path for path in folder.glob("step-*") if path.is_dir()}
     return {number: found[number] for number in sorted(found, reverse=True) if number >= 0}
 
 
 def _number(path: Path) -> int:
-    """The step that a checkpoint's name says; -1 for a name that is no checkpoint's."""
+    """Step in a checkpoint's name; -1 if it is not a checkpoint's name."""
     named = re.fullmatch(r"step-(\d{8,})", path.name)
     return int(named.group(1)) if named else -1
 
 
 def _discard(path: Path) -> None:
-    """Take a checkpoint out of sight at once, then delete it: a kill never leaves half of one."""
+    """Rename a checkpoint to a hidden name, then delete it, so that a kill never leaves half of one."""
     hidden = path.with_name(f".{path.name}.old")
     path.rename(hidden)
     shutil.rmtree(hidden, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run computes on, and in which precision."""
+"""Device and precision of a run."""
 
 import contextlib
 import logging
@@ -18,7 +18,7 @@ def choose_device(requested: Device) -> torch.device:
     """The CUDA device if there is one, unless ``requested`` is cpu.
 
     Raises:
-        LinaError: ``requested`` is cuda and there is none, or it is no device.
+        LinaError: ``requested`` is cuda and there is none, or it is not a device name.
     """
     if requested not in DEVICES:
         hint = did_you_mean(str(requested), DEVICES)
@@ -28,19 +28,19 @@ def choose_device(requested: Device) -> torch.device:
     return torch.device("cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def choose_precision(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """bfloat16 where the machine multiplies it in hardware, else float32, unless told."""
-    if wanted != "auto":
-        return torch.float32 if wanted == "float32" else torch.bfloat16
+def choose_precision(requested: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """The requested precision; for auto bfloat16 where the hardware supports it, else float32."""
+    if requested != "auto":
+        return torch.float32 if requested == "float32" else torch.bfloat16
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 
 def keep_precision(begun: str, here: torch.dtype, device: torch.device, where: object) -> torch.dtype:
-    """The precision in which a run goes on: ``begun``, whatever this machine would choose (``here``).
+    """The precision in which a run resumes: ``begun``, whatever this machine would choose (``here``).
 
     Raises:
-        CheckpointError: the machine cannot compute in it.
+        CheckpointError: the machine does not support it.
     """
     known = {precision_name(one): one for one in (torch.float32, torch.bfloat16)}
     if begun not in known:
@@ -52,22 +52,22 @@ def keep_precision(begun: str, here: torch.dtype, device: torch.device, where: o
     if known[begun] == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise CheckpointError(
             f"{where}: was trained in bfloat16, which this GPU does not compute; "
-            "go on with train.device=cpu, or on another machine"
+            "resume with train.device=cpu, or on another machine"
         )
     log.warning(
-        "%s: was trained in %s and goes on in it, though precision auto would be %s on this machine",
+        "%s: resuming in %s as trained, although precision: auto would select %s on this machine",
         *(where, begun, precision_name(here)),
     )
     return known[begun]
 
 
 def precision_name(dtype: torch.dtype) -> str:
-    """As a spec writes it."""
+    """Name of a precision in a spec."""
     return str(dtype).removeprefix("torch.")
 
 
 def mixed_precision(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
-    """Matrix products in ``dtype``; weights, states and losses stay in float32."""
+    """Autocast context: matrix products in ``dtype``; weights, states and losses stay in float32."""
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)

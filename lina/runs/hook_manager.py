@@ -1,4 +1,4 @@
-"""The hooks of everything installed in ``lina.hooks``. A plugin that fails is told of once and left out."""
+"""Manager of the hook plugins installed in ``lina.hooks``. A failing plugin is logged once and disabled."""
 
 import functools
 import logging
@@ -15,9 +15,9 @@ log = logging.getLogger("lina")
 
 
 def build_manager(names: Collection[str] | None = None) -> pluggy.PluginManager:
-    """A manager whose ``.hook`` calls every installed hook plugin; broken ones cost a warning line each.
+    """A manager whose ``.hook`` calls every installed hook plugin; broken ones are logged and left out.
 
-    ``names`` are the plugins wanted, all if left out.
+    ``names`` are the plugins to load; all if None.
     """
     manager = pluggy.PluginManager("lina")
     manager.add_hookspecs(Hooks)
@@ -26,32 +26,32 @@ def build_manager(names: Collection[str] | None = None) -> pluggy.PluginManager:
             continue
         try:
             record = find("hook", name)
-            add_plugin(manager, _made(record, load_record(record)), str(record))
+            add_plugin(manager, _instance(record, load_record(record)), str(record))
         except PluginError as error:
             log.warning("left out: %s", error)
     return manager
 
 
-def _made(record: Record, plugin: type) -> object:
+def _instance(record: Record, plugin: type) -> object:
     try:
         return plugin()
     except Exception as error:
-        raise PluginError(f"{record} cannot be made: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{record} cannot be instantiated: {type(error).__name__}: {error}") from error
 
 
 def add_plugin(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
-    """Register ``plugin`` so that an exception in one of its hooks is a warning and the end of that plugin.
+    """Register ``plugin``; an exception in one of its hooks is logged and disables the plugin.
 
     Raises:
-        PluginError: it implements no hook, an unknown one, or takes arguments that its hook does not have.
+        PluginError: it implements no hook or an unknown one, or takes arguments that its hook does not have.
     """
     guarded = _Guarded()
     methods = [attribute for attribute in dir(plugin) if not attribute.startswith("__")]
     hooks = [method for method in methods if manager.parse_hookimpl_opts(plugin, method) is not None]
     if not hooks:
-        raise PluginError(f"{name} implements no hook; mark its methods with lina.runs.hooks.hookimpl")
+        raise PluginError(f"{name} implements no hook; mark its methods with lina.hookimpl")
     for method in hooks:
-        setattr(guarded, method, _contained(manager, guarded, name, getattr(plugin, method)))
+        setattr(guarded, method, _guard(manager, guarded, name, getattr(plugin, method)))
     try:
         manager.register(guarded, name)
         manager.check_pending()
@@ -62,10 +62,10 @@ def add_plugin(manager: pluggy.PluginManager, plugin: object, name: str) -> None
 
 
 class _Guarded:
-    """Stands for a plugin in the manager; its attributes are the plugin's hooks, contained."""
+    """Proxy of a plugin in the manager; its attributes are the plugin's hooks with error handling."""
 
 
-def _contained(
+def _guard(
     manager: pluggy.PluginManager, guarded: _Guarded, name: str, method: Callable[..., Any]
 ) -> Callable[..., Any]:
     @functools.wraps(method)
@@ -73,7 +73,7 @@ def _contained(
         try:
             return method(*arguments)
         except Exception as error:
-            log.warning("%s failed in %s and is left out from here on: %r", name, method.__name__, error)
+            log.warning("%s failed in %s and is disabled from here on: %r", name, method.__name__, error)
             log.debug("its traceback:", exc_info=True)
             if manager.is_registered(guarded):
                 manager.unregister(guarded)

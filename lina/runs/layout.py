@@ -26,7 +26,7 @@ def tokenizer_of(chosen: PluginChoice[TokenizerPlugin], directory: Path) -> Toke
 
 
 def read_json(path: Path) -> Any:
-    """What a small file of a run holds.
+    """Read a small JSON file of a run.
 
     Raises:
         CheckpointError: it is missing or damaged.

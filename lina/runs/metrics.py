@@ -1,6 +1,6 @@
-"""``metrics.jsonl`` of a run directory: a ``MetricsRecord`` a line, in the order they happened.
+"""``metrics.jsonl`` of a run directory: one ``MetricsRecord`` per line, in order.
 
-Nothing is computed from them, so damaged lines are told of and left out.
+Training does not depend on them, so damaged lines are logged and skipped.
 """
 
 import logging
@@ -24,17 +24,17 @@ def append_metrics(directory: Path, record: MetricsRecord) -> None:
 
 
 def read_metrics(directory: Path) -> list[MetricsRecord]:
-    """All records, the later one where a resumed run repeated a step.
+    """All records; of a step that a resumed run repeated, the later one.
 
-    A last line without its newline was cut by a kill and is left out. So are damaged ones, with a warning.
+    A last line without newline was cut by a kill and is skipped. So are damaged ones, with a warning.
     """
     return _metrics(directory / METRICS_FILE)[0]
 
 
 def rewind_metrics(directory: Path, step: int) -> None:
-    """Forget what came after ``step``, and a line cut by a kill: the run resumes at a checkpoint of then.
+    """Remove the records after ``step``, at which the run resumes, and a line cut by a kill.
 
-    A file with damaged lines is kept beside it, as ``metrics.jsonl.damaged``.
+    A copy of a file with damaged lines is kept as ``metrics.jsonl.damaged``.
     """
     path = directory / METRICS_FILE
     records, damaged = _metrics(path)
@@ -45,7 +45,7 @@ def rewind_metrics(directory: Path, step: int) -> None:
 
 
 def _metrics(path: Path) -> tuple[list[MetricsRecord], bool]:
-    """The records, and whether lines were left out."""
+    """The records, and whether damaged lines were skipped."""
     if not path.exists():
         return [], False
     records: dict[tuple[int, str], MetricsRecord] = {}

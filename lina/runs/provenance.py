@@ -1,4 +1,4 @@
-"""What a run was made with, in ``run.json``: machine, versions, plugins, size."""
+"""Provenance of a run, in ``run.json``: machine, versions, plugins, model size."""
 
 import json
 import logging
@@ -41,14 +41,14 @@ def record_run(run: Run, resolved: ResolvedSpec, model: Any) -> None:
 
 
 def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> None:
-    """Write ``run.json``; a plugin of another version than at the last start is told of."""
+    """Write ``run.json``; log plugins whose version has changed since the last start."""
     before = read_run_info(directory)
     plugins = tuple(
         PluginInfo(role=one.role, name=one.name, distribution=one.distribution, version=one.version)
         for one in records
     )
     if before:
-        _tell_changes(directory, before.plugins, plugins)
+        _log_changes(directory, before.plugins, plugins)
     info = RunInfo(
         lina=version("lina"),
         started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
@@ -66,13 +66,13 @@ def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> 
         write_run_info(directory, info)
 
 
-def _tell_changes(directory: Path, before: Sequence[PluginInfo], now: Sequence[PluginInfo]) -> None:
+def _log_changes(directory: Path, before: Sequence[PluginInfo], now: Sequence[PluginInfo]) -> None:
     versions = {(one.role, one.name): f"{one.distribution} {one.version}" for one in before}
     for one in now:
         then = versions.get((one.role, one.name))
         if then not in (None, f"{one.distribution} {one.version}"):
             log.warning(
-                "%s: %s:%s was of %s, now it is of %s %s; results may differ",
+                "%s: %s:%s was %s, now it is %s %s; results may differ",
                 *(directory, one.role, one.name, then, one.distribution, one.version),
             )
 
@@ -88,15 +88,15 @@ def _versions() -> dict[str, str]:
 
 
 def lina_commit(checkout: Path | None = None) -> str | None:
-    """The commit of lina's own code: of the checkout it runs from, or what pip noted (PEP 610). None if neither."""
+    """Git commit of lina: of the checkout it runs from, or as recorded by pip (PEP 610); None if neither."""
     root = checkout or Path(__file__).parents[2]
     try:
         if (root / ".git").exists():
             command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-            told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-            return told.stdout.strip() or None
-        noted = json.loads(distribution("lina").read_text("direct_url.json") or "{}")
-        return noted.get("vcs_info", {}).get("commit_id")  # type: ignore[no-any-return]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            return result.stdout.strip() or None
+        recorded = json.loads(distribution("lina").read_text("direct_url.json") or "{}")
+        return recorded.get("vcs_info", {}).get("commit_id")  # type: ignore[no-any-return]
     except (OSError, ValueError, subprocess.SubprocessError, PackageNotFoundError):
         return None
 

@@ -1,9 +1,9 @@
-"""How the numbers of a weights file are stored: as they were trained, or smaller, in a voice that is given away.
+"""Storage of weights: as trained, or smaller for exported voices.
 
-``int8`` rounds symmetrically with one scale a row (Jacob et al. 2018, arXiv 1712.05877, section 2.1, with zero point
-0): value = scale * stored, scale = the row's largest magnitude / 127. A row is the last axis, so an output channel of
-a linear layer and an entry of an embedding table each have their own; the scales of ``name`` are ``name|scale``.
-``bfloat16`` stores the same matrices so. Everything else keeps its dtype.
+``int8`` rounds symmetrically with one scale per row (Jacob et al. 2018, arXiv 1712.05877, section 2.1, with zero point
+0): value = scale * stored, scale = the row's largest magnitude / 127. A row is the last axis, so each output channel
+of a linear layer and each entry of an embedding table has its own scale; the scales of ``name`` are ``name|scale``.
+``bfloat16`` stores the same matrices in bfloat16. All other tensors keep their dtype.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from lina.core.errors import CheckpointError
 AS_TRAINED = "float32"
 LAYOUTS = ("int8", "bfloat16", AS_TRAINED)
 FEWEST_NUMBERS = 4096
-"""In a smaller tensor there is nothing to save."""
+"""Smaller tensors are not quantized."""
 SHORTEST_ROW, SHORTEST_ROW_OF_OTHERS = 16, 32
-"""Of a layer's ``weight``, and of any other matrix: those with short rows are rates of a state, such as Mamba's A_log,
-whose errors add up over time. Shorter still are only convolutions."""
+"""Minimum row length of a layer's ``weight``, and of other matrices. Matrices with short rows are rates of a state,
+such as Mamba's A_log, whose errors accumulate over time; weights with short rows are convolutions."""
 
 SCALE = "|scale"
 
 
 def pack(tensors: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """The tensors as ``layout`` stores them.
+    """Convert tensors to ``layout``.
 
     Raises:
         CheckpointError: a weight is NaN or infinite.
@@ -42,10 +42,10 @@ def pack(tensors: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
 
 
 def unpack(tensors: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """What ``pack`` was given, in float32, as nearly as the layout can tell. Takes the tensors out of ``tensors``.
+    """Inverse of ``pack`` up to rounding, in float32. Removes the tensors from ``tensors`` to save memory.
 
     Raises:
-        CheckpointError: scales are missing, or of other rows.
+        CheckpointError: scales are missing or have another shape.
     """
     if layout == AS_TRAINED:
         return tensors
@@ -56,7 +56,9 @@ def unpack(tensors: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
             scale = tensors.pop(name + SCALE, None)
             if scale is None or scale.shape != value.shape[:-1]:
                 there = "no scales" if scale is None else f"scales of shape {list(scale.shape)}"
-                raise CheckpointError(f"{name} of shape {list(value.shape)} has {there}; one a row is needed")
+                raise CheckpointError(
+                    f"{name} of shape {list(value.shape)} has {there}; one per row is needed"
+                )
             value = value.float().mul_(scale.float().unsqueeze(-1))
         unpacked[name] = value.float() if value.is_floating_point() else value
     return unpacked
@@ -72,6 +74,6 @@ def _rounded(name: str, value: Tensor) -> tuple[Tensor, Tensor]:
     scale = value.abs().amax(dim=-1) / 127
     if not bool(torch.isfinite(scale).all()):
         raise CheckpointError(f"{name}: holds NaN or infinity; train again from an earlier checkpoint")
-    # A row of zeros has no scale: any will do.
+    # The scale of a row of zeros is arbitrary.
     divisor = scale.masked_fill(scale == 0, 1.0).unsqueeze(-1)
     return (value / divisor).round_().clamp_(-127, 127).to(torch.int8), scale

@@ -19,11 +19,11 @@ def never() -> Tokenizer:
     raise AssertionError("the ids were made again")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_they_are_the_tokenizers_and_are_made_once(tmp_path: Path, processes: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ids_are_the_tokenizers_and_encoded_once(tmp_path: Path, workers: int) -> None:
     file = tmp_path / "text.safetensors"
     expected = [tokenizer().parallel_forward(text) for text in TEXTS]
-    assert encode_corpus_texts(TEXTS, file, "a", tokenizer, processes) == expected
+    assert encode_corpus_texts(TEXTS, file, "a", tokenizer, workers) == expected
     assert encode_corpus_texts(TEXTS, file, "a", never) == expected
 
 

@@ -130,8 +130,8 @@ def _tools() -> EncodingTools:
     return EncodingTools(encode)
 
 
-@pytest.mark.parametrize("processes", [2, 5])
-def test_several_processes_make_the_same(corpus: list[Utterance], tmp_path: Path, processes: int) -> None:
+@pytest.mark.parametrize("workers", [2, 5])
+def test_several_workers_write_the_same(corpus: list[Utterance], tmp_path: Path, workers: int) -> None:
     build(corpus, tmp_path / "whole")
     options: dict[str, Any] = {
         "facts": FACTS,
@@ -139,9 +139,7 @@ def test_several_processes_make_the_same(corpus: list[Utterance], tmp_path: Path
         "shard_size": 3,
         "max_seconds": 5.0,
     }
-    dataset = build_tokens(
-        corpus, directory=tmp_path / "tokens", tools=_tools, processes=processes, **options
-    )
+    dataset = build_tokens(corpus, directory=tmp_path / "tokens", tools=_tools, workers=workers, **options)
     assert len(dataset) == 7
     assert snapshot(tmp_path / "tokens") == snapshot(tmp_path / "whole")
 

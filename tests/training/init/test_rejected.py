@@ -130,9 +130,7 @@ def test_wrong_keys_are_rejected(tmp_path: Path, base: Path, wrong: str, message
 
 
 def test_lora_needs_loaded_layers(tmp_path: Path, base: Path) -> None:
-    assert "lora adapts loaded weights; say where they are: from, or backbone" in rejection(
-        tmp_path, "init.lora.rank=2"
-    )
+    assert "lora adapts loaded weights; set from or backbone" in rejection(tmp_path, "init.lora.rank=2")
     shutil.copytree(base, tmp_path / "source")
     path = tmp_path / "source" / "checkpoints" / "step-00000003" / "average.safetensors"
     kept = {name: value for name, value in load_file(path).items() if "coder.layers" not in name}

@@ -294,7 +294,7 @@ def test_too_many_rejects(corpus: list[Utterance], tmp_path: Path) -> None:
     listed = tmp_path / "tokens" / "rejects.jsonl"
     assert str(caught.value) == (
         "3 of 10 utterances were rejected (30.0%, allowed 5.0%): 2 empty transcript, 1 no such file; "
-        f"see {listed}, mend the corpus or raise data.max_rejects"
+        f"see {listed}, fix the corpus or raise data.max_rejects"
     )
     assert len(listed.read_text().splitlines()) == 3
     assert not (tmp_path / "tokens" / "manifest.json").exists()
@@ -318,7 +318,7 @@ def test_an_old_manifest_does_not_outlive_a_failed_build(corpus: list[Utterance]
 def test_nothing_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the corpus has no utterances"):
         build([], tmp_path / "tokens")
-    told = r"1 of 1 utterances were rejected \(100.0%, allowed 100.0%\): 1 c; see .*, mend the corpus$"
+    told = r"1 of 1 utterances were rejected \(100.0%, allowed 100.0%\): 1 c; see .*, fix the corpus$"
     with pytest.raises(DataError, match=told):
         build([Reject(id="a", where="b", reason="c")], tmp_path / "tokens", max_rejects=1.0)
 

@@ -306,7 +306,7 @@ def test_a_plugin_of_another_version_is_told(tmp_path: Path, caplog: pytest.LogC
     lines["plugins"][0]["version"] = "0.0.1"
     info.write_text(json.dumps(lines))
     run(tmp_path, "train.steps=1")
-    assert any("backbone:gla was of lina 0.0.1, now it is of lina" in line for line in caplog.messages)
+    assert any("backbone:gla was lina 0.0.1, now it is lina" in line for line in caplog.messages)
     caplog.clear()
     run(tmp_path, "train.steps=1")
     assert not any("results may differ" in line for line in caplog.messages)

@@ -185,9 +185,7 @@ def test_a_checkpoint_json_of_something_else_is_damaged(tmp_path: Path, content:
         open_checkpoint(path)
 
 
-def test_a_file_that_may_not_be_read_is_no_reason_to_go_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, 1)
     save(tmp_path, 2)
 
@@ -195,7 +193,7 @@ def test_a_file_that_may_not_be_read_is_no_reason_to_go_back(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(checkpoint_store, "sha256", refuse)
-    with pytest.raises(CheckpointError, match="may not be read: Permission denied; mend its permissions"):
+    with pytest.raises(CheckpointError, match="may not be read: Permission denied; fix its permissions"):
         newest_checkpoint(tmp_path)
 
 

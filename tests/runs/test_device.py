@@ -59,18 +59,18 @@ def test_mixed_precision_is_of_products_only() -> None:
         assert layer.weight.dtype == torch.float32
 
 
-def test_a_run_goes_on_in_the_precision_that_it_began_with(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_resumes_in_its_own_precision(caplog: pytest.LogCaptureFixture) -> None:
     assert keep_precision("float32", torch.float32, CPU, "run") is torch.float32
     assert not caplog.messages
     assert keep_precision("bfloat16", torch.float32, CPU, "run") is torch.bfloat16
     assert keep_precision("float32", torch.bfloat16, CPU, "run") is torch.float32
     assert caplog.messages == [
-        f"run: was trained in {then} and goes on in it, though precision auto would be {now} on this machine"
+        f"run: resuming in {then} as trained, although precision: auto would select {now} on this machine"
         for then, now in (("bfloat16", "float32"), ("float32", "bfloat16"))
     ]
 
 
-def test_a_precision_that_the_machine_cannot_keep_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_precision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     with pytest.raises(
         CheckpointError, match=r"run: was trained in bfloat16, which this GPU does not compute"

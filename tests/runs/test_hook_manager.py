@@ -61,8 +61,8 @@ def test_a_broken_plugin_costs_one_line_and_nothing_else(
 ) -> None:
     distributions.install("pack", {"lina.hooks": {"good": "hook_mod:Good"}}, hook_mod=HOOKS)
     distributions.install("bad", {"lina.hooks": {"bad": f"bad_hook:{value}"}}, bad_hook=HOOKS)
-    made = build_manager()
-    assert made.hook.cli_commands() == [["good"]]
+    manager = build_manager()
+    assert manager.hook.cli_commands() == [["good"]]
     assert len(caplog.records) == 1
     line = caplog.records[0].getMessage()
     assert "hook:bad (bad 1.0" in line
@@ -81,41 +81,41 @@ def test_a_name_given_twice_is_told_once(
 
 
 @pytest.mark.usefixtures("only_these")
-def test_a_hook_that_fails_is_told_once_and_harms_nobody(
+def test_a_failing_hook_plugin_is_logged_once_and_disabled(
     distributions: FakeDistributions, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry_points = {"a": "hook_mod:Good", "b": "hook_mod:Fails", "c": "hook_mod:Good"}
     distributions.install("pack", {"lina.hooks": entry_points}, hook_mod=HOOKS)
-    made = build_manager()
-    assert made.hook.cli_commands() == [["good"], ["good"]]
-    assert made.hook.cli_commands() == [["good"], ["good"]]
+    manager = build_manager()
+    assert manager.hook.cli_commands() == [["good"], ["good"]]
+    assert manager.hook.cli_commands() == [["good"], ["good"]]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        "hook:b (pack 1.0, hook_mod:Fails) failed in cli_commands and is left out from here on: "
+        "hook:b (pack 1.0, hook_mod:Fails) failed in cli_commands and is disabled from here on: "
         "RuntimeError('no luck')"
     ]
 
 
-def test_a_hook_gets_the_arguments_it_asks_for() -> None:
+def test_a_hook_gets_the_arguments_that_it_names() -> None:
     class Listener:
-        heard: list[Any]
+        calls: list[Any]
 
         def __init__(self) -> None:
-            self.heard = []
+            self.calls = []
 
         @hookimpl
         def step_done(self, metrics: dict[str, float], step: int) -> None:
-            self.heard.append((step, metrics))
+            self.calls.append((step, metrics))
 
         @hookimpl(tryfirst=True)
         def checkpoint_written(self, path: Path) -> None:
-            self.heard.append(path)
+            self.calls.append(path)
 
     made, listener = manager(), Listener()
     add_plugin(made, listener, "listener")
-    made.hook.step_done(run=None, step=3, metrics={"loss": 1.0})
-    made.hook.checkpoint_written(run=None, step=3, path=Path("x"))
-    assert listener.heard == [(3, {"loss": 1.0}), Path("x")]
+    manager.hook.step_done(run=None, step=3, metrics={"loss": 1.0})
+    manager.hook.checkpoint_written(run=None, step=3, path=Path("x"))
+    assert listener.calls == [(3, {"loss": 1.0}), Path("x")]
 
 
 def test_a_person_may_interrupt_a_hook() -> None:
@@ -127,7 +127,7 @@ def test_a_person_may_interrupt_a_hook() -> None:
     made = manager()
     add_plugin(made, Slow(), "slow")
     with pytest.raises(KeyboardInterrupt):
-        made.hook.run_finished(run=None)
+        manager.hook.run_finished(run=None)
 
 
 def test_the_same_name_is_not_registered_twice() -> None:

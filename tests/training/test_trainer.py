@@ -378,7 +378,7 @@ def test_precision_auto_is_kept_over_a_resumption(
         trained(tmp_path, auto, plugins=(Interrupter(2),))
     monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: True)
     assert_same_training(whole, trained(tmp_path, auto))
-    assert any("was trained in float32 and goes on in it" in line for line in caplog.messages)
+    assert any("resuming in float32 as trained" in line for line in caplog.messages)
     last = newest_checkpoint(tmp_path / "run" / "checkpoints")
     assert last is not None
     assert last.precision == "float32"

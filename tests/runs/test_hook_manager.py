@@ -34,9 +34,9 @@ HOOKS = """
 
 
 def manager() -> pluggy.PluginManager:
-    made = pluggy.PluginManager("lina")
-    made.add_hookspecs(Hooks)
-    return made
+    hook_manager = pluggy.PluginManager("lina")
+    hook_manager.add_hookspecs(Hooks)
+    return hook_manager
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_a_broken_plugin_costs_one_line_and_nothing_else(
 ) -> None:
     distributions.install("pack", {"lina.hooks": {"good": "hook_mod:Good"}}, hook_mod=HOOKS)
     distributions.install("bad", {"lina.hooks": {"bad": f"bad_hook:{value}"}}, bad_hook=HOOKS)
-    manager = build_manager()
-    assert manager.hook.cli_commands() == [["good"]]
+    hook_manager = build_manager()
+    assert hook_manager.hook.cli_commands() == [["good"]]
     assert len(caplog.records) == 1
     line = caplog.records[0].getMessage()
     assert "hook:bad (bad 1.0" in line
@@ -86,9 +86,9 @@ def test_a_failing_hook_plugin_is_logged_once_and_disabled(
 ) -> None:
     entry_points = {"a": "hook_mod:Good", "b": "hook_mod:Fails", "c": "hook_mod:Good"}
     distributions.install("pack", {"lina.hooks": entry_points}, hook_mod=HOOKS)
-    manager = build_manager()
-    assert manager.hook.cli_commands() == [["good"], ["good"]]
-    assert manager.hook.cli_commands() == [["good"], ["good"]]
+    hook_manager = build_manager()
+    assert hook_manager.hook.cli_commands() == [["good"], ["good"]]
+    assert hook_manager.hook.cli_commands() == [["good"], ["good"]]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
         "hook:b (pack 1.0, hook_mod:Fails) failed in cli_commands and is disabled from here on: "
@@ -111,10 +111,10 @@ def test_a_hook_gets_the_arguments_that_it_names() -> None:
         def checkpoint_written(self, path: Path) -> None:
             self.calls.append(path)
 
-    made, listener = manager(), Listener()
-    add_plugin(made, listener, "listener")
-    manager.hook.step_done(run=None, step=3, metrics={"loss": 1.0})
-    manager.hook.checkpoint_written(run=None, step=3, path=Path("x"))
+    hook_manager, listener = manager(), Listener()
+    add_plugin(hook_manager, listener, "listener")
+    hook_manager.hook.step_done(run=None, step=3, metrics={"loss": 1.0})
+    hook_manager.hook.checkpoint_written(run=None, step=3, path=Path("x"))
     assert listener.calls == [(3, {"loss": 1.0}), Path("x")]
 
 
@@ -124,10 +124,10 @@ def test_a_person_may_interrupt_a_hook() -> None:
         def run_finished(self) -> None:
             raise KeyboardInterrupt
 
-    made = manager()
-    add_plugin(made, Slow(), "slow")
+    hook_manager = manager()
+    add_plugin(hook_manager, Slow(), "slow")
     with pytest.raises(KeyboardInterrupt):
-        manager.hook.run_finished(run=None)
+        hook_manager.hook.run_finished(run=None)
 
 
 def test_the_same_name_is_not_registered_twice() -> None:
@@ -135,7 +135,7 @@ def test_the_same_name_is_not_registered_twice() -> None:
         @hookimpl
         def run_finished(self) -> None: ...
 
-    made = manager()
-    add_plugin(made, Quiet(), "quiet")
+    hook_manager = manager()
+    add_plugin(hook_manager, Quiet(), "quiet")
     with pytest.raises(PluginError, match="quiet"):
-        add_plugin(made, Quiet(), "quiet")
+        add_plugin(hook_manager, Quiet(), "quiet")

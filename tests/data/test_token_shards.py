@@ -318,8 +318,8 @@ def test_an_old_manifest_does_not_outlive_a_failed_build(corpus: list[Utterance]
 def test_nothing_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the corpus has no utterances"):
         build([], tmp_path / "tokens")
-    told = r"1 of 1 utterances were rejected \(100.0%, allowed 100.0%\): 1 c; see .*, fix the corpus$"
-    with pytest.raises(DataError, match=told):
+    message = r"1 of 1 utterances were rejected \(100.0%, allowed 100.0%\): 1 c; see .*, fix the corpus$"
+    with pytest.raises(DataError, match=message):
         build([Reject(id="a", where="b", reason="c")], tmp_path / "tokens", max_rejects=1.0)
 
 

@@ -79,7 +79,7 @@ def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedSpec:
 
 
 def ready(resolved: ResolvedSpec, hooks: Any) -> tuple[Run, DelayLM, TrainingData]:
-    """What ``train`` takes, as a run makes it."""
+    """Arguments of ``train``, as a run builds them."""
     run = Run(resolved.spec.train.out, resolved.spec)
     run.directory.mkdir(exist_ok=True)
     prepared = prepare(run, resolved, hooks)

@@ -150,13 +150,26 @@ def test_free_keys_may_change(tmp_path: Path) -> None:
     assert "valid_every: 7" in (tmp_path / "run" / "spec.yaml").read_text()
 
 
-def test_old_names_in_the_spec_of_a_run_are_no_change(tmp_path: Path) -> None:
+def test_a_run_with_former_names_in_its_spec_resumes_and_loads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """spec.yaml as an earlier lina wrote it."""
     run(tmp_path, "train.steps=1", "backbone.config.kernels=reference")
     path = tmp_path / "run" / "spec.yaml"
-    path.write_text(path.read_text().replace("kernels: reference", "kernels: plain"))
-    for name in ("reference", "plain"):
-        assert not done(run(tmp_path, "train.steps=1", f"backbone.config.kernels={name}"))["train"]
-        assert "kernels: reference" in path.read_text()
+    current = path.read_text()
+    names = {"kernels: reference": "kernels: plain", "attention: position": "attention: blind"}
+    names["  workers: 1\n"] = "  processes: 1\n"
+    former = current
+    for name, old in names.items():
+        assert name in former
+        former = former.replace(name, old)
+    for kernels in ("reference", "plain"):
+        path.write_text(former)
+        caplog.clear()
+        assert load(tmp_path / "run").resolved.spec.data.workers == 1
+        assert sum("is now called" in line for line in caplog.messages) == 3
+        assert not done(run(tmp_path, "train.steps=1", f"backbone.config.kernels={kernels}"))["train"]
+        assert path.read_text() == current
 
 
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:
@@ -197,10 +210,10 @@ def test_a_directory_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest
     if os.geteuid() == 0:  # root may write anywhere: for root the system's refusal is made up
         opened = os.open
 
-        def refusing(path: Any, *options: Any, **given: Any) -> int:
+        def refusing(path: Any, *options: Any, **keywords: Any) -> int:
             if Path(path).parent == tmp_path / "run":
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-            return opened(path, *options, **given)
+            return opened(path, *options, **keywords)
 
         monkeypatch.setattr(os, "open", refusing)
     with pytest.raises(LinaError, match="cannot be written: Permission denied"):
@@ -287,10 +300,10 @@ def test_sigterm_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Pa
     class Interrupter:
         @hookimpl
         def stage_started(self, stage: str) -> None:
-            if stage == wanted:
+            if stage == target:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    wanted, before = stage, signal.getsignal(signal.SIGTERM)
+    target, before = stage, signal.getsignal(signal.SIGTERM)
     with pytest.raises(RunStopped, match="run the same command to resume"):
         run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
     assert signal.getsignal(signal.SIGTERM) is before
@@ -326,10 +339,10 @@ def test_ctrl_c_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Pat
     class Interrupter:
         @hookimpl
         def stage_started(self, stage: str) -> None:
-            if stage == wanted:
+            if stage == target:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    wanted = stage
+    target = stage
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, *SPEAKING, "train.steps=1", plugins=(Interrupter(),))
     assert done(run(tmp_path, *SPEAKING, "train.steps=1"))["report"]
@@ -359,16 +372,16 @@ def test_the_same_command_replaces_a_damaged_tokenizer_file(tmp_path: Path) -> N
 def test_training_sentences_are_said_by_their_speakers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str | None, tuple[str, ...]]] = []
+    calls: list[tuple[str | None, tuple[str, ...]]] = []
     real = Voice.speak
 
     def recorded(self: Voice, texts: list[str], **options: Any) -> Any:
-        asked.append((options["speaker"], tuple(texts)))
+        calls.append((options["speaker"], tuple(texts)))
         return real(self, texts, **options)
 
     monkeypatch.setattr(Voice, "speak", recorded)
     run(tmp_path, "conditions.speaker=true", *SPEAKING, "evaluate.sentences=3", "train.steps=1")
-    assert asked == [
+    assert calls == [
         ("anna", ("one", "three is more")),
         ("bert", ("two words",)),
         (None, ("three",)),

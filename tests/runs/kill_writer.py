@@ -3,7 +3,7 @@
     python kill_writer.py FOLDER KILLS
 
 The child tells each finished save through a pipe. After every kill the newest checkpoint must be whole and not older
-than the last one told. Prints the number of kills.
+than the last one reported. Prints the number of kills.
 """
 
 import os
@@ -47,32 +47,32 @@ def write_without_pause(
 
 
 def kill_once(
-    made: tuple[nn.Module, torch.optim.Optimizer], folder: Path, step: int, seconds: float
+    trained_pair: tuple[nn.Module, torch.optim.Optimizer], folder: Path, step: int, seconds: float
 ) -> Checkpoint | None:
     hear, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(hear)
-        write_without_pause(*made, folder, step, tell)
+        write_without_pause(*trained_pair, folder, step, tell)
     os.close(tell)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    told = b"".join(iter(lambda: os.read(hear, 1 << 16), b""))
+    reported = b"".join(iter(lambda: os.read(hear, 1 << 16), b""))
     os.close(hear)
     newest = newest_checkpoint(folder)
-    last = int.from_bytes(told[-8:], "big") if told else step
-    assert (newest.step if newest else 0) >= last, f"step {last} was told, {newest} is there"
+    last = int.from_bytes(reported[-8:], "big") if reported else step
+    assert (newest.step if newest else 0) >= last, f"step {last} was reported, {newest} is there"
     return newest
 
 
 def main(folder: Path, kills: int) -> None:
     torch.set_num_threads(1)
     draw = random.Random(0)
-    made = trained()
+    trained_pair = trained()
     step = 0
     for _ in range(kills):
-        newest = kill_once(made, folder, step, draw.uniform(0.005, 0.12))
+        newest = kill_once(trained_pair, folder, step, draw.uniform(0.005, 0.12))
         step = newest.step if newest else 0
     print(kills, step)
 

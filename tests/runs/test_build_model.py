@@ -69,10 +69,10 @@ def test_a_spec_says_the_sizes() -> None:
 
 def test_conditions_of_the_spec() -> None:
     assert build(speakers=3).speaker_embed is None, "the corpus has speakers, the spec does not want them"
-    told = build(speakers=3, conditions={"speaker": True, "drop_text": 0.1})
-    assert told.speaker_embed is not None
-    assert told.speaker_embed.num_embeddings == 4
-    assert told.no_text is not None
+    conditioned = build(speakers=3, conditions={"speaker": True, "drop_text": 0.1})
+    assert conditioned.speaker_embed is not None
+    assert conditioned.speaker_embed.num_embeddings == 4
+    assert conditioned.no_text is not None
     assert build().no_text is None
 
 
@@ -82,7 +82,7 @@ def test_count_parameters() -> None:
     assert count_parameters(layer) == 12
 
 
-def asked(plugin: Any = GLA, **changes: Any) -> Any:
+def resolved_spec(plugin: Any = GLA, **changes: Any) -> Any:
     sections = {
         "backbone": {"plugin": "gla", "d_model": 16, "n_layers": 2},
         "codec": {"plugin": "toy"},
@@ -97,7 +97,7 @@ def asked(plugin: Any = GLA, **changes: Any) -> Any:
 
 
 def test_a_sketch_has_names_and_shapes_but_takes_no_memory() -> None:
-    sketch, real = sketch_lm(asked()).state_dict(), build().state_dict()
+    sketch, real = sketch_lm(resolved_spec()).state_dict(), build().state_dict()
     assert all(value.is_meta for value in sketch.values())
     assert sketch.keys() == real.keys()
     vocabularies = {"txt_embed.weight", "rvq_embed.weight", "logits_head.weight"}
@@ -106,7 +106,7 @@ def test_a_sketch_has_names_and_shapes_but_takes_no_memory() -> None:
 
 def test_a_sketch_refuses_sizes_that_do_not_fit() -> None:
     with pytest.raises(SpecError, match="is not a multiple of n_heads = 2"):
-        sketch_lm(asked(text={"heads": 2, "position_dim": 9}))
+        sketch_lm(resolved_spec(text={"heads": 2, "position_dim": 9}))
 
 
 class Looking(GLA):
@@ -120,4 +120,4 @@ class Looking(GLA):
 
 
 def test_a_backbone_that_looks_into_its_tensors_is_built_with_values() -> None:
-    assert not any(value.is_meta for value in sketch_lm(asked(Looking)).state_dict().values())
+    assert not any(value.is_meta for value in sketch_lm(resolved_spec(Looking)).state_dict().values())

@@ -269,14 +269,14 @@ def test_a_full_disk_at_any_write_leaves_the_last_good_one(
             patch.setattr(checkpoint_store, name, failing(getattr(checkpoint_store, name)))
         for name in ("mkdir", "write_text", "rename"):
             patch.setattr(Path, name, failing(getattr(Path, name)))
-        told = ""
+        message = ""
         try:
             save(tmp_path, 2)
         except CheckpointError as error:
-            told = str(error)
-    finished = not told
+            message = str(error)
+    finished = not message
     assert finished == (writes < nth)
-    assert finished or ("step 2 cannot be written" in told and "No space left on device" in told)
+    assert finished or ("step 2 cannot be written" in message and "No space left on device" in message)
     found = newest_checkpoint(tmp_path)
     assert found is not None
     # The very last write confirms the rename: the new one is there already, and whole.

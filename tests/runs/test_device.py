@@ -1,4 +1,4 @@
-"""What a run computes on, and in which precision."""
+"""Device and precision of a run."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "chosen"),
+    ("requested", "there", "chosen"),
     [
         ("auto", False, "cpu"),
         ("cpu", False, "cpu"),
@@ -22,10 +22,10 @@ CPU = torch.device("cpu")
     ],
 )
 def test_a_gpu_is_taken_if_there_is_one_and_it_is_not_refused(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, there: bool, chosen: str
+    monkeypatch: pytest.MonkeyPatch, requested: str, there: bool, chosen: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert choose_device(wanted).type == chosen  # type: ignore[arg-type]
+    assert choose_device(requested).type == chosen  # type: ignore[arg-type]
 
 
 def test_cuda_without_cuda_is_an_error_not_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_cuda_without_cuda_is_an_error_not_a_cpu(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("wanted", "fast", "chosen"),
+    ("requested", "fast", "chosen"),
     [
         ("auto", True, torch.bfloat16),
         ("auto", False, torch.float32),
@@ -44,10 +44,10 @@ def test_cuda_without_cuda_is_an_error_not_a_cpu(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_bfloat16_is_chosen_only_where_it_is_fast(
-    monkeypatch: pytest.MonkeyPatch, wanted: str, fast: bool, chosen: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, requested: str, fast: bool, chosen: torch.dtype
 ) -> None:
     monkeypatch.setattr(module, "_cpu_multiplies_bfloat16", lambda: fast)
-    assert choose_precision(wanted, CPU) is chosen  # type: ignore[arg-type]
+    assert choose_precision(requested, CPU) is chosen  # type: ignore[arg-type]
 
 
 def test_mixed_precision_is_of_products_only() -> None:

@@ -64,7 +64,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> Non
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "read", "told"),
+    ("file", "content", "read", "message"),
     [
         ("run.json", "{", files.read_run_info, "run.json"),
         ("run.json", '{"started": "x"}', files.read_run_info, "lina: is missing"),
@@ -75,7 +75,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> Non
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(
-    tmp_path: Path, file: str, content: str, read, told: str
+    tmp_path: Path, file: str, content: str, read, message: str
 ) -> None:
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
@@ -83,5 +83,5 @@ def test_a_damaged_file_is_named_in_one_line(
     with pytest.raises(CheckpointError) as error:
         read(tmp_path)
     assert str(path) in str(error.value)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -51,7 +51,7 @@ def test_rewinding_a_young_run_makes_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (b'{"step": 1, "split": "x", "loss": 1}\n', "line 2: split:"),
         (b"\n\n", "line 2: "),
@@ -60,7 +60,7 @@ def test_rewinding_a_young_run_makes_no_file(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage, told: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage, message: str
 ) -> None:
     path = tmp_path / "metrics.jsonl"
     append_metrics(tmp_path, metric(1))
@@ -69,7 +69,7 @@ def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(
     before = path.read_bytes()
     assert read_metrics(tmp_path) == [metric(1), metric(2)]
     [warning] = caplog.messages
-    assert warning.startswith(f"{path}: {told}")
+    assert warning.startswith(f"{path}: {message}")
     assert path.read_bytes() == before
     rewind_metrics(tmp_path, 1)
     assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == before

@@ -1,4 +1,4 @@
-"""What a run writes down about lina itself."""
+"""Provenance of a run: machine, versions and commit of lina."""
 
 import json
 import subprocess

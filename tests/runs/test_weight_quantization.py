@@ -29,47 +29,47 @@ LARGE = {"table.weight", "narrow.weight", "low_rank"}
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_small_tensors_and_whole_numbers_are_kept_exactly(layout: str) -> None:
-    given = tensors()
-    back = unpack(pack(given, layout), layout)
-    assert back.keys() == given.keys()
-    for name in given.keys() - LARGE:
-        assert back[name].dtype == given[name].dtype
-        assert back[name].equal(given[name]), name
+    weights = tensors()
+    back = unpack(pack(weights, layout), layout)
+    assert back.keys() == weights.keys()
+    for name in weights.keys() - LARGE:
+        assert back[name].dtype == weights[name].dtype
+        assert back[name].equal(weights[name]), name
     assert {back[name].dtype for name in LARGE} == {torch.float32}
 
 
 def test_int8_errs_by_half_a_step_of_each_row() -> None:
-    given = tensors()
-    packed = pack(given, "int8")
+    weights = tensors()
+    packed = pack(weights, "int8")
     assert {name for name in packed if packed[name].dtype == torch.int8} == LARGE
     assert packed["low_rank" + SCALE].shape == (4, 40)
     assert packed["table.weight"].amin() == -127
     for name in LARGE:
-        step = given[name].abs().amax(dim=-1, keepdim=True) / 127
-        assert bool(((unpack(dict(packed), "int8")[name] - given[name]).abs() <= 0.5001 * step).all())
+        step = weights[name].abs().amax(dim=-1, keepdim=True) / 127
+        assert bool(((unpack(dict(packed), "int8")[name] - weights[name]).abs() <= 0.5001 * step).all())
     assert packed["table.weight"][7].count_nonzero() == 0
 
 
 def test_bfloat16_errs_by_its_last_bit() -> None:
-    given = tensors()
-    packed = pack(given, "bfloat16")
+    weights = tensors()
+    packed = pack(weights, "bfloat16")
     assert {name for name in packed if packed[name].dtype == torch.bfloat16} == LARGE
     for name, value in unpack(packed, "bfloat16").items():
-        torch.testing.assert_close(value, given[name], rtol=2**-8, atol=0)
+        torch.testing.assert_close(value, weights[name], rtol=2**-8, atol=0)
 
 
 def test_as_trained_is_untouched() -> None:
-    given = tensors()
-    assert pack(given, AS_TRAINED) == given
-    assert unpack(given, AS_TRAINED) is given
+    weights = tensors()
+    assert pack(weights, AS_TRAINED) == weights
+    assert unpack(weights, AS_TRAINED) is weights
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_has_no_scale(value: float) -> None:
-    given = tensors()
-    given["low_rank"][1, 2, 3] = value
+    weights = tensors()
+    weights["low_rank"][1, 2, 3] = value
     with pytest.raises(CheckpointError, match="low_rank: holds NaN or infinity"):
-        pack(given, "int8")
+        pack(weights, "int8")
 
 
 def test_scales_that_are_missing_or_of_other_rows() -> None:

@@ -1,4 +1,4 @@
-"""What a person types: the command ``lina``, a file a command. Imports nothing heavy before it is needed."""
+"""Command line: the command ``lina``, one module per command, with heavy imports deferred until needed."""
 
 from lina.cli.app import main
 

@@ -1,7 +1,7 @@
-"""The command line as a whole: its commands, its errors and its exit codes.
+"""Entry point of the command line: commands, error messages and exit codes.
 
-Exit codes: 0 done, 1 a failed law or a bug (with its traceback), 2 a mistake in what was asked (one line),
-75 stopped by a signal and ready to go on, 130 stopped by Ctrl-C.
+Exit codes: 0 success, 1 a failed law or a bug (with traceback), 2 a user error (one line), 75 stopped by a signal and
+resumable, 130 stopped by Ctrl-C.
 """
 
 import errno
@@ -29,17 +29,17 @@ COMMANDS = {
     "data": "lina.cli.data",
     "convert": "lina.cli.convert",
 }
-"""Name -> module whose attribute of that name is the command."""
+"""Name of each command -> module with an attribute of that name."""
 
-MACHINE_REFUSES = (
+SYSTEM_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.EIO),
 )
-"""What a disk or a path can do to any command, and no bug does."""
+"""Error numbers of disks and paths, which are not bugs."""
 
 
 class LazyCommands(click.Group):
-    """Imports a command when it is asked for; hook plugins may add further ones."""
+    """Command group that imports commands on demand, including those of hook plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS, *extra_commands(COMMANDS)]
@@ -78,7 +78,7 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``lina`` and leave the process with its exit code."""
+    """Run ``lina`` and exit with its exit code."""
     _let_waiting_threads_sleep()
     _log_to_stderr()
     _print_any_name()
@@ -86,10 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _let_waiting_threads_sleep() -> None:
-    """OpenMP's threads spin shortly while they wait, then sleep, unless the environment has it otherwise.
+    """Let waiting OpenMP threads spin briefly, then sleep, unless the environment configures this.
 
-    For long, as is GNU's default, they take the cores from those that have work as soon as another program wants one;
-    never, and waking them costs a sixth of the pace of training on two quiet cores. Read as PyTorch is imported.
+    Long spinning (GNU's default) takes cores from threads with work as soon as another program runs; without spinning,
+    waking threads slows training by a sixth on two idle cores. OpenMP reads the variable when PyTorch is imported.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -112,7 +112,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo(f"lina: error: {message.removesuffix('.')}{help_at}", err=True)
         return error.exit_code
     except OSError as error:
-        if error.errno not in MACHINE_REFUSES:
+        if error.errno not in SYSTEM_ERRORS:
             raise
         where = f"{_short(str(error.filename))}: " if error.filename else ""
         click.echo(f"lina: error: {where}{error.strerror}; fix this and try again", err=True)
@@ -124,7 +124,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _print_any_name() -> None:
-    """A file name may hold bytes that are no text; what was done must be told all the same."""
+    """Escape bytes of file names that are not text, instead of failing to print them."""
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
         out.reconfigure(errors="backslashreplace")
@@ -136,14 +136,14 @@ def _short(path: str) -> str:
 
 def _log_to_stderr() -> None:
     log = logging.getLogger("lina")
-    # Which kernels run, and what a spec's swap leaves out, is for the person at the terminal to know.
+    # Users see which kernels run and which parts a spec's initialization leaves out.
     log.setLevel(logging.INFO)
     if not any(isinstance(handler, _ToStderr) for handler in log.handlers):
         log.addHandler(_ToStderr())
 
 
 class _ToStderr(logging.Handler):
-    """Prints ``lina: a message`` or ``lina: warning: a message``."""
+    """Handler that prints ``lina: MESSAGE`` or ``lina: warning: MESSAGE``."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""

@@ -1,4 +1,4 @@
-"""``lina check``: the laws on one plugin."""
+"""``lina check``: run the laws on one plugin."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 WITH_LAWS = ("backbone", "codec", "tokenizer")
 
 
-@click.command(short_help="Check that a plugin keeps the laws.")
+@click.command(short_help="Check that a plugin passes the laws.")
 @click.argument("name")
-@click.option("--device", default="cpu", show_default=True, help="Where to check: cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="Device of the checks: cpu or cuda.")
 @click.pass_context
 def check(ctx: click.Context, name: str, device: str) -> None:
     """Run the laws on the plugin NAME (or role:name, such as codec:encodec).
@@ -61,12 +61,12 @@ def _record(name: str) -> Record:
     role, colon, plain = name.partition(":")
     if colon and role in WITH_LAWS:
         return find(role, plain)
-    lawful = [record for record in records() if record.role in WITH_LAWS]
-    found = sorted({record.role for record in lawful if record.name == name})
+    candidates = [record for record in records() if record.role in WITH_LAWS]
+    found = sorted({record.role for record in candidates if record.name == name})
     if len(found) == 1:
         return find(found[0], name)
     if found:
-        asks = " or ".join(f"{role}:{name}" for role in found)
-        raise PluginError(f"{name!r} is the name of several plugins; say {asks}")
-    known = {record.full_name if colon else record.name for record in lawful}
+        choices = " or ".join(f"{role}:{name}" for role in found)
+        raise PluginError(f"{name!r} is the name of several plugins; use {choices}")
+    known = {record.full_name if colon else record.name for record in candidates}
     raise PluginError(f"no plugin with laws is named {name!r}{did_you_mean(name, known)}")

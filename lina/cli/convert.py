@@ -22,9 +22,9 @@ class AliasedGroup(click.Group):
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
 
-@click.group(cls=AliasedGroup, short_help="Make runs of other systems' checkpoints.")
+@click.group(cls=AliasedGroup, short_help="Convert checkpoints of other systems.")
 def convert() -> None:
-    """Make runs of other systems' checkpoints.
+    """Convert checkpoints of other systems to runs.
 
     \b
     Example:

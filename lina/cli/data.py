@@ -1,4 +1,4 @@
-"""``lina data``: corpora, before anything is trained on them."""
+"""``lina data``: list, fetch and inspect corpora."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lina.data.inspect import CorpusStatistics
 
 SHOWN = 10
-"""Speakers and rejects that are printed; the rest is counted."""
+"""Maximum speakers and rejects that are printed; others are counted."""
 
 
 @click.group(short_help="List, fetch and inspect corpora.")
@@ -28,7 +28,7 @@ def data() -> None:
 
 @data.command("list", short_help="List the kinds of corpora that can be read.")
 def list_() -> None:
-    """List the corpus plugins and what each reads.
+    """List the corpus plugins with the format that each reads.
 
     \b
     Example:
@@ -39,15 +39,15 @@ def list_() -> None:
 
     for record in records("corpus"):
         try:
-            what = (load_record(record).__doc__ or "").strip().partition("\n")[0]
+            summary = (load_record(record).__doc__ or "").strip().partition("\n")[0]
         except PluginError as error:
-            what = f"broken: {error}"
-        click.echo(f"{record.name:14} {what}")
+            summary = f"broken: {error}"
+        click.echo(f"{record.name:14} {summary}")
 
 
 @data.command(short_help="Fetch a corpus.")
 @click.argument("name")
-@click.option("--into", type=Path, metavar="DIR", help="Folder to put it; the cache by default.")
+@click.option("--into", type=Path, metavar="DIR", help="Destination; default: the cache.")
 def get(name: str, into: Path | None) -> None:
     """Fetch the corpus NAME to where its plugin looks for it.
 
@@ -69,7 +69,7 @@ def get(name: str, into: Path | None) -> None:
 @data.command(short_help="Count a corpus: durations, speakers, rejects.")
 @click.argument("source")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--decode", is_flag=True, help="Decode every recording: slow, finds the damaged ones.")
+@click.option("--decode", is_flag=True, help="Decode every recording: slow, finds damaged ones.")
 def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
     """Count the corpus SOURCE: a corpus plugin with its settings, or a spec's.
 

@@ -1,4 +1,4 @@
-"""``lina evaluate``: how good a run speaks, by numbers, over a set of texts."""
+"""``lina evaluate``: measure the speech of a run over a set of texts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,17 +15,21 @@ NOBODY = "none"
 WIDTH = 160
 
 
-@click.command(short_help="Measure how good a voice speaks.")
+@click.command(short_help="Measure the quality of a voice.")
 @click.argument("arguments", nargs=-1, metavar="[RUN] [KEY=VALUE]...")
 @click.option(
-    "--texts", required=True, type=Path, metavar="FILE", help="A text a line, or a .jsonl manifest."
+    "--texts", required=True, type=Path, metavar="FILE", help="One text per line, or a .jsonl manifest."
 )
 @click.option("--json", "out", type=Path, metavar="OUT", help="Write all numbers there.")
 @click.option(
-    "--recognizer", default="faster-whisper", show_default=True, metavar="NAME", help="Who listens; or none."
+    "--recognizer",
+    default="faster-whisper",
+    show_default=True,
+    metavar="NAME",
+    help="Speech recognizer; or none.",
 )
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the sampling; the spec's by default.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Random seed; default: the spec's.")
 @click.option(
     "--set", "spoken_with", multiple=True, metavar="KEY=VALUE", help="Such as synthesize.best_of=3."
 )

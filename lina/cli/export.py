@@ -1,4 +1,4 @@
-"""``lina export``: a run as a small directory that speaks anywhere."""
+"""``lina export``: export a run as a small, self-contained voice."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ import click
     type=click.Choice(["int8", "bfloat16", "float32"]),
     default="int8",
     show_default=True,
-    help="How matrices are stored.",
+    help="Storage format of matrices.",
 )
 def export(run: Path, out: Path, layout: str) -> None:
-    """Write what RUN needs to speak, and nothing else, into a new directory.
+    """Write the files of RUN that synthesis needs into a new directory.
 
-    Taken are the newest checkpoint's weights, averaged where the run kept that.
+    The weights are those of the newest checkpoint, averaged if the run has averages.
     lina say, lina evaluate and a spec's init take DIR like a run. Its README.md
-    is a card to fill in: what it was trained on, its licence, its limits.
+    is a model card to fill in: training data, license, limits.
 
     \b
     Example:
@@ -35,6 +35,6 @@ def export(run: Path, out: Path, layout: str) -> None:
     check_run_exists(run, "RUN")
     done = write(run, out, layout)
     click.echo(
-        f"{out}: step {done.step}, {done.parameters / 1e6:.1f} million numbers, {done.size / 1e6:.2f} MB; "
+        f"{out}: step {done.step}, {done.parameters / 1e6:.1f} million parameters, {done.size / 1e6:.2f} MB; "
         f"fill in {out / CARD}"
     )

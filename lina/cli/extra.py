@@ -13,19 +13,19 @@ OWN = "lina"
 
 
 def extra_commands(taken: Iterable[str]) -> dict[str, click.Command]:
-    """Commands by name, of all hook plugins but lina's own, which add none and would cost time to import."""
+    """Commands of third-party hook plugins by name; lina's own add none and are slow to import."""
     return _extra_commands(frozenset(taken))
 
 
 @functools.cache
 def _extra_commands(taken: frozenset[str]) -> dict[str, click.Command]:
-    strangers = {record.name for record in records("hook") if record.distribution != OWN}
-    if not strangers:
+    third_party = {record.name for record in records("hook") if record.distribution != OWN}
+    if not third_party:
         return {}
     from lina.runs.hook_manager import build_manager
 
     found: dict[str, click.Command] = {}
-    for commands in build_manager(strangers).hook.cli_commands():
+    for commands in build_manager(third_party).hook.cli_commands():
         for command in commands if isinstance(commands, list | tuple) else [commands]:
             if not isinstance(command, click.Command) or not command.name:
                 log.warning(

@@ -1,4 +1,4 @@
-"""Optional packages of lina by extra (``pip install 'lina[codec2]'``), and which are here. Imports none."""
+"""Missing optional packages per extra (``pip install 'lina[codec2]'``), without importing any."""
 
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -8,7 +8,7 @@ NOT_FOR_USERS = "dev"
 
 
 def missing_packages() -> dict[str, list[str]]:
-    """Extra -> its packages that are not installed; an extra that is whole has an empty list."""
+    """Extra -> its packages that are not installed; empty for a complete extra."""
     try:
         lines = requires("lina") or []
     except PackageNotFoundError:
@@ -16,7 +16,7 @@ def missing_packages() -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for line in lines:
         found = REQUIREMENT.match(line)
-        # An extra made of other extras says nothing by itself.
+        # An extra that only refers to other extras has no packages of its own.
         if found is None or found["extra"] == NOT_FOR_USERS or found["package"] == "lina":
             continue
         packages = missing.setdefault(found["extra"], [])

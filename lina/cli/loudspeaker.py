@@ -1,4 +1,4 @@
-"""Speech played while it is made, through what the machine has."""
+"""Playback of audio chunks as they are computed, through an available player."""
 
 import shutil
 import subprocess
@@ -11,9 +11,9 @@ from typing import Any
 from lina.core.errors import LinaError
 
 Play = Callable[[Any], None]
-"""Takes the next piece of audio, float [C, n] in -1 ... 1."""
+"""Plays the next chunk of audio, float [C, n] in -1 ... 1."""
 
-INSTEAD = "give -o FILE to write a WAV file"
+INSTEAD = "pass -o FILE to write a WAV file"
 PLAYERS: dict[str, Callable[[int, int], list[str]]] = {
     "aplay": lambda rate, channels: ["-q", "-t", "raw", "-f", "S16_LE", "-r", f"{rate}", "-c", f"{channels}"],
     "paplay": lambda rate, channels: ["--raw", "--format=s16le", f"--rate={rate}", f"--channels={channels}"],
@@ -25,14 +25,14 @@ PLAYERS: dict[str, Callable[[int, int], list[str]]] = {
 """Program -> arguments for raw 16-bit samples on its standard input, by sample rate in Hz and channels."""
 
 FILE_PLAYER = "afplay"
-"""Plays files alone."""
+"""Player that accepts files only."""
 
 
 def find_player() -> str:
-    """``sounddevice`` where that package works, else a program.
+    """Find a player: the package ``sounddevice`` if it works, else a program.
 
     Raises:
-        LinaError: there is neither.
+        LinaError: there is none.
     """
     if _sounddevice() is not None:
         return "sounddevice"
@@ -46,10 +46,10 @@ def find_player() -> str:
 
 
 def loudspeaker(player: str, sample_rate: int, channels: int) -> Any:
-    """A context whose value is a ``Play``; it is left once all has been heard.
+    """Context manager of a ``Play``; leaving it waits for the end of playback.
 
     Raises:
-        LinaError: the player refuses.
+        LinaError: the player fails.
     """
     if player == "sounddevice":
         return _device(sample_rate, channels)
@@ -61,7 +61,7 @@ def loudspeaker(player: str, sample_rate: int, channels: int) -> Any:
 def _sounddevice() -> Any:
     try:
         import sounddevice
-    except (ImportError, OSError):  # OSError: the package is here and PortAudio is not
+    except (ImportError, OSError):  # OSError: the package is installed, PortAudio is not
         return None
     return sounddevice
 
@@ -90,15 +90,15 @@ def _program(command: list[str]) -> Iterator[Play]:
         except BrokenPipeError:
             failed = True
         finally:
-            # Whoever stops lina amid a sentence wants silence.
+            # Stopping lina stops playback at once.
             process.kill()
             with suppress(BrokenPipeError):
                 process.stdin.close()
             process.wait()
         if failed:
             complaints.seek(0)
-            said = complaints.read().decode(errors="replace").strip() or "it ended at once"
-            raise LinaError(f"say: {command[0]} cannot play: {said.splitlines()[-1]}; {INSTEAD}")
+            message = complaints.read().decode(errors="replace").strip() or "it ended at once"
+            raise LinaError(f"say: {command[0]} cannot play: {message.splitlines()[-1]}; {INSTEAD}")
 
 
 def _into(pipe: Any) -> Play:

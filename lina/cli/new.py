@@ -1,4 +1,4 @@
-"""``lina new``: a plugin package that works, to start from."""
+"""``lina new``: write a working plugin package as a starting point."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ FILES = {
     "{module}.py": "{role}/module.py.j2",
     "tests/test_laws.py": "test_laws.py.j2",
 }
-"""File of a package -> its template."""
+"""Files of a package -> their templates."""
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 LONGEST = 50
 
@@ -24,11 +24,11 @@ LONGEST = 50
 @click.command(short_help="Write a plugin package to start from.")
 @click.argument("role")
 @click.argument("name")
-@click.option("--into", type=Path, default=Path(), metavar="DIR", help="Where to put it; here by default.")
+@click.option("--into", type=Path, default=Path(), metavar="DIR", help="Parent folder; default: here.")
 def new(role: str, name: str, into: Path) -> None:
-    """Write the package lina-NAME: a plugin that keeps the laws, its test, its pyproject.
+    """Write the package lina-NAME: a plugin that passes the laws, its test, its pyproject.
 
-    ROLE is backbone, codec or tokenizer. docs/plugins.md goes on from there.
+    ROLE is backbone, codec or tokenizer. docs/plugins.md explains the next steps.
 
     \b
     Example:
@@ -43,10 +43,10 @@ def new(role: str, name: str, into: Path) -> None:
 
 
 def write_package(role: str, name: str, into: Path) -> Path:
-    """Write the package ``lina-NAME`` into a folder; its own folder.
+    """Write the package ``lina-NAME`` into a folder, and return the package's folder.
 
     Raises:
-        LinaError: it is there already, or it cannot be written.
+        LinaError: the package exists already or cannot be written.
     """
     package = into / f"lina-{name}"
     contents = files_of(role, name)
@@ -67,13 +67,13 @@ def files_of(role: str, name: str) -> dict[str, str]:
     """The package's files by their paths in it.
 
     Raises:
-        PluginError: no such role can be started from, or ``name`` is no name for a plugin.
+        PluginError: there is no template for the role, or ``name`` is not a valid name.
     """
     if role not in ROLES:
         raise PluginError(f"no template for a {role!r}{did_you_mean(role, ROLES)}")
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         raise PluginError(
-            f"{name!r} is no name for a plugin: lower-case letters, digits, - and _, a letter first, at most "
+            f"{name!r} is not a valid plugin name: lower-case letters, digits, - and _, a letter first, at most "
             f"{LONGEST} characters{_nearest(name)}"
         )
     from jinja2 import Environment, PackageLoader, StrictUndefined

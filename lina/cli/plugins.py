@@ -1,4 +1,4 @@
-"""``lina plugins``: what is installed, and whether it works."""
+"""``lina plugins``: list installed plugins and their states."""
 
 import json
 
@@ -10,7 +10,7 @@ import click
 def plugins(as_json: bool) -> None:
     """List every installed plugin: role, name, distribution, version, state.
 
-    Each is imported alone: a broken one is listed with its reason and harms nobody.
+    Each is imported alone: a broken one is listed with its reason.
     The environment variable LINA_PLUGINS, if it is set, lists the only ones that are
     let in: role:name or distributions, separated by commas.
 
@@ -42,6 +42,8 @@ def plugins(as_json: bool) -> None:
     for extra, missing in missing_packages().items():
         if missing:
             absent = ", ".join(missing)
-            console.print(f"extra {extra}: {absent} not here; pip install 'lina[{extra}]'", soft_wrap=True)
+            console.print(
+                f"extra {extra}: {absent} not installed; pip install 'lina[{extra}]'", soft_wrap=True
+            )
         else:
             console.print(f"extra {extra}: installed")

@@ -1,4 +1,4 @@
-"""``lina run``: everything that a spec asks for, or what is left of it."""
+"""``lina run``: run the unfinished stages of a spec."""
 
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     pass
 
 
-@click.command(short_help="Train, evaluate and speak as a spec asks.")
+@click.command(short_help="Run a spec: train, evaluate, synthesize.")
 @click.argument("spec")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def run(spec: str, overrides: tuple[str, ...]) -> None:
-    """Do what SPEC asks: data, training, evaluation, speech, report.
+    """Run the stages of SPEC: data, training, evaluation, synthesis, report.
 
     All goes into one directory (train.out, by default runs/NAME). The same command
     again goes on where the last one was stopped; finished work is not redone.

@@ -1,4 +1,4 @@
-"""``lina say --file``: a long text, read from a file while it is spoken."""
+"""``lina say --file``: synthesize a long text file while reading it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,12 @@ from lina.core.errors import TextError
 
 
 def read_file(voice: Any, path: Path, *, carry: bool = False, **options: Any) -> Iterator[Any]:
-    """The audio of a text file in chunks.
+    """Synthesize a text file in chunks of audio.
 
-    The file is read twice, so that a sentence that cannot be spoken is told of before hours of speech, not amid them.
+    The file is read twice, so that a sentence that cannot be spoken fails before hours of speech instead of amid them.
 
     Raises:
-        TextError: the file cannot be read, holds no sentence, or one that cannot be spoken.
+        TextError: the file cannot be read, holds no sentence, or has one that cannot be spoken.
     """
     from lina.core.text.sentences import sentences_of_file
     from lina.speech.segments import count_sentences

@@ -35,7 +35,7 @@ def test_help_fits_a_screen_and_shows_an_example(lina: Lina, command: list[str])
     assert any(line.strip().startswith("lina ") for line in lines[lines.index("  Example:") :])
 
 
-def test_every_command_is_listed_with_what_it_does(lina: Lina) -> None:
+def test_every_command_is_listed_with_a_summary(lina: Lina) -> None:
     listed = lina("--help").out
     for (name,) in BUILT_IN[:8]:
         line = next(line for line in listed.splitlines() if line.startswith(f"  {name} "))
@@ -60,9 +60,13 @@ def test_waiting_threads_sleep_unless_the_environment_says_otherwise() -> None:
     )
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     environment = {name: value for name, value in os.environ.items() if name not in names}
-    for given, expected in (({}, "2000"), ({names[0]: "ACTIVE"}, "None"), ({names[1]: "7"}, "7")):
+    for arguments, expected in (({}, "2000"), ({names[0]: "ACTIVE"}, "None"), ({names[1]: "7"}, "7")):
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment | given
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment | arguments,
         )
         assert done.stdout.splitlines()[-1] == expected
 

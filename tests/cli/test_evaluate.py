@@ -65,7 +65,7 @@ def test_table_json_and_report(lina: Lina, run: Path, texts: Path, tmp_path: Pat
     assert page.count("<audio controls") == 2
     assert "<del>words</del>" in page
     again = lina(*arguments)
-    assert again.out == done.out, "nothing is said again, and the times are those of then"
+    assert again.out == done.out, "no text is synthesized again, and the times are those of then"
 
 
 def test_a_manifest_and_nobody_listening(lina: Lina, run: Path, trained: Path) -> None:
@@ -98,21 +98,21 @@ def test_another_value_than_the_run_has(lina: Lina, run: Path, texts: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "no such file"),
         ("", "holds no text"),
         ("one\n" + 30 * "a", "texts.txt:2: text has 30 characters, the limit"),
     ],
 )
-def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None, said: str) -> None:
+def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None, message: str) -> None:
     texts.unlink() if content is None else texts.write_text(content)
-    assert said in refused("evaluate", str(run), "--texts", str(texts), "--recognizer", "none")
+    assert message in refused("evaluate", str(run), "--texts", str(texts), "--recognizer", "none")
     assert not (run / "evaluations").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--recognizer", "fake-"), "did you mean 'fake'"),
         (("--recognizer", "fake", "model=base"), "model: unknown key"),
@@ -128,8 +128,10 @@ def test_bad_texts(refused: Refused, run: Path, texts: Path, content: str | None
         (("--speaker", "anna", "--recognizer", "none"), "this run was trained without speakers"),
     ],
 )
-def test_bad_options(refused: Refused, run: Path, texts: Path, arguments: tuple[str, ...], said: str) -> None:
-    assert said in refused("evaluate", str(run), "--texts", str(texts), *arguments)
+def test_bad_options(
+    refused: Refused, run: Path, texts: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in refused("evaluate", str(run), "--texts", str(texts), *arguments)
     assert not (run / "evaluations").exists()
 
 

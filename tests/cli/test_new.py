@@ -119,7 +119,9 @@ def test_an_unknown_role(refused: Refused, tmp_path: Path, role: str, expected: 
 )
 def test_what_is_no_name(refused: Refused, tmp_path: Path, name: str, hint: str) -> None:
     message = refused("new", "codec", name, "--into", str(tmp_path))
-    assert f"{name!r} is no name for a plugin: lower-case letters, digits, - and _, a letter first" in message
+    assert (
+        f"{name!r} is not a valid plugin name: lower-case letters, digits, - and _, a letter first" in message
+    )
     assert message.endswith(f"at most 50 characters{hint}\n")
     assert list(tmp_path.iterdir()) == []
 

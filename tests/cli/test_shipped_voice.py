@@ -63,7 +63,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 def test_export(lina: Lina, run: Path, tmp_path: Path) -> None:
     done = lina("export", str(run), "-o", str(tmp_path / "v"))
     assert done.code == 0, done.err
-    assert done.out.startswith(f"{tmp_path}/v: step 1, 0.0 million numbers, 0.")
+    assert done.out.startswith(f"{tmp_path}/v: step 1, 0.0 million parameters, 0.")
     assert done.out.endswith(f" MB; fill in {tmp_path}/v/README.md\n")
     done = lina("say", "--run", str(tmp_path / "v"), "Hi.", "-o", str(tmp_path / "o.wav"))
     assert done.code == 0, done.err
@@ -133,13 +133,13 @@ def test_say_without_a_file_plays(
 def test_what_is_played_is_what_is_written(
     tmp_path: Path, programs: Callable[[str, str], None], channels: int
 ) -> None:
-    programs("aplay", f"{shutil.which('cat', path=os.defpath)} > {tmp_path}/heard")
+    programs("aplay", f"{shutil.which('cat', path=os.defpath)} > {tmp_path}/played")
     audio = torch.rand(channels, 4000, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
     with loudspeaker.loudspeaker("aplay", 8000, channels) as play:
         for piece in audio.split(1500, dim=1):
             play(piece)
     write_wav(tmp_path / "o.wav", audio, 8000)
-    assert (tmp_path / "heard").read_bytes() == (tmp_path / "o.wav").read_bytes()[44:]
+    assert (tmp_path / "played").read_bytes() == (tmp_path / "o.wav").read_bytes()[44:]
 
 
 @pytest.mark.usefixtures("voice")
@@ -174,13 +174,13 @@ def test_no_player_is_told_before_anything_is_loaded(
 
 
 class FakeDevice:
-    """What lina uses of the package sounddevice."""
+    """The part of the package sounddevice that lina uses."""
 
     class PortAudioError(Exception):
         pass
 
     def __init__(self, error: str = "") -> None:
-        self.error, self.heard = error, 0
+        self.error, self.played = error, 0
 
     def OutputStream(self, samplerate: int, channels: int, dtype: str) -> "FakeDevice":  # noqa: N802
         assert (samplerate, channels, dtype) == (8000, 1, "float32")
@@ -197,7 +197,7 @@ class FakeDevice:
     def write(self, samples: "object") -> None:
         frames, channels = samples.shape  # type: ignore[attr-defined]
         assert channels == 1
-        self.heard += frames
+        self.played += frames
 
 
 @pytest.mark.usefixtures("voice", "programs")
@@ -206,7 +206,7 @@ def test_sounddevice(lina: Lina, refused: Refused, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "sounddevice", device)
     done = lina("say", "Hi.")
     assert done.code == 0, done.err
-    assert done.out.startswith(f"played: {device.heard / 8000:.2f} s")
+    assert done.out.startswith(f"played: {device.played / 8000:.2f} s")
     monkeypatch.setitem(sys.modules, "sounddevice", FakeDevice("no device"))
     assert "sounddevice cannot play: no device; give -o FILE" in refused("say", "Hi.")
 

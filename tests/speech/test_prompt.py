@@ -160,7 +160,7 @@ def test_the_ids_of_the_transcript_precede_those_of_the_text(voice: Voice) -> No
             TextError,
             "the text after it has 42 char.*limit is 40",
         ),
-        (Prompt(random_codes(1, 3, (16,))[0], "and so"), DataError, "wants .rows, frames, 2"),
+        (Prompt(random_codes(1, 3, (16,))[0], "and so"), DataError, "expects .rows, frames, 2"),
         (Prompt(torch.full((3, 2), 9), "and so"), DataError, "code 9 in codebook 1"),
         (Prompt(torch.zeros(0, 2, dtype=torch.int64), "and so"), DataError, "nothing to decode"),
         ("a.wav", LinaError, "prompt 'a.wav' is not a lina.speech.prompt.Prompt"),

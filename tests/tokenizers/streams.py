@@ -29,10 +29,10 @@ def in_pieces(tokenizer: Tokenizer, pieces: list[str]) -> list[int]:
     state = tokenizer.initial_state()
     for piece in pieces:
         state = json.loads(json.dumps(state))
-        given = json.dumps(state)
+        serialized = json.dumps(state)
         found, after = tokenizer.step(piece, state)
         assert (found, after) == tokenizer.step(piece, state)
-        assert json.dumps(state) == given
+        assert json.dumps(state) == serialized
         ids, state = ids + found, after
     assert tokenizer.flush(state) == tokenizer.flush(state)
     return ids + tokenizer.flush(state)

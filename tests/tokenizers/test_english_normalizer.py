@@ -52,7 +52,7 @@ def test_pieces_give_the_whole(text: str, places: list[int]) -> None:
 @settings(max_examples=400, deadline=None)
 @given(text=texts)
 def test_nothing_is_left_that_has_to_be_read_by_others(text: str) -> None:
-    """What comes out are words and punctuation, and phonemes in brackets."""
+    """The output is words and punctuation, and phonemes in brackets."""
     words = skipping.parallel_forward(text.replace("[", "").replace("ˈ", ""))
     plain = re.sub(r"\[x\]\(/[^()]*/\)", "", words)
     assert not re.search(r"[\d<>@&%$€£#=+^~\\{}\[\]*|_]", plain)

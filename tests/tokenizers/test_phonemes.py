@@ -23,7 +23,7 @@ def tokenizer() -> PhonemesTokenizer:
     return Phonemes.build(**Phonemes.example())
 
 
-def spoken(tokenizer: PhonemesTokenizer, text: str) -> str:
+def symbols_of(tokenizer: PhonemesTokenizer, text: str) -> str:
     return "".join(INVENTORY[one - 2] for one in tokenizer.parallel_forward(text)[1:-1])
 
 
@@ -72,7 +72,7 @@ def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text(tokenizer: PhonemesT
     ],
 )
 def test_golden_symbols(tokenizer: PhonemesTokenizer, text: str, symbols: str) -> None:
-    assert spoken(tokenizer, text) == symbols
+    assert symbols_of(tokenizer, text) == symbols
 
 
 def test_golden_ids_which_trained_models_depend_on(tokenizer: PhonemesTokenizer) -> None:
@@ -93,7 +93,7 @@ def test_the_inventory_holds_all_that_the_lexicons_have(accent: str) -> None:
 
 def test_accents_differ() -> None:
     british = Phonemes.build(config=PhonemesConfig(accent="british"))
-    assert spoken(british, "Go there.") == "ɡˌQ ðˈɛː."
+    assert symbols_of(british, "Go there.") == "ɡˌQ ðˈɛː."
 
 
 @pytest.mark.parametrize(
@@ -175,4 +175,4 @@ def test_any_text_is_read_or_refused_in_one_line(tokenizer: PhonemesTokenizer, t
     ],
 )
 def test_brackets(tokenizer: PhonemesTokenizer, text: str, symbols: str) -> None:
-    assert spoken(tokenizer, text) == symbols
+    assert symbols_of(tokenizer, text) == symbols

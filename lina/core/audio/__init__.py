@@ -1,1 +1,1 @@
-"""Audio files, and what codecs are built with."""
+"""Audio files and components of codecs."""

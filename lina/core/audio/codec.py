@@ -1,4 +1,4 @@
-"""What core derives from a codec: whole encode and decode, checks, and a streaming decoder for any codec."""
+"""Operations on codecs: encoding and decoding of whole utterances, validation, streaming decoders."""
 
 from typing import cast
 
@@ -15,26 +15,26 @@ AnyCodec = Codec | StreamingCodec
 
 
 def frame_rate(codec: AnyCodec) -> float:
-    """Frames a second."""
+    """Frames per second."""
     return codec.sample_rate / codec.hop
 
 
 def validate_audio(codec: AnyCodec, audio: Float[Tensor, "B C samples"]) -> None:
-    """Audio that ``codec.encode`` can take.
+    """Validate audio for ``codec.encode``.
 
     Raises:
         DataError: other channels than the codec's, no whole number of frames, no frame, or NaN or infinity.
     """
     if audio.dim() != 3 or audio.shape[1] != codec.channels:
         raise DataError(
-            f"audio of shape {list(audio.shape)}: this codec wants [rows, {codec.channels}, samples]; "
+            f"audio of shape {list(audio.shape)}: this codec expects [rows, {codec.channels}, samples]; "
             f"convert the audio to {codec.channels} channel(s)"
         )
     if audio.shape[0] == 0 or audio.shape[2] == 0:
         raise DataError(f"audio of shape {list(audio.shape)}: nothing to encode; leave out empty audio")
     if audio.shape[2] % codec.hop:
         raise DataError(
-            f"audio of {audio.shape[2]} samples: this codec wants a multiple of {codec.hop}; "
+            f"audio of {audio.shape[2]} samples: this codec expects a multiple of {codec.hop}; "
             "pad it with silence"
         )
     if not bool(torch.isfinite(audio).all()):
@@ -42,7 +42,7 @@ def validate_audio(codec: AnyCodec, audio: Float[Tensor, "B C samples"]) -> None
 
 
 def validate_codes(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> None:
-    """Codes that ``codec.decode`` can take.
+    """Validate codes for ``codec.decode``.
 
     Raises:
         DataError: not integers, another number of codebooks, no frame, or a code out of range (the codebook,
@@ -53,7 +53,7 @@ def validate_codes(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> None:
         raise DataError(f"codes of type {codes.dtype}: codes are integers; convert them to int64")
     if codes.dim() != 3 or codes.shape[2] != len(sizes):
         raise DataError(
-            f"codes of shape {list(codes.shape)}: this codec wants [rows, frames, {len(sizes)}]; "
+            f"codes of shape {list(codes.shape)}: this codec expects [rows, frames, {len(sizes)}]; "
             "use codes made by the same codec and configuration"
         )
     if codes.shape[0] == 0 or codes.shape[1] == 0:
@@ -70,10 +70,9 @@ def validate_codes(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> None:
 
 
 def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q"]:
-    """Codes of whole utterances of N samples: T = ceil(N / hop); the last frame is filled up with silence.
+    """Encode whole utterances of N samples: T = ceil(N / hop); the last frame is padded with silence.
 
-    A codec that can encode whole does so; of a pair of streams the fillers are dropped and the end is
-    flushed.
+    A whole-utterance codec is used directly; from a streaming codec the latency is removed and the end flushed.
 
     Raises:
         DataError: as ``validate_audio``.
@@ -88,7 +87,7 @@ def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q
 
 
 def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C samples"]:
-    """Audio of whole utterances: samples = T * hop.
+    """Decode whole utterances: samples = T * hop.
 
     Raises:
         DataError: as ``validate_codes``.
@@ -102,10 +101,9 @@ def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C s
 
 
 def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08) -> DecoderStream:
-    """A streaming decoder for any codec: its own, or else windows over its whole decode, which are
-    approximate.
+    """Streaming decoder of any codec: its own, else windows over its whole decode, an approximation.
 
-    The approximation says so by ``exact = False``; ``block`` and ``context`` are its times in seconds, see
+    The approximation has ``exact = False``; ``block`` and ``context`` are its times in seconds, see
     ``WindowedDecoder``.
     """
     if implements(codec, StreamingCodec):
@@ -117,7 +115,7 @@ def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08
 
 
 def skip(decoder: DecoderStream, codes: Int[Tensor, "B T Q"], state: State) -> State:
-    """The state after ``codes``, T >= 1, whose audio nobody wants."""
+    """State after ``codes``, T >= 1, without their audio."""
     if isinstance(decoder, WindowedDecoder):
         return decoder.skip(codes, state)
     return decoder.parallel_forward(codes, state)[1]

@@ -1,5 +1,4 @@
-"""Is a sound file all there? Decoders give back less than the header promises without a word; this asks the
-bytes.
+"""Detection of truncated audio files, which decoders shorten without an error.
 
 WAV by its chunk sizes (RIFF and RF64), Ogg by the end-of-stream mark of its last page (RFC 3533, section 6),
 the rest by counting what was decoded.
@@ -17,12 +16,12 @@ MP3_TOLERANCE_FRAMES = 2_304
 
 
 def check_complete(path: Path, container: str, *, promised: int, decoded: int) -> str:
-    """What is missing, as a clause, or "" if nothing is.
+    """Describe the missing part as a clause; "" if the file is complete.
 
     Args:
         container: libsndfile's name of the format.
         promised: frames by the header.
-        decoded: frames that came out.
+        decoded: frames decoded.
     """
     if container in ("WAV", "WAVEX", "RF64"):
         complaint = _wav_complaint(path)

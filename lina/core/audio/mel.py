@@ -1,4 +1,4 @@
-"""Mel spectrograms: what people look at to judge speech, and what mel-based measures are made of."""
+"""Mel spectrograms, for plots and mel-based metrics."""
 
 import math
 
@@ -41,10 +41,10 @@ def mel_filters(sample_rate: int, fft: int, n_mels: int) -> Float[Tensor, "mels 
 def mel_spectrogram(
     audio: Float[Tensor, "*batch samples"], *, sample_rate: int, window: int, hop: int, n_mels: int
 ) -> Float[Tensor, "*batch mels frames"]:
-    """Power in each mel band; frames = 1 + samples // hop, frame t centred on sample t * hop (zeros outside).
+    """Power in each mel band; frames = 1 + samples // hop, frame t centered on sample t * hop (zeros outside).
 
-    ``window`` (Hann) and ``hop`` are in samples, ``sample_rate`` in Hz. The Fourier transform is as long as
-    the narrowest filter needs, so that no band is empty.
+    ``window`` (Hann) and ``hop`` are in samples, ``sample_rate`` in Hz. The Fourier transform is long
+    enough for the narrowest filter, so that no band is empty.
 
     Raises:
         ValueError: a size is not positive.

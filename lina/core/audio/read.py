@@ -1,7 +1,6 @@
-"""Recordings in: any file that a corpus may hold becomes a float32 tensor [C, N] in [-1, 1], or is refused in
-one line.
+"""Reading of recordings: files become float32 tensors [C, N] in [-1, 1], or are refused in one line.
 
-The rules, so that nobody has to guess:
+Rules:
 
 - A file shorter than its header promises is refused; a WAV header that promises "unknown" (streamed) is
   accepted.
@@ -9,11 +8,9 @@ The rules, so that nobody has to guess:
   too.
 - Samples up to ``PEAK`` times full scale are clipped to [-1, 1] (lossy formats overshoot); beyond it is
   refused.
-- To one channel is the mean of all; to two, a mono file is doubled, and a file of more channels is mixed to
-  one first.
-- Decoding stops at ``max_seconds``: a small file that unpacks to hours never reaches the memory.
-- Raw G.722 has no header: 64 kbit/s at 16 kHz is taken for granted, and any bytes at all decode to some
-  sound.
+- One channel is the mean of all; for two, a mono file is doubled, and more channels are mixed to one first.
+- Decoding stops at ``max_seconds``: a small file that unpacks to hours is not loaded.
+- Raw G.722 has no header: 64 kbit/s at 16 kHz is assumed, and any bytes decode to some sound.
 """
 
 import array
@@ -48,14 +45,14 @@ Samples = npt.NDArray[np.float32]
 
 
 class AudioError(DataError):
-    """One recording cannot be used. ``reason`` is the message without the path."""
+    """A recording that cannot be used; ``reason`` is the message without the path."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = path, reason
 
     def __reduce__(self) -> tuple[type["AudioError"], tuple[str | Path, str]]:
-        """From a pool's process it comes back whole; what cannot be unpickled would let the pool wait for ever."""
+        """Make the error picklable: one that cannot be unpickled would hang a process pool."""
         return type(self), (self.path, self.reason)
 
 
@@ -68,7 +65,7 @@ def read_audio(
     this file.
 
     Raises:
-        AudioError: the file is missing, damaged, silent, too long, or of a kind that is not read.
+        AudioError: the file is missing, damaged, silent, too long, or of an unsupported kind.
         PluginError: a package that this kind of file needs is not installed.
     """
     file = check_file(path)
@@ -86,7 +83,7 @@ def read_audio(
 
 
 def audio_seconds(path: str | Path) -> float:
-    """The duration that a file claims, in seconds, without decoding it (errors as in ``read_audio``)."""
+    """Duration in seconds by a file's header, without decoding (errors as in ``read_audio``)."""
     file = check_file(path)
     if file.suffix.lower() == ".g722":
         return file.stat().st_size / G722_BYTES_PER_SECOND
@@ -95,7 +92,7 @@ def audio_seconds(path: str | Path) -> float:
 
 
 def check_file(path: str | Path) -> Path:
-    """``path``, if it is a file with something in it and a suffix that is read here."""
+    """Return ``path`` if it is a non-empty file with a supported suffix."""
     file = Path(path)
     try:
         status = file.stat()

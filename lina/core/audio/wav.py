@@ -1,4 +1,4 @@
-"""Recordings out: 16-bit WAV, whole or as it is made, never half a file under its final name."""
+"""Writing of 16-bit WAV files, at once or in chunks, atomically."""
 
 import os
 import struct
@@ -19,19 +19,19 @@ LARGEST_DATA = 0xFFFFFFFF - HEADER_BYTES
 
 
 class WavWriter:
-    """Writes a WAV file chunk by chunk.
+    """Writer of a WAV file in chunks.
 
-    The chunks go to a hidden file beside ``path`` whose header is right after every ``write``, so what has
-    been made so far can be played; ``close`` renames it to ``path``. If the ``with`` block is left by an
-    error, the hidden file is deleted and an older ``path`` is left as it was.
+    Chunks go to a hidden file beside ``path`` whose header is valid after every ``write``, so it can be played
+    meanwhile; ``close`` renames it to ``path``. If the ``with`` block fails, the hidden file is deleted and an
+    older ``path`` is unchanged.
 
         with WavWriter("out.wav", 24_000) as wav:
             for chunk in chunks:  # float [C, N] or [N]
                 wav.write(chunk)
 
     Raises:
-        DataError: ``path`` is there and no regular file, the folder cannot be written, a chunk has the wrong
-            shape or holds NaN, or 4 GiB are full.
+        DataError: ``path`` exists and is no regular file, the folder cannot be written, a chunk has the wrong
+            shape or holds NaN, or the file exceeds 4 GiB.
     """
 
     def __init__(self, path: str | Path, sample_rate: int, channels: int = 1) -> None:
@@ -40,7 +40,7 @@ class WavWriter:
         self.channels = channels
         self._data_bytes = 0
         try:
-            _refuse_what_is_no_file(self.path)
+            _refuse_special_files(self.path)
             self.partial = temporary_name(self.path)
             self._file: BinaryIO = self.partial.open("wb")
         except OSError as error:
@@ -49,17 +49,17 @@ class WavWriter:
 
     @property
     def seconds(self) -> float:
-        """What has been written so far, in seconds."""
+        """Duration of the audio written, in seconds."""
         return self._data_bytes / (2 * self.channels * self.sample_rate)
 
     def write(self, audio: Float[Tensor, "*C N"]) -> None:
-        """Append ``audio`` [C, N] (or [N]) in [-1, 1]; what lies outside is clipped."""
+        """Append ``audio`` [C, N] (or [N]) in [-1, 1]; values outside are clipped."""
         chunk = audio.detach().to("cpu", torch.float32)
         chunk = chunk.unsqueeze(0) if chunk.dim() == 1 else chunk
         if chunk.dim() != 2 or chunk.shape[0] != self.channels:
             raise DataError(
                 f"{self.path}: expected audio [{self.channels}, samples], got {list(audio.shape)}; "
-                "give WavWriter the number of channels"
+                "pass the number of channels to WavWriter"
             )
         if not bool(torch.isfinite(chunk).all()):
             raise DataError(f"{self.path}: the audio to write holds NaN or infinity")
@@ -71,14 +71,14 @@ class WavWriter:
         self._write_header()
 
     def close(self) -> None:
-        """Finish the file and give it its name. Closing twice does nothing."""
+        """Finish the file and rename it; closing twice has no effect."""
         if self._file.closed:
             return
         self._file.close()
         commit(self.partial, self.path)
 
     def abort(self) -> None:
-        """Delete what was written."""
+        """Delete the hidden file."""
         self._file.close()
         self.partial.unlink(missing_ok=True)
 
@@ -119,13 +119,13 @@ class WavWriter:
 
 
 def pcm16(audio: Float[Tensor, "C N"]) -> bytes:
-    """Little-endian 16-bit samples, channels interleaved; what lies outside [-1, 1] is clipped."""
+    """Little-endian 16-bit samples, channels interleaved; values outside [-1, 1] are clipped."""
     scaled = audio.to("cpu", torch.float32).clamp(-1.0, 1.0).mul(32_767.0).round().T.contiguous()
     return scaled.numpy().astype(np.dtype("<i2")).tobytes()
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
-    """Renaming over a device or a pipe would replace it by a file."""
+def _refuse_special_files(path: Path) -> None:
+    """Refuse devices, pipes and folders, which renaming would replace."""
     if path.is_dir():
         raise DataError(f"{path}: is a directory; name a file such as {path / 'out.wav'}")
     if path.exists() and not path.is_file():

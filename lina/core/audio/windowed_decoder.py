@@ -1,4 +1,4 @@
-"""A streaming decoder for codecs that only decode whole utterances: windows, cross-faded. It is approximate.
+"""Approximate streaming decoder for codecs that decode whole utterances only, by cross-faded windows.
 
 Time is cut into blocks of ``block`` frames. A frame is decoded from the codes between ``context`` frames
 before its block and ``latency`` frames after itself, so that within a block every window begins at the same
@@ -15,23 +15,25 @@ from torch import Tensor, nn
 from lina.core.protocols import Codec
 
 SHORT = 8
-"""Inside a block a cross-fade takes one part of so many of a frame."""
+"""Inside a block a cross-fade takes this fraction (1 / SHORT) of a frame."""
 
 
 class WindowState(NamedTuple):
+    """State of the decoder between steps."""
+
     position: Int[Tensor, " B"]
-    """Frames taken in so far."""
+    """Number of frames decoded."""
     codes: Int[Tensor, "B frames Q"]
-    """The last frames."""
+    """Codes of the last frames."""
     carried: Float[Tensor, "B C hop"]
-    """The next frame to come out, as the window before rendered it."""
+    """The next frame of output, as rendered by the previous window."""
 
 
 class WindowedDecoder:
     """``DecoderStream`` over ``codec.decode``. Outputs lag by one frame; fillers are silence.
 
-    Each step decodes a window of ``context + block + latency`` frames, however far it has got, so its cost is
-    constant. The first block of a stream is what a causal codec's whole decode gives.
+    Each step decodes a window of ``context + block + latency`` frames, so its cost is constant. For a causal codec
+    the first block of a stream equals its whole decode.
 
     Measured on 38.7 s of read speech with Codec2 3200 and the defaults of ``decoder_stream`` (20 frames and
     4): the log-spectral distance to the whole decode is 6.6 dB in the frames where blocks meet and 5.6 dB
@@ -42,7 +44,7 @@ class WindowedDecoder:
     """
 
     exact = False
-    """Outputs are near what the whole decode gives, not equal to it."""
+    """Outputs approximate the whole decode."""
     latency = 1
 
     def __init__(self, codec: Codec, block: int, context: int) -> None:
@@ -68,11 +70,11 @@ class WindowedDecoder:
         newest = state.position[:, None] + torch.arange(time, device=codes.device)
         frame = newest - self.latency
         start = (frame.div(self.block, rounding_mode="floor") * self.block - self.context).clamp(min=0)
-        # Beyond the newest frame nothing is known: it is repeated, and what comes of that is not used.
-        wanted = torch.minimum(
+        # Frames beyond the newest are filled with it; their output is not used.
+        frames = torch.minimum(
             start[..., None] + torch.arange(self.window, device=codes.device), newest[..., None]
         )
-        index = wanted - (state.position - state.codes.shape[1])[:, None, None]
+        index = frames - (state.position - state.codes.shape[1])[:, None, None]
         windows = seen.gather(1, index.flatten(1)[..., None].expand(-1, -1, codebooks))
         audio = self.codec.decode(windows.view(batch * time, self.window, codebooks))
         rendered = audio.view(batch, time, -1, self.window, self.codec.hop).transpose(2, 3)
@@ -88,7 +90,7 @@ class WindowedDecoder:
         return self.parallel_forward(codes[:, None], state)
 
     def skip(self, codes: Int[Tensor, "B T Q"], state: WindowState) -> WindowState:
-        """The state that ``parallel_forward`` leaves, without decoding more than the last window."""
+        """State of ``parallel_forward``, decoding the last window only."""
         passed = codes.shape[1] - 1
         seen = torch.cat([state.codes, codes[:, :-1]], dim=1)
         before = WindowState(state.position + passed, seen[:, passed:], state.carried)
@@ -103,12 +105,12 @@ class WindowedDecoder:
         return rendered.gather(2, index)[:, :, 0]
 
     def _fade(self, before: Tensor, now: Tensor, frame: Tensor) -> Tensor:
-        """[B, T, C, hop]: from the last window's rendering of each frame into this one's."""
+        """Cross-fade [B, T, C, hop] from the previous window's rendering of each frame to this one's."""
         hop = self.codec.hop
         ramp = (torch.arange(hop, device=now.device, dtype=now.dtype) + 0.5) / hop
         weight = torch.where((frame % self.block == 0)[..., None], ramp, (ramp * SHORT).clamp(max=1.0))[
             :, :, None
         ]
-        # Nothing sounded before the first frame: it is not faded from what was made without the one after it.
+        # The first frame has no predecessor to fade from.
         mixed = torch.where((frame == 0)[..., None, None], now, before + (now - before) * weight)
         return torch.where((frame >= 0)[..., None, None], mixed, 0.0)

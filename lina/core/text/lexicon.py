@@ -1,4 +1,4 @@
-"""A lexicon of one's own: words with the phonemes that they are to be read with."""
+"""User lexicons: words with their phonemes."""
 
 import re
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ from lina.core.errors import TextError
 
 MAX_ENTRIES = 200_000
 MAX_LINE = 500
-"""Characters."""
+"""Maximum characters of a line."""
 
 
 def read_lexicon(path: Path) -> dict[str, str]:
-    """The entries of a UTF-8 file with a word, a tab and its phonemes per line; ``#`` begins a line of comment.
+    """Read a UTF-8 file with a word, a tab and its phonemes per line; ``#`` begins a line of comment.
 
     Raises:
-        TextError: the file cannot be read, or a line has another form; says which.
+        TextError: the file cannot be read, or a line has another form.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -42,9 +42,9 @@ def read_lexicon(path: Path) -> dict[str, str]:
 
 
 class Lexicon:
-    """Finds the words of a lexicon in a text, in time linear in the text.
+    """Replacement of a lexicon's words in texts, in linear time.
 
-    A word in lower case is found however it is written, any other only as it is. Words may hold blanks and signs.
+    Words in lower case match any capitalization, others only their own. Words may contain blanks and signs.
     """
 
     def __init__(self, entries: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ class Lexicon:
         )
 
     def mark(self, text: str) -> str:
-        """The text with ``[phonemes]`` for each word of the lexicon; what stands in brackets is left alone."""
+        """Replace each word of the lexicon by ``[phonemes]``, except inside brackets."""
         pieces = re.split(r"(\[[^\[\]]*\])", text)
         return "".join(piece if place % 2 else self._mark(piece) for place, piece in enumerate(pieces))
 

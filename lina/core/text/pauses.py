@@ -1,8 +1,8 @@
 """Pauses in a text, as in SSML: ``<break time="300ms"/>``, ``<break strength="strong"/>``, ``<break/>``.
 
-The text is cut there and silence is put into the wave. Zero samples, not frames of codes: they last as long as asked
-with any codec, need no model that has learnt a token for them, and leave the states of model and decoder alone, so
-that what is said after a pause is the same however long it was. As in XML, ``&lt;break`` is no pause but those words.
+Texts are cut at pauses and silence is inserted into the audio, as zero samples instead of frames of codes: the duration
+is exact with any codec, the model needs no pause token, and the states of model and decoder do not change, so the
+speech after a pause does not depend on its length. As in XML, ``&lt;break`` is no pause but those words.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from lina.core.errors import TextError, did_you_mean
 
 LONGEST_PAUSE = 10.0
-"""Seconds."""
+"""Longest pause in seconds."""
 
 _LIKE_A_PAUSE = re.compile(r"<break(?=[\s/>]|$)")
 _ESCAPED = re.compile(r"&lt;(?=break(?:[\s/>&]|$))")
@@ -26,37 +26,38 @@ STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0
 
 
 def has_pause(text: str) -> bool:
+    """Test if a text contains a pause, valid or not."""
     return _LIKE_A_PAUSE.search(text) is not None
 
 
 def literal(text: str) -> str:
-    """A text without a pause as it is meant: ``<break`` where it says ``&lt;break``."""
+    """Unescape ``&lt;break`` in a text without pauses."""
     return _ESCAPED.sub("<", text)
 
 
 def parts(text: str) -> Iterator[tuple[float, str]]:
-    """What is said of a text, each with the seconds of silence before it; the last may be empty.
+    """Yield the parts of a text with the seconds of silence before each; the last may be empty.
 
-    A text without a pause is one part, as it is; of others, parts without a letter or digit are left out.
+    A text without a pause is a single part; otherwise parts without a letter or digit are left out.
 
     Raises:
-        TextError: a pause that is none, or a too long one (says which and where).
+        TextError: a pause is invalid or too long.
     """
     if not has_pause(text):
         yield 0.0, text
         return
     seconds, place = 0.0, 0
     while found := _LIKE_A_PAUSE.search(text, place):
-        said = text[place : found.start()].strip()
-        if any(map(str.isalnum, said)):
-            yield seconds, said
+        part = text[place : found.start()].strip()
+        if any(map(str.isalnum, part)):
+            yield seconds, part
             seconds = 0.0
         pause = _PAUSE.match(text, found.start())
         seconds += _seconds(pause, text, found.start())
         assert pause is not None
         place = pause.end()
-    said = text[place:].strip()
-    yield seconds, said if any(map(str.isalnum, said)) else ""
+    part = text[place:].strip()
+    yield seconds, part if any(map(str.isalnum, part)) else ""
 
 
 def _seconds(pause: re.Match[str] | None, text: str, place: int) -> float:

@@ -1,4 +1,4 @@
-"""A long text as a stream of sentences, however long it is: a file is read piece by piece."""
+"""Sentences of texts of any length, as a stream over pieces of text."""
 
 import math
 import re
@@ -10,10 +10,10 @@ from lina.core.errors import TextError
 from lina.core.text.validate import sentence_end, split_sentences
 
 PIECE = 65_536
-"""Characters read at once."""
+"""Characters per read."""
 
 LONGEST = 100_000
-"""A sentence that has not ended after so many characters is none."""
+"""Maximum characters of a sentence."""
 
 
 MOST_CHARACTERS, MOST_CLAUSES = 160, 8
@@ -38,14 +38,14 @@ class SentenceCutter:
         return ""
 
     def step(self, piece: str, state: str) -> tuple[list[str], str]:
-        """The sentences that end within the text so far, and the rest of it.
+        """Return the sentences that have ended, and the rest of the text.
 
         Raises:
-            TextError: no sentence ends for a very long time.
+            TextError: a sentence is longer than ``LONGEST``.
         """
         text, start, found = state + piece, 0, list[str]()
         while (end := sentence_end(text, start)) is not None:
-            found += _spoken(text[start:end])
+            found += _with_content(text[start:end])
             start = end
         rest = text[start:]
         if len(rest) > LONGEST:
@@ -56,10 +56,10 @@ class SentenceCutter:
         return found, rest
 
     def flush(self, state: str) -> list[str]:
-        return list(_spoken(state))
+        return list(_with_content(state))
 
     def final_clauses(self, state: str) -> int:
-        """Characters at the beginning of the unfinished sentence that are whole clauses, however the text goes on.
+        """Characters at the beginning of the unfinished sentence that are complete clauses, whatever follows.
 
         A clause is final as soon as the word after its mark is: nothing that is read together (``July 4, 2024``,
         ``Austin, TX``) goes across. Never fewer when the sentence grows.
@@ -89,10 +89,10 @@ def split_clauses(sentence: str) -> list[str]:
 
 
 def sentences(pieces: Iterable[str]) -> Iterator[str]:
-    """The sentences of a text that comes in pieces, as ``SentenceCutter`` cuts it.
+    """Yield the sentences of a text in pieces, as cut by ``SentenceCutter``.
 
     Raises:
-        TextError: no sentence ends for a very long time.
+        TextError: a sentence is longer than ``LONGEST``.
     """
     cutter = SentenceCutter()
     state = cutter.initial_state()
@@ -103,18 +103,18 @@ def sentences(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def sentences_of_text(text: str) -> list[str]:
-    """The sentences of a whole text, as ``sentences`` yields them.
+    """List the sentences of a whole text, as ``sentences`` yields them.
 
-    A text without any letter or digit is one sentence as it is: the tokenizer has the last word on it.
+    A text without any letter or digit is a single sentence; the tokenizer decides about it.
     """
-    return [one for sentence in split_sentences(text) for one in _spoken(sentence)] or [text]
+    return [one for sentence in split_sentences(text) for one in _with_content(sentence)] or [text]
 
 
 def sentences_of_file(path: Path) -> Iterator[str]:
-    """The sentences of a UTF-8 text file.
+    """Yield the sentences of a UTF-8 text file.
 
     Raises:
-        TextError: it cannot be read, or is no such text.
+        TextError: the file cannot be read or is not UTF-8.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -125,6 +125,6 @@ def sentences_of_file(path: Path) -> Iterator[str]:
         raise TextError(f"{path}: is not UTF-8 text ({error.reason}); convert it first") from None
 
 
-def _spoken(sentence: str) -> Iterator[str]:
+def _with_content(sentence: str) -> Iterator[str]:
     if any(map(str.isalnum, sentence)):
         yield " ".join(sentence.split())

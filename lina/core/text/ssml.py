@@ -1,9 +1,9 @@
-"""SSML (Speech Synthesis Markup Language 1.1, W3C 2010), as far as lina has what it asks for.
+"""SSML (Speech Synthesis Markup Language 1.1, W3C 2010), as far as lina supports it.
 
-A text with SSML becomes a text without: ``sub`` its alias, ``phoneme`` phonemes in brackets, ``say-as`` a spelling
-that is read so, ``p`` and ``s`` a blank line; ``break`` stays, for ``lina.core.text.pauses``. Other elements are left
-out with a warning, and their words are read. Tags are found one by one, nothing is loaded, no entity but those of
-characters is known: there is nothing to be attacked by, and the time is linear.
+SSML is removed from a text: ``sub`` its alias, ``phoneme`` phonemes in brackets, ``say-as`` a spelling
+of that reading, ``p`` and ``s`` a blank line; ``break`` stays, for ``lina.core.text.pauses``. Other elements are left
+out with a warning, and their words are read. Tags are matched one by one in linear time; nothing is loaded, and only
+character entities are expanded, so malicious documents have no effect.
 """
 
 import html
@@ -27,17 +27,18 @@ _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')""")
 _EVIDENCE = re.compile(r"<(?:speak|sub|say-as|phoneme|prosody|emphasis|voice|lang)\b|<(?:s|p)>|<break\b")
 _SILENT = frozenset(["speak", "p", "paragraph", "s", "sentence", "sub", "say-as", "phoneme", "break"])
 _UNREAD = frozenset(["metadata", "desc"])
-"""Elements whose content is no speech."""
+"""Elements whose content is not spoken."""
 
 
 def has_ssml(text: str) -> bool:
+    """Test if a text contains SSML."""
     return "<" in text and _EVIDENCE.search(text) is not None
 
 
 def strip_ssml(text: str, phonemes: bool) -> str:
-    """The text without SSML, but for ``break``; a text without SSML is left as it is.
+    """Remove SSML from a text, except for ``break``; a text without SSML is unchanged.
 
-    ``phonemes``: whether the tokenizer reads phonemes in brackets; else the words of ``phoneme`` are read.
+    ``phonemes``: the tokenizer reads phonemes in brackets; otherwise the words of ``phoneme`` are read.
     """
     if not has_ssml(text):
         return text
@@ -70,7 +71,7 @@ def strip_ssml(text: str, phonemes: bool) -> str:
 
 
 def _characters(text: str, document: bool) -> str:
-    """In a document entities are characters, and ``<break`` of them no pause; elsewhere only ``&lt;break`` is one."""
+    """Expand the entities of a document, keeping an escaped ``<break`` from becoming a pause."""
     return re.sub(r"<(?=break)", "&lt;", html.unescape(text)) if document else text
 
 
@@ -166,8 +167,10 @@ _ELEMENTS: dict[str, Callable[[str, dict[str, str], bool], str]] = {
 
 def _warn(name: str, attributes: dict[str, str]) -> None:
     if name == "prosody":
-        given = ", ".join(f"{key}={value!r}" for key, value in attributes.items())
-        warn_once(f"SSML prosody {given} is left out: voices have no control of it yet; its words are read")
+        settings = ", ".join(f"{key}={value!r}" for key, value in attributes.items())
+        warn_once(
+            f"SSML prosody {settings} is left out: voices have no control of it yet; its words are read"
+        )
     elif name not in _SILENT:
         words = "with its words" if name in _UNREAD else "its words are read"
         warn_once(f"SSML element <{name}> is left out; {words}")
@@ -175,4 +178,5 @@ def _warn(name: str, attributes: dict[str, str]) -> None:
 
 @lru_cache(maxsize=10_000)
 def warn_once(message: str) -> None:
+    """Log a warning once per process."""
     log.warning("%s", message)

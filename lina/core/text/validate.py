@@ -1,4 +1,4 @@
-"""What core asks of a text before any tokenizer sees it, and how a long one is cut into sentences."""
+"""Validation of texts before any tokenizer, and the rule for the end of a sentence."""
 
 import re
 import unicodedata
@@ -31,14 +31,14 @@ _NEXT_WORD = re.compile(r"[^\W_]++(?P<whole>\W)?")
 
 
 def check_text(text: str, limit: int, where: str = "text") -> None:
-    """Refuse what no tokenizer should be asked to speak; ``limit`` is in characters.
+    """Refuse texts that cannot be spoken; ``limit`` is in characters.
 
     Raises:
         TextError: empty or blank, without a letter or digit, longer than ``limit``, or with control characters, lone
             surrogates, code points that are no characters, or U+FFFD (the trace of wrong decoding).
     """
     if not text.strip():
-        raise TextError(f"{where} is {'blank' if text else 'empty'}; give at least one word")
+        raise TextError(f"{where} is {'blank' if text else 'empty'}; write at least one word")
     if len(text) > limit:
         raise TextError(f"{where} has {len(text)} characters, the limit is {limit}; split it into sentences")
     for place, character in enumerate(text):
@@ -66,7 +66,7 @@ def _unspeakable(character: str) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences, stripped; none is blank, and only blanks between them are left out. Linear in time."""
+    """Split a text into stripped sentences, without blank ones, in linear time."""
     sentences, start = [], 0
     while (end := sentence_end(text, start)) is not None:
         sentences.append(text[start:end].strip())
@@ -75,20 +75,20 @@ def split_sentences(text: str) -> list[str]:
 
 
 def sentence_end(text: str, start: int = 0) -> int | None:
-    """Where the sentence at ``start`` ends (blanks after it included), if no further text can change that.
+    """End of the sentence at ``start``, with the blanks after it, if it is final; else None.
 
     A sentence ends at a blank line, after ``.!?…`` and closing quotes when blanks follow and then no
     lower-case letter, or after ``。！？`` wherever they stand; never before its first letter or digit, nor at
     ``Mr.``, ``e.g.``, an initial, ``No.`` before a number, or ``U.S.`` before a name. The
     answer depends on ``text[start:]`` alone.
     """
-    spoken, seen = False, start
+    content, seen = False, start
     for match in _CANDIDATE.finditer(text, start):
         if match.end() == len(text):
             return None
-        spoken = spoken or any(map(str.isalnum, text[seen : match.start()]))
+        content = content or any(map(str.isalnum, text[seen : match.start()]))
         seen = match.end()
-        if spoken and (ends := _ends(text, start, match)) is not False:
+        if content and (ends := _ends(text, start, match)) is not False:
             return match.end() if ends else None
     return None
 

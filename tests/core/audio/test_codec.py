@@ -1,4 +1,4 @@
-"""What core derives from a codec, on codecs small enough to see through."""
+"""Operations on codecs, tested on toy codecs."""
 
 from typing import Any, NamedTuple
 
@@ -209,7 +209,7 @@ def test_window_state_lives_where_the_codec_lives() -> None:
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        (torch.zeros(1, 4, 3, dtype=torch.int64), r"codes of shape \[1, 4, 3\]: this codec wants .*, 2\]"),
+        (torch.zeros(1, 4, 3, dtype=torch.int64), r"codes of shape \[1, 4, 3\]: this codec expects .*, 2\]"),
         pytest.param(
             torch.zeros(4, 2, dtype=torch.int64),
             r"codes of shape \[4, 2\]",

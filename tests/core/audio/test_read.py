@@ -57,14 +57,14 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 192_000])
-@pytest.mark.parametrize("wanted", [8_000, 24_000])
-def test_resampling_keeps_pitch_and_duration(tmp_path: Path, rate: int, wanted: int) -> None:
+@pytest.mark.parametrize("target_rate", [8_000, 24_000])
+def test_resampling_keeps_pitch_and_duration(tmp_path: Path, rate: int, target_rate: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(1.0, rate), rate, subtype="FLOAT")
-    audio = read_audio(path, wanted)
-    assert abs(audio.shape[1] / wanted - 1.0) < 1e-3
-    expected = torch.from_numpy(tone(1.0, wanted)[:, 0])
-    middle = slice(wanted // 4, wanted // 2)
+    audio = read_audio(path, target_rate)
+    assert abs(audio.shape[1] / target_rate - 1.0) < 1e-3
+    expected = torch.from_numpy(tone(1.0, target_rate)[:, 0])
+    middle = slice(target_rate // 4, target_rate // 2)
     assert torch.allclose(audio[0, middle], expected[middle], atol=2e-3)
 
 

@@ -60,21 +60,21 @@ def test_what_is_no_pause(text: str, message: str) -> None:
 def test_silence_is_put_between_and_changes_nothing_else(streaming: Any, carry: bool) -> None:
     voice = trained_on(make(streaming, -0.5), 2)
     plain = list(voice.read(["hello there", "a"], carry=carry))
-    spoken = torch.cat(list(voice.read([f"hello there {PAUSE} a{PAUSE}"], carry=carry)), -1)
-    said = torch.cat(plain, -1)
-    silent = [n for n in range(said.shape[1] + 1) if torch.equal(spoken[:, :n], said[:, :n])][-1]
-    assert spoken.shape[1] == said.shape[1] + 2 * SAMPLES
-    assert not spoken[:, silent : silent + SAMPLES].any()
-    assert torch.equal(spoken[:, silent + SAMPLES : -SAMPLES], said[:, silent:])
-    assert not spoken[:, -SAMPLES:].any()
+    with_pauses = torch.cat(list(voice.read([f"hello there {PAUSE} a{PAUSE}"], carry=carry)), -1)
+    audio = torch.cat(plain, -1)
+    silent = [n for n in range(audio.shape[1] + 1) if torch.equal(with_pauses[:, :n], audio[:, :n])][-1]
+    assert with_pauses.shape[1] == audio.shape[1] + 2 * SAMPLES
+    assert not with_pauses[:, silent : silent + SAMPLES].any()
+    assert torch.equal(with_pauses[:, silent + SAMPLES : -SAMPLES], audio[:, silent:])
+    assert not with_pauses[:, -SAMPLES:].any()
 
 
 def test_say_gives_what_stream_gives_and_options_hold(streaming: Any) -> None:
     voice = make(streaming, 0.02)
     text = f"{PAUSE}hello {PAUSE} there"
-    said = voice.say(text, temperature=1.0, seed=3)
-    assert torch.equal(said, torch.cat(list(voice.stream(text, temperature=1.0, seed=3)), -1))
-    assert not said[:, :SAMPLES].any()
+    audio = voice.say(text, temperature=1.0, seed=3)
+    assert torch.equal(audio, torch.cat(list(voice.stream(text, temperature=1.0, seed=3)), -1))
+    assert not audio[:, :SAMPLES].any()
     assert voice.say(PAUSE).shape == (1, SAMPLES)
     assert voice.say('<break time="0ms"/>a').shape[1] > 0
 

@@ -70,8 +70,8 @@ def test_time_is_linear(unit: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 3 is empty; give at least one word"),
-        (" \n\t", "line 3 is blank; give at least one word"),
+        ("", "line 3 is empty; write at least one word"),
+        (" \n\t", "line 3 is blank; write at least one word"),
         ("x" * 51, "line 3 has 51 characters, the limit is 50; split it into sentences"),
         ("say\0it", "line 3 has the control character U+0000 at character 3, near 'sayit'; remove it"),
         ("a\x1b[0m", "line 3 has the control character U+001B at character 1, near 'a[0m'; remove it"),

@@ -1,13 +1,13 @@
-"""Runs the code blocks of a Markdown page, in order, as a reader would.
+"""Run the code blocks of a Markdown page, in order, as a reader would.
 
     ```python                    executed; all blocks of a page share their names
     ```python from=FILE          a quotation: must stand in that file of the repository
     ```yaml FILE                 written to that file (any language)
-    ```console                   lines after ``$`` are commands, the others what they print
-    ```console slow              too slow for a test: the commands are looked at, not run
+    ```console                   lines after ``$`` are commands, the others their output
+    ```console slow              too slow for a test: the commands are checked, not run
     ```text                      left alone
 
-Printed lines are compared with ``...`` for whatever is in between, and without regard to decimal numbers.
+Printed lines are compared with ``...`` for any text in between, and without decimal numbers.
 """
 
 import doctest
@@ -43,7 +43,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """Command and what it prints, of a console block."""
+    """Pairs of command and output of a console block."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, printed = part.replace("\\\n", " ").partition("\n")
         yield command, printed
@@ -58,9 +58,9 @@ def require_same(expected: str, found: str, where: str) -> None:
 
 
 class Reader:
-    """Follows a page in the current folder. ``tools`` runs programs by name: arguments -> (exit code, output).
+    """Follow a page in the current folder. ``tools`` runs programs by name: arguments -> (exit code, output).
 
-    ``checks`` looks at the commands that are not run, by program: an exception says what is wrong with them.
+    ``checks`` validate commands that are not run, by program; an exception names the mistake.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Reader:
                 for command, printed in commands(block):
                     self.run(command, printed, f"{where}: {command}")
             else:
-                assert block.language == "text", f"{where}: nothing is known of {block.language} blocks"
+                assert block.language == "text", f"{where}: unknown language {block.language}"
 
     def run(self, command: str, printed: str, where: str) -> None:
         program, *arguments = shlex.split(command)

@@ -443,7 +443,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("fake", "say backbone:fake or codec:fake or tokenizer:fake"),
+            ("fake", "use backbone:fake or codec:fake or tokenizer:fake"),
             ("byts", "no plugin with laws is named 'byts'; did you mean 'bytes'?"),
             ("codec:byts", "no codec named 'byts' is installed"),
             ("hook:report", "no plugin with laws is named 'hook:report'"),

@@ -130,7 +130,7 @@ def test_say_without_a_file_plays(
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_what_is_played_is_what_is_written(
+def test_played_audio_equals_written_audio(
     tmp_path: Path, programs: Callable[[str, str], None], channels: int
 ) -> None:
     programs("aplay", f"{shutil.which('cat', path=os.defpath)} > {tmp_path}/played")
@@ -150,26 +150,26 @@ def test_a_player_of_files_gets_one(lina: Lina, tmp_path: Path, programs: Callab
     programs("afplay", "echo no such device >&2; exit 1")
     done = lina("say", "Hi.")
     assert done.code == 2
-    assert "lina: error: say: afplay cannot play: no such device; give -o FILE" in done.err
+    assert "lina: error: say: afplay cannot play: no such device; pass -o FILE" in done.err
 
 
 @pytest.mark.usefixtures("voice")
 @pytest.mark.parametrize(
     "script", ["echo no sound card >&2; exit 1", "exec 0<&-; echo no sound card >&2; exit 1"]
 )
-def test_a_player_that_refuses(refused: Refused, programs: Callable[[str, str], None], script: str) -> None:
+def test_a_failing_player_is_reported(refused: Refused, programs: Callable[[str, str], None], script: str) -> None:
     programs("aplay", script)
-    assert "say: aplay cannot play: no sound card; give -o FILE to write a WAV file" in refused("say", "Hi.")
+    assert "say: aplay cannot play: no sound card; pass -o FILE to write a WAV file" in refused("say", "Hi.")
 
 
 @pytest.mark.usefixtures("voice", "programs")
-def test_no_player_is_told_before_anything_is_loaded(
+def test_a_missing_player_is_reported_before_the_voice_is_loaded(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lina.speech.voice", None)
     message = refused("say", "Hi.")
     assert (
-        "neither the package sounddevice nor aplay, paplay, ffplay or afplay is installed; give -o" in message
+        "neither the package sounddevice nor aplay, paplay, ffplay or afplay is installed; pass -o" in message
     )
 
 
@@ -208,10 +208,10 @@ def test_sounddevice(lina: Lina, refused: Refused, monkeypatch: pytest.MonkeyPat
     assert done.code == 0, done.err
     assert done.out.startswith(f"played: {device.played / 8000:.2f} s")
     monkeypatch.setitem(sys.modules, "sounddevice", FakeDevice("no device"))
-    assert "sounddevice cannot play: no device; give -o FILE" in refused("say", "Hi.")
+    assert "sounddevice cannot play: no device; pass -o FILE" in refused("say", "Hi.")
 
 
-def test_who_stops_lina_hears_no_more(tmp_path: Path, programs: Callable[[str, str], None]) -> None:
+def test_stopping_lina_stops_the_player(tmp_path: Path, programs: Callable[[str, str], None]) -> None:
     programs("aplay", f"exec {shutil.which('sleep', path=os.defpath)} 60")
     began = []
 

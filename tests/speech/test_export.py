@@ -154,7 +154,7 @@ def no_scales(path: Path) -> None:
         (Path.unlink, r"model\.safetensors: is missing; put it back"),
         (other_layout, "its weights are stored as 'int3', this lina reads int8, bfloat16, float32"),
         (other_format, "is in format 7, this lina reads format 1"),
-        (no_scales, r"model\.safetensors: .* has no scales; one a row is needed"),
+        (no_scales, r"model\.safetensors: .* has no scales; one per row is needed"),
     ],
 )
 def test_damaged_and_unknown_weights_are_refused(

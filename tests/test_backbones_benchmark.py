@@ -16,7 +16,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
     if not spec.exists():
         write_spec(folder)
     monkeypatch.setattr(sys, "argv", ["backbones.py", f"--spec={spec}", "--steps=2", *arguments])
-    return backbones.main()  # type: ignore[no-any-return]
+    return backbones.main()
 
 
 def test_a_backbone_is_measured_and_added_to_the_table(
@@ -70,7 +70,7 @@ def test_mistakes_are_one_line(
 def test_a_crash_is_a_row(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(backbones.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     assert run(monkeypatch, tmp_path, "--only", "retnet") == 1
     assert "exit code 1: nothing was said" in capsys.readouterr().out
 
@@ -80,7 +80,8 @@ def test_layers_come_nearest_to_the_size(monkeypatch: pytest.MonkeyPatch) -> Non
         return 100 * n_layers
 
     monkeypatch.setattr(backbone_run, "backbone_parameters", size)
-    assert [backbone_run.layers_nearest(None, wanted) for wanted in (10, 149, 151, 300, 349)] == [
+    resolved: Any = None
+    assert [backbone_run.layers_nearest(resolved, wanted) for wanted in (10, 149, 151, 300, 349)] == [
         1,
         1,
         2,

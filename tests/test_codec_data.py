@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmarks import codec_data
+from benchmarks import codec_data, fillets
+from benchmarks.codec_split import KeptOut, chosen
 from lina.core.utterance import Utterance
+from lina.corpora import debian
 from tests.corpora.packages import package
 
 KEPT = {"kathleen": 1, "festvox-ru": 1, "asterisk-it": 1, "asterisk-ru": 1, "hibari": 1}
@@ -90,10 +92,10 @@ def test_training_never_says_what_is_measured(
 ) -> None:
     monkeypatch.setattr(codec_data, "synthesize", speak(24_000))
     monkeypatch.setattr(
-        codec_data.fillets,
+        fillets,
         "lines",
         lambda language: [
-            codec_data.fillets.Line(f"{fish}/{i}", record(tmp_path / f"{i}.ogg"), text, fish)
+            fillets.Line(f"{fish}/{i}", record(tmp_path / f"{i}.ogg"), text, fish)
             for fish in ("big", "small")
             for i, text in enumerate(SAYINGS)
         ],
@@ -105,7 +107,7 @@ def test_training_never_says_what_is_measured(
     known = manifest(out / "eval" / "known")
     assert {row["source"] for row in known} == set(KEPT)
     assert len(known) == len(KEPT)
-    split = codec_data.KeptOut([row["text"] for row in known])
+    split = KeptOut([row["text"] for row in known])
     trained = [row for name in KEPT if name != "hibari" for row in manifest(out / name)]
     assert trained
     assert not any(row["text"] in split for row in trained)
@@ -141,11 +143,11 @@ def test_to_travel_light_it_is_opus_and_quiet_speech_is_raised(
 
 def test_too_few_sentences_to_choose_from() -> None:
     with pytest.raises(ValueError, match="2 sentences of 3 to 25 words wanted, 1 found"):
-        codec_data.chosen(["One of three words.", "one of THREE words", "Two words."], 2)
+        chosen(["One of three words.", "one of THREE words", "Two words."], 2)
 
 
 def test_a_sentence_is_kept_with_its_near_copies() -> None:
-    kept = codec_data.KeptOut(["Press one to leave this menu at once."])
+    kept = KeptOut(["Press one to leave this menu at once."])
     assert "press ONE, to leave this menu at once" in kept
     assert "Press two to leave this menu at once." in kept
     assert "Press two to hear this list again." not in kept
@@ -163,7 +165,7 @@ dialogStr("Nee.")
 dialogId("a-gone", "font_big", "No sound.")
 dialogStr("Stil.")
 """
-    game = f"./{codec_data.fillets.GAME}"
+    game = f"./{fillets.GAME}"
     files = {f"{game}/sound/one/nl/{name}.ogg": b"x" for name in ("a-m", "a-v", "a-x")}
     files[f"{game}/script/one/dialogs_nl.lua"] = lua.encode()
 
@@ -173,7 +175,7 @@ dialogStr("Stil.")
         (folder / "one.deb").write_bytes(package(files))
         return [folder / "one.deb"]
 
-    monkeypatch.setattr(codec_data.fillets.debian, "download", download)
+    monkeypatch.setattr(debian, "download", download)
     for _ in range(2):
-        found = [(line.id, line.text, line.speaker) for line in codec_data.fillets.lines("nl")]
+        found = [(line.id, line.text, line.speaker) for line in fillets.lines("nl")]
         assert found == [("one/a-m", 'Dag "jij".', "nl-small-fish"), ("one/a-v", "Ja.", "nl-big-fish")]

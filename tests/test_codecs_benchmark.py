@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmarks import codec_measure, codec_metrics, codecs
+from benchmarks import codec_audio, codec_measure, codec_metrics, codecs
 from lina.core.errors import DataError, LinaError, PluginError
+from lina.core.registry import load
 from lina.evaluation.normalization import identity
 from tests.fakes import FakeDistributions
 
@@ -88,7 +89,6 @@ def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False) -> N
             transcribe=lambda audio: text if float(audio.abs().mean()) > 0.02 else "",
         )
 
-    load = codec_measure.load
     plugin = SimpleNamespace(Config=Config, build=build)
     monkeypatch.setattr(
         codec_measure, "load", lambda role, name: plugin if role == "recognizer" else load(role, name)
@@ -199,12 +199,13 @@ def test_rows_without_transcripts_are_heard_again_and_keep_their_measures(
     known["recordings"]["pesq"] = [2.5, 2.5, 2.5]
     file.write_text(json.dumps(results))
     asked: list[tuple[str, ...]] = []
-    measure = codecs.measure_all
-    monkeypatch.setattr(
-        codecs,
-        "measure_all",
-        lambda plan, *rest: (asked.append((plan.only, *plan.columns)), measure(plan, *rest))[1],
-    )
+    measure = codec_measure.measure_all
+
+    def logged(plan: codec_measure.Plan, *rest: Any) -> Any:
+        asked.append((plan.only, *plan.columns))
+        return measure(plan, *rest)
+
+    monkeypatch.setattr(codecs, "measure_all", logged)
     assert run(f"--audio={folder}", "--codec=toy", f"--json={file}")[0] == 0
     assert asked == [("toy", "errors")]
     again = json.loads(file.read_text())["codecs"]["toy"]["sets"]["known"]
@@ -220,10 +221,13 @@ def test_known_rows_are_not_measured_again(
     run(f"--audio={folder}", "--codec=toy", f"--json={file}")
     before = json.loads(file.read_text())["codecs"]
     measured: list[str] = []
-    measure = codecs.measure_all
-    monkeypatch.setattr(
-        codecs, "measure_all", lambda plan, *rest: measured.append(plan.only) or measure(plan, *rest)
-    )
+    measure = codec_measure.measure_all
+
+    def logged(plan: codec_measure.Plan, *rest: Any) -> Any:
+        measured.append(plan.only)
+        return measure(plan, *rest)
+
+    monkeypatch.setattr(codecs, "measure_all", logged)
     code, out, _ = run(f"--audio={folder}", "--codec=toy levels=16", f"--json={file}")
     after = json.loads(file.read_text())["codecs"]
     assert code == 0
@@ -304,11 +308,11 @@ def test_mistakes_are_one_line(run: Any, folder: Path, arguments: tuple[str, ...
 
 def test_a_set_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no usable recording of 0\.4 to 15 s in 1 lines"):
-        codecs.read_set(write_set(tmp_path / "empty", ()))
+        codec_audio.read_set(write_set(tmp_path / "empty", ()))
 
 
 def test_what_is_chosen_is_spread_evenly(tmp_path: Path) -> None:
-    chosen = codecs.read_set(write_set(tmp_path / "many", ("en",) * 7), 4, 2).recordings
+    chosen = codec_audio.read_set(write_set(tmp_path / "many", ("en",) * 7), 4, 2).recordings
     assert [(one.id, one.rated) for one in chosen] == [
         ("r0", True),
         ("r2", False),
@@ -332,13 +336,13 @@ def test_dnsmos_rates_only_some(
 
 
 def test_recordings_of_every_level_go_in_alike(folder: Path) -> None:
-    for recording in codecs.read_set(folder).recordings:
-        audio = codecs.source_audio(recording)
+    for recording in codec_audio.read_set(folder).recordings:
+        audio = codec_audio.source_audio(recording)
         assert len(audio) == SECONDS * 24_000
         assert float(np.sqrt(np.mean(audio**2))) == pytest.approx(10 ** (-23 / 20), rel=1e-3)
         recording.audio.unlink()
         with pytest.raises(LinaError, match="changed while they were measured"):
-            codecs.source_audio(recording)
+            codec_audio.source_audio(recording)
 
 
 def test_stress_finds_what_is_loud_or_not_finite(run: Any) -> None:

@@ -17,12 +17,16 @@ def test_intervals_of_differences_are_paired() -> None:
     base = np.random.default_rng(1).normal(2.0, 1.0, 200)
     alone = interval(base)
     paired = interval((base + 0.1) - base)
+    assert alone is not None
+    assert paired is not None
     assert alone["low"] < alone["value"] < alone["high"]
     assert alone["high"] - alone["low"] == pytest.approx(2 * 1.96 / math.sqrt(200), rel=0.15)
     assert (paired["low"], paired["high"]) == pytest.approx((0.1, 0.1))
     assert interval(base) == alone, "the same draws every time"
     assert interval(np.array([np.nan, np.nan])) is None
-    assert interval(np.array([1.0, np.nan, 2.0]), np.array([4.0, 100.0, 2.0]))["value"] == 0.5
+    weighted = interval(np.array([1.0, np.nan, 2.0]), np.array([4.0, 100.0, 2.0]))
+    assert weighted is not None
+    assert weighted["value"] == 0.5
 
 
 def test_entropy_and_share_of_codebooks() -> None:

@@ -2,48 +2,48 @@
 
 import json
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
-from benchmarks import code_fingerprint
-from tests.from_file import module_from_file
+from benchmarks import code_fingerprint, gpu_laws
+from lina.core.ops.dispatch import KernelConfig
+from lina.core.registry import records
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return module_from_file(ROOT / "benchmarks/gpu_laws.py", "gpu_laws_benchmark")
-
-
-def test_what_runs_by_default_is_shown_right(script: ModuleType) -> None:
+def test_what_runs_by_default_is_shown_right() -> None:
     """A fused form that has not passed, as it is now and in that precision, has to be forced."""
     results = json.loads((ROOT / "benchmarks/gpu-laws.json").read_text())["backbones"]
-    assert set(results) == {name for name, _ in script.plugins()}
-    forms = {name: getattr(plugin.Config(), "kernels", None) for name, plugin in script.plugins()}
+    assert set(results) == {name for name, _ in gpu_laws.plugins()}
+    forms = {name: getattr(plugin.Config(), "kernels", None) for name, plugin in gpu_laws.plugins()}
     by_default = {name: results[name] for name, kernels in forms.items() if kernels != "reference"}
     assert {"gla", "mamba", "transformer"} <= set(by_default)
     for name, result in by_default.items():
-        assert result["covered_sha256"] == script.fingerprint(name), (
+        assert result["covered_sha256"] == gpu_laws.fingerprint(name), (
             f"run `make gpu-laws` on a GPU machine and commit it: {name} has changed"
         )
         assert result["laws"] > 20
         assert len(result["fast_against_plain"]) == (16 if forms[name] else 0)
-        assert script.is_well(result)
+        assert gpu_laws.is_well(result)
         for form in result["fast_against_plain"]:
             mixed = form["dtype"] == "bfloat16"
-            assert form["auto"] == dict(script.plugins())[name].Config.auto_uses_fused_kernels(mixed)
+            config = dict(gpu_laws.plugins())[name].Config
+            assert issubclass(config, KernelConfig)
+            assert form["auto"] == config.auto_uses_fused_kernels(mixed)
 
 
-def test_a_fingerprint_covers_the_code_of_its_backbone(script: ModuleType) -> None:
+def test_a_fingerprint_covers_the_code_of_its_backbone() -> None:
     """Each backbone reaches its own operator, the stack and the laws, and no other backbone's."""
     modules = {}
     for name in ("gla", "mamba", "transformer"):
-        record = next(record for record in script.records("backbone") if record.name == name)
+        record = next(record for record in records("backbone") if record.name == name)
         root = code_fingerprint.Definition(*record.value.split(":"))
-        modules[name] = {one.module for one in code_fingerprint.reachable([root], script.COVERED)}
-    assert len({script.fingerprint(name) for name in modules}) == 3
+        modules[name] = {one.module for one in code_fingerprint.reachable([root], gpu_laws.COVERED)}
+    assert len({gpu_laws.fingerprint(name) for name in modules}) == 3
     assert "lina.core.ops.gated_linear_attention" in modules["gla"]
     assert "lina.core.ops.selective_scan" in modules["mamba"]
     assert "lina.core.ops.gated_linear_attention" not in modules["mamba"]
@@ -51,34 +51,34 @@ def test_a_fingerprint_covers_the_code_of_its_backbone(script: ModuleType) -> No
     assert all("lina.core.model.stack" in reached for reached in modules.values())
 
 
-def test_the_comparison_finds_a_wrong_fused_form(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
+def test_the_comparison_finds_a_wrong_fused_form(monkeypatch: pytest.MonkeyPatch) -> None:
     from lina.backbones import gla
     from lina.backbones.fused import gated_linear_attention as fused_gla
+    from lina.core.ops.gated_linear_attention import gated_linear_attention
 
-    plugin = dict(script.plugins())["gla"]
+    plugin = dict(gpu_laws.plugins())["gla"]
     monkeypatch.setattr(gla, "use_fused_kernel", lambda name, config, *rest: config.kernels == "fused")
-    monkeypatch.setattr(fused_gla, "gated_linear_attention", gla.gated_linear_attention)
-    assert script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
+    monkeypatch.setattr(fused_gla, "gated_linear_attention", gated_linear_attention)
+    assert gpu_laws.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
 
-    def wrong(q, k, v, log_decay, memory, scale):  # type: ignore[no-untyped-def]
-        return gla.gated_linear_attention(q, k, v, log_decay, 0.9 * memory, scale)
+    def wrong(
+        q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, memory: Tensor, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        return gated_linear_attention(q, k, v, log_decay, 0.9 * memory, scale)
 
     monkeypatch.setattr(fused_gla, "gated_linear_attention", wrong)
-    assert not script.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
+    assert not gpu_laws.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
 
 
-def test_both_forms_have_the_same_buffers(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_forms_have_the_same_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retention's decays, which the extreme gates change, are in no state_dict."""
-    import torch
-
     from lina.backbones import retnet
     from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
+    from lina.core.ops.scalar_decay_attention import scalar_decay_attention
 
     monkeypatch.setattr(retnet, "use_fused_kernel", lambda name, config, *rest: config.kernels == "fused")
-    monkeypatch.setattr(fused_scalar_decay, "scalar_decay_attention", retnet.scalar_decay_attention)
-    found = script.compare(dict(script.plugins())["retnet"], torch.float32, "extreme", 20, "cpu")
+    monkeypatch.setattr(fused_scalar_decay, "scalar_decay_attention", scalar_decay_attention)
+    found = gpu_laws.compare(dict(gpu_laws.plugins())["retnet"], torch.float32, "extreme", 20, "cpu")
     assert found["error"] == 0
 
 
@@ -92,28 +92,26 @@ def test_both_forms_have_the_same_buffers(script: ModuleType, monkeypatch: pytes
     ],
 )
 def test_what_auto_would_do_is_recorded(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, dtype: str, by_default: bool
+    monkeypatch: pytest.MonkeyPatch, name: str, dtype: str, by_default: bool
 ) -> None:
-    import torch
-
     from lina.backbones import gla
     from lina.backbones.delta import gated_delta
     from lina.backbones.rwkv import rwkv7_mixing
 
     for module in (gated_delta, gla, rwkv7_mixing):
         monkeypatch.setattr(module, "use_fused_kernel", lambda *_: False)
-    found = script.compare(dict(script.plugins())[name], getattr(torch, dtype), "ordinary", 2, "cpu")
+    found = gpu_laws.compare(dict(gpu_laws.plugins())[name], getattr(torch, dtype), "ordinary", 2, "cpu")
     assert found["auto"] is by_default
 
 
 @pytest.mark.parametrize("by_default", [True, False])
-def test_a_failure_counts_where_the_fused_form_is_the_default(script: ModuleType, by_default: bool) -> None:
+def test_a_failure_counts_where_the_fused_form_is_the_default(by_default: bool) -> None:
     passed = {"auto": True, "error": 1e-4, "passed": True}
     failed = {"auto": by_default, "error": 6e-3, "passed": False}
     one = {"broken": [], "fast_against_plain": [passed, failed]}
-    assert script.is_well(one) is not by_default
-    assert ("asked for only: worst 6.0e-03, 0/1 within limits" in script._in_brief(one)) is not by_default
-    assert not script.is_well(one | {"broken": ["a law"]})
+    assert gpu_laws.is_well(one) is not by_default
+    assert ("asked for only: worst 6.0e-03, 0/1 within limits" in gpu_laws._in_brief(one)) is not by_default
+    assert not gpu_laws.is_well(one | {"broken": ["a law"]})
 
 
 @pytest.mark.parametrize(
@@ -126,30 +124,28 @@ def test_a_failure_counts_where_the_fused_form_is_the_default(script: ModuleType
         ("cpu", ["cpu"]),
     ],
 )
-def test_all_visible_gpus_take_turns(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, asked: str, meant: list[str]
-) -> None:
+def test_all_visible_gpus_take_turns(monkeypatch: pytest.MonkeyPatch, asked: str, meant: list[str]) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert script.visible(asked) == meant
+    assert gpu_laws.visible(asked) == meant
 
 
 def test_a_gpu_that_is_not_there_is_said(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("sys.argv", ["gpu_laws.py", "--device", "cuda:1"])
-    assert script.main() == 2
+    assert gpu_laws.main() == 2
     assert capsys.readouterr().err == "gpu-laws: cuda:1 is not there; PyTorch sees 1 CUDA devices\n"
 
 
-def test_results_of_the_same_machine_are_kept(script: ModuleType, tmp_path: Path) -> None:
+def test_results_of_the_same_machine_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "laws.json"
-    well = {"broken": [], "fast_against_plain": []}
-    script._write(file, {"gla": well}, "cpu")
-    script._write(file, {"mamba": well | {"broken": ["a law"]}}, "cpu")
+    well: dict[str, Any] = {"broken": [], "fast_against_plain": []}
+    gpu_laws._write(file, {"gla": well}, "cpu")
+    gpu_laws._write(file, {"mamba": well | {"broken": ["a law"]}}, "cpu")
     both = json.loads(file.read_text())
     assert list(both["backbones"]) == ["gla", "mamba"]
     assert not both["passed"]
     file.write_text(json.dumps(both | {"kernel_variants": "seven"}))
-    script._write(file, {"mamba": well}, "cpu")
+    gpu_laws._write(file, {"mamba": well}, "cpu")
     assert list(json.loads(file.read_text())["backbones"]) == ["mamba"]

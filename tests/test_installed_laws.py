@@ -1,6 +1,7 @@
 """Every installed plugin keeps every law of its role; built-ins and anything else that is installed here."""
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from lina.core.laws import LawCase, law_cases
 from lina.core.registry import load_record, records
@@ -8,7 +9,7 @@ from lina.core.registry import load_record, records
 LAWFUL = ("backbone", "codec", "tokenizer")
 
 
-def _cases() -> list[LawCase]:
+def _cases() -> list[ParameterSet]:
     installed = [record for record in records() if record.role in LAWFUL]
     return [
         pytest.param(case, id=f"{record.full_name}-{case}")

@@ -1,6 +1,7 @@
 """specs/lina_speech: the models of lina-speech, parameter for parameter."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_a_checkpoint_of_that_size_is_read_as_that_spec(name: str) -> None:
     ours, tensors = resolved(name), stored(name)
     read = resolve(spec_of(read_sizes(tensors), Path("lina-speech.pt"), Path("run"), None))
     assert read.backbone.config == ours.backbone.config
-    without_config = {"config": {}}
+    without_config: dict[str, Any] = {"config": {}}
     assert read.spec.backbone.model_copy(update=without_config) == ours.spec.backbone.model_copy(
         update=without_config
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import long
-from lina.speech.long_form import AudioChunk
+from lina.speech.result import AudioChunk
 
 TEXTS = ["we say these words", "and more"]
 
@@ -42,7 +42,7 @@ def measured(out: Path, monkeypatch: pytest.MonkeyPatch, from_second: float) -> 
     monkeypatch.setattr(long, "read", read)
     model = SimpleNamespace(logits_head=torch.nn.Linear(1, 1))
     codec = SimpleNamespace(sample_rate=100, hop=10, channels=1)
-    voice = SimpleNamespace(codec=codec, model=model, sample_rate=100)
+    voice: Any = SimpleNamespace(codec=codec, model=model, sample_rate=100)
     return long.measure(voice, TEXTS, 2, True, out, Loudness())
 
 
@@ -78,5 +78,5 @@ def test_what_does_not_hold_is_said() -> None:
 
 @pytest.mark.parametrize(("frames", "count"), [((200, 300, 100, 50), 3), ((700, 10), 1)])
 def test_a_round_is_a_minute(frames: tuple[int, ...], count: int) -> None:
-    dataset = SimpleNamespace(lengths=np.array([0, *frames]), hop=10, sample_rate=100, texts="0abcd")
+    dataset: Any = SimpleNamespace(lengths=np.array([0, *frames]), hop=10, sample_rate=100, texts="0abcd")
     assert "".join(long.a_minute(dataset, range(1, len(frames) + 1))) == "abcd"[:count]

@@ -1,5 +1,6 @@
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def test_measure_and_bad_lists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [("number", "2", "two"), ("number", "3", "{three|drei}")]
-    subjects = {"good": {"2": "two", "3": "drei"}.get, "bad": lambda text: text}
+    subjects: dict[str, Callable[[str], str]] = {
+        "good": lambda text: {"2": "two", "3": "drei"}[text],
+        "bad": lambda text: text,
+    }
     assert normalizer.measure(lines, subjects, str) == {"good": [], "bad": lines}
     bad = tmp_path / "bad.tsv"
     bad.write_text("number\t2\n")

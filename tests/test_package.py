@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,8 @@ def test_load_gives_the_voice_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     module.load = lambda directory, *options: ("voice of", directory, *options)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lina.speech.voice", module)
     monkeypatch.setattr("lina.speech.voice", module, raising=False)
-    assert lina.load("runs/first") == ("voice of", Path("runs/first"), "auto", (), None, None)
+    loaded: Any = lina.load("runs/first")
+    assert loaded == ("voice of", Path("runs/first"), "auto", (), None, None)
     settings = ["synthesize.seed=1"]
     loaded = lina.load("runs/first", settings, device="cpu", threads=2, lexicon="words.tsv")
     assert loaded == ("voice of", Path("runs/first"), "cpu", settings, 2, "words.tsv")

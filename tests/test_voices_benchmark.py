@@ -124,7 +124,7 @@ def test_real_sentences_are_kept_out_ones_with_one_recording_each(tmp_path: Path
     items = voices_sets.real_set(manifest)
     assert len(items) == 40
     assert len({item.text for item in items}) == 40
-    assert all(item.speaker == "kathleen" and item.recording.name.endswith("a.wav") for item in items)
+    assert all(item.speaker == "kathleen" and str(item.recording).endswith("a.wav") for item in items)
     assert voices_sets.real_set(manifest, 3) == items[:3]
     manifest.write_text("\n".join(lines[:6]) + "\n")
     with pytest.raises(DataError, match="sentences"):
@@ -296,6 +296,8 @@ def test_what_was_said_is_not_said_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert voices_rows.read_row("toy", items, tmp_path, []) == first
     assert len(said) == 3
     changed = voices_rows.read_row("toy", [items[0], Item("hard-2", "Three.")], tmp_path, [])
+    assert first is not None
+    assert changed is not None
     assert said[3:] == ["Three.", "Three."]
     assert changed[0] == first[0]
     assert changed[1].text == "Three."

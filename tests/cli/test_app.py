@@ -177,7 +177,7 @@ def test_a_file_name_that_is_no_text_can_be_told(
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
     monkeypatch.setattr("sys.stdout", out)
     assert lina("tells").code == 0
-    assert out.buffer.getvalue() == b"a\\udcff.wav\n"  # type: ignore[attr-defined]
+    assert out.buffer.getvalue() == b"a\\udcff.wav\n"
 
 
 EXTRA = """

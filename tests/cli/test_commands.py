@@ -81,10 +81,15 @@ class FakeVoice:
     resolved = SimpleNamespace(spec=SimpleNamespace(synthesize=SimpleNamespace(best_of=1)))
 
     def __init__(self, chunks: int = 3, error: Exception | None = None) -> None:
-        self.chunks, self.error, self.request = chunks, error, ("", {})
+        self.chunks, self.error = chunks, error
+        self.request: tuple[str, dict[str, Any]] = ("", {})
         self.settings: tuple[str, ...] = ()
-        self.device, self.threads = "", None
+        self.device = ""
+        self.threads: int | None = None
         self.lexicon: Path | None = None
+
+    def load_options(self) -> tuple[str, int | None, Path | None]:
+        return self.device, self.threads, self.lexicon
 
     def stream(self, text: str, **options: Any) -> Iterator[torch.Tensor]:
         self.request = (text, options)
@@ -227,7 +232,7 @@ class TestSay:
         recording.write_bytes(b"RIFF")
         options = ["--prompt", str(recording), "--prompt-text", "One two.", "--guidance", "2.5"]
         assert lina("say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav"), *options).code == 0
-        prompt = voice.request[1].pop("prompt")  # type: ignore[attr-defined]
+        prompt = voice.request[1].pop("prompt")
         assert (prompt.audio, prompt.transcript) == (recording, "One two.")
         assert voice.request[1] == {"guidance": 2.5}
 
@@ -256,9 +261,9 @@ class TestSay:
     ) -> None:
         options = ["say", "--run", str(tmp_path), "Hi.", "-o", str(tmp_path / "o.wav")]
         assert lina(*options).code == 0
-        assert (voice.device, voice.threads) == ("auto", None)
+        assert voice.load_options() == ("auto", None, None)
         assert lina(*options, "--device", "cpu", "--threads", "3", "--lexicon", "words.tsv").code == 0
-        assert (voice.device, voice.threads, voice.lexicon) == ("cpu", 3, Path("words.tsv"))
+        assert voice.load_options() == ("cpu", 3, Path("words.tsv"))
         assert "'gpu' is not one of 'auto', 'cpu', 'cuda'" in refused(*options, "--device", "gpu")
         assert "0 is not in the range x>=1" in refused(*options, "--threads", "0")
 

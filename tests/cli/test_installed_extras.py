@@ -1,3 +1,5 @@
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 
 from lina.cli import installed_extras
@@ -18,7 +20,7 @@ def test_missing_packages_of_each_extra(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_source_tree_has_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(name: str) -> None:
-        raise installed_extras.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(installed_extras, "requires", unknown)
     assert installed_extras.missing_packages() == {}

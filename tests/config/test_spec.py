@@ -28,9 +28,9 @@ def test_a_spec_is_a_value() -> None:
     assert small() == small()
     spec = small()
     with pytest.raises(ValidationError):
-        spec.seed = 3  # type: ignore[misc]
+        spec.seed = 3
     with pytest.raises(ValidationError):
-        spec.train.steps = 3  # type: ignore[misc]
+        spec.train.steps = 3
     assert spec == small()
 
 

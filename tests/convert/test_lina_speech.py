@@ -59,9 +59,8 @@ def test_logits_equal_those_of_lina_speech(
         reference["delayed"][:, :-1], model.initial_state(2), conditions
     )
     for codebook, tokens in enumerate(reference["tokens"]):
-        near = {"atol": 1e-4, "rtol": 0.0}
         torch.testing.assert_close(
-            logits[:, :, codebook, tokens], reference["logits"][:, :, codebook], **near
+            logits[:, :, codebook, tokens], reference["logits"][:, :, codebook], atol=1e-4, rtol=0
         )
     torch.testing.assert_close(weights, reference["attention"][:, 1], atol=1e-4, rtol=0)
 

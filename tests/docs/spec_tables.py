@@ -72,12 +72,13 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
         [definition] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         assert isinstance(definition, ast.ClassDef)
         for key, below in zip(definition.body, definition.body[1:], strict=False):
-            is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-            is_field = isinstance(key, ast.AnnAssign) and getattr(key.target, "id", "") in owner.model_fields
-            if is_text and is_field:
-                found[owner.model_fields[key.target.id].alias or key.target.id] = " ".join(
-                    str(below.value.value).split()
-                )  # type: ignore[attr-defined]
+            if not (isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)):
+                continue
+            if not (isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)):
+                continue
+            field = owner.model_fields.get(key.target.id)
+            if field is not None:
+                found[field.alias or key.target.id] = " ".join(str(below.value.value).split())
     return found
 
 

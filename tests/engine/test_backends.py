@@ -152,12 +152,12 @@ def test_random_numbers_are_those_of_the_cpu() -> None:
 def test_a_model_that_waits_for_the_gpu_goes_on_with_eager(caplog: pytest.LogCaptureFixture) -> None:
     lm = model_of("gla", "plain", "ordinary")
     step = lm.encoder.layers[0].step
-    lm.encoder.layers[0].fused_step = lambda: None  # type: ignore[assignment]
+    lm.encoder.layers[0].fused_step = lambda: None
 
     def waits(x: Tensor, state: Any) -> Any:
         return step(x + float(x.sum()) * 0, state)
 
-    lm.encoder.layers[0].step = waits  # type: ignore[assignment]
+    lm.encoder.layers[0].step = waits
     many = requests(lm)[:2]
     engine = Engine(lm, 2, backend="graph")
     results = list(engine.run(many))

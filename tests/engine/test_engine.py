@@ -140,7 +140,7 @@ def test_prefill_of_a_prompt_is_stepping_through_it(lm: DelayLM) -> None:
     conditions, prompt = toy_conditions(lm, *TEXTS), random_codes(4, 5)
     together = decode(lm, conditions, prompt=prompt, seed=3)
     slow = _Stepping(lm)
-    again = decode(slow, conditions, prompt=prompt, seed=3)  # type: ignore[arg-type]
+    again = decode(slow, conditions, prompt=prompt, seed=3)
     assert slow.stepped == 4 * 5, "the reference has read the prompts"
     for one, other in zip(together, again, strict=True):
         assert torch.equal(one.codes, other.codes)
@@ -365,8 +365,8 @@ def test_streams_side_by_side_are_read_in_turns(lm: DelayLM, engine_of: Any) -> 
         for row, frame in enumerate(frames):
             if frame is not None:
                 found[row].append(frame)
-    for row, frames in enumerate(found):
-        assert torch.equal(torch.cat(frames), wanted[row].codes)
+    for row, pieces in enumerate(found):
+        assert torch.equal(torch.cat(pieces), wanted[row].codes)
 
 
 def test_a_caller_may_be_in_inference_mode(lm: DelayLM, engine_of: Any) -> None:

@@ -80,7 +80,8 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def evaluate(run: Run, listener: Listener | None = None, **changes: Any) -> TextSetEvaluation:
-    job = TextSetJob(**{"name": "set", "items": TEXTS, "recognizer": ears(), "seed": 0} | changes)
+    settings: dict[str, Any] = {"name": "set", "items": TEXTS, "recognizer": ears(), "seed": 0} | changes
+    job = TextSetJob(**settings)
     checkpoint = newest_checkpoint(run.directory / "checkpoints")
     assert checkpoint is not None
     return evaluate_texts(run, job, load(run.directory), checkpoint, hooks_of(listener or Listener()))
@@ -89,7 +90,8 @@ def evaluate(run: Run, listener: Listener | None = None, **changes: Any) -> Text
 def test_texts_are_synthesized_timed_and_transcribed(run: Run) -> None:
     found = evaluate(run)
     (group,) = found.groups
-    assert (group.name, group.sentences, group.word_error_rate) == (MODEL, 2, pytest.approx(2 / 3))
+    assert (group.name, group.sentences) == (MODEL, 2)
+    assert group.word_error_rate == pytest.approx(2 / 3)
     for name in ("cut", "real_time_factor", "first_audio_median", "failed"):
         assert name in group.measures
     for name in ("skipped", "repeated", "unread"):

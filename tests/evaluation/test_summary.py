@@ -8,7 +8,7 @@ from lina.evaluation.summary import failed, groups
 
 
 def clip(id: str, system: str, **measured: Any) -> ClipRecord:
-    defaults = {"text": "two words", "audio": Path("a.wav"), "seconds": 2.0}
+    defaults: dict[str, Any] = {"text": "two words", "audio": Path("a.wav"), "seconds": 2.0}
     return ClipRecord(**({"id": id, "system": system} | defaults | measured))
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from lina.cli.new import files_of
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
-from lina.core.audio.codec import decode, encode
+from lina.core.audio.codec import AnyCodec, decode, encode
 from lina.core.errors import SpecError, TextError
 from lina.core.registry import load
 from lina.pipeline.speech_job import run_spec
@@ -91,17 +92,19 @@ def test_the_backbone_refuses_a_width_that_its_heads_cannot_share() -> None:
 
 def test_deeper_layers_of_the_backbone_forget_less() -> None:
     plugin = load("backbone", "hgrn2")
-    stack = plugin.build(d_model=8, n_layers=4, config=plugin.Config(n_heads=1))
-    assert [float(block.tmix.floor) for block in stack.layers] == [0.0, 0.25, 0.5, 0.75]
+    stack = plugin.build(d_model=8, n_layers=4, config=plugin.Config.model_validate({"n_heads": 1}))
+    assert isinstance(stack, nn.Module)
+    floors = [stack.get_buffer(f"layers.{layer}.tmix.floor") for layer in range(4)]
+    assert [float(floor) for floor in floors] == [0.0, 0.25, 0.5, 0.75]
 
 
 class TestVocoder:
     @pytest.fixture
-    def codec(self):
+    def codec(self) -> AnyCodec:
         plugin = load("codec", "vocoder")
         return plugin.build(config=plugin.Config())
 
-    def test_a_tone_comes_back_as_noise_of_its_loudness_and_pitch_region(self, codec) -> None:
+    def test_a_tone_comes_back_as_noise_of_its_loudness_and_pitch_region(self, codec: AnyCodec) -> None:
         time = torch.arange(16_000) / 16_000
         tone = (0.3 * torch.sin(2 * torch.pi * 1000 * time))[None, None]
         audio = decode(codec, encode(codec, tone))
@@ -112,12 +115,12 @@ class TestVocoder:
         near = spectrum[(hertz > 700) & (hertz < 1400)].sum() / spectrum.sum()
         assert float(near) > 0.9
 
-    def test_silence_is_silent(self, codec) -> None:
+    def test_silence_is_silent(self, codec: AnyCodec) -> None:
         codes = encode(codec, torch.zeros(1, 1, 3200))
         assert int(codes.max()) == 0
         assert float(decode(codec, codes).abs().max()) == 0.0
 
-    def test_decoding_gives_the_same_each_time(self, codec) -> None:
+    def test_decoding_gives_the_same_each_time(self, codec: AnyCodec) -> None:
         codes = torch.full((1, 9, 20), 17)
         assert torch.equal(decode(codec, codes), decode(codec, codes))
 

@@ -112,7 +112,7 @@ def test_a_sketch_refuses_sizes_that_do_not_fit() -> None:
 class Looking(GLA):
     """Looks into its tensors as it is built."""
 
-    @classmethod
+    @classmethod  # type: ignore[misc]
     def build(cls, *, d_model: int, n_layers: int, config: Any) -> Any:
         built: Any = GLA.build(d_model=d_model, n_layers=n_layers, config=config)
         assert any(bool(value.any()) for value in built.parameters())

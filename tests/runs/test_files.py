@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ INFO = RunInfo(
     machine=MachineInfo(cpu="a processor", cores=2),
     versions={"torch": "2.9.0"},
     plugins=(PluginInfo(role="backbone", name="gla", distribution="lina", version="0.1.0"),),
-    model=ModelInfo(parameters=12, backbone=8, heads=2),
+    model=ModelInfo.model_validate({"parameters": 12, "backbone": 8, "heads": 2}),
 )
 SUMMARY = DataSummary(
     utterances=30,
@@ -56,7 +58,9 @@ SAMPLE = Sample(
         (files.write_samples, files.read_samples, [SAMPLE]),
     ],
 )
-def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> None:
+def test_what_is_written_is_read_back(
+    tmp_path: Path, write: Callable[[Path, Any], None], read: Callable[[Path], Any], value: Any
+) -> None:
     assert not read(tmp_path)
     write(tmp_path, value)
     assert read(tmp_path) == value
@@ -75,7 +79,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, write, read, value) -> Non
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(
-    tmp_path: Path, file: str, content: str, read, message: str
+    tmp_path: Path, file: str, content: str, read: Callable[[Path], Any], message: str
 ) -> None:
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,12 +8,13 @@ from lina.runs.metrics import append_metrics, read_metrics, rewind_metrics
 from lina.runs.records import MetricsRecord
 
 
-def metric(step, split: str = "train", loss: float = 1.0, **more):
+def metric(step: int, split: str = "train", loss: float = 1.0, **more: Any) -> MetricsRecord:
     return MetricsRecord.model_validate({"step": step, "split": split, "loss": loss, **more})
 
 
 def test_metrics_keep_their_names_on_disk_and_foreign_fields(tmp_path: Path) -> None:
-    record = metric(1, accuracy=[0.5, 0.25], lr=0.1, **{"frames/s": 100.0, "tokens/s": 3.0})
+    foreign: dict[str, Any] = {"frames/s": 100.0, "tokens/s": 3.0}
+    record = metric(1, accuracy=[0.5, 0.25], lr=0.1, **foreign)
     append_metrics(tmp_path, record)
     line = (tmp_path / "metrics.jsonl").read_text()
     assert '"frames/s":100.0' in line
@@ -60,7 +62,7 @@ def test_rewinding_a_young_run_makes_no_file(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage, message: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes, message: str
 ) -> None:
     path = tmp_path / "metrics.jsonl"
     append_metrics(tmp_path, metric(1))

@@ -15,6 +15,7 @@ from lina.config.loader import load_spec
 from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
 from lina.pipeline.speech_job import run_spec
 from lina.runs.build_model import sketch_lm
+from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import newest_checkpoint, seal
 from lina.runs.files import read_init
 from lina.speech import export as exporting
@@ -225,7 +226,7 @@ def test_a_folder_that_is_no_run_or_has_no_checkpoint_is_refused(run: Path, tmp_
 def test_weights_that_are_not_finite_are_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = exporting.read_weights
+    real = read_weights
 
     def broken(*arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
         tensors = real(*arguments, **options)

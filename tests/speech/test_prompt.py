@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.audio.codec import decode, decoder_stream, encode, skip
+from lina.core.audio.codec import AnyCodec, decode, decoder_stream, encode, skip
 from lina.core.audio.read import write_wav
 from lina.core.errors import DataError, LinaError, TextError
 from lina.core.model.delay_lm import next_text
@@ -131,9 +131,12 @@ def test_one_recording_for_many_texts_is_encoded_once(
     voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
-    monkeypatch.setattr(
-        "lina.speech.prompt.encode", lambda codec, audio: (calls.append(0), encode(codec, audio))[1]
-    )
+
+    def counted(codec: AnyCodec, audio: Tensor) -> Tensor:
+        calls.append(codec)
+        return encode(codec, audio)
+
+    monkeypatch.setattr("lina.speech.prompt.encode", counted)
     begun = Prompt(str(recording(tmp_path)), "and so")
     voice.speak(["a", "b", "c"], prompt=begun)
     voice.speak(["a", "b", "c"], prompt=[begun, None, begun])
@@ -142,9 +145,12 @@ def test_one_recording_for_many_texts_is_encoded_once(
 
 def test_the_ids_of_the_transcript_precede_those_of_the_text(voice: Voice) -> None:
     whole = build_input(" go on", Prompt(random_codes(1, 2, SIZES)[0], " and so "), Letters(), 40, 2)
+    assert whole is not None
     assert whole.ids == Letters().parallel_forward("and so go on")
     assert whole.ids[whole.start :] == Letters().parallel_forward("go on")
-    assert build_input("go on", None, Letters(), 40, 2).start == 0
+    alone = build_input("go on", None, Letters(), 40, 2)
+    assert alone is not None
+    assert alone.start == 0
     with pytest.raises(TypeError, match="not encoded"):
         build_input("go on", Prompt("a.wav", "x"), Letters(), 40, 2)
 

@@ -137,7 +137,7 @@ def test_all_synthesis_methods_are_limited(streaming: Any, face: str) -> None:
         seen.add(torch.get_num_threads())
         return decoder(*arguments)
 
-    voice.model.step = stepped  # type: ignore[method-assign]
+    voice.model.step = stepped  # type: ignore[method-assign, assignment]
     streaming.decoder.parallel_forward = decoded
     for _ in getattr(voice, face)("Hello. No." if face in ("say", "stream") else ["Hello. No."]):
         assert torch.get_num_threads() == HOST

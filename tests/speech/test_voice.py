@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import CheckpointError, LinaError, TextError
-from lina.speech import voice as voice_module
+from lina.runs.layout import build_tokenizer
 from lina.speech.voice import Voice, load
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.core.toy_model import push_stop, toy_lm
@@ -21,7 +21,8 @@ TEXTS = ["hello there", "a", "one more of them"]
 class Smooth:
     """Codec without streaming whose frames depend on their neighbors, so that windowed decoding is approximate."""
 
-    sample_rate, hop, channels, codebook_sizes = 8_000, HOP, 1, (16,)
+    sample_rate, hop, channels = 8_000, HOP, 1
+    codebook_sizes: tuple[int, ...] = (16,)
 
     def encode(self, audio: Tensor) -> Tensor:
         return Levels().encode(audio)
@@ -230,7 +231,7 @@ def test_a_lingering_row_is_ended_by_all_synthesis_methods(streaming: Any, caplo
 
 
 def test_repetition_comes_from_the_spec(streaming: Any) -> None:
-    sampled = {"temperature": 1.0, "top_k": 1}
+    sampled: dict[str, Any] = {"temperature": 1.0, "top_k": 1}
     usual, other = (
         make(streaming, -3.0, **sampled),
         make(streaming, -3.0, **sampled, repetition={"ratio": 0.0}),
@@ -245,7 +246,8 @@ def test_speakers_by_name(streaming: Any) -> None:
     assert not torch.equal(ann, bob)
     assert torch.equal(ann, default), "no speaker has not been trained"
     left_out = voice.resolved.spec.conditions.model_copy(update={"drop_speaker": 0.1})
-    voice.resolved.spec = voice.resolved.spec.model_copy(update={"conditions": left_out})
+    resolved: Any = voice.resolved
+    resolved.spec = voice.resolved.spec.model_copy(update={"conditions": left_out})
     assert not torch.equal(voice.say("hello"), ann)
 
 
@@ -363,4 +365,4 @@ def test_a_damaged_tokenizer_file_is_named(tmp_path: Path, content: str | None) 
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: .*run the spec again"):
-        voice_module.build_tokenizer(SimpleNamespace(tokenizer=None), tmp_path)  # type: ignore[arg-type]
+        build_tokenizer(SimpleNamespace(tokenizer=None), tmp_path)  # type: ignore[arg-type]

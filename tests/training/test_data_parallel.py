@@ -209,12 +209,14 @@ def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.Mo
         monkeypatch.setattr(
             "lina.training.process_group.dist.all_reduce", lambda here, given=given: here.add_(next(given))
         )
-        mine.grad, others.grad = torch.ones(2), None
+        for parameter, gradient in ((mine, torch.ones(2)), (others, None)):
+            parameter.grad = gradient
         numbers = two.all_reduce_gradients([mine, others, nobodys, frozen], torch.tensor([5.0]).double())
+        assert mine.grad is not None
         assert mine.grad.tolist() == [1.0, 2.0]
         assert others.grad is not None
         assert others.grad.tolist() == [2.0, 3.0]
-        assert nobodys.grad is frozen.grad is None
+        assert [nobodys.grad, frozen.grad] == [None, None]
         assert numbers.tolist() == [15.0]
         place = others.grad
     assert two.zeros[others] is place

@@ -52,14 +52,14 @@ class Watch:
 
 
 class Waits(Watch, TorchDispatchMode):
-    __torch_dispatch__ = Watch.called  # type: ignore[assignment]
+    __torch_dispatch__ = Watch.called
 
     def unwanted(self, func: Any) -> bool:
         return any(func.__name__ == one or func.__name__.startswith(f"{one}.") for one in WAITS)
 
 
 class Brings(Watch, TorchFunctionMode):
-    __torch_function__ = Watch.called  # type: ignore[assignment]
+    __torch_function__ = Watch.called
 
     def unwanted(self, func: Any) -> bool:
         return func in BRINGS

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from lina.core.errors import PluginError, SpecError
 from lina.core.model.lora import adapt
 from lina.core.registry import load
+from lina.runs.checkpoint import optimizer_state, restore_optimizer
 from lina.training.optimizer import (
     OPTIMIZERS,
     MovingAverage,
     learning_rate,
     lookup,
-    optimizer_state,
     parameter_groups,
-    restore_optimizer,
 )
 
 
@@ -60,6 +59,7 @@ def test_only_weight_matrices_decay() -> None:
 def test_matrices_that_are_no_layers_weight_do_not_decay(name: str, kept: set[str]) -> None:
     plugin = load("backbone", name)
     model = plugin.build(**plugin.example())
+    assert isinstance(model, nn.Module)
     _, others = parameter_groups(model, 0.3)
     names = {parameter: name.rpartition(".")[2] for name, parameter in model.named_parameters()}
     assert {names[one] for one in others["params"] if one.squeeze().dim() > 1} == kept
@@ -152,7 +152,7 @@ def test_ours_cannot_be_replaced_by_a_plugin_in_silence() -> None:
 class Remembering(torch.optim.SGD):
     """Keeps numbers beside tensors, and one in its group, as some published optimisers do."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         group = self.param_groups[0]
         group["k"] = group.get("k", 0) + 1
         for parameter in group["params"]:

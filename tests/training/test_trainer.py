@@ -20,9 +20,8 @@ from lina.runs import device
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
-from lina.training import trainer as train_module
 from lina.training.finite_steps import LIMIT
-from lina.training.losses import cross_entropy
+from lina.training.losses import LOSSES, cross_entropy
 from lina.training.micro_batches import MicroBatches
 from lina.training.objective import MicroBatch
 from lina.training.trainer import train
@@ -187,7 +186,7 @@ def test_a_step_that_is_not_finite_is_not_applied(
         # a value that is not finite, or the value as ever with an infinite slope
         return loss * math.nan if broken == "loss" else loss + (loss - loss.detach()).clamp(min=0).sqrt()
 
-    monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
+    monkeypatch.setitem(LOSSES, "cross_entropy", failing)
     listener = Listener()
     hooks = hooks_of(listener)
     run, model, data = ready(
@@ -226,7 +225,7 @@ def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
         loss = cross_entropy(logits, targets, loss_mask)
         return loss if len(calls) in (1, LIMIT + 1) else loss * math.nan
 
-    monkeypatch.setitem(train_module.LOSSES, "cross_entropy", failing)
+    monkeypatch.setitem(LOSSES, "cross_entropy", failing)
     hooks = hooks_of()
     run, model, data = ready(small(tmp_path, f"train.steps={3 * LIMIT}"), hooks)
     with pytest.raises(

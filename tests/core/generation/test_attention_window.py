@@ -176,9 +176,9 @@ def test_following_is_pure_and_keeps_its_shapes() -> None:
 def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: Sampling) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)
     conditions, prompt = toy_conditions(lm, *TEXTS), random_codes(4, 3)
-    for given in ({}, {"prompt": prompt}):
-        without = decode(lm, conditions, sampling, seed=2, **given)
-        within = decode(lm, conditions, sampling, seed=2, window=WIDE, **given)
+    for begun in (None, prompt):
+        without = decode(lm, conditions, sampling, seed=2, prompt=begun)
+        within = decode(lm, conditions, sampling, seed=2, window=WIDE, prompt=begun)
         assert_same(without, within)
 
 

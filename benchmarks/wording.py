@@ -24,8 +24,8 @@ PARTICIPLES = {
 FORMER_NAMES = {
     *("Frontend", "build_frontend", "frontend_of", "toy_frontend", "use_fast", "FastFormConfig"),
     *("MixedPrecisionFormConfig", "say_once", "LawBroken", "Team", "Follower", "gathered", "Part"),
-    *("Parts", "guided_attention_loss", "lingered", "going_on", "badness", "telling", "spelling", "listen"),
-    *("is_finished", "forget", "check_wishes", "text_set_run", "clip_file", "timed_synthesis"),
+    *("Parts", "strayed", "lingered", "going_on", "badness", "telling", "spelling", "listen"),
+    *("is_finished", "check_wishes", "text_set_run", "clip_file", "timed_synthesis"),
     *("convert_seed", "seed_name", "Script", "write_script", "iterate_lines", "look_at_run", "normalise"),
 }
 """Names that were replaced; a leading underscore does not matter."""

@@ -51,7 +51,7 @@ def runs_tensor_code_alone(test: Path) -> bool:
 
 
 def source(module: str) -> Path:
-    """Where a module of this repository would be; a package is its ``__init__.py``."""
+    """File of a module of this repository; a package is its ``__init__.py``."""
     path = ROOT.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 

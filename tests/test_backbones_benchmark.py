@@ -62,9 +62,9 @@ def test_mistakes_are_one_line(
     write_spec(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, tmp_path, *arguments) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.count("\n") == 1
 
 
 def test_a_crash_is_a_row(
@@ -81,7 +81,7 @@ def test_layers_come_nearest_to_the_size(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(backbone_run, "backbone_parameters", size)
     resolved: Any = None
-    assert [backbone_run.layers_nearest(resolved, wanted) for wanted in (10, 149, 151, 300, 349)] == [
+    assert [backbone_run.layers_nearest(resolved, expected) for expected in (10, 149, 151, 300, 349)] == [
         1,
         1,
         2,

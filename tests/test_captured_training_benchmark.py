@@ -1,4 +1,4 @@
-"""What benchmarks/captured_training.py does without a GPU: its speech, its trainings, and that it asks for one."""
+"""benchmarks/captured_training.py without a GPU: its speech, its trainings, and its message."""
 
 import sys
 from pathlib import Path

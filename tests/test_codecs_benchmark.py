@@ -198,16 +198,16 @@ def test_rows_without_transcripts_are_heard_again_and_keep_their_measures(
     known["recordings"]["errors"] = [7, 7, None]
     known["recordings"]["pesq"] = [2.5, 2.5, 2.5]
     file.write_text(json.dumps(results))
-    asked: list[tuple[str, ...]] = []
+    requests: list[tuple[str, ...]] = []
     measure = codec_measure.measure_all
 
     def logged(plan: codec_measure.Plan, *rest: Any) -> Any:
-        asked.append((plan.only, *plan.columns))
+        requests.append((plan.only, *plan.columns))
         return measure(plan, *rest)
 
     monkeypatch.setattr(codecs, "measure_all", logged)
     assert run(f"--audio={folder}", "--codec=toy", f"--json={file}")[0] == 0
-    assert asked == [("toy", "errors")]
+    assert requests == [("toy", "errors")]
     again = json.loads(file.read_text())["codecs"]["toy"]["sets"]["known"]
     assert again["recordings"]["errors"] == [0, 0, None]
     assert again["recordings"]["pesq"] == [2.5, 2.5, 2.5]
@@ -244,14 +244,14 @@ def test_known_rows_are_not_measured_again(
 def test_rows_that_do_not_go_together_are_refused(run: Any, folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "codecs.json"
     run(f"--audio={folder}", "--codec=toy", f"--json={file}")
-    for arguments, said in (
+    for arguments, output in (
         (("--quick=2",), "made with the measures"),
         (("--recordings=2",), "has other recordings"),
         (("--against=tox",), "--against 'tox' is not measured; did you mean 'toy'?"),
     ):
         code, _, err = run(f"--audio={folder}", "--codec=toy", f"--json={file}", *arguments)
         assert code == 2
-        assert said in err
+        assert output in err
     file.write_text("[]")
     code, _, err = run(f"--audio={folder}", "--codec=toy", f"--json={file}")
     assert code == 2
@@ -297,11 +297,11 @@ def test_without_a_recogniser_the_rest_is_measured(
         (("--codec=toy", "--audio={known}", "--lyra={known}"), "no soundstream_encoder.tflite"),
     ],
 )
-def test_mistakes_are_one_line(run: Any, folder: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_one_line(run: Any, folder: Path, arguments: tuple[str, ...], output: str) -> None:
     code, out, err = run(*(one.replace("{known}", str(folder)) for one in arguments))
     assert code == 2
     assert out == ""
-    assert said in err
+    assert output in err
     assert err.startswith("codecs: ")
     assert err.count("\n") == 1
 

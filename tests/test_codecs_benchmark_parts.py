@@ -62,12 +62,12 @@ def test_codebooks_for_lyra_are_checked(tmp_path: Path) -> None:
     np.save(good, np.zeros((3, 8, 64), np.float32))
     np.save(bad, np.zeros((3, 8, 60), np.float32))
     assert lyra._codebooks(good, 2).shape == (2, 8, 64)
-    for file, stages, said in (
+    for file, stages, output in (
         (good, 4, "stages >= 4"),
         (bad, 2, "an array"),
         (Path(lyra.__file__), 1, "cannot be read"),
     ):
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=output):
             lyra._codebooks(file, stages)
 
 

@@ -124,9 +124,11 @@ def test_a_failure_counts_where_the_fused_form_is_the_default(by_default: bool) 
         ("cpu", ["cpu"]),
     ],
 )
-def test_all_visible_gpus_take_turns(monkeypatch: pytest.MonkeyPatch, asked: str, meant: list[str]) -> None:
+def test_all_visible_gpus_take_turns(
+    monkeypatch: pytest.MonkeyPatch, requests: str, meant: list[str]
+) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert gpu_laws.visible(asked) == meant
+    assert gpu_laws.visible(requests) == meant
 
 
 def test_a_gpu_that_is_not_there_is_said(

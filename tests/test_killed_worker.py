@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 TIMES = 14
-"""How often the corpus is taken, so that encoding takes a while."""
+"""Copies of the corpus, so that encoding takes a while."""
 
 
 @pytest.fixture

@@ -111,10 +111,10 @@ def test_training_settings_are_those_of_lina_speech(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_yours_to_name_is_asked_for(name: str) -> None:
     for missing in range(len(NAMED)):
-        given = [one for place, one in enumerate(NAMED) if place != missing]
+        inputs = [one for place, one in enumerate(NAMED) if place != missing]
         key = NAMED[missing].partition("=")[0]
         with pytest.raises(SpecError, match=rf"{key}: has no value yet"):
-            load_spec(FOLDER / f"{name}.yaml", given)
+            load_spec(FOLDER / f"{name}.yaml", inputs)
     bytes_instead = load_spec(FOLDER / f"{name}.yaml", [*NAMED[:2], "tokenizer.plugin=bytes"])
     assert resolve(bytes_instead).tokenizer.record.name == "bytes"
 

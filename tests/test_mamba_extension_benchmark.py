@@ -1,4 +1,4 @@
-"""What benchmarks/mamba_extension.py does without a GPU: unpacking, cutting, comparing."""
+"""benchmarks/mamba_extension.py without a GPU: unpacking, cutting, comparing."""
 
 import sys
 import tarfile
@@ -86,8 +86,8 @@ def test_a_wrong_scan_is_found(monkeypatch: pytest.MonkeyPatch, extreme: bool) -
     assert errors["mamba-ssm"] == errors["plain"]
     assert max(errors["plain"].values()) < 1e-5
 
-    def wrong(*given: Any) -> Any:
-        y, final = selective_scan(*given)
+    def wrong(*inputs: Any) -> Any:
+        y, final = selective_scan(*inputs)
         return y, 0.9 * final
 
     monkeypatch.setattr(selective_scan_mamba_ssm, "selective_scan", wrong)

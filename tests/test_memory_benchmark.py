@@ -23,7 +23,7 @@ def test_it_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_it_trains_and_keeps_earlier_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "memory.json"
     file.write_text('{"results": {"mamba-60m": {"plain": {"fits_10_gb": true}}}}')
-    asked = [
+    requests = [
         "--device",
         "cpu",
         "--only",
@@ -36,7 +36,7 @@ def test_it_trains_and_keeps_earlier_results(tmp_path: Path, capsys: pytest.Capt
         str(file),
         *SMALL,
     ]
-    assert memory.main(asked) == 0
+    assert memory.main(requests) == 0
     results = json.loads(file.read_text())
     assert results["rows"] == 2
     assert results["results"]["mamba-60m"]["plain"]["fits_10_gb"] is True

@@ -52,8 +52,8 @@ def start(out: Path, *overrides: str) -> "subprocess.Popen[str]":
 
 def run(out: Path, *overrides: str) -> tuple[int, str]:
     process = start(out, *overrides)
-    _, told = process.communicate(timeout=120)
-    return process.returncode, told
+    _, messages = process.communicate(timeout=120)
+    return process.returncode, messages
 
 
 def wait_until(process: "subprocess.Popen[str]", true: Callable[[], bool]) -> None:
@@ -72,8 +72,8 @@ def steps_done(out: Path) -> int:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    code, told = run(out, *EVERYTHING)
-    assert code == 0, told
+    code, messages = run(out, *EVERYTHING)
+    assert code == 0, messages
     return out
 
 
@@ -82,9 +82,9 @@ def test_a_run_that_is_killed_and_stopped_ends_with_the_same_weights(tmp_path: P
     process = start(out, *EVERYTHING)
     wait_until(process, lambda: steps_done(out) >= 3)
     process.send_signal(signal.SIGSTOP)
-    code, told = run(out, *EVERYTHING)
+    code, messages = run(out, *EVERYTHING)
     assert code == 2
-    [line] = told.splitlines()
+    [line] = messages.splitlines()
     assert line.startswith("lina: error:")
     assert "another lina process is running there" in line
     process.kill()
@@ -95,22 +95,22 @@ def test_a_run_that_is_killed_and_stopped_ends_with_the_same_weights(tmp_path: P
     process = start(out, *EVERYTHING)
     wait_until(process, lambda: steps_done(out) >= 7)
     process.terminate()
-    _, told = process.communicate(timeout=60)
+    _, messages = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert f"of {STEPS}; run the same command to resume" in told
-    assert "Traceback" not in told
+    assert f"of {STEPS}; run the same command to resume" in messages
+    assert "Traceback" not in messages
     stopped = steps_done(out)
     assert max((out / "checkpoints").glob("step-*")).name == f"step-{stopped:08d}"
 
-    code, told = run(out, *EVERYTHING)
-    assert code == 0, told
-    assert f"from {stopped}" in told
+    code, messages = run(out, *EVERYTHING)
+    assert code == 0, messages
+    assert f"from {stopped}" in messages
     assert_same_training(whole, out)
 
 
 def test_a_finished_run_is_left_as_it_is(whole: Path) -> None:
     before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
-    code, told = run(whole, *EVERYTHING)
+    code, messages = run(whole, *EVERYTHING)
     assert code == 0
-    assert told.count("already done") == 3
+    assert messages.count("already done") == 3
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before

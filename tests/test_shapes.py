@@ -1,4 +1,4 @@
-"""What the shape checks of ``make shapes`` cover, and that they refuse a wrong shape."""
+"""Coverage of the shape checks of ``make shapes``, and that they refuse a wrong shape."""
 
 from typing import Any
 

@@ -7,11 +7,11 @@ from benchmarks import speaking
 
 def test_medians_and_ratios_are_of_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each round is slower than the last; the ratio within a round stays."""
-    spoken = iter(range(1, 1000))
+    speech = iter(range(1, 1000))
     monkeypatch.setattr(
         speaking,
         "times_real_time",
-        lambda run, threads: (8.0 if threads != 7 else 2.0) / ((next(spoken) - 1) // 6 + 1),
+        lambda run, threads: (8.0 if threads != 7 else 2.0) / ((next(speech) - 1) // 6 + 1),
     )
     monkeypatch.setattr("os.cpu_count", lambda: 7)
     cold = {"total": 3.0, "speech": 2.0, "import_torch": 1.0, "speaking": 0.5, "rest": 1.5}

@@ -1,4 +1,4 @@
-"""What lina's voice learns from: its sentences, and the manifest over its recordings."""
+"""Training data of lina's voice: its sentences, and the manifest of its recordings."""
 
 import itertools
 import json
@@ -98,14 +98,14 @@ def test_a_joined_manifest_has_all_and_repeats_what_counts_more(tmp_path: Path) 
     ],
 )
 def test_what_is_typed_wrong(
-    tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, arguments: list[str], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         voice_manifest.main(
             [str(folder(tmp_path, "anna", 1)), *arguments, "--out", str(tmp_path / "m.jsonl")]
         )
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_a_folder_without_a_manifest_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -265,8 +265,8 @@ def test_the_table_has_a_line_for_each_voice_and_set() -> None:
 
 
 def test_the_record_is_json_and_holds_the_bars(tmp_path: Path) -> None:
-    asked = voices.parse(["--run", "runs/x", "--out", str(tmp_path)])
-    found = json.loads(json.dumps(voices.record(asked, good(), ["flite is left out"]), allow_nan=False))
+    requests = voices.parse(["--run", "runs/x", "--out", str(tmp_path)])
+    found = json.loads(json.dumps(voices.record(requests, good(), ["flite is left out"]), allow_nan=False))
     assert found["rows"]["lina"]["sets"]["hard"]["measures"]["word_error_rate"]["value"] == 0.1
     assert found["rows"]["lina"]["speed"]["times_real_time"] == 4.0
     assert all(bar["holds"] for bar in found["bars"])
@@ -283,27 +283,27 @@ def test_a_busy_machine_is_said() -> None:
 
 
 def test_what_was_said_is_not_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+    output: list[str] = []
 
     def say(item: Item, path: Path) -> None:
-        said.append(item.text)
+        output.append(item.text)
         write_audio(path)
 
     monkeypatch.setattr(voices_rows, "rows", lambda: {"toy": voices_rows.Row(lambda _: say, "")})
     items = [Item("hard-1", "One."), Item("hard-2", "Two.")]
     first = voices_rows.read_row("toy", items, tmp_path, [])
-    assert said == ["One.", "One.", "Two."], "the first one warms up"
+    assert output == ["One.", "One.", "Two."], "the first one warms up"
     assert voices_rows.read_row("toy", items, tmp_path, []) == first
-    assert len(said) == 3
+    assert len(output) == 3
     changed = voices_rows.read_row("toy", [items[0], Item("hard-2", "Three.")], tmp_path, [])
     assert first is not None
     assert changed is not None
-    assert said[3:] == ["Three.", "Three."]
+    assert output[3:] == ["Three.", "Three."]
     assert changed[0] == first[0]
     assert changed[1].text == "Three."
     voices_judging.forget_row(tmp_path / "toy")
     voices_rows.read_row("toy", items, tmp_path, [])
-    assert len(said) == 8
+    assert len(output) == 8
 
 
 def test_who_is_missing_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,9 +359,9 @@ def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert voices.parse(["--real", "m.jsonl", "--rows", "codec"]).rows == ["recordings", "hibari", "codec"]
     monkeypatch.setattr(voices, "shipped_voice", lambda: Path("lina/voices/english-1"))
     assert voices.lina_folder(voices.parse(["--rows", "lina"])).name == "lina-english-1"
-    asked = voices.parse(["--run", "runs/voice", "--again", "lina"])
-    assert asked.rows[0] == "lina"
-    assert voices.lina_folder(asked).name == "lina-voice"
+    requests = voices.parse(["--run", "runs/voice", "--again", "lina"])
+    assert requests.rows[0] == "lina"
+    assert voices.lina_folder(requests).name == "lina-voice"
 
 
 @pytest.mark.parametrize(
@@ -373,19 +373,19 @@ def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_is_typed_wrong(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(voices, "shipped_voice", lambda: shipped_voice(Path("none")))
     with pytest.raises(SystemExit) as ended:
         voices.parse(arguments)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 # The page
 
 
-def spoken(folder: Path, row: str, ids: Sequence[str]) -> None:
+def audio_out(folder: Path, row: str, ids: Sequence[str]) -> None:
     (folder / row).mkdir(parents=True)
     file = ClipFile(folder / row / voices_rows.CLIP_FILE)
     for id in ids:
@@ -396,7 +396,7 @@ def spoken(folder: Path, row: str, ids: Sequence[str]) -> None:
 def test_the_page_plays_some_texts_of_each_set(tmp_path: Path) -> None:
     ids = [item.id for items in voices_sets.text_sets(3).values() for item in items]
     for row in ("hibari", "codec", "lina-voice"):
-        spoken(tmp_path / "audio", row, ids)
+        audio_out(tmp_path / "audio", row, ids)
     out = tmp_path / "page"
     written = samples_page.make(tmp_path / "audio", None, None, out, "Not <picked>.")
     text = (out / "index.html").read_text()
@@ -415,7 +415,7 @@ def test_a_page_needs_audio_and_one_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no hibari"):
         samples_page.make(tmp_path, None, None, tmp_path / "page", "")
     for row in ("hibari", "lina-a", "lina-b"):
-        spoken(tmp_path, row, ["hard-0001"])
+        audio_out(tmp_path, row, ["hard-0001"])
     with pytest.raises(DataError, match="say which with --lina a"):
         samples_page.make(tmp_path, None, None, tmp_path / "page", "")
     with pytest.raises(DataError, match="has no lina-c; it has lina-a, lina-b"):
@@ -423,7 +423,7 @@ def test_a_page_needs_audio_and_one_run(tmp_path: Path) -> None:
 
 
 def test_a_page_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoken(tmp_path, "hibari", ["hard-0001"])
+    audio_out(tmp_path, "hibari", ["hard-0001"])
     monkeypatch.setattr(samples_page, "MOST_BYTES", 100)
     with pytest.raises(DataError, match="more than 100"):
         samples_page.make(tmp_path, None, None, tmp_path / "page", "")

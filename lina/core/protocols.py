@@ -1,6 +1,6 @@
 """Protocols of plugins. Everything that composes over time is a stream with two forms, bound by one law:
 
-folding ``step`` over time gives what ``parallel_forward`` gives: outputs, final state and gradients.
+folding ``step`` over time equals ``parallel_forward``: outputs, final state and gradients.
 
 Shapes: B rows, T frames, D model width, Q codebooks, C audio channels, hop samples per frame. ``lina.core.laws``
 checks all of these; docs/plugins.md walks through writing a plugin.

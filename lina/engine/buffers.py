@@ -1,4 +1,4 @@
-"""Slots in static buffers, which every step advances in place: what a CUDA graph captures."""
+"""Slots in static buffers, which every step advances in place, as a CUDA graph captures it."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ LIMITS = {False: 5e-3, True: 5e-2}
 
 
 class DifferentError(Exception):
-    """A backend does not compute what eager computes."""
+    """A backend differs from eager."""
 
 
 class BufferBackend:

@@ -1,4 +1,4 @@
-"""torch.compile for the parts of a step, with what it compiles cached on disk."""
+"""torch.compile for the parts of a step, with compiled code cached on disk."""
 
 import contextlib
 import os

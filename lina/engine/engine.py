@@ -78,7 +78,7 @@ class Stream:
         self._engine.remove(self)
 
     def receive(self, block: HostBlock, slot: int) -> bool:
-        """Take what a block gave this stream, in ``slot``; True at its end."""
+        """Take the output of a block for this stream, in ``slot``; True at its end."""
         complete, speaking, stopped, ended_by_window, finished = block.counts[slot]
         # Frames are complete, and codebook 0 speaks, in one run of steps each.
         if complete:
@@ -103,7 +103,7 @@ class Engine:
         numerics: Numerics | None = None,
         steps_per_block: int | None = None,
     ) -> None:
-        """``features``: what streams will need; grown when one needs more, which builds the step anew.
+        """``features``: those that streams will need; grown when one needs more, which builds the step anew.
 
         ``steps_per_block``: by default 1 on a CPU, where nothing is gained by looking later, and more on a GPU.
         """
@@ -164,7 +164,7 @@ class Engine:
             self._streams = [None if one is stream else one for one in self._streams]
 
     def _turn(self) -> None:
-        """Issue a block for the streams that are there, let others join, and collect what has been issued before."""
+        """Issue a block for the streams that are there, let others join, and collect the blocks issued before."""
         behind = self._lag
         if behind and self._busy:
             self._issue()
@@ -222,7 +222,7 @@ class Engine:
             self._streams[slot] = stream
 
     def _provide(self, needed: Features) -> Features:
-        """Features that serve what runs and what is ``needed``; if they grew, slots move into larger buffers."""
+        """Features that serve the running streams and ``needed``; if they grew, slots move into larger buffers."""
         if self._features is not None and self._features.serve(needed):
             return self._features
         features = needed if self._features is None else self._features.join(needed)

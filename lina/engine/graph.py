@@ -2,7 +2,7 @@
 
 A step of a small model is hundreds of kernels of a few microseconds each; launching them one by one from Python takes
 several times as long as they do. ``compiled`` puts torch.compile before the capture, layer by layer, so that layers of
-one kind share what is compiled.
+one kind share compiled code.
 """
 
 import torch

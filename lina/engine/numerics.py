@@ -14,12 +14,12 @@ from lina.core.model.delay_lm import Conditions
 
 @dataclass(frozen=True)
 class Numerics:
-    """float32 throughout by default, which is what every backend is compared in."""
+    """float32 throughout by default, in which every backend is compared."""
 
     weights: torch.dtype = torch.float32
-    """Of the matrices of linear layers, and of the products with them; bfloat16 halves what a step reads of them."""
+    """Of the matrices of linear layers, and of products with them; bfloat16 halves the bytes read per step."""
     memory: torch.dtype = torch.float32
-    """Of what a fused step can store so (the memories of linear attention); its sums are in float32 all the same."""
+    """Storage of the states of fused steps (memories of linear attention); their sums are in float32 regardless."""
 
     @property
     def reduced(self) -> bool:

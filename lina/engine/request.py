@@ -27,9 +27,9 @@ class Request:
     begin: int = 0
     """The text position of the first new frame, after those of the prompt's transcript."""
     state: LMState | None = None
-    """Of one row, what was before; the model's initial state by default."""
+    """State of one row to start from; the model's initial state by default."""
     window: Window | None = None
-    """Limits what can be read at a time, and when the stream may end; by default nothing is limited."""
+    """Limits the readable text positions and when the stream may end; no limits by default."""
     repetition: Repetition | None = None
     """Tokens of codebook 0, if it is sampled, that come too often are drawn again."""
     carry: bool = False

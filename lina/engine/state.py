@@ -25,7 +25,7 @@ POSITIONS = 32
 
 
 class DecodeState(NamedTuple):
-    """S slots. A slot without a stream has length 0; what it computes is never looked at."""
+    """S slots. A slot without a stream has length 0; its output is ignored."""
 
     lm: LMState
     conditions: Conditions
@@ -51,7 +51,7 @@ class DecodeState(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """The parts of a step that some stream needs, and sizes that all fit in: what a step is compiled for."""
+    """The parts of a step that some stream needs, and sizes that all fit in; a step is compiled for them."""
 
     positions: int
     """Text positions of each slot's memory."""

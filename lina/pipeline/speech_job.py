@@ -1,6 +1,6 @@
 """A run: data -> train -> evaluate -> synthesize -> report, in one directory, where finished work is not redone.
 
-Running the same spec again goes on where the last run was: each stage keeps what it was made from, and a stage whose
+Running the same spec again goes on where the last run was: each stage stores its inputs, and a stage whose
 causes have not changed is left as it is. Everything a run makes is inside its directory.
 """
 

@@ -48,7 +48,7 @@ class Checkpoint(NamedTuple):
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint differs from what was written; an older one may be intact."""
+    """A checkpoint differs from its hashes; an older one may be intact."""
 
 
 def checkpoint_folder(directory: Path) -> Path:
@@ -128,7 +128,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Check every file of a checkpoint.
 
     Raises:
-        DamagedError: a file is missing or differs from what was written.
+        DamagedError: a file is missing or differs from its hash.
         CheckpointError: it is in another format, or a file may not be read.
     """
     try:

@@ -13,7 +13,7 @@ SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speak
 
 
 def build_tokenizer(resolved: ResolvedSpec, directory: Path) -> Tokenizer:
-    """The run's tokenizer, with what it learnt from the corpus."""
+    """The run's tokenizer, as trained on the corpus."""
     return tokenizer_of(resolved.tokenizer, directory)
 
 

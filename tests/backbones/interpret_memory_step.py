@@ -29,9 +29,9 @@ def main() -> None:
             for dtype in (torch.float32, torch.bfloat16):
                 memory = torch.randn(B, H, keys, values).to(dtype)
                 other = memory.clone()
-                wanted = memory_step(q, k, v, log_decay, memory, 0.3, *own)
+                expected = memory_step(q, k, v, log_decay, memory, 0.3, *own)
                 found = fused(q, k, v, log_decay, other, 0.3, *own)
-                torch.testing.assert_close(found, wanted, atol=2e-5, rtol=2e-5)
+                torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
                 torch.testing.assert_close(
                     other, memory, atol=1e-5 if dtype == torch.float32 else 0.04, rtol=1e-2
                 )

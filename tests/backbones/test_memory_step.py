@@ -58,8 +58,8 @@ def test_a_fused_step_is_the_step(
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
         x = torch.randn(3, 32, generator=generator)
-        wanted, state = backbone.step(x, state)
-        torch.testing.assert_close(step(x, buffers), wanted, atol=2e-5, rtol=2e-5)
+        expected, state = backbone.step(x, state)
+        torch.testing.assert_close(step(x, buffers), expected, atol=2e-5, rtol=2e-5)
         for path, leaf in named_leaves(buffers).items():
             torch.testing.assert_close(leaf, named_leaves(state)[path], atol=2e-5, rtol=2e-5, msg=path)
     assert [leaf.data_ptr() for leaf in leaves(buffers)] == own
@@ -75,9 +75,9 @@ def test_memories_are_stored_in_bfloat16(name: str, kernels: None) -> None:
     dtypes = {path: leaf.dtype for path, leaf in named_leaves(stored).items()}
     assert {path.endswith("memory") for path, dtype in dtypes.items() if dtype == torch.bfloat16} == {True}
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(1))
-    wanted, _ = backbone.step(x, state)
+    expected, _ = backbone.step(x, state)
     found = step(x, stored)
-    assert float((found - wanted).norm() / wanted.norm()) < 2e-2
+    assert float((found - expected).norm() / expected.norm()) < 2e-2
     assert {path: leaf.dtype for path, leaf in named_leaves(stored).items()} == dtypes
 
 

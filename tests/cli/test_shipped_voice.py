@@ -157,7 +157,9 @@ def test_a_player_of_files_gets_one(lina: Lina, tmp_path: Path, programs: Callab
 @pytest.mark.parametrize(
     "script", ["echo no sound card >&2; exit 1", "exec 0<&-; echo no sound card >&2; exit 1"]
 )
-def test_a_failing_player_is_reported(refused: Refused, programs: Callable[[str, str], None], script: str) -> None:
+def test_a_failing_player_is_reported(
+    refused: Refused, programs: Callable[[str, str], None], script: str
+) -> None:
     programs("aplay", script)
     assert "say: aplay cannot play: no sound card; pass -o FILE to write a WAV file" in refused("say", "Hi.")
 

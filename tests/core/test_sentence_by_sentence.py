@@ -149,10 +149,10 @@ def test_what_the_tokenizer_does_not_read_is_left_out_and_logged(
         voice.tokenizer, "parallel_forward", lambda text: forward(text) if "5" not in text else []
     )
 
-    def spoken(text: str) -> Tensor:
+    def audio_out(text: str) -> Tensor:
         return voice.speak([text])[0].audio if face == "speak" else voice.say(text)
 
-    assert torch.equal(spoken("Hello. 5. No."), spoken("Hello. No."))
+    assert torch.equal(audio_out("Hello. 5. No."), audio_out("Hello. No."))
     assert "sentence 2 is left out: this run's tokenizer reads nothing of '5.'" in caplog.text
     with pytest.raises(TextError, match=r"^text '5\.' has nothing that this run's tokenizer reads"):
-        spoken("5. 5.")
+        audio_out("5. 5.")

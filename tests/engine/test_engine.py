@@ -33,12 +33,12 @@ def lm() -> DelayLM:
 
 
 def test_rows_end_on_their_own(lm: DelayLM) -> None:
-    said = decode(lm, toy_conditions(lm, *TEXTS), seed=1)
-    lengths = [len(row.codes) for row in said]
+    produced = decode(lm, toy_conditions(lm, *TEXTS), seed=1)
+    lengths = [len(row.codes) for row in produced]
     assert len(set(lengths)) > 2, lengths
-    assert all(row.stopped == (len(row.codes) < 30) for row in said)
-    assert any(row.stopped for row in said)
-    assert all(len(row.attention) == len(row.codes) for row in said)
+    assert all(row.stopped == (len(row.codes) < 30) for row in produced)
+    assert any(row.stopped for row in produced)
+    assert all(len(row.attention) == len(row.codes) for row in produced)
 
 
 @pytest.mark.parametrize("attention", ["blind", "plain"])
@@ -63,24 +63,27 @@ def test_the_seed_decides(lm: DelayLM) -> None:
 
 def test_the_limit_cuts_and_says_so() -> None:
     lm = push_stop(toy_lm(), -3.0)
-    for said in decode(lm, toy_conditions(lm, *TEXTS), max_frames=7):
-        assert len(said.codes) == 7
-        assert not said.stopped
-        assert len(said.attention) == 7
+    for produced in decode(lm, toy_conditions(lm, *TEXTS), max_frames=7):
+        assert len(produced.codes) == 7
+        assert not produced.stopped
+        assert len(produced.attention) == 7
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), SAMPLED])
 def test_nothing_is_no_speech(sampling: Sampling) -> None:
     """A model that wants to stop at once still says one frame."""
     lm = push_stop(toy_lm(), 5.0)
-    for said in decode(lm, toy_conditions(lm, *TEXTS), sampling):
-        assert len(said.codes) == 1
-        assert said.stopped
+    for produced in decode(lm, toy_conditions(lm, *TEXTS), sampling):
+        assert len(produced.codes) == 1
+        assert produced.stopped
 
 
 def test_codes_are_in_the_range_of_their_codebook(lm: DelayLM) -> None:
     codes = torch.cat(
-        [said.codes for said in decode(lm, toy_conditions(lm, *TEXTS), Sampling(100.0), max_frames=60)]
+        [
+            produced.codes
+            for produced in decode(lm, toy_conditions(lm, *TEXTS), Sampling(100.0), max_frames=60)
+        ]
     )
     assert (codes >= 0).all()
     assert (codes < torch.tensor(SIZES)).all()
@@ -120,9 +123,9 @@ def test_greedy_speech_read_again_is_what_the_model_would_decode(frames: int) ->
     lm = push_stop(toy_lm(), -1.0)
     conditions = toy_conditions(lm, TEXTS[0])
     prompt = random_codes(1, frames) if frames else None
-    (said,) = decode(lm, conditions, Sampling(), prompt=prompt, max_frames=12)
-    assert len(said.codes) > 3
-    codes = said.codes[None] if prompt is None else torch.cat([prompt, said.codes[None]], 1)
+    (produced,) = decode(lm, conditions, Sampling(), prompt=prompt, max_frames=12)
+    assert len(produced.codes) > 3
+    codes = produced.codes[None] if prompt is None else torch.cat([prompt, produced.codes[None]], 1)
     length = codes.shape[1]
     columns = delayed_columns(codes, torch.tensor([length]))
     logits, _, _ = lm.parallel_forward(columns[:, :-1], lm.initial_state(1), conditions)
@@ -132,7 +135,7 @@ def test_greedy_speech_read_again_is_what_the_model_would_decode(frames: int) ->
     likeliest = logits.argmax(-1)
     for codebook in range(len(SIZES)):
         steps = slice(frames + codebook, length + codebook)
-        assert torch.equal(likeliest[0, steps, codebook], said.codes[:, codebook] + MARKS)
+        assert torch.equal(likeliest[0, steps, codebook], produced.codes[:, codebook] + MARKS)
 
 
 @torch.no_grad()
@@ -161,13 +164,13 @@ class _Stepping:
         return getattr(self._lm, name)
 
     def parallel_forward(self, tokens: Tensor, state: Any, conditions: Conditions) -> Any:
-        said, read = [], []
+        produced, read = [], []
         for column in tokens.unbind(1):
             logits, state, attention = self._lm.step(column, state, conditions)
-            said.append(logits)
+            produced.append(logits)
             read.append(attention)
             self.stepped += 1
-        return torch.stack(said, 1), state, torch.stack(read, 1)
+        return torch.stack(produced, 1), state, torch.stack(read, 1)
 
 
 def test_frames_of_the_prompt_are_not_said_again() -> None:
@@ -189,9 +192,9 @@ def test_rows_of_unequal_prompts_are_said_as_alone(attention: str, sampling: Sam
         lm, toy_conditions(lm, *TEXTS), sampling, prompt=prompt, prompt_lengths=lengths, max_frames=9, seed=1
     )
     for row, text in enumerate(TEXTS):
-        given = prompt[row : row + 1, : lengths[row]]
+        inputs = prompt[row : row + 1, : lengths[row]]
         (alone,) = decode(
-            lm, toy_conditions(lm, text), sampling, prompt=given, seed=1, rows=[row], max_frames=9
+            lm, toy_conditions(lm, text), sampling, prompt=inputs, seed=1, rows=[row], max_frames=9
         )
         assert torch.equal(alone.codes, together[row].codes), row
         assert alone.stopped == together[row].stopped
@@ -228,27 +231,31 @@ def test_a_continuation_is_what_the_model_would_have_said(seed: int) -> None:
     """Greedy: given any beginning of its own speech, the model says the rest of it, and reads the text as it did."""
     lm = push_stop(toy_lm(seed=seed), 0.02)
     conditions = toy_conditions(lm, *TEXTS)
-    said = decode(lm, conditions, Sampling())
-    assert sum(len(row.codes.unique(dim=0)) for row in said) > 15, "it says different things"
-    starts = torch.tensor([max(1, len(row.codes) // (2 + place)) for place, row in enumerate(said)])
-    prompt = torch.nn.utils.rnn.pad_sequence([row.codes for row in said], batch_first=True)
+    produced = decode(lm, conditions, Sampling())
+    assert sum(len(row.codes.unique(dim=0)) for row in produced) > 15, "it says different things"
+    starts = torch.tensor([max(1, len(row.codes) // (2 + place)) for place, row in enumerate(produced)])
+    prompt = torch.nn.utils.rnn.pad_sequence([row.codes for row in produced], batch_first=True)
     rest = decode(lm, conditions, Sampling(), prompt=prompt, prompt_lengths=starts)
     for row, start in enumerate(starts.tolist()):
         # Speech that was cut had no time to finish what its last codes were to be.
-        wanted = said[row].codes[start:] if said[row].stopped else said[row].codes[start : -len(SIZES) + 1]
-        assert torch.equal(rest[row].codes[: len(wanted)], wanted)
-        if said[row].stopped:
+        target = (
+            produced[row].codes[start:]
+            if produced[row].stopped
+            else produced[row].codes[start : -len(SIZES) + 1]
+        )
+        assert torch.equal(rest[row].codes[: len(target)], target)
+        if produced[row].stopped:
             assert rest[row].stopped
-            assert len(rest[row].codes) == len(wanted)
-        seen = said[row].attention[start : start + len(wanted)]
-        torch.testing.assert_close(rest[row].attention[: len(wanted)], seen, atol=1e-5, rtol=1e-5)
+            assert len(rest[row].codes) == len(target)
+        seen = produced[row].attention[start : start + len(target)]
+        torch.testing.assert_close(rest[row].attention[: len(target)], seen, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(5,), (6, 6), (3,) * 9])
 def test_any_number_of_codebooks(sizes: tuple[int, ...]) -> None:
     lm = push_stop(toy_lm(sizes=sizes), -3.0)
-    (said,) = decode(lm, toy_conditions(lm, TEXTS[1]), max_frames=2)
-    assert said.codes.shape == (2, len(sizes))
+    (produced,) = decode(lm, toy_conditions(lm, TEXTS[1]), max_frames=2)
+    assert produced.codes.shape == (2, len(sizes))
 
 
 def test_frames_come_as_soon_as_they_are_complete() -> None:
@@ -357,7 +364,7 @@ def test_a_stream_that_is_closed_gives_its_slot_back(lm: DelayLM, engine_of: Any
 
 def test_streams_side_by_side_are_read_in_turns(lm: DelayLM, engine_of: Any) -> None:
     many = requests(toy_conditions(lm, *TEXTS), seed=1)
-    wanted = decode(lm, toy_conditions(lm, *TEXTS), seed=1)
+    target = decode(lm, toy_conditions(lm, *TEXTS), seed=1)
     engine = engine_of(lm, 4)
     streams = [iter(engine.submit(one)) for one in many]
     found: list[list[Tensor]] = [[] for _ in many]
@@ -366,7 +373,7 @@ def test_streams_side_by_side_are_read_in_turns(lm: DelayLM, engine_of: Any) -> 
             if frame is not None:
                 found[row].append(frame)
     for row, pieces in enumerate(found):
-        assert torch.equal(torch.cat(pieces), wanted[row].codes)
+        assert torch.equal(torch.cat(pieces), target[row].codes)
 
 
 def test_a_caller_may_be_in_inference_mode(lm: DelayLM, engine_of: Any) -> None:
@@ -378,12 +385,12 @@ def test_a_caller_may_be_in_inference_mode(lm: DelayLM, engine_of: Any) -> None:
 
 
 def test_threads_read_streams_of_one_engine(lm: DelayLM, engine_of: Any) -> None:
-    wanted = decode(lm, toy_conditions(lm, *TEXTS), seed=1)
+    target = decode(lm, toy_conditions(lm, *TEXTS), seed=1)
     engine = engine_of(lm, 2)
     streams = [engine.submit(one) for one in requests(toy_conditions(lm, *TEXTS), seed=1)]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda stream: stream.result(), streams))
-    assert all(torch.equal(one.codes, two.codes) for one, two in zip(results, wanted, strict=True))
+    assert all(torch.equal(one.codes, two.codes) for one, two in zip(results, target, strict=True))
 
 
 def test_a_result_that_is_carried_on_has_read_all_columns(lm: DelayLM, engine_of: Any) -> None:
@@ -392,9 +399,9 @@ def test_a_result_that_is_carried_on_has_read_all_columns(lm: DelayLM, engine_of
     (result,) = engine_of(lm, 1).run([request])
     columns = delayed_columns(result.codes[None], torch.tensor([len(result.codes)]))
     with torch.no_grad():
-        _, wanted, _ = lm.parallel_forward(columns[:, :-1], lm.initial_state(1), conditions)
+        _, target, _ = lm.parallel_forward(columns[:, :-1], lm.initial_state(1), conditions)
     assert result.state is not None
-    for one, other in zip(leaves(result.state), leaves(wanted), strict=True):
+    for one, other in zip(leaves(result.state), leaves(target), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 

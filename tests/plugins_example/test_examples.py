@@ -79,9 +79,9 @@ def test_a_spec_that_names_it_trains_and_speaks(role: str, tmp_path: Path) -> No
     assert getattr(spec, role).plugin == EXAMPLES[role]
     directory = run_spec(resolve(spec), build_manager([]).hook)
     (sample,) = read_samples(directory)
-    spoken = soundfile.info(directory / sample.audio)
-    assert 0.02 <= spoken.duration <= 0.3
-    assert spoken.samplerate == {"backbone": 24_000, "codec": 16_000}[role]
+    speech = soundfile.info(directory / sample.audio)
+    assert 0.02 <= speech.duration <= 0.3
+    assert speech.samplerate == {"backbone": 24_000, "codec": 16_000}[role]
 
 
 def test_the_backbone_refuses_a_width_that_its_heads_cannot_share() -> None:

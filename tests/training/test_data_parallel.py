@@ -59,8 +59,8 @@ def files(folder: Path) -> set[Path]:
 
 
 ROUNDING = ("cross_att.ln_k.bias", "tmix.qkv.bias", "pos_net.layers.0.cmix.p_out.bias")
-"""What the loss does not depend on, at least in part, such as an offset of all keys: its gradient is rounding errors,
-of which Adam makes steps as large as any."""
+"""Parameters on which the loss depends in part or not at all, such as an offset of all keys: their
+gradients are rounding errors, of which Adam makes steps as large as any."""
 
 
 def assert_alike(one: Path, other: Path) -> None:
@@ -77,12 +77,12 @@ def assert_alike(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_two_processes_train_as_one_does_and_write_no_more(tmp_path: Path, accumulate: int) -> None:
-    told, parts = Listener(), f"train.accumulate={accumulate}"
+    notices, parts = Listener(), f"train.accumulate={accumulate}"
     one = trained(tmp_path, parts, "train.threads=1", out="one")
-    two = trained(tmp_path, parts, *TWO, out="two", plugins=(told,))
+    two = trained(tmp_path, parts, *TWO, out="two", plugins=(notices,))
     assert_alike(one, two)
     assert files(one) == files(two)
-    assert [step for step, _ in told.steps] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in notices.steps] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_stopped_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
@@ -181,11 +181,11 @@ def test_gpus_share_a_step_evenly(tmp_path: Path) -> None:
 def test_more_gpus_than_there_are_is_told_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = TrainSection(gpus=4, accumulate=4)
+    requests = TrainSection(gpus=4, accumulate=4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(LinaError, match=r"gpus is 4, but 2 CUDA devices are available; set gpus: 2"):
-        check_gpus(asked)
+        check_gpus(requests)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LinaError, match="no CUDA device is available; set gpus: 1, or device: cpu"):
         run_spec(small(tmp_path, "train.gpus=2", "train.accumulate=2"), hooks_of())
@@ -203,11 +203,11 @@ def test_a_gradient_that_only_others_have_counts_as_zeros(monkeypatch: pytest.Mo
     frozen.requires_grad_(False)
     two = ProcessGroup(1, 2)
     for _ in range(2):
-        given = iter(
+        inputs = iter(
             [torch.tensor([1, 1, 0], dtype=torch.int32), torch.arange(4.0), torch.tensor([10.0]).double()]
         )
         monkeypatch.setattr(
-            "lina.training.process_group.dist.all_reduce", lambda here, given=given: here.add_(next(given))
+            "lina.training.process_group.dist.all_reduce", lambda here, inputs=inputs: here.add_(next(inputs))
         )
         for parameter, gradient in ((mine, torch.ones(2)), (others, None)):
             parameter.grad = gradient

@@ -17,20 +17,20 @@ def example(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 def test_cross_entropy_is_the_mean_over_what_counts() -> None:
     logits, targets, loss_mask = example()
     each = -logits.double().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-    wanted = each[loss_mask].mean()
+    expected = each[loss_mask].mean()
     torch.testing.assert_close(
-        cross_entropy(logits, targets, loss_mask).double(), wanted, atol=1e-6, rtol=1e-6
+        cross_entropy(logits, targets, loss_mask).double(), expected, atol=1e-6, rtol=1e-6
     )
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_what_does_not_count_changes_nothing(name: str) -> None:
     logits, targets, loss_mask = example()
-    wanted = LOSSES[name](logits, targets, loss_mask)
+    expected = LOSSES[name](logits, targets, loss_mask)
     other_targets = torch.where(loss_mask, targets, (targets + 3) % 7)
     other_logits = torch.where(loss_mask[..., None], logits, logits * 5 - 2)
-    assert torch.equal(LOSSES[name](logits, other_targets, loss_mask), wanted)
-    assert torch.equal(LOSSES[name](other_logits, targets, loss_mask), wanted)
+    assert torch.equal(LOSSES[name](logits, other_targets, loss_mask), expected)
+    assert torch.equal(LOSSES[name](other_logits, targets, loss_mask), expected)
     right, total = accuracy(logits, targets, loss_mask)
     for one, other in zip(accuracy(other_logits, other_targets, loss_mask), (right, total), strict=True):
         assert torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""What a GPU could not capture: waiting for the device, and bringing to it what Python holds."""
+"""Objective without the operations that no CUDA graph captures: synchronization and copies from Python values."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,9 +82,9 @@ def test_a_step_neither_waits_for_the_device_nor_brings_it_anything(backbone: st
     resolved = resolve(load_spec(SPEC, [small, text]))
     lm = build_lm(resolved, codebook_sizes=(4,) * CODEBOOKS, vocab_size=12, speakers=1, seed=0).train()
     objective = Objective(lm, cross_entropy, torch.device("cpu"), guided=True)
-    given = part([[7, 5], [9], [3, 2]])
+    inputs = part([[7, 5], [9], [3, 2]])
     with Waits() as waits, Brings() as brings:
-        measured = objective(given, 20, torch.float32)
+        measured = objective(inputs, 20, torch.float32)
         torch.autograd.backward(measured.loss + measured.guided_attention_loss)
     assert waits.seen == []
     assert brings.seen == []

@@ -1,4 +1,4 @@
-"""What a step does with its gradients: the same in both forms, and nothing where something is not finite."""
+"""Optimizer step: equal in the eager and the captured form, and skipped where something is not finite."""
 
 import copy
 import math
@@ -36,7 +36,7 @@ def gradients(lm: DelayLM, seed: int) -> None:
 
 def test_both_forms_make_the_same_weights_and_averages() -> None:
     lm = toy_lm()
-    made = []
+    results = []
     for on_device in (False, True):
         model = copy.deepcopy(lm)
         update = updates(model, on_device)
@@ -45,8 +45,8 @@ def test_both_forms_make_the_same_weights_and_averages() -> None:
             gradients(model, step)
             norms.append(float(update(torch.tensor(1.0), 0.01 * step, step)))
         assert update.average is not None
-        made.append((norms, dict(model.named_parameters()), update.average.average))
-    (norms, weights, averages), (others, other_weights, other_averages) = made
+        results.append((norms, dict(model.named_parameters()), update.average.average))
+    (norms, weights, averages), (others, other_weights, other_averages) = results
     assert norms == pytest.approx(others, rel=1e-6)
     for name, value in lm.named_parameters():
         assert not torch.equal(weights[name], value)

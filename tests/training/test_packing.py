@@ -103,11 +103,13 @@ def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str,
     def loss(logits: Tensor) -> Tensor:
         return (logits.masked_fill(logits.isinf(), 0.0) * weigh).tanh().sum()
 
-    given = pack_conditions(texts(lm, *range(len(TEXTS))), ROWS)
-    wanted, after, weights = lm.parallel_forward(columns.inputs, lm.initial_state(len(ROWS)), given, starts)
-    wanted_gradients = gradients(lm, loss(wanted))
+    arguments = pack_conditions(texts(lm, *range(len(TEXTS))), ROWS)
+    target, after, weights = lm.parallel_forward(
+        columns.inputs, lm.initial_state(len(ROWS)), arguments, starts
+    )
+    wanted_gradients = gradients(lm, loss(target))
 
-    said, states = [], []
+    output, states = [], []
     for row, numbers in enumerate(ROWS.tolist()):
         state, utterance, logits = lm.initial_state(1), -1, []
         for t, column in enumerate(columns.inputs[row]):
@@ -121,14 +123,14 @@ def test_rows_at_once_are_the_fold_of_steps_with_the_text_swapped(backbone: str,
             own = weights[row, t].unflatten(0, (-1, width))
             torch.testing.assert_close(own[utterance, : read.shape[1]], read[0], atol=1e-9, rtol=1e-9)
             torch.testing.assert_close(own[utterance].sum(), torch.ones((), dtype=torch.float64))
-        said.append(torch.stack(logits))
+        output.append(torch.stack(logits))
         states.append(state)
-    torch.testing.assert_close(torch.stack(said), wanted, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(torch.stack(output), target, atol=1e-9, rtol=1e-9)
     for row, state in enumerate(states):
         expected = named_leaves(take_rows(after, torch.tensor([row])))
         for name, leaf in named_leaves(state).items():
             torch.testing.assert_close(leaf, expected[name], atol=1e-9, rtol=1e-9, msg=name)
-    found = gradients(lm, loss(torch.stack(said)))
+    found = gradients(lm, loss(torch.stack(output)))
     assert found.keys() == wanted_gradients.keys()
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, wanted_gradients[name], atol=1e-8, rtol=1e-8, msg=name)
@@ -139,24 +141,24 @@ def test_a_row_that_begins_in_the_middle_of_a_text_goes_on_with_it() -> None:
     columns, starts = pack_columns(
         teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, torch.tensor([[0, 1]])
     )
-    given = pack_conditions(texts(lm, 0, 1), torch.tensor([[0, 1]]))
+    arguments = pack_conditions(texts(lm, 0, 1), torch.tensor([[0, 1]]))
     state = lm.initial_state(1)
-    wanted, _, _ = lm.parallel_forward(columns.inputs, state, given, starts)
-    first, state, _ = lm.parallel_forward(columns.inputs[:, :3], state, given, starts[:, :3])
-    second, _, _ = lm.parallel_forward(columns.inputs[:, 3:], state, given, starts[:, 3:])
-    torch.testing.assert_close(torch.cat([first, second], 1), wanted, atol=1e-9, rtol=1e-9)
+    target, _, _ = lm.parallel_forward(columns.inputs, state, arguments, starts)
+    first, state, _ = lm.parallel_forward(columns.inputs[:, :3], state, arguments, starts[:, :3])
+    second, _, _ = lm.parallel_forward(columns.inputs[:, 3:], state, arguments, starts[:, 3:])
+    torch.testing.assert_close(torch.cat([first, second], 1), target, atol=1e-9, rtol=1e-9)
 
 
 def test_the_state_hears_the_utterance_before() -> None:
     lm = model("gla", "plain")
-    said = []
+    output = []
     for before in (0, 2):
         rows = torch.tensor([[before, 1]])
         columns, starts = pack_columns(teacher_forcing(random_codes(6, 7), LENGTHS), LENGTHS, rows)
-        given = pack_conditions(texts(lm, *range(6)), rows)
-        logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), given, starts)
-        said.append(logits[0, -int(LENGTHS[1]) :])
-    assert not torch.allclose(said[0], said[1], atol=1e-3)
+        arguments = pack_conditions(texts(lm, *range(6)), rows)
+        logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), arguments, starts)
+        output.append(logits[0, -int(LENGTHS[1]) :])
+    assert not torch.allclose(output[0], output[1], atol=1e-3)
 
 
 def test_columns_at_the_seams() -> None:

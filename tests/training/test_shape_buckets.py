@@ -34,14 +34,14 @@ def part(lengths: list[list[int]], letters: int = 5) -> MicroBatch:
 def test_padding_changes_neither_loss_nor_gradients(lengths: list[list[int]]) -> None:
     lm = toy_lm(attention="plain", sizes=(4,) * CODEBOOKS).double().train()
     objective = Objective(lm, cross_entropy, torch.device("cpu"), guided=True)
-    given = part(lengths)
-    shape = shape_of(given, budget=60)
-    grown = pad_to_shape(given, shape)
-    assert grown.rows.shape[0] > given.rows.shape[0]
-    assert grown.codes.shape[1] + CODEBOOKS == shape.steps > columns_of(given)
-    assert grown.text.shape[1] > given.text.shape[1]
+    inputs = part(lengths)
+    shape = shape_of(inputs, budget=60)
+    grown = pad_to_shape(inputs, shape)
+    assert grown.rows.shape[0] > inputs.rows.shape[0]
+    assert grown.codes.shape[1] + CODEBOOKS == shape.steps > columns_of(inputs)
+    assert grown.text.shape[1] > inputs.text.shape[1]
     found = []
-    for one, steps in ((given, columns_of(given)), (grown, shape.steps)):
+    for one, steps in ((inputs, columns_of(inputs)), (grown, shape.steps)):
         lm.zero_grad()
         measured = objective(one, steps, torch.float32)
         torch.autograd.backward(measured.loss + measured.guided_attention_loss)
@@ -60,13 +60,13 @@ def test_few_shapes_hold_all_batches(utterances: int) -> None:
     plan = RowPlan(frames, [0] * len(frames), utterances, 4000, 0)
     shapes, real, fixed = set(), 0, 0
     for batch in range(len(plan.batches(0))):
-        given = part([[frames[i] for i in row] for row in plan.rows(batch)])
-        shape = shape_of(given, plan.budget)
-        grown = pad_to_shape(given, shape)
+        inputs = part([[frames[i] for i in row] for row in plan.rows(batch)])
+        shape = shape_of(inputs, plan.budget)
+        grown = pad_to_shape(inputs, shape)
         assert grown.rows.shape == (shape.rows, utterances)
-        assert columns_of(grown) == columns_of(given) <= shape.steps
+        assert columns_of(grown) == columns_of(inputs) <= shape.steps
         shapes.add(shape)
-        real += given.rows.shape[0] * columns_of(given)
+        real += inputs.rows.shape[0] * columns_of(inputs)
         fixed += shape.rows * shape.steps
     assert len(shapes) < 40
     assert fixed < 1.5 * real

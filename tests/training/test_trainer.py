@@ -136,8 +136,10 @@ def test_validation_is_on_the_averaged_weights_without_dropout(tmp_path: Path, e
     batch = data.batch(data.valid)
     columns = teacher_forcing(batch.codes, batch.lengths)
     with torch.no_grad():
-        given = model.conditions(batch.text, batch.text_mask, batch.speaker)
-        logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
+        arguments = model.conditions(batch.text, batch.text_mask, batch.speaker)
+        logits, _, _ = model.parallel_forward(
+            columns.inputs, model.initial_state(len(batch.codes)), arguments
+        )
     expected = float(cross_entropy(logits, columns.targets, columns.loss_mask))
     [(step, metrics)] = listener.evaluations
     assert step == 6
@@ -259,8 +261,10 @@ def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
     for number in (0, 1):
         batch = data.batch([data.train[i] for i in plan.batch(number)])
         columns = teacher_forcing(batch.codes, batch.lengths)
-        given = model.conditions(batch.text, batch.text_mask)
-        logits, _, _ = model.parallel_forward(columns.inputs, model.initial_state(len(batch.codes)), given)
+        arguments = model.conditions(batch.text, batch.text_mask)
+        logits, _, _ = model.parallel_forward(
+            columns.inputs, model.initial_state(len(batch.codes)), arguments
+        )
         loss = cross_entropy(logits, columns.targets, columns.loss_mask)
         gradients.append(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
     train(run, model, data, hooks)
@@ -282,9 +286,9 @@ def test_consecutive_utterances_are_one_row_with_its_texts_swapped(tmp_path: Pat
         for number in row:
             batch = data.batch([number])
             columns = teacher_forcing(batch.codes, batch.lengths)
-            given = model.conditions(batch.text, batch.text_mask)
+            arguments = model.conditions(batch.text, batch.text_mask)
             state = next_text(state, model.initial_state(1))
-            logits, state, _ = model.parallel_forward(columns.inputs, state, given)
+            logits, state, _ = model.parallel_forward(columns.inputs, state, arguments)
             counts.append(int(columns.loss_mask.sum()))
             losses.append(cross_entropy(logits, columns.targets, columns.loss_mask) * counts[-1])
     loss = torch.stack(losses).sum() / sum(counts)

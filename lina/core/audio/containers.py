@@ -1,7 +1,7 @@
 """Detection of truncated audio files, which decoders shorten without an error.
 
 WAV by its chunk sizes (RIFF and RF64), Ogg by the end-of-stream mark of its last page (RFC 3533, section 6),
-the rest by counting what was decoded.
+the rest by counting decoded samples.
 """
 
 import struct

@@ -31,8 +31,8 @@ class Window:
     pace: float
     """Positions by which the place goes forward in a step, at most."""
     stall: int | None = None
-    """Steps without moving after which the place is pushed on by one position. Each push takes away the hindmost
-    position, so what a row is stuck at becomes unreadable after ``back`` + 1 of them, and everything ends."""
+    """Steps without moving after which the place is pushed on by one position. Each push removes the hindmost
+    position, so a row is not stuck at one for more than ``back`` + 1 pushes, and everything ends."""
     stop_within: int | None = None
     """Speech may end only where so many positions, or fewer, are left of the text: its last marks are seldom read."""
     linger: int | None = None

@@ -1,5 +1,5 @@
 """Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598; for codec language models as in MusicGen, arXiv
-2306.05284): the model speaks with its text and without it, and what the text changes is made more (or less) of.
+2306.05284): the model runs with its text and without it, and the difference is scaled.
 
 ``Guided`` is a stream like the model it wraps. Each of its B rows is a pair of rows of the model, with the text and
 without, that read the same tokens in one batch of 2 B.
@@ -37,11 +37,11 @@ class Guided:
     def conditions(
         self, text: Int[Tensor, "B J"], mask: Bool[Tensor, "B J"], speaker: Int[Tensor, "B"] | None = None
     ) -> Conditions:
-        """As ``DelayLM.conditions``. The speaker is told to both."""
+        """As ``DelayLM.conditions``. Both rows get the speaker."""
         without = torch.ones(len(text), dtype=torch.bool, device=text.device)
-        told = self.lm.conditions(text, mask, speaker)
+        with_text = self.lm.conditions(text, mask, speaker)
         return tree_map(
-            lambda *both: torch.stack(both, 1), told, self.lm.conditions(text, mask, speaker, without)
+            lambda *both: torch.stack(both, 1), with_text, self.lm.conditions(text, mask, speaker, without)
         )
 
     def initial_state(self, batch: int) -> LMState:
@@ -64,10 +64,14 @@ class Guided:
     ) -> tuple[Tensor, LMState, Tensor]:
         twice = tokens.repeat_interleave(2, 0)
         logits, after, attention = face(twice, unpair_rows(state), unpair_rows(conditions))
-        told, untold = pair_rows(logits).unbind(1)
-        guided = untold.lerp(told, self.scale)
+        conditional, unconditional = pair_rows(logits).unbind(1)
+        guided = unconditional.lerp(conditional, self.scale)
         # Entries that a smaller codebook does not have are -inf in both, and the difference of infinities is NaN.
-        return torch.where(told.isneginf(), told, guided), pair_rows(after), pair_rows(attention)[:, 0]
+        return (
+            torch.where(conditional.isneginf(), conditional, guided),
+            pair_rows(after),
+            pair_rows(attention)[:, 0],
+        )
 
 
 LanguageModel = DelayLM | Guided

@@ -39,7 +39,7 @@ class InPlaceLM(nn.Module):
         return logits, state, weights if self.scale is None else pair_rows(weights)[:, 0]
 
     def stored(self, state: LMState, dtype: torch.dtype) -> LMState:
-        """The state with what the fused steps can hold in ``dtype`` converted to it."""
+        """The state with the memories of fused steps converted to ``dtype``."""
         return LMState(
             self.encoder.stored(state.encoder, dtype),
             self.attend.stored(state.attention, dtype),
@@ -96,7 +96,7 @@ class _Leave(nn.Module):
 
 
 class _Attend(InPlaceStep):
-    """Adds what is read of the text; gives the attention as well."""
+    """Add the text that is read; return the attention as well."""
 
     def __init__(self, attention: CrossAttention) -> None:
         super().__init__()

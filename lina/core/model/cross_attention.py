@@ -246,7 +246,7 @@ def _readable(memory: TextMemory, starts: Bool[Tensor, "B T"] | None) -> Bool[Te
 
 
 def _matched(x: Float[Tensor, "..."], other: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """``x`` in the dtype of what it is multiplied with, where autocast does not see to that by itself."""
+    """``x`` in the dtype of its other factor, where autocast does not convert it."""
     return x if torch.is_autocast_enabled(x.device.type) else x.to(other.dtype)
 
 

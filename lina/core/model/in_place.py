@@ -19,7 +19,7 @@ class InPlaceStep(nn.Module):
     """One frame, with the state advanced in place."""
 
     compiles_alone = True
-    """A region for a compiler: layers of one kind then share what was compiled. False for what only contains others."""
+    """A region for a compiler: layers of one kind then share compiled code. False for containers of other regions."""
 
     def forward(self, x: Float[Tensor, "B D"], state: State) -> Float[Tensor, "B D"]:
         raise NotImplementedError
@@ -30,7 +30,7 @@ class InPlaceStep(nn.Module):
         return y
 
     def stored(self, state: S, dtype: torch.dtype) -> S:
-        """The state with what this step can hold in ``dtype`` converted to it; sums are in float32 all the same."""
+        """The state with the memories of this step converted to ``dtype``; sums are in float32 regardless."""
         return state
 
 

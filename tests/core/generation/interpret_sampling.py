@@ -23,9 +23,9 @@ def main() -> None:
         logits[:, :, 5] = -torch.inf
         uniform = torch.rand(ROWS, BOOKS, generator=generator, dtype=torch.float64)
         for mask in (allowed, allowed[:1].expand_as(allowed)):
-            wanted = sample(logits, mask, rules, uniform)
+            expected = sample(logits, mask, rules, uniform)
             found = fused(logits, mask, *rules, uniform, sampling.has_top_p)
-            assert torch.equal(found, wanted), (sampling, (found != wanted).sum())
+            assert torch.equal(found, expected), (sampling, (found != expected).sum())
         print("agrees", flush=True)
 
 

@@ -31,27 +31,27 @@ class Reader:
 
     def step(self, tokens: Tensor, state: LMState, conditions: Conditions) -> tuple[Tensor, LMState, Tensor]:
         mask = conditions.text.mask
-        told = mask if mask.dim() == 2 else mask[:, 0]
-        assert told.any(-1).all(), "a row that can read nothing"
+        messages = mask if mask.dim() == 2 else mask[:, 0]
+        assert messages.any(-1).all(), "a row that can read nothing"
         rows = conditions.speaker[:, 0].long().tolist()
         wished = torch.tensor(
             [self.wishes[row](frame) for row, frame in zip(rows, state.encoder.tolist(), strict=True)]
         )
-        distance = (torch.arange(told.shape[1]) - wished[:, None].clamp(min=0)).abs()
-        read = distance.masked_fill(~told, 1e9).argmin(-1)
-        logits = torch.zeros(len(told), 2, self.vocab)
+        distance = (torch.arange(messages.shape[1]) - wished[:, None].clamp(min=0)).abs()
+        read = distance.masked_fill(~messages, 1e9).argmin(-1)
+        logits = torch.zeros(len(messages), 2, self.vocab)
         logits.scatter_(2, (read + MARKS)[:, None, None].expand(-1, 2, 1), self.sure)
         logits[:, 0, STOP] = torch.where(wished < 0, 99.0, -99.0)
-        attention = torch.nn.functional.one_hot(read, told.shape[1]).float()
+        attention = torch.nn.functional.one_hot(read, messages.shape[1]).float()
         return logits, state._replace(encoder=state.encoder + 1), attention
 
     def parallel_forward(self, tokens: Tensor, state: LMState, conditions: Conditions) -> Any:
-        said, read = [], []
+        output, read = [], []
         for column in tokens.unbind(1):
             logits, state, attention = self.step(column, state, conditions)
-            said.append(logits)
+            output.append(logits)
             read.append(attention)
-        return torch.stack(said, 1), state, torch.stack(read, 1)
+        return torch.stack(output, 1), state, torch.stack(read, 1)
 
 
 def texts(*lengths: int, width: int | None = None) -> Conditions:

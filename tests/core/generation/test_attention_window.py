@@ -31,65 +31,65 @@ def rules_of(window: Window, mask: Tensor) -> Any:
     return join_rows([window_rules(window, row) for row in mask.split(1)])
 
 
-def spoken(*wishes: Wish, lengths: tuple[int, ...] | None = None, **options: Any) -> list[Any]:
-    """What rows say: (positions in the order in which they were said, whether the row stopped by itself)."""
+def speech(*wishes: Wish, lengths: tuple[int, ...] | None = None, **options: Any) -> list[Any]:
+    """Per row: positions in the order in which they were spoken, and True if the row stopped by itself."""
     conditions = texts(*(lengths or [LENGTH] * len(wishes)))
     options.setdefault("max_frames", 60)
-    said = decode(Reader(*wishes), conditions, Sampling(), **options)
-    return [(one.codes[:, 0].tolist(), one.stopped) for one in said]
+    output = decode(Reader(*wishes), conditions, Sampling(), **options)
+    return [(one.codes[:, 0].tolist(), one.stopped) for one in output]
 
 
 def test_steady_reading_is_as_without_a_window() -> None:
-    assert spoken(STEADY, window=NARROW) == spoken(STEADY) == [(list(range(LENGTH)), True)]
+    assert speech(STEADY, window=NARROW) == speech(STEADY) == [(list(range(LENGTH)), True)]
 
 
 def test_a_jump_ahead_skips_nothing() -> None:
     """Reading leaps from 2 to the end; the window lets it go on by a position a step."""
     leaping = listed([0, 1, 2] + [11] * 20)
-    assert spoken(leaping)[0][0][:5] == [0, 1, 2, 11, 11]
-    said, _ = spoken(leaping, window=NARROW)[0]
-    assert said[:9] == [0, 1, 2, 5, 6, 7, 8, 9, 10]
+    assert speech(leaping)[0][0][:5] == [0, 1, 2, 11, 11]
+    output, _ = speech(leaping, window=NARROW)[0]
+    assert output[:9] == [0, 1, 2, 5, 6, 7, 8, 9, 10]
 
 
 def test_a_glance_ahead_moves_the_place_by_the_pace() -> None:
     glancing = listed([0, 1, 2, 11, 3, 4, 5, 6, 7, 8, 9, 10, 11])
-    said, stopped = spoken(glancing, window=Window(ahead=3, back=1, pace=0.5))[0]
-    assert said == [0, 1, 2, 4, 3, 4, 5, 6, 6, 7, 7, 8, 8]
+    output, stopped = speech(glancing, window=Window(ahead=3, back=1, pace=0.5))[0]
+    assert output == [0, 1, 2, 4, 3, 4, 5, 6, 6, 7, 7, 8, 8]
     assert stopped
-    assert spoken(glancing, window=Window(ahead=9, back=1, pace=9.0))[0][0][4:9] == [10, 10, 10, 10, 10]
+    assert speech(glancing, window=Window(ahead=9, back=1, pace=9.0))[0][0][4:9] == [10, 10, 10, 10, 10]
 
 
 def test_a_jump_back_says_nothing_again() -> None:
     returning = listed([0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7, 8, 9, 10, 11])
-    assert spoken(returning)[0][0][6:9] == [0, 1, 2]
-    assert spoken(returning, window=NARROW)[0][0] == [0, 1, 2, 3, 4, 5, 4, 4, 4, 6, 7, 8, 9, 10, 11]
+    assert speech(returning)[0][0][6:9] == [0, 1, 2]
+    assert speech(returning, window=NARROW)[0][0] == [0, 1, 2, 3, 4, 5, 4, 4, 4, 6, 7, 8, 9, 10, 11]
 
 
 def test_what_is_stuck_is_pushed_on() -> None:
     stuck = lambda frame: min(frame, 4.0)  # noqa: E731
-    forever, stopped = spoken(stuck, window=NARROW)[0]
+    forever, stopped = speech(stuck, window=NARROW)[0]
     assert (forever[5:], stopped) == ([4] * 55, False)
-    pushed, _ = spoken(stuck, window=Window(ahead=3, back=1, pace=1.0, stall=3))[0]
+    pushed, _ = speech(stuck, window=Window(ahead=3, back=1, pace=1.0, stall=3))[0]
     # Four steps without moving make a push; the second one hides position 4, and each later one the next.
     assert pushed == [*range(4), *[4] * 9, *[n for n in range(5, 11) for _ in range(4)], *[10] * 23]
 
 
 def test_an_early_end_is_not_allowed() -> None:
     early = listed([0, 1, 2, 3])
-    assert spoken(early) == [([0, 1, 2, 3], True)]
+    assert speech(early) == [([0, 1, 2, 3], True)]
     reading: Wish = lambda frame: -1.0 if frame in (4, 10) else float(frame)  # noqa: E731
     window = Window(ahead=3, back=1, pace=2.0, stop_within=2)
-    said, stopped = spoken(reading, window=window)[0]
+    output, stopped = speech(reading, window=window)[0]
     assert stopped
-    assert len(said) == 10
-    assert said[5:] == [5, 6, 7, 8, 9]
+    assert len(output) == 10
+    assert output[5:] == [5, 6, 7, 8, 9]
 
 
 def test_what_goes_on_after_the_end_is_ended() -> None:
     endless = lambda frame: float(frame)  # noqa: E731
-    assert spoken(endless) == [([*range(LENGTH), *[11] * 48], False)]
-    said, stopped = spoken(endless, window=Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5))[0]
-    assert said == [*range(LENGTH), *[11] * 3], "it arrives at 9 in step 10, and is given five more"
+    assert speech(endless) == [([*range(LENGTH), *[11] * 48], False)]
+    output, stopped = speech(endless, window=Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5))[0]
+    assert output == [*range(LENGTH), *[11] * 3], "it arrives at 9 in step 10, and is given five more"
     assert not stopped, "it did not end by itself"
 
 
@@ -97,8 +97,8 @@ def test_who_ended_a_row_is_told() -> None:
     """By itself, by the window, by the limit."""
     wishes: list[Wish] = [STEADY, lambda frame: float(frame), lambda frame: 0.0]
     window = Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5)
-    said = decode(Reader(*wishes), texts(*[LENGTH] * 3), Sampling(), max_frames=60, window=window)
-    assert [(one.stopped, one.ended_by_window) for one in said] == [
+    output = decode(Reader(*wishes), texts(*[LENGTH] * 3), Sampling(), max_frames=60, window=window)
+    assert [(one.stopped, one.ended_by_window) for one in output] == [
         (True, False),
         (False, True),
         (False, False),
@@ -107,17 +107,17 @@ def test_who_ended_a_row_is_told() -> None:
 
 def test_all_ends_even_if_the_model_never_does() -> None:
     window = Window(ahead=3, back=1, pace=1.0, stall=2, stop_within=2, linger=5)
-    (said, _) = spoken(lambda frame: 0.0, window=window, max_frames=1000)[0]
-    assert len(said) <= 3 * LENGTH + 6
+    (output, _) = speech(lambda frame: 0.0, window=window, max_frames=1000)[0]
+    assert len(output) <= 3 * LENGTH + 6
 
 
 def test_rows_are_independent_and_padding_is_not_read() -> None:
     wishes = STEADY, listed([0, 1, 2] + [11] * 20), lambda frame: float(frame)
     lengths, window = (12, 9, 5), Window(ahead=3, back=1, pace=1.0, stall=2, stop_within=1, linger=3)
-    together = spoken(*wishes, lengths=lengths, window=window)
+    together = speech(*wishes, lengths=lengths, window=window)
     for wish, length, row in zip(wishes, lengths, together, strict=True):
-        assert spoken(wish, lengths=(length,), window=window) == [row]
-    assert len({len(said) for said, _ in together}) == 3
+        assert speech(wish, lengths=(length,), window=window) == [row]
+    assert len({len(output) for output, _ in together}) == 3
 
 
 def test_after_a_prompt_the_place_is_where_it_was_read() -> None:
@@ -140,8 +140,8 @@ def test_prompts_are_read_whole_and_speech_goes_on_after_them() -> None:
     reading = lambda frame: float(frame)  # noqa: E731
     prompt = torch.zeros(2, 5, 2, dtype=torch.int64)
     options: dict[str, Any] = {"prompt": prompt, "prompt_lengths": torch.tensor([5, 0]), "max_frames": 4}
-    said = spoken(reading, reading, begin=torch.tensor([5, 0]), window=NARROW, **options)
-    assert [codes for codes, _ in said] == [[5, 6, 7, 8], [0, 1, 2, 3]]
+    output = speech(reading, reading, begin=torch.tensor([5, 0]), window=NARROW, **options)
+    assert [codes for codes, _ in output] == [[5, 6, 7, 8], [0, 1, 2, 3]]
 
 
 def test_a_row_without_text_reads_on() -> None:
@@ -201,8 +201,8 @@ def test_guided_speech_in_a_window() -> None:
     guided = Guided(lm, 2.0)
     conditions = guided.conditions(torch.tensor([TEXTS[0]]), torch.ones(1, 7, dtype=torch.bool))
     free, wide, held = (
-        decode(guided, conditions, max_frames=6, **given)  # type: ignore[arg-type]
-        for given in ({}, {"window": WIDE}, {"window": Window(ahead=1, back=0, pace=0.5)})
+        decode(guided, conditions, max_frames=6, **inputs)  # type: ignore[arg-type]
+        for inputs in ({}, {"window": WIDE}, {"window": Window(ahead=1, back=0, pace=0.5)})
     )
     assert_same(free, wide)
     assert all(len(weights.nonzero()) <= 2 for weights in held[0].attention)

@@ -39,13 +39,13 @@ def columns(rows: int, frames: int = 6) -> Tensor:
     return delayed_columns(random_codes(rows, frames), torch.full((rows,), frames))
 
 
-def whole(model: Any, tokens: Tensor, given: Conditions) -> tuple[Tensor, Tensor]:
-    logits, _, attention = model.parallel_forward(tokens, model.initial_state(len(tokens)), given)
+def whole(model: Any, tokens: Tensor, inputs: Conditions) -> tuple[Tensor, Tensor]:
+    logits, _, attention = model.parallel_forward(tokens, model.initial_state(len(tokens)), inputs)
     return logits, attention
 
 
-def say(model: Any, given: Conditions, sampling: Sampling = SAMPLED, **options: Any) -> list[Tensor]:
-    return [one.codes for one in decode(model, given, sampling, **{"max_frames": 12, **options})]
+def say(model: Any, inputs: Conditions, sampling: Sampling = SAMPLED, **options: Any) -> list[Tensor]:
+    return [one.codes for one in decode(model, inputs, sampling, **{"max_frames": 12, **options})]
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
@@ -53,11 +53,11 @@ def say(model: Any, given: Conditions, sampling: Sampling = SAMPLED, **options: 
 def test_logits_move_from_without_the_text_to_with_it_and_on(lm: DelayLM, scale: float) -> None:
     guided, tokens = Guided(lm, scale), columns(3)
     logits, attention = whole(guided, tokens, conditions(guided, *TEXTS))
-    told, seen = whole(lm, tokens, conditions(lm, *TEXTS))
+    messages, seen = whole(lm, tokens, conditions(lm, *TEXTS))
     untold, _ = whole(lm, tokens, without_text(lm, *TEXTS))
-    exists = told.isfinite()
+    exists = messages.isfinite()
     torch.testing.assert_close(
-        logits[exists], (untold + scale * (told - untold))[exists], atol=1e-4, rtol=1e-4
+        logits[exists], (untold + scale * (messages - untold))[exists], atol=1e-4, rtol=1e-4
     )
     assert (logits[~exists] == -torch.inf).all(), "what a smaller codebook lacks is -inf and no NaN"
     torch.testing.assert_close(attention, seen, atol=1e-6, rtol=1e-6)
@@ -66,13 +66,13 @@ def test_logits_move_from_without_the_text_to_with_it_and_on(lm: DelayLM, scale:
 @torch.no_grad()
 def test_the_limit_of_scale_one_is_no_guidance(lm: DelayLM) -> None:
     tokens = columns(3)
-    told, _ = whole(lm, tokens, conditions(lm, *TEXTS))
+    messages, _ = whole(lm, tokens, conditions(lm, *TEXTS))
     far = []
     for distance in (1e-1, 1e-2, 1e-3, 0.0):
         for scale in (1 - distance, 1 + distance):
             guided = Guided(lm, scale)
             logits, _ = whole(guided, tokens, conditions(guided, *TEXTS))
-            far.append(float((logits - told)[told.isfinite()].abs().max()))
+            far.append(float((logits - messages)[messages.isfinite()].abs().max()))
     slope = far[0] / 1e-1
     for pair, distance in enumerate((1e-1, 1e-2, 1e-3, 0.0)):
         assert max(far[2 * pair : 2 * pair + 2]) <= slope * distance + 2e-5
@@ -82,12 +82,12 @@ def test_the_limit_of_scale_one_is_no_guidance(lm: DelayLM) -> None:
 @torch.no_grad()
 def test_a_guided_model_is_a_stream(lm: DelayLM) -> None:
     guided, tokens = Guided(lm, 2.5), columns(3)
-    given = conditions(guided, *TEXTS)
-    wanted, after, weights = guided.parallel_forward(tokens, guided.initial_state(3), given)
+    inputs = conditions(guided, *TEXTS)
+    expected, after, weights = guided.parallel_forward(tokens, guided.initial_state(3), inputs)
     state = guided.initial_state(3)
     for t, column in enumerate(tokens.unbind(1)):
-        logits, state, read = guided.step(column, state, given)
-        torch.testing.assert_close(logits, wanted[:, t], atol=1e-4, rtol=1e-4)
+        logits, state, read = guided.step(column, state, inputs)
+        torch.testing.assert_close(logits, expected[:, t], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(read, weights[:, t], atol=1e-5, rtol=1e-5)
     for one, other in zip(leaves(state), leaves(after), strict=True):
         assert one.shape[:2] == (3, 2)
@@ -127,10 +127,10 @@ def test_a_text_in_company_is_said_as_alone(lm: DelayLM) -> None:
     guided, prompt, lengths = Guided(lm, 2.0), random_codes(3, 5), torch.tensor([3, 0, 5])
     together = say(guided, conditions(guided, *TEXTS), prompt=prompt, prompt_lengths=lengths, seed=1)
     for row, text in enumerate(TEXTS):
-        given = toy_conditions(guided, text, speaker=torch.tensor([row % 3]))  # type: ignore[arg-type]
+        inputs = toy_conditions(guided, text, speaker=torch.tensor([row % 3]))  # type: ignore[arg-type]
         (alone,) = say(
             guided,
-            given,
+            inputs,
             prompt=prompt[row : row + 1, : int(lengths[row])],
             seed=1,
             rows=[row],

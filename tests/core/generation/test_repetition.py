@@ -34,9 +34,9 @@ def test_what_is_rare_is_kept(recent: list[int]) -> None:
 
 def test_what_is_frequent_is_drawn_from_all_that_is_allowed() -> None:
     drawn = torch.bincount(again(3, [3, 3, 1, 2], rows=5_000), minlength=5) / 5_000
-    wanted = LOGITS[0].masked_fill(~ALLOWED, -torch.inf).softmax(-1)
+    expected = LOGITS[0].masked_fill(~ALLOWED, -torch.inf).softmax(-1)
     assert drawn[0] == 0
-    torch.testing.assert_close(drawn, wanted, atol=0.03, rtol=0)
+    torch.testing.assert_close(drawn, expected, atol=0.03, rtol=0)
 
 
 def test_a_row_looks_at_its_own_latest_tokens() -> None:

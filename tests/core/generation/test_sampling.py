@@ -20,7 +20,7 @@ def uniforms(*shape: int, seed: int = 4) -> Tensor:
 
 
 def shares(sampling: Sampling, logits: Tensor = LOGITS, allowed: Tensor | None = None) -> Tensor:
-    """How often each token is drawn: one row of many codebooks stands for many draws."""
+    """Frequencies of the tokens drawn: one row of many codebooks stands for many draws."""
     size = len(logits)
     allowed = torch.ones(size, dtype=torch.bool) if allowed is None else allowed
     drawn = sample(

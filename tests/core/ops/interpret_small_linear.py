@@ -23,11 +23,11 @@ def main() -> None:
         forms: list[dict[str, Any]] = [{}, norm, {"log_sigmoid": 0.25}, {"residual": residual}]
         forms += [{"residual": residual, **gated}]
         for options in forms:
-            wanted = small_linear(x, weight, bias, **options)
-            torch.testing.assert_close(fused(x, weight, bias, **options), wanted, atol=1e-4, rtol=1e-4)
+            expected = small_linear(x, weight, bias, **options)
+            torch.testing.assert_close(fused(x, weight, bias, **options), expected, atol=1e-4, rtol=1e-4)
         both, two = torch.randn(2 * outputs, inputs), torch.randn(2 * outputs)
-        wanted = small_linear(x, both, two, **norm, swiglu=True)
-        torch.testing.assert_close(fused(x, both, two, **norm, swiglu=True), wanted, atol=1e-4, rtol=1e-4)
+        expected = small_linear(x, both, two, **norm, swiglu=True)
+        torch.testing.assert_close(fused(x, both, two, **norm, swiglu=True), expected, atol=1e-4, rtol=1e-4)
         print("agrees", rows, inputs, outputs, flush=True)
 
 

@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the spec, as for lina run")
     parser.add_argument("--spec", type=Path, default=ROOT / "specs/first.yaml")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--steps", type=int, default=100, help="optimiser steps of each (default 100)")
+    parser.add_argument("--steps", type=int, default=100, help="optimizer steps of each (default 100)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these backbones instead of all installed")
     parser.add_argument(
         "--timeout", type=float, default=600.0, help="seconds for each backbone (default 600)"

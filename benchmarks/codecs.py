@@ -14,7 +14,7 @@ bootstrapped over recordings, differences are paired. Measures whose packages ar
 says what to install (pip install 'lina[bench]' has them all).
 
 Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own
-with 2, 4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantiser and by refitted
+with 2, 4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantizer and by refitted
 codebooks if the folder has them. EnCodec's rows are published figures, unless it is measured
 (--codec "encodec weights=FILE ...").
 

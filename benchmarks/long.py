@@ -6,7 +6,7 @@ A trained run reads sentences that it was trained on, as many as take a minute, 
 minutes say the same: each sentence from a fresh state and, where the run was trained on consecutive utterances, with
 the state carried from one to the next. For each minute it shows
 
-    WER          word error rate of what a recogniser hears in each sentence that begins in it (a recogniser that hears
+    WER          word error rate of what a recognizer hears in each sentence that begins in it (a recognizer that hears
                  the recordings themselves without errors is assumed; evaluation.json of the run says if it does)
     ms a frame   the median time from one frame of audio to the next; of this process alone where it works on a CPU, so
                  that what else the machine does is left out
@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument(
         "--state", choices=("fresh", "carried"), help="one of them; by default all that the run offers"
     )
-    parser.add_argument("--recognizer", default="faster-whisper", help="a recogniser plugin")
+    parser.add_argument("--recognizer", default="faster-whisper", help="a recognizer plugin")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, help="folder for the audio; a temporary one by default")
     parser.add_argument("--json", type=Path, help="write the numbers there")

@@ -1,7 +1,7 @@
 """Lyra V2 (google/lyra 1.3.2, Apache-2.0) as a codec to compare with: its three TFLite files, run by ai-edge-litert.
 
 Its SoundStream (Zeghidour et al. 2021, arXiv 2107.03312) works at 16 kHz and 50 frames a second. Its latents are
-quantised by its own quantiser (16 entries each, as many stages as wanted), or by residual codebooks fitted to them
+quantized by its own quantizer (16 entries each, as many stages as wanted), or by residual codebooks fitted to them
 later. For measuring only: nothing of lina needs it.
 """
 
@@ -34,7 +34,7 @@ class Lyra:
     """Encoding and decoding are loops over frames already; neither looks ahead."""
 
     def __init__(self, folder: Path, codebooks: Path | None = None, stages: int = 16) -> None:
-        """The first ``stages`` stages: of its own quantiser, or of ``codebooks``, a .npy file [stages, size, 64].
+        """The first ``stages`` stages: of its own quantizer, or of ``codebooks``, a .npy file [stages, size, 64].
 
         Raises:
             DataError: a file is missing, or ``codebooks`` is no such file.
@@ -48,7 +48,7 @@ class Lyra:
         size = NATIVE_SIZE if self.codebooks is None else self.codebooks.shape[1]
         self.codebook_sizes = (size,) * stages
         if codebooks is not None:
-            # Lyra's own quantiser is not used then.
+            # Lyra's own quantizer is not used then.
             self.files = (self.files[0], codebooks, self.files[2])
         self._encoder, quantizer, self._decoder = ((folder / name).read_bytes() for name in FILES)
         self._quantizer = _interpreter(quantizer)

@@ -38,7 +38,7 @@ from benchmarks.voices_judging import FIRST, SECOND, forget_row, judge, panel, s
 from benchmarks.voices_process import LONG, PROCESS
 from benchmarks.voices_rows import CLIP_FILE, CODEC, HIBARI, LINA, RECORDINGS, has_clip, read_row, rows
 from benchmarks.voices_sets import real_set, text_sets
-from benchmarks.voices_table import Voice, bars, failures, references, summarise, table, verdict
+from benchmarks.voices_table import Voice, bars, failures, references, summarize, table, verdict
 from lina.core.errors import DataError, LinaError, did_you_mean
 from lina.core.files import write_atomic
 from lina.evaluation.normalization import identity
@@ -138,7 +138,7 @@ def busy(voices: Sequence[Voice]) -> list[str]:
 
 def record(options: argparse.Namespace, voices: Sequence[Voice], remarks: Sequence[str]) -> dict[str, Any]:
     """All numbers, as JSON holds them."""
-    summaries, durations = summarise(voices), references(voices)
+    summaries, durations = summarize(voices), references(voices)
     facts = {
         "run": options.run and options.run.resolve().name,
         "settings": list(options.set),

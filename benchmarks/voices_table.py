@@ -72,7 +72,7 @@ def references(voices: Sequence[Voice]) -> dict[str, float]:
     }
 
 
-def summarise(voices: Sequence[Voice]) -> dict[str, dict[str, EvaluationGroup]]:
+def summarize(voices: Sequence[Voice]) -> dict[str, dict[str, EvaluationGroup]]:
     """By voice and set: rates and means with intervals, and the differences to the codec's resynthesis."""
     durations = references(voices)
     ceiling = {clip.id: clip for voice in voices if voice.name == CODEC for clip in voice.clips}
@@ -133,7 +133,7 @@ def bars(voices: Sequence[Voice]) -> list[Bar]:
     lina = next((voice for voice in voices if voice.name == LINA), None)
     if lina is None:
         return []
-    summaries = summarise(voices)
+    summaries = summarize(voices)
     own, found = summaries[LINA], []
     for name, limit in WER_ABOVE.items():
         if name in own and (above := own[name].minus_ceiling.get("word_error_rate")):
@@ -166,7 +166,7 @@ def bars(voices: Sequence[Voice]) -> list[Bar]:
 
 
 def table(voices: Sequence[Voice]) -> str:
-    summaries, lines = summarise(voices), []
+    summaries, lines = summarize(voices), []
     for name in sets_of(voices):
         count = max(found[name].sentences for found in summaries.values() if name in found)
         lines += [

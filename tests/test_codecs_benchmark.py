@@ -75,7 +75,7 @@ def missing() -> None:
 
 
 def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False) -> None:
-    """A recogniser that hears one text in whatever is loud enough."""
+    """A recognizer that hears one text in whatever is loud enough."""
 
     class Config(SimpleNamespace):
         model_validate = classmethod(lambda cls, keys: cls(**keys))

@@ -137,7 +137,7 @@ def test_real_sentences_are_kept_out_ones_with_one_recording_each(tmp_path: Path
 def test_differences_to_the_ceiling_are_paired() -> None:
     """Texts differ much, the voices at each text by just one word: that difference is certain."""
     wrong = [0, 8, 1, 6, 0, 3, 9, 2]
-    found = voices_table.summarise([voice("lina", [one + 1 for one in wrong]), voice("codec", wrong)])
+    found = voices_table.summarize([voice("lina", [one + 1 for one in wrong]), voice("codec", wrong)])
     one = found["lina"]["all"]
     above = one.minus_ceiling["word_error_rate"]
     assert (above.value, above.low, above.high) == pytest.approx((0.1, 0.1, 0.1))
@@ -154,7 +154,7 @@ def test_differences_to_the_ceiling_are_paired() -> None:
 def test_what_fails(wrong: int, seconds: float, failed: bool) -> None:
     """Above 30 % wrong characters, or a duration beyond 0.6 to 1.6 times hibari's 2 s."""
     both = [voice("lina", [wrong], seconds), voice("hibari", [0])]
-    rate = voices_table.summarise(both)["lina"]["all"].measures["failed"].value
+    rate = voices_table.summarize(both)["lina"]["all"].measures["failed"].value
     listed = voices_table.failures(both[0], voices_table.references(both))
     assert rate == float(failed)
     assert len(listed) == 3 * failed
@@ -166,10 +166,10 @@ def test_what_fails(wrong: int, seconds: float, failed: bool) -> None:
 
 def test_failures_are_what_the_second_listener_says() -> None:
     first, second = voice("lina", [9]), voice("lina", [0])
-    one = voices_table.summarise([voices_table.Voice("lina", first.clips, second.clips)])["lina"]["all"]
+    one = voices_table.summarize([voices_table.Voice("lina", first.clips, second.clips)])["lina"]["all"]
     assert one.measures["word_error_rate"].value == 0.9
     assert one.measures["failed"].value == 0.0
-    alone = voices_table.summarise([voices_table.Voice("lina", first.clips)])["lina"]["all"]
+    alone = voices_table.summarize([voices_table.Voice("lina", first.clips)])["lina"]["all"]
     assert "failed" not in alone.measures
 
 
@@ -178,7 +178,7 @@ def test_a_recording_is_the_reference_where_there_is_one() -> None:
     recorded = voices_table.Voice("recordings", [clip("real-0001", "recordings", seconds=4.0)])
     assert voices_table.references([recorded, read]) == {"real-0001": 4.0, "hard-1": 2.0}
     assert voices_table.sets_of([recorded, read]) == ["hard", "all", "real"]
-    assert voices_table.summarise([recorded, read])["hibari"]["all"].sentences == 1, (
+    assert voices_table.summarize([recorded, read])["hibari"]["all"].sentences == 1, (
         "all is of the sets alone"
     )
 

@@ -52,7 +52,7 @@ def evaluate(
 
     RUN is a run, or an exported voice; left out, the one that comes with lina. A
     manifest names recordings: they and their codec resynthesis, the ceiling, are
-    measured beside it. KEY=VALUE configures the recogniser. All is kept in
+    measured beside it. KEY=VALUE configures the recognizer. All is kept in
     evaluations/ of RUN (of lina's own voice: in evaluated/NAME here), and the same
     command goes on where it was stopped.
 

@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from lina.core.corpus.manifest import EntryChecker, corpus_folder, read_lines
 from lina.core.plugin import CorpusPlugin, PluginConfig
+from lina.core.renames import Renames
 from lina.core.utterance import Reject, Utterance
 
 
 class LJSpeechConfig(PluginConfig):
+    renames: ClassVar[Renames] = Renames(values={"text": {"normalised": "normalized"}})
+
     path: Path
     """The folder that holds the metadata."""
     metadata: str = "metadata.csv"
     audio: str = "wavs"
     """The folder of the recordings, in ``path``."""
     suffix: str = ".wav"
-    text: Literal["normalised", "raw"] = "normalised"
-    """``normalised`` is the third column (the second where there are only two), ``raw`` the second."""
+    text: Literal["normalized", "raw"] = "normalized"
+    """``normalized`` is the third column (the second where there are only two), ``raw`` the second."""
     speaker: str = ""
     allow_outside: bool = False
 

@@ -139,7 +139,7 @@ def _write(
 def optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that an optimiser remembers: tensors as ``parameter|name``, and numbers as a value JSON can hold.
+    """All that an optimizer remembers: tensors as ``parameter|name``, and numbers as a value JSON can hold.
 
     Raises:
         PluginError: it remembers something else, which no checkpoint can hold.

@@ -19,10 +19,10 @@ def build_tokenizer(resolved: ResolvedSpec, directory: Path) -> Tokenizer:
 
 def tokenizer_of(chosen: PluginChoice[TokenizerPlugin], directory: Path) -> Tokenizer:
     """The tokenizer of the run in ``directory``, whose spec chose this plugin."""
-    learnt = read_json(directory / TOKENIZER_FILE)
-    if not isinstance(learnt, dict) or "trained" not in learnt:
+    learned = read_json(directory / TOKENIZER_FILE)
+    if not isinstance(learned, dict) or "trained" not in learned:
         raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")
-    return chosen.plugin.build(config=chosen.config, trained=learnt["trained"])
+    return chosen.plugin.build(config=chosen.config, trained=learned["trained"])
 
 
 def read_json(path: Path) -> Any:

@@ -167,7 +167,7 @@ def test_the_run_speaks(checkpoints: Checkpoints, written: Written, tmp_path: Pa
 
 
 def test_training_can_start_there(checkpoints: Checkpoints, written: Written, tmp_path: Path) -> None:
-    """Its checkpoint is step 0, with an optimiser that has done nothing, and says where it is from."""
+    """Its checkpoint is step 0, with an optimizer that has done nothing, and says where it is from."""
     converted(written(checkpoints["gla"]), tmp_path / "run")
     folder = tmp_path / "run/checkpoints/step-00000000"
     assert load_file(folder / "optimizer.safetensors") == {}

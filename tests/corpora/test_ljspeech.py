@@ -21,7 +21,7 @@ def read(path: Path, **config: Any) -> list[Utterance | Reject]:
     return list(LJSpeech.read(config=LJSpeechConfig(path=path, **config)))
 
 
-def test_normalised_and_raw(tmp_path: Path) -> None:
+def test_normalized_and_raw(tmp_path: Path) -> None:
     write(tmp_path, b'\xef\xbb\xbfa|Dr. "X"|Doctor "X"\r\nb|only raw\r\n')
     assert read(tmp_path, speaker="linda") == [
         Utterance(id="a", audio=tmp_path / "wavs/a.wav", text='Doctor "X"', speaker="linda"),

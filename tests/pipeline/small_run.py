@@ -147,10 +147,10 @@ def assert_same_training(one: Path, other: Path) -> None:
     assert a.keys() == b.keys()
     different = [name for name in a if not a[name].equal(b[name])]
     assert not different
-    assert learnt(one) == learnt(other)
+    assert learned(one) == learned(other)
 
 
-def learnt(directory: Path) -> list[tuple[Any, ...]]:
+def learned(directory: Path) -> list[tuple[Any, ...]]:
     """The metrics that do not depend on the clock."""
     lines = read_metrics(directory)
     return [(one.step, one.split, one.loss, one.accuracy, one.lr, one.grad_norm) for one in lines]

@@ -18,7 +18,7 @@ from lina.training.micro_batches import step_seed
 from lina.training.process_group import ProcessGroup
 from lina.training.trainer import train
 from tests.fakes import FakeDistributions
-from tests.pipeline.small_run import EVERYTHING, Listener, hooks_of, learnt, ready, small, stored
+from tests.pipeline.small_run import EVERYTHING, Listener, hooks_of, learned, ready, small, stored
 
 TWO = ("train.gpus=2", "train.device=cpu", "train.threads=1")
 
@@ -70,7 +70,7 @@ def assert_alike(one: Path, other: Path) -> None:
     far = {name: float((value - b[name]).abs().mean()) for name, value in a.items()}
     bounds = {name: 1e-4 if name.endswith(ROUNDING) else 1e-6 for name in far}
     assert not {name: value for name, value in far.items() if value > bounds[name]}
-    for left, right in zip(learnt(one), learnt(other), strict=True):
+    for left, right in zip(learned(one), learned(other), strict=True):
         assert left[:2] == right[:2]
         assert left[2] == pytest.approx(right[2], rel=1e-5)
 
@@ -166,7 +166,7 @@ def test_all_processes_leave_out_a_step_that_is_not_finite_in_one(
         two = trained(tmp_path, *TWO, "train.loss=once", out="two", plugins=(losses.Losses(),))
     [message] = caplog.messages
     assert message.startswith("train: step 3 was not applied")
-    assert [line[:2] for line in learnt(one)] == [line[:2] for line in learnt(two)]
+    assert [line[:2] for line in learned(one)] == [line[:2] for line in learned(two)]
     assert_alike(one, two)
 
 

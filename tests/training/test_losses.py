@@ -68,7 +68,7 @@ def test_codebooks_of_different_sizes_give_finite_loss_and_gradients() -> None:
     head = lm.logits_head.weight.grad
     assert head is not None
     assert head.any(-1).sum() >= sum(size + MARKS for size in SIZES) - 1, (
-        "every token of every codebook is learnt"
+        "every token of every codebook is learned"
     )
 
 

@@ -1,4 +1,4 @@
-"""Schedule, parameter groups, moving average, and what an optimiser remembers."""
+"""Schedule, parameter groups, moving average, and what an optimizer remembers."""
 
 import contextlib
 from typing import Any
@@ -150,7 +150,7 @@ def test_ours_cannot_be_replaced_by_a_plugin_in_silence() -> None:
 
 
 class Remembering(torch.optim.SGD):
-    """Keeps numbers beside tensors, and one in its group, as some published optimisers do."""
+    """Keeps numbers beside tensors, and one in its group, as some published optimizers do."""
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         group = self.param_groups[0]

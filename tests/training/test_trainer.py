@@ -30,7 +30,7 @@ from tests.pipeline.small_run import (
     Listener,
     assert_same_training,
     hooks_of,
-    learnt,
+    learned,
     ready,
     small,
     stored,
@@ -51,7 +51,7 @@ class Interrupter:
 
 
 class Plain:
-    """Plain gradient descent as a plugin's optimiser, whose steps are easily computed by hand."""
+    """Plain gradient descent as a plugin's optimizer, whose steps are easily computed by hand."""
 
     @hookimpl
     def optimizers(self) -> Mapping[str, Callable[..., Any]]:
@@ -87,11 +87,11 @@ def test_a_stopped_run_goes_on_bit_for_bit_with_everything_random_on(
 
 
 def test_everything_random_does_something(tmp_path: Path) -> None:
-    plain = learnt(trained(tmp_path, out="plain"))
+    plain = learned(trained(tmp_path, out="plain"))
     for number, override in enumerate(one for one in EVERYTHING if "ema" not in one and one[-4:] != "true"):
         speaker = ("conditions.speaker=true",) if "speaker" in override else ()
-        base = learnt(trained(tmp_path, *speaker, out=f"base{number}")) if speaker else plain
-        assert learnt(trained(tmp_path, *speaker, override, out=f"other{number}")) != base, override
+        base = learned(trained(tmp_path, *speaker, out=f"base{number}")) if speaker else plain
+        assert learned(trained(tmp_path, *speaker, override, out=f"other{number}")) != base, override
 
 
 def test_training_stopped_by_a_signal_in_its_last_step_does_not_go_on_to_the_next_stage(
@@ -117,10 +117,10 @@ def test_validation_leaves_no_trace_in_training(tmp_path: Path) -> None:
     often = trained(tmp_path, *valid, "train.valid_every=1", out="often")
     seldom = trained(tmp_path, *valid, "train.valid_every=100", out="seldom")
     assert all(stored(seldom)[name].equal(value) for name, value in stored(often).items())
-    by_step = [line for line in learnt(often) if line[1] == "train"]
-    assert by_step == [line for line in learnt(seldom) if line[1] == "train"]
-    assert [line[0] for line in learnt(often) if line[1] == "valid"] == [1, 2, 3, 4, 5, 6]
-    assert [line[0] for line in learnt(seldom) if line[1] == "valid"] == [6]
+    by_step = [line for line in learned(often) if line[1] == "train"]
+    assert by_step == [line for line in learned(seldom) if line[1] == "train"]
+    assert [line[0] for line in learned(often) if line[1] == "valid"] == [1, 2, 3, 4, 5, 6]
+    assert [line[0] for line in learned(seldom) if line[1] == "valid"] == [6]
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.8])

@@ -111,7 +111,7 @@ def _signed(match: re.Match[str], style: Style) -> str | None:
 
 
 def _mixed(match: re.Match[str], style: Style) -> str | None:
-    """``MP3``, ``5G``, ``B2B``, ``COVID-19``, ``R2-D2``: letters spelt where they are capitals or single."""
+    """``MP3``, ``5G``, ``B2B``, ``COVID-19``, ``R2-D2``: letters spelled where they are capitals or single."""
     words = []
     for part in re.findall(r"\d+|[^\W\d_]+", match[0]):
         if part.isdecimal():

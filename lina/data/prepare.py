@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def _validate_requested_texts(spec: Spec, tokenizer: Tokenizer, codebooks: int) 
                 check_speakable(text, reader, spec.text.max_characters)
             except TextError as error:
                 raise TextError(f"{key}[{place}]: {error}") from None
-    Sampling(section.temperature, section.top_k, section.top_p).rules(codebooks)
+    Sampling(**{field.name: getattr(section, field.name) for field in fields(Sampling)}).rules(codebooks)
 
 
 class _Progress:

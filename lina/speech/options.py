@@ -1,6 +1,6 @@
 """Synthesis options of a call, with the run's spec for defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from lina.config.sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection, WindowSection
@@ -14,7 +14,8 @@ from lina.speech.synthesis_input import Prompts
 MAX_SECONDS = 3600
 """Largest ``max_seconds``, as in a spec."""
 
-FROM_SPEC = ("temperature", "top_k", "top_p", "seed", "max_seconds", "guidance", "best_of")
+SAMPLING = tuple(field.name for field in fields(Sampling))
+FROM_SPEC = (*SAMPLING, "seed", "max_seconds", "guidance", "best_of")
 """Options that default to the spec's ``synthesize`` section."""
 
 
@@ -45,7 +46,7 @@ class SpeechOptions:
                 raise LinaError(f"say: unknown option {name!r}{hint}")
         values = {name: getattr(section, name) for name in FROM_SPEC}
         values |= {name: value for name, value in options.items() if value is not None}
-        sampling = Sampling(*(values.pop(name) for name in ("temperature", "top_k", "top_p")))
+        sampling = Sampling(**{name: values.pop(name) for name in SAMPLING})
         rule = section.repetition
         repetition = None if rule is None else Repetition(rule.last, rule.ratio)
         resolved = cls(sampling, **values, window_section=section.window, repetition=repetition)

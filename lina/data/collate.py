@@ -42,6 +42,10 @@ def collate(
     return Batch(padded, lengths, ids, mask, torch.tensor(speakers, dtype=torch.int64))
 
 
+KEEP_ALL = (0.0, 0.0, 0.0)
+"""Probabilities for ``drop_conditions`` that drop nothing."""
+
+
 def drop_conditions(
     lengths: Int[Tensor, "B"], text: float, speaker: float, prompt: float, generator: torch.Generator
 ) -> DroppedConditions:

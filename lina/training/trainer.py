@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import DelayLM
+from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
 from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
@@ -199,7 +200,7 @@ class Trainer:
         with self.average.in_place(self.model) if self.average else nullcontext():
             for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
                 rows = [[self.data.valid[i]] for i in numbers]
-                batch = make_micro_batch(self.data, rows, (0.0, 0.0, 0.0), generator)
+                batch = make_micro_batch(self.data, rows, KEEP_ALL, generator)
                 measured = self.objective(batch.to(self.device), columns_of(batch), self.precision)
                 total += float(measured.loss) * int(measured.n_targets.sum())
                 n_correct, n_targets = n_correct + measured.n_correct, n_targets + measured.n_targets

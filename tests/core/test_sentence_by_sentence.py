@@ -79,7 +79,7 @@ def test_sentences_draw_by_their_place_and_not_by_their_company(
     together = voice.speak(texts, seed=5)
     first, second = together[1].sentences
     assert first.codes.shape != second.codes.shape or not torch.equal(first.codes, second.codes)
-    monkeypatch.setattr(batch, "ROWS", 3)
+    monkeypatch.setattr(batch, "SLOTS", 3)
     for one, other in zip(together, voice.speak(texts, seed=5), strict=True):
         assert torch.equal(one.codes, other.codes)
         assert one.labels == other.labels
@@ -133,7 +133,7 @@ def test_a_wrong_sentence_is_named_before_anything_is_spoken(
     streaming: Any, face: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     voice = make(streaming)
-    monkeypatch.setattr(voice, "frames", lambda *_: pytest.fail("it speaks"))
+    monkeypatch.setattr(voice.engines, "borrow", lambda *_: pytest.fail("it speaks"))
     text = "Hello there. One more \0."
     with pytest.raises(TextError, match=r"^sentence 2 \('One more \\x00\.'\): text has .* U\+0000"):
         getattr(voice, face)([text] if face == "speak" else text)

@@ -12,7 +12,7 @@ from torch import Tensor
 from lina.core.generation.attention_window import Place, WindowRules, first_place, window_rules
 from lina.core.generation.guidance import LanguageModel
 from lina.core.generation.repetition import Repetition, RepetitionRules, repetition_rules
-from lina.core.generation.sampling import SamplingRules
+from lina.core.generation.sampling_rules import SamplingRules
 from lina.core.model.cross_attention import pad_memory
 from lina.core.model.delay_lm import Conditions, LMState
 from lina.core.model.delay_pattern import SkewState, undelay

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,10 +13,8 @@ from lina.speech.options import SpeechOptions
 from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
 from lina.speech.segments import Segment, list_segments
 from lina.speech.synthesis_input import SynthesisInput, prompts_of_texts
+from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads
-
-if TYPE_CHECKING:
-    from lina.speech.voice import Voice
 
 SLOTS = 64
 """Maximum streams at a time: sentences times ``best_of``. Streams do not depend on one another."""
@@ -26,7 +23,7 @@ Key = tuple[int, int]
 """Indices of a text and of its segment."""
 
 
-def synthesize_batch(voice: "Voice", texts: Sequence[str], options: SpeechOptions) -> list[Speech]:
+def synthesize_batch(voice: Synthesizer, texts: Sequence[str], options: SpeechOptions) -> list[Speech]:
     """Synthesize texts at most ``SLOTS`` sentences at a time.
 
     Raises:
@@ -49,7 +46,7 @@ def synthesize_batch(voice: "Voice", texts: Sequence[str], options: SpeechOption
 
 
 def _choose(
-    voice: "Voice", work: Sequence[tuple[Key, SynthesisInput]], options: SpeechOptions
+    voice: Synthesizer, work: Sequence[tuple[Key, SynthesisInput]], options: SpeechOptions
 ) -> dict[Key, Choice]:
     """Decode all inputs, as many at a time as there are slots."""
     requests = (one for key, item in work for one in voice.requests(item, options, key))
@@ -61,7 +58,7 @@ def _choose(
         }
 
 
-def _join(voice: "Voice", row: int, segments: Sequence[Segment], choices: dict[Key, Choice]) -> Speech:
+def _join(voice: Synthesizer, row: int, segments: Sequence[Segment], choices: dict[Key, Choice]) -> Speech:
     sentences: list[SentenceSpeech] = []
     frames: Iterable[tuple[Tensor, Segment]] = ()
     with_input = [segment for segment in segments if segment.input is not None]

@@ -6,7 +6,7 @@ model.
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -20,10 +20,8 @@ from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt
 from lina.speech.result import AudioChunk, SentenceSpeech, decode_frames, sentence_speech, with_silence
 from lina.speech.segments import Segment, iterate_segments, list_segments
+from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads_of
-
-if TYPE_CHECKING:
-    from lina.speech.voice import Voice
 
 OnSentence = Callable[[SentenceSpeech], object]
 
@@ -31,7 +29,7 @@ log = logging.getLogger("lina")
 
 
 def read(
-    voice: "Voice",
+    voice: Synthesizer,
     sentences: Iterable[str],
     *,
     carry: bool = False,
@@ -74,7 +72,7 @@ def read(
     return limit_threads_of(voice.threads, _read(voice, segments, carry, resolved, on_sentence))
 
 
-def end_sentence(voice: "Voice", segment: Segment, choice: Choice) -> SentenceSpeech:
+def end_sentence(voice: Synthesizer, segment: Segment, choice: Choice) -> SentenceSpeech:
     """Build the result of a segment, and log a warning if it was cut."""
     assert segment.input is not None
     if not choice.candidate.alignment.stopped:
@@ -86,7 +84,11 @@ def end_sentence(voice: "Voice", segment: Segment, choice: Choice) -> SentenceSp
 
 
 def _read(
-    voice: "Voice", segments: Iterable[Segment], carry: bool, options: SpeechOptions, on_sentence: OnSentence
+    voice: Synthesizer,
+    segments: Iterable[Segment],
+    carry: bool,
+    options: SpeechOptions,
+    on_sentence: OnSentence,
 ) -> Generator[AudioChunk, None, None]:
     seconds = 0.0
 
@@ -106,7 +108,11 @@ def _read(
 
 @torch.inference_mode()
 def _frames(
-    voice: "Voice", segments: Iterable[Segment], carry: bool, options: SpeechOptions, on_sentence: OnSentence
+    voice: Synthesizer,
+    segments: Iterable[Segment],
+    carry: bool,
+    options: SpeechOptions,
+    on_sentence: OnSentence,
 ) -> Iterator[tuple[Int[Tensor, "1 Q"], Segment]]:
     """Yield complete frames of codes with their segments: as sampled, or with ``best_of`` after selection."""
     lm = voice.language_model(options)

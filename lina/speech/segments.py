@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from lina.core.errors import TextError
 from lina.core.text.speakable import plain_text, sentence_parts
 from lina.speech.prompt import Prompt
 from lina.speech.synthesis_input import SynthesisInput
-
-if TYPE_CHECKING:
-    from lina.speech.voice import Voice
+from lina.speech.synthesizer import Synthesizer
 
 log = logging.getLogger("lina")
 
@@ -29,7 +27,7 @@ class Segment(NamedTuple):
 
 
 def iterate_segments(
-    voice: "Voice", sentences: Iterable[str], prompt: Prompt | None, carry: bool = False
+    voice: Synthesizer, sentences: Iterable[str], prompt: Prompt | None, carry: bool = False
 ) -> Iterator[Segment]:
     """Yield the segments of sentences lazily, at least one per sentence.
 
@@ -63,7 +61,7 @@ def iterate_segments(
 
 
 def list_segments(
-    voice: "Voice", sentences: Sequence[str], prompt: Prompt | None, carry: bool = False
+    voice: Synthesizer, sentences: Sequence[str], prompt: Prompt | None, carry: bool = False
 ) -> list[Segment]:
     """List all segments.
 
@@ -79,7 +77,7 @@ def list_segments(
 
 
 def count_sentences(
-    voice: "Voice", sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
+    voice: Synthesizer, sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
 ) -> int:
     """Count sentences without keeping them, and check that ``Voice.read`` can speak each.
 

@@ -6,29 +6,18 @@ tokens do not depend on its neighbors in the batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
+from lina.core.generation.sampling_rules import ALL, GREEDY, SamplingRules
 from lina.core.ops.dispatch import HAS_TRITON
 
-GREEDY, ALL = 1e-6, 2**31
 MOST_TOKENS = 8_192
 """Up to so many tokens, marks included, one program of the kernel can hold them."""
-
-
-class SamplingRules(NamedTuple):
-    """``Sampling`` of S rows, spread over Q codebooks."""
-
-    temperature: Float[Tensor, "S Q"]
-    """``GREEDY`` takes the likeliest token."""
-    top_k: Int[Tensor, "S Q"]
-    """``ALL`` leaves everything in."""
-    top_p: Float[Tensor, "S Q"]
-    """1 leaves everything in."""
 
 
 @dataclass(frozen=True)

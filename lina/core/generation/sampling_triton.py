@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import custom_op
 
-from lina.core.generation.sampling import GREEDY
+from lina.core.generation.sampling_rules import GREEDY
 
 LIKELIEST = tl.constexpr(GREEDY)
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from lina.core.generation.sampling import Sampling, SamplingRules, sample
+from lina.core.generation.sampling import Sampling, sample
+from lina.core.generation.sampling_rules import SamplingRules
 from lina.core.generation.sampling_triton import sample as fused
 
 ROWS, BOOKS, TOKENS = 6, 3, 37

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.generation.sampling import ALL, Sampling, SamplingRules, sample
+from lina.core.generation.sampling import Sampling, sample
+from lina.core.generation.sampling_rules import ALL, SamplingRules
 
 LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.5, 0.0, 1.4])
 DRAWS = 20_000

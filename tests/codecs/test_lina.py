@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from lina.codecs.lina import LinaCodec, LinaCodecConfig
 from lina.codecs.lina.network import Network
 from lina.codecs.lina.quantizer import Quantizer
-from lina.codecs.lina.sizes import Sizes
+from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.weights import load_network
 from lina.core.audio.codec import decode, encode
 from lina.core.errors import PluginError, SpecError
@@ -170,7 +170,7 @@ def test_configurations_that_cannot_be_trained(changes: dict[str, Any], reason: 
 )
 def test_sizes_that_cannot_be(sizes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
-        Sizes(**sizes)
+        NetworkSizes(**sizes)
 
 
 def test_missing_and_damaged_weights(weights: Path, tmp_path: Path) -> None:

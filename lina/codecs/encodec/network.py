@@ -18,7 +18,7 @@ COMPRESSION = 2
 
 
 @dataclass(frozen=True)
-class Sizes:
+class EnCodecSizes:
     """Sizes of an EnCodec."""
 
     channels: int
@@ -51,7 +51,7 @@ def reflect_pad(x: Float[Tensor, "B C N"], left: int, right: int) -> Float[Tenso
 class Conv(nn.Module):
     """A convolution that preserves the length (divides it by its stride)."""
 
-    def __init__(self, sizes: Sizes, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+    def __init__(self, sizes: EnCodecSizes, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv1d(inputs, outputs, kernel, stride)
         self.norm = nn.Identity() if sizes.causal else nn.GroupNorm(1, outputs)
@@ -66,7 +66,7 @@ class Conv(nn.Module):
 class UpConv(nn.Module):
     """A transposed convolution that multiplies the length by its ratio; its kernel spans two inputs."""
 
-    def __init__(self, sizes: Sizes, inputs: int, outputs: int, ratio: int) -> None:
+    def __init__(self, sizes: EnCodecSizes, inputs: int, outputs: int, ratio: int) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose1d(inputs, outputs, 2 * ratio, ratio)
         self.norm = nn.Identity() if sizes.causal else nn.GroupNorm(1, outputs)
@@ -81,7 +81,7 @@ class UpConv(nn.Module):
 class Residual(nn.Module):
     """Two convolutions around a bottleneck, added to a convolution of width 1."""
 
-    def __init__(self, sizes: Sizes, width: int) -> None:
+    def __init__(self, sizes: EnCodecSizes, width: int) -> None:
         super().__init__()
         inner = width // COMPRESSION
         self.block = nn.ModuleList(
@@ -100,7 +100,7 @@ class Residual(nn.Module):
 class Memory(nn.Module):
     """An LSTM added to its input."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: EnCodecSizes) -> None:
         super().__init__()
         self.lstm = nn.LSTM(sizes.width, sizes.width, sizes.lstm_layers)
 
@@ -121,7 +121,7 @@ class Layers(nn.Module):
         return x
 
 
-def encoder(sizes: Sizes) -> Layers:
+def encoder(sizes: EnCodecSizes) -> Layers:
     """Audio [B, C, T * hop] to latents [B, dimension, T]."""
     width = sizes.filters
     layers: list[nn.Module] = [Conv(sizes, sizes.channels, width, sizes.kernel)]
@@ -131,7 +131,7 @@ def encoder(sizes: Sizes) -> Layers:
     return Layers([*layers, Memory(sizes), nn.ELU(), Conv(sizes, width, sizes.dimension, sizes.kernel)])
 
 
-def decoder(sizes: Sizes) -> Layers:
+def decoder(sizes: EnCodecSizes) -> Layers:
     """Latents [B, dimension, T] to audio [B, C, T * hop]."""
     layers: list[nn.Module] = [Conv(sizes, sizes.dimension, sizes.width, sizes.kernel), Memory(sizes)]
     widths = [sizes.width // 2**depth for depth in range(len(sizes.ratios) + 1)]
@@ -146,7 +146,7 @@ class Quantizer(nn.Module):
     embed: Tensor
     """[codebooks, codebook size, dimension]"""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: EnCodecSizes) -> None:
         super().__init__()
         shape = (sizes.codebooks, sizes.codebook_size, sizes.dimension)
         self.register_buffer("embed", torch.zeros(shape))
@@ -177,7 +177,7 @@ class Quantizer(nn.Module):
 class Network(nn.Module):
     """Encoder, decoder and quantizer, as one set of weights."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: EnCodecSizes) -> None:
         super().__init__()
         self.sizes = sizes
         self.encoder = encoder(sizes)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from lina.codecs.encodec.network import COMPRESSION, RESIDUAL_KERNEL, Network, Sizes
+from lina.codecs.encodec.network import COMPRESSION, RESIDUAL_KERNEL, EnCodecSizes, Network
 from lina.codecs.encodec.segments import SegmentedEnCodec
 from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
 from lina.codecs.encodec.weights import REMEDY, fill_randomly, load_weights
@@ -80,7 +80,7 @@ class EnCodec(CodecPlugin):
         """Raises PluginError without weights, SpecError for incompatible sizes."""
         causal = config.variant == "24khz"
         _check(config, causal)
-        sizes = Sizes(
+        sizes = EnCodecSizes(
             channels=1 if causal else 2,
             causal=causal,
             filters=config.filters,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lina.codecs.lina.layers import ConvNeXtBlock, Retention
 from lina.codecs.lina.quantizer import Quantizer
-from lina.codecs.lina.sizes import Sizes
+from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.spectra import Analysis, Synthesis
 from lina.core.protocols import Reconstruction
 
@@ -18,7 +18,7 @@ States = tuple[Tensor, ...]
 class Encoder(nn.Module):
     """Audio [B, N] to latents [B, T, L]. Latents of frame t depend on audio up to frame t."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
         fast, slow, ratio = sizes.encoder_fast, sizes.encoder_slow, sizes.rate_ratio
         self.ratio = ratio
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents [B, T, L] to audio [B, N]. Audio of frame t depends on latents up to frame t."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
         fast, slow, ratio = sizes.decoder_fast, sizes.decoder_slow, sizes.rate_ratio
         self.ratio = ratio
@@ -70,7 +70,7 @@ class Network(nn.Module):
 
     channels = 1
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
         self.sizes = sizes
         self.sample_rate, self.hop = sizes.sample_rate, sizes.hop
@@ -103,7 +103,7 @@ def _blocks(width: int, depth: int, expansion: int, kernel: int) -> nn.ModuleLis
     return nn.ModuleList(ConvNeXtBlock(width, expansion, kernel, 1.0 / max(depth, 1)) for _ in range(depth))
 
 
-def _slow(width: int, depth: int, sizes: Sizes) -> nn.ModuleList:
+def _slow(width: int, depth: int, sizes: NetworkSizes) -> nn.ModuleList:
     """Retention before the convolutions, which then mix its outputs."""
     blocks = _blocks(width, depth, sizes.slow_expansion, sizes.kernel)
     retention = Retention(width, sizes.heads, sizes.head_keys, 1.0 / (depth + 1))

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from lina.codecs.lina.network import Network
-from lina.codecs.lina.sizes import Sizes
+from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.stream import LinaDecoder, LinaEncoder
 from lina.codecs.lina.weights import load_network, save_weights
 from lina.core.errors import SpecError
@@ -27,7 +27,7 @@ class LinaCodecConfig(PluginConfig):
     codes depend on it."""
     weights: Path | None = None
     """Weights file of a run with ``job: codec``."""
-    sizes: Sizes | None = None
+    sizes: NetworkSizes | None = None
     """Sizes of a new codec, to be trained from random weights."""
     random_weights: bool = False
     """Random weights instead of trained ones: for tests only. They need ``sizes``."""
@@ -82,7 +82,7 @@ class LinaCodec(CodecPlugin):
                 "unless config.weights names a file; remove config.codebooks and config.random_weights"
             )
         if config.weights is None:
-            return Network(config.sizes or Sizes())
+            return Network(config.sizes or NetworkSizes())
         network = load_network(config.weights)
         network.quantizer.trust_entries()
         return network
@@ -93,7 +93,7 @@ class LinaCodec(CodecPlugin):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        sizes = Sizes(
+        sizes = NetworkSizes(
             sample_rate=8000,
             spectrum_hop=8,
             rate_ratio=2,
@@ -122,7 +122,7 @@ def _random(config: LinaCodecConfig) -> Network:
         raise SpecError("codec:lina: config has both weights and random_weights; remove one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = Network(config.sizes or Sizes())
+        network = Network(config.sizes or NetworkSizes())
         network.quantizer.entries.normal_()
     return network
 

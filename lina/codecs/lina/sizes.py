@@ -10,7 +10,7 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 Depth = Annotated[int, Field(ge=0, le=1000)]
 
 
-class Sizes(PluginConfig):
+class NetworkSizes(PluginConfig):
     """A frame of codes is ``rate_ratio`` spectra; a spectrum advances by ``spectrum_hop`` samples."""
 
     sample_rate: Annotated[int, Field(ge=1000, le=384_000)] = 24_000
@@ -58,7 +58,7 @@ class Sizes(PluginConfig):
         return self.spectrum_hop * self.rate_ratio
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> "Sizes":
+    def _windows_fit(self) -> "NetworkSizes":
         if self.decoder_window % self.spectrum_hop or self.decoder_window < 2 * self.spectrum_hop:
             raise ValueError(
                 f"decoder_window = {self.decoder_window} must be at least twice spectrum_hop = "

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lina.codecs.lina.sizes import Sizes
+from lina.codecs.lina.sizes import NetworkSizes
 
 QUIET = 1e-3
 """Floor of magnitudes: about -110 dB of full scale, for a window of 960 samples."""
@@ -25,7 +25,7 @@ class Analysis(nn.Module):
 
     window: Tensor
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
         length = sizes.encoder_window
         self.hop = sizes.spectrum_hop
@@ -62,7 +62,7 @@ class Synthesis(nn.Module):
 
     window: Tensor
 
-    def __init__(self, sizes: Sizes, width: int) -> None:
+    def __init__(self, sizes: NetworkSizes, width: int) -> None:
         super().__init__()
         length = sizes.decoder_window
         self.hop = sizes.spectrum_hop

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lina.codecs.lina.network import Network
-from lina.codecs.lina.sizes import Sizes
+from lina.codecs.lina.sizes import NetworkSizes
 from lina.core.errors import PluginError, first_reason
 from lina.core.model.skip_init import SkipInit
 
@@ -50,7 +50,7 @@ def load_network(path: Path) -> Network:
             "codec lina"
         )
     try:
-        sizes = Sizes.model_validate(json.loads(metadata.get("sizes", "null")))
+        sizes = NetworkSizes.model_validate(json.loads(metadata.get("sizes", "null")))
     except ValidationError as error:
         raise PluginError(f"{path}: its sizes cannot be used: {first_reason(error)}") from None
     except ValueError as error:

@@ -14,7 +14,7 @@ from lina.config.resolve import ResolvedSpec, choose_plugin, resolve
 from lina.config.source_map import Origin, SpecSource
 from lina.config.spec import Spec
 from lina.convert.lina_speech.names import fill
-from lina.convert.lina_speech.sizes import NotConvertible, Sizes, read_sizes
+from lina.convert.lina_speech.sizes import CheckpointSizes, NotConvertible, read_sizes
 from lina.convert.lina_speech.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
 from lina.convert.lina_speech.tensors import read_tensors
 from lina.core.errors import CheckpointError, SpecError
@@ -35,7 +35,7 @@ MARKED = [1, 2]
 
 
 class Converted(NamedTuple):
-    sizes: Sizes
+    sizes: CheckpointSizes
     parameters: int
     missing: tuple[Path, ...]
     """Files that the run lacks for synthesis."""
@@ -60,7 +60,7 @@ def convert(
 
     Raises:
         CheckpointError: ``checkpoint`` is not one of lina-speech (the message names the cause), or ``out`` exists.
-        SpecError: Sizes or the tokenizer do not fit.
+        SpecError: CheckpointSizes or the tokenizer do not fit.
         PluginError: A required plugin cannot be used.
     """
     if out.exists() or out.is_symlink():
@@ -110,7 +110,7 @@ def _atomic_directory(out: Path) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _check_tokenizer(file: Path, sizes: Sizes) -> None:
+def _check_tokenizer(file: Path, sizes: CheckpointSizes) -> None:
     origin = Origin((SpecSource("--tokenizer", Path(), {}),))
     chosen = choose_plugin("tokenizer", "bpe", {"file": str(file.resolve())}, origin)
     tokenizer = chosen.plugin.build(config=chosen.config)
@@ -126,7 +126,7 @@ def _check_tokenizer(file: Path, sizes: Sizes) -> None:
         )
 
 
-def _model(resolved: ResolvedSpec, sizes: Sizes, tensors: Mapping[str, Tensor]) -> DelayLM:
+def _model(resolved: ResolvedSpec, sizes: CheckpointSizes, tensors: Mapping[str, Tensor]) -> DelayLM:
     codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
     try:
         model = build_lm(
@@ -138,7 +138,7 @@ def _model(resolved: ResolvedSpec, sizes: Sizes, tensors: Mapping[str, Tensor]) 
     return model
 
 
-def _no_data(sizes: Sizes) -> DataSummary:
+def _no_data(sizes: CheckpointSizes) -> DataSummary:
     """Describe the codes for fine-tuning: nothing is encoded here, and EnCodec's weights may be missing."""
     codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
     codec = CodecInfo(name="encodec", sample_rate=24_000, hop=320, codebook_sizes=codebook_sizes)

@@ -31,7 +31,7 @@ class NotConvertible(LinaError):
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CheckpointSizes:
     backbone: str
     """Name of the backbone plugin."""
     config: dict[str, Any]
@@ -54,7 +54,7 @@ class Sizes:
     codebook_size: int
 
 
-def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
+def read_sizes(tensors: Mapping[str, Tensor]) -> CheckpointSizes:
     """Infer the sizes of a model.
 
     Raises:
@@ -78,7 +78,7 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     for name in tensors:
         if name.endswith(ROTARY):
             _check_rotary(name, tensors[name])
-    return Sizes(
+    return CheckpointSizes(
         backbone=backbone,
         config=_CONFIGS[backbone](shapes, d_model),
         d_model=d_model,

@@ -7,18 +7,18 @@ from typing import Any
 from lina.config.source_map import Origin, SpecSource
 from lina.config.spec import Spec
 from lina.config.validation import validate
-from lina.convert.lina_speech.sizes import Sizes
+from lina.convert.lina_speech.sizes import CheckpointSizes
 
 CODEC_WEIGHTS = "encodec_24khz-d7cc33bc.th"
 """Released EnCodec weights, expected in the run by default."""
 
 
-def tokenizer_file(sizes: Sizes) -> str:
+def tokenizer_file(sizes: CheckpointSizes) -> str:
     """Return the file name of the vocabulary in the run, as lina-speech names it."""
     return f"bpe{sizes.vocabulary}.json"
 
 
-def spec_of(sizes: Sizes, source: Path, out: Path, codec_weights: Path | None) -> Spec:
+def spec_of(sizes: CheckpointSizes, source: Path, out: Path, codec_weights: Path | None) -> Spec:
     """Build the spec of the run ``out``; paths are relative to it, except ``codec_weights``.
 
     Raises:

@@ -47,11 +47,12 @@ def make_samples(
     """Synthesize the requested samples into ``samples/``; ``progress`` gets the number of finished ones."""
     (run.directory / "samples").mkdir(exist_ok=True)
     samples: list[Sample] = []
-    for speaker in dict.fromkeys(one.speaker for one in requests):
-        same = [one for one in requests if one.speaker == speaker]
+    # Utterances of the corpus are spoken as the model has learned them: whole.
+    for speaker, whole in dict.fromkeys((one.speaker, one.codes is not None) for one in requests):
+        same = [one for one in requests if (one.speaker, one.codes is not None) == (speaker, whole)]
         for start in range(0, len(same), ROWS):
             rows = same[start : start + ROWS]
-            speeches = voice.speak([row.text for row in rows], speaker=speaker)
+            speeches = voice.speak([row.text for row in rows], whole=whole, speaker=speaker)
             for one, speech in zip(rows, speeches, strict=True):
                 samples.append(_write(run.directory, one, speech, voice))
                 hooks.sample_made(run=run, step=step, sample=samples[-1])

@@ -11,7 +11,7 @@ from lina.speech.best_of import Choice, select_best
 from lina.speech.long_form import end_sentence
 from lina.speech.options import SpeechOptions
 from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
-from lina.speech.segments import Segment, list_segments
+from lina.speech.segments import Segment, list_segments, whole_segment
 from lina.speech.synthesis_input import SynthesisInput, prompts_of_texts
 from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads
@@ -23,15 +23,19 @@ Key = tuple[int, int]
 """Indices of a text and of its segment."""
 
 
-def synthesize_batch(voice: Synthesizer, texts: Sequence[str], options: SpeechOptions) -> list[Speech]:
-    """Synthesize texts at most ``SLOTS`` sentences at a time.
+def synthesize_batch(
+    voice: Synthesizer, texts: Sequence[str], options: SpeechOptions, whole: bool = False
+) -> list[Speech]:
+    """Synthesize texts at most ``SLOTS`` sentences at a time; ``whole``: each text is one segment.
 
     Raises:
         TextError: a text cannot be spoken; raised before synthesis starts.
         LinaError: the numbers of prompts and texts differ.
     """
     by_text = [
-        list_segments(voice, sentences_of_text(text), prompt)
+        [whole_segment(voice, text, prompt)]
+        if whole
+        else list_segments(voice, sentences_of_text(text), prompt)
         for text, prompt in zip(texts, prompts_of_texts(options.prompt, len(texts)), strict=True)
     ]
     work = [

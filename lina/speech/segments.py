@@ -60,6 +60,18 @@ def iterate_segments(
             raise TextError(f"sentence {sentence_index + 1} ({sentence[:40]!r}): {error}") from None
 
 
+def whole_segment(voice: Synthesizer, text: str, prompt: Prompt | None) -> Segment:
+    """A text as one segment, however many sentences it has, as an utterance in training is.
+
+    Raises:
+        TextError: it cannot be spoken, or has nothing to speak.
+    """
+    item = voice.input(text, prompt)
+    if item is None:
+        raise TextError(f"text {text[:40]!r} has nothing that this run's tokenizer reads; write words")
+    return Segment(0, 0, 0.0, item)
+
+
 def list_segments(
     voice: Synthesizer, sentences: Sequence[str], prompt: Prompt | None, carry: bool = False
 ) -> list[Segment]:

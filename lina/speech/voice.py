@@ -120,17 +120,19 @@ class Voice:
         """
         return (chunk.audio for chunk in read(self, texts, **options))
 
-    def speak(self, texts: Sequence[str], **options: Any) -> list[Speech]:
+    def speak(self, texts: Sequence[str], *, whole: bool = False, **options: Any) -> list[Speech]:
         """Synthesize texts as a batch; ``prompt`` is one for all, or a list with one (or None) per text.
 
         Sentences do not depend on one another; the random numbers of each depend on the seed, the index of its text
         and its index in the text. The audio of a text is decoded at once: for the first text it equals that of
         ``say``, or nearly so with a codec that does not stream.
+
+        ``whole``: each text is one utterance, as in training, and not cut into sentences.
         """
         if isinstance(texts, str):
             raise LinaError("speak: expects a list of texts, got a single text; put it into [], or use say")
         plain = [plain_text(text, self.tokenizer) for text in texts]
-        return synthesize_batch(self, plain, self.resolve_options(options))
+        return synthesize_batch(self, plain, self.resolve_options(options), whole)
 
     def requests(
         self,

@@ -114,7 +114,8 @@ def test_texts_are_synthesized_timed_and_transcribed(run: Run) -> None:
 
 def test_timed_synthesis_equals_voice_speak(run: Run) -> None:
     voice = load(run.directory)
-    for options in ({"seed": 5}, {"seed": 5, "best_of": 2}):
+    choices: list[dict[str, Any]] = [{"seed": 5}, {"seed": 5, "best_of": 2}]
+    for options in choices:
         timed = speak_timed(voice, "two words", **options)
         (speech,) = voice.speak(["two words"], **options)
         assert timed.speech.codes.equal(speech.codes)

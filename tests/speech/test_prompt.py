@@ -103,7 +103,8 @@ def test_skip_gives_the_state_of_decoding(frames: int) -> None:
 def test_texts_with_different_prompts_do_not_affect_each_other(voice: Voice) -> None:
     texts = ["hello there", "a", "one more of them", "so"]
     prompts = [prompt(3), None, prompt(8, seed=1), prompt(3, seed=2)]
-    for options in ({}, {"guidance": 3.0}):
+    choices: list[dict[str, Any]] = [{}, {"guidance": 3.0}]
+    for options in choices:
         together = voice.speak(texts, prompt=prompts, temperature=0.0, **options)
         for text, begun, speech in zip(texts, prompts, together, strict=True):
             (alone,) = voice.speak([text], prompt=begun, temperature=0.0, **options)

@@ -336,6 +336,13 @@ def test_a_text_without_any_ids_is_refused(streaming: Any, monkeypatch: pytest.M
         voice.say("5")
 
 
+def test_a_whole_text_is_one_utterance(streaming: Any) -> None:
+    voice = make(streaming)
+    (cut,), (whole,) = voice.speak(["A b. A b."]), voice.speak(["A b. A b."], whole=True)
+    assert [sentence.input.text for sentence in cut.sentences] == ["A b.", "A b."]
+    assert [sentence.input.text for sentence in whole.sentences] == ["A b. A b."]
+
+
 @pytest.mark.parametrize("text", ["?!", "...", '"', "—", "* * *"])
 def test_a_text_without_a_letter_or_digit(streaming: Any, text: str) -> None:
     voice = make(streaming)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lina.core.generation.attention_window import Place, WindowRules, first_place, window_rules
+from lina.core.generation.attention_window import WindowRules, WindowState, first_place, window_rules
 from lina.core.generation.guidance import LanguageModel
 from lina.core.generation.repetition import Repetition, RepetitionRules, repetition_rules
 from lina.core.generation.sampling_rules import SamplingRules
@@ -40,7 +40,7 @@ class DecodeState(NamedTuple):
     stopped: Bool[Tensor, "S"]
     ended_by_window: Bool[Tensor, "S"]
     undelayed: SkewState
-    place: Place
+    place: WindowState
     window: WindowRules
     sampling: SamplingRules
     repetition: RepetitionRules

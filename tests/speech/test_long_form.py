@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lina.core.audio.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
-from lina.core.generation.attention_window import Place, WindowRules, readable
+from lina.core.generation.attention_window import WindowRules, WindowState, readable
 from lina.core.laws.op_count import Cost, cost
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.state import state_bytes
@@ -240,7 +240,7 @@ def test_each_sentence_has_its_own_attention_window(
     voice = trained_on(make(streaming, -99.0, window=window, max_seconds=1.0), 2)
     places: list[int] = []
 
-    def followed(mask: Tensor, place: Place, rules: WindowRules) -> Tensor:
+    def followed(mask: Tensor, place: WindowState, rules: WindowRules) -> Tensor:
         places.append(int(place.at[0]))
         return readable(mask, place, rules)
 

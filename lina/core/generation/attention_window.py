@@ -39,7 +39,7 @@ class Window:
     """Steps after which a row that has arrived there is ended."""
 
 
-class Place(NamedTuple):
+class WindowState(NamedTuple):
     """The place of each row in its text; a value that goes in and out."""
 
     at: Float[Tensor, "S"]
@@ -87,7 +87,7 @@ def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"]) -> WindowR
     )
 
 
-def first_place(attention: Float[Tensor, "S J"], begin: Int[Tensor, "S"], rules: WindowRules) -> Place:
+def first_place(attention: Float[Tensor, "S J"], begin: Int[Tensor, "S"], rules: WindowRules) -> WindowState:
     """The place of rows that are about to say position ``begin``.
 
     ``attention``: where the last frame of each row's prompt read, zeros without one. The place is there, not
@@ -95,10 +95,10 @@ def first_place(attention: Float[Tensor, "S J"], begin: Int[Tensor, "S"], rules:
     """
     read = torch.minimum(attention.argmax(-1), begin)
     at = torch.maximum(read, begin - rules.ahead)
-    return Place(at.float(), torch.zeros_like(at))
+    return WindowState(at.float(), torch.zeros_like(at))
 
 
-def readable(mask: Bool[Tensor, "S *P J"], place: Place, rules: WindowRules) -> Bool[Tensor, "S *P J"]:
+def readable(mask: Bool[Tensor, "S *P J"], place: WindowState, rules: WindowRules) -> Bool[Tensor, "S *P J"]:
     """The positions that can be read from ``place``."""
 
     def per_row(value: Tensor) -> Tensor:
@@ -109,25 +109,25 @@ def readable(mask: Bool[Tensor, "S *P J"], place: Place, rules: WindowRules) -> 
     return mask & inside | rules.always
 
 
-def follow(place: Place, attention: Float[Tensor, "S J"], rules: WindowRules) -> Place:
+def follow(place: WindowState, attention: Float[Tensor, "S J"], rules: WindowRules) -> WindowState:
     """The place after a step with this attention (of the first head, which training may guide)."""
     arrived = has_arrived(place, rules)
     forward = torch.minimum((attention.argmax(-1) - place.at).clamp(min=0.0), rules.pace)
     waited = (place.waited + 1) * (arrived | (forward == 0))
     stuck = (waited > rules.stall) & ~arrived
-    return Place(place.at + forward + stuck, waited * ~stuck)
+    return WindowState(place.at + forward + stuck, waited * ~stuck)
 
 
-def has_arrived(place: Place, rules: WindowRules) -> Bool[Tensor, "S"]:
+def has_arrived(place: WindowState, rules: WindowRules) -> Bool[Tensor, "S"]:
     """Rows that have at most ``stop_within`` positions left (0 if that is None)."""
     return place.at >= rules.end
 
 
-def may_stop(place: Place, rules: WindowRules) -> Bool[Tensor, "S"]:
+def may_stop(place: WindowState, rules: WindowRules) -> Bool[Tensor, "S"]:
     """Rows that may end by themselves."""
     return rules.ends_anywhere | has_arrived(place, rules)
 
 
-def must_stop(place: Place, rules: WindowRules) -> Bool[Tensor, "S"]:
+def must_stop(place: WindowState, rules: WindowRules) -> Bool[Tensor, "S"]:
     """Rows that have said their text and go on all the same."""
     return has_arrived(place, rules) & (place.waited > rules.linger)

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from lina.core.generation.attention_window import (
-    Place,
     Window,
+    WindowState,
     first_place,
     follow,
     has_arrived,
@@ -150,7 +150,7 @@ def test_a_row_without_text_reads_on() -> None:
     mask = conditions.text.mask
     pairs = torch.stack([mask, torch.arange(LENGTH).expand(2, -1) == 0], 1)
     rules, before = rules_of(NARROW, pairs), pairs.clone()
-    place = Place(torch.tensor([6.0, 0.5]), torch.zeros(2, dtype=torch.int64))
+    place = WindowState(torch.tensor([6.0, 0.5]), torch.zeros(2, dtype=torch.int64))
     inside = readable(pairs, place, rules)
     assert inside[0, 0].nonzero()[:, 0].tolist() == [5, 6, 7, 8, 9]
     assert inside[1, 0].nonzero()[:, 0].tolist() == [0, 1, 2, 3]
@@ -161,7 +161,7 @@ def test_a_row_without_text_reads_on() -> None:
 
 
 def test_following_is_pure_and_keeps_its_shapes() -> None:
-    place = Place(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]))
+    place = WindowState(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]))
     before = [leaf.clone() for leaf in place]
     attention = torch.nn.functional.one_hot(torch.tensor([9, 0]), LENGTH).float()
     after = follow(place, attention, rules_of(NARROW, texts(LENGTH, LENGTH).text.mask))

@@ -283,7 +283,7 @@ def test_without_a_recogniser_the_rest_is_measured(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         ((), "no --audio"),
         (("--audio=nowhere",), "nowhere/manifest.jsonl: no such file"),

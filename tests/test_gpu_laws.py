@@ -115,7 +115,7 @@ def test_a_failure_counts_where_the_fused_form_is_the_default(by_default: bool) 
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"),
+    ("requests", "meant"),
     [
         ("cuda", ["cuda:0", "cuda:1"]),
         ("cuda:1", ["cuda:1"]),

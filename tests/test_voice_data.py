@@ -90,7 +90,7 @@ def test_a_joined_manifest_has_all_and_repeats_what_counts_more(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["--times", "anna"], "'anna' is not NAME=N"),
         (["--times", "anna=0"], "'anna=0' is not NAME=N"),

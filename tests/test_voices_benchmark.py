@@ -365,7 +365,7 @@ def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["--rows", "flit"], "did you mean 'flite'"),
         (["--rows", "lina"], "needs --run"),

@@ -1,7 +1,8 @@
 """Fingerprint of the code that a measurement covers: the definitions that it uses, by their syntax trees.
 
-A definition counts by its name and its tree, without docstrings, comments and imports. The module that holds it does
-not count, so results stay valid when code moves, and the same code has the same fingerprint on every Python.
+A definition counts by its name and its tree, without docstrings, comments, imports and the types in signatures. The
+module that holds it does not count, so results stay valid when code moves, and the same code has the same fingerprint
+on every Python.
 """
 
 import ast
@@ -143,8 +144,10 @@ def _serialized(node: object) -> str:
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
-    for name in ("ctx", "kind", "type_comment"):
+    for name in ("ctx", "kind", "type_comment", "returns"):
         fields.pop(name, None)
+    if isinstance(node, ast.arg):
+        fields.pop("annotation", None)  # shapes in signatures compute nothing
     body = fields.get("body")
     if isinstance(body, list):
         fields["body"] = [item for item in body if not _is_docstring(item)]

@@ -12,7 +12,9 @@ INPUT = SynthesisInput("", list(range(POSITIONS)), 0, torch.zeros(0, 2, dtype=to
 
 def row(path: list[float], stopped: bool = True) -> RowResult:
     padding = torch.zeros(len(path), 24)
-    return RowResult(torch.zeros(len(path), 2), torch.cat([attention(path), padding], 1), stopped)
+    return RowResult(
+        torch.zeros(len(path), 2, dtype=torch.int64), torch.cat([attention(path), padding], 1), stopped
+    )
 
 
 def test_the_best_aligned_row_is_selected_among_all_candidates() -> None:

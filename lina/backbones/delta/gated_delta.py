@@ -141,7 +141,7 @@ class GatedDeltaMixer(nn.Module, ABC):
         return mixed
 
 
-def inverse_softplus(steps: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+def inverse_softplus(steps: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """Inverse of softplus."""
     return steps + torch.log(-torch.expm1(-steps))
 

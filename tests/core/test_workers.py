@@ -41,7 +41,7 @@ def test_results_come_in_order_from_processes_of_one_thread(processes: int) -> N
         assert os.getpid() not in {pid for _, _, _, pid in results}
 
 
-class Counted(Sequence[int]):
+class CountingSequence(Sequence[int]):
     """Counts how many items have been taken."""
 
     def __init__(self, count: int) -> None:
@@ -58,7 +58,7 @@ class Counted(Sequence[int]):
 
 
 def test_work_in_flight_is_bounded() -> None:
-    items = Counted(200)
+    items = CountingSequence(200)
     with closing(work(items, _square, partial(int, 0), 2)) as results:
         for done, _ in enumerate(results, start=1):
             assert items.taken <= done + 2 * IN_FLIGHT

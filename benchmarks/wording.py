@@ -20,6 +20,7 @@ DEFAULT = ("lina", "tests")
 
 PARTICIPLES = {
     *("asked", "told", "said", "heard", "wanted", "given", "made", "spoken", "judged"),
+    *("counted", "begun", "mended"),
 }
 FORMER_NAMES = {
     *("Frontend", "build_frontend", "frontend_of", "toy_frontend", "use_fast", "FastFormConfig"),

@@ -311,7 +311,7 @@ def test_a_set_without_recordings_is_refused(tmp_path: Path) -> None:
         codec_audio.read_set(write_set(tmp_path / "empty", ()))
 
 
-def test_what_is_chosen_is_spread_evenly(tmp_path: Path) -> None:
+def test_selected_recordings_are_spread_evenly(tmp_path: Path) -> None:
     chosen = codec_audio.read_set(write_set(tmp_path / "many", ("en",) * 7), 4, 2).recordings
     assert [(one.id, one.rated) for one in chosen] == [
         ("r0", True),

@@ -131,7 +131,7 @@ def test_all_visible_gpus_take_turns(
     assert gpu_laws.visible(requests) == meant
 
 
-def test_a_gpu_that_is_not_there_is_said(
+def test_a_missing_gpu_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)

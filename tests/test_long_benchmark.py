@@ -63,7 +63,7 @@ def test_minutes_are_judged_each_by_itself(
     assert all(minute.memory_mib > 1 and minute.frame_milliseconds > 0 for minute in stream.minutes)
 
 
-def test_what_does_not_hold_is_said() -> None:
+def test_a_failed_bar_is_reported() -> None:
     good = long.Minute(10, 0.01, 2.0, 100.0)
     for last, holds in (
         (long.Minute(10, 0.03, 2.2, 101.0), True),

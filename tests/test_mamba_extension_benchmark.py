@@ -60,7 +60,7 @@ def test_other_sources_are_refused(scan: Path, name: str) -> None:
         mamba_extension.cut(scan)
 
 
-def test_what_is_no_source_distribution_is_refused(tmp_path: Path) -> None:
+def test_files_other_than_source_distributions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LinaError, match=r"none\.tar\.gz: cannot be unpacked"):
         mamba_extension.unpacked(tmp_path / "none.tar.gz", tmp_path / "source")
     (tmp_path / "other").mkdir()

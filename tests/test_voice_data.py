@@ -97,7 +97,7 @@ def test_a_joined_manifest_has_all_and_repeats_what_counts_more(tmp_path: Path) 
         (["--times", "ana=2"], "did you mean 'anna'"),
     ],
 )
-def test_what_is_typed_wrong(
+def test_mistyped_options(
     tmp_path: Path, arguments: list[str], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -151,7 +151,7 @@ def test_differences_to_the_ceiling_are_paired() -> None:
     ("wrong", "seconds", "failed"),
     [(3, 2.0, False), (4, 2.0, True), (0, 1.19, True), (0, 1.21, False), (0, 3.19, False), (0, 3.21, True)],
 )
-def test_what_fails(wrong: int, seconds: float, failed: bool) -> None:
+def test_failed_texts(wrong: int, seconds: float, failed: bool) -> None:
     """Above 30 % wrong characters, or a duration beyond 0.6 to 1.6 times hibari's 2 s."""
     both = [voice("lina", [wrong], seconds), voice("hibari", [0])]
     rate = voices_table.summarize(both)["lina"]["all"].measures["failed"].value
@@ -164,7 +164,7 @@ def test_what_fails(wrong: int, seconds: float, failed: bool) -> None:
         assert listed[0]["duration_ratio"] == pytest.approx(seconds / 2)
 
 
-def test_failures_are_what_the_second_listener_says() -> None:
+def test_failures_follow_the_second_recognizer() -> None:
     first, second = voice("lina", [9]), voice("lina", [0])
     one = voices_table.summarize([voices_table.Voice("lina", first.clips, second.clips)])["lina"]["all"]
     assert one.measures["word_error_rate"].value == 0.9
@@ -226,7 +226,7 @@ def test_a_good_voice_holds_all_bars() -> None:
         ("first audio", {"first_audio": 0.16}),
     ],
 )
-def test_a_bar_that_does_not_hold_is_said(what: str, change: dict[str, Any]) -> None:
+def test_a_bar_that_does_not_hold_is_reported(what: str, change: dict[str, Any]) -> None:
     how: dict[str, Any] = {
         "wrong": [1],
         "dnsmos": 3.15,
@@ -273,7 +273,7 @@ def test_the_record_is_json_and_holds_the_bars(tmp_path: Path) -> None:
     assert found["remarks"] == ["flite is left out"]
 
 
-def test_a_busy_machine_is_said() -> None:
+def test_a_busy_machine_is_reported() -> None:
     assert voices.busy(good(busy_before=0.1)) == []
     assert "0.9 cores" in voices.busy(good(busy_before=0.9))[0]
     assert voices.busy(good(long={"busy_before": 1.5, "memory_mib": []}))
@@ -282,7 +282,7 @@ def test_a_busy_machine_is_said() -> None:
 # Who speaks
 
 
-def test_what_was_said_is_not_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_clips_are_not_synthesized_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output: list[str] = []
 
     def say(item: Item, path: Path) -> None:
@@ -306,7 +306,7 @@ def test_what_was_said_is_not_said_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(output) == 8
 
 
-def test_who_is_missing_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_system_is_left_out_with_a_remark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     remarks: list[str] = []
     for name in ("espeak-ng", "flite", "festival"):
@@ -372,7 +372,7 @@ def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--rows", "flite", "--limit", "0"], "at least 1"),
     ],
 )
-def test_what_is_typed_wrong(
+def test_mistyped_options(
     arguments: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(voices, "shipped_voice", lambda: shipped_voice(Path("none")))

@@ -106,30 +106,32 @@ def _corpus(source: str, settings: tuple[str, ...]) -> "PluginChoice[CorpusPlugi
     return choose_plugin("corpus", source, tree, origin)
 
 
-def _print(counted: "CorpusStatistics") -> None:
+def _print(statistics: "CorpusStatistics") -> None:
     from lina.data.inspect import DURATION_EDGES
 
-    click.echo(f"{counted.utterances} utterances, {counted.minutes:.1f} minutes, {counted.words} words")
     click.echo(
-        f"durations: {counted.shortest:.2f} s to {counted.longest:.2f} s, median {counted.median:.2f} s"
+        f"{statistics.utterances} utterances, {statistics.minutes:.1f} minutes, {statistics.words} words"
     )
-    most = max(counted.histogram, default=0)
-    for low, high, count in zip(DURATION_EDGES, DURATION_EDGES[1:], counted.histogram, strict=False):
+    click.echo(
+        f"durations: {statistics.shortest:.2f} s to {statistics.longest:.2f} s, median {statistics.median:.2f} s"
+    )
+    most = max(statistics.histogram, default=0)
+    for low, high, count in zip(DURATION_EDGES, DURATION_EDGES[1:], statistics.histogram, strict=False):
         if count:
             click.echo(f"  {low:5g} to {high:4g} s {count:7} {'#' * -(-40 * count // most)}")
-    speakers = [f"{name or '(unknown)'} {count}" for name, count in counted.speakers.items()]
+    speakers = [f"{name or '(unknown)'} {count}" for name, count in statistics.speakers.items()]
     click.echo(f"speakers: {_some(speakers)}")
-    click.echo(f"characters: {''.join(counted.characters)!r}")
-    if not counted.rejects:
+    click.echo(f"characters: {''.join(statistics.characters)!r}")
+    if not statistics.rejects:
         click.echo("rejects: none")
         return
-    click.echo(f"rejects: {len(counted.rejects)}")
-    for kind, count in counted.reject_kinds.items():
+    click.echo(f"rejects: {len(statistics.rejects)}")
+    for kind, count in statistics.reject_kinds.items():
         click.echo(f"  {count:7} {kind}")
-    for reject in counted.rejects[:SHOWN]:
+    for reject in statistics.rejects[:SHOWN]:
         click.echo(f"  {reject.where}: {reject.id}: {reject.reason}")
-    if len(counted.rejects) > SHOWN:
-        click.echo(f"  and {len(counted.rejects) - SHOWN} more")
+    if len(statistics.rejects) > SHOWN:
+        click.echo(f"  and {len(statistics.rejects) - SHOWN} more")
 
 
 def _some(names: list[str]) -> str:

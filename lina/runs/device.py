@@ -36,29 +36,29 @@ def choose_precision(requested: Literal["auto", "float32", "bfloat16"], device: 
     return torch.bfloat16 if fast else torch.float32
 
 
-def keep_precision(begun: str, here: torch.dtype, device: torch.device, where: object) -> torch.dtype:
-    """The precision in which a run resumes: ``begun``, whatever this machine would choose (``here``).
+def keep_precision(recorded: str, here: torch.dtype, device: torch.device, where: object) -> torch.dtype:
+    """The precision in which a run resumes: ``recorded``, whatever this machine would choose (``here``).
 
     Raises:
         CheckpointError: the machine does not support it.
     """
     known = {precision_name(one): one for one in (torch.float32, torch.bfloat16)}
-    if begun not in known:
+    if recorded not in known:
         raise CheckpointError(
-            f"{where}: was trained in {begun!r}, which this lina does not know; use a newer one"
+            f"{where}: was trained in {recorded!r}, which this lina does not know; use a newer one"
         )
-    if known[begun] == here:
+    if known[recorded] == here:
         return here
-    if known[begun] == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if known[recorded] == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise CheckpointError(
             f"{where}: was trained in bfloat16, which this GPU does not compute; "
             "resume with train.device=cpu, or on another machine"
         )
     log.warning(
         "%s: resuming in %s as trained, although precision: auto would select %s on this machine",
-        *(where, begun, precision_name(here)),
+        *(where, recorded, precision_name(here)),
     )
-    return known[begun]
+    return known[recorded]
 
 
 def precision_name(dtype: torch.dtype) -> str:

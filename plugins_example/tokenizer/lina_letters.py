@@ -20,7 +20,7 @@ class ReaderConfig(PluginConfig):
 
 
 class ReaderState(NamedTuple):
-    begun: bool = False
+    has_letter: bool = False
     """A character has been emitted."""
     blank: bool = False
     """A blank is pending: it is emitted if anything follows."""
@@ -41,15 +41,15 @@ class Reader:
 
     def step(self, piece: str, state: ReaderState) -> tuple[list[int], ReaderState]:
         ids = []
-        begun, blank = state
+        has_letter, blank = state
         for character in piece:
             for sign in self._signs(character):
                 if sign == " ":
-                    blank = begun
+                    blank = has_letter
                     continue
                 ids += [1 + SIGNS.index(one) for one in " " * blank + sign]
-                begun, blank = True, False
-        return ids, ReaderState(begun, blank)
+                has_letter, blank = True, False
+        return ids, ReaderState(has_letter, blank)
 
     def flush(self, state: ReaderState) -> list[int]:
         return [END]

@@ -166,7 +166,7 @@ def test_what_is_logged_for_information_reaches_the_terminal(
     assert lina("tells").err == "lina: fused kernels\n"
 
 
-def test_a_file_name_that_is_no_text_can_be_told(
+def test_a_file_name_that_is_no_text_can_be_reported(
     lina: Lina, with_command: Callable[[click.Command], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @click.command("tells")

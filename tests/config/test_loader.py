@@ -50,7 +50,7 @@ def test_a_spec_is_read_with_its_numbers_as_numbers(tmp_path: Path) -> None:
     assert spec.train.out == Path("runs/first")
 
 
-def test_what_is_written_out_reads_back_as_the_same_spec(tmp_path: Path) -> None:
+def test_a_written_spec_reads_back_as_the_same_spec(tmp_path: Path) -> None:
     text = GOOD.replace(
         "[hello]", '["naïve: \\"yes\\"", "no", "1e3", "  two\\n  lines\\t", "😀 # not a comment"]'
     )
@@ -304,7 +304,7 @@ def test_a_longer_cycle_of_includes_is_named(tmp_path: Path) -> None:
         (b"a: {" + b"b: 1, " * 9_000 + b"}", "more than 10000 values"),
     ],
 )
-def test_what_is_no_spec_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_files_other_than_specs_are_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "spec.yaml"
     path.write_bytes(content)
     message = refusal(path)

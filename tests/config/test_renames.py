@@ -107,7 +107,7 @@ def test_sections_and_lists_of_them_are_renamed_too(caplog: pytest.LogCaptureFix
     ]
 
 
-def test_what_is_not_a_section_stays(tmp_path: Path) -> None:
+def test_values_other_than_sections_stay(tmp_path: Path) -> None:
     assert "data: expected a section" in refusal(write(tmp_path, GOOD), "data=3")
     with pytest.raises(SpecError, match=r"unknown key"):
         load_spec(write(tmp_path, GOOD), ["train.processes=3"])

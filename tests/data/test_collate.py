@@ -22,7 +22,7 @@ def test_texts_are_padded_to_a_multiple_and_an_empty_one_is_all_masked() -> None
     assert mask.sum(1).tolist() == [3, 0]
 
 
-def test_conditions_are_left_out_as_often_as_asked() -> None:
+def test_conditions_are_dropped_at_their_rates() -> None:
     lengths = torch.full((20_000,), 100)
     dropped = drop_conditions(lengths, 0.1, 0.3, 0.5, torch.Generator().manual_seed(0))
     assert abs(dropped.text.float().mean().item() - 0.1) < 0.01

@@ -202,7 +202,7 @@ def test_rows_of_unequal_prompts_are_said_as_alone(attention: str, sampling: Sam
         torch.testing.assert_close(weights, alone.attention, atol=1e-5, rtol=1e-5)
 
 
-def test_what_lies_beyond_a_rows_own_prompt_is_not_read(lm: DelayLM) -> None:
+def test_padding_after_a_rows_own_prompt_is_not_read(lm: DelayLM) -> None:
     prompt, lengths = random_codes(2, 6), torch.tensor([6, 2])
     changed = prompt.clone()
     changed[1, 2:] = 0
@@ -432,7 +432,7 @@ def test_a_backend_that_differs_from_eager_is_left(
     assert all(torch.equal(one.codes, two.codes) for one, two in zip(found, expected, strict=True))
 
 
-def test_what_cannot_be_decoded_is_refused(lm: DelayLM) -> None:
+def test_requests_that_cannot_be_decoded_are_refused(lm: DelayLM) -> None:
     (request,) = requests(toy_conditions(lm, TEXTS[0]), max_frames=0)
     with pytest.raises(ValueError, match="max_frames = 0"):
         Engine(lm, 1).submit(request)

@@ -312,7 +312,7 @@ def test_sigterm_outside_training_stops_at_once_and_the_run_goes_on(tmp_path: Pa
     assert again["train"] == (stage == "data")
 
 
-def test_a_plugin_of_another_version_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_plugin_of_another_version_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(tmp_path, "train.steps=1")
     info = tmp_path / "run" / "run.json"
     lines = json.loads(info.read_text())
@@ -512,7 +512,7 @@ def test_speech_comes_from_the_averaged_weights(tmp_path: Path) -> None:
     )
 
 
-def test_a_run_leaves_the_number_of_threads_that_it_was_told(tmp_path: Path) -> None:
+def test_a_run_leaves_the_configured_number_of_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
         run(tmp_path, "train.threads=2", "train.steps=1")

@@ -151,6 +151,6 @@ class TestLetters:
     @pytest.mark.parametrize(
         ("text", "named"), [("at 9", "'9'"), ("\u00df", r"'\\xdf'"), ("a\x00", r"'\\x00'")]
     )
-    def test_what_it_does_not_read_is_named(self, text: str, named: str) -> None:
+    def test_characters_without_reading_are_named(self, text: str, named: str) -> None:
         with pytest.raises(TextError, match=f"letters does not read {named}; write it in letters"):
             self.read(text)

@@ -24,7 +24,7 @@ def listener() -> Any:
     return FasterWhisper.build(**FasterWhisper.example())
 
 
-def test_it_hears_what_was_said(listener: Any) -> None:
+def test_it_recognizes_the_sentence(listener: Any) -> None:
     pytest.importorskip("G722", reason="pip install 'lina[asterisk]'")
     lines = (SAMPLE / "manifest.jsonl").read_text().splitlines()[:2]
     manifest = [json.loads(line) for line in lines]

@@ -12,7 +12,7 @@ def marks(text: str, transcript: str, language: str = "en") -> list[tuple[str, s
     return [(mark.kind, mark.reference, mark.transcript) for mark in compare(text, transcript, language)]
 
 
-def test_what_the_error_rate_counts_as_right_is_right_and_stays_as_written() -> None:
+def test_words_without_error_are_unmarked_and_stay_as_written() -> None:
     assert marks(
         "Mr. Smith left at 7:30, in 1984.", "mister smith left at seven thirty in nineteen eighty-four"
     ) == [

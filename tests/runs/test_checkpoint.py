@@ -213,7 +213,7 @@ def test_nothing_there_is_none(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "missing") is None
 
 
-def test_as_many_are_kept_as_asked(tmp_path: Path) -> None:
+def test_the_configured_number_is_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
         save(tmp_path, step, keep=2)
     assert steps(tmp_path) == [3, 4]
@@ -286,7 +286,7 @@ def test_a_full_disk_at_any_write_leaves_the_last_good_one(
     assert newest_checkpoint(tmp_path).step == 3  # type: ignore[union-attr]
 
 
-def test_a_writer_killed_at_any_moment_never_leaves_less_than_it_told(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_never_leaves_less_than_it_reported(tmp_path: Path) -> None:
     script = Path(__file__).with_name("kill_writer.py")
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "checkpoints"), "40"],

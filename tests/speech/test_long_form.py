@@ -204,14 +204,14 @@ def test_costs_are_constant_over_sentences(streaming: Any, carry: bool, last: in
     sizes: dict[int, int] = {}
     steps = itertools.count(1)
 
-    def counted(column: Tensor, state: Any, conditions: Any) -> Any:
+    def counting_step(column: Tensor, state: Any, conditions: Any) -> Any:
         number = next(steps)
         if number in (10, last):
             costs[number] = cost(lambda: step(column, state, conditions))
             sizes[number] = state_bytes((state, conditions))
         return step(column, state, conditions)
 
-    lm.step = counted  # type: ignore[method-assign, assignment]
+    lm.step = counting_step  # type: ignore[method-assign, assignment]
     chunks = read(voice, itertools.cycle(TEXTS[::2]), carry=carry)
     alive = {}
     for frame, _ in enumerate(chunks, start=1):

@@ -47,8 +47,8 @@ def recording(folder: Path, samples: int = 2_005, name: str = "a.wav") -> Path:
 def test_speech_continues_its_own_beginning(voice: Voice) -> None:
     """Greedy: with the beginning of its own speech as a prompt, the voice produces the rest."""
     whole = voice.speak(["hello there"], temperature=0.0, max_seconds=0.02)[0]
-    begun = Prompt(whole.codes[:5], "hello")
-    rest = voice.speak(["there"], temperature=0.0, max_seconds=0.02, prompt=begun)[0]
+    start = Prompt(whole.codes[:5], "hello")
+    rest = voice.speak(["there"], temperature=0.0, max_seconds=0.02, prompt=start)[0]
     kept = min(len(rest.codes), len(whole.codes) - 5 - 1)
     assert kept > 5
     assert torch.equal(rest.codes[:kept], whole.codes[5 : 5 + kept])
@@ -59,9 +59,9 @@ def test_speech_continues_its_own_beginning(voice: Voice) -> None:
 @pytest.mark.parametrize("frames", [1, 7])
 def test_the_samples_of_the_prompt_are_removed_exactly(frames: int) -> None:
     voice = make(Smooth(), stop=-0.5, temperature=8.0, max_seconds=0.012)
-    begun = Prompt(random_codes(1, frames, (16,))[0], "and so")
-    speech = voice.speak(["hello"], prompt=begun)[0]
-    both = decode(voice.codec, torch.cat([begun.audio, speech.codes])[None])[0]  # type: ignore[list-item]
+    start = Prompt(random_codes(1, frames, (16,))[0], "and so")
+    speech = voice.speak(["hello"], prompt=start)[0]
+    both = decode(voice.codec, torch.cat([start.audio, speech.codes])[None])[0]  # type: ignore[list-item]
     assert torch.equal(speech.audio, both[:, frames * HOP :])
     assert speech.audio.shape == (1, len(speech.codes) * HOP)
     cold = decode(voice.codec, speech.codes[None])[0]
@@ -71,8 +71,8 @@ def test_the_samples_of_the_prompt_are_removed_exactly(frames: int) -> None:
 @pytest.mark.parametrize("options", [{}, {"guidance": 2.0}, {"best_of": 3}, {"guidance": 0.5, "best_of": 2}])
 @pytest.mark.parametrize("frames", [0, 6])
 def test_stream_equals_say(voice: Voice, frames: int, options: dict[str, Any]) -> None:
-    begun = prompt(frames) if frames else None
-    settings: dict[str, Any] = {"seed": 1, "prompt": begun, **options}
+    start = prompt(frames) if frames else None
+    settings: dict[str, Any] = {"seed": 1, "prompt": start, **options}
     audio = voice.say("hello", **settings)
     streamed = torch.cat(list(voice.stream("hello", **settings)), -1)
     torch.testing.assert_close(streamed, audio, atol=1e-6, rtol=1e-6)
@@ -80,9 +80,9 @@ def test_stream_equals_say(voice: Voice, frames: int, options: dict[str, Any]) -
 
 def test_stream_of_a_codec_without_streaming_after_a_prompt() -> None:
     voice = make(Smooth(), stop=-2.0, temperature=8.0)
-    begun = Prompt(random_codes(1, 9, (16,))[0], "and so")
-    audio = voice.say("hello", prompt=begun)
-    streamed = torch.cat(list(voice.stream("hello", prompt=begun)), -1)
+    start = Prompt(random_codes(1, 9, (16,))[0], "and so")
+    audio = voice.say("hello", prompt=start)
+    streamed = torch.cat(list(voice.stream("hello", prompt=start)), -1)
     assert streamed.shape == audio.shape == (1, 30 * HOP)
     assert (streamed - audio).abs().mean() <= 0.1 * audio.abs().mean()
     assert (streamed.roll(HOP, -1) - audio).abs().mean() > 0.5 * audio.abs().mean(), (
@@ -106,8 +106,8 @@ def test_texts_with_different_prompts_do_not_affect_each_other(voice: Voice) -> 
     choices: list[dict[str, Any]] = [{}, {"guidance": 3.0}]
     for options in choices:
         together = voice.speak(texts, prompt=prompts, temperature=0.0, **options)
-        for text, begun, speech in zip(texts, prompts, together, strict=True):
-            (alone,) = voice.speak([text], prompt=begun, temperature=0.0, **options)
+        for text, start, speech in zip(texts, prompts, together, strict=True):
+            (alone,) = voice.speak([text], prompt=start, temperature=0.0, **options)
             assert torch.equal(alone.codes, speech.codes)
             torch.testing.assert_close(alone.audio, speech.audio)
             assert alone.labels == speech.labels
@@ -133,14 +133,14 @@ def test_one_recording_for_many_texts_is_encoded_once(
 ) -> None:
     calls: list[object] = []
 
-    def counted(codec: AnyCodec, audio: Tensor) -> Tensor:
+    def counting_encode(codec: AnyCodec, audio: Tensor) -> Tensor:
         calls.append(codec)
         return encode(codec, audio)
 
-    monkeypatch.setattr("lina.speech.prompt.encode", counted)
-    begun = Prompt(str(recording(tmp_path)), "and so")
-    voice.speak(["a", "b", "c"], prompt=begun)
-    voice.speak(["a", "b", "c"], prompt=[begun, None, begun])
+    monkeypatch.setattr("lina.speech.prompt.encode", counting_encode)
+    start = Prompt(str(recording(tmp_path)), "and so")
+    voice.speak(["a", "b", "c"], prompt=start)
+    voice.speak(["a", "b", "c"], prompt=[start, None, start])
     assert len(calls) == 2
 
 
@@ -157,7 +157,7 @@ def test_the_ids_of_the_transcript_precede_those_of_the_text(voice: Voice) -> No
 
 
 @pytest.mark.parametrize(
-    ("begun", "kind", "message"),
+    ("start", "kind", "message"),
     [
         (Prompt("none.wav", "and so"), DataError, "none.wav: no such file"),
         (Prompt(random_codes(1, 3, SIZES)[0], " "), TextError, "the prompt's transcript is blank"),
@@ -175,9 +175,9 @@ def test_the_ids_of_the_transcript_precede_those_of_the_text(voice: Voice) -> No
     ],
 )
 @pytest.mark.parametrize("face", ["say", "stream"])
-def test_bad_prompts(voice: Voice, face: str, begun: Any, kind: type[LinaError], message: str) -> None:
+def test_bad_prompts(voice: Voice, face: str, start: Any, kind: type[LinaError], message: str) -> None:
     with pytest.raises(kind, match=message) as error:
-        getattr(voice, face)("hello", prompt=begun)
+        getattr(voice, face)("hello", prompt=start)
     assert "\n" not in str(error.value)
 
 
@@ -226,17 +226,17 @@ def test_sentences_too_long_after_the_prompt_are_named_before_synthesis(voice: V
     train = spec.train.model_copy(update={"consecutive": 2})
     voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
     limit = spec.text.max_characters
-    begun = Prompt(prompt().audio, "x" * (limit - 10))
+    start = Prompt(prompt().audio, "x" * (limit - 10))
     texts = ["hello", "hello there"]
     for sentences in (texts, texts[::-1]):
         if carry and sentences is texts:
-            assert list(voice.read(sentences, carry=True, prompt=begun))
+            assert list(voice.read(sentences, carry=True, prompt=start))
             continue
         place = sentences.index("hello there") + 1
         with pytest.raises(
             TextError, match=rf"^sentence {place} \('hello there'\): .* with the text after it has"
         ):
-            voice.read(sentences, carry=carry, prompt=begun)
+            voice.read(sentences, carry=carry, prompt=start)
 
 
 def test_guidance_with_carry_and_prompt_is_two_streams_of_the_model(voice: Voice) -> None:
@@ -244,17 +244,17 @@ def test_guidance_with_carry_and_prompt_is_two_streams_of_the_model(voice: Voice
     spec = voice.resolved.spec
     train = spec.train.model_copy(update={"consecutive": 2})
     voice.resolved.spec = spec.model_copy(update={"train": train})  # type: ignore[misc]
-    texts, scale, begun, lm = ["hello there", "a", "one more"], 2.5, prompt(), voice.model
+    texts, scale, start, lm = ["hello there", "a", "one more"], 2.5, prompt(), voice.model
     decoded: list[Tensor] = []
     step = voice.codec.decoder.step  # type: ignore[union-attr]
     voice.codec.decoder.step = lambda codes, state: (decoded.append(codes), step(codes, state))[1]  # type: ignore
-    chunks = list(read(voice, texts, carry=True, guidance=scale, prompt=begun, temperature=0.0))
+    chunks = list(read(voice, texts, carry=True, guidance=scale, prompt=start, temperature=0.0))
     lengths = torch.tensor([one.sentence for one in chunks]).bincount(minlength=len(texts)).tolist()
     states = {with_text: lm.initial_state(1) for with_text in (True, False)}
     book = torch.arange(len(SIZES))
     for place, (text, codes_of_text) in enumerate(zip(texts, torch.cat(decoded).split(lengths), strict=True)):
-        before = begun if place == 0 else None
-        before_codes = begun.audio if before else codes_of_text[:0]
+        before = start if place == 0 else None
+        before_codes = start.audio if before else codes_of_text[:0]
         assert isinstance(before_codes, Tensor)
         whole = torch.cat([before_codes, codes_of_text])[None]
         inputs, targets, loss_mask, _ = teacher_forcing(

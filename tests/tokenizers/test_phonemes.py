@@ -110,7 +110,7 @@ def test_accents_differ() -> None:
         ("half \ud83d", "lone surrogate U+D83D"),
     ],
 )
-def test_what_would_be_dropped_is_refused_by_name(
+def test_dropped_characters_are_refused_by_name(
     tokenizer: PhonemesTokenizer, text: str, message: str
 ) -> None:
     with pytest.raises(TextError) as caught:

@@ -33,7 +33,7 @@ def pronounce() -> Callable[[str], str]:
         for _, text, reading in LINES
     ],
 )
-def test_what_is_typed_is_read(
+def test_typed_texts_are_read(
     tokenizer: PhonemesTokenizer, pronounce: Callable[[str], str], text: str, reading: str
 ) -> None:
     assert audible(tokenizer.phonemes(text)) in {audible(pronounce(one)) for one in readings(reading)}

@@ -142,7 +142,7 @@ LOSS = """
         ("nowhere", DataError, r"10 steps in a row were not applied.*loss inf.*of step 10?: .*tone-\d"),
     ],
 )
-def test_what_goes_wrong_in_another_process_is_told_in_one_line(
+def test_an_error_in_another_process_is_one_line(
     tmp_path: Path, distributions: FakeDistributions, loss: str, kind: type[LinaError], match: str
 ) -> None:
     distributions.install("losses", {"lina.hooks": {"losses": "losses:Losses"}}, losses=LOSS)

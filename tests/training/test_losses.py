@@ -24,7 +24,7 @@ def test_cross_entropy_is_the_mean_over_what_counts() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_what_does_not_count_changes_nothing(name: str) -> None:
+def test_masked_positions_change_nothing(name: str) -> None:
     logits, targets, loss_mask = example()
     expected = LOSSES[name](logits, targets, loss_mask)
     other_targets = torch.where(loss_mask, targets, (targets + 3) % 7)
@@ -36,7 +36,7 @@ def test_what_does_not_count_changes_nothing(name: str) -> None:
         assert torch.equal(one, other)
 
 
-def test_what_does_not_count_has_no_gradient() -> None:
+def test_masked_positions_have_no_gradient() -> None:
     logits, targets, loss_mask = example()
     logits.requires_grad_()
     cross_entropy(logits, targets, loss_mask).backward()

@@ -194,7 +194,7 @@ def test_moments_find_their_parameter_by_name_not_by_order() -> None:
     assert resumed.state[model.bias]["exp_avg"].equal(optimizer.state[model.bias]["exp_avg"])
 
 
-def test_what_no_checkpoint_can_hold_is_refused() -> None:
+def test_state_that_no_checkpoint_can_hold_is_refused() -> None:
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters())
     optimizer.state[model.weight]["history"] = [1, 2]

@@ -56,7 +56,7 @@ def test_both_forms_make_the_same_weights_and_averages() -> None:
 
 @pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
-def test_what_is_not_finite_changes_nothing(on_device: bool, broken: str) -> None:
+def test_a_step_that_is_not_finite_changes_nothing(on_device: bool, broken: str) -> None:
     lm = toy_lm()
     update = updates(lm, on_device)
     gradients(lm, 0)

@@ -6,14 +6,14 @@ from lina.tokenizers.english.numbers import cardinal, ordinal, roman, year
 from lina.tokenizers.english.rule import NEAR, Rule, Style, always, before, one_of, rule, spell
 
 _NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
-_COUNTED = [
+_NUMBERED_NOUNS = [
     "Chapter", "Part", "Volume", "Book", "Act", "Scene", "Section", "Article", "Appendix", "Figure",
     "Table", "Phase", "Stage", "Type", "Class", "Grade", "Level", "Episode", "Season", "Title",
     "War", "Bowl", "Mark", "Group", "Unit", "Step", "Apollo", "Gemini", "Rocky", "Canto", "Psalm",
     "Amendment", "Division", "Game", "CHAPTER", "PART", "VOLUME", "BOOK", "ACT", "SCENE", "chapter",
     "part", "volume", "book", "act", "scene", "section", "phase", "stage", "type",
 ]  # fmt: skip
-_COUNTED_IN_SHORT = {
+_NUMBERED_ABBREVIATIONS = {
     "Vol": "Volume", "vol": "volume", "Ch": "Chapter", "Pt": "Part", "Fig": "Figure",
     "Sec": "Section", "Art": "Article",
 }  # fmt: skip
@@ -55,14 +55,14 @@ _NO_NAMES = frozenset((
 _CAPITALS = re.compile(r"\s+[A-Z]{2,}\b")
 
 
-def _counted(match: re.Match[str], style: Style) -> str | None:
+def _numbered_noun(match: re.Match[str], style: Style) -> str | None:
     if match[2] in ("C", "D", "L", "M"):
         return None  # a letter of the alphabet: Appendix C
     return f"{match[1]} {cardinal(roman(match[2].upper()))}"
 
 
-def _counted_in_short(match: re.Match[str], style: Style) -> str:
-    return f"{_COUNTED_IN_SHORT[match[1]]} {cardinal(roman(match[2]))}"
+def _numbered_abbreviation(match: re.Match[str], style: Style) -> str:
+    return f"{_NUMBERED_ABBREVIATIONS[match[1]]} {cardinal(roman(match[2]))}"
 
 
 def _reigning(match: re.Match[str], style: Style) -> str:
@@ -119,8 +119,14 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"({one_of(_COUNTED)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)", _counted),
-    rule(rf"({one_of(_COUNTED_IN_SHORT)})\.\s(?![CDLM]\b)({_NUMERAL})\b(?![.'’]\w)", _counted_in_short),
+    rule(
+        rf"({one_of(_NUMBERED_NOUNS)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)",
+        _numbered_noun,
+    ),
+    rule(
+        rf"({one_of(_NUMBERED_ABBREVIATIONS)})\.\s(?![CDLM]\b)({_NUMERAL})\b(?![.'’]\w)",
+        _numbered_abbreviation,
+    ),
     rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"(?=[MDCLXVI]{4,}\b)M{1,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b", _year_numeral),

@@ -6,7 +6,7 @@ from lina.tokenizers.english.rule import one_of
 from lina.tokenizers.english.units import UNITS
 
 _EURO = r"(?:€|EUR\b|CHF\b|euros?\b|zł|kr\b|SEK\b|NOK\b|DKK\b|PLN\b|CZK\b)"
-_COUNTED = rf"(?:\s?(?:[%‰°]|{_EURO}|(?:{one_of(UNITS)})(?![\w.]))|\s(?:{_EURO}|million|billion)\b)"
+_QUANTITY = rf"(?:\s?(?:[%‰°]|{_EURO}|(?:{one_of(UNITS)})(?![\w.]))|\s(?:{_EURO}|million|billion)\b)"
 _BEFORE_A_NUMBER = re.compile(r"(?:call|dial|phone|tel|fax|number|code|pin)[:.]?\s$", re.IGNORECASE)
 
 _SPACED = re.compile(r"(?<![\d.,:/-])(?<!\d )([1-9]\d{0,2})((?: \d{3})+)(?![\d:/-]| \d|[.,]\d{3})")
@@ -16,7 +16,7 @@ _EUROS = re.compile(
     rf"(?<![\d.,])(?P<after>[1-9]\d{{0,2}}\.\d{{3}})(?=\s?{_EURO})|(?<=€)(?P<before>[1-9]\d{{0,2}}\.\d{{3}})(?![.,]?\d)"
 )
 _COMMA = re.compile(
-    rf"(?<![\d.,])(\d{{1,9}}),(\d{{1,2}})(?={_COUNTED})"
+    rf"(?<![\d.,])(\d{{1,9}}),(\d{{1,2}})(?={_QUANTITY})"
     r"|(?:(?<=€)|(?<=€ )|(?<=EUR )|(?<=CHF ))(\d{1,9}),(\d\d)(?![\d,])"
 )
 _LONG_DECIMALS = re.compile(r"(?<![\d.,])(\d{1,9}),(\d{4,})(?![.,]?\d)")

@@ -93,7 +93,7 @@ def test_what_goes_on_after_the_end_is_ended() -> None:
     assert not stopped, "it did not end by itself"
 
 
-def test_who_ended_a_row_is_told() -> None:
+def test_the_end_of_a_row_has_a_reason() -> None:
     """By itself, by the window, by the limit."""
     wishes: list[Wish] = [STEADY, lambda frame: float(frame), lambda frame: 0.0]
     window = Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5)
@@ -176,9 +176,9 @@ def test_following_is_pure_and_keeps_its_shapes() -> None:
 def test_a_window_that_hides_nothing_changes_nothing(attention: str, sampling: Sampling) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)
     conditions, prompt = toy_conditions(lm, *TEXTS), random_codes(4, 3)
-    for begun in (None, prompt):
-        without = decode(lm, conditions, sampling, seed=2, prompt=begun)
-        within = decode(lm, conditions, sampling, seed=2, window=WIDE, prompt=begun)
+    for start in (None, prompt):
+        without = decode(lm, conditions, sampling, seed=2, prompt=start)
+        within = decode(lm, conditions, sampling, seed=2, window=WIDE, prompt=start)
         assert_same(without, within)
 
 

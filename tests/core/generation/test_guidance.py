@@ -115,7 +115,7 @@ def test_scale_one_speaks_as_without_guidance(lm: DelayLM) -> None:
             assert torch.equal(one, other)
 
 
-def test_guidance_changes_what_is_said(lm: DelayLM) -> None:
+def test_guidance_changes_the_speech(lm: DelayLM) -> None:
     guided = Guided(lm, 4.0)
     assert not torch.equal(
         say(guided, conditions(guided, TEXTS[0]), Sampling())[0],

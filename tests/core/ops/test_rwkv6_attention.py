@@ -134,8 +134,8 @@ def test_starts_empty_the_memory_before_their_frame(start: int) -> None:
         whole, final = loop(r, k, v, log_decay, bonus, memory)
         r, k, v, log_decay = (tensor[1:, start:] for tensor in (r, k, v, log_decay))
         fresh, after = loop(r, k, v, log_decay, bonus, torch.zeros_like(memory[1:]))
-        begun = torch.cat([whole[1:, :start], fresh], dim=1)
-        return torch.cat([whole[:1], begun]), torch.cat([final[:1], after])
+        rows = torch.cat([whole[1:, :start], fresh], dim=1)
+        return torch.cat([whole[:1], rows]), torch.cat([final[:1], after])
 
     expected = with_gradients(apart, [tensor.double() for tensor in tensors])
     assert_near(with_gradients(restarted, tensors), expected, 2e-6)

@@ -172,6 +172,8 @@ class WindowSection(SpecSection):
     """Speech may end only if at most this many positions are left; anywhere if null."""
     linger: Seconds | None = 1.5
     """Seconds after which speech that has come so far is ended; never if null."""
+    settle: Seconds | None = 0.2
+    """Seconds at the last position after which nothing before it can be read again; never if null."""
 
 
 class RepetitionSection(SpecSection):

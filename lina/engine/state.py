@@ -115,7 +115,7 @@ def first_state(lm: LanguageModel, request: Request, features: Features) -> Deco
         _, state, weights = lm.parallel_forward(columns[:, :frames], state, conditions)
         attention = weights[:, -1].float()
     conditions = conditions._replace(text=pad_memory(conditions.text, features.positions))
-    window = window_rules(request.window, conditions.text.mask)
+    window = window_rules(request.window, conditions.text.mask, request.begin)
     forced = columns[:, frames : frames + codebooks]
     no = torch.zeros(1, dtype=torch.bool, device=device)
     zero = torch.zeros(1, dtype=torch.int64, device=device)

@@ -58,12 +58,12 @@ class SpeechOptions:
         section = self.window_section
         if section is None:
             return None
-        stall, linger = (
+        stall, linger, settle = (
             None if seconds is None else round(seconds * frame_rate)
-            for seconds in (section.stall, section.linger)
+            for seconds in (section.stall, section.linger, section.settle)
         )
         return Window(
-            section.ahead, section.back, section.pace / frame_rate, stall, section.stop_within, linger
+            section.ahead, section.back, section.pace / frame_rate, stall, section.stop_within, linger, settle
         )
 
     def _check(self) -> None:

@@ -23,7 +23,7 @@ from lina.core.plugin import PluginConfig, TokenizerPlugin
 from lina.core.text.lexicon import Lexicon
 from lina.tokenizers.english.characters import SILENT, Unknown, excerpt, remark
 from lina.tokenizers.english.normalizer import LONGEST_SENTENCE, EnglishNormalizer
-from lina.tokenizers.english.pronunciation import certain_reading
+from lina.tokenizers.english.pronunciation import certain_reading, with_stress
 from lina.tokenizers.english.sounds import take_sounds
 from lina.tokenizers.stream import SegmentStream, printable
 
@@ -123,6 +123,9 @@ class PhonemesTokenizer(SegmentStream):
                     )
                 remark(f"{excerpt(token)} is left out: it has no reading in English")
             symbols.append(sounds + " " * blank)
+        words = [place for place, (token, _, _) in enumerate(tokens) if any(map(str.isalpha, token))]
+        if len(words) == 1:
+            symbols[words[0]] = with_stress(symbols[words[0]])
         return _BLANK_BEFORE_STOP.sub(".", " ".join("".join(symbols).split()))
 
     def _id(self, symbol: str, text: str) -> int:

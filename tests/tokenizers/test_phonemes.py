@@ -69,6 +69,11 @@ def test_it_is_a_tokenizer_and_no_pieces_are_the_empty_text(tokenizer: PhonemesT
         ("A  café\nisn't free", "ɐ kæfˈA ˈɪzᵊnt fɹˈi"),
         ("Cafe\u0301 CAFÉ Ŏ Łód ŁOD", "kæfˈA kæfˈA ˈO lˈɑd lˈɑd"),
         ("50% off!  ", "fˈɪfti pəɹsˈɛnt ˈɔf!"),
+        ("A", "ˈA"),
+        ("A!", "ˈA!"),
+        ("(I)", "(ˈI)"),
+        ("Of", "ˈʌv"),
+        ("The?", "ðˈə?"),
     ],
 )
 def test_golden_symbols(tokenizer: PhonemesTokenizer, text: str, symbols: str) -> None:

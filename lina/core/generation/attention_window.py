@@ -34,9 +34,16 @@ class Window:
     """Steps without moving after which the place is pushed on by one position. Each push removes the hindmost
     position, so a row is not stuck at one for more than ``back`` + 1 pushes, and everything ends."""
     stop_within: int | None = None
-    """Speech may end only where so many positions, or fewer, are left of the text: its last marks are seldom read."""
+    """Speech may end only where so many positions, or fewer, are left of the text: its last marks are seldom read. At
+    most ``SHARE_LEFT`` of a text: else a single word could end before it is spoken."""
     linger: int | None = None
     """Steps after which a row that has arrived there is ended."""
+    settle: int | None = None
+    """Steps at the last position after which no other can be read any more."""
+
+
+SHARE_LEFT = 1 / 3
+"""Largest share of the text that may be left where speech ends by itself."""
 
 
 class WindowState(NamedTuple):
@@ -45,6 +52,8 @@ class WindowState(NamedTuple):
     at: Float[Tensor, "S"]
     waited: Int[Tensor, "S"]
     """Steps since it has moved, and at the end of the text since it has arrived."""
+    settled: Int[Tensor, "S"]
+    """Steps since the place is at the last position."""
 
 
 class WindowRules(NamedTuple):
@@ -59,12 +68,14 @@ class WindowRules(NamedTuple):
     """A row may end by itself wherever it is."""
     end: Int[Tensor, "S"]
     """The position from which on a row counts as arrived."""
+    last: Int[Tensor, "S"]
+    settle: Int[Tensor, "S"]
     always: Bool[Tensor, "S *P J"]
     """Positions that no window takes away: the one position of a text that stands for no text."""
 
 
-def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"]) -> WindowRules:
-    """The rules of one row over the text with this mask; without a window nothing is restricted."""
+def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"], begin: int = 0) -> WindowRules:
+    """The rules of one row that speaks the text with this mask from ``begin``; without a window all is allowed."""
     device = mask.device
 
     def number(value: float | None) -> Tensor:
@@ -75,6 +86,7 @@ def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"]) -> WindowR
     always = mask & (mask.sum(-1, keepdim=True) == 1)
     conditioned = mask.reshape(mask.shape[0], -1, mask.shape[-1])[:, 0]
     last = (conditioned * torch.arange(mask.shape[-1], device=device)).amax(-1)
+    left = ((last - begin) * SHARE_LEFT).long().clamp(0, window.stop_within or 0)
     return WindowRules(
         number(window.ahead),
         number(window.back),
@@ -82,7 +94,9 @@ def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"]) -> WindowR
         number(window.stall),
         number(window.linger),
         torch.tensor([window.stop_within is None], device=device),
-        last - (window.stop_within or 0),
+        last - left,
+        last,
+        number(window.settle),
         always,
     )
 
@@ -95,7 +109,7 @@ def first_place(attention: Float[Tensor, "S J"], begin: Int[Tensor, "S"], rules:
     """
     read = torch.minimum(attention.argmax(-1), begin)
     at = torch.maximum(read, begin - rules.ahead)
-    return WindowState(at.float(), torch.zeros_like(at))
+    return WindowState(at.float(), torch.zeros_like(at), torch.zeros_like(at))
 
 
 def readable(mask: Bool[Tensor, "S *P J"], place: WindowState, rules: WindowRules) -> Bool[Tensor, "S *P J"]:
@@ -105,7 +119,8 @@ def readable(mask: Bool[Tensor, "S *P J"], place: WindowState, rules: WindowRule
         return value.view(-1, *[1] * (mask.dim() - 1))
 
     distance = torch.arange(mask.shape[-1], device=mask.device) - per_row(place.at.long())
-    inside = (distance >= -per_row(rules.back)) & (distance <= per_row(rules.ahead))
+    back = torch.where(place.settled > rules.settle, 0, rules.back)
+    inside = (distance >= -per_row(back)) & (distance <= per_row(rules.ahead))
     return mask & inside | rules.always
 
 
@@ -115,7 +130,8 @@ def follow(place: WindowState, attention: Float[Tensor, "S J"], rules: WindowRul
     forward = torch.minimum((attention.argmax(-1) - place.at).clamp(min=0.0), rules.pace)
     waited = (place.waited + 1) * (arrived | (forward == 0))
     stuck = (waited > rules.stall) & ~arrived
-    return WindowState(place.at + forward + stuck, waited * ~stuck)
+    at = place.at + forward + stuck
+    return WindowState(at, waited * ~stuck, (place.settled + 1) * (at >= rules.last))
 
 
 def has_arrived(place: WindowState, rules: WindowRules) -> Bool[Tensor, "S"]:

@@ -111,6 +111,25 @@ def test_all_ends_even_if_the_model_never_does() -> None:
     assert len(output) <= 3 * LENGTH + 6
 
 
+def test_a_single_word_is_not_ended_before_it_is_spoken() -> None:
+    """``stop_within`` covers a text of five positions whole; a third of it may be left, one position."""
+    window = Window(ahead=3, back=1, pace=1.0, stop_within=6)
+    early = listed([0, 1, -1, 2, 3, -1])
+    (output, stopped) = speech(early, lengths=(5,), window=window)[0]
+    assert (output, stopped) == ([0, 1, 0, 2, 3], True)
+    rules = window_rules(window, texts(12).text.mask, begin=6)
+    assert int(rules.end[0]) == 11 - 1, "of the text after a prompt's transcript"
+
+
+def test_nothing_is_said_again_once_the_last_position_is_settled() -> None:
+    """The place arrives at 4 in step 5; two steps later only that position is readable."""
+    again = listed([0, 1, 2, 3, 4, 3, 4, 3, 2, 3, 4])
+    window = Window(ahead=3, back=3, pace=1.0)
+    assert speech(again, lengths=(5,), window=window)[0][0] == [0, 1, 2, 3, 4, 3, 4, 3, 2, 3, 4]
+    settling = Window(ahead=3, back=3, pace=1.0, settle=2)
+    assert speech(again, lengths=(5,), window=settling)[0][0] == [0, 1, 2, 3, 4, 3, 4, 4, 4, 4, 4]
+
+
 def test_rows_are_independent_and_padding_is_not_read() -> None:
     wishes = STEADY, listed([0, 1, 2] + [11] * 20), lambda frame: float(frame)
     lengths, window = (12, 9, 5), Window(ahead=3, back=1, pace=1.0, stall=2, stop_within=1, linger=3)
@@ -150,7 +169,7 @@ def test_a_row_without_text_reads_on() -> None:
     mask = conditions.text.mask
     pairs = torch.stack([mask, torch.arange(LENGTH).expand(2, -1) == 0], 1)
     rules, before = rules_of(NARROW, pairs), pairs.clone()
-    place = WindowState(torch.tensor([6.0, 0.5]), torch.zeros(2, dtype=torch.int64))
+    place = WindowState(torch.tensor([6.0, 0.5]), *[torch.zeros(2, dtype=torch.int64)] * 2)
     inside = readable(pairs, place, rules)
     assert inside[0, 0].nonzero()[:, 0].tolist() == [5, 6, 7, 8, 9]
     assert inside[1, 0].nonzero()[:, 0].tolist() == [0, 1, 2, 3]
@@ -161,7 +180,7 @@ def test_a_row_without_text_reads_on() -> None:
 
 
 def test_following_is_pure_and_keeps_its_shapes() -> None:
-    place = WindowState(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]))
+    place = WindowState(torch.tensor([2.0, 0.0]), torch.tensor([3, 0]), torch.tensor([0, 0]))
     before = [leaf.clone() for leaf in place]
     attention = torch.nn.functional.one_hot(torch.tensor([9, 0]), LENGTH).float()
     after = follow(place, attention, rules_of(NARROW, texts(LENGTH, LENGTH).text.mask))

@@ -114,7 +114,9 @@ def main() -> int:
     )
     parser.add_argument("--parts", nargs="+", default=["gla", "voice", "backbones", "peers"])
     parser.add_argument("--only", nargs="+", default=list(BACKBONES), help="these backbones")
-    parser.add_argument("--backend", default="compiled", choices=("compiled", "graph", "eager"))
+    parser.add_argument(
+        "--backend", default="compiled", choices=("compiled", "graph", "reference-graph", "eager")
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
@@ -130,7 +132,13 @@ def main() -> int:
         "rows": [],
     }
 
+    if arguments.json and arguments.json.exists():
+        results["rows"] = kept_rows(json.loads(arguments.json.read_text()), results)
+
     def add(part: str, name: str, row: dict[str, Any]) -> None:
+        results["rows"] = [
+            one for one in results["rows"] if _key(one) != _key({"part": part, "name": name, **row})
+        ]
         results["rows"].append({"part": part, "name": name, **row})
         print(json.dumps(results["rows"][-1]), flush=True)
         if arguments.json:
@@ -192,6 +200,16 @@ def main() -> int:
             release()
     print(table(results))
     return 1 if any("error" in row for row in results["rows"]) else 0
+
+
+def kept_rows(before: dict[str, Any], results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Earlier rows of the same GPU and PyTorch, which this run replaces one by one."""
+    same = all(before[key] == results[key] for key in ("gpu", "torch"))
+    return list(before["rows"]) if same else []
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in ("part", "name", "slots", "weights", "memory"))
 
 
 def table(results: dict[str, Any]) -> str:

@@ -125,8 +125,9 @@ class GLAStep(InPlaceStep):
         mixer = self.mixer
         packed = self.enter(x)
         gate, low = packed[:, self.offsets[3] :].split(self.widths[3:], -1)
-        log_decay = mixer.log_decay(mixer.gk_proj[1](low).unflatten(-1, (mixer.n_heads, -1)).float())
-        out = packed_memory_step(packed, self.offsets[:3], log_decay, state.memory, mixer.scale)
+        gates = mixer.gk_proj[1](low).unflatten(-1, (mixer.n_heads, -1))
+        by = 1 / mixer.config.gate_temperature
+        out = packed_memory_step(packed, self.offsets[:3], gates, state.memory, mixer.scale, by)
         norm = mixer.g_norm_swish_gate
         mixed: Tensor = mixer.o_proj(gated_norm(out, norm.weight, gate, cast(float, norm.eps)))
         return mixed

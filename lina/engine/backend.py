@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 
@@ -17,12 +17,16 @@ from lina.engine.numerics import Numerics
 from lina.engine.state import DecodeState, empty_slots
 from lina.engine.step import DecodeStep
 
-BackendName = Literal["auto", "eager", "graph", "compiled"]
+GraphName = Literal["reference-graph", "graph", "compiled"]
+BackendName = Literal["auto", "eager"] | GraphName
+GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 
 log = logging.getLogger("lina")
 
 SHARE = 0.85
 """Of a GPU's free memory that slots may take; a step's own work needs the rest."""
+LITTLE_STATE = 4 * 2**20
+"""Bytes of states up to which ``auto`` captures PyTorch's own kernels, so that nothing waits for a compiler."""
 
 
 class Backend(Protocol):
@@ -52,15 +56,15 @@ def build_backend(
     numerics: Numerics,
     running: DecodeState | None = None,
 ) -> Backend:
-    """The backend for this machine: CUDA graphs on a GPU, eager elsewhere or where a step cannot be captured.
+    """The backend for this machine: CUDA graphs on a GPU, eager elsewhere and, with ``auto``, where capture fails.
 
     ``row``: a first row, for the shapes. ``running``: slots that go on, instead of empty ones.
 
     Raises:
-        LinaError: ``requested`` is none that this machine has, or so many slots do not fit into its memory.
+        LinaError: this machine has no such backend or too little memory, or the step cannot be captured.
     """
     device = row.step.device
-    if requested in ("graph", "compiled") and device.type != "cuda":
+    if requested in GRAPHS and device.type != "cuda":
         raise LinaError(
             f"engine: backend {requested!r} needs a CUDA device, and the model is on {device}; use eager or auto"
         )
@@ -70,24 +74,29 @@ def build_backend(
 
     stored = row._replace(lm=InPlaceLM(lm).stored(row.lm, numerics.memory))
     check_memory(stored, slots, device)
-    compiled = requested == "compiled"
-    while True:
-        try:
-            state = empty_slots(stored, slots) if running is None else running
-            backend = GraphBackend(lm, step, state, numerics, compiled=compiled, running=running is not None)
-        except Exception as error:
-            reason = (
-                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            )
-            torch.cuda.synchronize(device)
-            if not compiled:
-                log.warning("decode engine: the step cannot be captured (%s); going on with eager", reason)
-                return _eager(lm, step, row, slots, numerics, running)
-            log.warning("decode engine: torch.compile failed (%s); going on without it", reason)
-            compiled = False
-        else:
-            log_once(f"decode engine: {backend.name}")
-            return backend
+    kind = choose_graph(requested, lm, slots)
+    try:
+        state = empty_slots(stored, slots) if running is None else running
+        backend = GraphBackend(lm, step, state, numerics, kind=kind, running=running is not None)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        reason = f"{type(error).__name__}: {lines[0]}"
+        torch.cuda.synchronize(device)
+        if requested != "auto":
+            raise LinaError(
+                f"engine: backend {requested!r} cannot capture the step ({reason}); use eager or auto"
+            ) from error
+        log.warning("decode engine: the step cannot be captured (%s); going on with eager", reason)
+        return _eager(lm, step, row, slots, numerics, running)
+    log_once(f"decode engine: {backend.name}")
+    return backend
+
+
+def choose_graph(requested: BackendName, lm: LanguageModel, slots: int) -> GraphName:
+    """With ``auto``, fused kernels unless there is so little state that compiling them takes longer than they save."""
+    if requested in GRAPHS:
+        return requested
+    return "reference-graph" if slots * state_bytes(lm.initial_state(1)) <= LITTLE_STATE else "graph"
 
 
 def _eager(

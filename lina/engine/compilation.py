@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import torch
 from torch import nn
 
 RECOMPILES = 64
@@ -23,5 +22,7 @@ def compile_regions(regions: Iterable[nn.Module]) -> None:
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
     """Calls in which compilation may happen."""
+    import torch._dynamo.config  # in seconds: only where something is compiled
+
     with torch._dynamo.config.patch(recompile_limit=RECOMPILES, accumulated_recompile_limit=RECOMPILES * 8):
         yield

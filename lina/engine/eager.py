@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from lina.core.generation.guidance import LanguageModel
+from lina.core.ops.dispatch import reference_kernels
 from lina.core.state import tree_map
 from lina.engine.block import Block
 from lina.engine.numerics import Numerics
@@ -35,7 +36,7 @@ class EagerBackend:
     def run(self, steps: int) -> Block:
         """Make ``steps`` steps of all slots."""
         outputs = []
-        with self._context:
+        with self._context, reference_kernels():
             for _ in range(steps):
                 self.state, output = self.step(self.lm.step, self.state)
                 outputs.append(output)

@@ -4,13 +4,14 @@ The loop never waits for the step it has just issued: on a GPU it issues a block
 wait, and only then looks at the block before. It has no thread of its own; whoever reads a stream drives it.
 """
 
+import contextlib
 import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lina.core.errors import LinaError
 from lina.core.generation.guidance import LanguageModel
 from lina.core.model.delay_lm import LMState
+from lina.core.ops.dispatch import reference_kernels
 from lina.core.state import join_rows, take_rows
-from lina.engine.backend import Backend, BackendName, build_backend
+from lina.engine.backend import Backend, BackendName, build_backend, choose_graph
 from lina.engine.block import Block, HostBlock
 from lina.engine.buffers import DifferentError
 from lina.engine.numerics import Numerics
@@ -192,9 +195,13 @@ class Engine:
         try:
             block = self._backend.run(steps)
         except DifferentError as error:
-            log.warning(
-                "decode engine: %s failed its check (%s); going on with eager", self._backend.name, error
-            )
+            name = self._backend.name
+            if self.requested != "auto":
+                self._backend = None
+                raise LinaError(
+                    f"engine: backend {self.requested!r} failed its check ({error}); use eager or auto"
+                ) from None
+            log.warning("decode engine: %s failed its check (%s); going on with eager", name, error)
             self._restart("eager")
             return
         self._issued.append((block, tuple(self._streams)))
@@ -239,8 +246,16 @@ class Engine:
     def _first_state(self, request: Request, features: Features) -> DecodeState:
         device = request.conditions.speaker.device
         request = replace(request, conditions=self.numerics.prepare_conditions(request.conditions))
-        with self.numerics.context(device):
+        with self.numerics.context(device), reference_kernels() if self._plain else contextlib.nullcontext():
             return first_state(self.lm, request, features)
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Prompts are prefilled without a compiler where the steps need none."""
+        return (
+            self.requested != "eager"
+            and choose_graph(self.requested, self.lm, self.slots) == "reference-graph"
+        )
 
     def _start(self, row: DecodeState, features: Features, running: DecodeState | None = None) -> None:
         step = DecodeStep(self.lm.codebook_sizes, features, row.step.device)

@@ -2,13 +2,16 @@
 
 A step of a small model is hundreds of kernels of a few microseconds each; launching them one by one from Python takes
 several times as long as they do. ``compiled`` puts torch.compile before the capture, layer by layer, so that layers of
-one kind share compiled code.
+one kind share compiled code; ``reference-graph`` captures PyTorch's own kernels, which are there at once.
 """
+
+import contextlib
 
 import torch
 
 from lina.core.generation.guidance import LanguageModel
 from lina.core.model.in_place import copy_into
+from lina.core.ops.dispatch import reference_kernels
 from lina.core.state import tree_map
 from lina.engine.block import Block, HostBlock
 from lina.engine.buffers import BufferBackend
@@ -16,6 +19,12 @@ from lina.engine.compilation import compile_regions, compiling
 from lina.engine.numerics import Numerics
 from lina.engine.state import DecodeState
 from lina.engine.step import DecodeStep, StepOutput
+
+NAMES = {
+    "reference-graph": "CUDA graph, reference kernels",
+    "graph": "CUDA graph",
+    "compiled": "CUDA graph, compiled",
+}
 
 WARM_UP = 3
 """Steps before the capture, in which libraries choose their algorithms and take their memory."""
@@ -33,15 +42,16 @@ class GraphBackend(BufferBackend):
         state: DecodeState,
         numerics: Numerics,
         *,
-        compiled: bool,
+        kind: str,
         running: bool,
     ) -> None:
         """``state`` becomes the buffers. ``running``: it holds streams, which the capture must not advance."""
-        with torch.inference_mode(False), torch.no_grad(), numerics.context(state.step.device):
+        self.name, self._compiled = NAMES[kind], kind == "compiled"
+        allowed = reference_kernels() if kind == "reference-graph" else contextlib.nullcontext()
+        with torch.inference_mode(False), torch.no_grad(), numerics.context(state.step.device), allowed:
             super().__init__(lm, step, state, numerics, running=running)
-            self.name = "CUDA graph, compiled" if compiled else "CUDA graph"
             kept = tree_map(torch.clone, state) if running else None
-            if compiled:
+            if self._compiled:
                 compile_regions(self._model.regions())
                 self._tail = torch.compile(self._finish, dynamic=False)
             self._capture()
@@ -51,15 +61,18 @@ class GraphBackend(BufferBackend):
     def _capture(self) -> None:
         side, here = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
         side.wait_stream(here)
-        with compiling(), torch.cuda.stream(side):
+        with self._compiling(), torch.cuda.stream(side):
             for _ in range(WARM_UP):
                 self._body()
         here.wait_stream(side)
         torch.cuda.synchronize(self.device)
         self._cursor.zero_()
         self._graph = torch.cuda.CUDAGraph()
-        with compiling(), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with self._compiling(), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._logits = self._body()
+
+    def _compiling(self) -> contextlib.AbstractContextManager[None]:
+        return compiling() if self._compiled else contextlib.nullcontext()
 
     def _advance(self) -> None:
         self._graph.replay()

@@ -4,8 +4,9 @@ import torch
 
 from lina.backbones.fused.gated_norm import gated_norm
 from lina.backbones.fused.gated_norm_triton import gated_norm as fused_norm
-from lina.backbones.fused.memory_step import memory_step
+from lina.backbones.fused.memory_step import memory_step, packed_memory_step
 from lina.backbones.fused.memory_step_triton import memory_step as fused
+from lina.backbones.fused.memory_step_triton import packed_memory_step as fused_packed
 
 B, H = 2, 4
 
@@ -43,6 +44,14 @@ def main() -> None:
         torch.testing.assert_close(
             fused_norm(x, weight, gate, 1e-5), gated_norm(x, weight, gate, 1e-5), atol=1e-5, rtol=1e-5
         )
+        packed = torch.randn(B, H * (2 * keys + values) + 5)
+        gates, offsets = torch.randn(B, H, keys) * 10, [0, H * keys, 2 * H * keys + 5]
+        memory = torch.randn(B, H, keys, values)
+        other = memory.clone()
+        expected = packed_memory_step(packed, offsets, gates, memory, 0.3, 0.25)
+        found = fused_packed(packed, offsets, gates, other, 0.3, 0.25)
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
+        torch.testing.assert_close(other, memory, atol=1e-5, rtol=1e-5)
         print("agrees", keys, values, flush=True)
 
 

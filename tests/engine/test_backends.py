@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lina.core.errors import LinaError
 from lina.core.generation.attention_window import Window
 from lina.core.generation.counter_random import stream_key, uniform
 from lina.core.generation.guidance import Guided
@@ -17,14 +18,15 @@ from lina.core.model.cross_attention import CrossAttention, PositionCrossAttenti
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.registry import load
-from lina.engine.backend import BackendName
+from lina.engine.backend import GRAPHS, BackendName
 from lina.engine.engine import Engine
+from lina.engine.graph import NAMES
 from lina.engine.numerics import Numerics
 from lina.engine.request import Request, RowResult
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-NAMES = ("gated_deltanet", "gla", "kda", "mamba", "mamba2", "retnet", "rwkv6", "rwkv7", "transformer")
+BACKBONES = ("gated_deltanet", "gla", "kda", "mamba", "mamba2", "retnet", "rwkv6", "rwkv7", "transformer")
 SIZES, VOCABULARY, STREAMS = (7, 4, 11), 20, 6
 
 
@@ -91,8 +93,7 @@ def requests(lm: Any) -> list[Request]:
 def decoded(lm: Any, backend: BackendName, many: list[Request], slots: int = 4) -> list[RowResult]:
     engine = Engine(lm, slots, backend=backend)
     results = list(engine.run(many))
-    name = {"graph": "CUDA graph", "compiled": "CUDA graph, compiled"}.get(backend, backend)
-    assert engine.backend_name == name
+    assert engine.backend_name == NAMES.get(backend, backend)
     return results
 
 
@@ -105,14 +106,16 @@ def assert_same(some: list[RowResult], others: list[RowResult]) -> None:
 
 @pytest.mark.parametrize("gates", ["ordinary", "extreme"])
 @pytest.mark.parametrize("attention", ["position", "plain"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_a_graph_decodes_as_eager_does(name: str, attention: str, gates: str) -> None:
     lm = model_of(name, attention, gates)
     eager = decoded(lm, "eager", requests(lm))
     assert_same(decoded(lm, "graph", requests(lm)), eager)
+    if gates == "ordinary":
+        assert_same(decoded(lm, "reference-graph", requests(lm)), eager)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_compiled_code_decodes_as_eager_does(name: str) -> None:
     lm = model_of(name, "position", "ordinary")
     assert_same(decoded(lm, "compiled", requests(lm)), decoded(lm, "eager", requests(lm)))
@@ -149,7 +152,8 @@ def test_random_numbers_are_those_of_the_cpu() -> None:
     assert torch.equal(drawn.cpu(), uniform(keys, frames, 9))
 
 
-def test_a_model_that_waits_for_the_gpu_goes_on_with_eager(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_waits_for_the_gpu_cannot_be_captured(caplog: pytest.LogCaptureFixture) -> None:
+    """``auto`` goes on with eager; a backend that is forced fails in one line."""
     lm = model_of("gla", "plain", "ordinary")
     step = lm.encoder.layers[0].step
     lm.encoder.layers[0].fused_step = lambda: None
@@ -159,11 +163,16 @@ def test_a_model_that_waits_for_the_gpu_goes_on_with_eager(caplog: pytest.LogCap
 
     lm.encoder.layers[0].step = waits
     many = requests(lm)[:2]
-    engine = Engine(lm, 2, backend="graph")
+    engine = Engine(lm, 2)
     results = list(engine.run(many))
     assert engine.backend_name == "eager"
     assert "cannot be captured" in caplog.text
     assert all(len(one.codes) for one in results)
+    for name in GRAPHS:
+        with pytest.raises(
+            LinaError, match=rf"backend '{name}' cannot capture the step .*; use eager or auto"
+        ):
+            list(Engine(lm, 2, backend=name).run(many))
 
 
 def test_a_graph_that_differs_from_eager_is_left(
@@ -175,7 +184,10 @@ def test_a_graph_that_differs_from_eager_is_left(
 
     right = stack.BlockStep.forward
     monkeypatch.setattr(stack.BlockStep, "forward", lambda self, x, state: 1.1 * right(self, x, state))
-    engine = Engine(lm, 4, backend="graph")
+    with pytest.raises(LinaError, match=r"backend 'graph' failed its check \(it differs from eager by"):
+        list(Engine(lm, 4, backend="graph").run(requests(lm)))
+    monkeypatch.setattr("lina.engine.backend.LITTLE_STATE", 0)
+    engine = Engine(lm, 4)
     assert_same(list(engine.run(requests(lm))), expected)
     assert engine.backend_name == "eager"
     assert "failed its check" in caplog.text

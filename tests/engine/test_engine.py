@@ -17,6 +17,7 @@ from lina.core.generation.sampling import Sampling
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import MARKS, PAD, START, STOP, delayed_columns
 from lina.core.state import leaves, tree_map
+from lina.engine.backend import GRAPHS
 from lina.engine.buffers import BufferBackend
 from lina.engine.eager import EagerBackend
 from lina.engine.engine import Engine
@@ -429,6 +430,8 @@ def test_a_backend_that_differs_from_eager_is_left(
         found = list(engine.run(requests(toy_conditions(lm, *TEXTS), seed=1)))
     assert engine.backend_name == "eager"
     assert "failed its check (it differs from eager by" in caplog.text
+    with pytest.raises(LinaError, match=r"backend 'graph' failed its check \(it differs from eager by"):
+        list(Engine(lm, 2, backend="graph").run(requests(toy_conditions(lm, *TEXTS), seed=1)))
     assert all(torch.equal(one.codes, two.codes) for one, two in zip(found, expected, strict=True))
 
 
@@ -436,8 +439,9 @@ def test_requests_that_cannot_be_decoded_are_refused(lm: DelayLM) -> None:
     (request,) = requests(toy_conditions(lm, TEXTS[0]), max_frames=0)
     with pytest.raises(ValueError, match="max_frames = 0"):
         Engine(lm, 1).submit(request)
-    with pytest.raises(LinaError, match=r"backend 'graph' needs a CUDA device.*; use eager or auto"):
-        next(iter(Engine(lm, 1, backend="graph").run([replace(request, max_frames=1)])))
+    for name in GRAPHS:
+        with pytest.raises(LinaError, match=rf"backend '{name}' needs a CUDA device.*; use eager or auto"):
+            next(iter(Engine(lm, 1, backend=name).run([replace(request, max_frames=1)])))
 
 
 def test_a_step_reads_nothing_back(lm: DelayLM) -> None:

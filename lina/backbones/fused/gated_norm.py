@@ -12,7 +12,7 @@ def gated_norm(
     if x.device.type == "cuda":
         from lina.backbones.fused.gated_norm_triton import gated_norm as fused
 
-        return fused(x, weight, gate, eps)  # type: ignore[no-any-return]
+        return fused(x, weight, gate, eps)
     normed = F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps).flatten(-2)
     gated: Tensor = (normed * F.silu(gate.to(x.dtype))).to(gate.dtype)
     return gated

@@ -4,7 +4,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import custom_op
+
+from lina.core.ops.operator import operator
 
 
 @triton.jit
@@ -26,7 +27,11 @@ def gated_norm_kernel(
     tl.store(out + place * VALUES + channel, result.to(out.dtype.element_ty), mask=inside)
 
 
-@custom_op("lina::gated_norm", mutates_args=())
+def _shape(x: Tensor, weight: Tensor, gate: Tensor, eps: float) -> Tensor:
+    return torch.empty(x.shape[0], x.shape[1] * x.shape[2], dtype=gate.dtype, device=x.device)
+
+
+@operator(fake=_shape)
 def gated_norm(x: Tensor, weight: Tensor, gate: Tensor, eps: float) -> Tensor:
     """As ``lina.backbones.fused.gated_norm.gated_norm``, on a GPU."""
     rows, heads, values = x.shape
@@ -36,8 +41,3 @@ def gated_norm(x: Tensor, weight: Tensor, gate: Tensor, eps: float) -> Tensor:
         x, weight, gate, out, gate.stride(0), heads, eps, VALUES=values, BLOCK=block, num_warps=4
     )
     return out
-
-
-@gated_norm.register_fake
-def _(x: Tensor, weight: Tensor, gate: Tensor, eps: float) -> Tensor:
-    return torch.empty(x.shape[0], x.shape[1] * x.shape[2], dtype=gate.dtype, device=x.device)

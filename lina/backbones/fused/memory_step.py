@@ -13,11 +13,12 @@ Shapes: B rows, H heads, G groups of heads that share q and k, K key channels, V
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lina.core.model.in_place import InPlaceStep
-from lina.core.ops.dispatch import HAS_TRITON
+from lina.core.ops.dispatch import runs_triton
 from lina.core.state import S, State
 
 
@@ -36,7 +37,7 @@ def memory_step(
     if memory.device.type == "cuda":
         from lina.backbones.fused.memory_step_triton import memory_step as fused
 
-        return fused(q, k, v, log_decay, memory, scale, remove, restore, bonus)  # type: ignore[no-any-return]
+        return fused(q, k, v, log_decay, memory, scale, remove, restore, bonus)
     state = memory.float()
     each = memory.shape[1] // q.shape[1]
     q, k = (tensor.float().repeat_interleave(each, 1) for tensor in (q, k))
@@ -57,12 +58,18 @@ def packed_memory_step(
     log_decay: Float[Tensor, "B H D"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    log_sigmoid: float = 0.0,
 ) -> Float[Tensor, "B H V"]:
-    """The same for q, k and v of all heads that lie in each row of ``packed``, from ``offsets`` on."""
+    """The same for q, k and v of all heads that lie in each row of ``packed``, from ``offsets`` on.
+
+    ``log_sigmoid``: unless 0, ``log_decay`` has gates, and the log-decay is ``log_sigmoid * logsigmoid(gate)``.
+    """
     if memory.device.type == "cuda":
         from lina.backbones.fused.memory_step_triton import packed_memory_step as fused
 
-        return fused(packed, offsets, log_decay, memory, scale)  # type: ignore[no-any-return]
+        return fused(packed, offsets, log_decay, memory, scale, log_sigmoid)
+    if log_sigmoid:
+        log_decay = log_sigmoid * F.logsigmoid(log_decay.float())
     _, heads, keys, values = memory.shape
     q, k, v = (
         packed[:, offset : offset + heads * width].unflatten(-1, (heads, width))
@@ -72,8 +79,8 @@ def packed_memory_step(
 
 
 def has_kernel() -> bool:
-    """The kernel can run on this machine: there are a CUDA device and Triton."""
-    return HAS_TRITON and torch.cuda.is_available()
+    """The kernel can run on this machine, which has a CUDA device and Triton, and may."""
+    return torch.cuda.is_available() and runs_triton(torch.device("cuda"))
 
 
 def store_memory(state: S, dtype: torch.dtype) -> S:

@@ -4,7 +4,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import custom_op
+
+from lina.core.ops.operator import operator
 
 
 @triton.jit
@@ -19,6 +20,7 @@ def memory_step_kernel(
     memory,
     out,
     scale,
+    gate_scale,
     q_stride,
     k_stride,
     v_stride,
@@ -30,6 +32,7 @@ def memory_step_kernel(
     KEYS: tl.constexpr,
     VALUES: tl.constexpr,
     CHANNELWISE: tl.constexpr,
+    LOG_SIGMOID: tl.constexpr,
     DELTA: tl.constexpr,
     BONUS: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -73,7 +76,10 @@ def memory_step_kernel(
             read = tl.sum(removing[:, None] * state, axis=0)
         if CHANNELWISE:
             decays = tl.load(log_decay + head_of_row * KEYS + channel, mask=is_channel, other=0.0)
-            state = state * tl.exp(decays.to(tl.float32))[:, None]
+            decays = decays.to(tl.float32)
+            if LOG_SIGMOID:
+                decays = gate_scale * (tl.minimum(decays, 0.0) - tl.log(1.0 + tl.exp(-tl.abs(decays))))
+            state = state * tl.exp(decays)[:, None]
         else:
             state = state * kept
         state += key[:, None] * value[None, :]
@@ -99,7 +105,21 @@ def tiles(rows: int, heads: int, keys: int, values: int, wide: bool) -> tuple[in
     return block_k, block_v, 2 if block_v * block_k <= 4_096 and not wide else 4
 
 
-@custom_op("lina::memory_step", mutates_args={"memory"})
+def _shape(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor,
+    memory: Tensor,
+    scale: float,
+    remove: Tensor | None = None,
+    restore: Tensor | None = None,
+    bonus: Tensor | None = None,
+) -> Tensor:
+    return _reading(memory)
+
+
+@operator(fake=_shape, mutates=["memory"])
 def memory_step(
     q: Tensor,
     k: Tensor,
@@ -116,24 +136,25 @@ def memory_step(
     return _launch(q, k, v, (0, 0, 0), q.shape[1], log_decay, memory, scale, remove, restore, bonus)
 
 
-@memory_step.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+def _packed_shape(
+    packed: Tensor,
+    offsets: list[int],
     log_decay: Tensor,
     memory: Tensor,
     scale: float,
-    remove: Tensor | None = None,
-    restore: Tensor | None = None,
-    bonus: Tensor | None = None,
+    log_sigmoid: float = 0.0,
 ) -> Tensor:
     return _reading(memory)
 
 
-@custom_op("lina::packed_memory_step", mutates_args={"memory"})
+@operator(fake=_packed_shape, mutates=["memory"])
 def packed_memory_step(
-    packed: Tensor, offsets: list[int], log_decay: Tensor, memory: Tensor, scale: float
+    packed: Tensor,
+    offsets: list[int],
+    log_decay: Tensor,
+    memory: Tensor,
+    scale: float,
+    log_sigmoid: float = 0.0,
 ) -> Tensor:
     """The same for q, k and v that lie side by side in each row of ``packed``, from ``offsets`` on.
 
@@ -153,12 +174,8 @@ def packed_memory_step(
         None,
         None,
         None,
+        log_sigmoid,
     )
-
-
-@packed_memory_step.register_fake
-def _(packed: Tensor, offsets: list[int], log_decay: Tensor, memory: Tensor, scale: float) -> Tensor:
-    return _reading(memory)
 
 
 def _launch(
@@ -173,6 +190,7 @@ def _launch(
     remove: Tensor | None,
     restore: Tensor | None,
     bonus: Tensor | None,
+    log_sigmoid: float = 0.0,
 ) -> Tensor:
     rows, heads, keys, values = memory.shape
     block_k, block_v, warps = tiles(rows, heads, keys, values, memory.element_size() == 4)
@@ -189,6 +207,7 @@ def _launch(
         memory,
         out,
         scale,
+        log_sigmoid,
         q.stride(0),
         k.stride(0),
         v.stride(0),
@@ -198,6 +217,7 @@ def _launch(
         KEYS=keys,
         VALUES=values,
         CHANNELWISE=log_decay.shape[-1] == keys,
+        LOG_SIGMOID=log_sigmoid != 0.0,
         DELTA=remove is not None,
         BONUS=bonus is not None,
         BLOCK_K=block_k,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lina.core.errors import LinaError
 from lina.core.generation.sampling_rules import ALL, GREEDY, SamplingRules
-from lina.core.ops.dispatch import HAS_TRITON
+from lina.core.ops.dispatch import runs_triton
 
 MOST_TOKENS = 8_192
 """Up to so many tokens, marks included, one program of the kernel can hold them."""
@@ -77,15 +77,10 @@ def sample(
     ``widest``: the largest of all ``top_k``, where none leaves everything in; fewer tokens are then sorted.
     ``nucleus``: False if no row has a ``top_p``.
     """
-    if (
-        HAS_TRITON
-        and uniform is not None
-        and logits.device.type == "cuda"
-        and logits.shape[-1] <= MOST_TOKENS
-    ):
+    if uniform is not None and logits.shape[-1] <= MOST_TOKENS and runs_triton(logits.device):
         from lina.core.generation.sampling_triton import sample as fused
 
-        return fused(logits, allowed.expand_as(logits), *rules, uniform, nucleus)  # type: ignore[no-any-return]
+        return fused(logits, allowed.expand_as(logits), *rules, uniform, nucleus)
     logits = logits.masked_fill(~allowed, -torch.inf)
     likeliest = logits.argmax(-1)
     if uniform is None:

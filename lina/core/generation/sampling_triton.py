@@ -8,9 +8,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import custom_op
 
 from lina.core.generation.sampling_rules import GREEDY
+from lina.core.ops.operator import operator
 
 LIKELIEST = tl.constexpr(GREEDY)
 
@@ -49,7 +49,7 @@ def sample_kernel(
         low, high = tl.full((), -(2**31), tl.int64), tl.full((), 2**31, tl.int64)
         for _ in range(32):
             middle = (low + high) >> 1
-            enough = tl.sum((key >= middle).to(tl.int64), axis=0) >= kept
+            enough = tl.sum((key >= middle).to(tl.int32), axis=0) >= kept
             low = tl.where(enough, middle, low)
             high = tl.where(enough, high, middle)
         weight = tl.exp((x - tl.max(x, axis=0)).to(tl.float64) / heat)
@@ -70,7 +70,19 @@ def sample_kernel(
     tl.store(out + draw, chosen.to(tl.int64))
 
 
-@custom_op("lina::sample", mutates_args=())
+def _shape(
+    logits: Tensor,
+    allowed: Tensor,
+    temperature: Tensor,
+    top_k: Tensor,
+    top_p: Tensor,
+    uniform: Tensor,
+    nucleus: bool,
+) -> Tensor:
+    return torch.empty(logits.shape[:2], dtype=torch.int64, device=logits.device)
+
+
+@operator(fake=_shape)
 def sample(
     logits: Tensor,
     allowed: Tensor,
@@ -100,16 +112,3 @@ def sample(
         num_warps=8,
     )
     return out
-
-
-@sample.register_fake
-def _(
-    logits: Tensor,
-    allowed: Tensor,
-    temperature: Tensor,
-    top_k: Tensor,
-    top_p: Tensor,
-    uniform: Tensor,
-    nucleus: bool,
-) -> Tensor:
-    return torch.empty(logits.shape[:2], dtype=torch.int64, device=logits.device)

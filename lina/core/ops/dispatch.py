@@ -1,9 +1,11 @@
 """Dispatch between an operator's reference form (reference kernel) and its fused kernels; log the choice once."""
 
+import contextlib
 import functools
 import importlib.util
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 import torch
@@ -17,6 +19,29 @@ Kernels = Literal["auto", "reference", "fused"]
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 log = logging.getLogger("lina")
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def reference_kernels() -> Iterator[None]:
+    """Use PyTorch's operators alone in this thread: they need no compiler at their first use."""
+    before = getattr(_thread, "reference", False)
+    _thread.reference = True
+    try:
+        yield
+    finally:
+        _thread.reference = before
+
+
+def allows_fused_kernels() -> bool:
+    """False within ``reference_kernels``."""
+    return torch.compiler.is_compiling() or not getattr(_thread, "reference", False)
+
+
+def runs_triton(device: torch.device) -> bool:
+    """Check that Triton kernels can run, and may, on tensors of this device."""
+    return HAS_TRITON and device.type == "cuda" and allows_fused_kernels()
 
 
 @functools.cache
@@ -62,7 +87,7 @@ def use_fused_kernel(
         PluginError: ``config.kernels`` is ``fused`` and there is an obstacle.
     """
     kernels, on_gpu = config.kernels, device.type == "cuda"
-    if kernels == "reference":
+    if kernels == "reference" or (kernels == "auto" and not allows_fused_kernels()):
         return False
     if not on_gpu:
         reason: str | None = "the model is on the CPU; move it to a GPU"

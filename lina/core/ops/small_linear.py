@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.core.ops.dispatch import HAS_TRITON
+from lina.core.ops.dispatch import runs_triton
 
 ROWS = 4
 """Up to so many rows it is faster than a product and a norm by themselves."""
@@ -41,9 +41,7 @@ def small_linear(
     if x.device.type == "cuda":
         from lina.core.ops.small_linear_triton import small_linear as fused
 
-        return fused(  # type: ignore[no-any-return]
-            x, weight, bias, norm_weight, norm_bias, eps, gate, heads, swiglu, log_sigmoid, residual
-        )
+        return fused(x, weight, bias, norm_weight, norm_bias, eps, gate, heads, swiglu, log_sigmoid, residual)
     x = x.float()
     if gate is not None and norm_weight is not None:
         each = x.unflatten(-1, (heads, -1))
@@ -61,4 +59,4 @@ def small_linear(
 
 def is_small(x: Float[Tensor, "M I"], *widths: int) -> bool:
     """``small_linear`` is the faster form for so many rows, with layers of these input widths, where ``x`` is."""
-    return HAS_TRITON and x.device.type == "cuda" and x.shape[0] <= ROWS and max(widths) <= INPUTS
+    return runs_triton(x.device) and x.shape[0] <= ROWS and max(widths) <= INPUTS

@@ -4,7 +4,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import custom_op
+
+from lina.core.ops.operator import operator
 
 
 @triton.jit
@@ -78,7 +79,24 @@ def small_linear_kernel(
         tl.store(out + row * outputs + n, y, mask=is_output)
 
 
-@custom_op("lina::small_linear", mutates_args=())
+def _shape(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    norm_weight: Tensor | None = None,
+    norm_bias: Tensor | None = None,
+    eps: float = 0.0,
+    gate: Tensor | None = None,
+    heads: int = 1,
+    swiglu: bool = False,
+    log_sigmoid: float = 0.0,
+    residual: Tensor | None = None,
+) -> Tensor:
+    outputs = weight.shape[0] // 2 if swiglu else weight.shape[0]
+    return torch.empty(x.shape[0], outputs, dtype=torch.float32, device=x.device)
+
+
+@operator(fake=_shape)
 def small_linear(
     x: Tensor,
     weight: Tensor,
@@ -128,21 +146,3 @@ def small_linear(
         num_warps=4,
     )
     return out
-
-
-@small_linear.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    norm_weight: Tensor | None = None,
-    norm_bias: Tensor | None = None,
-    eps: float = 0.0,
-    gate: Tensor | None = None,
-    heads: int = 1,
-    swiglu: bool = False,
-    log_sigmoid: float = 0.0,
-    residual: Tensor | None = None,
-) -> Tensor:
-    outputs = weight.shape[0] // 2 if swiglu else weight.shape[0]
-    return torch.empty(x.shape[0], outputs, dtype=torch.float32, device=x.device)

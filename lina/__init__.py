@@ -170,7 +170,10 @@ def evaluate(
 
 
 def export(
-    run: str | Path, out: str | Path, weights: Literal["int8", "bfloat16", "float32"] = "int8"
+    run: str | Path,
+    out: str | Path,
+    weights: Literal["int8", "bfloat16", "float32"] = "int8",
+    files: Sequence[str | Path] = (),
 ) -> "Export":
     """Write the files that a run needs to speak into the new directory ``out``, as ``lina export``.
 
@@ -178,11 +181,13 @@ def export(
         run: a run directory with at least one checkpoint; its averaged weights are taken where it keeps them.
         out: the directory to create; ``load``, ``evaluate`` and a spec's ``init`` take it like a run.
         weights: storage of the weight matrices.
+        files: files outside of ``run`` that its spec names and that may be copied, such as the weights of its codec.
 
     Raises:
-        CheckpointError: there is no run, no undamaged checkpoint, or a weight is not finite.
+        CheckpointError: there is no run, no undamaged checkpoint, a weight is not finite, or a file outside of ``run``
+            is not in ``files``.
         DataError: ``out`` exists, or its parent does not.
     """
     from lina.speech.export import export as write
 
-    return write(Path(run), Path(out), weights)
+    return write(Path(run), Path(out), weights, [Path(one) for one in files])

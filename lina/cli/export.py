@@ -16,7 +16,15 @@ import click
     show_default=True,
     help="Storage format of matrices.",
 )
-def export(run: Path, out: Path, layout: str) -> None:
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=Path,
+    metavar="FILE",
+    help="A file outside of RUN to be copied, such as its codec's weights.",
+)
+def export(run: Path, out: Path, layout: str, files: tuple[Path, ...]) -> None:
     """Write the files of RUN that synthesis needs into a new directory.
 
     The weights are those of the newest checkpoint, averaged if the run has averages.
@@ -33,7 +41,7 @@ def export(run: Path, out: Path, layout: str) -> None:
     from lina.speech.export import export as write
 
     check_run_exists(run, "RUN")
-    done = write(run, out, layout)
+    done = write(run, out, layout, files)
     click.echo(
         f"{out}: step {done.step}, {done.parameters / 1e6:.1f} million parameters, {done.size / 1e6:.2f} MB; "
         f"fill in {out / CARD}"

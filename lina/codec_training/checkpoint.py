@@ -18,11 +18,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lina.core.errors import CheckpointError
-from lina.runs.checkpoint import optimizer_state, restore_optimizer
+from lina.core.errors import CheckpointError, FileError
+from lina.core.json_file import read_json
+from lina.runs.checkpoint import (
+    OptimizerNumbers,
+    check_finite,
+    check_matching,
+    optimizer_state,
+    restore_optimizer,
+)
 from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, read_safetensors, seal, storable
 from lina.training.optimizer import MovingAverage
 
@@ -30,6 +38,19 @@ SHARD_BYTES = 15_000_000
 NUMBERS = "numbers.json"
 CODEC, AVERAGE, DISCRIMINATORS = "codec/", "average/", "discriminators/"
 CODEC_MOMENTS, DISCRIMINATORS_MOMENTS = "codec_moments/", "discriminators_moments/"
+
+
+class _Numbers(BaseModel):
+    """Content of ``numbers.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    discriminators_precision: str
+    codec_moments: OptimizerNumbers = Field(alias="codec_moments/")
+    discriminators_moments: OptimizerNumbers = Field(alias="discriminators_moments/")
+
+
+_NUMBERS = TypeAdapter(_Numbers)
 
 
 class TrainingState(NamedTuple):
@@ -100,6 +121,7 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
     tensors: dict[str, Tensor] = {}
     for shard in sorted(checkpoint.path.glob("state-*.safetensors")):
         tensors |= read_safetensors(shard)
+    check_finite(checkpoint.path, tensors)
     for prefix, module in ((CODEC, state.codec), (DISCRIMINATORS, state.discriminators)):
         module.load_state_dict(_matching(checkpoint.path, prefix, tensors, module.state_dict()))
     if state.average is not None:
@@ -108,7 +130,7 @@ def restore(checkpoint: Checkpoint, state: TrainingState) -> None:
     for prefix, module, optimizer in _optimizers(state):
         try:
             restore_optimizer(module, optimizer, _remove_prefix(prefix, tensors), numbers[prefix])
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CheckpointError(
                 f"{checkpoint.path}: {prefix[:-1]} do not match the spec: {error}"
             ) from None
@@ -121,11 +143,12 @@ def read_numbers(checkpoint: Checkpoint) -> dict[str, Any]:
         CheckpointError: the file is missing or unreadable, as in a checkpoint of another job.
     """
     try:
-        return dict(json.loads((checkpoint.path / NUMBERS).read_bytes()))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{checkpoint.path}: is not a checkpoint of job codec: cannot read {NUMBERS} ({error})"
-        ) from None
+        return read_json(checkpoint.path / NUMBERS, _NUMBERS, strict=False).model_dump(by_alias=True)
+    except FileError as error:
+        reason = error.reason
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise CheckpointError(f"{checkpoint.path}: is not a checkpoint of job codec: {NUMBERS}: {reason}")
 
 
 def _optimizers(state: TrainingState) -> Iterator[tuple[str, nn.Module, torch.optim.Optimizer]]:
@@ -169,14 +192,7 @@ def _remove_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 def _matching(
     path: Path, prefix: str, tensors: Mapping[str, Tensor], target: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Tensors with ``prefix``, after checking that their names and shapes are those of ``target``."""
-    stored = _remove_prefix(prefix, tensors)
-    for name in sorted(target.keys() | stored.keys()):
-        shape, stored_shape = (
-            list(side[name].shape) if name in side else "missing" for side in (target, stored)
-        )
-        if shape != stored_shape:
-            raise CheckpointError(
-                f"{path}: {prefix}{name} is {stored_shape}, but {shape} in the spec; use the spec of its training"
-            )
-    return stored
+    """Tensors with ``prefix``, after checking that they fit ``target`` and are finite."""
+    stored = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    check_matching(path, stored, _add_prefix(prefix, target))
+    return _remove_prefix(prefix, stored)

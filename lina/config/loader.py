@@ -43,28 +43,30 @@ JOBS: dict[str, type[Spec] | type[CodecSpec]] = {"speech": Spec, "codec": CodecS
 log = logging.getLogger("lina")
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
+def load_spec(path: str | Path, overrides: Sequence[str] = (), *, includes: bool = True) -> Spec:
     """The spec of job speech in the file ``path``; see ``load_job``.
 
     Raises:
         SpecError: one line, beginning with the file and line, for the first mistake.
     """
-    spec = load_job(path, overrides)
+    spec = load_job(path, overrides, includes=includes)
     if not isinstance(spec, Spec):
         where = spec.origin.where(("job",))
         raise SpecError(f"{where}: job: {spec.job} does not train a speech model; name a spec of job speech")
     return spec
 
 
-def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Spec | CodecSpec:
+def load_job(path: str | Path, overrides: Sequence[str] = (), *, includes: bool = True) -> Spec | CodecSpec:
     """The spec of any job in the file ``path``, with ``key=value`` overrides on top.
 
-    A file wins over what it includes, a later include over an earlier one, an override over all.
+    A file wins over what it includes, a later include over an earlier one, an override over all. Included files lie in
+    the folder of ``path``, or in the working directory if ``path`` does, too. ``includes``: false refuses them.
 
     Raises:
         SpecError: one line, beginning with the file and line, for the first mistake.
     """
-    sources = _without_stale_configs([*_command_line(overrides), *_files(Path(path), (), [])])
+    root = _root(Path(path)) if includes else None
+    sources = _without_stale_configs([*_command_line(overrides), *_files(Path(path), root, (), [])])
     origin = Origin(tuple(sources))
     tree = interpolate(_merge(sources), origin)
     job = tree.get("job", "speech")
@@ -157,8 +159,17 @@ def _override(override: str) -> SpecSource:
     return _checked(SpecSource(COMMAND_LINE, Path(), tree))
 
 
-def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[SpecSource]:
-    """Sources of ``path`` and all its includes, highest precedence first."""
+def _root(path: Path) -> Path:
+    """Folder that holds all includes of a spec: the working directory for a spec in it, else the spec's own folder."""
+    here = Path.cwd().resolve()
+    try:
+        return here if path.resolve().is_relative_to(here) else path.parent.resolve()
+    except (OSError, ValueError, RuntimeError):  # no path: reading it says so
+        return here
+
+
+def _files(path: Path, root: Path | None, including: tuple[Path, ...], read: list[Path]) -> list[SpecSource]:
+    """Sources of ``path`` and all its includes, highest precedence first. ``root``: None refuses includes."""
     path = _renamed(path)
     text = _text(path, including)
     here = path.resolve()
@@ -177,7 +188,16 @@ def _files(path: Path, including: tuple[Path, ...], read: list[Path]) -> list[Sp
     own = _checked(SpecSource(str(path), path.parent, tree, text))
     sources = [own]
     for include in reversed(_include_list(own, includes)):
-        sources += _files(path.parent / include, (*including, here), read)
+        included = path.parent / include
+        if root is None:
+            raise SpecError(
+                f"{path}: include: the spec of a run includes no files; restore the run's own spec"
+            )
+        if not included.resolve().is_relative_to(root):
+            raise SpecError(
+                f"{path}: include: {include!r} is outside of {root}; put it there, or run lina in a folder with both"
+            )
+        sources += _files(included, root, (*including, here), read)
     return sources
 
 

@@ -5,7 +5,7 @@ A spec names plugins and their configurations; facts of plugins are never repeat
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from omegaconf import OmegaConf
 from pydantic import PrivateAttr, StringConstraints, model_validator
@@ -126,16 +126,37 @@ class Spec(AnySpec):
         return self
 
 
-def differences(old: AnySpec, new: AnySpec) -> list[str]:
-    """One line per changed key, such as ``train.lr: 0.001 -> 0.0003``; empty for equal specs."""
+class Change(NamedTuple):
+    """A key with another value in another spec."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old} -> {self.new}"
+
+    @property
+    def is_move(self) -> bool:
+        """Both values are absolute paths, which differ where a run is copied to another place."""
+        return all(isinstance(one, str) and Path(one).is_absolute() for one in (self.old, self.new))
+
+
+def changes(old: AnySpec, new: AnySpec) -> list[Change]:
+    """The changed keys of two specs; empty for equal specs."""
     before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
     missing = "(nothing)"
     return [
-        f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
+        Change(key, before.get(key, missing), after.get(key, missing))
         for key in keys
         if key not in before or key not in after or before[key] != after[key]
     ]
+
+
+def differences(old: AnySpec, new: AnySpec) -> list[str]:
+    """One line per changed key, such as ``train.lr: 0.001 -> 0.0003``; empty for equal specs."""
+    return [str(change) for change in changes(old, new)]
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ class CheckpointError(LinaError):
     """A checkpoint or a run directory is missing, damaged, or belongs to another spec."""
 
 
+class FileError(LinaError):
+    """A file that cannot be used as its format demands; ``reason`` is the message without the path."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type["FileError"], tuple[Path, str]]:
+        """Make the error picklable for worker processes."""
+        return type(self), (self.path, self.reason)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A closing clause such as ``; did you mean 'gla'? (known: gla, transformer)``, empty if nothing is known."""
     names = sorted(known)
@@ -45,7 +58,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def first_reason(error: "ValidationError") -> str:
-    """First violation in a file that lina wrote: its field, if any, and the reason."""
+    """First violation in a file: its field, if any, and the reason, without the value found."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     reason = "is missing" if first["type"] == "missing" else first["msg"]

@@ -13,7 +13,7 @@ from lina.config.resolve import ResolvedSpec
 from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
-from lina.core.files import write_atomic
+from lina.core.files import sha256, write_atomic
 from lina.core.generation.sampling import Sampling
 from lina.core.protocols import Tokenizer
 from lina.core.text.speakable import check_speakable, speaking_tokenizer
@@ -26,7 +26,7 @@ from lina.data.training_data import TrainingData
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
-from lina.runs.layout import SPEAKERS_FILE, TOKENIZER_FILE, build_tokenizer
+from lina.runs.layout import SPEAKERS_FILE, TOKENIZER_FILE, build_tokenizer, read_tokenizer_key
 from lina.runs.records import CodecInfo, DataSummary
 
 
@@ -119,6 +119,17 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
     return PreparedData(codec, tokenizer, dataset, speakers, training, recordings)
 
 
+def _by_content(value: Any) -> Any:
+    """A configuration with the SHA-256 of each file in place of its path, which depends on the machine."""
+    if isinstance(value, dict):
+        return {name: _by_content(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_by_content(one) for one in value]
+    if isinstance(value, str) and Path(value).is_absolute() and Path(value).is_file():
+        return sha256(Path(value))
+    return value
+
+
 def _make_tools(resolved: ResolvedSpec, directory: Path) -> EncodingTools:
     """Build codec and tokenizer in a worker process."""
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
@@ -190,12 +201,14 @@ def _tokenizer(
     """
     chosen, path = resolved.tokenizer, directory / TOKENIZER_FILE
     corpus = [[one.id, one.text, one.speaker] for one in utterances]
-    inputs = [chosen.record.full_name, chosen.config.model_dump(mode="json"), corpus]
-    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
-    try:
-        known = json.loads(path.read_text())["key"]
-    except (OSError, ValueError, KeyError):
-        known = None
+    config = chosen.config.model_dump(mode="json")
+    key, by_paths = (
+        hashlib.sha256(json.dumps([chosen.record.full_name, one, corpus]).encode()).hexdigest()
+        for one in (_by_content(config), config)
+    )
+    known = read_tokenizer_key(directory)
+    if known == by_paths:
+        key = by_paths  # of an earlier version of lina: checkpoints refer to it
     if known != key:
         if known is not None and any(checkpoint_folder(directory).glob("step-*")):
             raise CheckpointError(

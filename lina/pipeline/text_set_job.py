@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lina.config.loader import load_spec, typed_values
+from lina.config.loader import typed_values
 from lina.config.resolve import PluginChoice, choose_plugin
+from lina.config.stored import load_run_spec
 from lina.core.errors import LinaError
 from lina.core.plugin import RecognizerPlugin
 from lina.evaluation.records import TextSetEvaluation
@@ -15,7 +16,6 @@ from lina.runs.device import Device
 from lina.runs.directory import locked, report
 from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run
-from lina.runs.layout import SPEC_FILE
 from lina.runs.signals import raise_on_sigterm
 from lina.speech.voice import load
 
@@ -71,5 +71,5 @@ def evaluate_voice(
         checkpoint = newest_checkpoint(checkpoint_folder(directory))
         assert checkpoint is not None, "a voice was loaded from it"
         found = evaluate_texts(Run(out, spec), job, voice, checkpoint, hooks)
-        report(Run(out, load_spec(directory / SPEC_FILE)), hooks)
+        report(Run(out, load_run_spec(directory)), hooks)
     return found

@@ -7,16 +7,20 @@ optimizer.json          its other values
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lina.core.errors import CheckpointError, PluginError
+from lina.core.errors import CheckpointError, FileError, PluginError
+from lina.core.json_file import read_json
 from lina.core.model.lora import is_adapted, merged
+from lina.core.tensor_file import not_finite, shapes_of
 from lina.runs.checkpoint_store import (
     AVERAGE,
     FORMAT,
@@ -30,6 +34,21 @@ from lina.runs.checkpoint_store import (
 from lina.runs.weight_quantization import AS_TRAINED, unpack
 
 OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
+RESTORE = "use an earlier checkpoint, or restore the file"
+STORED_DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
+"""Of tensors in weights files as trained; the other layouts are converted to float32 at reading."""
+
+
+class OptimizerNumbers(BaseModel):
+    """Content of ``optimizer.json``, and of each optimizer in a codec's ``numbers.json``."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    state: dict[str, bool | int | float | str | None]
+    groups: Annotated[list[dict[str, int | float]], Field(max_length=10_000)]
+
+
+_NUMBERS = TypeAdapter(OptimizerNumbers)
 
 
 def save_checkpoint(
@@ -63,9 +82,33 @@ def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
     return checkpoint.path / (AVERAGE if averaged else MODEL), averaged
 
 
+def count_numbers(checkpoint: Checkpoint, average: bool) -> int:
+    """Numbers in the weights file, by its header; ``average`` as in ``load_weights``.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path, _ = weights_file(checkpoint, average)
+    try:
+        return sum(math.prod(shape) for shape in shapes_of(path).values())
+    except (FileError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'reason', error)}") from None
+
+
 def read_weights(checkpoint: Checkpoint, average: bool) -> dict[str, Tensor]:
-    """Weights by name, with LoRA matrices merged into their targets; ``average`` as in ``load_weights``."""
-    return merged(_read(weights_file(checkpoint, average)[0], checkpoint.layout))
+    """Weights by name, with LoRA matrices merged into their targets; ``average`` as in ``load_weights``.
+
+    Raises:
+        CheckpointError: the file cannot be read, or a weight has another dtype, NaN or infinity.
+    """
+    path, _ = weights_file(checkpoint, average)
+    tensors = _read(path, checkpoint.layout)
+    for name, value in tensors.items():
+        if value.dtype not in STORED_DTYPES:
+            raise CheckpointError(
+                f"{path}: {name} is {dtype_name(value)}, but weights are float32; {RESTORE}"
+            )
+    return _merged(path, tensors)
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool, *, assign: bool = False) -> None:
@@ -75,19 +118,46 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool, *, ass
     the tensors themselves for its own, which nothing may refer to yet, instead of copying their values.
 
     Raises:
-        CheckpointError: they are another model's; the message names the first difference.
+        CheckpointError: they are another model's, or a number is not finite; the message names the first difference.
     """
     path, _ = weights_file(checkpoint, average)
     own, tensors = model.state_dict(), _read(path, checkpoint.layout)
     if not is_adapted(own):
-        tensors = merged(tensors)
+        tensors = _merged(path, tensors)
+    check_matching(path, tensors, own)
+    model.load_state_dict(tensors, assign=assign)
+
+
+def check_matching(path: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Compare tensors of a file with those of the model or optimizer that they are for.
+
+    Raises:
+        CheckpointError: a name, shape or dtype differs, or a number is NaN or infinite; the message names the first.
+    """
     for name in sorted(own.keys() | tensors.keys()):
         here, there = (list(side[name].shape) if name in side else "nothing" for side in (own, tensors))
+        if here == there and own[name].dtype != tensors[name].dtype:
+            here, there = dtype_name(own[name]), dtype_name(tensors[name])
         if here != there:
             raise CheckpointError(
                 f"{path}: {name} is {there}, but the spec's model has {here}; use the run's own spec"
             )
-    model.load_state_dict(tensors, assign=assign)
+    check_finite(path, tensors)
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        CheckpointError: the message names the first tensor.
+    """
+    if broken := not_finite(tensors):
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        raise CheckpointError(f"{path}: {broken[0]} holds NaN or infinity{more}; {RESTORE}")
+
+
+def dtype_name(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
@@ -98,15 +168,38 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoin
     """
     path = checkpoint.path / OPTIMIZER
     try:
-        numbers = json.loads((checkpoint.path / NUMBERS).read_bytes())
-        restore_optimizer(model, optimizer, read_safetensors(path), numbers)
-    except (OSError, ValueError, KeyError) as error:
+        numbers = read_json(checkpoint.path / NUMBERS, _NUMBERS, strict=False).model_dump()
+    except FileError as error:
+        raise CheckpointError(f"{error}; {RESTORE}") from None
+    tensors = read_safetensors(path)
+    check_finite(path, tensors)
+    try:
+        restore_optimizer(model, optimizer, tensors, numbers)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not fit the spec's optimizer: {error}") from None
 
 
-def load_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Averaged weights by name."""
-    return read_safetensors(checkpoint.path / AVERAGE)
+def load_average(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+    """Averaged weights by name, as they are for ``model``.
+
+    Raises:
+        CheckpointError: as ``load_weights``.
+    """
+    path = checkpoint.path / AVERAGE
+    tensors = read_safetensors(path)
+    check_matching(path, tensors, model.state_dict())
+    return tensors
+
+
+def _merged(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    check_finite(path, tensors)
+    try:
+        return merged(tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path}: its LoRA matrices do not fit their layers ({reason}); {RESTORE}"
+        ) from None
 
 
 def _read(path: Path, layout: str) -> dict[str, Tensor]:

@@ -15,14 +15,16 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.errors import CheckpointError
-from lina.core.files import sha256, sync_directory
+from lina.core import tensor_file
+from lina.core.errors import CheckpointError, FileError
+from lina.core.files import entry, sha256, sync_directory
+from lina.core.json_file import read_json
 from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
 
 FORMAT = 1
@@ -45,6 +47,28 @@ class Checkpoint(NamedTuple):
     """Precision of the matrix products in training, as in a spec; None in early checkpoints."""
     layout: str = AS_TRAINED
     """Storage of the weights: one of ``lina.runs.weight_quantization.LAYOUTS``."""
+
+
+class _Facts(BaseModel):
+    """Content of ``checkpoint.json``."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    step: Annotated[int, Field(ge=0, lt=10**15)]
+    seconds: Annotated[float, Field(ge=0.0)]
+    corpus: str
+    sha256: Annotated[
+        dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]], Field(min_length=1)
+    ]
+    weights: str | None = None
+    precision: str | None = None
+    layout: str = AS_TRAINED
+
+
+_FORMAT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_FACTS = TypeAdapter(_Facts)
+LARGEST_FACTS = 1_000_000
+"""Bytes of ``checkpoint.json``."""
 
 
 class DamagedError(CheckpointError):
@@ -132,41 +156,65 @@ def open_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: it is in another format, or a file may not be read.
     """
     try:
-        facts = json.loads((path / FACTS).read_bytes())
-        version, step = facts["format"], int(facts["step"])
-        if version != FORMAT:
+        version = read_json(path / FACTS, _FORMAT, limit=LARGEST_FACTS).get("format")
+        if isinstance(version, int) and version != FORMAT:
             raise CheckpointError(
                 f"{path}: is in format {version}, this lina reads format {FORMAT}; use the lina that wrote it, "
                 "or delete that checkpoint"
             )
-        seconds, corpus, sums = float(facts["seconds"]), str(facts["corpus"]), dict(facts["sha256"])
-        weights = facts.get("weights") or sums.get(AVERAGE) or sums[MODEL]
-        precision, layout = facts.get("precision"), facts.get("layout", AS_TRAINED)
-        if layout not in LAYOUTS:
-            raise CheckpointError(
-                f"{path}: its weights are stored as {layout!r}, this lina reads {', '.join(LAYOUTS)}; use the lina "
-                "that wrote it"
-            )
+        facts = read_json(path / FACTS, _FACTS, limit=LARGEST_FACTS)
     except PermissionError as error:
         raise CheckpointError(f"{path}: may not be read: {error.strerror}; fix its permissions") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path}: no readable {FACTS} ({error})") from None
-    if _number(path) != step:
-        raise DamagedError(f"{path}: its {FACTS} is of step {step}")
-    for name, expected in sums.items():
-        try:
-            found = sha256(path / name)
-        except PermissionError as error:
-            raise CheckpointError(
-                f"{path / name}: may not be read: {error.strerror}; fix its permissions"
-            ) from None
-        except FileNotFoundError:
-            raise DamagedError(f"{path / name}: is missing") from None
-        except OSError as error:
-            raise DamagedError(f"{path / name}: cannot be read: {error.strerror}") from None
-        if found != expected:
-            raise DamagedError(f"{path / name}: is damaged (its SHA-256 is not the one in {FACTS})")
-    return Checkpoint(path, step, seconds, corpus, weights, precision, layout)
+    except FileError as error:
+        raise DamagedError(f"{path}: no readable {FACTS} (it {error.reason})") from None
+    except OSError as error:
+        raise DamagedError(f"{path}: no readable {FACTS} ({error.strerror})") from None
+    if version != FORMAT:
+        raise DamagedError(f"{path}: no readable {FACTS} (it names no format)")
+    if facts.layout not in LAYOUTS:
+        raise CheckpointError(
+            f"{path}: its weights are stored as {facts.layout!r}, this lina reads {', '.join(LAYOUTS)}; use the lina "
+            "that wrote it"
+        )
+    if _number(path) != facts.step:
+        raise DamagedError(f"{path}: its {FACTS} is of step {facts.step}")
+    _check_listed(path, facts.sha256)
+    for name, expected in facts.sha256.items():
+        _check_digest(path, name, expected)
+    weights = facts.sha256.get(AVERAGE) or facts.sha256.get(MODEL) or facts.weights
+    if weights is None:
+        raise DamagedError(f"{path}: no readable {FACTS} (it lists no {MODEL})")
+    return Checkpoint(path, facts.step, facts.seconds, facts.corpus, weights, facts.precision, facts.layout)
+
+
+def _check_listed(path: Path, sums: Mapping[str, str]) -> None:
+    """Refuse a file that a job would read without a hash to check it by."""
+    files = {one.name for pattern in ("*.safetensors", "*.json") for one in path.glob(pattern)} - {FACTS}
+    if not any(name.endswith(".safetensors") for name in sums):
+        raise DamagedError(f"{path}: its {FACTS} has no SHA-256 of weights, so they cannot be checked")
+    if unlisted := sorted(files - sums.keys()):
+        raise DamagedError(
+            f"{path / unlisted[0]}: has no SHA-256 in {FACTS}, so it cannot be checked; remove it, or restore "
+            f"the {FACTS} that was written with it"
+        )
+
+
+def _check_digest(path: Path, name: str, expected: str) -> None:
+    try:
+        file = entry(path, name)
+        found = sha256(file)
+    except FileError as error:
+        raise DamagedError(f"{error.path}: {error.reason}") from None
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path / name}: may not be read: {error.strerror}; fix its permissions"
+        ) from None
+    except FileNotFoundError:
+        raise DamagedError(f"{path / name}: is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{path / name}: cannot be read: {error.strerror}") from None
+    if found != expected:
+        raise DamagedError(f"{file}: is damaged (its SHA-256 is not the one in {FACTS})")
 
 
 def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
@@ -198,9 +246,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: it cannot be read.
     """
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+        return tensor_file.read_safetensors(path)
+    except FileError as error:
+        raise CheckpointError(f"{path}: {error.reason}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _steps(folder: Path) -> dict[int, Path]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lina.config.spec import AnySpec, differences
+from lina.config.spec import AnySpec, changes
 from lina.config.stored import load_stored_spec
 from lina.core.errors import CheckpointError, LinaError
 from lina.core.files import write_atomic
@@ -18,10 +18,22 @@ from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.layout import SPEC_FILE
 
 DISK_REFUSES = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+    *(
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ESTALE,
+    ),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ELOOP),
 )
-"""Error numbers of a full or failing disk, and of foreign files at the paths of a run."""
+"""Error numbers of a full or failing disk, and of a run directory that another program changes during the run."""
+
+INPUTS = ("data.config.", "codec.config.", "tokenizer.config.", "init.from", "init.backbone")
+"""Prefixes of keys of input files. Training depends on their contents, which the identity of the corpus covers."""
 
 log = logging.getLogger("lina")
 
@@ -58,27 +70,37 @@ def locked(directory: Path) -> Iterator[None]:
 def claim(directory: Path, spec: AnySpec, free: Sequence[str], encoding: Sequence[str] = ()) -> None:
     """Write ``spec.yaml``, or check that the existing one agrees where results depend on it.
 
-    Before anything has been encoded or trained, a changed spec simply replaces the old one.
+    Before anything has been encoded or trained, a changed spec simply replaces the old one. Inputs may have moved:
+    their contents are compared when they are read.
 
     Args:
         free: prefixes of keys that may change between two starts of a run.
         encoding: prefixes of keys on which encoded data depends; only they count before the first checkpoint.
 
     Raises:
-        CheckpointError: a key has changed on which existing results depend.
+        CheckpointError: a key has changed on which existing results depend, or ``spec.yaml`` has gone.
     """
     path = directory / SPEC_FILE
     trained = any(checkpoint_folder(directory).glob("step-*"))
     encoded = any((directory / "data").glob("shard-*.json"))
-    if path.exists() and (trained or encoded):
-        lines = differences(load_stored_spec(path), spec)
-        changed = [line for line in lines if not line.startswith(tuple(free))]
+    if trained or encoded:
+        if not path.exists():
+            raise CheckpointError(
+                f"{path}: is missing, so nothing shows with which settings this run was begun; restore it, choose "
+                "another name or train.out, or delete that directory"
+            )
+        changed = [
+            one for one in changes(load_stored_spec(path), spec) if not one.key.startswith(tuple(free))
+        ]
         if not trained:
-            changed = [line for line in changed if line.startswith(tuple(encoding))]
+            changed = [one for one in changed if one.key.startswith(tuple(encoding))]
+        for one in [one for one in changed if one.is_move and one.key.startswith(INPUTS)]:
+            changed.remove(one)
+            log.info("%s was %s and is now %s; the run resumes if its content is the same", *one)
         if changed:
             more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
             raise CheckpointError(
-                f"{directory}: holds a run of another spec: {'; '.join(changed[:3])}{more}; "
+                f"{directory}: holds a run of another spec: {'; '.join(map(str, changed[:3]))}{more}; "
                 "choose another name or train.out, or delete that directory"
             )
     write_atomic(path, spec.to_yaml().encode())

@@ -1,15 +1,22 @@
 """Names of the small files of a run directory, and the tokenizer that they describe."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lina.config.resolve import PluginChoice, ResolvedSpec
-from lina.core.errors import CheckpointError
+from lina.config.stored import SPEC_FILE
+from lina.core import json_file
+from lina.core.errors import CheckpointError, FileError
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Tokenizer
 
-SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE = "spec.yaml", "tokenizer.json", "speakers.json"
+__all__ = ["SPEAKERS_FILE", "SPEC_FILE", "TOKENIZER_FILE", "build_tokenizer", "read_speakers", "tokenizer_of"]
+
+T = TypeVar("T")
+
+TOKENIZER_FILE, SPEAKERS_FILE = "tokenizer.json", "speakers.json"
 
 
 def build_tokenizer(resolved: ResolvedSpec, directory: Path) -> Tokenizer:
@@ -19,19 +26,49 @@ def build_tokenizer(resolved: ResolvedSpec, directory: Path) -> Tokenizer:
 
 def tokenizer_of(chosen: PluginChoice[TokenizerPlugin], directory: Path) -> Tokenizer:
     """The tokenizer of the run in ``directory``, whose spec chose this plugin."""
-    learned = read_json(directory / TOKENIZER_FILE)
-    if not isinstance(learned, dict) or "trained" not in learned:
-        raise CheckpointError(f"{directory / TOKENIZER_FILE}: has no key 'trained'; run the spec again")
-    return chosen.plugin.build(config=chosen.config, trained=learned["trained"])
+    path = directory / TOKENIZER_FILE
+    learned = _read(path, _TOKENIZER)
+    try:
+        return chosen.plugin.build(config=chosen.config, trained=learned.trained)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: tokenizer {chosen.record.name!r} cannot be built from it ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:100]}); run the spec again"
+        ) from error
 
 
-def read_json(path: Path) -> Any:
-    """Read a small JSON file of a run.
+def read_speakers(directory: Path) -> list[str]:
+    """Names of the speakers of a run.
 
     Raises:
-        CheckpointError: it is missing or damaged.
+        CheckpointError: the file is missing or damaged.
     """
+    return _read(directory / SPEAKERS_FILE, _SPEAKERS)
+
+
+def read_tokenizer_key(directory: Path) -> str | None:
+    """Key of the inputs of the run's tokenizer; None if there is no readable file."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); run the spec again") from None
+        return _read(directory / TOKENIZER_FILE, _TOKENIZER).key
+    except CheckpointError:
+        return None
+
+
+class _TokenizerRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    key: str | None = None
+    trained: Any
+
+
+_TOKENIZER = TypeAdapter(_TokenizerRecord)
+_SPEAKERS = TypeAdapter(list[str])
+
+
+def _read(path: Path, schema: TypeAdapter[T]) -> T:
+    try:
+        return json_file.read_json(path, schema)
+    except FileError as error:
+        raise CheckpointError(f"{error}; run the spec again") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); run the spec again") from None

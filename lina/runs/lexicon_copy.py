@@ -6,9 +6,11 @@ The name has the SHA-256 of the content: ``lexicon-HASH.tsv``.
 import hashlib
 from pathlib import Path
 
-from lina.core.errors import CheckpointError, TextError
-from lina.core.files import write_atomic
+from lina.core.errors import CheckpointError, FileError, TextError
+from lina.core.files import is_inside, read_bounded, write_atomic
 
+LARGEST = 64_000_000
+"""Bytes of a lexicon."""
 PATTERN = "lexicon-*.tsv"
 DIGITS = 16
 """Hexadecimal digits of the SHA-256 in the name."""
@@ -23,7 +25,9 @@ def copy_lexicon(source: Path | None, directory: Path) -> Path | None:
     copy = None
     if source is not None:
         try:
-            content = source.read_bytes()
+            content = read_bounded(source, LARGEST)
+        except FileError as error:
+            raise TextError(f"synthesize.lexicon: {error}") from None
         except OSError as error:
             raise TextError(f"synthesize.lexicon: {source}: cannot be read: {error.strerror}") from None
         copy = directory / f"lexicon-{_digest(content)}.tsv"
@@ -35,17 +39,21 @@ def copy_lexicon(source: Path | None, directory: Path) -> Path | None:
 
 
 def lexicon_of(directory: Path, source: Path | None) -> Path | None:
-    """The lexicon of a run or voice: its copy; ``source``, the path in its spec, if it is older than such copies.
+    """The lexicon of a run or voice: its copy, or ``source``, the path in its spec, if that lies in it.
 
     Raises:
-        CheckpointError: the copy is damaged.
+        CheckpointError: the copy is damaged, or there is none: a foreign spec could name any file of this machine.
     """
     if source is None:
         return None
     for copy in sorted(directory.glob(PATTERN)):
-        if copy.name != f"lexicon-{_digest(copy.read_bytes())}.tsv":
+        if copy.name != f"lexicon-{_digest(read_bounded(copy, LARGEST))}.tsv":
             raise CheckpointError(f"{copy}: is damaged (its SHA-256 is not the one in its name); restore it")
         return copy
+    if not is_inside(source, directory):
+        raise CheckpointError(
+            f"{directory}: has no copy of its lexicon {source.name}; run its spec again, or pass it with --lexicon"
+        )
     return source
 
 

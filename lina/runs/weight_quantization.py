@@ -22,6 +22,8 @@ SHORTEST_ROW, SHORTEST_ROW_OF_OTHERS = 16, 32
 such as Mamba's A_log, whose errors accumulate over time; weights with short rows are convolutions."""
 
 SCALE = "|scale"
+_PLAIN = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
+"""Dtypes of tensors that are stored as they are."""
 
 
 def pack(tensors: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
@@ -45,7 +47,7 @@ def unpack(tensors: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
     """Inverse of ``pack`` up to rounding, in float32. Removes the tensors from ``tensors`` to save memory.
 
     Raises:
-        CheckpointError: scales are missing or have another shape.
+        CheckpointError: scales are missing or have another shape, or a dtype is not one of the layout.
     """
     if layout == AS_TRAINED:
         return tensors
@@ -54,12 +56,15 @@ def unpack(tensors: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
         value = tensors.pop(name)
         if value.dtype == torch.int8 and layout == "int8":
             scale = tensors.pop(name + SCALE, None)
-            if scale is None or scale.shape != value.shape[:-1]:
+            if scale is None or scale.shape != value.shape[:-1] or scale.dtype != torch.float32:
                 there = "no scales" if scale is None else f"scales of shape {list(scale.shape)}"
                 raise CheckpointError(
                     f"{name} of shape {list(value.shape)} has {there}; one per row is needed"
                 )
-            value = value.float().mul_(scale.float().unsqueeze(-1))
+            value = value.float().mul_(scale.unsqueeze(-1))
+        if value.dtype not in _PLAIN and not (value.dtype == torch.bfloat16 and layout == "bfloat16"):
+            dtype = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{name} is {dtype}, which weights in layout {layout} are not")
         unpacked[name] = value.float() if value.is_floating_point() else value
     return unpacked
 

@@ -6,23 +6,24 @@ codec/, tokenizer/, backbone/    files that the plugins' configurations name
 lexicon-HASH.tsv         the lexicon, if the spec names one
 checkpoints/step-N/      model.safetensors (``lina.runs.weight_quantization``) and checkpoint.json
 README.md                model card
+SHA256SUMS               of all files but the model card, which is to be edited: ``sha256sum -c SHA256SUMS``
 """
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from lina.config.loader import load_spec
 from lina.config.resolve import PluginChoice, ResolvedSpec, as_written, resolve
 from lina.config.sections import EvaluateSection, InitSection
 from lina.config.spec import Spec
-from lina.core.errors import CheckpointError, DataError, did_you_mean
-from lina.core.files import write_atomic
+from lina.config.stored import load_run_spec
+from lina.core.errors import CheckpointError, DataError, FileError, did_you_mean
+from lina.core.files import check_regular, is_inside, sha256, sync_directory, write_atomic
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import (
     FORMAT,
@@ -35,12 +36,13 @@ from lina.runs.checkpoint_store import (
     storable,
 )
 from lina.runs.files import read_data_summary, read_run_info
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, read_json
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
 from lina.runs.weight_quantization import LAYOUTS, pack
 from lina.speech.model_card import model_card
 
 CARD = "README.md"
+SUMS = "SHA256SUMS"
 SPEAKING = ("backbone", "codec", "tokenizer")
 """Sections of a spec whose plugins take part in synthesis."""
 
@@ -56,13 +58,18 @@ class Export:
     """Bytes of all files together."""
 
 
-def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Export:
+def export(run: Path, out: Path, layout: str = LAYOUTS[0], files: Sequence[Path] = ()) -> Export:
     """Export the newest checkpoint of ``run`` to ``out``, with its averaged weights if it has them.
 
     Atomic: written under a temporary name, then renamed.
 
+    Args:
+        files: files and folders outside of ``run`` that may be copied. A run from elsewhere could name any file of this
+            machine as the weights of its codec.
+
     Raises:
-        CheckpointError: ``run`` is no run or has no complete checkpoint, or a weight is not finite.
+        CheckpointError: ``run`` is no run or has no complete checkpoint, a weight is not finite, or the voice needs a
+            file outside of ``run`` that is not in ``files``.
         DataError: ``out`` exists already, or its parent folder does not exist.
     """
     if out.exists():
@@ -79,21 +86,32 @@ def export(run: Path, out: Path, layout: str = LAYOUTS[0]) -> Export:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     temporary.mkdir()
     try:
-        parameters = _write(run, temporary, checkpoint, layout)
+        parameters = _write(run, temporary, checkpoint, layout, files)
+        write_atomic(temporary / SUMS, sums_of(temporary).encode())
         temporary.rename(out)
+        sync_directory(out.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return Export(out, checkpoint.step, parameters, size)
 
 
-def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
-    resolved = resolve(load_spec(run / SPEC_FILE))
+def sums_of(folder: Path) -> str:
+    """Lines of SHA-256 and name, as ``sha256sum`` writes them, of all files of a voice but its model card."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return "".join(f"{sha256(folder / name)}  {name}\n" for name in names if name not in (CARD, SUMS))
+
+
+def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str, files: Sequence[Path]) -> int:
+    resolved = resolve(load_run_spec(run))
     lexicon = copy_lexicon(lexicon_of(run, resolved.spec.synthesize.lexicon), folder)
-    spec = _portable(resolved, folder, lexicon)
+    permitted = _Permitted(run, files)
+    spec = _portable(resolved, folder, lexicon, permitted)
     write_atomic(folder / SPEC_FILE, spec.to_yaml().encode())
+    build_tokenizer(resolved, run)
+    speakers = read_speakers(run)
     for name in (TOKENIZER_FILE, SPEAKERS_FILE):
-        read_json(run / name)
+        permitted.check(run / name)
         shutil.copyfile(run / name, folder / name)
     weights = read_weights(checkpoint, average=True)
     try:
@@ -112,7 +130,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
     parameters = sum(value.numel() for value in weights.values())
     card = model_card(
         spec,
-        speakers=[str(one) for one in read_json(run / SPEAKERS_FILE)],
+        speakers=speakers,
         data=read_data_summary(run),
         info=read_run_info(run),
         step=checkpoint.step,
@@ -125,12 +143,34 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str) -> int:
     return parameters
 
 
-def _portable(resolved: ResolvedSpec, folder: Path, lexicon: Path | None) -> Spec:
+@dataclass(frozen=True)
+class _Permitted:
+    """Files that may be copied into a voice: those of the run, and those that the user has named."""
+
+    run: Path
+    files: Sequence[Path]
+
+    def check(self, path: Path) -> None:
+        """Raise CheckpointError unless ``path``, and all within it, may be copied."""
+        for one in (path, *sorted(path.rglob("*"))) if path.is_dir() else (path,):
+            if not any(is_inside(one, root) for root in (self.run, *self.files)):
+                raise CheckpointError(
+                    f"{self.run}: its spec names {path}, outside of the run; if that file is yours to publish, "
+                    f"export again with --file {path}"
+                )
+            try:
+                if not one.is_dir():
+                    check_regular(one)
+            except FileError as error:
+                raise CheckpointError(f"{error}; remove it") from None
+
+
+def _portable(resolved: ResolvedSpec, folder: Path, lexicon: Path | None, permitted: _Permitted) -> Spec:
     """Copy the files that synthesis needs, and return the spec without paths and initialization."""
     spec = resolved.spec
     sections: dict[str, Any] = {
         name: getattr(spec, name).model_copy(
-            update={"config": _with_paths(getattr(resolved, name), _copier(folder / name))}
+            update={"config": _with_paths(getattr(resolved, name), _copier(folder / name, permitted))}
         )
         for name in SPEAKING
     }
@@ -143,13 +183,14 @@ def _portable(resolved: ResolvedSpec, folder: Path, lexicon: Path | None) -> Spe
     return spec.model_copy(update={**sections, "init": InitSection(), "evaluate": EvaluateSection()})
 
 
-def _copier(folder: Path) -> Callable[[Path], str]:
+def _copier(folder: Path, permitted: _Permitted) -> Callable[[Path], str]:
     def copy(path: Path) -> str:
         if not path.exists():
             near = did_you_mean(path.name, [one.name for one in path.parent.glob("*")][:20])
             raise CheckpointError(f"{path}: does not exist, and the voice needs it{near}; restore it")
         if (folder / path.name).exists():
             raise CheckpointError(f"{path}: the voice needs another file of this name, too; rename one")
+        permitted.check(path)
         folder.mkdir(exist_ok=True)
         (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / path.name)
         return f"{folder.name}/{path.name}"

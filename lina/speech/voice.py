@@ -15,13 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lina.config.loader import load_spec
 from lina.config.resolve import ResolvedSpec, resolve
+from lina.config.stored import load_run_spec
 from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generation.counter_random import stream_key
 from lina.core.generation.guidance import Guided, LanguageModel
 from lina.core.malloc import keep_freed_memory
+from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.model.skip_init import SkipInit
 from lina.core.model.text_encoder import pad_texts
@@ -30,10 +31,10 @@ from lina.core.text.sentences import sentences_of_text
 from lina.core.text.speakable import plain_text, speaking_tokenizer
 from lina.engine.request import Request
 from lina.runs.build_model import build_lm
-from lina.runs.checkpoint import load_weights
+from lina.runs.checkpoint import count_numbers, load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, build_tokenizer, read_json
+from lina.runs.layout import SPEC_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import lexicon_of
 from lina.speech.batch import synthesize_batch
 from lina.speech.engines import Engines
@@ -265,7 +266,7 @@ def load(
         raise CheckpointError(
             f"{directory}: has no complete checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
         )
-    resolved = resolve(load_spec(directory / SPEC_FILE, settings))
+    resolved = resolve(load_run_spec(directory, settings))
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     synthesize = resolved.spec.synthesize
     if lexicon is None:
@@ -274,14 +275,17 @@ def load(
     else:
         path = Path(lexicon)
     tokenizer = speaking_tokenizer(build_tokenizer(resolved, directory), synthesize.unknown, path)
-    speakers = read_json(directory / SPEAKERS_FILE)
-    with SkipInit():
-        model = build_lm(
-            resolved,
-            codebook_sizes=codec.codebook_sizes,
-            vocab_size=tokenizer.vocab_size,
-            speakers=len(speakers),
-            seed=resolved.spec.seed,
-        )
+    speakers = read_speakers(directory)
+    try:
+        with SkipInit(), AllocationLimit(count_numbers(checkpoint, average=True)):
+            model = build_lm(
+                resolved,
+                codebook_sizes=codec.codebook_sizes,
+                vocab_size=tokenizer.vocab_size,
+                speakers=len(speakers),
+                seed=resolved.spec.seed,
+            )
+    except TooLargeError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}; use the run's own spec") from None
     load_weights(model, checkpoint, average=True, assign=True)
     return Voice(resolved, model.to(torch_device), codec, tokenizer, speakers, threads)

@@ -123,7 +123,7 @@ class Trainer:
         load_weights(self.model, checkpoint, average=False)
         load_optimizer(self.model, self.optimizer, checkpoint)
         if self.average is not None:
-            self.average.load(load_average(checkpoint))
+            self.average.load(load_average(checkpoint, self.model))
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
     def save(self) -> Checkpoint:

@@ -108,7 +108,7 @@ def test_checkpoint_of_another_codec_is_rejected(tmp_path: Path) -> None:
     write(tmp_path, one)
     newest = newest_checkpoint(tmp_path)
     assert newest is not None
-    with pytest.raises(CheckpointError, match=r"codec/bias is \[8\], but \[9\] in the spec"):
+    with pytest.raises(CheckpointError, match=r"codec/bias is \[8\], but the spec's model has \[9\]"):
         restore(newest, make_state(9))
     (newest.path / "numbers.json").unlink()
     with pytest.raises(CheckpointError, match="is not a checkpoint of job codec"):

@@ -95,11 +95,11 @@ def test_a_zip_that_is_not_torchs(tmp_path: Path, refused: Refused) -> None:
     path = tmp_path / "lina-speech.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
-    assert "cannot be read as torch's" in refused(path)
+    assert "cannot be read as weights" in refused(path)
     with zipfile.ZipFile(path, "w") as archive:  # as TorchScript's are
         for name in ("data.pkl", "constants.pkl", "version"):
             archive.writestr(f"archive/{name}", "3")
-    assert "cannot be read as torch's (" in refused(path)
+    assert "cannot be read as weights (" in refused(path)
 
 
 def test_a_checkpoint_that_is_cut_off(

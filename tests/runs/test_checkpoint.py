@@ -92,7 +92,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
         assert all(
             value.equal(other_optimizer.state[two][key]) for key, value in optimizer.state[one].items()
         )
-    averaged = load_average(saved)
+    averaged = load_average(saved, model)
     assert averaged["0.weight"].equal(model.state_dict()["0.weight"] + 1)
     load_weights(other, saved, average=True)
     assert other.state_dict()["0.weight"].equal(averaged["0.weight"])

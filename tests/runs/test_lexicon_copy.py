@@ -11,7 +11,9 @@ from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
 def test_the_latest_copy_replaces_the_former(tmp_path: Path) -> None:
     source, run = tmp_path / "words.tsv", tmp_path / "run"
     run.mkdir()
-    assert lexicon_of(run, source) == source, "an older run has no copy"
+    with pytest.raises(CheckpointError, match=r"has no copy of its lexicon words\.tsv; .* --lexicon"):
+        lexicon_of(run, source)
+    assert lexicon_of(run, run / "words.tsv") == run / "words.tsv", "one within the run is its own"
     source.write_text("Lina\tlˈinə\n")
     first = copy_lexicon(source, run)
     assert first is not None

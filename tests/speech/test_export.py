@@ -61,6 +61,7 @@ def test_it_has_only_the_files_that_synthesis_needs(exported: Path, run: Path) -
     files = sorted(str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file())
     assert files == [
         "README.md",
+        "SHA256SUMS",
         "checkpoints/step-00000002/checkpoint.json",
         "checkpoints/step-00000002/model.safetensors",
         "speakers.json",
@@ -197,7 +198,10 @@ def test_files_of_the_codec_are_copied(run: Path, tmp_path: Path) -> None:
     save_weights(network, tmp_path / "own.safetensors")
     overrides = ("codec.plugin=lina", f"codec.config.weights={tmp_path / 'own.safetensors'}", "train.steps=1")
     other = run_spec(small(tmp_path / "run", *overrides, "backbone.d_model=16"), hooks_of())
-    done = export(other, tmp_path / "voice")
+    with pytest.raises(CheckpointError, match=r"outside of the run; .* export again with --file .*own\.safe"):
+        export(other, tmp_path / "voice")
+    assert not list(tmp_path.glob("*voice*"))
+    done = export(other, tmp_path / "voice", files=[tmp_path / "own.safetensors"])
     (tmp_path / "own.safetensors").unlink()
     moved = Path(shutil.move(done.path, tmp_path / "elsewhere"))
     assert load_spec(moved / "spec.yaml").codec.config == {"weights": "codec/own.safetensors"}

@@ -5,16 +5,14 @@ Nothing is downloaded, and a pickle is read as tensors only.
 
 import re
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.codecs.encodec.network import Network
-from lina.core.errors import PluginError
+from lina.core.errors import FileError, PluginError
+from lina.core.tensor_file import is_whole, read_pickled_tensors, read_safetensors
 
 _RENAMES = (
     (r"^(encoder|decoder)\.model\.", r"\1.layers."),
@@ -69,16 +67,17 @@ def load_weights(network: Network, path: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise PluginError(f"{file}: no such file; {REMEDY}")
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PluginError(f"{file}: cannot be read as weights ({reason}); {REMEDY}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+            return read_safetensors(file)
+        content = read_pickled_tensors(file, legacy=True)
+    except FileNotFoundError:
+        raise PluginError(f"{file}: no such file; {REMEDY}") from None
+    except FileError as error:
+        raise PluginError(f"{file}: cannot be read as weights ({error.reason}); {REMEDY}") from error
+    except OSError as error:
+        raise PluginError(f"{file}: cannot be read as weights ({error.strerror}); {REMEDY}") from error
+    if not isinstance(content, dict) or not all(map(is_whole, content.values())):
         raise PluginError(f"{file}: holds no dictionary of tensors; {REMEDY}")
     return content
 

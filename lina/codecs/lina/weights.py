@@ -1,19 +1,23 @@
 """Weights files: safetensors in bfloat16 whose metadata hold the sizes."""
 
-import json
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import NetworkSizes
-from lina.core.errors import PluginError, first_reason
+from lina.core.errors import FileError, PluginError
+from lina.core.files import check_regular
+from lina.core.json_file import parse_json
+from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
 from lina.core.model.skip_init import SkipInit
+from lina.core.tensor_file import without_panics
 
 FORMAT = "lina-codec-1"
+_SIZES = TypeAdapter(NetworkSizes)
 
 
 def save_weights(network: Network, path: Path) -> None:
@@ -39,9 +43,12 @@ def load_network(path: Path) -> Network:
             "specs/codec.yaml"
         )
     try:
-        with safe_open(path, "pt") as file:
+        check_regular(path)
+        with without_panics(path), safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileError as error:
+        raise PluginError(f"{error}; it is not a weights file of codec lina") from None
     except (OSError, SafetensorError) as error:
         raise PluginError(f"{path}: cannot be read as a weights file of codec lina: {error}") from None
     if metadata.get("format") != FORMAT:
@@ -50,13 +57,14 @@ def load_network(path: Path) -> Network:
             "codec lina"
         )
     try:
-        sizes = NetworkSizes.model_validate(json.loads(metadata.get("sizes", "null")))
-    except ValidationError as error:
-        raise PluginError(f"{path}: its sizes cannot be used: {first_reason(error)}") from None
+        sizes = parse_json(metadata.get("sizes", "null"), _SIZES, strict=False)
     except ValueError as error:
-        raise PluginError(f"{path}: its sizes cannot be used: {error}") from None
-    with SkipInit():
-        network = Network(sizes)
+        raise PluginError(f"{path}: its sizes cannot be used: the entry {error}") from None
+    try:
+        with SkipInit(), AllocationLimit(sum(value.numel() for value in tensors.values())):
+            network = Network(sizes)
+    except TooLargeError:
+        raise PluginError(f"{path}: its sizes are larger than its tensors; the file is damaged") from None
     expected = network.codec_weights()
     for name in sorted(expected.keys() | tensors.keys()):
         here, there = (list(side[name].shape) if name in side else "nothing" for side in (expected, tensors))

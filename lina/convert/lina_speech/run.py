@@ -19,6 +19,7 @@ from lina.convert.lina_speech.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
 from lina.convert.lina_speech.tensors import read_tensors
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.files import sha256, sync_directory, write_atomic
+from lina.core.model.allocation_limit import AllocationLimit
 from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import load_weights, save_checkpoint
@@ -129,10 +130,11 @@ def _check_tokenizer(file: Path, sizes: CheckpointSizes) -> None:
 def _model(resolved: ResolvedSpec, sizes: CheckpointSizes, tensors: Mapping[str, Tensor]) -> DelayLM:
     codebook_sizes = (sizes.codebook_size,) * sizes.codebooks
     try:
-        model = build_lm(
-            resolved, codebook_sizes=codebook_sizes, vocab_size=sizes.vocabulary, speakers=0, seed=0
-        )
-    except SpecError as error:  # of the backbone plugin
+        with AllocationLimit(sum(value.numel() for value in tensors.values())):
+            model = build_lm(
+                resolved, codebook_sizes=codebook_sizes, vocab_size=sizes.vocabulary, speakers=0, seed=0
+            )
+    except SpecError as error:  # of the backbone plugin, or of the limit
         raise NotConvertible(str(error)) from None
     fill(model, tensors, sizes.backbone)
     return model

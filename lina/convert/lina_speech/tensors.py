@@ -4,8 +4,6 @@ Released files hold ``{"model": tensors}``; its Lightning training checkpoints h
 begin with ``model.``.
 """
 
-import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.errors import CheckpointError
+from lina.core.errors import CheckpointError, FileError
+from lina.core.files import check_regular
+from lina.core.tensor_file import PickledObjects, is_whole, not_finite, read_pickled_tensors
 
 FORMAT = 'a checkpoint of lina-speech is a file of torch.save with {"model": tensors} or a "state_dict"'
 FOREIGN = (
@@ -38,20 +38,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
         raise CheckpointError(f"{path}: is {_folder(path)}")
     try:
+        check_regular(path)
         if not zipfile.is_zipfile(path):
             raise CheckpointError(f"{path}: is {_foreign(path)}; {FORMAT}")
-        with warnings.catch_warnings():  # about other kinds of archives, which are refused below
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
+        content = read_pickled_tensors(path)
+    except PickledObjects as error:
         raise CheckpointError(
             f"{path}: holds {_objects(path, error)}, and lina loads nothing but tensors; where it was trained, "
             'save them alone: torch.save({"state_dict": checkpoint["state_dict"]}, FILE)'
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path}: is a zip file, but cannot be read as torch's ({_first_line(error)}); {FORMAT}"
-        ) from None
+    except FileError as error:
+        raise CheckpointError(f"{path}: {error.reason}; {FORMAT}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     return _named(path, content)
@@ -70,19 +67,13 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
         problem = f"{some(odd)} in it are no tensors of numbers" if odd else "it is empty"
         raise CheckpointError(f"{path}: {problem}; {FORMAT}")
     tensors = {name.removeprefix("model."): value.float() for name, value in found.items()}
-    if broken := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
+    if broken := not_finite(tensors):
         raise CheckpointError(f"{path}: not all numbers of {some(broken)} are finite; it is damaged")
     return tensors
 
 
 def _is_weight(name: Any, value: Any) -> bool:
-    if not (isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()):
-        return False
-    # A view larger than its storage would expand to more memory than the file has.
-    return (
-        value.layout == torch.strided
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
+    return isinstance(name, str) and is_whole(value) and value.is_floating_point()
 
 
 def _folder(path: Path) -> str:
@@ -103,15 +94,13 @@ def _foreign(path: Path) -> str:
     return next((description for begin, description in FOREIGN if head.startswith(begin)), "no zip file")
 
 
-def _objects(path: Path, error: Exception) -> str:
+def _objects(path: Path, error: PickledObjects) -> str:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:
         names = []
     return (
-        f"Python objects ({some(sorted(names))})"
-        if names
-        else f"objects other than tensors ({_first_line(error)})"
+        f"Python objects ({some(sorted(names))})" if names else f"objects other than tensors ({error.reason})"
     )
 
 
@@ -119,8 +108,3 @@ def some(names: Any) -> str:
     """Join the first few names for a message."""
     listed = [name if len(name) <= 80 else f"{name[:77]}..." for name in names]
     return f"{', '.join(listed[:4])}{f' and {len(listed) - 4} more' if len(listed) > 4 else ''}"
-
-
-def _first_line(error: Exception) -> str:
-    sentence = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
-    return sentence if len(sentence) <= 160 else f"{sentence[:157]}..."

@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.errors import CheckpointError
+from lina.core.errors import CheckpointError, FileError
 from lina.core.model.cross_attention import PositionCrossAttention
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import START, delayed_columns
+from lina.core.tensor_file import read_safetensors
 
 LIMIT = 1e-4
 COMPARED = ("delayed", "logits", "attention", "greedy")
@@ -44,9 +43,11 @@ def read_expected(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file cannot be read, or holds nothing to compare.
     """
     try:
-        expected = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"--verify {path}: cannot be read as safetensors ({error})") from None
+        expected = read_safetensors(path)
+    except FileError as error:
+        raise CheckpointError(f"--verify {path}: cannot be read as safetensors ({error.reason})") from None
+    except OSError as error:
+        raise CheckpointError(f"--verify {path}: cannot be read as safetensors ({error.strerror})") from None
     missing = [name for name in ("text", "codes") if name not in expected]
     if missing or not any(name in expected for name in COMPARED):
         raise CheckpointError(

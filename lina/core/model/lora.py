@@ -83,7 +83,11 @@ def is_adapted(names: Iterable[str]) -> bool:
 
 
 def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Merge a state dict: each sum in place of its parts, under the names of a model without adaptation."""
+    """Merge a state dict: each sum in place of its parts, under the names of a model without adaptation.
+
+    Raises:
+        KeyError, ValueError: a part is missing, or its shape is not that of its layer.
+    """
     whole: dict[str, Tensor] = {}
     for name, value in tensors.items():
         layer, mark, part = name.partition(MARK)
@@ -101,6 +105,9 @@ def _sum(
     up: Float[Tensor, "out rank"],
     scale: Float[Tensor, ""],
 ) -> Float[Tensor, "out in"]:
+    # Before the product, which of foreign matrices may have any size.
+    if weight.shape != (up.shape[0], down.shape[-1]) or up.shape[1:] != down.shape[:1] or scale.numel() != 1:
+        raise ValueError(f"{list(up.shape)} times {list(down.shape)} is added to {list(weight.shape)}")
     return weight + scale * (up @ down)
 
 

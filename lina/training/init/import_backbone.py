@@ -3,20 +3,23 @@
 Pickles are read by PyTorch's ``weights_only`` loader, which executes nothing in them.
 """
 
-import pickle
-import warnings
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.config.resolve import ResolvedSpec
-from lina.core.errors import CheckpointError, PluginError
+from lina.core.errors import CheckpointError, FileError, LinaError, PluginError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
+from lina.core.tensor_file import (
+    PickledObjects,
+    is_whole,
+    not_finite,
+    one_line,
+    read_pickled_tensors,
+    read_safetensors,
+)
 from lina.training.init.transfer import PartReport, TransferResult, part_of
 
 WRAPPERS = ("state_dict", "model", "module")
@@ -29,26 +32,28 @@ def read_foreign_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing or damaged, or is not a dictionary of tensors.
     """
-    if not path.is_file():
-        state = "is a directory" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"{path}: {state}; name a file of weights, such as model.pth")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            # The warning about other pickle protocols is of no use: the file loads, or fails below.
-            warnings.simplefilter("ignore", UserWarning)
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+            return _checked(path, read_safetensors(path))
+        content: Any = read_pickled_tensors(path, legacy=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: does not exist; name a file of weights, such as model.pth") from None
+    except PickledObjects:
         raise CheckpointError(
             f"{path}: is not a PyTorch file, or has objects other than tensors, which are not loaded because they "
             "could execute code; save its state_dict() alone"
         ) from None
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-        reason = "it is empty" if not path.stat().st_size else " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"{path}: cannot be read as weights ({reason or type(error).__name__}); download or save it again"
-        ) from None
+    except FileError as error:
+        if path.is_file() and not path.stat().st_size:
+            raise CheckpointError(
+                f"{path}: cannot be read as weights (it is empty); download or save it again"
+            ) from None
+        remedy = (
+            "download or save it again" if path.is_file() else "name a file of weights, such as model.pth"
+        )
+        raise CheckpointError(f"{path}: {error.reason}; {remedy}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read as weights ({error.strerror or error})") from None
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -59,6 +64,17 @@ def read_foreign_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors or not all(isinstance(name, str) for name in tensors):
         raise CheckpointError(f"{path}: holds no tensors by name; save a state_dict() alone")
+    return _checked(path, tensors)
+
+
+def _checked(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    odd = [name for name, value in tensors.items() if not is_whole(value)]
+    if odd:
+        raise CheckpointError(
+            f"{path}: {odd[0]} is no plain tensor, or smaller than its shape; save a state_dict() alone"
+        )
+    if broken := not_finite(tensors):
+        raise CheckpointError(f"{path}: {broken[0]} holds NaN or infinity; download or save it again")
     return tensors
 
 
@@ -88,6 +104,13 @@ def import_backbone(resolved: ResolvedSpec, model: DelayLM) -> TransferResult:
             )
         except CheckpointError as error:
             raise CheckpointError(f"init.backbone: {path}: {error}") from None
+        except LinaError:
+            raise
+        except Exception as error:  # tensors of other shapes or dtypes than the plugin expects
+            raise CheckpointError(
+                f"init.backbone: {path}: {resolved.backbone.record} cannot import it "
+                f"({type(error).__name__}: {one_line(error)}); name weights of this kind of model"
+            ) from error
         for short, value in weights.items():
             name = f"{half}.{short}"
             if name not in target or target[name].shape != value.shape:

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
 from torch import Tensor
 
-from lina.config.loader import load_spec
 from lina.config.resolve import choose_plugin
 from lina.config.spec import Spec
-from lina.core.errors import CheckpointError, LinaError, did_you_mean
+from lina.config.stored import load_run_spec
+from lina.core.errors import CheckpointError, FileError, LinaError, did_you_mean
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Tokenizer
+from lina.core.tensor_file import shapes_of
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, read_json, tokenizer_of
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, read_speakers, tokenizer_of
 
 TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 
@@ -88,11 +88,13 @@ def open_source(path: Path, average: bool) -> InitSource:
             f"init.from: {path}: has no checkpoint yet; train it first, or name another run"
         )
     file, averaged = weights_file(checkpoint, average)
-    with safe_open(file, "pt") as tensors:
-        if missing := {TEXT, AUDIO} - set(tensors.keys()):
-            raise CheckpointError(f"init.from: {file}: has no {min(missing)}; name a run of lina")
-        width = tensors.get_slice(TEXT).get_shape()[1]
-    return InitSource(run, load_spec(run / SPEC_FILE), checkpoint, averaged, width)
+    try:
+        shapes = shapes_of(file)
+    except (FileError, OSError) as error:
+        raise CheckpointError(f"init.from: {error}; name another run or checkpoint") from None
+    if missing := {name for name in (TEXT, AUDIO) if len(shapes.get(name, ())) != 2}:
+        raise CheckpointError(f"init.from: {file}: has no {min(missing)}; name a run of lina")
+    return InitSource(run, load_run_spec(run), checkpoint, averaged, shapes[TEXT][1])
 
 
 def source_layout(
@@ -107,14 +109,14 @@ def source_layout(
         remarks.append(
             f"the labels of the source's text ids are unknown, so ids are matched by number: {error}"
         )
-    speakers = read_json(source.path / SPEAKERS_FILE) if (source.path / SPEAKERS_FILE).exists() else ()
+    speakers = read_speakers(source.path) if (source.path / SPEAKERS_FILE).exists() else ()
     try:
         sizes = _codebook_sizes(source)
     except LinaError as error:
         sizes = _assume_sizes(target.codebook_sizes, len(tensors[AUDIO]))
         assumption = f"assumed to be {len(sizes)} of {_size_range(sizes)} codes" if sizes else "unknown"
         remarks.append(f"the source's codebooks are {assumption}: {error}")
-    return TableLayout(sizes, labels, tuple(map(str, speakers))), remarks
+    return TableLayout(sizes, labels, tuple(speakers)), remarks
 
 
 def row_labels(tokenizer: Tokenizer, rows: int) -> tuple[str, ...] | None:

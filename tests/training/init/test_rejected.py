@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
 from lina.core.errors import SpecError
+from lina.core.files import sha256
 from lina.runs.files import read_init
 from lina.training.init.source import _assume_sizes
 from tests.pipeline.small_run import (
@@ -136,7 +137,7 @@ def test_lora_needs_loaded_layers(tmp_path: Path, base: Path) -> None:
     kept = {name: value for name, value in load_file(path).items() if "coder.layers" not in name}
     save_file(kept, path)
     facts = json.loads((path.parent / "checkpoint.json").read_text())
-    del facts["sha256"]["average.safetensors"]
+    facts["sha256"]["average.safetensors"] = sha256(path)
     (path.parent / "checkpoint.json").write_text(json.dumps(facts))
     with pytest.raises(
         SpecError, match=r"init\.lora: none of its 18 layers was loaded from .*; leave lora out"

@@ -41,6 +41,7 @@ LAWS = "lina.core.laws"
 COVERED = (
     "lina.backbones",
     LAWS,
+    "lina.core.extreme_gates",
     "lina.core.model.in_place",
     "lina.core.model.stack",
     "lina.core.ops",
@@ -178,7 +179,7 @@ def examine(name: str, device: str) -> dict[str, Any]:
         device = "cuda"
     began, plugin = time.perf_counter(), dict(plugins())[name]
     laws = run_laws(plugin, device=device)
-    broken = [{"case": result.case, "detail": result.detail} for result in laws if not result.passed]
+    broken = [{"case": result.case, "detail": result.detail} for result in laws if result.failed]
     found: dict[str, Any] = {"covered_sha256": fingerprint(name), "laws": len(laws), "broken": broken}
     found["fast_against_plain"] = []
     try:

@@ -109,6 +109,14 @@ class GLAMixer(nn.Module):
         mixed: Tensor = self.o_proj(normed * F.silu(gate))
         return mixed
 
+    def extreme(self) -> None:
+        """Spread the gate biases so that log-decays run from about -1e-4 to -1e4 per step, for the laws."""
+        gate = cast(nn.Linear, self.gk_proj[1])
+        spread = torch.logspace(-4, 4, gate.out_features, dtype=torch.float64) * self.config.gate_temperature
+        bias = torch.where(spread < 1, -torch.log(torch.expm1(spread.clamp(max=1))), -spread)
+        with torch.no_grad():
+            gate.bias.copy_(bias[torch.randperm(gate.out_features)])
+
 
 class GLAStep(InPlaceStep):
     """One frame in place: one product for all that is projected from the input, one pass over the memory."""
@@ -169,17 +177,3 @@ class GLA(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: GLAConfig) -> Backbone:
         return GLAMixer(d_model, config)
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Spread the gate biases so that log-decays run from about -1e-4 to -1e4 per step."""
-        for module in backbone.modules():
-            if not isinstance(module, GLAMixer):
-                continue
-            gate = cast(nn.Linear, module.gk_proj[1])
-            spread = (
-                torch.logspace(-4, 4, gate.out_features, dtype=torch.float64) * module.config.gate_temperature
-            )
-            bias = torch.where(spread < 1, -torch.log(torch.expm1(spread.clamp(max=1))), -spread)
-            with torch.no_grad():
-                gate.bias.copy_(bias[torch.randperm(gate.out_features)])

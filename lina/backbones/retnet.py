@@ -126,6 +126,10 @@ class RetNetMixer(nn.Module):
         mixed: Tensor = self.o_proj(normed.to(gate.dtype) * F.silu(gate))
         return mixed
 
+    def extreme(self) -> None:
+        """Set the decays, which are fixed in training, to -1e-4 to -1e4 per step, for the laws."""
+        self.log_decay.copy_(-torch.logspace(-4, 4, self.n_heads))
+
 
 def turn(x: Float[Tensor, "*B H D"], positions: Int[Tensor, "*B"]) -> Float[Tensor, "*B H D"]:
     """Rotate all channel pairs (2i, 2i + 1) by positions * 10000^(-i / (D / 2 - 1))."""
@@ -161,10 +165,3 @@ class RetNet(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: RetNetConfig) -> Backbone:
         return RetNetMixer(d_model, config)
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Set the decays, which are fixed in training, to -1e-4 to -1e4 per step."""
-        for module in backbone.modules():
-            if isinstance(module, RetNetMixer):
-                module.log_decay.copy_(-torch.logspace(-4, 4, module.n_heads))

@@ -122,6 +122,11 @@ class WindowAttention(nn.Module):
             out = F.scaled_dot_product_attention(q, keys, values, attn_mask=allowed)
         return out.permute(0, 1, 3, 2, 4).flatten(1, 2)[:, :frames]
 
+    def extreme(self) -> None:
+        """Sharpen the attention, short of ties that rounding decides, for the laws; there are no gates."""
+        with torch.no_grad():
+            self.qkv.weight.mul_(4.0)
+
 
 def _spread(slots: Int[Tensor, "B N"], like: Float[Tensor, "B M H D"]) -> Int[Tensor, "B N H D"]:
     return slots[..., None, None].expand(-1, -1, *like.shape[2:])
@@ -143,11 +148,3 @@ class Transformer(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: TransformerConfig) -> Backbone:
         return WindowAttention(d_model, config)
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Sharpen the attention, short of ties that rounding decides; there are no gates."""
-        for module in backbone.modules():
-            if isinstance(module, WindowAttention):
-                with torch.no_grad():
-                    module.qkv.weight.mul_(4.0)

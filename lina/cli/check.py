@@ -21,7 +21,8 @@ def check(ctx: click.Context, name: str, device: str) -> None:
     """Run the laws on the plugin NAME (or role:name, such as codec:encodec).
 
     The plugin is built from its own example. The exit code is 1 if a law fails;
-    a law that cannot be run counts as failed.
+    a law that cannot be run counts as failed. Laws are in the order of causes:
+    the first that fails is the likeliest cause of those after it.
 
     \b
     Example:
@@ -36,15 +37,19 @@ def check(ctx: click.Context, name: str, device: str) -> None:
         _require(device)
     click.echo(f"{record}")
     results = run_laws(plugin, _print, device=device)
-    failed = sum(not result.passed for result in results)
-    click.echo(f"{len(results) - failed} passed, {failed} failed")
+    failed = [result for result in results if result.failed]
+    inapplicable = sum(result.outcome == "not applicable" for result in results)
+    if failed:
+        click.echo(f"likeliest cause: {failed[0].case}: {' '.join(failed[0].detail.split())}")
+    passed = len(results) - len(failed) - inapplicable
+    click.echo(f"{passed} passed, {len(failed)} failed, {inapplicable} not applicable")
     ctx.exit(1 if failed else 0)
 
 
 def _print(result: "LawResult") -> None:
-    state = "ok" if result.passed else "FAILED"
+    state = {"passed": "ok", "failed": "FAILED", "not applicable": "n/a"}[result.outcome]
     click.echo(f"{state:7}{result.case:60}{result.seconds:8.2f} s")
-    if not result.passed:
+    if result.detail:
         click.echo(f"       {' '.join(result.detail.split())}")
 
 

@@ -82,6 +82,7 @@ class Codec2Codec:
 
     sample_rate = 8000
     channels = 1
+    decodes_at_random = True
 
     def __init__(self, mode: int) -> None:
         """Raises PluginError if pycodec2 is missing."""

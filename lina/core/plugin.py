@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, DataError, SpecError
+from lina.core.extreme_gates import saturate
 from lina.core.protocols import Backbone, Codec, Recognizer, StreamingCodec, Tokenizer, TrainableCodec
 from lina.core.renames import Renames
 from lina.core.utterance import Reject, Utterance
@@ -83,12 +83,11 @@ class BackbonePlugin(Plugin):
     def extreme(cls, backbone: nn.Module) -> None:
         """Change parameters in place so that gates saturate, for the laws: log-decays from -1e-4 to -1e4 per step.
 
-        The default scales every matrix by 100. Override it to change the gates alone.
+        The default is ``lina.core.extreme_gates.saturate``: a mixer with a method ``extreme()`` sets its own gates,
+        in stacks of several kinds too; elsewhere every matrix is scaled by 100 and every vector spread. Override
+        either to change the gates alone.
         """
-        with torch.no_grad():
-            for parameter in backbone.parameters():
-                if parameter.dim() >= 2:
-                    parameter.mul_(100.0)
+        saturate(backbone)
 
 
 class CodecPlugin(Plugin):

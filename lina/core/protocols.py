@@ -128,7 +128,11 @@ class DecoderStream(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """Audio to codes and back, whole utterances only. Audio is in [-1, 1] at ``sample_rate``."""
+    """Audio to codes and back, whole utterances only. Audio is in [-1, 1] at ``sample_rate``.
+
+    An optional fact, ``decodes_at_random = True``: ``decode`` draws from a random generator that cannot be seeded, so
+    two decodings differ.
+    """
 
     sample_rate: int
     """Hz."""

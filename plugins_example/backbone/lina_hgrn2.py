@@ -77,6 +77,11 @@ class Mixer(nn.Module):
         mixed: Tensor = self.out(self.norm(out).flatten(-2).to(x.dtype))
         return mixed, MixerState(memory)
 
+    def extreme(self) -> None:
+        """Make gates so steep that they forget next to nothing or, where the floor allows it, everything."""
+        with torch.no_grad():
+            self.forget.weight.mul_(1e4)
+
 
 class Hgrn2Backbone(MixerPlugin):
     """The plugin, which the entry point in pyproject.toml names."""
@@ -90,11 +95,3 @@ class Hgrn2Backbone(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: MixerConfig) -> Backbone:
         return Mixer(d_model, config.n_heads, floor=layer / n_layers)
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Make gates so steep that they forget next to nothing or, where the floor allows it, everything."""
-        for module in backbone.modules():
-            if isinstance(module, Mixer):
-                with torch.no_grad():
-                    module.forget.weight.mul_(1e4)

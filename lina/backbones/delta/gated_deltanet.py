@@ -44,6 +44,14 @@ class GatedDeltaNetMixer(GatedDeltaMixer):
     def out_gate(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B H_V"]:
         return F.silu(self.g_proj(x))
 
+    def extreme(self) -> None:
+        """Spread log-decays over heads from about -1e-4 to -1e4 per step, and set beta near 0 and 1, for the laws."""
+        spread = torch.logspace(-4, 4, self.n_heads, dtype=torch.float64).log()
+        with torch.no_grad():
+            self.A_log.copy_(spread[torch.randperm(self.n_heads)])
+            self.dt_bias.fill_(inverse_softplus(torch.ones(())))
+            self.b_proj.weight.mul_(30.0)
+
 
 class GatedDeltaNet(MixerPlugin):
     """The plugin."""
@@ -57,14 +65,3 @@ class GatedDeltaNet(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: GatedDeltaNetConfig) -> Backbone:
         return GatedDeltaNetMixer(d_model, config)
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Spread log-decays over heads from about -1e-4 to -1e4 per step, and set beta near 0 and 1."""
-        for module in backbone.modules():
-            if isinstance(module, GatedDeltaNetMixer):
-                spread = torch.logspace(-4, 4, module.n_heads, dtype=torch.float64).log()
-                with torch.no_grad():
-                    module.A_log.copy_(spread[torch.randperm(module.n_heads)])
-                    module.dt_bias.fill_(inverse_softplus(torch.ones(())))
-                    module.b_proj.weight.mul_(30.0)

@@ -45,6 +45,15 @@ class KDAMixer(GatedDeltaMixer):
     def out_gate(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B H_V"]:
         return torch.sigmoid(self.g_proj(x))
 
+    def extreme(self) -> None:
+        """Spread log-decays over channels from about -1e-4 to -1e4 per step, and beta near 0 and 1, for the laws."""
+        channels = self.dt_bias.numel()
+        spread = inverse_softplus(torch.logspace(-4, 4, channels, dtype=torch.float64))
+        with torch.no_grad():
+            self.A_log.zero_()
+            self.dt_bias.copy_(spread[torch.randperm(channels)])
+            self.b_proj.weight.mul_(30.0)
+
 
 class KDA(MixerPlugin):
     """The plugin."""
@@ -58,15 +67,3 @@ class KDA(MixerPlugin):
     @classmethod
     def mixer(cls, *, d_model: int, layer: int, n_layers: int, config: KDAConfig) -> Backbone:
         return KDAMixer(d_model, config)
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Spread log-decays over channels from about -1e-4 to -1e4 per step, and set beta near 0 and 1."""
-        for module in backbone.modules():
-            if isinstance(module, KDAMixer):
-                channels = module.dt_bias.numel()
-                spread = inverse_softplus(torch.logspace(-4, 4, channels, dtype=torch.float64))
-                with torch.no_grad():
-                    module.A_log.zero_()
-                    module.dt_bias.copy_(spread[torch.randperm(channels)])
-                    module.b_proj.weight.mul_(30.0)

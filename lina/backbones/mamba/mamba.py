@@ -138,6 +138,14 @@ class MambaMixer(nn.Module):
         mixed: Tensor = self.out_proj(y.to(gate.dtype) * F.silu(gate))
         return mixed
 
+    def extreme(self) -> None:
+        """Spread step sizes and rates so that log-decays run from about -1e-4 to -1e4 per step, for the laws."""
+        delta = torch.logspace(-2, 1, self.d_inner)[torch.randperm(self.d_inner)]
+        rate = torch.logspace(-2, 3, self.config.d_state)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(_inverse_softplus(delta))
+            self.A_log.copy_(rate.log().expand_as(self.A_log))
+
 
 class Mamba(BackbonePlugin):
     """The plugin."""
@@ -155,17 +163,6 @@ class Mamba(BackbonePlugin):
             for mixer in mixers:
                 mixer.out_proj.weight.div_(math.sqrt(n_layers))
         return MixerStack(mixers, lambda: nn.LayerNorm(d_model, eps=NORM_EPS))
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Spread step sizes and rates so that log-decays run from about -1e-4 to -1e4 per step."""
-        for module in backbone.modules():
-            if isinstance(module, MambaMixer):
-                delta = torch.logspace(-2, 1, module.d_inner)[torch.randperm(module.d_inner)]
-                rate = torch.logspace(-2, 3, module.config.d_state)
-                with torch.no_grad():
-                    module.dt_proj.bias.copy_(_inverse_softplus(delta))
-                    module.A_log.copy_(rate.log().expand_as(module.A_log))
 
 
 def _inverse_softplus(x: Tensor) -> Tensor:

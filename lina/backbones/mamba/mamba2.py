@@ -156,6 +156,12 @@ class Mamba2Mixer(nn.Module):
         log_decay = -self.A_log.to(dt.dtype).exp() * dt
         return q, k, value * dt[..., None], log_decay, value * self.D.to(dt.dtype)[:, None]
 
+    def extreme(self) -> None:
+        """Set step sizes to about 1, and spread A: log-decays from about -1e-4 to -1e4 per step, for the laws."""
+        with torch.no_grad():
+            self.dt_bias.fill_(0.5413)
+            self.A_log.copy_(torch.linspace(-4, 4, self.n_heads) * math.log(10))
+
 
 class GatedNorm(nn.Module):
     """Root-mean-square norm of x silu(gate), per group of channels."""
@@ -185,12 +191,3 @@ class Mamba2(BackbonePlugin):
     def build(cls, *, d_model: int, n_layers: int, config: Mamba2Config) -> Backbone:
         mixers = [Mamba2Mixer(d_model, n_layers, config) for _ in range(n_layers)]
         return MixerStack(mixers, lambda: nn.RMSNorm(d_model, eps=1e-5))
-
-    @classmethod
-    def extreme(cls, backbone: nn.Module) -> None:
-        """Set step sizes to about 1, and spread A so that log-decays run from about -1e-4 to -1e4 per step."""
-        for module in backbone.modules():
-            if isinstance(module, Mamba2Mixer):
-                with torch.no_grad():
-                    module.dt_bias.fill_(0.5413)
-                    module.A_log.copy_(torch.linspace(-4, 4, module.n_heads) * math.log(10))

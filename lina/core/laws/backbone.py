@@ -6,17 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.laws.compare import require_as_good
-from lina.core.laws.law import Violation
+from lina.core.laws.compare import Tensors, require_as_good, require_equal
+from lina.core.laws.law import NotApplicable, Violation
+from lina.core.laws.long_lengths import long_lengths
+from lina.core.laws.mixed_precision import mixed_precision
 from lina.core.laws.running import Form, projection
 from lina.core.laws.stream import (
     ROWS,
+    SEED,
     Frame,
     Frames,
     Stream,
     clone,
     float_leaves,
     fold,
+    output_and_state,
     parallel,
     seeded,
     seeded_build,
@@ -29,6 +33,7 @@ from lina.core.state import State, named_leaves, tree_map, where_rows
 
 class BackboneStream(Stream):
     frames = 80
+    long_frames = 2_048
     differentiable = True
 
     def build(self) -> Any:
@@ -50,12 +55,19 @@ class BackboneStream(Stream):
         return 1_000 * self.random_frames(batch, frames, generator)
 
     def parallel(self, x: Frames, state: State) -> tuple[Frames, State]:
-        y, final = self.module.parallel_forward(x, state)
-        return y, final
+        return output_and_state(self.module.parallel_forward(x, state), "parallel_forward")
 
     def step(self, x: Frame, state: State) -> tuple[Frame, State]:
-        y, final = self.module.step(x, state)
-        return y, final
+        return output_and_state(self.module.step(x, state), "step")
+
+    def hint(self) -> str:
+        own = issubclass(self.plugin, BackbonePlugin) and "extreme" in _overrides(self.plugin)
+        if self.conditions.gates == "ordinary" or own:
+            return ""
+        return (
+            " (gates saturated by the default `extreme`, matrices times 100 and vectors spread; if only that is too "
+            "much for your architecture, give the mixer a method `extreme` that saturates its gates alone)"
+        )
 
 
 def initial_state_is_a_parameter(stream: Stream) -> None:
@@ -127,7 +139,7 @@ def _loss(stream: Stream, form: Form, x: Frames, tuned: State) -> Tensor:
 def starts_restart_rows(stream: Stream) -> None:
     """If parallel_forward takes ``starts``, it equals separate calls from initial states there."""
     if not takes_starts(stream.module):
-        return
+        raise NotApplicable("parallel_forward takes no starts, so its utterances are not packed end to end")
     x, state = stream.input(), stream.random_state()
     starts = torch.zeros(x.shape[:2], dtype=torch.bool)
     for row, frames in enumerate(([0, 33], [5, 16, 17], [64])):
@@ -154,8 +166,38 @@ def _restarted(stream: Stream, x: Frames, state: State, starts: Tensor) -> dict[
     return {"y": torch.cat(outputs, dim=1), **named_leaves(state)}
 
 
+def weights_follow_the_seed(stream: Stream) -> None:
+    """Random weights come from torch's generator alone: the same seed gives the same ones, another seed others."""
+    first, again = (_parameters(seeded_build(stream.plugin)) for _ in range(2))
+    if not any(leaf.dim() > 1 for leaf in first.values()):
+        raise NotApplicable("no parameter is a matrix")
+    require_equal("weights, built twice after torch.manual_seed with the same seed:", again, first)
+    other = _parameters(seeded_build(stream.plugin, SEED + 1))
+    if all(torch.equal(leaf, other[name]) for name, leaf in first.items()):
+        raise Violation(
+            f"all {len(first)} parameters are the same under two seeds: draw them by torch's global generator, "
+            "which lina seeds from the spec"
+        )
+
+
+def _parameters(backbone: Any) -> Tensors:
+    return {name: leaf.detach() for name, leaf in backbone.named_parameters()}
+
+
+def _overrides(plugin: type[Any]) -> set[str]:
+    """Methods that a plugin class has of its own."""
+    bases = plugin.__mro__[: plugin.__mro__.index(BackbonePlugin)]
+    return {name for base in bases for name in vars(base)}
+
+
+_STREAM_LAWS = stream_laws(BackboneStream, extreme=True)
+_BOTH = (torch.float32, torch.float64)
 BACKBONE_LAWS = [
-    *stream_laws(BackboneStream, extreme=True),
+    stream_law(weights_follow_the_seed, BackboneStream, (torch.float32,)),
+    *_STREAM_LAWS[:-2],
+    stream_law(long_lengths, BackboneStream, (torch.float32,)),
+    stream_law(mixed_precision, BackboneStream, (torch.float32,)),
     stream_law(initial_state_is_a_parameter, BackboneStream, (torch.float64,)),
-    stream_law(starts_restart_rows, BackboneStream, (torch.float32, torch.float64), ("ordinary", "extreme")),
+    stream_law(starts_restart_rows, BackboneStream, _BOTH, ("ordinary", "extreme")),
+    *_STREAM_LAWS[-2:],
 ]

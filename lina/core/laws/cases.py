@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from lina.core.laws.backbone import BACKBONE_LAWS
-from lina.core.laws.building import BUILDS, role_of
+from lina.core.laws.building import BUILDS, CONFIG_DEFAULTS_ARE_VALID, role_of
 from lina.core.laws.codec import STREAMING_CODEC_LAWS, WHOLE_CODEC_LAWS
 from lina.core.laws.law import Conditions, Law, LawCase, LawResult
 from lina.core.laws.stream import seeded_build
@@ -15,21 +15,23 @@ from lina.core.protocols import StreamingCodec, implements
 
 
 def laws_for(plugin: type[Plugin]) -> list[Law]:
-    """Laws of a plugin's role. A codec whose example does not build has ``builds`` only, which reports the reason.
+    """Laws of a plugin's role, causes before consequences: the first that fails is the likeliest cause of the others.
+
+    A codec whose example does not build has ``builds`` only, which reports the reason.
 
     Raises:
         PluginError: no laws apply to such a plugin (a corpus).
     """
     role = role_of(plugin)
     if role == "backbone":
-        return [BUILDS, *BACKBONE_LAWS]
+        return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *BACKBONE_LAWS]
     if role == "tokenizer":
-        return [BUILDS, *TOKENIZER_LAWS]
+        return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *TOKENIZER_LAWS]
     try:
         streams = implements(seeded_build(plugin), StreamingCodec)
     except Exception:
         return [BUILDS]
-    return [BUILDS, *(STREAMING_CODEC_LAWS if streams else WHOLE_CODEC_LAWS)]
+    return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *(STREAMING_CODEC_LAWS if streams else WHOLE_CODEC_LAWS)]
 
 
 def law_cases(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.laws.stream import Frame, Frames, Stream
+from lina.core.laws.stream import Frame, Frames, Stream, output_and_state
 from lina.core.state import State
 
 
@@ -27,6 +27,7 @@ def random_codes(codec: Any, batch: int, frames: int, generator: torch.Generator
 
 class _CodecStream(Stream):
     frames = 24
+    long_frames = 160
     differentiable = False
 
     def to_audio(self, frames: Float[Tensor, "B T C hop"]) -> Float[Tensor, "B C samples"]:
@@ -50,12 +51,10 @@ class EncodingStream(_CodecStream):
         return self.random_frames(batch, frames, generator).sign()
 
     def parallel(self, x: Frames, state: State) -> tuple[Frames, State]:
-        codes, final = self.module.parallel_forward(self.to_audio(x), state)
-        return codes, final
+        return output_and_state(self.module.parallel_forward(self.to_audio(x), state), "parallel_forward")
 
     def step(self, x: Frame, state: State) -> tuple[Frame, State]:
-        codes, final = self.module.step(x, state)
-        return codes, final
+        return output_and_state(self.module.step(x, state), "step")
 
     def flush(self, state: State) -> Frames:
         codes: Frames = self.module.flush(state)
@@ -74,12 +73,11 @@ class DecodingStream(_CodecStream):
         return last.expand(batch, frames, -1).clone()
 
     def parallel(self, x: Frames, state: State) -> tuple[Frames, State]:
-        audio, final = self.module.parallel_forward(x, state)
+        audio, final = output_and_state(self.module.parallel_forward(x, state), "parallel_forward")
         return self.to_frames(audio), final
 
     def step(self, x: Frame, state: State) -> tuple[Frame, State]:
-        audio, final = self.module.step(x, state)
-        return audio, final
+        return output_and_state(self.module.step(x, state), "step")
 
     def flush(self, state: State) -> Frames:
         return self.to_frames(self.module.flush(state))

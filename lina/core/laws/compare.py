@@ -50,7 +50,8 @@ def require_as_good(group: str, found: Tensors, whole: Tensors, truth: Tensors, 
         if not found_error <= allowed:
             raise Violation(
                 f"{group} {name}: error {found_error:.2g} against the float64 parallel form, allowed "
-                f"{allowed:.2g} (the parallel form's is {whole_error:.2g}); {_worst(found[name], expected)}"
+                f"{allowed:.2g} (the parallel form's is {whole_error:.2g}); "
+                f"{_places(name, found[name], expected, allowed)}"
             )
 
 
@@ -59,7 +60,7 @@ def require_equal(group: str, found: Tensors, expected: Tensors) -> None:
     require_same_layout(group, found, expected)
     for name, leaf in expected.items():
         if not torch.equal(found[name].nan_to_num(0.25), leaf.nan_to_num(0.25)):
-            raise Violation(f"{group} {name}: must be equal bit for bit; {_worst(found[name], leaf)}")
+            raise Violation(f"{group} {name}: must be equal bit for bit; {_places(name, found[name], leaf)}")
 
 
 def require_same_layout(group: str, found: Tensors, expected: Tensors) -> None:
@@ -96,9 +97,35 @@ def _size(leaf: Tensor) -> float:
     return float(leaf.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
 
 
-def _worst(found: Tensor, expected: Tensor) -> str:
+def require_near(group: str, found: Tensors, truth: Tensors, limit: float) -> None:
+    """Require a relative error of at most ``limit``, by root mean square over the largest tensor of the group."""
+    require_same_layout(group, found, truth)
+    scale = max((_size(leaf) for leaf in truth.values()), default=0.0)
+    for name, expected in truth.items():
+        require_finite(group, {name: found[name]})
+        if expected.is_floating_point() and not error(found[name], expected) <= limit * scale:
+            raise Violation(
+                f"{group} {name}: relative error {error(found[name], expected) / scale:.2g} against float64, "
+                f"allowed {limit}; {_places(name, found[name], expected, limit * scale)}"
+            )
+
+
+def _places(name: str, found: Tensor, expected: Tensor, allowed: float = 0.0) -> str:
+    """The first and the worst place of a difference."""
     difference = (found.double() - expected.double()).abs().nan_to_num(float("inf"))
-    difference = torch.where(found == expected, 0.0, difference)
-    index = torch.unravel_index(difference.argmax(), difference.shape)
+    difference = torch.where((found == expected) | (found.isnan() & expected.isnan()), 0.0, difference)
+    worst = torch.unravel_index(difference.argmax(), difference.shape)
+    wrong = (difference > min(allowed, float(difference[worst]) / 2)).nonzero()
+    if name in _FRAMES_SECOND and wrong.shape[1] > 2:
+        wrong = wrong[wrong[:, 1].argsort(stable=True)]
+    first = tuple(wrong[0]) if len(wrong) else worst
+    return f"first at {_pair(first, found, expected)}; worst at {_pair(worst, found, expected)}"
+
+
+_FRAMES_SECOND = ("x", "y", "codes", "frames", "output")
+"""Tensors [B, T, ...]: their first place is the earliest frame."""
+
+
+def _pair(index: tuple[Tensor, ...], found: Tensor, expected: Tensor) -> str:
     place = [int(i) for i in index]
-    return f"worst at {place}: expected {expected[index].item():.6g}, found {found[index].item():.6g}"
+    return f"{place}: expected {expected[index].item():.6g}, found {found[index].item():.6g}"

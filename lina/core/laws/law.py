@@ -1,8 +1,10 @@
 """Laws, the conditions of their checks, and their results."""
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -26,6 +28,13 @@ class Violation(Exception):
     """Failure inside a law's test, which does not have the law's name."""
 
 
+class NotApplicable(Exception):
+    """Raised by a law's test where the plugin lacks the optional capability that the law is about."""
+
+
+Outcome = Literal["passed", "failed", "not applicable"]
+
+
 @dataclass(frozen=True)
 class Conditions:
     """Conditions of a check. Gates are ``extreme`` after ``BackbonePlugin.extreme``."""
@@ -45,30 +54,49 @@ class Law:
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     gates: tuple[Gates, ...] = ("ordinary",)
 
-    def check(self, plugin: type[Plugin], conditions: Conditions) -> None:
-        """Check the law on ``plugin.build(**plugin.example())``.
+    def check(self, plugin: type[Plugin], conditions: Conditions) -> str:
+        """Check the law on ``plugin.build(**plugin.example())``; returns why it does not apply, or nothing.
 
         Raises:
             LawFailed: the plugin fails the law, or the law cannot be run; no law is skipped.
         """
         try:
             self.test(plugin, conditions)
+        except NotApplicable as reason:
+            return str(reason)
         except Violation as violation:
             raise LawFailed(self.name, str(violation)) from None
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-            raise LawFailed(self.name, f"could not be run: {type(error).__name__}: {reason}") from error
+            raise LawFailed(self.name, f"could not be run: {in_brief(error)}") from error
+        return ""
+
+
+def in_brief(error: Exception) -> str:
+    """Type, first line and place of an exception of a plugin: the last line of code outside of torch and the laws."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    laws = str(Path(__file__).parent)
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((laws, str(Path(torch.__file__).parent), "<"))
+    ]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {reason}{place}"
 
 
 @dataclass(frozen=True)
 class LawResult:
-    """Result of one case. ``detail`` is empty if it passed."""
+    """Result of one case. ``detail`` is empty if it passed, and the reason where the law does not apply."""
 
     case: str
     law: Law
-    passed: bool
+    outcome: Outcome
     detail: str
     seconds: float
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome == "failed"
 
 
 @dataclass(frozen=True)
@@ -80,16 +108,18 @@ class LawCase:
     conditions: Conditions
 
     def check(self) -> None:
-        """Raise ``LawFailed`` unless the law passes."""
+        """Raise ``LawFailed`` if the law fails; a law that does not apply passes."""
         self.law.check(self.plugin, self.conditions)
 
     def run(self) -> LawResult:
         start = time.perf_counter()
+        outcome: Outcome
         try:
-            self.check()
+            detail = self.law.check(self.plugin, self.conditions)
+            outcome = "not applicable" if detail else "passed"
         except LawFailed as failure:
-            return LawResult(str(self), self.law, False, failure.detail, time.perf_counter() - start)
-        return LawResult(str(self), self.law, True, "", time.perf_counter() - start)
+            outcome, detail = "failed", failure.detail
+        return LawResult(str(self), self.law, outcome, detail, time.perf_counter() - start)
 
     def __str__(self) -> str:
         dtype = str(self.conditions.dtype).removeprefix("torch.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lina.core.laws.compare import Tensors
+from lina.core.laws.compare import Tensors, require_finite
 from lina.core.laws.stream import Frames, Stream, clone, float_leaves
 from lina.core.state import State, named_leaves
 
@@ -16,8 +16,10 @@ Runner = Callable[[Stream, Form, Frames, State], Outcome]
 
 
 def yardsticks(stream: Stream, run: Runner, form: Form, x: Frames, state: State) -> tuple[Outcome, Outcome]:
-    """Results of the truth, and of the stream in its own dtype."""
-    return run(stream.truth(), form, x, state), run(stream, form, x, state)
+    """Results of the truth, whose outputs must be finite, and of the stream in its own dtype."""
+    truth = run(stream.truth(), form, x, state)
+    require_finite("the float64 form: outputs", truth["outputs"])
+    return truth, run(stream, form, x, state)
 
 
 def forward(stream: Stream, form: Form, x: Frames, state: State) -> Outcome:

@@ -20,16 +20,19 @@ Frame = Shaped[Tensor, "B ..."]
 
 
 @contextmanager
-def seeded() -> Iterator[None]:
+def seeded(seed: int = SEED, device: str = "cpu") -> Iterator[None]:
     """Fix the random numbers inside; restore the random state afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
+    cuda = [torch.cuda.current_device()] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
         yield
 
 
-def seeded_build(plugin: Any) -> Any:
+def seeded_build(plugin: Any, seed: int = SEED) -> Any:
     """``plugin.build(**plugin.example())`` with the same weights each time; the random state is restored."""
-    with seeded():
+    with seeded(seed):
         return plugin.build(**plugin.example())
 
 
@@ -38,6 +41,8 @@ class Stream(ABC):
 
     frames: int
     """Frames of an input in the laws."""
+    long_frames: int
+    """Frames of the longest input."""
     differentiable: bool
 
     def __init__(self, plugin: type[Plugin], conditions: Conditions, precise: bool = False) -> None:
@@ -78,6 +83,20 @@ class Stream(ABC):
         """Pending frames of a stream with latency; other streams have none."""
         raise NotImplementedError
 
+    def hint(self) -> str:
+        """Remark on the conditions, to be appended to a violation."""
+        return ""
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Training mode, with the same random numbers each time: dropout draws the same masks for the same shapes."""
+        self.owner.train()
+        try:
+            with seeded(device=self.device):
+                yield
+        finally:
+            self.owner.eval()
+
     def rebuilt(self) -> Self:
         """Another object with the same weights, before any call."""
         return type(self)(self.plugin, self.conditions)
@@ -115,6 +134,11 @@ class Stream(ABC):
     def parameters(self) -> dict[str, Tensor]:
         return dict(self.owner.named_parameters()) if isinstance(self.owner, nn.Module) else {}
 
+    def weights(self) -> dict[str, Tensor]:
+        """Copies of parameters and buffers."""
+        buffers = dict(self.owner.named_buffers()) if isinstance(self.owner, nn.Module) else {}
+        return {name: leaf.detach().clone() for name, leaf in (self.parameters() | buffers).items()}
+
 
 def clone(state: State) -> State:
     """Copy before every call, so that an impure stream fails the law of purity only."""
@@ -127,6 +151,19 @@ def require_tensors(state: State) -> None:
     for name, leaf in named_leaves(state).items():
         if not isinstance(leaf, Tensor):
             raise Violation(f"state {name}: expected a tensor, found {type(leaf).__name__}")
+        if leaf.is_complex():
+            raise Violation(
+                f"state {name} is {leaf.dtype}: states are real (files, gradients and the engine hold real tensors); "
+                "keep torch.view_as_real of it in the state and take torch.view_as_complex of that inside"
+            )
+
+
+def output_and_state(result: Any, form: str) -> tuple[Any, State]:
+    """The two parts of what a form returned."""
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)):
+        found = f"a tuple of {len(result)}" if type(result) is tuple else type(result).__name__
+        raise Violation(f"{form}: expected a tuple of a tensor and a state, found {found}")
+    return result
 
 
 def as_dtype(state: State, dtype: torch.dtype) -> State:

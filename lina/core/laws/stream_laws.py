@@ -2,16 +2,17 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lina.core.laws.compare import Tensors, require_as_good, require_equal, require_finite
-from lina.core.laws.law import Conditions, Gates, Law, Violation
+from lina.core.laws.law import Conditions, Gates, Law, NotApplicable, Violation
 from lina.core.laws.op_count import cost
-from lina.core.laws.running import forward, input_for, with_gradients, yardsticks
+from lina.core.laws.running import Form, forward, input_for, with_gradients, yardsticks
 from lina.core.laws.stream import (
     Frames,
     Stream,
@@ -52,16 +53,21 @@ def chunks_compose(stream: Stream) -> None:
 
 
 def step_is_pure(stream: Stream) -> None:
-    """step and parallel_forward change neither their arguments nor results of earlier calls."""
+    """step and parallel_forward change nothing: arguments, earlier results, weights, buffers, the random state."""
     x, initial = stream.input(), stream.random_state()
     calls: dict[str, Callable[[Tensor, State], tuple[Tensor, State]]] = {
         "step": lambda frames, state: stream.step(frames[:, 0], state),
         "parallel_forward": stream.parallel,
     }
+    weights = stream.weights()
     with torch.no_grad():
         for name, call in calls.items():
             state, frames = clone(initial), x.clone()
+            random = torch.get_rng_state()
             first = call(frames, state)
+            if not torch.equal(random, torch.get_rng_state()):
+                torch.set_rng_state(random)
+                raise Violation(f"{name}: changes torch's random state, outside of training")
             kept = _result(clone(first))
             _require_untouched(f"{name}: its input state", state, initial)
             require_equal(f"{name}: its input", {"x": frames}, {"x": x})
@@ -69,6 +75,15 @@ def step_is_pure(stream: Stream) -> None:
             require_equal(f"{name}, called twice from the same state", _result(again), kept)
             call(stream.input(seed=2), again[1])
             require_equal(f"{name}: its result, after a later call", _result(first), kept)
+        require_equal("weights and buffers, after calls", stream.weights(), weights)
+        if stream.differentiable:
+            found = []
+            for _ in range(2):
+                with stream.training():
+                    found.append(_result(stream.parallel(x.clone(), clone(initial))))
+            label = "parallel_forward in training mode, called twice with the same random numbers"
+            require_equal(label, found[1], found[0])
+            require_equal("weights and buffers, after calls in training mode", stream.weights(), weights)
 
 
 def state_is_fixed(stream: Stream) -> None:
@@ -77,32 +92,38 @@ def state_is_fixed(stream: Stream) -> None:
     batch = x.shape[0]
     with torch.no_grad():
         initial = stream.module.initial_state(batch)
-        expected = _layout(initial)
-        for name, (shape, _, device) in expected.items():
+        expected = state_layout(initial)
+        for name, (shape, dtype, device) in expected.items():
             if not shape or shape[0] != batch:
                 raise Violation(f"state {name}: expected {batch} rows first, found shape {list(shape)}")
             if torch.device(device).type != torch.device(stream.device).type:
                 raise Violation(f"state {name}: expected on {stream.device}, found on {device}")
+            if dtype == torch.float64 and stream.dtype != torch.float64:
+                raise Violation(
+                    f"state {name}: float64 under {stream.dtype} weights; create it as at most "
+                    "torch.promote_types(weight.dtype, torch.float32), half the memory and the time of a step"
+                )
         y, state = stream.parallel(x, clone(initial))
-        _require_layout("after parallel_forward", state, expected)
-        if y.shape[:2] != x.shape[:2]:
-            raise Violation(
-                f"outputs: expected {list(x.shape[:2])} rows and frames, found {list(y.shape[:2])}"
-            )
+        require_layout("after parallel_forward", state, expected)
+        like = x.shape if stream.differentiable else x.shape[:2]
+        if y.shape[: len(like)] != like or y.dim() < 3:
+            raise Violation(f"outputs: expected shape {list(like)}, found {list(y.shape)}")
+        if stream.differentiable and y.dtype != x.dtype:
+            raise Violation(f"outputs: expected {x.dtype} as the input, found {y.dtype}")
         for t in range(20):
             y_t, state = stream.step(x[:, t], state)
-            _require_layout(f"after {t + 1} steps", state, expected)
+            require_layout(f"after {t + 1} steps", state, expected)
             if (y_t.shape, y_t.dtype) != (y[:, t].shape, y.dtype):
                 raise Violation(
                     f"output of step: expected {list(y[:, t].shape)} {y.dtype} as from parallel_forward, "
                     f"found {list(y_t.shape)} {y_t.dtype}"
                 )
         _, state = stream.parallel(x[:, :1], state)
-        _require_layout("after parallel_forward over one frame", state, expected)
+        require_layout("after parallel_forward over one frame", state, expected)
 
 
 def causality(stream: Stream) -> None:
-    """A change of the future, or a gradient from the past, does not cross the present."""
+    """A change of the future, or a gradient from the past, does not cross the present, in training mode either."""
     x, state = stream.input(), stream.random_state()
     truth, whole = yardsticks(stream, forward, parallel, x, state)
     total = x.shape[1]
@@ -117,34 +138,75 @@ def causality(stream: Stream) -> None:
         require_as_good(label, past, whole_past, true_past, stream.dtype)
         if stream.differentiable:
             _require_no_gradient_from_past(stream, x, state, cut)
+    if stream.differentiable:
+        rounding = whole["outputs"]["y"].double() - truth["outputs"]["y"]
+        _require_causality_in_training(stream, x, state, total // 2 + 1, rounding)
+
+
+BATCHES = ((0,), (8,), (1, 2), (3, 4, 5), (4, 5, 6, 7, 8))
+"""Rows of a batch of nine, to be run as batches of 1, 2, 3 and 5."""
 
 
 def rows_are_independent(stream: Stream) -> None:
-    """NaN in one row leaves the others equal bit for bit; a row alone gives the same as in a batch."""
+    """NaN in one row leaves the others equal bit for bit, in training mode too; batches of 1, 2, 3, 5 and 9 agree."""
     x, state = stream.input(), stream.random_state()
+    modes: list[tuple[str, Form, bool]] = [("parallel_forward", parallel, False), ("step", fold, False)]
+    if stream.differentiable:
+        modes.append(("parallel_forward in training mode", parallel, True))
     others = torch.tensor([row for row in range(x.shape[0]) if row != 1], device=x.device)
     poisoned_x, poisoned_state = _poisoned(x), tree_map(_poisoned, state)
-    for name, form in (("parallel_forward", parallel), ("step", fold)):
+    for name, form, training in modes:
         frames = slice(0, 8) if form is fold else slice(None)
-        clean = forward(stream, form, x[:, frames], state)
-        poisoned = forward(stream, form, poisoned_x[:, frames], poisoned_state)
+        with stream.training() if training else nullcontext():
+            clean = forward(stream, form, x[:, frames], state)
+        with stream.training() if training else nullcontext():
+            poisoned = forward(stream, form, poisoned_x[:, frames], poisoned_state)
         for group, tensors in clean.items():
             found = {leaf: poisoned[group][leaf].index_select(0, others) for leaf in tensors}
             expected = {leaf: tensor.index_select(0, others) for leaf, tensor in tensors.items()}
             require_equal(f"{name}, other rows while row 1 is NaN: {group}", found, expected)
+    _require_same_in_any_batch(stream)
+
+
+def _require_same_in_any_batch(stream: Stream) -> None:
+    rows = 1 + max(max(batch) for batch in BATCHES)
+    x, state = stream.input(batch=rows), stream.random_state(rows)
     for name, form in (("parallel_forward", parallel), ("step", fold)):
-        frames = slice(0, 8) if form is fold else slice(None)
+        frames = slice(0, 8) if form is fold else slice(0, 40)
         truth, whole = yardsticks(stream, forward, form, x[:, frames], state)
-        for row in range(x.shape[0]):
-            one_state = take_rows(state, torch.tensor([row], device=x.device))
-            alone = forward(stream, form, x[row : row + 1, frames], one_state)
+        for batch in BATCHES:
+            index = torch.tensor(batch, device=x.device)
+            found = forward(stream, form, x[index][:, frames], take_rows(state, index))
             for group in truth:
                 near, true = (
-                    {leaf: tensor[row : row + 1] for leaf, tensor in outcome[group].items()}
+                    {leaf: tensor[index] for leaf, tensor in outcome[group].items()}
                     for outcome in (whole, truth)
                 )
-                label = f"{name}, row {row} alone: {group}"
-                require_as_good(label, alone[group], near, true, stream.dtype)
+                label = f"{name}, rows {list(batch)} of a batch of {rows} in a batch of their own: {group}"
+                require_as_good(label, found[group], near, true, stream.dtype)
+
+
+def state_follows_the_module(stream: Stream) -> None:
+    """initial_state is on the module's device (checked on meta), and no tensor of the module stays behind."""
+    if not isinstance(stream.owner, nn.Module):
+        raise NotApplicable("the plugin's object is no nn.Module")
+    for path, part in stream.owner.named_modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor):
+                raise Violation(
+                    f"{type(part).__name__}{f' ({path})' if path else ''}: its tensor {name!r} follows the module "
+                    "to no device and no dtype; use register_buffer(name, tensor, persistent=False)"
+                )
+    moved = stream.rebuilt()
+    moved.owner.to("meta")
+    state = moved.part(moved.owner).initial_state(2)
+    require_tensors(state)
+    for name, leaf in named_leaves(state).items():
+        if leaf.device.type != "meta":
+            raise Violation(
+                f"state {name}: expected on the module's device, here meta, found on {leaf.device}; create it with "
+                "device=weight.device, or by weight.new_zeros"
+            )
 
 
 def state_survives_file(stream: Stream) -> None:
@@ -176,6 +238,8 @@ def constant_cost(stream: Stream) -> None:
         state = stream.module.initial_state(1)
         _, state_at_10 = stream.parallel(x[:, :9], clone(state))
         _, state_at_1000 = stream.parallel(x[:, :999], clone(state))
+    with torch.no_grad():
+        stream.step(x[:, 9], clone(state_at_10))  # what a first call allocates is no cost of a step
     at_10 = cost(lambda: stream.step(x[:, 9], state_at_10))
     at_1000 = cost(lambda: stream.step(x[:, 999], state_at_1000))
     if at_10 != at_1000:
@@ -210,26 +274,46 @@ def stream_law(
     """Law of one kind of stream; its statement is the first line of the test's docstring."""
 
     def check(plugin: type[Plugin], conditions: Conditions) -> None:
-        test(open_stream(plugin, conditions))
+        stream = open_stream(plugin, conditions)
+        try:
+            test(stream)
+        except Violation as violation:
+            raise Violation(f"{violation}{stream.hint()}") from None
 
     statement = (test.__doc__ or "").splitlines()[0]
     return Law(prefix + test.__name__, statement, check, dtypes, gates)
 
 
 def stream_laws(open_stream: type[Stream], prefix: str = "", extreme: bool = False) -> list[Law]:
-    """Laws of this module. One dtype where the law does not depend on it."""
+    """Laws of this module, causes before consequences. One dtype where the law does not depend on it."""
     gates: tuple[Gates, ...] = ("ordinary", "extreme") if extreme else ("ordinary",)
     both, one = (torch.float32, torch.float64), (torch.float32,)
     return [
-        stream_law(step_equals_parallel, open_stream, both, gates, prefix),
-        stream_law(chunks_compose, open_stream, both, gates, prefix),
-        stream_law(step_is_pure, open_stream, one, prefix=prefix),
         stream_law(state_is_fixed, open_stream, both, prefix=prefix),
-        stream_law(causality, open_stream, both, gates, prefix),
+        stream_law(state_follows_the_module, open_stream, one, prefix=prefix),
+        stream_law(step_is_pure, open_stream, one, prefix=prefix),
         stream_law(rows_are_independent, open_stream, both, gates, prefix),
+        stream_law(causality, open_stream, both, gates, prefix),
+        stream_law(chunks_compose, open_stream, both, gates, prefix),
+        stream_law(step_equals_parallel, open_stream, both, gates, prefix),
         stream_law(state_survives_file, open_stream, one, prefix=prefix),
         stream_law(constant_cost, open_stream, one, prefix=prefix),
     ]
+
+
+def _require_causality_in_training(
+    stream: Stream, x: Frames, state: State, cut: int, rounding: Tensor
+) -> None:
+    """``rounding`` is the error of the outputs in evaluation mode; the truth of training mode is not computed."""
+    future = stream.strange_frames(x.shape[0], x.shape[1] - cut, stream.generator(5))
+    pasts = []
+    for frames in (x, torch.cat([x[:, :cut], future], dim=1)):
+        with stream.training():
+            pasts.append({"y": forward(stream, parallel, frames, state)["outputs"]["y"][:, :cut]})
+    label = f"in training mode, outputs before frame {cut}, after a change from that frame on:"
+    expected = pasts[0]["y"].double()
+    rounded = {"y": expected + rounding[:, :cut]}
+    require_as_good(label, pasts[1], rounded, {"y": expected}, stream.dtype)
 
 
 def _require_no_gradient_from_past(stream: Stream, x: Frames, state: State, cut: int) -> None:
@@ -263,17 +347,17 @@ def _poisoned(leaf: Tensor) -> Tensor:
     return leaf
 
 
-def _layout(state: State) -> dict[str, tuple[tuple[int, ...], torch.dtype, str]]:
+def state_layout(state: State) -> dict[str, tuple[tuple[int, ...], torch.dtype, str]]:
     require_tensors(state)
     return {
         name: (tuple(leaf.shape), leaf.dtype, str(leaf.device)) for name, leaf in named_leaves(state).items()
     }
 
 
-def _require_layout(
+def require_layout(
     when: str, state: State, expected: dict[str, tuple[tuple[int, ...], torch.dtype, str]]
 ) -> None:
-    found = _layout(state)
+    found = state_layout(state)
     if found.keys() != expected.keys():
         raise Violation(f"{when}: expected state leaves {sorted(expected)}, found {sorted(found)}")
     for name, layout in expected.items():

@@ -1,14 +1,18 @@
 """Laws of tokenizers."""
 
+import builtins
 import json
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 from lina.core.errors import TextError
-from lina.core.laws.law import Conditions, Law, Violation
+from lina.core.laws.law import Conditions, Law, NotApplicable, Violation, in_brief
 from lina.core.laws.stream import SEED, seeded_build
-from lina.core.plugin import Plugin
+from lina.core.plugin import Plugin, TokenizerPlugin
 from lina.core.protocols import Tokenizer
 
 TEXTS = (
@@ -54,7 +58,13 @@ def pieces_give_the_whole(tokenizer: Tokenizer) -> None:
         for pieces in (list(text), [text], ["", text, ""], *(_split(text, chance) for _ in range(4))):
             found = _fold(tokenizer, pieces)
             if found != whole:
-                raise Violation(f"text {text!r} in pieces {pieces!r}: expected ids {whole}, found {found}")
+                raise Violation(
+                    f"text {text!r} in pieces {pieces!r}: expected ids {whole}, found {found}; {_first(whole, found)}"
+                )
+    text = _long_text(tokenizer)
+    whole, found = tokenizer.parallel_forward(text), _fold(tokenizer, list(text))
+    if found != whole:
+        raise Violation(f"{len(text):,} characters one by one: {_first(whole, found)}")
 
 
 def step_is_pure(tokenizer: Tokenizer) -> None:
@@ -99,20 +109,25 @@ def state_survives_json(tokenizer: Tokenizer) -> None:
 
 
 def ids_are_in_range(tokenizer: Tokenizer) -> None:
-    """Ids are whole numbers from 0 to vocab_size - 1, in lists."""
+    """Ids are whole numbers from 0 to vocab_size - 1, in lists, from step and flush too."""
     if type(tokenizer.vocab_size) is not int or tokenizer.vocab_size < 1:
         raise Violation(f"vocab_size: expected a whole number of at least 1, found {tokenizer.vocab_size!r}")
     for text in (*_accepted(tokenizer), *CHARACTERS):
-        ids = _ids_or_refusal(tokenizer, text)
-        if isinstance(ids, TextError):
+        try:
+            parts = {"parallel_forward": tokenizer.parallel_forward(text)}
+            parts["step"], state = tokenizer.step(text, tokenizer.initial_state())
+            parts["flush"] = tokenizer.flush(state)
+        except TextError:
             continue
-        if type(ids) is not list:
-            raise Violation(f"text {text!r}: expected a list of ids, found {type(ids).__name__}")
-        for index in ids:
-            if type(index) is not int or not 0 <= index < tokenizer.vocab_size:
-                raise Violation(
-                    f"text {text!r}: expected ids 0 .. {tokenizer.vocab_size - 1}, found {index!r}"
-                )
+        for name, ids in parts.items():
+            if type(ids) is not list:
+                raise Violation(f"{name}, text {text!r}: expected a list of ids, found {type(ids).__name__}")
+            for place, index in enumerate(ids):
+                if type(index) is not int or not 0 <= index < tokenizer.vocab_size:
+                    raise Violation(
+                        f"{name}, text {text!r}: expected ids 0 .. {tokenizer.vocab_size - 1}, found {index!r} "
+                        f"({type(index).__name__}) at {place}"
+                    )
 
 
 def every_text_is_read_or_refused(tokenizer: Tokenizer) -> None:
@@ -140,17 +155,137 @@ def every_text_is_read_or_refused(tokenizer: Tokenizer) -> None:
     _accepted(tokenizer)
 
 
+def no_letter_is_dropped(tokenizer: Tokenizer) -> None:
+    """A letter or digit is read or refused; its ids are not those of nothing."""
+    try:
+        nothing = tokenizer.parallel_forward("")
+    except TextError:
+        nothing = []
+    for character in CHARACTERS:
+        ids = _ids_or_refusal(tokenizer, character)
+        if (
+            (character.isalpha() or character.isdecimal())
+            and not isinstance(ids, TextError)
+            and ids in (nothing, [])
+        ):
+            raise Violation(
+                f"{character!r} gives {ids}, the ids of an empty text: it would be missing in the speech without a "
+                "word; refuse it by a TextError that names it"
+            )
+
+
+def long_texts_are_read_whole(tokenizer: Tokenizer) -> None:
+    """A text of some thousand characters gives ids to its end."""
+    text = _long_text(tokenizer)
+    half, whole = (tokenizer.parallel_forward(part) for part in (text[: len(text) // 2], text))
+    if len(whole) < 1.5 * len(half):
+        raise Violation(
+            f"{len(text):,} characters give {len(whole)} ids, their first half {len(half)}: expected about twice as "
+            f"many; is the text truncated? The first id that is missing is at {len(whole)}"
+        )
+
+
+def _long_text(tokenizer: Tokenizer) -> str:
+    """About 4,000 characters that are read, two equal halves."""
+    accepted = _accepted(tokenizer)
+    sentence = next((text for text in accepted if len(text) > 20), accepted[0]) + " "
+    return sentence * (2 * (1 + 2_000 // len(sentence)))
+
+
+def ids_need_no_hash(tokenizer: Tokenizer) -> None:
+    """Ids do not come from hash(), which differs from process to process."""
+    original = builtins.hash
+    for text in _accepted(tokenizer)[:4]:
+        expected = tokenizer.parallel_forward(text)
+        try:
+            builtins.hash = lambda value: original(value) ^ (0x5BD1E995 if type(value) in (str, bytes) else 0)
+            found = tokenizer.parallel_forward(text)
+        finally:
+            builtins.hash = original
+        if found != expected:
+            raise Violation(
+                f"text {text!r}: ids come from hash(), which is another in each process, so that a trained model "
+                f"would read other words; {_first(expected, found)} under another hash; use zlib.crc32 or a table"
+            )
+
+
 def labels_are_printable(tokenizer: Tokenizer) -> None:
-    """labels gives one short printable label for each id."""
-    ids = list(range(min(tokenizer.vocab_size, 4_000)))
+    """labels gives one short printable label for each id, whatever ids stand beside it."""
+    last = tokenizer.vocab_size - 1
+    ids = [*range(min(tokenizer.vocab_size, 4_000)), last]
     labels = tokenizer.labels(ids)
-    if len(labels) != len(ids):
-        raise Violation(f"labels of {len(ids)} ids: expected as many, found {len(labels)}")
+    if type(labels) is not list or len(labels) != len(ids):
+        found = len(labels) if isinstance(labels, list) else type(labels).__name__
+        raise Violation(f"labels of {len(ids)} ids: expected a list of as many, found {found}")
     for index, label in zip(ids, labels, strict=True):
         if type(label) is not str or not label.isprintable() or not 1 <= len(label) <= 40:
             raise Violation(f"label of id {index}: expected 1 to 40 printable characters, found {label!r}")
     if tokenizer.labels([]) != []:
         raise Violation(f"labels of no ids: expected [], found {tokenizer.labels([])!r}")
+    for index, label in {0: labels[0], len(ids) // 2: labels[len(ids) // 2], last: labels[-1]}.items():
+        if index in ids and (twice := tokenizer.labels([index, index])) != [label, label]:
+            raise Violation(f"label of id {index}: {label!r} among others, {twice} by itself, twice")
+
+
+def skipping_leaves_out_what_is_refused(tokenizer: Tokenizer) -> None:
+    """skipping_unknown(), where offered, reads every text; accepted ones as before."""
+    skip = getattr(tokenizer, "skipping_unknown", None)
+    if skip is None:
+        raise NotApplicable("it offers no skipping_unknown")
+    skipping = skip()
+    accepted = set(_accepted(tokenizer))
+    with _silence():
+        for text in TEXTS:
+            try:
+                ids = skipping.parallel_forward(text)
+            except Exception as error:
+                raise Violation(f"skipping_unknown(): text {text!r}: {in_brief(error)}") from None
+            if text in accepted and ids != tokenizer.parallel_forward(text):
+                raise Violation(
+                    f"skipping_unknown(): text {text!r}, which is accepted, gives other ids: {ids}"
+                )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without warnings about characters that are left out."""
+    log = logging.getLogger("lina")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def training_survives_json(plugin: type[Plugin]) -> None:
+    """The result of train is a JSON value, the same for the same texts, from which build makes the same tokenizer."""
+    assert issubclass(plugin, TokenizerPlugin)
+    if plugin.train.__func__ is TokenizerPlugin.train.__func__:  # type: ignore[attr-defined]
+        raise NotApplicable("it does not train")
+    config = plugin.example()["config"]
+    texts = [text for text in TEXTS if text.isascii() and text.isprintable()] * 4
+    trained, again = (plugin.train(iter(texts), config=config) for _ in range(2))
+    try:
+        read = json.loads(json.dumps(trained))
+    except (TypeError, ValueError) as error:
+        raise Violation(f"train returned {type(trained).__name__}, which is no JSON value: {error}") from None
+    if json.dumps(again) != json.dumps(trained):
+        raise Violation("train on the same texts, called twice, returned different values")
+    first, second = (plugin.build(config=config, trained=value) for value in (trained, read))
+    if first.vocab_size != second.vocab_size:
+        raise Violation(f"vocab_size {first.vocab_size} as trained, {second.vocab_size} after JSON")
+    for text in texts[: len(texts) // 4]:
+        expected, found = first.parallel_forward(text), second.parallel_forward(text)
+        if found != expected:
+            raise Violation(f"text {text!r}: expected ids {expected} as trained, found {found} after JSON")
+
+
+def _first(expected: list[int], found: list[int]) -> str:
+    """The first place of a difference."""
+    pairs = list(zip_longest(expected, found))
+    place = next(i for i, (one, other) in enumerate(pairs) if one != other)
+    return f"first at {place}: expected {pairs[place][0]}, found {pairs[place][1]}"
 
 
 def _accepted(tokenizer: Tokenizer) -> list[str]:
@@ -209,11 +344,24 @@ def _tokenizer_law(test: Callable[[Tokenizer], None]) -> Law:
     return Law(test.__name__, (test.__doc__ or "").splitlines()[0], check, dtypes=())
 
 
+def _training_law() -> Law:
+    def check(plugin: type[Plugin], conditions: Conditions) -> None:
+        training_survives_json(plugin)
+
+    statement = (training_survives_json.__doc__ or "").splitlines()[0]
+    return Law(training_survives_json.__name__, statement, check, dtypes=())
+
+
 TOKENIZER_LAWS = [
-    _tokenizer_law(pieces_give_the_whole),
+    _tokenizer_law(every_text_is_read_or_refused),
+    _tokenizer_law(ids_are_in_range),
     _tokenizer_law(step_is_pure),
     _tokenizer_law(state_survives_json),
-    _tokenizer_law(ids_are_in_range),
-    _tokenizer_law(every_text_is_read_or_refused),
+    _tokenizer_law(pieces_give_the_whole),
+    _tokenizer_law(no_letter_is_dropped),
+    _tokenizer_law(long_texts_are_read_whole),
+    _tokenizer_law(ids_need_no_hash),
     _tokenizer_law(labels_are_printable),
+    _tokenizer_law(skipping_leaves_out_what_is_refused),
+    _training_law(),
 ]

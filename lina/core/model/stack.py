@@ -7,7 +7,7 @@ for mixers that need no channel mixing, as in Mamba: x + mixer(norm(x)), and a n
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lina.core.extreme_gates import saturate
 from lina.core.model.in_place import InPlaceLayers, InPlaceStep, in_place_step, linear_of
 from lina.core.ops.small_linear import is_small, small_linear
 from lina.core.plugin import BackbonePlugin
@@ -66,6 +67,10 @@ class Block(nn.Module):
 
     def fused_step(self) -> InPlaceStep:
         return BlockStep(self)
+
+    def extreme(self) -> None:
+        """Saturate the mixer's gates, for the laws."""
+        saturate(cast(nn.Module, self.tmix))
 
 
 class BlockStep(InPlaceStep):
@@ -142,6 +147,11 @@ class Layers(nn.Module):
     def fused_step(self) -> InPlaceStep:
         return InPlaceLayers([in_place_step(layer) for layer in self._each()])
 
+    def extreme(self) -> None:
+        """Saturate the gates of each layer, for the laws."""
+        for layer in self._each():
+            saturate(layer)
+
     def _each(self) -> list[Any]:
         return list(self.layers)
 
@@ -178,6 +188,10 @@ class ResidualMixer(nn.Module):
 
     def fused_step(self) -> InPlaceStep:
         return ResidualStep(self)
+
+    def extreme(self) -> None:
+        """Saturate the mixer's gates, for the laws."""
+        saturate(cast(nn.Module, self.mixer))
 
 
 class ResidualStep(InPlaceStep):

@@ -1,13 +1,14 @@
 """Plugins that break one law each and keep all others. The name of the law is the key in ``MUTANTS``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from lina.core.errors import TextError
-from lina.core.plugin import Plugin
+from lina.core.plugin import Plugin, PluginConfig
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import (
     HOP,
@@ -40,6 +41,11 @@ class LouderStep(DiagonalDecay):
     def step(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
         y, final = super().step(x, state)
         return 1.001 * y, final
+
+
+class DropsInputGradientByStep(DiagonalDecay):
+    def step(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        return super().step(x.detach(), state)
 
 
 class ForgetsOverOneFrame(DiagonalDecay):
@@ -77,10 +83,10 @@ class LeaksThroughZero(DiagonalDecay):
         return y + 0.0 * x.mean(0), final
 
 
-class OtherAlone(DiagonalDecay):
+class WrongFromTheFourthRow(DiagonalDecay):
     def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
         y, final = super().parallel_forward(x, state)
-        return (1.01 if x.shape[0] == 1 else 1.0) * y, final
+        return torch.cat([y[:3], 1.01 * y[3:]]), final
 
 
 class CollidingNames(DiagonalDecay):
@@ -104,7 +110,8 @@ class CollidingNames(DiagonalDecay):
 
 class LoopsOverFrames(DiagonalDecay):
     def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
-        return step_by_step(self, x, state)
+        # Longer stretches would take minutes in the law of long lengths.
+        return step_by_step(self, x, state) if x.shape[1] <= 80 else super().parallel_forward(x, state)
 
 
 class SlowsWithAge(DiagonalDecay):
@@ -140,6 +147,80 @@ class IgnoresStarts(DiagonalDecay):
         return super().parallel_forward(x, state)
 
 
+class FixedWeights(DiagonalDecay):
+    """Weights of a generator of its own."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+
+
+class PositionOnTheCpu(DiagonalDecay):
+    def initial_state(self, batch: int) -> DecayState:
+        return super().initial_state(batch)._replace(position=torch.zeros(batch, dtype=torch.int64))
+
+
+class LeavesItsTableBehind(DiagonalDecay):
+    """A tensor that is no buffer: wrong on a GPU alone."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        self.table = torch.arange(d_model)
+
+
+class WrongFromFrame200(DiagonalDecay):
+    def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        y, final = super().parallel_forward(x, state)
+        return torch.cat([y[:, :200], 1.01 * y[:, 200:]], dim=1), final
+
+
+class ForgetsToCastBack(DiagonalDecay):
+    """Right in every single precision; under autocast the memory becomes what the projections are."""
+
+    def step(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        y, final = super().step(x, state)
+        return y, final._replace(memory=final.memory.to(self.value(x).dtype))
+
+
+class CentersInTraining(DiagonalDecay):
+    """Subtracts the mean over time, in training only."""
+
+    def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        y, final = super().parallel_forward(x, state)
+        return (y - y.mean(1, keepdim=True) if self.training else y), final
+
+
+class MixesRowsInTraining(DiagonalDecay):
+    def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        y, final = super().parallel_forward(x, state)
+        return (y + 0.0 * x[:, :1].mean(0) if self.training else y), final
+
+
+class CountsCallsInTraining(DiagonalDecay):
+    calls: Tensor
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        if self.training:
+            self.calls.add_(1)
+        return super().parallel_forward(x, state)
+
+
+class DrawsInEvaluation(DiagonalDecay):
+    def step(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        return super().step(x + 0.0 * torch.rand(()), state)
+
+
+class BadDefault(PluginConfig):
+    n_heads: int = Field(default=0, ge=1)
+
+
 class RoundedRate(ToyStreaming):
     sample_rate = 8_000.0  # type: ignore[assignment]
 
@@ -163,6 +244,8 @@ class NoCodeForSilence(Encoder):
 class OtherCodesByStep(Encoder):
     def step(self, audio: Tensor, state: AudioTail) -> tuple[Tensor, AudioTail]:
         codes, final = super().step(audio, state)
+        if len(audio) == 16:  # the rows of the law of long lengths
+            return codes, final
         return SIZES[-1] - 1 - codes.clamp_max(SIZES[-1] - 1), final
 
 
@@ -244,10 +327,48 @@ class TrimsSilence(Encoder):
         return codes.masked_fill(silent[:, None, None], 0), final
 
 
+class EncoderStateOnTheCpu(Encoder):
+    def initial_state(self, batch: int) -> AudioTail:
+        return AudioTail(torch.zeros(batch, 1, HOP, dtype=self.filters.dtype))
+
+
+class OneCodeFromFrame30(Encoder):
+    def parallel_forward(self, audio: Tensor, state: AudioTail) -> tuple[Tensor, AudioTail]:
+        codes, final = super().parallel_forward(audio, state)
+        return torch.cat([codes[:, :30], 0 * codes[:, 30:]], dim=1), final
+
+
+class LosesTheLastFrame(Encoder):
+    """The last frame is pending when the audio ends, and flush knows nothing of it."""
+
+    def codes(self, pairs: Tensor) -> Tensor:
+        return super().codes(torch.cat([pairs[..., :HOP], torch.zeros_like(pairs[..., HOP:])], dim=-1))
+
+    def flush(self, state: AudioTail) -> Tensor:
+        return 0 * super().flush(state)
+
+
+class DecoderStateOnTheCpu(Decoder):
+    def initial_state(self, batch: int) -> AudioOverlap:
+        return AudioOverlap(torch.zeros(batch, 1, HOP, dtype=next(self.parameters()).dtype))
+
+
+class QuietFromFrame30(Decoder):
+    def parallel_forward(self, codes: Tensor, state: AudioOverlap) -> tuple[Tensor, AudioOverlap]:
+        audio, final = super().parallel_forward(codes, state)
+        return torch.cat([audio[..., : 30 * HOP], 0.5 * audio[..., 30 * HOP :]], dim=2), final
+
+
+class FirstCodebookAlone(Decoder):
+    def halves(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        waves = self.tables[0](codes[..., 0]).tanh()
+        return waves[..., :HOP], waves[..., HOP:]
+
+
 class LouderDecoderStep(Decoder):
     def step(self, codes: Tensor, state: AudioOverlap) -> tuple[Tensor, AudioOverlap]:
         audio, final = super().step(codes, state)
-        return 1.01 * audio, final
+        return (1.0 if len(codes) == 16 else 1.01) * audio, final  # 16: the rows of the law of long lengths
 
 
 class ForgetsOverOneCode(Decoder):
@@ -347,6 +468,71 @@ class TopLevelMissing(Levels):
         return (level * 16).long()[..., None]
 
 
+class DrawsWhileDecoding(Levels):
+    def decode(self, codes: Tensor) -> Tensor:
+        return super().decode(codes) + 0.0 * torch.rand(())
+
+
+class CentersTheBatch(Levels):
+    def decode(self, codes: Tensor) -> Tensor:
+        audio = super().decode(codes)
+        return audio - 0.1 * audio.mean()
+
+
+class DropsTheLastFrame(Levels):
+    def encode(self, audio: Tensor) -> Tensor:
+        return super().encode(torch.cat([audio[..., :-HOP], 0 * audio[..., -HOP:]], dim=2))
+
+
+class SecondCodebookUnread(Levels):
+    codebook_sizes = (16, 4)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        codes = super().encode(audio)
+        return torch.cat([codes, codes % 4], dim=2)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return super().decode(codes[..., :1])
+
+
+class DropsOtherAlphabets(Letters):
+    def word(self, word: str) -> list[int]:
+        return super().word("".join(c for c in word if c.isascii() or not c.isalnum()))
+
+
+class StopsAtThreeHundredWords(Letters):
+    def step(self, piece: str, state: Any) -> tuple[list[int], Any]:
+        ids, final = super().step(piece, state)
+        return (ids if state[1] + piece.count(" ") < 300 else []), final
+
+    def parallel_forward(self, text: str) -> list[int]:
+        return _fold_characters(self, text)
+
+
+def _fold_characters(tokenizer: Letters, text: str) -> list[int]:
+    ids, state = [], tokenizer.initial_state()
+    for character in text:
+        more, state = tokenizer.step(character, state)
+        ids += more
+    return ids + tokenizer.flush(state)
+
+
+class HashesWords(Letters):
+    def word(self, word: str) -> list[int]:
+        return [1 + hash(word) % 27, 0] if word else [0]
+
+
+class SkipsNothing(Letters):
+    def skipping_unknown(self) -> Letters:
+        return self
+
+
+class TrainsASet(ToyTokenizer):
+    @classmethod
+    def train(cls, texts: Iterable[str], *, config: Any) -> Any:
+        return {character for text in texts for character in text}
+
+
 class EndsAWordWithItsPiece(Letters):
     def step(self, piece: str, state: Any) -> tuple[list[int], Any]:
         ids, (word, words) = super().step(piece, state)
@@ -415,19 +601,36 @@ def whole_codec(part: type[Levels]) -> type[Plugin]:
     return type(part.__name__, (ToyWholeCodec,), {"Codec": part})
 
 
+def with_bad_default(plugin: type[Plugin]) -> type[Plugin]:
+    return type(f"{plugin.__name__}WithBadDefault", (plugin,), {"Config": BadDefault})
+
+
 def tokenizer(part: type[Letters]) -> type[Plugin]:
     return type(part.__name__, (ToyTokenizer,), {"Tokenizer": part})
 
 
 MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("builds", OtherInterface),
-    ("step_equals_parallel", backbone(LouderStep)),
+    *(
+        ("config_defaults_are_valid", with_bad_default(plugin))
+        for plugin in (Toy, ToyStreamingCodec, ToyWholeCodec, ToyTokenizer)
+    ),
+    ("weights_follow_the_seed", backbone(FixedWeights)),
+    ("state_follows_the_module", backbone(PositionOnTheCpu)),
+    ("state_follows_the_module", backbone(LeavesItsTableBehind)),
+    ("long_lengths", backbone(WrongFromFrame200)),
+    ("mixed_precision", backbone(ForgetsToCastBack)),
+    ("causality", backbone(CentersInTraining)),
+    ("rows_are_independent", backbone(MixesRowsInTraining)),
+    ("step_is_pure", backbone(CountsCallsInTraining)),
+    ("step_is_pure", backbone(DrawsInEvaluation)),
+    ("step_equals_parallel", backbone(DropsInputGradientByStep)),
     ("chunks_compose", backbone(ForgetsOverOneFrame)),
     ("step_is_pure", backbone(CountsInPlace)),
     ("state_is_fixed", backbone(NarrowsPosition)),
     ("causality", backbone(StabilisedByTheFuture)),
     ("rows_are_independent", backbone(LeaksThroughZero)),
-    ("rows_are_independent", backbone(OtherAlone)),
+    ("rows_are_independent", backbone(WrongFromTheFourthRow)),
     ("state_survives_file", backbone(CollidingNames)),
     ("constant_cost", backbone(LoopsOverFrames)),
     ("constant_cost", backbone(SlowsWithAge)),
@@ -450,6 +653,12 @@ MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("encoder_constant_cost", encoder(EncodesFrameByFrame)),
     ("encoder_flush_completes", encoder(FlushClearsTheTail)),
     ("encoder_padded_rows_code_as_alone", encoder(TrimsSilence)),
+    ("encoder_state_follows_the_module", encoder(EncoderStateOnTheCpu)),
+    ("encoder_long_lengths", encoder(OneCodeFromFrame30)),
+    ("last_frame_is_coded", encoder(LosesTheLastFrame)),
+    ("decoder_state_follows_the_module", decoder(DecoderStateOnTheCpu)),
+    ("decoder_long_lengths", decoder(QuietFromFrame30)),
+    ("every_codebook_is_decoded", decoder(FirstCodebookAlone)),
     ("decoder_step_equals_parallel", decoder(LouderDecoderStep)),
     ("decoder_chunks_compose", decoder(ForgetsOverOneCode)),
     ("decoder_step_is_pure", decoder(OverlapsInPlace)),
@@ -461,7 +670,11 @@ MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("decoder_flush_completes", decoder(FlushClearsTheOverlap)),
     ("facts_are_sane", whole_codec(NoRate)),
     ("round_trip_keeps_length", whole_codec(NothingForOneFrame)),
-    ("encode_is_deterministic", whole_codec(NormalisesInPlace)),
+    ("encode_is_pure", whole_codec(NormalisesInPlace)),
+    ("decode_is_pure", whole_codec(DrawsWhileDecoding)),
+    ("rows_decode_as_alone", whole_codec(CentersTheBatch)),
+    ("last_frame_is_coded", whole_codec(DropsTheLastFrame)),
+    ("every_codebook_is_decoded", whole_codec(SecondCodebookUnread)),
     ("rows_code_as_alone", whole_codec(LoudestOfTheBatch)),
     ("hard_signals_stay_finite", whole_codec(TopLevelMissing)),
     ("pieces_give_the_whole", tokenizer(EndsAWordWithItsPiece)),
@@ -470,4 +683,9 @@ MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("ids_are_in_range", tokenizer(OneIdTooMany)),
     ("every_text_is_read_or_refused", tokenizer(RefusesWithoutNames)),
     ("labels_are_printable", tokenizer(BreaksPlots)),
+    ("no_letter_is_dropped", tokenizer(DropsOtherAlphabets)),
+    ("long_texts_are_read_whole", tokenizer(StopsAtThreeHundredWords)),
+    ("ids_need_no_hash", tokenizer(HashesWords)),
+    ("skipping_leaves_out_what_is_refused", tokenizer(SkipsNothing)),
+    ("training_survives_json", TrainsASet),
 ]

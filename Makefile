@@ -68,6 +68,7 @@ $(UV):
 # PyTorch's CPU build where pip can find one: the default build brings several GB of CUDA.
 # setuptools builds lina below: pip does not apply constraints to the environments that it makes for builds.
 $(VENV)/torch.stamp: $(LOCK) constraints.txt
+	@echo "installing into $(VENV): some minutes"
 	@test -n "$(PYTHON)" || { echo "lina needs Python 3.11, 3.12 or 3.13: make demo PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys, torch; sys.exit("torch==" + torch.__version__.split("+")[0] != "$(TORCH)")' 2>/dev/null \

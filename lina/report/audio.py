@@ -1,6 +1,6 @@
 """Audio clips of a run, embedded into an HTML page."""
 
-import io
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -62,8 +62,10 @@ def encode(clip: Clip, form: Format) -> str:
 
     if clip.sample_rate not in _MP3_RATES:
         form = "flac"
-    file = io.BytesIO()
     subtype = "PCM_16" if form == "flac" else "MPEG_LAYER_III"
     whole = clip.samples.nan_to_num(0.0).clamp(-1.0, 1.0).numpy()
-    soundfile.write(file, whole, clip.sample_rate, format=form.upper(), subtype=subtype)
-    return data_uri(_MEDIA[form], file.getvalue())
+    # Not into memory: libsndfile would write by callbacks into Python, which swallow the exception of SIGTERM.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"clip.{form}"
+        soundfile.write(path, whole, clip.sample_rate, format=form.upper(), subtype=subtype)
+        return data_uri(_MEDIA[form], path.read_bytes())

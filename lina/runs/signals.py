@@ -26,12 +26,19 @@ def raise_on_sigterm() -> Iterator[None]:
         yield
         return
 
+    stop = False
+
     def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal stop
+        stop = True
         raise _Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+        # Callbacks from C and finalizers swallow every exception.
+        if stop:
+            raise _Terminated
     except _Terminated:
         raise RunStopped("stopped by a signal; run the same command to resume") from None
     finally:

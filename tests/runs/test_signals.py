@@ -1,0 +1,39 @@
+"""SIGTERM during a stage of a run."""
+
+import os
+import signal
+
+import pytest
+
+from lina.runs.signals import RunStopped, raise_on_sigterm
+
+
+class Finalized:
+    """Sends SIGTERM where an exception is printed and dropped, as in callbacks from C."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stage(events: list[str], *, swallowed: bool) -> None:
+    with raise_on_sigterm():
+        if swallowed:
+            Finalized()
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+        events.append("finished")
+
+
+def test_sigterm_stops_at_once() -> None:
+    events: list[str] = []
+    with pytest.raises(RunStopped):
+        stage(events, swallowed=False)
+    assert events == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_sigterm_whose_exception_is_swallowed_stops_at_the_end() -> None:
+    events: list[str] = []
+    with pytest.raises(RunStopped):
+        stage(events, swallowed=True)
+    assert events == ["finished"]

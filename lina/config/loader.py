@@ -160,10 +160,12 @@ def _override(override: str) -> SpecSource:
 
 
 def _root(path: Path) -> Path:
-    """Folder that holds all includes of a spec: the working directory for a spec in it, else the spec's own folder."""
+    """Folder of all includes of a spec: its Git work tree, else the working directory if it is there, else its own."""
     here = Path.cwd().resolve()
     try:
-        return here if path.resolve().is_relative_to(here) else path.parent.resolve()
+        own = path.resolve()
+        work_tree = next((folder for folder in own.parents if (folder / ".git").exists()), None)
+        return work_tree or (here if own.is_relative_to(here) else own.parent)
     except (OSError, ValueError, RuntimeError):  # no path: reading it says so
         return here
 
@@ -195,7 +197,7 @@ def _files(path: Path, root: Path | None, including: tuple[Path, ...], read: lis
             )
         if not included.resolve().is_relative_to(root):
             raise SpecError(
-                f"{path}: include: {include!r} is outside of {root}; put it there, or run lina in a folder with both"
+                f"{path}: include: {include!r} is outside of {root}; put it there, or run lina in a folder that has both"
             )
         sources += _files(included, root, (*including, here), read)
     return sources

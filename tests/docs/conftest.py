@@ -50,7 +50,9 @@ def clone(tmp_path: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch) 
     """A clone of the repository with a run in it, as the current folder."""
     folder = tmp_path / "clone"
     folder.mkdir()
-    for name in ("data", "specs", "plugins_example"):
+    (folder / ".git").mkdir()
+    shutil.copytree(ROOT / "specs", folder / "specs")
+    for name in ("data", "plugins_example"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(run_directory, folder / "runs/first")
     monkeypatch.chdir(folder)

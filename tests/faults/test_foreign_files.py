@@ -137,6 +137,10 @@ def test_a_spec_includes_only_files_of_its_folder(
     with pytest.raises(SpecError, match=r"include: .* is outside of .*foreign; put it there") as refused:
         load_spec(spec)
     assert "swordfish" not in str(refused.value)
+    (tmp_path / ".git").mkdir()  # the work tree holds both
+    with pytest.raises(SpecError, match="name: is missing"):
+        load_spec(spec)
+    (tmp_path / ".git").rmdir()
     monkeypatch.chdir(tmp_path)  # the working directory holds both
     with pytest.raises(SpecError, match="name: is missing"):
         load_spec(spec)

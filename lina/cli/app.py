@@ -4,7 +4,6 @@ Exit codes: 0 success, 1 a failed law or a bug (with traceback), 2 a user error 
 resumable, 130 stopped by Ctrl-C.
 """
 
-import errno
 import importlib
 import io
 import logging
@@ -16,7 +15,7 @@ import click
 
 import lina
 from lina.cli.extra import extra_commands
-from lina.core.errors import LinaError, did_you_mean
+from lina.core.errors import SYSTEM_ERRORS, LinaError, did_you_mean
 
 COMMANDS = {
     "run": "lina.cli.run",
@@ -30,12 +29,6 @@ COMMANDS = {
     "convert": "lina.cli.convert",
 }
 """Name of each command -> module with an attribute of that name."""
-
-SYSTEM_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.EIO),
-)
-"""Error numbers of disks and paths, which are not bugs."""
 
 
 class LazyCommands(click.Group):
@@ -77,12 +70,12 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``lina`` and exit with its exit code."""
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run ``lina`` and return its exit code."""
     _let_waiting_threads_sleep()
     _log_to_stderr()
     _print_any_name()
-    sys.exit(_run(arguments))
+    return _run(arguments)
 
 
 def _let_waiting_threads_sleep() -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Int16
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
 from lina.codec_training.decoding import DecodedRecording, decode_recordings
 from lina.core.corpus.manifest import without_duplicates
-from lina.core.errors import DataError
-from lina.core.files import commit, remove_temporary, temporary_name, write_atomic
+from lina.core.errors import DataError, FileError
+from lina.core.files import check_regular, commit, remove_temporary, temporary_name, write_atomic
+from lina.core.json_file import read_json
 from lina.core.utterance import Reject, Utterance
 from lina.data.rejects import refuse_too_many
 
@@ -196,9 +197,9 @@ def _key(items: Sequence[tuple[int, Utterance | Reject]], *settings: object) -> 
 
 def _open_existing(directory: Path, key: str) -> AudioPool | None:
     try:
-        index = PoolIndex.model_validate_json((directory / INDEX_FILE).read_bytes())
-        size = (directory / SAMPLES_FILE).stat().st_size
-    except (OSError, ValidationError):
+        index = read_json(directory / INDEX_FILE, TypeAdapter(PoolIndex), strict=False, limit=256_000_000)
+        size = check_regular(directory / SAMPLES_FILE)
+    except (OSError, FileError):
         return None
     return _memory_map(directory, index) if index.key == key and size == 2 * index.samples else None
 

@@ -15,20 +15,22 @@ MAX_SIZE = 1_000_000
 """Largest number of characters and values of an expanded spec."""
 
 
-def check_references(tree: Any, origin: Origin, key: Key = ()) -> None:
-    """Refuse malformed references.
+def check_values(tree: Any, origin: Origin, key: Key = ()) -> None:
+    """Refuse malformed references, and whole numbers that no key can hold.
 
     Raises:
         SpecError: such as ``${oc.env:HOME}``.
     """
     if isinstance(tree, dict):
         for part, value in tree.items():
-            check_references(value, origin, (*key, part))
+            check_values(value, origin, (*key, part))
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
-            check_references(value, origin, (*key, index))
+            check_values(value, origin, (*key, index))
     elif isinstance(tree, str) and ("${" in REFERENCE.sub("", tree) or "\\${" in tree):
         raise SpecError(f"{_at(origin, key)}: {_short(tree)} is not allowed; {REFERENCE_RULE}")
+    elif isinstance(tree, int) and tree.bit_length() > 64:  # in hexadecimal, beyond what Python can print
+        raise SpecError(f"{_at(origin, key)}: a whole number of more than 64 bits is not allowed")
 
 
 def interpolate(tree: dict[str, Any], origin: Origin) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Nothing in a spec is executed, imported or read from the environment.
 
 import itertools
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from lina.config.codec_spec import CodecSpec
-from lina.config.interpolation import REFERENCE_RULE, check_references, interpolate
+from lina.config.interpolation import REFERENCE_RULE, check_values, interpolate
 from lina.config.renames import apply_renames
 from lina.config.source_map import Key, Origin, SpecSource
 from lina.config.spec import Spec
@@ -27,6 +28,7 @@ MAX_FILES = 100
 MAX_DEPTH = 40
 MAX_EVENTS = 10_000
 COMMAND_LINE = "command line"
+_KEY = re.compile(r"[\w-]{1,100}(\[\d{1,6}\])*(\.[\w-]{1,100}(\[\d{1,6}\])*){0,20}")
 PLUGIN_KEYS = {
     "backbone": "plugin",
     "codec": "plugin",
@@ -151,8 +153,8 @@ def _command_line(overrides: Sequence[str]) -> list[SpecSource]:
 
 def _override(override: str) -> SpecSource:
     key, equals, value = override.partition("=")
-    if not equals or not all(part for part in key.split(".")) or key != key.strip():
-        raise SpecError(f"{COMMAND_LINE}: {override!r} is not key=value, such as train.steps=100")
+    if not equals or not _KEY.fullmatch(key):
+        raise SpecError(f"{COMMAND_LINE}: {override[:100]!r} is not key=value, such as train.steps=100")
     if key.partition(".")[0] == "include":
         raise SpecError(f"{COMMAND_LINE}: include belongs in a spec file")
     tree = _parsed(f"{COMMAND_LINE}: {key}", value, lambda: OmegaConf.from_dotlist([override]))
@@ -226,7 +228,7 @@ def _include_list(source: SpecSource, includes: Any) -> list[str]:
 
 
 def _checked(source: SpecSource) -> SpecSource:
-    check_references(source.tree, Origin((source,)))
+    check_values(source.tree, Origin((source,)))
     return source
 
 

@@ -1,12 +1,38 @@
 """Errors of users and plugins: one line with the mistake, its place and the remedy."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+SYSTEM_ERRORS = (
+    *(
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ESTALE,
+    ),
+    *(
+        errno.ENOENT,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENOTEMPTY,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    ),
+    *(errno.EMFILE, errno.ENFILE, errno.EXDEV),
+)
+"""Error numbers of full and failing disks, and of files that another program changes meanwhile: no bugs of lina."""
 
 
 class LinaError(Exception):
@@ -45,6 +71,18 @@ class FileError(LinaError):
     def __reduce__(self) -> tuple[type["FileError"], tuple[Path, str]]:
         """Make the error picklable for worker processes."""
         return type(self), (self.path, self.reason)
+
+
+def is_failure(error: BaseException) -> bool:
+    """Test for an ``Exception``, or a panic of a Rust extension, which is none."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def one_line(error: BaseException) -> str:
+    """First line of an error's message, without PyTorch's advice, or the error's type."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    sentence = lines[0].partition(". ")[0]
+    return sentence if len(sentence) <= 160 else f"{sentence[:157]}..."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Atomic files: written under a temporary name, forced to disk, then renamed; and checks before opening."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -17,9 +18,23 @@ SPECIAL_FILES = (
 )
 
 
+_unfinished: set[Path] = set()
+"""Temporary names of this process that have not become final."""
+
+
 def temporary_name(path: Path) -> Path:
     """A hidden name beside ``path``, unique to this process and recognized by ``remove_temporary``."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _unfinished.add(temporary)
+    return temporary
+
+
+def remove_unfinished() -> None:
+    """Delete the temporary files of this process at its end: a signal may come between any two instructions."""
+    for temporary in list(_unfinished):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _unfinished.clear()
 
 
 def commit(temporary: Path, path: Path) -> None:
@@ -27,6 +42,7 @@ def commit(temporary: Path, path: Path) -> None:
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    _unfinished.discard(temporary)
     sync_directory(path.parent)
 
 

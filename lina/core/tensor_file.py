@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.errors import FileError
+from lina.core.errors import FileError, is_failure, one_line
 from lina.core.files import check_regular
 
 LARGEST_PICKLE = 64_000_000
@@ -33,7 +33,7 @@ def without_panics(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if isinstance(error, Exception) or not is_failure(error):
             raise
         raise FileError(path, f"cannot be read: its reader failed ({one_line(error)})") from None
 
@@ -108,13 +108,6 @@ def is_whole(value: Any) -> bool:
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors with NaN or infinity."""
     return [name for name, value in tensors.items() if not _is_finite(value)]
-
-
-def one_line(error: BaseException) -> str:
-    """First line of an error's message, without PyTorch's advice, or the error's type."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    sentence = lines[0].partition(". ")[0]
-    return sentence if len(sentence) <= 160 else f"{sentence[:157]}..."
 
 
 def _is_finite(value: Tensor) -> bool:

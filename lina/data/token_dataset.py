@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Int, Int16
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lina.core.errors import DataError
+from lina.core.errors import DataError, FileError
 from lina.core.files import sha256
+from lina.core.json_file import parse_json, read_json
+from lina.data.shard_records import MANIFEST, UTTERANCE_LINE, Manifest, ShardSummary
 
 FORMAT = 1
+_FORMAT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+LARGEST_MANIFEST = 256_000_000
+"""Bytes of ``manifest.json``, for a million shards."""
 REMEDY = "delete this folder (or this shard) and run the same command again"
 
 Integers = npt.NDArray[np.int64]
@@ -50,15 +57,14 @@ class TokenDataset:
         """``verify=False`` skips checksums and ranges, for a directory that has just been verified."""
         self.directory = Path(directory)
         manifest = _manifest(self.directory)
-        self.codebook_sizes: tuple[int, ...] = tuple(manifest["codec"]["codebook_sizes"])
-        self.sample_rate: int = manifest["codec"]["sample_rate"]
-        self.hop: int = manifest["codec"]["hop"]
-        self.channels: int = manifest["codec"]["channels"]
-        self.fingerprint: str = manifest["fingerprint"]
+        codec = manifest.codec
+        self.codebook_sizes, self.sample_rate = codec.codebook_sizes, codec.sample_rate
+        self.hop, self.channels = codec.hop, codec.channels
+        self.fingerprint = manifest.fingerprint
         """Hash of the codec, its configuration and the settings of the encoding."""
-        self.content: str = _content(manifest["shards"])
+        self.content: str = _content(manifest.shards)
         """Hash of the codes, texts and speakers in their order."""
-        self.rejects: int = manifest["rejects"]
+        self.rejects = manifest.rejects
         """Number of rejected entries of the corpus; rejects.jsonl has the reasons."""
         self.ids: list[str] = []
         self.texts: list[str] = []
@@ -66,7 +72,7 @@ class TokenDataset:
         lengths: list[Integers] = []
         self._shards: list[Int16[Tensor, "T Q"]] = []
         self._starts: list[Integers] = []
-        for shard in manifest["shards"]:
+        for shard in manifest.shards:
             offsets = self._load(shard, verify)
             self._starts.append(offsets[:-1])
             lengths.append(np.diff(offsets))
@@ -120,13 +126,13 @@ class TokenDataset:
         chosen[draws.argmax()] = False
         return Split(numbers[~chosen], numbers[chosen])
 
-    def _load(self, shard: dict[str, Any], verify: bool) -> Integers:
-        name = shard["name"]
+    def _load(self, shard: ShardSummary, verify: bool) -> Integers:
+        name = shard.name
         path, lines = self.directory / f"{name}.safetensors", self.directory / f"{name}.jsonl"
         for file in (path, lines):
             if not file.is_file():
                 raise DataError(f"{file}: no such file, but manifest.json lists it; {REMEDY}")
-            if verify and sha256(file) != shard["sha256"].get(file.name):
+            if verify and sha256(file) != shard.sha256.get(file.name):
                 raise DataError(
                     f"{file}: is not what was written (its SHA-256 differs from manifest.json); {REMEDY}"
                 )
@@ -135,15 +141,17 @@ class TokenDataset:
             offsets: Integers = tensors.get_tensor("offsets").numpy()
             codes = tensors.get_tensor("codes")  # of the mapped file: nothing is read yet
             shape = list(codes.shape)
-            described = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+            described = [parse_json(line, UTTERANCE_LINE) for line in lines.read_bytes().splitlines()]
             for one in described:
-                self.ids.append(one["id"])
-                self.texts.append(one["text"])
-                self.speakers.append(one["speaker"])
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+                self.ids.append(one.id)
+                self.texts.append(one.text)
+                self.speakers.append(one.speaker)
+        except (SafetensorError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}; {REMEDY}") from None
-        if shape != [shard["frames"], len(self.codebook_sizes)]:
-            expected = [shard["frames"], len(self.codebook_sizes)]
+        expected = [shard.frames, len(self.codebook_sizes)]
+        if shape != expected or codes.dtype != torch.int16 or offsets.dtype != np.int64 or offsets.ndim != 1:
+            if shape == expected:
+                raise DataError(f"{path}: codes are {codes.dtype}, offsets {offsets.dtype}; {REMEDY}")
             raise DataError(f"{path}: codes are {shape}, expected {expected} (frames, codebooks); {REMEDY}")
         count = len(described)
         if (
@@ -170,24 +178,25 @@ class TokenDataset:
                 )
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
+def _manifest(directory: Path) -> Manifest:
     path = directory / "manifest.json"
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        version = manifest["format"]
+        version = read_json(path, _FORMAT, limit=LARGEST_MANIFEST).get("format")
+        if version != FORMAT:
+            raise DataError(f"{path}: is in format {version}, this lina reads format {FORMAT}; {REMEDY}")
+        return read_json(path, MANIFEST, limit=LARGEST_MANIFEST)
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; the tokens are not (all) made yet: run the data stage"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; {REMEDY}") from None
-    if version != FORMAT:
-        raise DataError(f"{path}: is in format {version}, this lina reads format {FORMAT}; {REMEDY}")
-    return manifest
+    except FileError as error:
+        raise DataError(f"{path}: cannot be read: it {error.reason}; {REMEDY}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {REMEDY}") from None
 
 
-def _content(shards: list[dict[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps([shard["sha256"] for shard in shards]).encode()).hexdigest()
+def _content(shards: Sequence[ShardSummary]) -> str:
+    return hashlib.sha256(json.dumps([shard.sha256 for shard in shards]).encode()).hexdigest()
 
 
 def _draw(id: str, seed: int) -> float:

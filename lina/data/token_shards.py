@@ -25,11 +25,14 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from lina.core.corpus.manifest import without_duplicates
+from lina.core.errors import FileError
 from lina.core.files import remove_temporary, sha256, write_atomic
+from lina.core.json_file import read_json
 from lina.core.utterance import Reject, Utterance
 from lina.core.workers import work
 from lina.data.encoding import CodecFacts, Encoder, EncodingTools
 from lina.data.rejects import refuse_too_many
+from lina.data.shard_records import SHARD_RECORD, ShardRecord
 from lina.data.token_dataset import FORMAT, TokenDataset
 
 __all__ = ["CodecFacts", "EncodingTools", "build_tokens"]
@@ -96,7 +99,7 @@ def build_tokens(
             report(done, len(entries))
     records = [record for record in kept if record is not None]
     _remove_beyond(directory, len(groups))
-    rejects = [Reject(**reject) for record in records for reject in record["rejects"]]
+    rejects = [reject for record in records for reject in record.rejects]
     write_atomic(directory / "rejects.jsonl", _json_lines(reject.model_dump() for reject in rejects))
     refuse_too_many(rejects, len(entries), max_rejects, directory / "rejects.jsonl")
     manifest = {
@@ -104,12 +107,10 @@ def build_tokens(
         "fingerprint": fingerprint,
         "settings": settings,
         "codec": asdict(facts),
-        "utterances": sum(record["utterances"] for record in records),
-        "frames": sum(record["frames"] for record in records),
+        "utterances": sum(record.utterances for record in records),
+        "frames": sum(record.frames for record in records),
         "rejects": len(rejects),
-        "shards": [
-            {key: record[key] for key in ("name", "utterances", "frames", "sha256")} for record in records
-        ],
+        "shards": [record.model_dump(exclude={"key", "rejects"}) for record in records],
     }
     content = (json.dumps(manifest, indent=1, default=str) + "\n").encode()
     if not manifest_file.is_file() or manifest_file.read_bytes() != content:
@@ -125,15 +126,17 @@ class _Builder:
     max_seconds: float
     fingerprint: str
 
-    def finished(self, number: int, group: Sequence[Utterance | Reject]) -> dict[str, Any] | None:
+    def finished(self, number: int, group: Sequence[Utterance | Reject]) -> ShardRecord | None:
         """The record of an undamaged shard of exactly this group, else None."""
         name = shard_name(number)
         try:
-            record: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_bytes())
-            if record["key"] != self._key(group):
+            record = read_json(self.directory / f"{name}.json", SHARD_RECORD)
+            if record.key != self._key(group):
                 return None
-            whole = all(sha256(self.directory / file) == digest for file, digest in record["sha256"].items())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            whole = len(record.sha256) == 2 and all(
+                sha256(self.directory / file) == digest for file, digest in record.sha256.items()
+            )
+        except (OSError, FileError):
             return None
         return record if whole else None
 
@@ -144,7 +147,7 @@ class _Builder:
 
     def make(
         self, number: int, group: Sequence[Utterance | Reject], encoded: Iterator[Codes | Reject]
-    ) -> dict[str, Any]:
+    ) -> ShardRecord:
         """Write a shard and return its record. ``encoded``: the results of ``encode`` for the group's utterances."""
         name = shard_name(number)
         record_file = self.directory / f"{name}.json"
@@ -166,15 +169,15 @@ class _Builder:
         write_atomic(self.directory / tensors, save({"codes": np.concatenate(codes), "offsets": offsets}))
         described = (one.model_dump(include={"id", "text", "speaker"}) for one in utterances)
         write_atomic(self.directory / lines, _json_lines(described))
-        record = {
-            "name": name,
-            "key": key,
-            "utterances": len(utterances),
-            "frames": int(offsets[-1]),
-            "sha256": {file: sha256(self.directory / file) for file in (tensors, lines)},
-            "rejects": [reject.model_dump() for reject in rejects],
-        }
-        write_atomic(record_file, json.dumps(record).encode())
+        record = ShardRecord(
+            name=name,
+            key=key,
+            utterances=len(utterances),
+            frames=int(offsets[-1]),
+            sha256={file: sha256(self.directory / file) for file in (tensors, lines)},
+            rejects=tuple(rejects),
+        )
+        write_atomic(record_file, json.dumps(record.model_dump()).encode())
         return record
 
     def _key(self, group: Sequence[Utterance | Reject]) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from lina.core.errors import CheckpointError
+from lina.core.errors import CheckpointError, FileError
 from lina.core.files import write_atomic
+from lina.core.json_file import read_json
 from lina.runs.records import EvaluationGroup, FileRecord
 
 FOLDER = Path("evaluations")
@@ -104,8 +105,8 @@ def read_evaluation(path: Path) -> TextSetEvaluation:
         OSError: It cannot be read.
     """
     try:
-        return TextSetEvaluation.model_validate_json(path.read_bytes())
-    except ValueError:
+        return read_json(path, TypeAdapter(TextSetEvaluation), strict=False, limit=64_000_000)
+    except FileError:
         raise CheckpointError(f"{path}: is damaged; remove the file, then evaluate again") from None
 
 

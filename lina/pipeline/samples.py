@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from lina.core.audio.codec import decode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
-from lina.core.files import file_name
+from lina.core.files import file_name, write_atomic
 from lina.runs.hooks import Run
 from lina.runs.records import Sample
 from lina.speech.result import Speech
@@ -66,7 +66,7 @@ def _write(directory: Path, request: SampleRequest, speech: Speech, voice: Voice
     write_wav(directory / f"{stem}.wav", speech.audio, rate)
     attention = Path(f"{stem}.attention.safetensors")
     ids = torch.tensor([id for sentence in speech.sentences for id in sentence.input.ids])
-    save_file({"attention": speech.attention.contiguous(), "text": ids}, directory / attention)
+    write_atomic(directory / attention, save({"attention": speech.attention.contiguous(), "text": ids}))
     reference = resynthesis = None
     if request.codes is not None:
         resynthesis = Path(f"{stem}.codec.wav")

@@ -134,6 +134,6 @@ def _replace_samples(run: Run, kinds: tuple[str, ...], new: list[Sample]) -> Non
     """Replace the samples of these kinds in the index."""
     before = read_samples(run.directory)
     after = [record for record in before if record.kind not in kinds] + new
-    after.sort(key=lambda record: ORDER.index(record.kind))
+    after.sort(key=lambda record: ORDER.index(record.kind) if record.kind in ORDER else len(ORDER))
     if after != before:
         write_samples(run.directory, after)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lina.core.audio.mel import DECIBEL_FLOOR, decibels, hz_to_mel, mel_spectrogram
+from lina.core.errors import FileError
 from lina.report.audio import Clip
 from lina.report.chart import Tick, ticks
 from lina.report.numbers import short
@@ -78,14 +79,13 @@ class Attention:
 
 def attention(path: Path, labels: Sequence[str], frames_per_second: float | None) -> Attention | str:
     """Lay out ``attention`` float [T, J] of a safetensors file; return the reason where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from lina.core.tensor_file import read_safetensors
 
     if not path.exists():
         return "is missing"
     try:
-        weights = load_file(path)["attention"].float().nan_to_num(0.0)
-    except (SafetensorError, OSError):
+        weights = read_safetensors(path)["attention"].float().nan_to_num(0.0)
+    except (FileError, OSError):
         return "is not a readable safetensors file"
     except KeyError:
         return "holds no tensor 'attention'"

@@ -1,12 +1,12 @@
 """Rendering of a run directory as one HTML page, deterministically."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from markupsafe import Markup
 
+from lina.core.files import write_atomic
 from lina.report import audio, numbers
 from lina.report.audio import Clip, Format
 from lina.report.curves import charts
@@ -64,9 +64,7 @@ def write(run: Run, sections: Sequence[Section]) -> Path:
         CheckpointError: A file of the run is damaged.
     """
     path = run.directory / REPORT_FILE
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(page(run, sections), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_atomic(path, page(run, sections).encode())
     return path
 
 

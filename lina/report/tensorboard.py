@@ -105,8 +105,8 @@ class _Log:
 
     def sample(self, run: Run, step: int, sample: Sample) -> None:
         import soundfile
-        from safetensors.torch import load_file
 
+        from lina.core.tensor_file import read_safetensors
         from lina.report.figure import attention_figure
 
         audio_tag = f"{sample.kind}/{sample.id}"
@@ -115,7 +115,7 @@ class _Log:
             self.writer.add_audio(audio_tag, audio[:, :2].clip(-1.0, 1.0), step, sample_rate=rate)
         attention_tag = f"{sample.kind}_attention/{sample.id}"
         if sample.attention and self.is_new(attention_tag, step):
-            weights = load_file(run.directory / sample.attention)["attention"]
+            weights = read_safetensors(run.directory / sample.attention)["attention"]
             data = read_data_summary(run.directory)
             rate = data.codec.sample_rate / data.codec.hop if data and data.codec else None
             picture = attention_figure(weights, sample.text_labels, rate)

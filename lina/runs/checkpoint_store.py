@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lina.core import tensor_file
-from lina.core.errors import CheckpointError, FileError
+from lina.core.errors import CheckpointError, FileError, one_line
 from lina.core.files import entry, sha256, sync_directory
 from lina.core.json_file import read_json
 from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
@@ -92,7 +92,7 @@ def commit_checkpoint(
         CheckpointError: the disk is full or fails; existing checkpoints stay.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parent: a run directory that was moved away is not made again
         for leftover in folder.glob(".step-*"):
             shutil.rmtree(leftover)
         temporary = folder / f".step-{step:08d}.{os.getpid()}"
@@ -107,10 +107,13 @@ def commit_checkpoint(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else one_line(error)
+        remedy = (
+            "make room" if "space" in reason or "quota" in reason or "too large" in reason else "fix this"
+        )
         raise CheckpointError(
             f"{folder}: the checkpoint of step {step} cannot be written: {reason}; "
-            "make room and run the same command to resume from the checkpoint before"
+            f"{remedy} and run the same command to resume from the checkpoint before"
         ) from error
     steps = _steps(folder)
     for number, path in steps.items():

@@ -1,6 +1,5 @@
 """Run directory of both jobs: lock it, claim it for one spec, write the report."""
 
-import errno
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -12,25 +11,10 @@ from filelock import FileLock, Timeout
 
 from lina.config.spec import AnySpec, changes
 from lina.config.stored import load_stored_spec
-from lina.core.errors import CheckpointError, LinaError
+from lina.core.errors import SYSTEM_ERRORS, CheckpointError, LinaError
 from lina.core.files import write_atomic
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.layout import SPEC_FILE
-
-DISK_REFUSES = (
-    *(
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EIO,
-        errno.ESTALE,
-    ),
-    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ELOOP),
-)
-"""Error numbers of a full or failing disk, and of a run directory that another program changes during the run."""
 
 INPUTS = ("data.config.", "codec.config.", "tokenizer.config.", "init.from", "init.backbone")
 """Prefixes of keys of input files. Training depends on their contents, which the identity of the corpus covers."""
@@ -60,7 +44,7 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if error.errno not in DISK_REFUSES:
+            if error.errno not in SYSTEM_ERRORS:
                 raise
             raise LinaError(
                 f"{error.filename or directory}: {error.strerror}; fix this and run the same command to resume"

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from lina.core.errors import CheckpointError, first_reason
-from lina.core.files import write_atomic
+from lina.core.errors import CheckpointError, FileError
+from lina.core.files import is_inside, write_atomic
+from lina.core.json_file import read_json
 from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, Sample
 
 RUN_FILE = Path("run.json")
@@ -30,31 +31,34 @@ EVALUATION_FILE = Path("evaluation.json")
 CODEC_EVALUATION_FILE = Path("codec_evaluation.json")
 INIT_FILE = Path("init.json")
 
-F = TypeVar("F", bound=BaseModel)
+LARGEST = 64_000_000
+"""Bytes of such a file: a run may have a million samples."""
+
+F = TypeVar("F")
 
 
 def read_run_info(directory: Path) -> RunInfo | None:
-    return _read(directory / RUN_FILE, RunInfo)
+    return _read(directory / RUN_FILE, TypeAdapter(RunInfo))
 
 
 def write_run_info(directory: Path, info: RunInfo) -> None:
-    _write(directory / RUN_FILE, info.model_dump_json(indent=2))
+    _write(directory, RUN_FILE, info.model_dump_json(indent=2))
 
 
 def read_data_summary(directory: Path) -> DataSummary | None:
-    return _read(directory / DATA_FILE, DataSummary)
+    return _read(directory / DATA_FILE, TypeAdapter(DataSummary))
 
 
 def write_data_summary(directory: Path, summary: DataSummary) -> None:
-    _write(directory / DATA_FILE, summary.model_dump_json(indent=2))
+    _write(directory, DATA_FILE, summary.model_dump_json(indent=2))
 
 
 def read_init(directory: Path) -> InitRecord | None:
-    return _read(directory / INIT_FILE, InitRecord)
+    return _read(directory / INIT_FILE, TypeAdapter(InitRecord))
 
 
 def write_init(directory: Path, record: InitRecord) -> None:
-    _write(directory / INIT_FILE, record.model_dump_json(indent=2))
+    _write(directory, INIT_FILE, record.model_dump_json(indent=2))
 
 
 def init_table(record: InitRecord) -> list[str]:
@@ -82,19 +86,19 @@ def _lora(record: InitRecord) -> str:
 
 
 def read_evaluation(directory: Path) -> Evaluation | None:
-    return _read(directory / EVALUATION_FILE, Evaluation)
+    return _read(directory / EVALUATION_FILE, TypeAdapter(Evaluation))
 
 
 def write_evaluation(directory: Path, evaluation: Evaluation) -> None:
-    _write(directory / EVALUATION_FILE, evaluation.model_dump_json(indent=2))
+    _write(directory, EVALUATION_FILE, evaluation.model_dump_json(indent=2))
 
 
 def read_codec_evaluation(directory: Path) -> CodecEvaluation | None:
-    return _read(directory / CODEC_EVALUATION_FILE, CodecEvaluation)
+    return _read(directory / CODEC_EVALUATION_FILE, TypeAdapter(CodecEvaluation))
 
 
 def write_codec_evaluation(directory: Path, evaluation: CodecEvaluation) -> None:
-    _write(directory / CODEC_EVALUATION_FILE, evaluation.model_dump_json(indent=2))
+    _write(directory, CODEC_EVALUATION_FILE, evaluation.model_dump_json(indent=2))
 
 
 _SAMPLES = TypeAdapter(tuple[Sample, ...])
@@ -102,31 +106,31 @@ _SAMPLES = TypeAdapter(tuple[Sample, ...])
 
 def read_samples(directory: Path) -> list[Sample]:
     path = directory / SAMPLES_FILE
-    if not path.exists():
-        return []
-    try:
-        return list(_SAMPLES.validate_json(path.read_bytes()))
-    except ValidationError as error:
-        raise _damaged(path, error) from error
+    samples = list(_read(path, _SAMPLES) or ())  # type: ignore[arg-type]
+    for one in samples:
+        for file in (one.audio, one.reference, one.resynthesis, one.attention):
+            if file is not None and not is_inside(directory / file, directory):
+                raise CheckpointError(
+                    f"{path}: {one.id[:40]!r} names a file that leads out of the run directory; fix or remove the file"
+                )
+    return samples
 
 
 def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
-    _write(directory / SAMPLES_FILE, _SAMPLES.dump_json(tuple(samples), indent=2).decode())
+    _write(directory, SAMPLES_FILE, _SAMPLES.dump_json(tuple(samples), indent=2).decode())
 
 
-def _read(path: Path, kind: type[F]) -> F | None:
-    if not path.exists():
-        return None
+def _read(path: Path, schema: TypeAdapter[F]) -> F | None:
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise _damaged(path, error) from error
+        return read_json(path, schema, strict=False, limit=LARGEST)
+    except FileNotFoundError:
+        return None
+    except FileError as error:
+        raise CheckpointError(f"{error}; fix or remove the file, then run again") from None
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, text.encode())
-
-
-def _damaged(path: Path, error: ValidationError) -> CheckpointError:
-    return CheckpointError(f"{path}: {first_reason(error)}; fix or remove the file, then run again")
+def _write(directory: Path, file: Path, text: str) -> None:
+    # Not the directory itself: a run directory that was moved away is not made again.
+    if file.parent != Path():
+        (directory / file.parent).mkdir(exist_ok=True)
+    write_atomic(directory / file, text.encode())

@@ -20,7 +20,7 @@ class _Terminated(BaseException):
 
 
 @contextmanager
-def raise_on_sigterm() -> Iterator[None]:
+def raise_on_sigterm(remedy: str = "run the same command to resume") -> Iterator[None]:
     """Raise ``RunStopped`` on SIGTERM. Ctrl-C stays ``KeyboardInterrupt``. No effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,8 +39,11 @@ def raise_on_sigterm() -> Iterator[None]:
         # Callbacks from C and finalizers swallow every exception.
         if stop:
             raise _Terminated
-    except _Terminated:
-        raise RunStopped("stopped by a signal; run the same command to resume") from None
+    except BaseException:
+        # Extensions in C that call Python turn the exception into one of their own.
+        if not stop:
+            raise
+        raise RunStopped(f"stopped by a signal; {remedy}") from None
     finally:
         signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 

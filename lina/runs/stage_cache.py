@@ -5,8 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lina.core.files import write_atomic
+from pydantic import TypeAdapter
 
+from lina.core.errors import FileError
+from lina.core.files import write_atomic
+from lina.core.json_file import read_json
+
+_STAGES = TypeAdapter(dict[str, str])
 STAGES_FILE = Path("stages.json")
 
 
@@ -29,10 +34,9 @@ def invalidate(directory: Path, stage: str) -> None:
 
 def _read(directory: Path) -> dict[str, str]:
     try:
-        stages = json.loads((directory / STAGES_FILE).read_text())
-    except (OSError, ValueError):
+        return read_json(directory / STAGES_FILE, _STAGES)
+    except (OSError, FileError):
         return {}
-    return stages if isinstance(stages, dict) else {}
 
 
 def _write(directory: Path, stages: dict[str, str]) -> None:

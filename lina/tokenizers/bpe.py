@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from lina.core.errors import DataError, PluginError, SpecError, TextError
+from lina.core.errors import DataError, PluginError, SpecError, TextError, is_failure, one_line
 from lina.core.plugin import PluginConfig, TokenizerPlugin
 from lina.tokenizers.stream import SegmentStream, printable, refuse_surrogates
-from lina.tokenizers.tokenizer_file import BYTE_OF, Document, check_document, is_byte_level, read_document
+from lina.tokenizers.tokenizer_file import (
+    BYTE_OF,
+    Document,
+    check_document,
+    check_normalizer,
+    is_byte_level,
+    read_document,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -57,6 +64,7 @@ class BPETokenizer(SegmentStream):
             SpecError: a part of the document is not supported.
         """
         self.where = where
+        check_normalizer(document, where)
         self.bpe = _load(document, where)
         document = json.loads(self.bpe.to_str())
         check_document(document, where)
@@ -81,9 +89,14 @@ class BPETokenizer(SegmentStream):
             TextError: a character is missing in a file's vocabulary, which has no entry for unknown ones.
         """
         bpe = self.bpe
-        if bpe.normalizer is not None:
-            text = bpe.normalizer.normalize_str(text)
-        words = [word for word, _ in bpe.pre_tokenizer.pre_tokenize_str(text)]
+        try:
+            if bpe.normalizer is not None:
+                text = bpe.normalizer.normalize_str(text)
+            words = [word for word, _ in bpe.pre_tokenizer.pre_tokenize_str(text)]
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise TextError(f"{self.where} cannot read the text ({one_line(error)})") from error
         if not self.has_unknown:
             self._refuse_unknown(words)
         return [token.id for word in words for token in bpe.model.tokenize(word)]
@@ -132,8 +145,10 @@ def _load(document: Any, where: str) -> "Tokenizer":
     tokenizer_class = _library().Tokenizer
     try:
         tokenizer: Tokenizer = tokenizer_class.from_str(json.dumps(document))
-    except Exception as error:
-        raise SpecError(f"{where} is no tokenizers-format JSON: {' '.join(str(error).split())}") from error
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        raise SpecError(f"{where} is no tokenizers-format JSON: {one_line(error)}") from error
     return tokenizer
 
 

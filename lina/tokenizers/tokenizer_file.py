@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lina.core.errors import SpecError
+from lina.core.errors import FileError, SpecError
+from lina.core.json_file import read_json
 
 Document = dict[str, Any]
+LARGEST = 32_000_000
+"""Bytes of a vocabulary."""
 
 
 def read_document(path: Path) -> Any:
@@ -17,13 +20,35 @@ def read_document(path: Path) -> Any:
         SpecError: the file cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, limit=LARGEST)
+    except FileError as error:
+        _refuse(str(path), f"{error.reason}; pass a tokenizers-format JSON file")
     except OSError as error:
         _refuse(
             str(path), f"cannot be read ({error.strerror}); pass the path of a tokenizers-format JSON file"
         )
-    except ValueError as error:
-        _refuse(str(path), f"is not JSON ({error}); pass a tokenizers-format JSON file")
+
+
+def check_normalizer(document: Any, where: str) -> None:
+    """Refuse, before the library sees it, a document with another normalizer than lower-casing.
+
+    The library builds a normalizer as it reads, and some contents of foreign ones make it panic.
+
+    Raises:
+        SpecError: the message names the normalizer.
+    """
+    if not isinstance(document, dict):
+        _refuse(where, "is no tokenizers-format JSON: it is no object")
+    pending = [document.get("normalizer")]
+    while pending:
+        part = pending.pop()
+        if part is None:
+            continue
+        kind = part.get("type") if isinstance(part, dict) else part
+        if kind == "Sequence" and isinstance(part.get("normalizers"), list):
+            pending += part["normalizers"]
+        elif kind != "Lowercase":
+            _refuse(where, f"has the normalizer {str(kind)[:40]!r}; only 'Lowercase' is supported")
 
 
 def check_document(document: Document, where: str) -> None:

@@ -1,3 +1,4 @@
+import errno
 import io
 import logging
 import os
@@ -9,7 +10,7 @@ import click
 import pytest
 
 from lina import __version__
-from lina.cli import app
+from lina.cli import app, main
 from lina.cli.extra import _extra_commands
 from lina.core.errors import LinaError
 from tests.cli.conftest import Lina
@@ -136,7 +137,7 @@ def test_an_error_may_carry_its_own_code(lina: Lina, with_command: Callable[[cli
 def test_a_bug_keeps_its_traceback(with_command: Callable[[click.Command], None]) -> None:
     with_command(failing(ZeroDivisionError("bug")))
     with pytest.raises(ZeroDivisionError):
-        app.main(["fails"])
+        main(["fails"])
 
 
 def test_what_the_machine_refuses_is_one_line(
@@ -148,10 +149,18 @@ def test_what_the_machine_refuses_is_one_line(
     assert len(refused("fails")) < 300
 
 
-def test_a_file_that_lina_itself_lost_is_a_bug(with_command: Callable[[click.Command], None]) -> None:
-    with_command(failing(FileNotFoundError(2, "No such file or directory", "a/b")))
-    with pytest.raises(FileNotFoundError):
-        app.main(["fails"])
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EFBIG, errno.ESTALE])
+def test_a_file_that_is_gone_or_too_large_is_one_line(
+    refused: Callable[..., str], with_command: Callable[[click.Command], None], number: int
+) -> None:
+    with_command(failing(OSError(number, os.strerror(number), "a/b")))
+    assert refused("fails") == f"lina: error: a/b: {os.strerror(number)}; fix this and try again\n"
+
+
+def test_another_error_of_the_system_is_a_bug(with_command: Callable[[click.Command], None]) -> None:
+    with_command(failing(OSError(errno.EBADF, os.strerror(errno.EBADF))))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        main(["fails"])
 
 
 def test_what_is_logged_for_information_reaches_the_terminal(

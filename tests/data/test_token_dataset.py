@@ -72,7 +72,7 @@ def test_wrong_offsets(tmp_path: Path, offsets: tuple[int, ...]) -> None:
 
 
 def test_wrong_lines(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read: 'text'"):
+    with pytest.raises(DataError, match=r"cannot be read: .*text: is missing"):
         TokenDataset(write(tmp_path, lines=[{"id": "a"}]))
 
 
@@ -99,7 +99,7 @@ def test_broken_manifests(tmp_path: Path) -> None:
     write(tmp_path, format=2)
     with pytest.raises(DataError, match="is in format 2, this lina reads format 1"):
         TokenDataset(tmp_path)
-    for content in ("{", "[]", "{}"):
+    for content in ("{", "[]", '{"format": 1}'):
         (tmp_path / "manifest.json").write_text(content)
         with pytest.raises(DataError, match=r"manifest.json: cannot be read"):
             TokenDataset(tmp_path)
@@ -109,7 +109,7 @@ def many(tmp_path: Path, names: list[str]) -> TokenDataset:
     count = len(names)
     codes = np.zeros((count, 2), np.int16)
     lines = [{"id": name, "text": "t", "speaker": ""} for name in names]
-    shards = [{"name": "shard-00000", "frames": count, "sha256": {}}]
+    shards = [{"name": "shard-00000", "utterances": count, "frames": count, "sha256": {}}]
     folder = write(tmp_path, codes=codes, offsets=range(count + 1), lines=lines, shards=shards)
     return TokenDataset(folder, verify=False)
 

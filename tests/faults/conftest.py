@@ -12,7 +12,10 @@ from torch import Tensor
 
 from lina.core.files import sha256
 from lina.pipeline.speech_job import run_spec
+from tests.cli.conftest import lina, refused
 from tests.pipeline.small_run import hooks_of, small
+
+__all__ = ["lina", "refused"]  # fixtures
 
 OVERRIDES = ("train.ema=0.5", "train.steps=4", "train.checkpoint_every=2")
 

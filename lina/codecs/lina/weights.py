@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import NetworkSizes
 from lina.core.errors import FileError, PluginError
-from lina.core.files import check_regular
+from lina.core.files import check_regular, write_atomic
 from lina.core.json_file import parse_json
 from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
 from lina.core.model.skip_init import SkipInit
@@ -26,9 +26,7 @@ def save_weights(network: Network, path: Path) -> None:
         name: value.detach().to("cpu", torch.bfloat16).contiguous()
         for name, value in network.codec_weights().items()
     }
-    temporary = path.with_name(f".{path.name}.new")
-    save_file(tensors, temporary, {"format": FORMAT, "sizes": network.sizes.model_dump_json()})
-    temporary.replace(path)
+    write_atomic(path, save(tensors, {"format": FORMAT, "sizes": network.sizes.model_dump_json()}))
 
 
 def load_network(path: Path) -> Network:

@@ -1,10 +1,12 @@
 """Writing of 16-bit WAV files, at once or in chunks, atomically."""
 
+import contextlib
 import os
 import struct
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -22,16 +24,16 @@ class WavWriter:
     """Writer of a WAV file in chunks.
 
     Chunks go to a hidden file beside ``path`` whose header is valid after every ``write``, so it can be played
-    meanwhile; ``close`` renames it to ``path``. If the ``with`` block fails, the hidden file is deleted and an
-    older ``path`` is unchanged.
+    meanwhile; ``close`` renames it to ``path``. If the ``with`` block or the disk fails, the hidden file is deleted and
+    an older ``path`` is unchanged.
 
         with WavWriter("out.wav", 24_000) as wav:
             for chunk in chunks:  # float [C, N] or [N]
                 wav.write(chunk)
 
     Raises:
-        DataError: ``path`` exists and is no regular file, the folder cannot be written, a chunk has the wrong
-            shape or holds NaN, or the file exceeds 4 GiB.
+        DataError: ``path`` exists and is no regular file, the folder cannot be written or the disk is full, a chunk has
+            the wrong shape or holds NaN, or the file exceeds 4 GiB.
     """
 
     def __init__(self, path: str | Path, sample_rate: int, channels: int = 1) -> None:
@@ -39,13 +41,12 @@ class WavWriter:
         self.sample_rate = sample_rate
         self.channels = channels
         self._data_bytes = 0
-        try:
+        with self._one_line():
             _refuse_special_files(self.path)
             self.partial = temporary_name(self.path)
-            self._file: BinaryIO = self.partial.open("wb")
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from None
-        self._write_header()
+            self._file: FileIO = self.partial.open("wb", buffering=0)
+        with self._clean_failure():
+            self._write_header()
 
     @property
     def seconds(self) -> float:
@@ -66,26 +67,52 @@ class WavWriter:
         pcm = pcm16(chunk)
         if self._data_bytes + len(pcm) > LARGEST_DATA:
             raise DataError(f"{self.path}: a WAV file holds at most 4 GiB; write several files")
-        self._file.write(pcm)
-        self._data_bytes += len(pcm)
-        self._write_header()
+        with self._clean_failure():
+            self._write(pcm)
+            self._data_bytes += len(pcm)
+            self._write_header()
 
     def close(self) -> None:
         """Finish the file and rename it; closing twice has no effect."""
         if self._file.closed:
             return
-        self._file.close()
-        commit(self.partial, self.path)
+        with self._clean_failure():
+            self._file.close()
+            commit(self.partial, self.path)
 
     def abort(self) -> None:
         """Delete the hidden file."""
-        self._file.close()
-        self.partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self.partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _clean_failure(self) -> Iterator[None]:
+        """Delete the hidden file if the context fails or is interrupted."""
+        try:
+            with self._one_line():
+                yield
+        except BaseException:
+            self.abort()
+            raise
+
+    @contextlib.contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _write(self, content: bytes) -> None:
+        """Write all of ``content``: the file is unbuffered, so that nothing is left to write when it is closed."""
+        while content:
+            content = content[self._file.write(content) :]
 
     def _write_header(self) -> None:
         frame_bytes = 2 * self.channels
         self._file.seek(0)
-        self._file.write(
+        self._write(
             struct.pack(
                 "<4sI4s4sIHHIIHH4sI",
                 b"RIFF",
@@ -104,7 +131,6 @@ class WavWriter:
             )
         )
         self._file.seek(0, os.SEEK_END)
-        self._file.flush()
 
     def __enter__(self) -> "WavWriter":
         return self

@@ -9,14 +9,13 @@ from typing import Any, get_args
 from torch import Tensor
 
 from lina.config.resolve import ResolvedSpec
-from lina.core.errors import CheckpointError, FileError, LinaError, PluginError
+from lina.core.errors import CheckpointError, FileError, LinaError, PluginError, one_line
 from lina.core.model.delay_lm import DelayLM
 from lina.core.plugin import Half
 from lina.core.tensor_file import (
     PickledObjects,
     is_whole,
     not_finite,
-    one_line,
     read_pickled_tensors,
     read_safetensors,
 )

@@ -199,7 +199,7 @@ def _files(path: Path, root: Path | None, including: tuple[Path, ...], read: lis
             )
         if not included.resolve().is_relative_to(root):
             raise SpecError(
-                f"{path}: include: {include!r} is outside of {root}; put it there, or run lina in a folder that has both"
+                f"{path}: include: {include!r} is outside of {root}; put it there, or run lina in a folder of both"
             )
         sources += _files(included, root, (*including, here), read)
     return sources

@@ -1,8 +1,17 @@
 """Entries of a corpus: utterances, and rejects with their reason."""
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _escaped(text: Any) -> Any:
+    """Bytes of file names that are no text, and lone surrogates, as ``\\udcff``: no file could hold them."""
+    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+
+
+Escaped = Annotated[str, BeforeValidator(_escaped)]
 
 
 class Utterance(BaseModel):
@@ -22,7 +31,7 @@ class Reject(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
-    where: str
+    id: Escaped
+    where: Escaped
     """File, with the line number in a manifest."""
-    reason: str
+    reason: Escaped

@@ -65,7 +65,11 @@ def _entry(path: Path, root: Path, config: FolderConfig, checker: EntryChecker) 
     if transcript is None:
         names = " nor ".join(text.name for text in beside)
         return Reject(id=_id(path, root), where=str(path), reason=f"no transcript: neither {names} beside it")
-    lines = list(read_lines(transcript))
+    try:
+        lines = list(read_lines(transcript))
+    except DataError as error:  # such as UTF-16: a fault of this file, not of the corpus
+        reason = str(error).removeprefix(f"{transcript}: ")
+        return Reject(id=_id(path, root), where=str(transcript), reason=reason)
     for line in lines:
         if line.complaint:
             return Reject(id=_id(path, root), where=f"{transcript}:{line.number}", reason=line.complaint)

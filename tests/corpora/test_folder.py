@@ -6,6 +6,7 @@ import pytest
 import soundfile
 from pydantic import ValidationError
 
+from lina.core.audio.read import AudioError, read_audio
 from lina.core.errors import DataError
 from lina.core.utterance import Reject, Utterance
 from lina.corpora.folder import Folder, FolderConfig
@@ -43,6 +44,7 @@ def test_what_cannot_be_used_is_rejected(tmp_path: Path) -> None:
     write(tmp_path / "d.wav", b"one\ntw\0o")
     write(tmp_path / "e.wav", "fine")
     write(tmp_path / "e.flac", "fine")
+    write(tmp_path / "f.wav", "sixteen bits".encode("utf-16"))
     (tmp_path / "lost.txt").write_text("no sound")
     items = read(tmp_path)
     assert [item.id for item in items if isinstance(item, Utterance)] == ["e"]
@@ -52,6 +54,7 @@ def test_what_cannot_be_used_is_rejected(tmp_path: Path) -> None:
         f"{tmp_path / 'c.txt'}:1": "not UTF-8: byte 0xe9 at column 4; save the file as UTF-8",
         f"{tmp_path / 'd.txt'}:2": "holds a NUL character: column 3",
         str(tmp_path / "e.txt"): f"duplicate id: 'e' is already at {tmp_path / 'e.txt'}",
+        str(tmp_path / "f.txt"): "is in UTF-16; save it as UTF-8",
         str(tmp_path / "lost.txt"): "no recording beside this text",
     }
 
@@ -87,3 +90,23 @@ def test_unknown_keys_and_values(tmp_path: Path) -> None:
         FolderConfig(path=tmp_path, speekers="one")  # type: ignore[call-arg]
     with pytest.raises(ValidationError):
         FolderConfig(path=tmp_path, speakers="many")  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names that are bytes")
+def test_names_that_are_no_text_are_rejected(tmp_path: Path) -> None:
+    write(tmp_path / "good.wav", "fine")
+    for name in (b"bad\xff.wav", b"speaker\xfe/a.wav"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        write(tmp_path / "new.wav", "fine")
+        (tmp_path / "new.wav").rename(path)
+        (tmp_path / "new.txt").rename(path.with_suffix(".txt"))
+        with pytest.raises(AudioError, match="its name is no text; rename it"):
+            read_audio(path, 8000)
+    items = read(tmp_path, speakers="folders")
+    assert [item.id for item in items if isinstance(item, Utterance)] == ["good"]
+    rejects = [item for item in items if isinstance(item, Reject)]
+    assert sorted(item.id for item in rejects) == ["bad\\udcff", "speaker\\udcfe/a"]
+    assert all("holds the lone surrogate U+DCF" in item.reason for item in rejects)
+    for item in rejects:
+        item.model_dump_json().encode()

@@ -105,6 +105,11 @@ class EntryChecker:
         for key, value in (("id", id), ("audio", audio), ("text", text), ("speaker", speaker)):
             if not isinstance(value, str):
                 return Reject(id=label, where=where, reason=f"{key} is not a string: {value!r:.60}")
+            if surrogate := next((one for one in value if "\ud800" <= one <= "\udfff"), ""):
+                reason = (
+                    f"{key} is not Unicode: it holds the lone surrogate U+{ord(surrogate):04X}; rename it"
+                )
+                return Reject(id=label, where=where, reason=reason)
         try:
             check_id(id)
             path = inside(self.folder, audio, allow_outside=self.allow_outside)

@@ -1,5 +1,7 @@
+import logging
 import os
 import struct
+import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from lina.core.audio.read import AudioError, audio_seconds, read_audio
+from lina.core.audio.read import AudioError, _streamed, audio_seconds, read_audio
 from lina.core.errors import DataError, PluginError
 from lina.core.workers import work
 
@@ -276,3 +278,93 @@ def test_a_recording_that_a_worker_refuses_is_told_by_its_pool(tmp_path: Path) -
     with pytest.raises(AudioError, match=r"one\.wav") as caught:
         list(work(missing, _read, object, 2))
     assert caught.value.reason in str(caught.value)
+
+
+def patch_riff_size(path: Path, size: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[4:8] = size.to_bytes(4, "little")
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF - 36, 0])
+@pytest.mark.parametrize("total", [0xFFFFFFFF, 0, 36])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_wav_without_a_length_is_read_to_its_end_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int, total: int, subtype: str
+) -> None:
+    path = tmp_path / "a.wav"
+    _streamed.clear()
+    soundfile.write(path, tone(channels=2), RATE, subtype=subtype)
+    whole = read_audio(path, RATE)
+    patch_data_size(path, size)
+    patch_riff_size(path, total)
+    with caplog.at_level(logging.WARNING, "lina"):
+        assert torch.equal(read_audio(path, RATE), whole)
+    assert audio_seconds(path) == 0.5
+    [warning] = caplog.messages
+    assert warning.startswith(
+        f"{path}: its header gives no length (streamed); it is read to the end of the file"
+    )
+
+
+def test_an_empty_chunk_with_another_after_it_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone()[:0], RATE)
+    content = path.read_bytes()[:44] + b"LIST" + (20).to_bytes(4, "little") + b"INFOISFT" + bytes(12)
+    path.write_bytes(content)
+    patch_riff_size(path, len(content) - 8)
+    assert refusal(path) == "holds no audio: 0 frames"
+
+
+def test_channels_that_cancel_are_refused_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    one = tone()
+    soundfile.write(path, np.concatenate([one, -one], axis=1), RATE, subtype="FLOAT")
+    assert refusal(path) == "is silent as one channel: its channels cancel each other"
+    assert read_audio(path, RATE, channels=2).shape == (2, 8_000)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("offset", [0.3, -0.011])
+def test_a_constant_offset_is_subtracted(tmp_path: Path, offset: float, channels: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.5 * tone(channels=channels) + offset, RATE, subtype="FLOAT")
+    shifted = read_audio(path, RATE, channels)
+    soundfile.write(path, 0.5 * tone(channels=channels), RATE, subtype="FLOAT")
+    assert torch.allclose(shifted, read_audio(path, RATE, channels), atol=2e-3)
+    assert abs(float(shifted.mean())) < 1e-4
+
+
+def test_a_small_offset_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    samples = 0.5 * tone() + 0.009
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    assert np.array_equal(read_audio(path, RATE)[0].numpy(), samples[:, 0].astype(np.float32))
+
+
+MEASURE = """
+import resource, sys
+from lina.core.audio.read import read_audio
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(list(read_audio(sys.argv[1], 48_000, 1, 60.0).shape))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="resource")
+def test_eight_channels_are_mixed_as_they_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    samples = np.zeros((59 * 48_000, 8), np.int16)
+    samples[::48_000] = 10_000
+    soundfile.write(path, samples, 48_000)
+    assert path.stat().st_size < 1_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    shape, growth = done.stdout.splitlines()
+    assert shape == "[1, 2832000]"
+    assert int(growth) < 200_000  # KiB

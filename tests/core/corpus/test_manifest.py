@@ -158,3 +158,11 @@ def test_unreadable_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match="list: cannot be read: Permission denied"):
         list(read_lines(tmp_path / "list"))
+
+
+@pytest.mark.parametrize("key", ["id", "audio", "text", "speaker"])
+def test_lone_surrogates_are_rejected(tmp_path: Path, key: str) -> None:
+    found = entry(tmp_path, **{key: "a\ud800b"})
+    assert isinstance(found, Reject)
+    assert found.reason == f"{key} is not Unicode: it holds the lone surrogate U+D800; rename it"
+    assert found.id in ("a", "a\\ud800b")

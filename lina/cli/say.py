@@ -1,5 +1,6 @@
 """``lina say``: synthesize a text, to the loudspeaker or into a WAV file."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ def say(
     from lina.cli.say_file import read_file
     from lina.speech import voice
 
+    logging.getLogger("lina.engine").setLevel(logging.INFO if verbose else logging.WARNING)
     loaded = voice.load(directory, device, settings, threads, lexicon)
     started = time.perf_counter()
     if carry:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -9,7 +10,6 @@ import torch
 from lina.core.errors import LinaError
 from lina.core.generation.guidance import LanguageModel
 from lina.core.generation.in_place_lm import InPlaceLM
-from lina.core.ops.dispatch import log_once
 from lina.core.state import state_bytes
 from lina.engine.block import Block
 from lina.engine.eager import EagerBackend
@@ -22,6 +22,8 @@ BackendName = Literal["auto", "eager"] | GraphName
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 
 log = logging.getLogger("lina")
+choice_log = logging.getLogger("lina.engine")
+"""Of the chosen backend only; ``lina say`` does not show it unless asked."""
 
 SHARE = 0.85
 """Of a GPU's free memory that slots may take; a step's own work needs the rest."""
@@ -88,7 +90,7 @@ def build_backend(
             ) from error
         log.warning("decode engine: the step cannot be captured (%s); going on with eager", reason)
         return _eager(lm, step, row, slots, numerics, running)
-    log_once(f"decode engine: {backend.name}")
+    _log_choice(backend.name)
     return backend
 
 
@@ -107,8 +109,14 @@ def _eager(
     numerics: Numerics,
     running: DecodeState | None,
 ) -> Backend:
-    log_once("decode engine: eager")
+    _log_choice("eager")
     return EagerBackend(lm, step, empty_slots(row, slots) if running is None else running, numerics)
+
+
+@lru_cache
+def _log_choice(name: str) -> None:
+    """Log the chosen backend once per process."""
+    choice_log.info("decode engine: %s", name)
 
 
 def check_memory(row: DecodeState, slots: int, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from lina.pipeline.samples import SampleRequest, make_samples
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
 from lina.runs.hooks import Run
+from lina.runs.lexicon_copy import lexicon_identity
 from lina.runs.records import Sample
 from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice
@@ -107,8 +108,10 @@ def _evaluation_requests(run: Run, prepared: PreparedData, voice: Voice) -> list
 
 
 def _sampling(run: Run) -> dict[str, Any]:
-    """Sampling options, without the texts."""
-    return run.spec.synthesize.model_dump(mode="json", exclude={"texts"})
+    """Sampling options, without the texts; a lexicon counts by its content."""
+    section = run.spec.synthesize
+    options = section.model_dump(mode="json", exclude={"texts", "lexicon"})
+    return options | {"lexicon": lexicon_identity(run.directory, section.lexicon)}
 
 
 def _is_done(

@@ -29,7 +29,9 @@ def copy_lexicon(source: Path | None, directory: Path) -> Path | None:
         except FileError as error:
             raise TextError(f"synthesize.lexicon: {error}") from None
         except OSError as error:
-            raise TextError(f"synthesize.lexicon: {source}: cannot be read: {error.strerror}") from None
+            former = next(directory.glob(PATTERN), None)
+            hint = "" if former is None else f"; restore it, for example from the run's copy {former}"
+            raise TextError(f"synthesize.lexicon: {source}: cannot be read: {error.strerror}{hint}") from None
         copy = directory / f"lexicon-{_digest(content)}.tsv"
         write_atomic(copy, content)
     for former in directory.glob(PATTERN):
@@ -55,6 +57,20 @@ def lexicon_of(directory: Path, source: Path | None) -> Path | None:
             f"{directory}: has no copy of its lexicon {source.name}; run its spec again, or pass it with --lexicon"
         )
     return source
+
+
+def lexicon_identity(directory: Path, source: Path | None) -> str | None:
+    """The content of a run's lexicon as an input of stages; None without one.
+
+    Raises:
+        CheckpointError: as ``lexicon_of``.
+        TextError: the lexicon cannot be read.
+    """
+    path = lexicon_of(directory, source)
+    try:
+        return None if path is None else _digest(path.read_bytes())
+    except OSError as error:
+        raise TextError(f"synthesize.lexicon: {path}: cannot be read: {error.strerror}") from None
 
 
 def _digest(content: bytes) -> str:

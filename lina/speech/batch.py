@@ -10,7 +10,15 @@ from lina.core.text.sentences import sentences_of_text
 from lina.speech.best_of import Choice, select_best
 from lina.speech.long_form import end_sentence
 from lina.speech.options import SpeechOptions
-from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech, with_silence
+from lina.speech.result import (
+    FrameTag,
+    SentenceSpeech,
+    Speech,
+    decode_after,
+    join_speech,
+    shape_frames,
+    tag_frames,
+)
 from lina.speech.segments import Segment, list_segments, whole_segment
 from lina.speech.synthesis_input import SynthesisInput, prompts_of_texts
 from lina.speech.synthesizer import Synthesizer
@@ -64,15 +72,17 @@ def _choose(
 
 def _join(voice: Synthesizer, row: int, segments: Sequence[Segment], choices: dict[Key, Choice]) -> Speech:
     sentences: list[SentenceSpeech] = []
-    frames: Iterable[tuple[Tensor, Segment]] = ()
+    frames: Iterable[tuple[Tensor, FrameTag]] = ()
     with_input = [segment for segment in segments if segment.input is not None]
     if with_input:
         sentences = [end_sentence(voice, segment, choices[row, segment.number]) for segment in with_input]
         codes = torch.cat([one.codes for one in sentences])
         audio = decode_after(voice.codec, sentences[0].input.prompt, codes)
-        segment_of_frame = [
-            segment for segment, one in zip(with_input, sentences, strict=True) for _ in one.codes
-        ]
-        frames = zip(audio.split(voice.codec.hop, dim=1), segment_of_frame, strict=True)
-    pieces = with_silence(voice.codec, frames, lambda: segments[-1].seconds)
+        parts = audio.split([len(one.codes) * voice.codec.hop for one in sentences], dim=1)
+        frames = (
+            frame
+            for segment, part, one in zip(with_input, parts, sentences, strict=True)
+            for frame in tag_frames(part.split(voice.codec.hop, dim=1), segment, one)
+        )
+    pieces = shape_frames(voice.codec, frames, lambda: segments[-1].seconds)
     return join_speech(voice.codec, pieces, sentences)

@@ -18,7 +18,15 @@ from lina.core.model.delay_lm import LMState, next_text
 from lina.speech.best_of import Choice, select_best
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt
-from lina.speech.result import AudioChunk, SentenceSpeech, decode_frames, sentence_speech, with_silence
+from lina.speech.result import (
+    AudioChunk,
+    FrameTag,
+    SentenceSpeech,
+    decode_frames,
+    sentence_speech,
+    shape_frames,
+    tag_frames,
+)
 from lina.speech.segments import Segment, iterate_segments, list_segments
 from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads_of
@@ -42,8 +50,8 @@ def read(
     model continues from the state after the previous sentence, and only the text is replaced, as in rows of
     ``train.consecutive`` utterances. The codec decodes all sentences as one stream. Silence is inserted only at the
     pauses of a text (``lina.core.text.pauses``); the text before and after a pause is synthesized as two sentences. A
-    sentence that has not ended at ``max_seconds`` is cut, and one of which the tokenizer reads nothing is left out;
-    both are logged.
+    sentence that has not ended at ``max_seconds`` is cut and fades out, and one of which the tokenizer reads nothing is
+    left out; both are logged.
 
     ``on_sentence`` is called with each sentence as it ends.
 
@@ -103,7 +111,7 @@ def _read(
         assert isinstance(options.prompt.audio, Tensor)
         prompt = options.prompt.audio
     frames = decode_frames(voice.codec, prompt, _frames(voice, count_silence(), carry, options, on_sentence))
-    yield from with_silence(voice.codec, frames, lambda: seconds)
+    yield from shape_frames(voice.codec, frames, lambda: seconds)
 
 
 @torch.inference_mode()
@@ -113,8 +121,8 @@ def _frames(
     carry: bool,
     options: SpeechOptions,
     on_sentence: OnSentence,
-) -> Iterator[tuple[Int[Tensor, "1 Q"], Segment]]:
-    """Yield complete frames of codes with their segments: as sampled, or with ``best_of`` after selection."""
+) -> Iterator[tuple[Int[Tensor, "1 Q"], FrameTag]]:
+    """Yield complete frames of codes with their tags: as sampled, or with ``best_of`` after selection."""
     lm = voice.language_model(options)
     state: LMState | None = None
     with voice.engines.borrow(options.guidance, options.best_of) as engine:
@@ -124,11 +132,11 @@ def _frames(
             requests = voice.requests(segment.input, options, (0, segment.number), state, carry)
             streams = [engine.submit(request) for request in requests]
             if options.best_of == 1:
-                yield from ((codes, segment) for codes in streams[0])
+                yield from tag_frames(streams[0], segment, streams[0])
             rows = [stream.result() for stream in streams]
             choice = select_best(rows, segment.input, options.seed)
             if options.best_of > 1:
-                yield from ((codes, segment) for codes in choice.row.codes.split(1))
+                yield from tag_frames(choice.row.codes.split(1), segment, choice.row)
             on_sentence(end_sentence(voice, segment, choice))
             if carry:
                 assert rows[0].state is not None

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lina.core.errors import TextError
+from lina.core.text.pauses import PARAGRAPH_PAUSE
 from lina.core.text.speakable import plain_text, sentence_parts
 from lina.speech.prompt import Prompt
 from lina.speech.synthesis_input import SynthesisInput
@@ -24,6 +25,8 @@ class Segment(NamedTuple):
     """Total silence requested before it, from the beginning of the text."""
     input: SynthesisInput | None
     """None if there is nothing to speak."""
+    rate: float = 1.0
+    """Speaking rate; 1 is the voice's own."""
 
 
 def iterate_segments(
@@ -38,12 +41,12 @@ def iterate_segments(
         TextError: a sentence cannot be spoken; the message names it unless it is the only one.
     """
     single = isinstance(sentences, Sequence) and len(sentences) == 1
-    count, seconds = 0, 0.0
+    count, seconds, rate = 0, 0.0, 1.0
     for sentence_index, sentence in enumerate(sentences):
         plain = plain_text(sentence, voice.tokenizer)
         try:
-            for silence, part in sentence_parts(plain):
-                seconds += silence
+            for silence, change, part in sentence_parts(plain):
+                seconds, rate = seconds + silence, change or rate
                 item = None if part is None else voice.input(part, prompt)
                 if item is None and part is not None and not single:
                     log.warning(
@@ -51,13 +54,14 @@ def iterate_segments(
                         sentence_index + 1,
                         part[:60],
                     )
-                yield Segment(sentence_index, count, seconds, item)
+                yield Segment(sentence_index, count, seconds, item, rate)
                 if item is not None:
                     count, prompt = count + 1, None if carry else prompt
         except TextError as error:
             if single:
                 raise
-            raise TextError(f"sentence {sentence_index + 1} ({sentence[:40]!r}): {error}") from None
+            near = sentence.removeprefix(f"{PARAGRAPH_PAUSE} ")[:40]
+            raise TextError(f"sentence {sentence_index + 1} ({near!r}): {error}") from None
 
 
 def whole_segment(voice: Synthesizer, text: str, prompt: Prompt | None) -> Segment:

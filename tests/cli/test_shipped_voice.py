@@ -1,6 +1,7 @@
 """``lina export``, and ``lina say`` and ``lina evaluate`` with the voice that comes with lina."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import lina as package
 from lina.cli import loudspeaker
 from lina.cli.export import export as command
 from lina.core.audio.wav import write_wav
+from lina.engine.backend import _log_choice
 from lina.pipeline.speech_job import run_spec
 from lina.runs.weight_quantization import LAYOUTS
 from lina.speech import default_voice
@@ -88,6 +90,45 @@ def test_say_without_a_run(lina: Lina, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert soundfile.info(tmp_path / "o.wav").frames > 0
     assert package.load().say("Hi.").shape[0] == 1
+
+
+@pytest.mark.usefixtures("voice")
+@pytest.mark.parametrize("text", ["...", '"', "?!", "—", "* * *", "<speak></speak>"])
+def test_a_text_without_a_letter_or_digit_is_refused_in_one_line(
+    refused: Refused, tmp_path: Path, text: str
+) -> None:
+    expected = "has no letter or digit|is empty|nothing that this run's tokenizer reads|holds no sentence"
+    out = ("-o", str(tmp_path / "o.wav"))
+    assert re.search(expected, refused("say", text, *out))
+    (tmp_path / "t.txt").write_text(f"{text}\n")
+    assert re.search(expected, refused("say", "--file", str(tmp_path / "t.txt"), *out))
+    assert not (tmp_path / "o.wav").exists()
+
+
+@pytest.mark.usefixtures("voice")
+def test_a_rate_in_a_text_and_in_files(lina: Lina, refused: Refused, tmp_path: Path) -> None:
+    _log_choice.cache_clear()
+
+    def samples(*arguments: str) -> int:
+        done = lina("say", *arguments, "--max-seconds", "0.2", "-o", str(tmp_path / "o.wav"))
+        assert done.code == 0, done.err
+        assert "decode engine" not in done.err
+        frames: int = soundfile.info(tmp_path / "o.wav").frames
+        return frames
+
+    document = "<speak><prosody rate='50%'>One two. Three four.</prosody></speak>"
+    usual = samples("One two. Three four.")
+    assert samples(document) == 2 * usual
+    (tmp_path / "t.xml").write_text(f'\ufeff<?xml version="1.0"?>\n{document}\n', encoding="utf-8")
+    assert samples("--file", str(tmp_path / "t.xml")) == 2 * usual
+    (tmp_path / "t.txt").write_text('One two. <prosody rate="50%">Three four.</prosody>\n')
+    assert usual < samples("--file", str(tmp_path / "t.txt")) < 2 * usual
+    (tmp_path / "t.xml").write_bytes(b"<speak>" + b" a" * 500_000)
+    assert "at most 1000000 bytes; split it" in refused("say", "--file", str(tmp_path / "t.xml"))
+    (tmp_path / "t.xml").write_bytes(b"<speak>\xff</speak>")
+    assert "is not UTF-8 text" in refused("say", "--file", str(tmp_path / "t.xml"))
+    _log_choice.cache_clear()
+    assert "decode engine: eager" in lina("say", "One.", "-v", "-o", str(tmp_path / "o.wav")).err
 
 
 @pytest.mark.usefixtures("no_voice")

@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from lina.core.audio.codec import decode
 from lina.core.errors import LinaError, TextError
+from lina.core.text.pauses import PARAGRAPH_PAUSE
 from lina.core.text.sentences import sentences_of_text
+from lina.core.text.ssml import strip_ssml
 from lina.speech import batch
 from lina.speech.prompt import Prompt
 from tests.core.toy_codec import HOP
@@ -31,7 +34,7 @@ def near(one: Tensor, other: Tensor) -> None:
     [
         (TEXT, SENTENCES),
         ("Mr. Smith left. Why?", ["Mr. Smith left.", "Why?"]),
-        ("  one \n\n two\twords ", ["one", "two words"]),
+        ("  one \n\n two\twords ", ["one", f"{PARAGRAPH_PAUSE} two words"]),
         ("Yes. ... (No!) * * *", ["Yes. ...", "(No!)"]),
         ("?!", ["?!"]),
         ("", [""]),
@@ -152,7 +155,50 @@ def test_what_the_tokenizer_does_not_read_is_left_out_and_logged(
     def audio_out(text: str) -> Tensor:
         return voice.speak([text])[0].audio if face == "speak" else voice.say(text)
 
-    assert torch.equal(audio_out("Hello. 5. No."), audio_out("Hello. No."))
-    assert "sentence 2 is left out: this run's tokenizer reads nothing of '5.'" in caplog.text
-    with pytest.raises(TextError, match=r"^text '5\.' has nothing that this run's tokenizer reads"):
-        audio_out("5. 5.")
+    assert torch.equal(audio_out("Hello. 5! No."), audio_out("Hello. No."))
+    assert "sentence 2 is left out: this run's tokenizer reads nothing of '5!'" in caplog.text
+    with pytest.raises(TextError, match=r"^text '5!' has nothing that this run's tokenizer reads"):
+        audio_out("5! 5!")
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 1.6])
+def test_a_rate_changes_the_duration_in_every_way_of_speaking(streaming: Any, rate: float) -> None:
+    voice = make(streaming, -3.0)
+    usual = voice.say(TEXT)
+    slowed = f'<speak><prosody rate="{rate:.0%}">{TEXT}</prosody></speak>'
+    output = voice.say(slowed)
+    assert output.shape[1] == round(usual.shape[1] / rate)
+    assert torch.equal(output, torch.cat(list(voice.stream(slowed)), 1))
+    assert torch.equal(output, torch.cat(list(voice.read(sentences_of_text(strip_ssml(slowed, False)))), 1))
+    (speech,) = voice.speak([slowed])
+    near(speech.audio, output)
+    assert [one.input.text for one in speech.sentences] == SENTENCES
+    assert torch.equal(speech.codes, voice.speak([TEXT])[0].codes), "the model speaks as ever"
+    assert all(chunk.shape[1] <= HOP for chunk in voice.stream(slowed))
+
+
+def test_a_rate_ends_where_its_element_does(streaming: Any) -> None:
+    voice = make(streaming, -3.0)
+    first, second = (voice.say(text).shape[1] for text in ("Hello there.", "A b!"))
+    text = '<prosody rate="50%">Hello there.</prosody> <break time="10ms"/> A b!'
+    silence = round(0.01 * voice.sample_rate)
+    assert voice.say(text).shape[1] == 2 * first + silence + second
+    assert voice.say('<prosody rate="2"/>Hello there. A b!').shape[1] == round((first + second) / 2)
+
+
+def test_paragraphs_are_apart(streaming: Any) -> None:
+    voice = make(streaming, -3.0)
+    apart, together = voice.say("Hello there.\n\nA b!"), voice.say("Hello there. A b!")
+    assert apart.shape[1] - together.shape[1] == round(0.4 * voice.sample_rate)
+
+
+def test_speech_that_is_cut_fades_out(streaming: Any) -> None:
+    voice = make(streaming, -3.0)
+    all_options: list[dict[str, Any]] = [{}, {"temperature": 1.0, "best_of": 2}]
+    for options in all_options:
+        (speech,) = voice.speak(["Hello there."], **options)
+        fade = torch.arange(HOP, 0, -1) / HOP
+        whole = decode(streaming, speech.codes[None])[0]
+        near(speech.audio[:, -HOP:], whole[:, -HOP:] * fade)
+        near(speech.audio[:, :-HOP], whole[:, :-HOP])
+        near(speech.audio, voice.say("Hello there.", **options))

@@ -72,6 +72,24 @@ def test_only_what_a_change_concerns_is_redone(tmp_path: Path, change: str, redo
     assert {stage for stage, worked in again.items() if worked} == redone | {"report"}
 
 
+def test_the_content_of_a_lexicon_counts(tmp_path: Path) -> None:
+    lexicon = tmp_path / "words.tsv"
+    settings = (*SPEAKING, "train.steps=1", "tokenizer.plugin=phonemes", f"synthesize.lexicon={lexicon}")
+    lexicon.write_text("two\tdˈu\n")
+    run(tmp_path, *settings)
+    assert not done(run(tmp_path, *settings))["synthesize"]
+    lexicon.write_text("two\ttɹˈO\n")
+    again = done(run(tmp_path, *settings))
+    assert {stage for stage, worked in again.items() if worked} == {"evaluate", "synthesize", "report"}
+    lexicon.unlink()
+    with pytest.raises(
+        TextError, match=r"^synthesize\.lexicon: .*cannot be read.*; restore it.*lexicon-\w+\.tsv$"
+    ):
+        run(tmp_path, *settings)
+    lexicon.write_text("two\ttɹˈO\n")
+    assert not done(run(tmp_path, *settings))["synthesize"]
+
+
 def test_samples_are_made_again_for_other_weights_of_the_same_step(tmp_path: Path) -> None:
     run(tmp_path, *SPEAKING, "train.steps=1")
     run(tmp_path, *SPEAKING, "train.steps=1", "seed=4", out="other")

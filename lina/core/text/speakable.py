@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lina.core.errors import TextError
 from lina.core.protocols import Tokenizer
 from lina.core.text.lexicon import read_lexicon
-from lina.core.text.pauses import has_pause, literal, parts
+from lina.core.text.pauses import has_mark, literal, parts
 from lina.core.text.sentences import sentences_of_text, split_clauses
 from lina.core.text.ssml import strip_ssml
 from lina.core.text.validate import check_text
@@ -41,25 +41,34 @@ def speaking_tokenizer(
 
 
 def plain_text(text: str, tokenizer: Tokenizer) -> str:
-    """Strip SSML from a text, except for its pauses."""
+    """Strip SSML from a text, except for its pauses and rates."""
     return strip_ssml(text, getattr(tokenizer, "reads_phonemes", False))
 
 
-def sentence_parts(sentence: str) -> Iterator[tuple[float, str | None]]:
-    """Cut a sentence at its pauses, and long parts at clauses; each part comes with the seconds of silence before it.
+class SentencePart(NamedTuple):
+    """A part of a sentence, synthesized on its own."""
 
-    A part is None if only silence is left.
+    seconds: float
+    """Silence before it."""
+    rate: float | None
+    """Speaking rate from here on; None: as before."""
+    text: str | None
+    """None if only silence or a rate is left."""
+
+
+def sentence_parts(sentence: str) -> Iterator[SentencePart]:
+    """Cut a sentence at its pauses and changes of the rate, and long parts at clauses.
 
     Raises:
         TextError: as ``lina.core.text.pauses.parts``.
     """
-    for seconds, part in parts(sentence):
-        if not any(map(str.isalnum, part)) and has_pause(sentence):
-            yield seconds, None
+    for seconds, rate, part in parts(sentence):
+        if not any(map(str.isalnum, part)) and has_mark(sentence):
+            yield SentencePart(seconds, rate, None)
             continue
         for clauses in split_clauses(part):
-            yield seconds, clauses
-            seconds = 0.0
+            yield SentencePart(seconds, rate, clauses)
+            seconds, rate = 0.0, None
 
 
 def part_ids(text: str, tokenizer: Tokenizer, limit: int) -> list[int]:
@@ -80,7 +89,7 @@ def check_speakable(text: str, tokenizer: Tokenizer, limit: int) -> None:
     """
     content = False
     for sentence in sentences_of_text(plain_text(text, tokenizer)):
-        for seconds, part in sentence_parts(sentence):
+        for seconds, _, part in sentence_parts(sentence):
             ids = [] if part is None else part_ids(part, tokenizer, limit)
             content = content or seconds > 0 or bool(ids)
     if not content:

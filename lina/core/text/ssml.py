@@ -1,9 +1,10 @@
 """SSML (Speech Synthesis Markup Language 1.1, W3C 2010), as far as lina supports it.
 
-SSML is removed from a text: ``sub`` its alias, ``phoneme`` phonemes in brackets, ``say-as`` a spelling
-of that reading, ``p`` and ``s`` a blank line; ``break`` stays, for ``lina.core.text.pauses``. Other elements are left
-out with a warning, and their words are read. Tags are matched one by one in linear time; nothing is loaded, and only
-character entities are expanded, so malicious documents have no effect.
+SSML is removed from a text: ``sub`` becomes its alias, ``phoneme`` phonemes in brackets, ``say-as`` a spelling
+of that reading, ``p`` a blank line, ``s`` a line separator, the rate of ``prosody`` marks where it changes; ``break``
+stays, for ``lina.core.text.pauses``. Other elements are left out with a warning, and their words are read. Tags are
+matched one by one in linear time; nothing is loaded, and only character entities are expanded, so malicious documents
+have no effect.
 """
 
 import html
@@ -11,6 +12,8 @@ import logging
 import re
 from collections.abc import Callable
 from functools import lru_cache
+
+from lina.core.text.pauses import MAX_RATE, MIN_RATE, PARAGRAPH_PAUSE, escape_marks, rate_mark, without_marks
 
 log = logging.getLogger("lina")
 
@@ -25,18 +28,27 @@ _TAG = re.compile(
 )
 _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')""")
 _EVIDENCE = re.compile(r"<(?:speak|sub|say-as|phoneme|prosody|emphasis|voice|lang)\b|<(?:s|p)>|<break\b")
-_SILENT = frozenset(["speak", "p", "paragraph", "s", "sentence", "sub", "say-as", "phoneme", "break"])
+_SILENT = frozenset(
+    ["speak", "p", "paragraph", "s", "sentence", "sub", "say-as", "phoneme", "prosody", "break"]
+)
+_ENDS = {"p": "\n\n", "paragraph": "\n\n", "s": "\u2028", "sentence": "\u2028"}
+"""Texts that end a paragraph or a sentence."""
+RATES = {"x-slow": 0.6, "slow": 0.8, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.6}
+"""Speaking rates by name; SSML leaves them to the synthesizer."""
+_RATE = re.compile(r"(?P<sign>[+-]?)(?P<number>\d{1,4}(?:\.\d{1,4})?|\.\d{1,4})\s?(?P<percent>%?)")
 _UNREAD = frozenset(["metadata", "desc"])
 """Elements whose content is not spoken."""
 
 
 def has_ssml(text: str) -> bool:
-    """Test if a text contains SSML."""
-    return "<" in text and _EVIDENCE.search(text) is not None
+    """Test if a text contains SSML, other than the pause of a paragraph."""
+    return "<" in text and _EVIDENCE.search(text.removeprefix(PARAGRAPH_PAUSE)) is not None
 
 
 def strip_ssml(text: str, phonemes: bool) -> str:
-    """Remove SSML from a text, except for ``break``; a text without SSML is unchanged.
+    """Remove SSML from a text, except for ``break`` and marks of the rate; a text without SSML is unchanged.
+
+    An empty ``prosody`` is the mark of a rate: it holds from there on. Removing SSML twice gives the same.
 
     ``phonemes``: the tokenizer reads phonemes in brackets; otherwise the words of ``phoneme`` are read.
     """
@@ -45,6 +57,7 @@ def strip_ssml(text: str, phonemes: bool) -> str:
     document = "<speak" in text
     pieces: list[str] = []
     open_elements: list[tuple[str, dict[str, str], int]] = []
+    rates = [1.0]
     place = 0
     for match in _TAG.finditer(text):
         pieces.append(_characters(text[place : match.start()], document))
@@ -55,6 +68,9 @@ def strip_ssml(text: str, phonemes: bool) -> str:
         if name == "break":
             pieces.append(match[0])
         elif match["close"]:
+            if name == "prosody" and len(rates) > 1:
+                rates.pop()
+                pieces.append(rate_mark(rates[-1]))
             _close(name, pieces, open_elements, phonemes)
         else:
             attributes = {
@@ -62,24 +78,51 @@ def strip_ssml(text: str, phonemes: bool) -> str:
                 for key, one, other in _ATTRIBUTE.findall(match["attributes"])
             }
             _warn(name, attributes)
-            if name in ("p", "paragraph", "s", "sentence"):
-                pieces.append("\n\n")
+            if name in _ENDS:
+                pieces.append(_ENDS[name])
+            elif name == "prosody":
+                rate = _rate(attributes.get("rate"), rates[-1])
+                rates = [*rates, rate] if not match["empty"] else [*rates[:-1], rate]
+                pieces.append(rate_mark(rate))
             elif not match["empty"]:
                 open_elements.append((name, attributes, len(pieces)))
     pieces.append(_characters(text[place:], document))
+    if len(rates) > 1:
+        pieces.append(rate_mark(rates[0]))
     return "".join(pieces).strip()
 
 
 def _characters(text: str, document: bool) -> str:
     """Expand the entities of a document, keeping an escaped ``<break`` from becoming a pause."""
-    return re.sub(r"<(?=break)", "&lt;", html.unescape(text)) if document else text
+    return escape_marks(html.unescape(text)) if document else text
+
+
+def _rate(value: str | None, outer: float) -> float:
+    """The speaking rate of a ``prosody`` within one of the rate ``outer``."""
+    if value is None:
+        return outer
+    name = value.strip().lower()
+    if name in RATES:
+        return RATES[name]
+    found = _RATE.fullmatch(name)
+    if found is None or (found["sign"] and not found["percent"]):
+        warn_once(
+            f"SSML prosody rate={value[:40]!r} is left out; write 80%, +20%, 1.2, or one of {', '.join(RATES)}"
+        )
+        return outer
+    number = float(found["number"]) / (100 if found["percent"] else 1)
+    rate = outer * (1 + float(f"{found['sign']}{number}")) if found["sign"] else number
+    nearest = min(max(rate, MIN_RATE), MAX_RATE)
+    if nearest != rate:
+        warn_once(f"SSML prosody rate={value[:40]!r} is read as {nearest:.0%}, the nearest that stays clear")
+    return nearest
 
 
 def _close(
     name: str, pieces: list[str], open_elements: list[tuple[str, dict[str, str], int]], phonemes: bool
 ) -> None:
-    if name in ("p", "paragraph", "s", "sentence"):
-        pieces.append("\n\n")
+    if name in _ENDS:
+        pieces.append(_ENDS[name])
         return
     if not open_elements or open_elements[-1][0] != name:
         return  # tags that cross are left out one by one
@@ -87,7 +130,7 @@ def _close(
     inside = "".join(pieces[start:])
     read = _ELEMENTS.get(name)
     if read is not None:
-        pieces[start:] = [read(inside, attributes, phonemes)]
+        pieces[start:] = [read(without_marks(inside), attributes, phonemes)]
     elif name in _UNREAD:
         pieces[start:] = []
 
@@ -167,10 +210,9 @@ _ELEMENTS: dict[str, Callable[[str, dict[str, str], bool], str]] = {
 
 def _warn(name: str, attributes: dict[str, str]) -> None:
     if name == "prosody":
-        settings = ", ".join(f"{key}={value!r}" for key, value in attributes.items())
-        warn_once(
-            f"SSML prosody {settings} is left out: voices have no control of it yet; its words are read"
-        )
+        others = ", ".join(f"{key}={value!r}" for key, value in attributes.items() if key != "rate")
+        if others:
+            warn_once(f"SSML prosody {others} is left out: voices have control of the rate only")
     elif name not in _SILENT:
         words = "with its words" if name in _UNREAD else "its words are read"
         warn_once(f"SSML element <{name}> is left out; {words}")

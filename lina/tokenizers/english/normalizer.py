@@ -3,7 +3,7 @@
 import re
 
 from lina.core.text.lexicon import Lexicon
-from lina.core.text.validate import sentence_end
+from lina.core.text.sentence_ends import sentence_end
 from lina.tokenizers.english import Style, normalize
 from lina.tokenizers.english.characters import Unknown, parted, plain
 from lina.tokenizers.english.emoticons import strip_emoticons

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lina.core.errors import TextError
-from lina.core.text.pauses import literal, parts
+from lina.core.text.pauses import TextPart, literal, parts
 from lina.speech.segments import count_sentences
 from tests.core.toy_codec import HOP
 from tests.speech.test_long_form import streaming, trained_on
@@ -31,7 +31,7 @@ SAMPLES = 400
     ],
 )
 def test_parts(text: str, expected: list[tuple[float, str]]) -> None:
-    assert list(parts(text)) == expected
+    assert [(seconds, part) for seconds, _, part in parts(text)] == expected
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_wrong_pause_is_refused(streaming: Any) -> None:
     ],
 )
 def test_what_is_escaped_is_no_pause(text: str, meant: str) -> None:
-    assert list(parts(text)) == [(0.0, text)]
+    assert list(parts(text)) == [TextPart(0.0, None, text)]
     assert literal(text) == meant
 
 

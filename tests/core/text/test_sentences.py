@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lina.core.errors import TextError
 from lina.core.text import sentences as module
+from lina.core.text.pauses import PARAGRAPH_PAUSE
 from lina.core.text.sentences import MOST_CHARACTERS, sentences, sentences_of_file, split_clauses
 
 BOOK = """CHAPTER I
@@ -21,11 +22,11 @@ The end
 """
 EXPECTED = [
     "CHAPTER I",
-    "It was late ... or so it seemed to Mr. Smith, who had come home at 5.30 p.m. and waited.",
+    f"{PARAGRAPH_PAUSE} It was late ... or so it seemed to Mr. Smith, who had come home at 5.30 p.m. and waited.",
     "“Who is there?” he asked.",
     "“It's me!” cried J. R. Jones.",
     "Nobody else spoke…",
-    "* * * The end",
+    f"{PARAGRAPH_PAUSE} * * * The end",
 ]
 
 

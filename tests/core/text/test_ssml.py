@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lina.core.text.pauses import parts
+from lina.core.text.pauses import (
+    MAX_RATE,
+    MIN_RATE,
+    PARAGRAPH_PAUSE,
+    TextPart,
+    has_mark,
+    literal,
+    parts,
+    without_marks,
+)
 from lina.core.text.sentences import sentences_of_text
 from lina.core.text.ssml import has_ssml, strip_ssml, warn_once
 
@@ -41,7 +50,7 @@ def test_what_is_read(text: str, plain: str) -> None:
 
 def test_paragraphs_and_sentences_are_sentences_of_their_own() -> None:
     plain = strip_ssml("<speak><p><s>one two</s><s>three</s></p><p>four</p></speak>", phonemes=True)
-    assert sentences_of_text(plain) == ["one two", "three", "four"]
+    assert sentences_of_text(plain) == ["one two", "three", f"{PARAGRAPH_PAUSE} four"]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +65,17 @@ def test_paragraphs_and_sentences_are_sentences_of_their_own() -> None:
 )
 def test_every_form_of_a_break(element: str, seconds: float) -> None:
     for text in (f"one {element} two", f"<speak>one {element} two</speak>"):
-        assert list(parts(strip_ssml(text, phonemes=True))) == [(0.0, "one"), (seconds, "two")]
+        found = parts(strip_ssml(text, phonemes=True))
+        assert [(silence, part) for silence, _, part in found] == [(0.0, "one"), (seconds, "two")]
 
 
 @pytest.mark.parametrize(
     ("text", "plain", "named"),
     [
         ('<speak>a <emphasis level="strong">b</emphasis> c</speak>', "a b c", "<emphasis>"),
-        ('<prosody rate="slow">a b</prosody>', "a b", "rate='slow'"),
+        ('<prosody pitch="+2st">a b</prosody>', "a b", "prosody pitch='+2st' is left out"),
+        ('<prosody rate="quick">a b</prosody>', "a b", "rate='quick' is left out; write 80%"),
+        ('<prosody rate="9%">a b</prosody>', "a b", "rate='9%' is read as 40%"),
         ("<speak><metadata>x</metadata>a</speak>", "a", "<metadata>"),
         ('<say-as interpret-as="spellout">ab</say-as>', "ab", "'spellout'"),
         ('<phoneme alphabet="x-sampa" ph="k{t">cat</phoneme>', "cat", "alphabet ipa"),
@@ -74,8 +86,59 @@ def test_all_else_is_left_out_with_a_warning(
 ) -> None:
     warn_once.cache_clear()
     with caplog.at_level(logging.WARNING, "lina"):
-        assert strip_ssml(text, phonemes=True) == plain
+        assert without_marks(strip_ssml(text, phonemes=True)) == plain
     assert [named in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        ("x-slow", 0.6),
+        ("slow", 0.8),
+        ("medium", 1.0),
+        ("default", 1.0),
+        ("fast", 1.25),
+        ("X-Fast", 1.6),
+        ("80%", 0.8),
+        ("150 %", 1.5),
+        ("+20%", 1.2),
+        ("-25%", 0.75),
+        (".5", 0.5),
+        ("1.2", 1.2),
+        ("0%", MIN_RATE),
+        ("1000%", MAX_RATE),
+        ("+1", 1.0),
+        ("", 1.0),
+    ],
+)
+def test_every_form_of_a_rate(rate: str, expected: float) -> None:
+    text = f'<speak>One. <prosody rate="{rate}">Two. Three.</prosody> Four.</speak>'
+    found = list(parts(strip_ssml(text, phonemes=True)))
+    assert found == [
+        TextPart(0.0, None, "One."),
+        TextPart(0.0, expected, "Two. Three."),
+        TextPart(0.0, 1.0, "Four."),
+    ]
+
+
+def test_rates_within_rates_and_without_an_end() -> None:
+    text = '<prosody rate="50%">a <prosody rate="+50%">b</prosody> c <prosody pitch="low">d</prosody></prosody> e'
+    found = [(rate, part) for _, rate, part in parts(strip_ssml(text, phonemes=True))]
+    assert found == [(0.5, "a"), (0.75, "b"), (0.5, "c"), (0.5, "d"), (1.0, "e")]
+    left_open = strip_ssml('<prosody rate="fast">Only this sentence.', phonemes=True)
+    assert list(parts(left_open)) == [TextPart(0.0, 1.25, "Only this sentence."), TextPart(0.0, 1.0, "")]
+    marked = strip_ssml('From here on <prosody rate="fast"/> faster. And on.', phonemes=True)
+    assert (
+        strip_ssml(marked, phonemes=True) == marked == 'From here on <prosody rate="1.25"/> faster. And on.'
+    )
+    spelled = '<say-as interpret-as="characters"><prosody rate="fast">AB</prosody></say-as>'
+    assert strip_ssml(spelled, phonemes=True) == "A.B."
+
+
+def test_an_escaped_mark_is_no_mark() -> None:
+    plain = strip_ssml("<speak>a &lt;prosody rate=&quot;2&quot;/> b &lt;break/&gt;</speak>", phonemes=True)
+    assert not has_mark(plain)
+    assert literal(plain) == 'a <prosody rate="2"/> b <break/>'
 
 
 def test_a_tokenizer_of_letters_reads_the_word_of_a_phoneme(caplog: pytest.LogCaptureFixture) -> None:
@@ -96,6 +159,8 @@ TAGS = [
 @given(st.lists(st.sampled_from(TAGS), max_size=12).map("".join))
 def test_no_letter_outside_of_tags_is_lost(text: str) -> None:
     plain = strip_ssml(text, phonemes=True)
+    assert strip_ssml(plain, phonemes=True) == plain
+    plain = without_marks(plain)
     letters = "".join(re.findall(r"word|1\.5|é", text))
     assert "".join(re.findall(r"word|1\.5|é", plain)) == letters
 

@@ -13,7 +13,6 @@ lie end to end in a row, ``starts`` marks their first frames: from there the nex
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -211,9 +210,13 @@ def pad_memory(memory: TextMemory, positions: int) -> TextMemory:
     if not missing:
         return memory
     flat = (memory.mask, memory.text)
-    return tree_map(
-        lambda leaf: F.pad(leaf, (0, missing) if any(leaf is f for f in flat) else (0, 0, 0, missing)), memory
-    )
+
+    def pad(leaf: Tensor) -> Tensor:
+        # Not F.pad: before PyTorch 2.8 it refuses leaves without elements.
+        axis = -1 if any(leaf is one for one in flat) else -2
+        return torch.cat([leaf, leaf.new_zeros([*leaf.shape[:axis], missing, *leaf.shape[axis:][1:]])], axis)
+
+    return tree_map(pad, memory)
 
 
 def side_by_side(memory: TextMemory, rows: Int[Tensor, "B N"]) -> TextMemory:

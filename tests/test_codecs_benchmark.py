@@ -187,7 +187,7 @@ def test_errors_are_counted_again_from_stored_transcripts(
     assert again["sets"]["known"]["normalization"] == identity()
 
 
-def test_rows_without_transcripts_are_heard_again_and_keep_their_measures(
+def test_rows_without_transcripts_are_transcribed_again_and_keep_their_measures(
     run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "codecs.json"

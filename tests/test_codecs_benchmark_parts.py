@@ -47,7 +47,7 @@ def test_lag_and_length(late: int) -> None:
     assert float(np.abs(fitted(3 * sound, 12_000)).max()) == 1.0
 
 
-def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
+def test_weights_are_distinguished_by_content(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"abc")
     two.write_bytes(b"abd")

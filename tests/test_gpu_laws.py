@@ -15,7 +15,7 @@ from lina.core.registry import records
 ROOT = Path(__file__).parents[1]
 
 
-def test_what_runs_by_default_is_shown_right() -> None:
+def test_default_forms_have_current_results() -> None:
     """A fused form that has not passed, as it is now and in that precision, has to be forced."""
     results = json.loads((ROOT / "benchmarks/gpu-laws.json").read_text())["backbones"]
     assert set(results) == {name for name, _ in gpu_laws.plugins()}
@@ -91,7 +91,7 @@ def test_both_forms_have_the_same_buffers(monkeypatch: pytest.MonkeyPatch) -> No
         ("gla", "float32", True),
     ],
 )
-def test_what_auto_would_do_is_recorded(
+def test_the_choice_of_auto_is_recorded(
     monkeypatch: pytest.MonkeyPatch, name: str, dtype: str, by_default: bool
 ) -> None:
     from lina.backbones import gla

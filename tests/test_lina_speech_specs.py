@@ -109,7 +109,7 @@ def test_training_settings_are_those_of_lina_speech(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_yours_to_name_is_asked_for(name: str) -> None:
+def test_missing_names_are_requested(name: str) -> None:
     for missing in range(len(NAMED)):
         inputs = [one for place, one in enumerate(NAMED) if place != missing]
         key = NAMED[missing].partition("=")[0]

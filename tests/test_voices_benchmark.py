@@ -67,7 +67,7 @@ def write_audio(path: Path, seconds: float = 0.5) -> None:
 # Texts
 
 
-def test_the_sets_are_what_they_are_said_to_be() -> None:
+def test_the_sets_are_as_documented() -> None:
     sets = voices_sets.text_sets()
     assert {name: len(items) for name, items in sets.items()} == {"everyday": 100, "long": 100, "hard": 50}
     lengths = {name: [len(item.text.split()) for item in items] for name, items in sets.items()}
@@ -329,7 +329,7 @@ def test_the_codec_wants_something_to_read(tmp_path: Path) -> None:
         voices_rows.read_row("codec", [Item("hard-1", "One.")], tmp_path, [])
 
 
-def test_a_clip_that_was_said_anew_is_judged_anew(tmp_path: Path) -> None:
+def test_a_clip_that_was_synthesized_anew_is_judged_anew(tmp_path: Path) -> None:
     errors = dict.fromkeys(voices_clips.DERIVED)
     found = clip("hard-1", "toy", dnsmos=3.0).model_copy(update=errors)
     plain = found.model_copy(update=dict.fromkeys(voices_judging.FOUND))
@@ -352,7 +352,7 @@ def test_busy_cores_are_counted() -> None:
 # The command line
 
 
-def test_rows_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert voices.parse(["--rows", "espeak,codec"]).rows == ["hibari", "codec", "espeak-ng"]
     everybody = voices.parse(["--run", "runs/voice"]).rows
     assert everybody == [name for name in voices.NAMES if name != "recordings"]

@@ -140,7 +140,7 @@ def test_a_bug_keeps_its_traceback(with_command: Callable[[click.Command], None]
         main(["fails"])
 
 
-def test_what_the_machine_refuses_is_one_line(
+def test_errors_of_the_machine_are_one_line(
     refused: Callable[..., str], with_command: Callable[[click.Command], None]
 ) -> None:
     with_command(failing(OSError(28, "No space left on device", "a/b")))
@@ -163,9 +163,7 @@ def test_another_error_of_the_system_is_a_bug(with_command: Callable[[click.Comm
         main(["fails"])
 
 
-def test_what_is_logged_for_information_reaches_the_terminal(
-    lina: Lina, with_command: Callable[[click.Command], None]
-) -> None:
+def test_information_reaches_the_terminal(lina: Lina, with_command: Callable[[click.Command], None]) -> None:
     @click.command("tells")
     def tells() -> None:
         logging.getLogger("lina").info("fused kernels")

@@ -34,7 +34,7 @@ def test_it_says_what_it_wrote_and_what_comes_next(
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_it_writes_installs_and_keeps_the_laws(
+def test_a_new_package_installs_and_passes_the_laws(
     lina: Lina, distributions: FakeDistributions, tmp_path: Path, role: str
 ) -> None:
     name = "my-own_one2"
@@ -48,7 +48,7 @@ def test_what_it_writes_installs_and_keeps_the_laws(
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_it_writes_has_our_style(lina: Lina, tmp_path: Path, role: str) -> None:
+def test_a_new_package_has_our_style(lina: Lina, tmp_path: Path, role: str) -> None:
     lina("new", role, "mine", "--into", str(tmp_path))
     ours = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
     known = ["--config", 'lint.isort.known-first-party = ["lina", "lina_mine"]']
@@ -117,7 +117,7 @@ def test_an_unknown_role(refused: Refused, tmp_path: Path, role: str, expected: 
         ("x" * 51, ""),
     ],
 )
-def test_what_is_no_name(refused: Refused, tmp_path: Path, name: str, hint: str) -> None:
+def test_bad_names(refused: Refused, tmp_path: Path, name: str, hint: str) -> None:
     message = refused("new", "codec", name, "--into", str(tmp_path))
     assert (
         f"{name!r} is not a valid plugin name: lower-case letters, digits, - and _, a letter first" in message

@@ -109,7 +109,7 @@ def test_a_text_goes_on_in_one_state_with_carry(streaming: Any) -> None:
 
 
 @pytest.mark.parametrize("face", ["say", "stream", "speak"])
-def test_what_is_cut_is_logged_in_every_way(streaming: Any, face: str, caplog: Any) -> None:
+def test_cut_speech_is_logged_in_every_way(streaming: Any, face: str, caplog: Any) -> None:
     voice = make(streaming, -3.0)
     with caplog.at_level(logging.WARNING, "lina"):
         list(getattr(voice, face)(["Hello there. A b."] if face == "speak" else "Hello there. A b."))
@@ -143,7 +143,7 @@ def test_a_wrong_sentence_is_named_before_anything_is_spoken(
 
 
 @pytest.mark.parametrize("face", ["say", "speak"])
-def test_what_the_tokenizer_does_not_read_is_left_out_and_logged(
+def test_unknown_characters_are_left_out_and_logged(
     streaming: Any, face: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     voice = make(streaming)

@@ -56,7 +56,7 @@ def test_get_puts_it_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.
     assert first.text == "Вол+ос к в+олосу."
 
 
-def test_what_is_no_entry_and_what_has_no_recording_is_rejected(tmp_path: Path) -> None:
+def test_entries_without_form_or_recording_are_rejected(tmp_path: Path) -> None:
     for deb in festvox(tmp_path / "debs").glob("*.deb"):
         debian.unpack(deb, tmp_path / "tree", lambda name: True)
     rejects = [item for item in read(path=tmp_path / "tree" / VOICE) if isinstance(item, Reject)]

@@ -37,7 +37,7 @@ def test_recordings_with_texts(tmp_path: Path) -> None:
     assert [item.speaker for item in utterances(read(tmp_path, speakers="folders"))] == ["b", "b"]
 
 
-def test_what_cannot_be_used_is_rejected(tmp_path: Path) -> None:
+def test_unusable_entries_are_rejected(tmp_path: Path) -> None:
     write(tmp_path / "a.wav")
     write(tmp_path / "b.wav", "")
     write(tmp_path / "c.wav", "caf\u00e9".encode("latin-1"))

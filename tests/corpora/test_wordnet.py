@@ -47,7 +47,7 @@ def test_fetch_leaves_only_the_sentences(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_what_is_not_wordnet(tmp_path: Path) -> None:
+def test_files_other_than_wordnets(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.noun: is no part of WordNet's database"):
         wordnet.sentences(tmp_path)
     empty = database(tmp_path / "empty", **{"data.noun": "", "data.verb": ""})

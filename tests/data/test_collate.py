@@ -34,7 +34,7 @@ def test_conditions_are_dropped_at_their_rates() -> None:
     assert abs(together - 0.03) < 0.01
 
 
-def test_nothing_is_left_out_unless_asked_and_the_draws_are_the_generators() -> None:
+def test_nothing_is_dropped_by_default_and_draws_are_the_generators() -> None:
     lengths = torch.full((50,), 10)
     nothing = drop_conditions(lengths, 0.0, 0.0, 0.0, torch.Generator().manual_seed(0))
     assert not nothing.text.any()
@@ -47,7 +47,7 @@ def test_nothing_is_left_out_unless_asked_and_the_draws_are_the_generators() -> 
     assert all(a.equal(b) for a, b in zip(one, two, strict=True))
 
 
-def test_what_one_condition_loses_does_not_depend_on_the_others() -> None:
+def test_drops_of_one_condition_do_not_depend_on_the_others() -> None:
     lengths = torch.full((50,), 10)
     alone = drop_conditions(lengths, 0.5, 0.0, 0.0, torch.Generator().manual_seed(4))
     together = drop_conditions(lengths, 0.5, 0.7, 0.9, torch.Generator().manual_seed(4))

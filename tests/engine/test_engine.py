@@ -43,7 +43,7 @@ def test_rows_end_on_their_own(lm: DelayLM) -> None:
 
 
 @pytest.mark.parametrize("attention", ["blind", "plain"])
-def test_a_text_in_company_is_said_as_alone(attention: str) -> None:
+def test_a_text_in_company_is_decoded_as_alone(attention: str) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)
     for sampling in (Sampling(), SAMPLED):
         together = decode(lm, toy_conditions(lm, *TEXTS), sampling, seed=1)
@@ -174,7 +174,7 @@ class _Stepping:
         return torch.stack(produced, 1), state, torch.stack(read, 1)
 
 
-def test_frames_of_the_prompt_are_not_said_again() -> None:
+def test_frames_of_the_prompt_are_not_repeated() -> None:
     """The frames that come out follow the prompt, whole from the first on."""
     lm = push_stop(toy_lm(), -3.0)
     conditions = toy_conditions(lm, TEXTS[0])
@@ -185,7 +185,7 @@ def test_frames_of_the_prompt_are_not_said_again() -> None:
 
 @pytest.mark.parametrize("attention", ["blind", "plain"])
 @pytest.mark.parametrize("sampling", [Sampling(), SAMPLED])
-def test_rows_of_unequal_prompts_are_said_as_alone(attention: str, sampling: Sampling) -> None:
+def test_rows_of_unequal_prompts_are_decoded_as_alone(attention: str, sampling: Sampling) -> None:
     lm = push_stop(toy_lm(attention=attention), 0.02)
     lengths = torch.tensor([4, 0, 7, 4])
     prompt = random_codes(4, 7)
@@ -228,7 +228,7 @@ def test_a_prompt_of_no_frames_is_no_prompt(lm: DelayLM) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6])
-def test_a_continuation_is_what_the_model_would_have_said(seed: int) -> None:
+def test_a_continuation_equals_the_models_own_frames(seed: int) -> None:
     """Greedy: given any beginning of its own speech, the model says the rest of it, and reads the text as it did."""
     lm = push_stop(toy_lm(seed=seed), 0.02)
     conditions = toy_conditions(lm, *TEXTS)
@@ -269,7 +269,7 @@ def test_frames_come_as_soon_as_they_are_complete() -> None:
     assert stream.finished
 
 
-def test_the_model_may_be_asked_twice(lm: DelayLM) -> None:
+def test_the_model_may_be_called_twice(lm: DelayLM) -> None:
     conditions = toy_conditions(lm, TEXTS[0])
     assert torch.equal(decode(lm, conditions, seed=2)[0].codes, decode(lm, conditions, seed=2)[0].codes)
 

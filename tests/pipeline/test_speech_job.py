@@ -153,7 +153,9 @@ class Untrainable:
             raise LinaError("not today")
 
 
-def test_a_missing_device_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_reported_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LinaError, match="no CUDA device"):
         run(tmp_path, "train.device=cuda")
@@ -387,7 +389,7 @@ def test_the_same_command_replaces_a_damaged_tokenizer_file(tmp_path: Path) -> N
     assert path.read_bytes() == before
 
 
-def test_training_sentences_are_said_by_their_speakers(
+def test_training_sentences_are_spoken_by_their_speakers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str | None, tuple[str, ...]]] = []
@@ -479,7 +481,7 @@ def test_a_spec_may_name_a_text_set(tmp_path: Path, recognizer: str) -> None:
     assert done(run(tmp_path, recognizer, texts, "train.steps=1"))["evaluate"]
 
 
-def test_a_missing_text_set_is_told_before_training(tmp_path: Path) -> None:
+def test_a_missing_text_set_is_reported_before_training(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.txt: no such file; name the texts"):
         run(tmp_path, f"evaluate.texts={tmp_path / 'none.txt'}")
     assert not (tmp_path / "run").exists()

@@ -77,7 +77,7 @@ FILES = (
 )
 
 
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+def test_saved_state_equals_loaded_state(tmp_path: Path) -> None:
     saved = save_step(tmp_path)
     found = newest_checkpoint(tmp_path)
     assert found == saved
@@ -197,7 +197,7 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
         newest_checkpoint(tmp_path)
 
 
-def test_the_newest_is_told_by_its_step_not_by_clock_or_spelling(tmp_path: Path) -> None:
+def test_the_newest_is_chosen_by_its_step_not_by_clock_or_spelling(tmp_path: Path) -> None:
     for step in (99_999_999, 100_000_000, 5):
         shutil.move(save(tmp_path / str(step), step), tmp_path)
     os.utime(tmp_path / "step-00000005")
@@ -236,7 +236,7 @@ def test_a_damaged_one_of_the_same_step_is_replaced(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path) is not None
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".step-00000001.123").mkdir()
     (tmp_path / ".step-00000001.123" / "model.safetensors").write_bytes(b"half")
     assert newest_checkpoint(tmp_path) is None

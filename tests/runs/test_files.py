@@ -58,7 +58,7 @@ SAMPLE = Sample(
         (files.write_samples, files.read_samples, [SAMPLE]),
     ],
 )
-def test_what_is_written_is_read_back(
+def test_written_metrics_are_read_back(
     tmp_path: Path, write: Callable[[Path, Any], None], read: Callable[[Path], Any], value: Any
 ) -> None:
     assert not read(tmp_path)

@@ -71,7 +71,7 @@ def test_a_broken_plugin_costs_one_line_and_nothing_else(
 
 
 @pytest.mark.usefixtures("only_these")
-def test_a_name_given_twice_is_told_once(
+def test_a_duplicate_name_is_reported_once(
     distributions: FakeDistributions, caplog: pytest.LogCaptureFixture
 ) -> None:
     distributions.install("pack", {"lina.hooks": {"same": "hook_mod:Good"}}, hook_mod=HOOKS)

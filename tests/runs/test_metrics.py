@@ -61,7 +61,7 @@ def test_rewinding_a_young_run_makes_no_file(tmp_path: Path) -> None:
         (bytes(40) + b"\n{}\n[1]\n", "line 2: "),
     ],
 )
-def test_damaged_lines_of_metrics_are_told_of_and_stop_nothing(
+def test_damaged_lines_of_metrics_are_reported_and_stop_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes, message: str
 ) -> None:
     path = tmp_path / "metrics.jsonl"

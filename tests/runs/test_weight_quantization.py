@@ -65,7 +65,7 @@ def test_as_trained_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_has_no_scale(value: float) -> None:
+def test_values_that_are_not_finite_have_no_scale(value: float) -> None:
     weights = tensors()
     weights["low_rank"][1, 2, 3] = value
     with pytest.raises(CheckpointError, match="low_rank: holds NaN or infinity"):

@@ -178,9 +178,7 @@ def test_gpus_share_a_step_evenly(tmp_path: Path) -> None:
     small(tmp_path, "train.gpus=2", "train.accumulate=2", "train.cuda_graph=true")
 
 
-def test_more_gpus_than_there_are_is_told_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_gpus_are_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = TrainSection(gpus=4, accumulate=4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

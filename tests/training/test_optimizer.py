@@ -138,7 +138,7 @@ def test_the_state_of_an_average_has_the_buffers_too() -> None:
     assert state["running_mean"].tolist() == [3.0, 3.0]
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
     with pytest.raises(
         SpecError, match=r"unknown optimizer 'adam'; did you mean 'adamw'\? \(known: adamw, lion\)"
     ):

@@ -354,7 +354,7 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_row_that_is_not_told_its_text_learns_nothing_of_it(tmp_path: Path, share: float) -> None:
+def test_a_row_without_its_text_learns_nothing_of_it(tmp_path: Path, share: float) -> None:
     """With all texts dropped, one step of plain descent leaves what reads text as it was, and moves what stands in."""
     before = stored(
         trained(

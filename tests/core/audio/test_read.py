@@ -273,7 +273,7 @@ def _read(_tools: object, path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_recording_that_a_worker_refuses_is_told_by_its_pool(tmp_path: Path) -> None:
+def test_a_recording_that_a_worker_refuses_is_reported_by_its_pool(tmp_path: Path) -> None:
     missing = [tmp_path / "one.wav", tmp_path / "two.wav"]
     with pytest.raises(AudioError, match=r"one\.wav") as caught:
         list(work(missing, _read, object, 2))

@@ -89,7 +89,7 @@ def test_unwritable(tmp_path: Path) -> None:
         write_wav(tmp_path, some(), 8_000)
 
 
-def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+def test_paths_other_than_files_are_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for path in (tmp_path / "pipe.wav", "/dev/null"):
         with pytest.raises(DataError, match=r"is not a regular file; name a file such as out\.wav"):

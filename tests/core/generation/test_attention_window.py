@@ -65,7 +65,7 @@ def test_a_jump_back_says_nothing_again() -> None:
     assert speech(returning, window=NARROW)[0][0] == [0, 1, 2, 3, 4, 5, 4, 4, 4, 6, 7, 8, 9, 10, 11]
 
 
-def test_what_is_stuck_is_pushed_on() -> None:
+def test_a_stuck_row_is_pushed_on() -> None:
     stuck = lambda frame: min(frame, 4.0)  # noqa: E731
     forever, stopped = speech(stuck, window=NARROW)[0]
     assert (forever[5:], stopped) == ([4] * 55, False)
@@ -85,7 +85,7 @@ def test_an_early_end_is_not_allowed() -> None:
     assert output[5:] == [5, 6, 7, 8, 9]
 
 
-def test_what_goes_on_after_the_end_is_ended() -> None:
+def test_a_row_that_continues_after_the_end_is_ended() -> None:
     endless = lambda frame: float(frame)  # noqa: E731
     assert speech(endless) == [([*range(LENGTH), *[11] * 48], False)]
     output, stopped = speech(endless, window=Window(ahead=3, back=1, pace=1.0, stop_within=2, linger=5))[0]
@@ -121,7 +121,7 @@ def test_a_single_word_is_not_ended_before_it_is_spoken() -> None:
     assert int(rules.end[0]) == 11 - 1, "of the text after a prompt's transcript"
 
 
-def test_nothing_is_said_again_once_the_last_position_is_settled() -> None:
+def test_nothing_is_repeated_once_the_last_position_is_settled() -> None:
     """The place arrives at 4 in step 5; two steps later only that position is readable."""
     again = listed([0, 1, 2, 3, 4, 3, 4, 3, 2, 3, 4])
     window = Window(ahead=3, back=3, pace=1.0)

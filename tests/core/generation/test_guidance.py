@@ -123,7 +123,7 @@ def test_guidance_changes_the_speech(lm: DelayLM) -> None:
     )
 
 
-def test_a_text_in_company_is_said_as_alone(lm: DelayLM) -> None:
+def test_a_text_in_company_is_decoded_as_alone(lm: DelayLM) -> None:
     guided, prompt, lengths = Guided(lm, 2.0), random_codes(3, 5), torch.tensor([3, 0, 5])
     together = say(guided, conditions(guided, *TEXTS), prompt=prompt, prompt_lengths=lengths, seed=1)
     for row, text in enumerate(TEXTS):
@@ -138,9 +138,7 @@ def test_a_text_in_company_is_said_as_alone(lm: DelayLM) -> None:
         assert torch.equal(alone, together[row]), row
 
 
-def test_both_rows_of_a_pair_read_what_was_said_in_one_step(
-    lm: DelayLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_rows_of_a_pair_read_the_same_step(lm: DelayLM, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Tensor] = []
     step = lm.step
 

@@ -28,11 +28,11 @@ def again(token: int, recent: list[int], rows: int = 1, seed: int = 3) -> Tensor
 
 
 @pytest.mark.parametrize("recent", [[PAD] * 4, [1, 2, 4, 1], [3, 2, 1, 4]])
-def test_what_is_rare_is_kept(recent: list[int]) -> None:
+def test_rare_tokens_are_kept(recent: list[int]) -> None:
     assert again(3, recent, rows=50).tolist() == [3] * 50
 
 
-def test_what_is_frequent_is_drawn_from_all_that_is_allowed() -> None:
+def test_frequent_tokens_are_drawn_from_all_that_is_allowed() -> None:
     drawn = torch.bincount(again(3, [3, 3, 1, 2], rows=5_000), minlength=5) / 5_000
     expected = LOGITS[0].masked_fill(~ALLOWED, -torch.inf).softmax(-1)
     assert drawn[0] == 0

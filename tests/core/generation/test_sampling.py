@@ -153,7 +153,7 @@ def test_greedy_takes_the_first_of_equals() -> None:
     assert len(drawn[:, 1].unique()) == 6
 
 
-def test_what_is_all_greedy_needs_no_random_number() -> None:
+def test_greedy_decoding_needs_no_random_number() -> None:
     logits = torch.randn(5, 2, 6, generator=torch.Generator().manual_seed(0))
     allowed, rules = torch.ones(2, 6, dtype=torch.bool), rules_of(Sampling(), 2, 5)
     drawn = sample(logits, allowed, rules, uniforms(5, 2))

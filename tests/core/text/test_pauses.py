@@ -51,7 +51,7 @@ def test_parts(text: str, expected: list[tuple[float, str]]) -> None:
         ('a <break time="10.1s"/>', "at character 2 lasts over 10 s; write several"),
     ],
 )
-def test_what_is_no_pause(text: str, message: str) -> None:
+def test_marks_that_are_no_pause(text: str, message: str) -> None:
     with pytest.raises(TextError, match=message):
         list(parts(text))
 
@@ -118,7 +118,7 @@ def test_a_wrong_pause_is_refused(streaming: Any) -> None:
         ("a &lt;breakfast> &lt;b>", "a &lt;breakfast> &lt;b>"),
     ],
 )
-def test_what_is_escaped_is_no_pause(text: str, meant: str) -> None:
+def test_an_escaped_mark_is_no_pause(text: str, meant: str) -> None:
     assert list(parts(text)) == [TextPart(0.0, None, text)]
     assert literal(text) == meant
 

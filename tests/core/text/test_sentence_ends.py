@@ -55,14 +55,14 @@ def test_no_character_but_blanks_is_lost(text: str) -> None:
 
 
 @given(texts, texts)
-def test_what_follows_never_moves_an_end(text: str, more: str) -> None:
+def test_following_text_never_moves_an_end(text: str, more: str) -> None:
     end = sentence_end(text)
     if end is not None:
         assert sentence_end(text + more) == end
 
 
 @given(texts, texts)
-def test_what_came_before_never_moves_an_end(text: str, before: str) -> None:
+def test_preceding_text_never_moves_an_end(text: str, before: str) -> None:
     end = sentence_end(text)
     assert sentence_end(before + text, len(before)) == (None if end is None else end + len(before))
 

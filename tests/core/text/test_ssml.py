@@ -44,7 +44,7 @@ from lina.core.text.ssml import has_ssml, strip_ssml, warn_once
         ("<speak>open <sub alias='x'>y", "open y"),
     ],
 )
-def test_what_is_read(text: str, plain: str) -> None:
+def test_entries_are_read(text: str, plain: str) -> None:
     assert strip_ssml(text, phonemes=True) == plain
 
 

@@ -167,6 +167,18 @@ class StreamingCodec(Protocol):
     decoder: DecoderStream
 
 
+@runtime_checkable
+class DecodesOnDevice(Protocol):
+    """An optional capability of a streaming codec: its decoder on a GPU, for the engine."""
+
+    def decoder_on(self, device: torch.device) -> DecoderStream:
+        """A decoder with the weights as they are now, on ``device``, which equals ``decoder`` up to rounding.
+
+        Its ``parallel_forward`` never waits for the device, so that it can be captured as a CUDA graph.
+        """
+        ...
+
+
 class Reconstruction(NamedTuple):
     """Output of a codec in training."""
 

@@ -13,6 +13,7 @@ from lina.core.generation.in_place_lm import InPlaceLM
 from lina.core.state import state_bytes
 from lina.engine.block import Block
 from lina.engine.eager import EagerBackend
+from lina.engine.memory import check_memory
 from lina.engine.numerics import Numerics
 from lina.engine.state import DecodeState, empty_slots
 from lina.engine.step import DecodeStep
@@ -25,8 +26,6 @@ log = logging.getLogger("lina")
 choice_log = logging.getLogger("lina.engine")
 """Of the chosen backend only; ``lina say`` does not show it unless asked."""
 
-SHARE = 0.85
-"""Of a GPU's free memory that slots may take; a step's own work needs the rest."""
 LITTLE_STATE = 4 * 2**20
 """Bytes of states up to which ``auto`` captures PyTorch's own kernels, so that nothing waits for a compiler."""
 
@@ -80,6 +79,10 @@ def build_backend(
     try:
         state = empty_slots(stored, slots) if running is None else running
         backend = GraphBackend(lm, step, state, numerics, kind=kind, running=running is not None)
+    except torch.OutOfMemoryError:
+        raise LinaError(
+            f"engine: {slots} slots fit into the GPU's memory, but not what a step of them needs beside; use fewer"
+        ) from None
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         reason = f"{type(error).__name__}: {lines[0]}"
@@ -117,20 +120,3 @@ def _eager(
 def _log_choice(name: str) -> None:
     """Log the chosen backend once per process."""
     choice_log.info("decode engine: %s", name)
-
-
-def check_memory(row: DecodeState, slots: int, device: torch.device) -> None:
-    """Log the bytes that slots like ``row`` take.
-
-    Raises:
-        LinaError: they do not fit into the GPU's free memory; names the number that fits.
-    """
-    each = state_bytes(row)
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    log.info("decode engine: %d slots of %.1f MB, %.2f GB", slots, each / 1e6, slots * each / 1e9)
-    if slots * each > SHARE * free:
-        raise LinaError(
-            f"engine: {slots} slots of {each / 1e6:.1f} MB take {slots * each / 1e9:.1f} GB, but "
-            f"{free / 1e9:.1f} GB of the GPU's memory are free; use at most {int(SHARE * free // each)} slots"
-        )

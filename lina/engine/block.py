@@ -10,6 +10,9 @@ from torch import Tensor
 
 from lina.engine.step import StepOutput
 
+RING = 16
+"""The most steps that a block has."""
+
 
 class HostBlock:
     """The outputs of K steps of S slots on the CPU: codes [K, S, Q], attention [K, S, J] and flags [K, F, S].

@@ -11,13 +11,11 @@ from lina.core.generation.in_place_lm import InPlaceLM
 from lina.core.model.delay_lm import LMState
 from lina.core.model.in_place import copy_into
 from lina.core.state import leaves, take_rows, tree_map
-from lina.engine.block import Block
+from lina.engine.block import RING, Block
 from lina.engine.numerics import Numerics
 from lina.engine.state import DecodeState
 from lina.engine.step import DecodeStep, StepOutput
 
-RING = 16
-"""Steps whose outputs are kept on the device: the most that a block has."""
 CHECKED_ROWS = 4
 LIMITS = {False: 5e-3, True: 5e-2}
 """Root-mean-square difference from eager, relative, without and with reduced precision."""

@@ -1,7 +1,7 @@
 """The decode loop: requests wait for a slot, join between steps, and leave when all their frames are complete.
 
-The loop never waits for the step it has just issued: on a GPU it issues a block of steps, prepares the requests that
-wait, and only then looks at the block before. It has no thread of its own; whoever reads a stream drives it.
+The loop never waits for the step it has just issued: on a GPU it prepares the requests that wait, issues a block of
+steps, and only then looks at the block before. It has no thread of its own; whoever reads a stream drives it.
 """
 
 import contextlib
@@ -9,27 +9,33 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.errors import LinaError
 from lina.core.generation.guidance import LanguageModel
 from lina.core.model.delay_lm import LMState
-from lina.core.ops.dispatch import reference_kernels
-from lina.core.state import join_rows, take_rows
+from lina.core.ops.dispatch import HAS_TRITON, reference_kernels
+from lina.core.protocols import DecoderStream
+from lina.core.state import take_rows, tree_map
+from lina.engine.audio import AudioDecoder
+from lina.engine.audio_stream import AudioStream
 from lina.engine.backend import Backend, BackendName, build_backend, choose_graph
 from lina.engine.block import Block, HostBlock
 from lina.engine.buffers import DifferentError
+from lina.engine.captured_audio import build_audio_decoder
+from lina.engine.graph import NAMES
 from lina.engine.numerics import Numerics
+from lina.engine.preparation import Preparation
 from lina.engine.request import Request, RowResult
-from lina.engine.state import DecodeState, Features, first_state, fit
+from lina.engine.state import DecodeState, Features, first_state, fit, together
 from lina.engine.step import COMPLETE, DecodeStep
 
 log = logging.getLogger("lina")
@@ -49,6 +55,8 @@ class Stream:
         self._attention: list[npt.NDArray[np.float32]] = []
         self._state: LMState | None = None
         self.stopped = self.ended_by_window = self.finished = False
+        self.frames = 0
+        """Frames so far."""
 
     def __iter__(self) -> Iterator[Int[Tensor, "1 Q"]]:
         """Frames one by one, from the first; closing the iterator before the end gives the slot back."""
@@ -86,9 +94,10 @@ class Stream:
         # Frames are complete, and codebook 0 speaks, in one run of steps each.
         if complete:
             first = 0 if complete == block.steps else int(block.flags[:, COMPLETE, slot].argmax())
-            self._codes.append(block.codes[first : first + complete, slot].copy())
+            self._codes.append(block.codes[first : first + complete, slot])
+            self.frames += complete
         if speaking:
-            self._attention.append(block.attention[:speaking, slot, : self._positions].copy())
+            self._attention.append(block.attention[:speaking, slot, : self._positions])
         self.stopped, self.ended_by_window = stopped > 0, ended_by_window > 0
         return finished > 0
 
@@ -105,10 +114,13 @@ class Engine:
         backend: BackendName = "auto",
         numerics: Numerics | None = None,
         steps_per_block: int | None = None,
+        decoder: DecoderStream | None = None,
     ) -> None:
         """``features``: those that streams will need; grown when one needs more, which builds the step anew.
 
         ``steps_per_block``: by default 1 on a CPU, where nothing is gained by looking later, and more on a GPU.
+
+        ``decoder``: a codec's, for streams that are to have audio; as many as there are slots at a time.
         """
         self.numerics = numerics or Numerics()
         self.lm, self.slots, self.requested = self.numerics.prepare(lm), slots, backend
@@ -119,6 +131,8 @@ class Engine:
         self._queue: deque[Stream] = deque()
         self._issued: deque[tuple[Block, tuple[Stream | None, ...]]] = deque()
         self._lock = threading.RLock()
+        self._decoder = decoder
+        self._preparation: Preparation | None = None
         self.steps = 0
         """Steps whose outputs have been collected."""
 
@@ -132,12 +146,72 @@ class Engine:
         """No stream runs or waits."""
         return not self._busy and not self._queue
 
+    @cached_property
+    def audio(self) -> AudioDecoder:
+        """The decoder of audio.
+
+        Raises:
+            LinaError: so many rows do not fit into the GPU's memory.
+        """
+        if self._decoder is None:
+            raise ValueError("this engine has no decoder of audio")
+        return build_audio_decoder(
+            self._decoder, self.slots, len(self.lm.codebook_sizes), self._steps or STEPS_PER_BLOCK
+        )
+
+    def open_audio(self, prompt: Int[Tensor, "P Q"] | None = None, continues: bool = False) -> AudioStream:
+        """A stream of audio for one request, or with ``continues`` for several in order, until it is closed.
+
+        ``prompt``: codes that the audio follows without a seam.
+
+        Raises:
+            LinaError: there are as many streams of audio as slots.
+        """
+        with self._lock:
+            return self.audio.open(prompt, continues)
+
+    def close_audio(self, audio: AudioStream) -> None:
+        """End a stream of audio at once."""
+        with self._lock:
+            self.audio.close(audio)
+
+    def finish_audio(self, audio: AudioStream) -> Iterator[Float[Tensor, "C n"]]:
+        """End a stream of audio, and return what its decoder still holds."""
+        with self._lock:
+            self.audio.finish(audio)
+            self.audio.issue()
+            self.audio.collect(wait=True)
+        yield from audio.take()
+
+    def decode_audio(self, audio: AudioStream, codes: Int[Tensor, "T Q"]) -> Iterator[Float[Tensor, "C n"]]:
+        """The audio of codes that come from no request of this engine."""
+        for piece in codes.split(self.audio.frames):
+            with self._lock:
+                chunks = list(self.audio.decode_now(audio, piece))
+            yield from chunks
+
+    def audio_of(self, stream: Stream) -> Iterator[Float[Tensor, "C n"]]:
+        """The audio of a request in chunks of one frame or more, until all its codes are decoded; drives the engine."""
+        audio = stream.request.audio
+        assert audio is not None
+        try:
+            while True:
+                yield from audio.take()
+                if stream.finished and audio.settled and not audio.has_more:
+                    return
+                self.drive(lambda: audio.has_more or (stream.finished and audio.settled))
+        finally:
+            if not stream.finished:
+                stream.close()
+
     def submit(self, request: Request) -> Stream:
         """Take a stream in; it joins as soon as a slot is free and somebody drives the engine."""
         if request.max_frames < 1:
             raise ValueError(f"max_frames = {request.max_frames}: a stream has at least one frame")
         stream = Stream(self, request)
         with self._lock:
+            if self.requested == "auto" and self.idle:
+                self._improve()
             self._queue.append(stream)
         return stream
 
@@ -164,18 +238,21 @@ class Engine:
             stream.finished = True
             if stream in self._queue:
                 self._queue.remove(stream)
-            self._streams = [None if one is stream else one for one in self._streams]
+            if stream in self._streams:
+                self._streams[self._streams.index(stream)] = None
 
     def _turn(self) -> None:
-        """Issue a block for the streams that are there, let others join, and collect the blocks issued before."""
-        behind = self._lag
-        if behind and self._busy:
-            self._issue()
+        """Let streams join, issue a block, and collect the blocks issued before."""
+        if self._decoder is not None:
+            self.audio.collect(wait=False)
         self._admit()
-        if not behind and self._busy:
+        behind = self._lag
+        if self._busy:
             self._issue()
         while self._issued and (len(self._issued) > behind or not self._busy):
             self._collect()
+        if self._decoder is not None:
+            self.audio.collect(wait=not self._busy)
 
     @property
     def _busy(self) -> bool:
@@ -187,6 +264,34 @@ class Engine:
         if self._backend is None or any(one is not None and one.request.carry for one in self._streams):
             return 0
         return self._backend.lag
+
+    def issue_ahead(self, blocks: int) -> bool:
+        """Issue blocks on a GPU before work on the host that takes longer than one; False if nothing runs there."""
+        with self._lock:
+            if not self._lag or not self._busy:
+                return False
+            for _ in range(blocks):
+                if self._busy:
+                    self._issue()
+            return True
+
+    def _improve(self) -> None:
+        """Prepare fused kernels from the second request on, and go over to them between requests.
+
+        A process that speaks once has no use for them.
+        """
+        backend = self._backend
+        if not HAS_TRITON or backend is None or backend.name != NAMES["reference-graph"]:
+            return
+        if self._preparation is None:
+            assert self._features is not None
+            step = DecodeStep(self.lm.codebook_sizes, self._features, backend.state.step.device)
+            copied = tree_map(torch.clone, backend.state)
+            self._preparation = Preparation(self.lm, step, copied, self.numerics)
+        elif self._preparation.ready:
+            while self._issued:
+                self._collect()
+            self._backend = None
 
     def _issue(self) -> None:
         assert self._backend is not None
@@ -219,12 +324,14 @@ class Engine:
         if not joining:
             return
         codebooks = len(self.lm.codebook_sizes)
-        features = self._provide(Features.of([one.request for one in joining], codebooks))
-        rows = [self._first_state(one.request, features) for one in joining]
-        if self._backend is None:
-            self._start(rows[0], features)
-        assert self._backend is not None
-        self._backend.insert(free[: len(rows)], rows[0] if len(rows) == 1 else join_rows(rows))
+        requests = [one.request for one in joining]
+        features = self._provide(Features.of(requests, codebooks))
+        for group in together(requests):
+            rows = self._first_state([requests[index] for index in group], features)
+            if self._backend is None:
+                self._start(take_rows(rows, torch.tensor([0])), features)
+            assert self._backend is not None
+            self._backend.insert([free[index] for index in group], rows)
         for slot, stream in zip(free, joining, strict=False):
             self._streams[slot] = stream
 
@@ -243,11 +350,13 @@ class Engine:
         return features
 
     @torch.inference_mode()
-    def _first_state(self, request: Request, features: Features) -> DecodeState:
-        device = request.conditions.speaker.device
-        request = replace(request, conditions=self.numerics.prepare_conditions(request.conditions))
+    def _first_state(self, requests: Sequence[Request], features: Features) -> DecodeState:
+        device = requests[0].conditions.speaker.device
+        if self.numerics.weights != torch.float32:
+            prepare = self.numerics.prepare_conditions
+            requests = [replace(one, conditions=prepare(one.conditions)) for one in requests]
         with self.numerics.context(device), reference_kernels() if self._plain else contextlib.nullcontext():
-            return first_state(self.lm, request, features)
+            return first_state(self.lm, requests, features)
 
     @cached_property
     def _plain(self) -> bool:
@@ -259,18 +368,37 @@ class Engine:
 
     def _start(self, row: DecodeState, features: Features, running: DecodeState | None = None) -> None:
         step = DecodeStep(self.lm.codebook_sizes, features, row.step.device)
-        self._backend = build_backend(self.requested, self.lm, step, row, self.slots, self.numerics, running)
+        rest = self.lm, step, row, self.slots, self.numerics, running
+        if self._preparation is not None and self._preparation.ready and self.requested == "auto":
+            try:
+                self._backend = build_backend("graph", *rest)
+            except LinaError as error:
+                log.warning("%s", error)
+                self._preparation.ready = False
+            else:
+                return
+        self._backend = build_backend(self.requested, *rest)
 
     def _collect(self) -> None:
         """Hand the outputs of the oldest block to their streams, and free the slots of those that are finished."""
         issued, streams = self._issued.popleft()
         block = issued.wait()
         self.steps += block.steps
+        if self._decoder is not None:
+            own = [None if one is None or one.finished else one.request.audio for one in streams]
+            self.audio.feed_block(block, own)
+        ended = []
         for slot, stream in enumerate(streams):
             if stream is not None and not stream.finished and stream.receive(block, slot):
                 if stream.request.carry:
                     stream._state = self._state_after(slot)
-                self.remove(stream)
+                ended.append(stream)
+        for stream in ended:
+            if stream.request.audio is not None:
+                self.audio.end(stream.request.audio)
+            self.remove(stream)
+        if self._decoder is not None:
+            self.audio.issue()
 
     @torch.inference_mode()
     def _state_after(self, slot: int) -> LMState:

@@ -46,8 +46,8 @@ class GraphBackend(BufferBackend):
         running: bool,
     ) -> None:
         """``state`` becomes the buffers. ``running``: it holds streams, which the capture must not advance."""
-        self.name, self._compiled = NAMES[kind], kind == "compiled"
-        allowed = reference_kernels() if kind == "reference-graph" else contextlib.nullcontext()
+        self.name, self._compiled, self._fused = NAMES[kind], kind == "compiled", kind != "reference-graph"
+        allowed = contextlib.nullcontext() if self._fused else reference_kernels()
         with torch.inference_mode(False), torch.no_grad(), numerics.context(state.step.device), allowed:
             super().__init__(lm, step, state, numerics, running=running)
             kept = tree_map(torch.clone, state) if running else None
@@ -62,7 +62,7 @@ class GraphBackend(BufferBackend):
         side, here = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
         side.wait_stream(here)
         with self._compiling(), torch.cuda.stream(side):
-            for _ in range(WARM_UP):
+            for _ in range(WARM_UP if self._fused else 1):
                 self._body()
         here.wait_stream(side)
         torch.cuda.synchronize(self.device)
@@ -93,5 +93,6 @@ class _CopiedBlock(Block):
 
     def wait(self) -> HostBlock:
         self._copied.synchronize()
-        codes, attention, flags = self._host
+        # Streams keep parts of a block; pinned memory is for the next ones.
+        codes, attention, flags = (leaf.clone() for leaf in self._host)
         return HostBlock(codes, attention.float(), flags)

@@ -9,6 +9,7 @@ from lina.core.generation.attention_window import Window
 from lina.core.generation.repetition import Repetition
 from lina.core.generation.sampling import Sampling
 from lina.core.model.delay_lm import Conditions, LMState
+from lina.engine.audio_stream import AudioStream
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +17,7 @@ class Request:
     """One stream: its conditions, its sampling, and the state and frames that it goes on from."""
 
     conditions: Conditions
-    """Of one row: ``lm.conditions`` of its text."""
+    """``lm.conditions`` of its text, or of several texts, of which this one is ``row``."""
     sampling: Sampling
     max_frames: int
     """Frames after which the stream is cut, beyond the prompt."""
@@ -32,6 +33,9 @@ class Request:
     """Limits the readable text positions and when the stream may end; no limits by default."""
     repetition: Repetition | None = None
     """Tokens of codebook 0, if it is sampled, that come too often are drawn again."""
+    row: int = 0
+    audio: AudioStream | None = None
+    """Gets the codes, and has their audio (``Engine.open_audio``); by default they are not decoded."""
     carry: bool = False
     """The result is to have the state after the last column, for a stream that goes on from there."""
 

@@ -1,8 +1,8 @@
 """The state of the engine's slots: everything that a step reads and writes, as one value, a row per slot."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,10 @@ from lina.core.model.cross_attention import pad_memory
 from lina.core.model.delay_lm import Conditions, LMState
 from lina.core.model.delay_pattern import SkewState, undelay
 from lina.core.model.tokens import PAD, START, delayed_columns
-from lina.core.state import tree_map
+from lina.core.state import S, join_rows, take_rows, tree_map
 from lina.engine.request import Request
+
+T = TypeVar("T")
 
 POSITIONS = 32
 """Text memories are padded to a multiple of this, doubled as often as needed, so that few shapes ever occur."""
@@ -99,43 +101,77 @@ class Features:
         )
 
 
+def together(requests: Sequence[Request]) -> list[list[int]]:
+    """Group requests, by their indices, for ``first_state``: those that begin alike, without a prompt."""
+    groups: dict[Any, list[int]] = {}
+    for index, one in enumerate(requests):
+        plain = one.state is None and not one.begin and (one.prompt is None or not len(one.prompt))
+        key = (one.window, one.conditions.text.mask.shape[1:]) if plain else index
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
 @torch.inference_mode()
-def first_state(lm: LanguageModel, request: Request, features: Features) -> DecodeState:
-    """The state of one row that has read its prompt and is about to make its first frame."""
-    codebooks, conditions = len(lm.codebook_sizes), request.conditions
+def first_state(lm: LanguageModel, requests: Sequence[Request], features: Features) -> DecodeState:
+    """The state of rows that have read their prompts and are about to make their first frames.
+
+    ``requests``: one, or several that ``together`` has in one group.
+    """
+    first, rows, codebooks = requests[0], len(requests), len(lm.codebook_sizes)
+    conditions = _conditions(requests)
     device = conditions.speaker.device
-    prompt = request.prompt
+    prompt = first.prompt
     if prompt is None:
         prompt = torch.zeros(0, codebooks, dtype=torch.int64)
     frames = len(prompt)
     columns = delayed_columns(prompt[None], torch.tensor([frames])).to(device)
-    state = lm.initial_state(1) if request.state is None else request.state
-    attention = torch.zeros(1, conditions.text.mask.shape[-1], device=device)
+    state = lm.initial_state(rows) if first.state is None else first.state
+    attention = torch.zeros(rows, conditions.text.mask.shape[-1], device=device)
     if frames:
         _, state, weights = lm.parallel_forward(columns[:, :frames], state, conditions)
         attention = weights[:, -1].float()
     conditions = conditions._replace(text=pad_memory(conditions.text, features.positions))
-    window = window_rules(request.window, conditions.text.mask, request.begin)
-    forced = columns[:, frames : frames + codebooks]
-    no = torch.zeros(1, dtype=torch.bool, device=device)
-    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    window = tree_map(
+        lambda leaf: leaf.expand(rows, *leaf.shape[1:]), window_rules(first.window, conditions.text.mask)
+    )
+    forced = columns[:, frames : frames + codebooks].expand(rows, -1, -1)
+    no = torch.zeros(rows, dtype=torch.bool, device=device)
+    zero = torch.zeros(rows, dtype=torch.int64, device=device)
+    numbers = torch.tensor([[one.max_frames, one.key] for one in requests]).to(device)
     return DecodeState(
         lm=state,
         conditions=conditions,
         column=forced[:, 0],
         forced=forced,
         step=zero,
-        length=zero + request.max_frames,
+        length=numbers[:, 0],
         stopped=no,
         ended_by_window=no,
-        undelayed=undelay(codebooks, START, device).initial_state(1),
-        place=first_place(attention, zero + request.begin, window),
+        undelayed=undelay(codebooks, START, device).initial_state(rows),
+        place=first_place(attention, zero + first.begin, window),
         window=window,
-        sampling=request.sampling.rules(codebooks, device),
-        repetition=repetition_rules(_repetition_of(request), device),
-        recent=torch.full((1, features.recent), PAD, device=device),
-        key=torch.tensor([request.key], device=device),
+        sampling=_joined([one.sampling for one in requests], lambda one: one.rules(codebooks), device),
+        repetition=_joined([_repetition_of(one) for one in requests], repetition_rules, device),
+        recent=torch.full((rows, features.recent), PAD, device=device),
+        key=numbers[:, 1],
     )
+
+
+def _conditions(requests: Sequence[Request]) -> Conditions:
+    """Those of all requests; texts that were encoded together are taken out together."""
+    first = requests[0].conditions
+    if all(one.conditions is first for one in requests):
+        if len(requests) == len(first.speaker) == 1:
+            return first
+        return take_rows(first, torch.tensor([one.row for one in requests]))
+    return join_rows([take_rows(one.conditions, torch.tensor([one.row])) for one in requests])
+
+
+def _joined(values: Sequence[T], rules: Callable[[T], S], device: torch.device) -> S:
+    """The rules of each value, which often is the same."""
+    if all(one is values[0] for one in values):
+        return tree_map(lambda leaf: leaf.to(device).expand(len(values), *leaf.shape[1:]), rules(values[0]))
+    return tree_map(lambda leaf: leaf.to(device), join_rows([rules(one) for one in values]))
 
 
 def empty_slots(row: DecodeState, slots: int) -> DecodeState:

@@ -77,7 +77,7 @@ def _join(voice: Synthesizer, row: int, segments: Sequence[Segment], choices: di
     if with_input:
         sentences = [end_sentence(voice, segment, choices[row, segment.number]) for segment in with_input]
         codes = torch.cat([one.codes for one in sentences])
-        audio = decode_after(voice.codec, sentences[0].input.prompt, codes)
+        audio = decode_after(voice.codec, voice.engines.device_decoder, sentences[0].input.prompt, codes)
         parts = audio.split([len(one.codes) * voice.codec.hop for one in sentences], dim=1)
         frames = (
             frame

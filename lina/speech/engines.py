@@ -1,13 +1,25 @@
 """The engines of a voice: on a GPU they are kept, for their step is captured once; elsewhere one is made per call."""
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import cast
 
+import torch
+
+from lina.core.audio.codec import AnyCodec, decoder_stream
 from lina.core.generation.guidance import Guided
 from lina.core.model.delay_lm import DelayLM
+from lina.core.protocols import DecoderStream, DecodesOnDevice, implements
 from lina.engine.backend import BackendName
 from lina.engine.engine import Engine
+
+log = logging.getLogger("lina")
+
+Kind = tuple[float, int, bool]
+"""Guidance, slots, and with a decoder of audio."""
 
 KEPT = 4
 """Engines that are kept while nobody uses them."""
@@ -16,27 +28,69 @@ KEPT = 4
 class Engines:
     """Engines of one model, lent to one caller at a time."""
 
-    def __init__(self, model: DelayLM, backend: BackendName = "auto") -> None:
-        self.model, self.backend = model, backend
-        self._free: list[tuple[tuple[float, int], Engine]] = []
+    def __init__(self, model: DelayLM, codec: AnyCodec, backend: BackendName = "auto") -> None:
+        self.model, self.codec, self.backend = model, codec, backend
+        self._free: list[tuple[Kind, Engine]] = []
         self._lock = threading.Lock()
+        self._preparing: threading.Thread | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.logits_head.weight.device
+
+    @cached_property
+    def device_decoder(self) -> DecoderStream | None:
+        """The codec's decoder on the model's GPU, if it has one."""
+        if self.device.type != "cuda" or not implements(self.codec, DecodesOnDevice):
+            return None
+        return cast(DecodesOnDevice, self.codec).decoder_on(self.device)
+
+    @property
+    def decoder(self) -> DecoderStream:
+        """The decoder that streams of audio use."""
+        return self.device_decoder or decoder_stream(self.codec)
 
     @contextmanager
-    def borrow(self, guidance: float, rows: int) -> Iterator[Engine]:
-        """An engine with at least ``rows`` slots, guided by a scale other than 1."""
-        device = self.model.logits_head.weight.device
-        slots = rows if device.type == "cpu" else 1 << (rows - 1).bit_length()
-        engine = self._take((guidance, slots)) or self._build(guidance, slots)
-        yield engine  # one whose caller failed is not lent again
-        if device.type != "cpu":
-            with self._lock:
-                self._free = [((guidance, slots), engine), *self._free[: KEPT - 1]]
+    def borrow(self, guidance: float, rows: int, audio: bool = False) -> Iterator[Engine]:
+        """An engine with at least ``rows`` slots; guided by a scale other than 1; ``audio``: it can decode codes."""
+        slots = rows if self.device.type == "cpu" else 1 << (rows - 1).bit_length()
+        kind = guidance, slots, audio
+        self._wait()
+        engine = self._take(kind) or self._build(*kind)
+        try:
+            yield engine  # one whose caller failed is not lent again
+        except GeneratorExit:  # the caller has heard enough
+            self._return(kind, engine)
+            raise
+        self._return(kind, engine)
 
-    def _build(self, guidance: float, slots: int) -> Engine:
+    def prepare(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which borrows an engine, in a thread; other callers wait for its end."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:  # the next caller meets it as well, and reports it
+                log.debug("preparing a voice: %s", error)
+
+        self._preparing = threading.Thread(target=run, name="lina voice")
+        self._preparing.start()
+
+    def _wait(self) -> None:
+        thread = self._preparing
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _build(self, guidance: float, slots: int, audio: bool) -> Engine:
         lm = self.model if guidance == 1 else Guided(self.model, guidance)
-        return Engine(lm, slots, backend=self.backend)
+        return Engine(lm, slots, backend=self.backend, decoder=self.decoder if audio else None)
 
-    def _take(self, kind: tuple[float, int]) -> Engine | None:
+    def _return(self, kind: Kind, engine: Engine) -> None:
+        if self.device.type != "cpu" and engine.idle:
+            with self._lock:
+                self._free = [(kind, engine), *self._free[: KEPT - 1]]
+
+    def _take(self, kind: Kind) -> Engine | None:
         with self._lock:
             for place, (own, engine) in enumerate(self._free):
                 if own == kind:

@@ -5,16 +5,19 @@ model.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import LMState, next_text
+from lina.engine.request import Request
 from lina.speech.best_of import Choice, select_best
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt
@@ -22,14 +25,15 @@ from lina.speech.result import (
     AudioChunk,
     FrameTag,
     SentenceSpeech,
-    decode_frames,
     sentence_speech,
     shape_frames,
-    tag_frames,
 )
 from lina.speech.segments import Segment, iterate_segments, list_segments
 from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads_of
+
+BLOCKS_AHEAD = 6
+"""Blocks of steps for a GPU, about 7 ms, while the next sentence is read."""
 
 OnSentence = Callable[[SentenceSpeech], object]
 
@@ -106,38 +110,137 @@ def _read(
             seconds = segment.seconds
             yield segment
 
-    prompt = torch.zeros(0, len(voice.codec.codebook_sizes), dtype=torch.int64)
-    if isinstance(options.prompt, Prompt):
-        assert isinstance(options.prompt.audio, Tensor)
-        prompt = options.prompt.audio
-    frames = decode_frames(voice.codec, prompt, _frames(voice, count_silence(), carry, options, on_sentence))
+    ahead = isinstance(segments, list) and not carry
+    frames = _frames(voice, count_silence(), carry, options, on_sentence, ahead)
     yield from shape_frames(voice.codec, frames, lambda: seconds)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _frames(
     voice: Synthesizer,
     segments: Iterable[Segment],
     carry: bool,
     options: SpeechOptions,
     on_sentence: OnSentence,
-) -> Iterator[tuple[Int[Tensor, "1 Q"], FrameTag]]:
-    """Yield complete frames of codes with their tags: as sampled, or with ``best_of`` after selection."""
-    lm = voice.language_model(options)
+    ahead: bool,
+) -> Iterator[tuple[Float[Tensor, "C hop"], FrameTag]]:
+    """Yield frames of audio with their tags: as sampled, or with ``best_of`` after selection.
+
+    ``ahead``: the next segment is there, and may be read while one is spoken.
+    """
+    lm, hop = voice.language_model(options), voice.codec.hop
+    prompt = options.prompt.audio if isinstance(options.prompt, Prompt) else None
+    assert prompt is None or isinstance(prompt, Tensor)
     state: LMState | None = None
-    with voice.engines.borrow(options.guidance, options.best_of) as engine:
-        for segment in segments:
-            if segment.input is None:
-                continue
-            requests = voice.requests(segment.input, options, (0, segment.number), state, carry)
-            streams = [engine.submit(request) for request in requests]
-            if options.best_of == 1:
-                yield from tag_frames(streams[0], segment, streams[0])
-            rows = [stream.result() for stream in streams]
-            choice = select_best(rows, segment.input, options.seed)
-            if options.best_of > 1:
-                yield from tag_frames(choice.row.codes.split(1), segment, choice.row)
-            on_sentence(end_sentence(voice, segment, choice))
-            if carry:
-                assert rows[0].state is not None
-                state = next_text(rows[0].state, lm.initial_state(1))
+    order, sentences = _Order(), _Sentences(voice, segments, carry, options)
+    with voice.engines.borrow(options.guidance, options.best_of, audio=True) as engine:
+        audio = engine.open_audio(prompt, continues=True)
+        try:
+            while (sentence := sentences.next(state)) is not None:
+                segment, requests = sentence
+                assert segment.input is not None
+                if options.best_of == 1:
+                    stream = engine.submit(replace(requests[0], audio=audio))
+                    order.begin(segment, stream)
+                    waits = ahead
+                    for chunk in engine.audio_of(stream):
+                        if waits and engine.issue_ahead(BLOCKS_AHEAD):
+                            sentences.prepare()
+                            waits = False
+                        yield from order.tagged(chunk.split(hop, dim=1))
+                    yield from order.tagged([])
+                    rows = [stream.result()]
+                else:
+                    rows = [one.result() for one in [engine.submit(request) for request in requests]]
+                choice = select_best(rows, segment.input, options.seed)
+                if options.best_of > 1:
+                    order.begin(segment, _Whole(len(choice.row.codes), choice.row.stopped))
+                    for chunk in engine.decode_audio(audio, choice.row.codes):
+                        yield from order.tagged(chunk.split(hop, dim=1))
+                on_sentence(end_sentence(voice, segment, choice))
+                if carry:
+                    assert rows[0].state is not None
+                    state = next_text(rows[0].state, lm.initial_state(1))
+            for chunk in engine.finish_audio(audio):
+                yield from order.tagged(chunk.split(hop, dim=1))
+        finally:
+            engine.close_audio(audio)
+
+
+class _Sentences:
+    """Segments with something to speak, and their requests; the next ones may be built before they are needed."""
+
+    def __init__(
+        self, voice: Synthesizer, segments: Iterable[Segment], carry: bool, options: SpeechOptions
+    ) -> None:
+        self._voice, self._carry, self._options = voice, carry, options
+        self._segments = (segment for segment in segments if segment.input is not None)
+        self._prepared: tuple[Segment, list[Request]] | None = None
+
+    def prepare(self) -> None:
+        """Build the requests of the next one, if there is one."""
+        self._prepared = self.next(None)
+
+    def next(self, state: LMState | None) -> tuple[Segment, list[Request]] | None:
+        """The next one; None after the last. ``state``: the model's state before it, with ``carry``."""
+        if self._prepared is not None:
+            found, self._prepared = self._prepared, None
+            return found
+        segment = next(self._segments, None)
+        if segment is None:
+            return None
+        assert segment.input is not None
+        place = 0, segment.number
+        return segment, self._voice.requests(segment.input, self._options, place, state, self._carry)
+
+
+class _Progress(Protocol):
+    """A stream or result, as far as it is known."""
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def stopped(self) -> bool: ...
+
+
+class _Whole(NamedTuple):
+    """A chosen result, all of it known."""
+
+    frames: int
+    stopped: bool
+    finished: bool = True
+
+
+class _Order:
+    """Segments whose audio is still to come. A decoder that lags gives the end of one during the next."""
+
+    def __init__(self) -> None:
+        self._segments: deque[tuple[Segment, _Progress]] = deque()
+        self._waiting: deque[Float[Tensor, "C hop"]] = deque()
+        self._frames = 0
+
+    def begin(self, segment: Segment, progress: _Progress) -> None:
+        """The next codes are of ``segment``."""
+        self._segments.append((segment, progress))
+
+    def tagged(
+        self, audio: Iterable[Float[Tensor, "C hop"]]
+    ) -> Iterator[tuple[Float[Tensor, "C hop"], FrameTag]]:
+        """Frames with their tags. One waits until it is known if it is the last of its segment: that may fade."""
+        self._waiting.extend(audio)
+        while self._waiting:
+            segment, progress = self._segments[0]
+            if self._frames + 1 < progress.frames:
+                self._frames += 1
+                yield self._waiting.popleft(), FrameTag(segment)
+            elif not progress.finished:
+                return
+            else:
+                self._segments.popleft()
+                if self._frames < progress.frames:
+                    self._frames = 0
+                    yield self._waiting.popleft(), FrameTag(segment, not progress.stopped)

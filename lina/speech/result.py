@@ -1,6 +1,5 @@
-"""Results of synthesis, and codes decoded whole or frame by frame."""
+"""Results of synthesis, and codes decoded whole."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,9 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.audio.codec import AnyCodec, decode, decoder_stream, skip
+from lina.core.audio.codec import AnyCodec, decode, decode_stream
 from lina.core.audio.time_stretch import TimeStretch
-from lina.core.protocols import Tokenizer
+from lina.core.protocols import DecoderStream, Tokenizer
+from lina.core.state import leaves
 from lina.speech.alignment import Alignment, join_alignments
 from lina.speech.best_of import Candidate, Choice
 from lina.speech.segments import Segment
@@ -116,32 +116,22 @@ def join_speech(codec: AnyCodec, pieces: Iterable[AudioChunk], sentences: Sequen
 
 @torch.no_grad()
 def decode_after(
-    codec: AnyCodec, prompt: Int[Tensor, "P Q"], codes: Int[Tensor, "T Q"]
+    codec: AnyCodec,
+    device_decoder: DecoderStream | None,
+    prompt: Int[Tensor, "P Q"],
+    codes: Int[Tensor, "T Q"],
 ) -> Float[Tensor, "C samples"]:
-    """Decode ``codes`` after those of a prompt, and return the audio of ``codes`` only, without a seam."""
-    return decode(codec, torch.cat([prompt, codes])[None])[0][:, len(prompt) * codec.hop :]
+    """Decode ``codes`` after those of a prompt, and return the audio of ``codes`` only, without a seam.
 
-
-@torch.no_grad()
-def decode_frames(
-    codec: AnyCodec, prompt: Int[Tensor, "P Q"], frames: Iterable[tuple[Int[Tensor, "1 Q"], T]]
-) -> Iterator[tuple[Float[Tensor, "C hop"], T]]:
-    """Decode a stream frame by frame, after ``prompt``; each frame keeps the value that came with its codes."""
-    decoder = decoder_stream(codec)
-    state = decoder.initial_state(1)
-    if len(prompt):
-        state = skip(decoder, prompt[None], state)
-    # The decoder lags: its first outputs precede the first frame, or belong to the prompt.
-    waiting: deque[T] = deque()
-    for codes, tag in frames:
-        waiting.append(tag)
-        audio, state = decoder.step(codes.cpu(), state)
-        if len(waiting) > decoder.latency:
-            yield audio[0], waiting.popleft()
-    if waiting:
-        rest = decoder.flush(state)[0][:, -len(waiting) * codec.hop :]
-        for audio in rest.split(codec.hop, dim=1):
-            yield audio, waiting.popleft()
+    ``device_decoder``: decodes instead of the codec itself.
+    """
+    whole = torch.cat([prompt, codes])[None]
+    if device_decoder is None:
+        audio = decode(codec, whole)
+    else:
+        device = leaves(device_decoder.initial_state(1))[0].device
+        audio = decode_stream(device_decoder, whole.to(device)).cpu()
+    return audio[0][:, len(prompt) * codec.hop :]
 
 
 class Ending(Protocol):

@@ -50,6 +50,7 @@ from lina.speech.synthesis_input import (
     prompts_of_texts,
 )
 from lina.speech.threads import choose_threads
+from lina.speech.warm_up import open_device, warm_up
 
 TEXT_BUCKET = 32
 """Texts are padded to a multiple of this, so that few shapes occur."""
@@ -84,7 +85,7 @@ class Voice:
         self.speakers = tuple(speakers)
         self.sample_rate = codec.sample_rate
         """Hz."""
-        self.engines = Engines(self.model)
+        self.engines = Engines(self.model, codec)
         self.threads = choose_threads(threads, self.parameters)
         """CPU threads inside calls; None keeps PyTorch's number."""
 
@@ -250,6 +251,7 @@ def load(
         TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
     directory, torch_device = Path(directory), choose_device(device)
+    open_device(torch_device)
     for setting in settings:
         if not setting.startswith("synthesize."):
             raise SpecError(
@@ -288,4 +290,6 @@ def load(
     except TooLargeError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}; use the run's own spec") from None
     load_weights(model, checkpoint, average=True, assign=True)
-    return Voice(resolved, model.to(torch_device), codec, tokenizer, speakers, threads)
+    voice = Voice(resolved, model.to(torch_device), codec, tokenizer, speakers, threads)
+    warm_up(voice)
+    return voice

@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from lina.core.audio.codec import decode_stream
 from lina.core.errors import LinaError
 from lina.core.generation.attention_window import Window
 from lina.core.generation.counter_random import stream_key, uniform
@@ -19,6 +21,7 @@ from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.registry import load
 from lina.engine.backend import GRAPHS, BackendName
+from lina.engine.captured_audio import CapturedAudioDecoder
 from lina.engine.engine import Engine
 from lina.engine.graph import NAMES
 from lina.engine.numerics import Numerics
@@ -191,3 +194,48 @@ def test_a_graph_that_differs_from_eager_is_left(
     assert_same(list(engine.run(requests(lm))), expected)
     assert engine.backend_name == "eager"
     assert "failed its check" in caplog.text
+
+
+def lina_decoder() -> Any:
+    plugin: Any = load("codec", "lina")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return plugin.build(**plugin.example())
+
+
+def test_captured_audio_is_that_of_the_codec() -> None:
+    """Streams of different length, more than there are slots; and one that goes on over three requests."""
+    lm, codec = model_of("gla", "plain", "ordinary"), lina_decoder()
+    engine = Engine(lm, 4, backend="graph", decoder=codec.decoder_on(torch.device("cuda")))
+    many = requests(lm)
+    for first in range(0, len(many), 4):
+        group = [replace(one, audio=engine.open_audio()) for one in many[first : first + 4]]
+        for stream in [engine.submit(one) for one in group]:
+            audio = torch.cat(list(engine.audio_of(stream)), 1)
+            expected = decode_stream(codec.decoder, stream.result().codes[None])[0]
+            torch.testing.assert_close(audio, expected, atol=1e-4, rtol=1e-4)
+    assert isinstance(engine.audio, CapturedAudioDecoder)
+    prompt = torch.stack([torch.randint(0, size, (5,)) for size in SIZES], 1)
+    long, pieces, codes = engine.open_audio(prompt, continues=True), [], [prompt]
+    for one in many[:3]:
+        stream = engine.submit(replace(one, audio=long))
+        pieces += list(engine.audio_of(stream))
+        codes.append(stream.result().codes)
+    pieces += list(engine.finish_audio(long))
+    expected = decode_stream(codec.decoder, torch.cat(codes)[None])[0][:, 5 * codec.hop :]
+    torch.testing.assert_close(torch.cat(pieces, 1), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_fused_kernels_are_used_once_they_are_ready() -> None:
+    """A small model begins without them; between requests the engine goes over, with the same tokens."""
+    lm = model_of("gla", "plain", "ordinary")
+    expected = decoded(lm, "eager", requests(lm))
+    engine = Engine(lm, 2)
+    assert_same(list(engine.run(requests(lm)[:1])), expected[:1])
+    assert engine.backend_name == NAMES["reference-graph"]
+    for _ in range(2):
+        assert_same([next(iter(engine.run([one]))) for one in requests(lm)], expected)
+        assert engine._preparation is not None
+        engine._preparation.join()
+        assert engine._preparation.ready
+    assert engine.backend_name == NAMES["graph"]

@@ -16,13 +16,13 @@ from lina.core.generation.repetition import Repetition
 from lina.core.generation.sampling import Sampling
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import MARKS, PAD, START, STOP, delayed_columns
-from lina.core.state import leaves, tree_map
+from lina.core.state import leaves, take_rows, tree_map
 from lina.engine.backend import GRAPHS
 from lina.engine.buffers import BufferBackend
 from lina.engine.eager import EagerBackend
 from lina.engine.engine import Engine
 from lina.engine.request import Request, RowResult
-from lina.engine.state import Features, empty_slots, first_state
+from lina.engine.state import Features, empty_slots, first_state, together
 from lina.engine.step import DecodeStep
 from tests.core.toy_model import SIZES, push_stop, random_codes, toy_conditions, toy_lm
 from tests.engine.decoding import SAMPLED, TEXTS, decode, requests
@@ -449,10 +449,28 @@ def test_a_step_reads_nothing_back(lm: DelayLM) -> None:
     logits, attention = torch.empty(3, len(SIZES), lm.vocab, device="meta"), torch.empty(3, 32, device="meta")
     request = one_of_each(lm)[1]
     features = Features(32, True, 5, True, True, 4)
-    row = first_state(lm, request, features)
+    row = first_state(lm, [request], features)
     state = tree_map(lambda leaf: leaf.to("meta"), empty_slots(row, 3))
     step = DecodeStep(lm.codebook_sizes, features, torch.device("meta"))
     after, output = step(lambda tokens, state, conditions: (logits, state, attention), state)
     assert output.codes.shape == (3, len(SIZES))
     assert [leaf.shape for leaf in leaves(after)] == [leaf.shape for leaf in leaves(state)]
     assert [leaf.dtype for leaf in leaves(after)] == [leaf.dtype for leaf in leaves(state)]
+
+
+def test_streams_that_begin_alike_are_prepared_together(lm: DelayLM) -> None:
+    """Those without prompt and with one window, over texts of one length; each as it would be by itself."""
+    many = one_of_each(lm)
+    groups = together(many)
+    assert sorted(index for group in groups for index in group) == list(range(len(many)))
+    assert max(map(len, groups)) > 3
+    assert [many.index(one) for one in many if one.prompt is not None] == [
+        index for group in groups for index in group if many[index].prompt is not None and len(group) == 1
+    ]
+    features = Features.of(many, len(SIZES))
+    for group in groups:
+        rows = first_state(lm, [many[index] for index in group], features)
+        for place, index in enumerate(group):
+            alone = leaves(first_state(lm, [many[index]], features))
+            for one, other in zip(alone, leaves(take_rows(rows, torch.tensor([place]))), strict=True):
+                assert torch.equal(one, other)

@@ -14,6 +14,10 @@ from lina.core.generation.attention_window import WindowRules, WindowState, read
 from lina.core.laws.op_count import Cost, cost
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.state import state_bytes
+from lina.engine.audio import AudioDecoder
+from lina.engine.eager import EagerBackend
+from lina.engine.engine import Engine
+from lina.engine.state import empty_slots
 from lina.speech.long_form import read
 from lina.speech.segments import count_sentences
 from lina.speech.voice import Voice
@@ -262,3 +266,44 @@ def test_each_sentence_has_its_own_attention_window(
         rows = torch.arange(len(TEXTS))[None]
         joined = pack_columns(teacher_forcing(record.padded(), record.lengths), record.lengths, rows)
         assert torch.equal(record.columns, joined.columns.inputs[0])
+
+
+def test_sentences_read_ahead_beside_a_gpu_sound_the_same(
+    streaming: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With blocks under way and calls of four frames, as on a GPU; the next sentence is read during one."""
+
+    class Lagging(EagerBackend):
+        lag = 1
+
+    def backend(name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any) -> Any:
+        return Lagging(lm, step, empty_slots(row, slots) if running is None else running, numerics)
+
+    def audio(decoder: Any, rows: int, codebooks: int, frames: int) -> AudioDecoder:
+        return AudioDecoder(decoder, rows, codebooks, frames)
+
+    expected = list(read(make(streaming, 0.02), TEXTS))
+    voice = make(streaming, 0.02)
+    reads: list[int] = []
+    issued: list[int] = []
+    requests, ahead = voice.requests, Engine.issue_ahead
+
+    def recorded(*arguments: Any) -> Any:
+        reads.append(len(issued))
+        return requests(*arguments)
+
+    def issue(engine: Engine, blocks: int) -> bool:
+        issued.append(blocks)
+        return ahead(engine, blocks)
+
+    monkeypatch.setattr("lina.engine.engine.build_backend", backend)
+    monkeypatch.setattr("lina.engine.engine.build_audio_decoder", audio)
+    monkeypatch.setattr(Engine, "issue_ahead", issue)
+    monkeypatch.setattr(voice, "requests", recorded)
+    found = list(read(voice, TEXTS))
+    assert [one.sentence for one in found] == [one.sentence for one in expected]
+    together, alone = (torch.cat([one.audio for one in chunks], 1) for chunks in (found, expected))
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    assert issued
+    assert reads[0] == 0
+    assert len(reads) == len(TEXTS)

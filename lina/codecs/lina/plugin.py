@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from lina.codecs.lina.device_decoder import device_decoder
 from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.stream import LinaDecoder, LinaEncoder
@@ -46,6 +47,11 @@ class StreamingLina(nn.Module):
         self.codebook_sizes = network.codebook_sizes[:codebooks]
         self.encoder: EncoderStream = LinaEncoder(network, codebooks)
         self.decoder: DecoderStream = LinaDecoder(network)
+
+    def decoder_on(self, device: torch.device) -> DecoderStream:
+        """A ``DecodesOnDevice``: a copy of the decoder."""
+        assert isinstance(self.decoder, LinaDecoder)
+        return device_decoder(self.decoder, device)
 
 
 class LinaCodec(CodecPlugin):

@@ -80,10 +80,7 @@ class Synthesis(nn.Module):
     def forward(
         self, x: Float[Tensor, "B S C"], state: Float[Tensor, "B ahead"]
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B ahead"]]:
-        loudness, phase = self.head(self.norm(x)).chunk(2, dim=-1)
-        spectra = torch.polar(loudness.clamp(max=LOUDEST).exp(), phase)
-        stretches = torch.fft.irfft(spectra, n=len(self.window)) * self.window
-        pieces = stretches.unflatten(-1, (-1, self.hop))  # [B, S, overlap, hop]
+        pieces = self.stretches(x).unflatten(-1, (-1, self.hop))  # [B, S, overlap, hop]
         overlap = pieces.shape[2]
         overlapped = F.pad(state.unflatten(1, (-1, self.hop)), (0, 0, 0, x.shape[1]))
         for lag, piece in enumerate(pieces.unbind(2)):
@@ -91,3 +88,10 @@ class Synthesis(nn.Module):
         audio = overlapped.flatten(1)
         samples = x.shape[1] * self.hop
         return audio[:, :samples], audio[:, samples:]
+
+    def stretches(self, x: Float[Tensor, "B S C"]) -> Float[Tensor, "B S window"]:
+        """The windowed samples of each spectrum."""
+        loudness, phase = self.head(self.norm(x)).chunk(2, dim=-1)
+        spectra = torch.polar(loudness.clamp(max=LOUDEST).exp(), phase)
+        samples: Tensor = torch.fft.irfft(spectra, n=len(self.window)) * self.window
+        return samples

@@ -95,9 +95,14 @@ def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C s
     validate_codes(codec, codes)
     if implements(codec, Codec):
         return cast(Codec, codec).decode(codes)
-    stream = cast(StreamingCodec, codec).decoder
-    audio, state = stream.parallel_forward(codes, stream.initial_state(codes.shape[0]))
-    return torch.cat([audio, stream.flush(state)], dim=2)[..., stream.latency * codec.hop :]
+    return decode_stream(cast(StreamingCodec, codec).decoder, codes)
+
+
+def decode_stream(decoder: DecoderStream, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C samples"]:
+    """Decode whole utterances by a stream, without its latency."""
+    audio, state = decoder.parallel_forward(codes, decoder.initial_state(codes.shape[0]))
+    whole = torch.cat([audio, decoder.flush(state)], dim=2)
+    return whole[..., whole.shape[-1] - audio.shape[-1] :]
 
 
 def decoder_stream(codec: AnyCodec, *, block: float = 0.4, context: float = 0.08) -> DecoderStream:

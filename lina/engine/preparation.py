@@ -1,0 +1,45 @@
+"""Fused kernels prepared beside the running engine, for an engine that began without them.
+
+Compiling them takes seconds where no earlier process has; a first sentence does not wait for that.
+"""
+
+import logging
+import threading
+
+import torch
+
+from lina.core.generation.guidance import LanguageModel
+from lina.engine.buffers import BufferBackend
+from lina.engine.numerics import Numerics
+from lina.engine.state import DecodeState
+from lina.engine.step import DecodeStep
+
+log = logging.getLogger("lina")
+
+
+class Preparation:
+    """One step in place with fused kernels, on a copy of the slots, in a thread and a CUDA stream of its own."""
+
+    def __init__(self, lm: LanguageModel, step: DecodeStep, state: DecodeState, numerics: Numerics) -> None:
+        self.ready = False
+        """The kernels are compiled; False while they are, and where they cannot be."""
+        arguments = lm, step, state, numerics
+        self._thread = threading.Thread(target=self._run, args=arguments, name="lina kernels")
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end, whether or not the kernels are ready."""
+        self._thread.join()
+
+    @torch.no_grad()
+    def _run(self, lm: LanguageModel, step: DecodeStep, state: DecodeState, numerics: Numerics) -> None:
+        device = state.step.device
+        try:
+            with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)):
+                BufferBackend(lm, step, state, numerics, running=True).run(1)
+                torch.cuda.current_stream(device).synchronize()
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            log.info("decode engine: no fused kernels (%s: %s)", type(error).__name__, lines[0])
+        else:
+            self.ready = True

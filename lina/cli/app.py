@@ -26,6 +26,7 @@ COMMANDS = {
     "check": "lina.cli.check",
     "new": "lina.cli.new",
     "data": "lina.cli.data",
+    "doctor": "lina.cli.doctor",
     "convert": "lina.cli.convert",
 }
 """Name of each command -> module with an attribute of that name."""

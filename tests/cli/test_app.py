@@ -17,6 +17,7 @@ from tests.cli.conftest import Lina
 from tests.fakes import FakeDistributions
 
 BUILT_IN = [[name] for name in ("run", "say", "plugins", "check", "new", "data", "convert", "export")]
+BUILT_IN += [["doctor"]]
 BUILT_IN += [["data", name] for name in ("list", "get", "inspect")]
 BUILT_IN += [["convert", "lina-speech"]]
 
@@ -80,7 +81,7 @@ def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
     done = lina("rnu")
     assert done.code == 2
     assert (
-        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, evaluate, export, new, plugins, run, say)"
+        "no command 'rnu'; did you mean 'run'? (known: check, convert, data, doctor, evaluate, export, new, plugins, run, say)"
         in done.err
     )
 

@@ -1,0 +1,30 @@
+"""``lina doctor``: examine a run, a voice or a corpus."""
+
+from pathlib import Path
+
+import click
+
+from lina.core.errors import LinaError
+
+
+@click.command(short_help="Examine a run, a voice or a corpus.")
+@click.argument("path", type=Path, metavar="RUN|VOICE|CORPUS")
+def doctor(path: Path) -> None:
+    """Check every file of a run, an exported voice or a corpus.
+
+    Each part is listed as ok, note or fault, with what to do. Nothing is changed.
+    The exit code is 2 if there is a fault.
+
+    \b
+    Example:
+      lina doctor runs/first
+      lina doctor recordings
+    """
+    from lina.pipeline.doctor import examine
+
+    faults = 0
+    for finding in examine(path):
+        click.echo(str(finding))
+        faults += finding.state == "fault"
+    if faults:
+        raise LinaError(f"{path}: {faults} {'fault' if faults == 1 else 'faults'}; see above")

@@ -1,0 +1,125 @@
+"""``lina doctor``: each damaged part is named with a remedy, and what is whole is said to be."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lina.speech.export import export
+from tests.cli.conftest import Lina
+from tests.faults.conftest import change_weights, checkpoint, run, trained
+from tests.pipeline.small_run import write_corpus
+
+__all__ = ["run", "trained"]  # fixtures
+
+
+def states(text: str) -> dict[str, str]:
+    """Part -> state."""
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    return {rest.partition(": ")[0]: state for state, rest in lines}
+
+
+def test_a_whole_run_has_no_fault(lina: Lina, run: Path) -> None:
+    done = lina("doctor", str(run))
+    assert done.code == 0, done
+    found = states(done.out)
+    assert set(found.values()) == {"ok"}
+    assert {"spec.yaml", "checkpoints/step-00000002", "voice", "run.json", "data"} <= found.keys()
+
+
+def test_a_voice_has_sums(lina: Lina, run: Path, tmp_path: Path) -> None:
+    voice = export(run, tmp_path / "voice").path
+    done = lina("doctor", str(voice))
+    assert done.code == 0, done
+    assert "5 files are as exported; it is not signed" in done.out
+    (voice / "README.md").write_text("filled in")
+    assert lina("doctor", str(voice)).code == 0
+    (voice / "SHA256SUMS.minisig").write_text("untrusted comment: x")
+    assert "minisign -V" in lina("doctor", str(voice)).out
+    (voice / "speakers.json").write_text('["eve"]')
+    done = lina("doctor", str(voice))
+    assert done.code == 2
+    assert "speakers.json: is not the file that was exported; get the voice again" in done.out
+
+
+def unlink(name: str) -> Callable[[Path], object]:
+    return lambda run: (run / name).unlink()
+
+
+def overwrite(name: str, content: str) -> Callable[[Path], object]:
+    return lambda run: (run / name).write_text(content)
+
+
+def flip(name: str) -> Callable[[Path], object]:
+    def change(run: Path) -> None:
+        content = bytearray((run / name).read_bytes())
+        content[-1] ^= 1
+        (run / name).write_bytes(bytes(content))
+
+    return change
+
+
+def not_finite(run: Path) -> None:
+    change_weights(run, lambda tensors: next(iter(tensors.values())).fill_(float("nan")))
+
+
+STEP = "checkpoints/step-00000002"
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (overwrite("spec.yaml", "lina: 1"), "spec.yaml"),
+        (flip(f"{STEP}/model.safetensors"), STEP),
+        (flip(f"{STEP}/optimizer.safetensors"), STEP),
+        (unlink(f"{STEP}/checkpoint.json"), STEP),
+        (not_finite, STEP),
+        (unlink("speakers.json"), "voice"),
+        (overwrite("tokenizer.json", "[" * 10_000), "voice"),
+        (overwrite("run.json", "{"), "run.json"),
+        (overwrite("samples/index.json", "[7]"), "samples/index.json"),
+        (flip("data/shard-00000.safetensors"), "data"),
+        (lambda run: os.mkfifo(run / "pipe"), "pipe"),
+        (lambda run: shutil.rmtree(run / "checkpoints"), "checkpoints"),
+    ],
+)
+def test_a_damaged_part_is_named(lina: Lina, run: Path, damage: Callable[[Path], object], part: str) -> None:
+    (run / "samples").mkdir(exist_ok=True)
+    damage(run)
+    done = lina("doctor", str(run))
+    assert done.code == 2
+    assert states(done.out)[part] == "fault"
+    assert "Traceback" not in done.out + done.err
+
+
+def test_leftovers_and_the_clock_are_notes(lina: Lina, run: Path) -> None:
+    (run / ".a.wav.1.part").write_bytes(b"")
+    later = time.time() + 86_400
+    os.utime(checkpoint(run), (later, later))
+    done = lina("doctor", str(run))
+    assert done.code == 0
+    assert states(done.out)[".a.wav.1.part"] == "note"
+    assert states(done.out)["clock"] == "note"
+
+
+def test_a_corpus_lists_its_rejects(lina: Lina, tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    assert lina("doctor", str(manifest)).code == 0
+    assert lina("doctor", str(manifest.parent)).out == lina("doctor", str(manifest)).out
+    (manifest.parent / "1.wav").write_bytes(b"RIFF")
+    with manifest.open("a") as file:
+        file.write(json.dumps({"id": "x", "audio": "../secret.wav", "text": "x"}) + "\n")
+    done = lina("doctor", str(manifest))
+    assert done.code == 2
+    assert "5 usable utterances" in done.out
+    assert "1.wav: cannot be decoded" in done.out
+    assert "outside the corpus" in done.out
+    assert "2 faults" in done.err
+
+
+def test_nothing_there_is_one_line(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "does not exist; name a run" in refused("doctor", str(tmp_path / "none"))

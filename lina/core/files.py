@@ -71,6 +71,20 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path, *, parents: bool = False) -> None:
+    """Create a directory unless it exists, and its ``parents`` if so set; after this they survive a power cut.
+
+    Raises:
+        OSError: it cannot be created, or a parent is missing.
+    """
+    if path.is_dir():
+        return
+    if parents:
+        make_directory(path.parent, parents=True)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
 def remove_temporary(directory: Path) -> None:
     """Delete temporary files that killed writers left in ``directory``."""
     for leftover in directory.glob(".*.part"):

@@ -26,7 +26,7 @@ from safetensors.numpy import save
 
 from lina.core.corpus.manifest import without_duplicates
 from lina.core.errors import FileError
-from lina.core.files import remove_temporary, sha256, write_atomic
+from lina.core.files import make_directory, remove_temporary, sha256, write_atomic
 from lina.core.json_file import read_json
 from lina.core.utterance import Reject, Utterance
 from lina.core.workers import work
@@ -74,7 +74,7 @@ def build_tokens(
         PluginError: the codec breaks its contract.
         LinaError: a worker process was killed or crashed; the message names the recordings in work.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory, parents=True)
     remove_temporary(directory)
     entries = list(without_duplicates(items))
     seconds = [min_seconds, max_seconds]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lina.core import tensor_file
 from lina.core.errors import CheckpointError, FileError, one_line
-from lina.core.files import entry, sha256, sync_directory
+from lina.core.files import entry, make_directory, sha256, sync_directory
 from lina.core.json_file import read_json
 from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
 
@@ -92,7 +92,7 @@ def commit_checkpoint(
         CheckpointError: the disk is full or fails; existing checkpoints stay.
     """
     try:
-        folder.mkdir(exist_ok=True)  # not its parent: a run directory that was moved away is not made again
+        make_directory(folder)  # not its parent: a run directory that was moved away is not made again
         for leftover in folder.glob(".step-*"):
             shutil.rmtree(leftover)
         temporary = folder / f".step-{step:08d}.{os.getpid()}"

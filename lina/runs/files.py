@@ -20,7 +20,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from lina.core.errors import CheckpointError, FileError
-from lina.core.files import is_inside, write_atomic
+from lina.core.files import is_inside, make_directory, write_atomic
 from lina.core.json_file import read_json
 from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, Sample
 
@@ -132,5 +132,5 @@ def _read(path: Path, schema: TypeAdapter[F]) -> F | None:
 def _write(directory: Path, file: Path, text: str) -> None:
     # Not the directory itself: a run directory that was moved away is not made again.
     if file.parent != Path():
-        (directory / file.parent).mkdir(exist_ok=True)
+        make_directory(directory / file.parent)
     write_atomic(directory / file, text.encode())

@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 UV := .venv/bin/uv
 SPEC ?= specs/first.yaml
 
-.PHONY: demo test pytest shapes lint docs lock test-latest test-lowest clean gpu-laws
+.PHONY: demo test pytest shapes lint docs lock test-latest test-lowest clean gpu-laws faults fuzz audit
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/lina run $(SPEC)
@@ -34,6 +34,20 @@ lint: $(VENV)/dev.stamp
 # The documentation site, in build/docs; a warning is an error.
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+# 100 random kills in training, 100 in the checkpoint writer, 50 in encoding; about an hour on two cores.
+faults: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults --json benchmarks/faults.json
+
+# Each reader of files from elsewhere, for 30 minutes in all: coverage-guided by atheris (Linux).
+fuzz: $(VENV)/dev.stamp
+	$(PIP) install -q -c $(LOCK) "atheris>=3.0"
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --minutes 30 --json benchmarks/fuzz.json
+
+# Known vulnerabilities of the locked versions, by PyPI's advisories; needs a network.
+audit: $(VENV)/dev.stamp
+	$(PIP) install -q "pip-audit>=2.9"
+	$(BIN)/pip-audit --no-deps --disable-pip -r $(LOCK)
 
 gpu-laws:
 	python3 -m benchmarks.gpu_laws --json benchmarks/gpu-laws.json

@@ -69,7 +69,7 @@ def cut_at(root: Path, nth: int, patch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk = Disk(root)
     left = nth
 
-    def counted(real: Any, sync: bool = False) -> Any:
+    def counting(real: Any, sync: bool = False) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
             nonlocal left
             left -= 1
@@ -85,8 +85,8 @@ def cut_at(root: Path, nth: int, patch: pytest.MonkeyPatch) -> Iterator[Disk]:
         return call
 
     with patch.context() as patched:
-        patched.setattr(os, "fsync", counted(os.fsync, sync=True))
+        patched.setattr(os, "fsync", counting(os.fsync, sync=True))
         for name in ("replace", "rename", "unlink", "rmdir"):
-            patched.setattr(os, name, counted(getattr(os, name)))
+            patched.setattr(os, name, counting(getattr(os, name)))
         with suppress(PowerCut):
             yield disk

@@ -7,9 +7,8 @@ import torch
 
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
-from lina.core.generation.attention_window import NEVER, Window
 from lina.core.generation.guidance import LanguageModel
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import NEVER, Sampling, Window
 from lina.core.model.delay_lm import DelayLM
 from lina.engine.request import Request
 from lina.runs.build_model import build_lm

@@ -186,7 +186,7 @@ def main() -> int:
         "torch": torch.__version__,
     }
     try:
-        voice = lina.load(arguments.run, device="cpu", threads=1)
+        voice = lina.load(arguments.run, device="cpu", threads=1).voice
         if "takes" in parts:
             result["takes"] = measure_takes(voice)
         if "sentences" in parts or "lists" in parts:

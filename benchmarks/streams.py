@@ -28,7 +28,7 @@ import torch
 import lina
 from benchmarks.decode_models import ROOT
 from lina.core.audio.codec import frame_rate
-from lina.core.generation.counter_random import stream_key
+from lina.core.generation.stream_key import stream_key
 from lina.core.state import state_bytes
 from lina.engine.engine import Engine, Stream
 from lina.engine.request import Request

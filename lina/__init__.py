@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from lina.engine.backend_names import BackendName
     from lina.evaluation.records import TextSetEvaluation
     from lina.runs.device import Device
     from lina.runs.files import read_init
     from lina.runs.hooks import Run, Section, hookimpl
     from lina.runs.metrics import read_metrics
     from lina.speech.export import Export
+    from lina.speech.loaded import LoadedVoice
     from lina.speech.prompt import Prompt
-    from lina.speech.voice import Voice
 
 try:
     __version__ = version("lina")
@@ -69,10 +70,12 @@ def load(
     device: "Device" = "auto",
     threads: int | None = None,
     lexicon: str | Path | None = None,
-) -> "Voice":
+    backend: "BackendName" = "auto",
+) -> "LoadedVoice":
     """Load the voice of a run, finished or not, or of a directory that ``export`` wrote.
 
-    ``voice.say(text)`` returns audio float32 [C, N] in [-1, 1]; ``voice.stream(text)`` yields it in chunks [C, n].
+    ``voice.say(text)`` returns audio as an array float32 [C, N] in [-1, 1]; ``voice.stream(text)`` yields it in chunks
+    [C, n]. Where graphs have been exported, as for the voice that comes with lina, a CPU speaks without PyTorch.
 
     Args:
         run: the directory, such as ``runs/first``; by default the voice that comes with lina.
@@ -81,18 +84,21 @@ def load(
         threads: CPU threads of PyTorch within the voice's calls; by default 1 for a model of at most 64 million
             parameters, and PyTorch's own number for a larger one. ``torch.set_num_threads`` stays as it is outside.
         lexicon: a file with a word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
+        backend: of the decode engine: ``auto``, ``eager`` (PyTorch), ``onnx`` (onnxruntime; exports the graphs of a run
+            that has none) or ``onnx-int8`` (with products in 8 bits); for GPUs ``graph`` and ``compiled``.
 
     Raises:
-        LinaError: there is no such device, or ``threads`` is not a number of threads.
+        LinaError: there is no such device or backend, or ``threads`` is not a number of threads.
         SpecError: a setting is wrong.
         CheckpointError: the directory is missing or has no undamaged checkpoint.
         PluginError: a plugin of the run is missing or has another version.
         TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
-    from lina.speech import voice
     from lina.speech.default_voice import shipped_voice
+    from lina.speech.loaded import LoadedVoice
 
-    return voice.load(shipped_voice() if run is None else Path(run), device, settings, threads, lexicon)
+    directory = shipped_voice() if run is None else Path(run)
+    return LoadedVoice(directory, device, settings, threads, lexicon, backend)
 
 
 def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import long
-from lina.speech.result import AudioChunk
+from lina.speech.shaping import AudioChunk
 
 TEXTS = ["we say these words", "and more"]
 

@@ -21,15 +21,14 @@ def test_importing_lina_is_light() -> None:
 
 
 def test_load_gives_the_voice_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("lina.speech.voice")
-    module.load = lambda directory, *options: ("voice of", directory, *options)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lina.speech.voice", module)
-    monkeypatch.setattr("lina.speech.voice", module, raising=False)
+    module = ModuleType("lina.speech.loaded")
+    module.LoadedVoice = lambda directory, *options: ("voice of", directory, *options)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lina.speech.loaded", module)
     loaded: Any = lina.load("runs/first")
-    assert loaded == ("voice of", Path("runs/first"), "auto", (), None, None)
+    assert loaded == ("voice of", Path("runs/first"), "auto", (), None, None, "auto")
     settings = ["synthesize.seed=1"]
-    loaded = lina.load("runs/first", settings, device="cpu", threads=2, lexicon="words.tsv")
-    assert loaded == ("voice of", Path("runs/first"), "cpu", settings, 2, "words.tsv")
+    loaded = lina.load("runs/first", settings, device="cpu", threads=2, lexicon="words.tsv", backend="eager")
+    assert loaded == ("voice of", Path("runs/first"), "cpu", settings, 2, "words.tsv", "eager")
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

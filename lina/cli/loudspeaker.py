@@ -11,7 +11,7 @@ from typing import Any
 from lina.core.errors import LinaError
 
 Play = Callable[[Any], None]
-"""Plays the next chunk of audio, float [C, n] in -1 ... 1."""
+"""Plays the next chunk of audio, an array float32 [C, n] in -1 ... 1."""
 
 INSTEAD = "pass -o FILE to write a WAV file"
 PLAYERS: dict[str, Callable[[int, int], list[str]]] = {
@@ -68,10 +68,12 @@ def _sounddevice() -> Any:
 
 @contextmanager
 def _device(sample_rate: int, channels: int) -> Iterator[Play]:
+    import numpy as np
+
     sounddevice = _sounddevice()
     try:
         with sounddevice.OutputStream(samplerate=sample_rate, channels=channels, dtype="float32") as stream:
-            yield lambda audio: stream.write(audio.T.contiguous().numpy())
+            yield lambda audio: stream.write(np.ascontiguousarray(audio.T))
     except sounddevice.PortAudioError as error:
         raise LinaError(f"say: sounddevice cannot play: {error}; {INSTEAD}") from None
 
@@ -113,7 +115,7 @@ def _into(pipe: Any) -> Play:
 
 @contextmanager
 def _file(sample_rate: int, channels: int) -> Iterator[Play]:
-    from lina.core.audio.read import WavWriter
+    from lina.core.audio.wav import WavWriter
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"

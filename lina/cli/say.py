@@ -12,6 +12,7 @@ import click
 
 from lina.cli.loudspeaker import find_player, loudspeaker
 from lina.core.errors import CheckpointError, DataError, LinaError, TextError, did_you_mean
+from lina.engine.backend_names import BACKENDS
 from lina.speech.default_voice import shipped_voice
 
 MAX_STDIN = 1_000_000
@@ -47,6 +48,7 @@ MAX_STDIN = 1_000_000
     help="Device of the model; default: auto.",
 )
 @click.option("--threads", type=click.IntRange(1), hidden=True)
+@click.option("--backend", default="auto", type=click.Choice(BACKENDS), hidden=True)  # docs/engine.md
 @click.option("--lexicon", type=Path, metavar="FILE", help="Lines of word, tab, phonemes.")
 @click.option("--set", "settings", multiple=True, hidden=True)  # docs/speaking.md, "The attention window"
 @click.option("-v", "--verbose", is_flag=True, help="Print alignment scores of each candidate.")
@@ -62,6 +64,7 @@ def say(
     settings: tuple[str, ...],
     device: Literal["auto", "cpu", "cuda"],
     threads: int | None,
+    backend: str,
     lexicon: Path | None,
     verbose: bool,
     **sampling: str | None,
@@ -91,10 +94,10 @@ def say(
         options["prompt"] = _prompt(prompt, transcript)
 
     from lina.cli.say_file import read_file
-    from lina.speech import voice
+    from lina.speech.loaded import LoadedVoice
 
     logging.getLogger("lina.engine").setLevel(logging.INFO if verbose else logging.WARNING)
-    loaded = voice.load(directory, device, settings, threads, lexicon)
+    loaded = LoadedVoice(directory, device, settings, threads, lexicon, cast(Any, backend))
     started = time.perf_counter()
     if carry:
         options["carry"] = True
@@ -138,7 +141,7 @@ def _candidate_table(sentence: Any) -> str:
 
 def _output(out: Path | None, player: str, sample_rate: int, chunks: Iterator[Any]) -> float:
     """Write or play the chunks as they are computed; return the duration in seconds."""
-    from lina.core.audio.read import WavWriter
+    from lina.core.audio.wav import WavWriter
 
     first = next(chunks, None)
     if first is None:
@@ -159,11 +162,13 @@ def _output(out: Path | None, player: str, sample_rate: int, chunks: Iterator[An
 
 def _parse_sampling(arguments: dict[str, str | None]) -> dict[str, Any]:
     """Parse the sampling options, with the types and bounds of a spec's ``synthesize`` section."""
+    values = {name: value for name, value in arguments.items() if value is not None}
+    if not values:
+        return {}
     from lina.config.loader import typed_values
     from lina.config.sections import SynthesizeSection
     from lina.config.validation import validate
 
-    values = {name: value for name, value in arguments.items() if value is not None}
     lists = {name: f"[{value}]" if "," in value else value for name, value in values.items()}
     tree, origin = typed_values([f"{name}={value}" for name, value in lists.items()])
     section = validate(SynthesizeSection, tree, origin)

@@ -4,19 +4,23 @@ A plugin class holds no state: it validates its own configuration and builds an 
 ``lina.core.protocols``.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, DataError, SpecError
-from lina.core.extreme_gates import saturate
-from lina.core.protocols import Backbone, Codec, Recognizer, StreamingCodec, Tokenizer, TrainableCodec
 from lina.core.renames import Renames
-from lina.core.utterance import Reject, Utterance
+
+if TYPE_CHECKING:  # a tokenizer needs a base class, and no torch
+    from torch import Tensor, nn
+
+    from lina.core.protocols import Backbone, Codec, Recognizer, StreamingCodec, Tokenizer, TrainableCodec
+    from lina.core.utterance import Reject, Utterance
 
 PLUGIN_API = 1
 
@@ -87,6 +91,8 @@ class BackbonePlugin(Plugin):
         in stacks of several kinds too; elsewhere every matrix is scaled by 100 and every vector spread. Override
         either to change the gates alone.
         """
+        from lina.core.extreme_gates import saturate
+
         saturate(backbone)
 
 

@@ -6,15 +6,18 @@ Shapes: B rows, T frames, D model width, Q codebooks, C audio channels, hop samp
 checks all of these; docs/plugins.md walks through writing a plugin.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+if TYPE_CHECKING:  # a voice of graphs needs contracts, and no torch
+    import torch
+    from jaxtyping import Float, Int
+    from torch import Tensor
 
-from lina.core.state import State
+    from lina.core.state import State
 
 S = TypeVar("S")
 
@@ -200,7 +203,7 @@ class TrainableCodec(Protocol):
     channels: int
     codebook_sizes: tuple[int, ...]
 
-    def reconstruct(self, audio: Float[Tensor, "B C samples"], codebooks: Int[Tensor, "B"]) -> Reconstruction:
+    def reconstruct(self, audio: Float[Tensor, "B C samples"], codebooks: Int[Tensor, B]) -> Reconstruction:
         """Encode and decode, differentiably; row b by its first ``codebooks[b]`` codebooks. samples = T * hop."""
         ...
 
@@ -249,6 +252,6 @@ class Recognizer(Protocol):
     language: str
     """Of its transcripts, as an ISO 639-1 code: chooses the normalization before error rates are counted."""
 
-    def transcribe(self, audio: Float[Tensor, "samples"]) -> str:
+    def transcribe(self, audio: Float[Tensor, samples]) -> str:
         """Transcribe to plain text."""
         ...

@@ -14,7 +14,7 @@ from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
 from lina.core.files import sha256, write_atomic
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Sampling
 from lina.core.protocols import Tokenizer
 from lina.core.text.speakable import check_speakable, speaking_tokenizer
 from lina.core.text.validate import check_text
@@ -172,7 +172,7 @@ def _validate_requested_texts(spec: Spec, tokenizer: Tokenizer, codebooks: int) 
                 check_speakable(text, reader, spec.text.max_characters)
             except TextError as error:
                 raise TextError(f"{key}[{place}]: {error}") from None
-    Sampling(**{field.name: getattr(section, field.name) for field in fields(Sampling)}).rules(codebooks)
+    Sampling(**{field.name: getattr(section, field.name) for field in fields(Sampling)}).spread(codebooks)
 
 
 class _Progress:

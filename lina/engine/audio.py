@@ -23,7 +23,7 @@ from lina.core.protocols import DecoderStream
 from lina.core.state import State, leaves, take_rows, tree_map
 from lina.engine.audio_stream import AudioStream, Samples
 from lina.engine.block import RING, HostBlock
-from lina.engine.step import COMPLETE
+from lina.engine.flags import COMPLETE
 
 
 class Decoded(Protocol):

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import torch
 
@@ -11,16 +11,14 @@ from lina.core.errors import LinaError
 from lina.core.generation.guidance import LanguageModel
 from lina.core.generation.in_place_lm import InPlaceLM
 from lina.core.state import state_bytes
+from lina.engine.backend_names import GRAPHS, BackendName, GraphName
 from lina.engine.block import Block
 from lina.engine.eager import EagerBackend
 from lina.engine.memory import check_memory
 from lina.engine.numerics import Numerics
+from lina.engine.onnx.session import Graphs
 from lina.engine.state import DecodeState, empty_slots
 from lina.engine.step import DecodeStep
-
-GraphName = Literal["reference-graph", "graph", "compiled"]
-BackendName = Literal["auto", "eager"] | GraphName
-GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 
 log = logging.getLogger("lina")
 choice_log = logging.getLogger("lina.engine")
@@ -36,8 +34,11 @@ class Backend(Protocol):
     name: str
     lag: int
     """Blocks of steps that it can have under way while its caller goes on."""
-    state: DecodeState
-    """The slots as they are after the last step that was issued."""
+
+    @property
+    def state(self) -> DecodeState:
+        """The slots as they are after the last step that was issued."""
+        ...
 
     def insert(self, slots: Sequence[int], rows: DecodeState) -> None:
         """Put ``rows`` into ``slots``, after all steps that were issued."""
@@ -56,10 +57,12 @@ def build_backend(
     slots: int,
     numerics: Numerics,
     running: DecodeState | None = None,
+    graphs: Graphs | None = None,
 ) -> Backend:
-    """The backend for this machine: CUDA graphs on a GPU, eager elsewhere and, with ``auto``, where capture fails.
+    """The backend for this machine: CUDA graphs on a GPU, onnxruntime on a CPU; with ``auto`` eager where these fail.
 
-    ``row``: a first row, for the shapes. ``running``: slots that go on, instead of empty ones.
+    ``row``: a first row, for the shapes. ``running``: slots that go on, instead of empty ones. ``graphs``: the model's,
+    for onnxruntime.
 
     Raises:
         LinaError: this machine has no such backend or too little memory, or the step cannot be captured.
@@ -69,6 +72,12 @@ def build_backend(
         raise LinaError(
             f"engine: backend {requested!r} needs a CUDA device, and the model is on {device}; use eager or auto"
         )
+    if requested != "eager" and device.type == "cpu" and (graphs is not None or requested != "auto"):
+        backend = _onnx(requested, lm, step, row, slots, numerics, running, graphs)
+        if backend is not None:
+            return backend
+    if requested.startswith("onnx"):
+        raise LinaError(f"engine: backend {requested!r} is for CPUs, and the model is on {device}; use auto")
     if requested == "eager" or device.type != "cuda":
         return _eager(lm, step, row, slots, numerics, running)
     from lina.engine.graph import GraphBackend
@@ -102,6 +111,40 @@ def choose_graph(requested: BackendName, lm: LanguageModel, slots: int) -> Graph
     if requested in GRAPHS:
         return requested
     return "reference-graph" if slots * state_bytes(lm.initial_state(1)) <= LITTLE_STATE else "graph"
+
+
+def _onnx(
+    requested: BackendName,
+    lm: LanguageModel,
+    step: DecodeStep,
+    row: DecodeState,
+    slots: int,
+    numerics: Numerics,
+    running: DecodeState | None,
+    graphs: Graphs | None,
+) -> Backend | None:
+    """The onnxruntime backend; None if it cannot be used, with the reason in the log.
+
+    Raises:
+        LinaError: it was requested and cannot be used.
+    """
+    from lina.engine.onnx.backend import OnnxBackend, obstacle
+
+    int8 = requested == "onnx-int8"
+    reason = obstacle(graphs, lm, step.features, numerics)
+    if reason is None and int8:
+        assert graphs is not None
+        reason = graphs.int8_obstacle()
+    if reason is None:
+        assert graphs is not None
+        state = empty_slots(row, slots) if running is None else running
+        backend = OnnxBackend(graphs, lm, step, state, int8=int8, running=running is not None)
+        _log_choice(backend.name)
+        return backend
+    if requested != "auto":
+        raise LinaError(f"engine: backend {requested!r} cannot be used: {reason}; use auto or eager")
+    _log_choice(f"no onnxruntime, because {reason}")
+    return None
 
 
 def _eager(

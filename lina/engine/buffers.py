@@ -12,6 +12,7 @@ from lina.core.model.delay_lm import LMState
 from lina.core.model.in_place import copy_into
 from lina.core.state import leaves, take_rows, tree_map
 from lina.engine.block import RING, Block
+from lina.engine.compare import DifferentError, worst_difference
 from lina.engine.numerics import Numerics
 from lina.engine.state import DecodeState
 from lina.engine.step import DecodeStep, StepOutput
@@ -19,10 +20,6 @@ from lina.engine.step import DecodeStep, StepOutput
 CHECKED_ROWS = 4
 LIMITS = {False: 5e-3, True: 5e-2}
 """Root-mean-square difference from eager, relative, without and with reduced precision."""
-
-
-class DifferentError(Exception):
-    """A backend differs from eager."""
 
 
 class BufferBackend:
@@ -112,11 +109,7 @@ class BufferBackend:
         self._advance()
         assert self._logits is not None
         found = take_rows(self.state.lm, rows)
-        pairs = [(expected[expected.isfinite()], self._logits[rows][expected.isfinite()])]
-        pairs += [
-            pair for pair in zip(leaves(after), leaves(found), strict=True) if pair[0].is_floating_point()
-        ]
-        worst = max(_relative(own, other) for own, other in pairs)
+        worst = worst_difference(expected, self._logits[rows], after, found)
         if not worst <= LIMITS[self.numerics.reduced]:
             raise DifferentError(
                 f"it differs from eager by {worst:.2g}, relative root mean square, at the first step"
@@ -125,8 +118,3 @@ class BufferBackend:
 
 def _in_float32(leaf: Tensor) -> Tensor:
     return leaf.float() if leaf.is_floating_point() else leaf
-
-
-def _relative(expected: Tensor, found: Tensor) -> float:
-    difference = (expected.float() - found.float()).square().mean().sqrt()
-    return float(difference / expected.float().square().mean().sqrt().clamp(min=1e-6))

@@ -27,16 +27,19 @@ from lina.core.protocols import DecoderStream
 from lina.core.state import take_rows, tree_map
 from lina.engine.audio import AudioDecoder
 from lina.engine.audio_stream import AudioStream
-from lina.engine.backend import Backend, BackendName, build_backend, choose_graph
+from lina.engine.backend import Backend, build_backend, choose_graph
+from lina.engine.backend_names import BackendName
 from lina.engine.block import Block, HostBlock
-from lina.engine.buffers import DifferentError
 from lina.engine.captured_audio import build_audio_decoder
+from lina.engine.compare import DifferentError
+from lina.engine.flags import COMPLETE
 from lina.engine.graph import NAMES
 from lina.engine.numerics import Numerics
+from lina.engine.onnx.session import Graphs
 from lina.engine.preparation import Preparation
 from lina.engine.request import Request, RowResult
-from lina.engine.state import DecodeState, Features, first_state, fit, together
-from lina.engine.step import COMPLETE, DecodeStep
+from lina.engine.state import POSITIONS, DecodeState, Features, first_state, fit, together
+from lina.engine.step import DecodeStep
 
 log = logging.getLogger("lina")
 
@@ -115,18 +118,22 @@ class Engine:
         numerics: Numerics | None = None,
         steps_per_block: int | None = None,
         decoder: DecoderStream | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         """``features``: those that streams will need; grown when one needs more, which builds the step anew.
 
         ``steps_per_block``: by default 1 on a CPU, where nothing is gained by looking later, and more on a GPU.
 
         ``decoder``: a codec's, for streams that are to have audio; as many as there are slots at a time.
+        ``graphs``: the model's, exported, for onnxruntime.
         """
         self.numerics = numerics or Numerics()
         self.lm, self.slots, self.requested = self.numerics.prepare(lm), slots, backend
+        if features is None and graphs is not None:  # a size of the exported step
+            features = Features(POSITIONS, False, None, False, False, graphs.folder.recent)
         self._features = features
         self._backend: Backend | None = None
-        self._steps = steps_per_block
+        self._steps, self._graphs = steps_per_block, graphs
         self._streams: list[Stream | None] = [None] * slots
         self._queue: deque[Stream] = deque()
         self._issued: deque[tuple[Block, tuple[Stream | None, ...]]] = deque()
@@ -368,7 +375,7 @@ class Engine:
 
     def _start(self, row: DecodeState, features: Features, running: DecodeState | None = None) -> None:
         step = DecodeStep(self.lm.codebook_sizes, features, row.step.device)
-        rest = self.lm, step, row, self.slots, self.numerics, running
+        rest = self.lm, step, row, self.slots, self.numerics, running, self._graphs
         if self._preparation is not None and self._preparation.ready and self.requested == "auto":
             try:
                 self._backend = build_backend("graph", *rest)

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.generation.attention_window import Window
-from lina.core.generation.repetition import Repetition
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Repetition, Sampling, Window
 from lina.core.model.delay_lm import Conditions, LMState
 from lina.engine.audio_stream import AudioStream
 

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from lina.core.generation.attention_window import WindowRules, WindowState, first_place, window_rules
 from lina.core.generation.guidance import LanguageModel
-from lina.core.generation.repetition import Repetition, RepetitionRules, repetition_rules
+from lina.core.generation.repetition import RepetitionRules, repetition_rules
+from lina.core.generation.sampling import sampling_rules
 from lina.core.generation.sampling_rules import SamplingRules
+from lina.core.generation.settings import Repetition
 from lina.core.model.cross_attention import pad_memory
 from lina.core.model.delay_lm import Conditions, LMState
 from lina.core.model.delay_pattern import SkewState, undelay
@@ -132,7 +134,8 @@ def first_state(lm: LanguageModel, requests: Sequence[Request], features: Featur
         attention = weights[:, -1].float()
     conditions = conditions._replace(text=pad_memory(conditions.text, features.positions))
     window = tree_map(
-        lambda leaf: leaf.expand(rows, *leaf.shape[1:]), window_rules(first.window, conditions.text.mask)
+        lambda leaf: leaf.expand(rows, *leaf.shape[1:]),
+        window_rules(first.window, conditions.text.mask, first.begin),
     )
     forced = columns[:, frames : frames + codebooks].expand(rows, -1, -1)
     no = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -150,7 +153,9 @@ def first_state(lm: LanguageModel, requests: Sequence[Request], features: Featur
         undelayed=undelay(codebooks, START, device).initial_state(rows),
         place=first_place(attention, zero + first.begin, window),
         window=window,
-        sampling=_joined([one.sampling for one in requests], lambda one: one.rules(codebooks), device),
+        sampling=_joined(
+            [one.sampling for one in requests], lambda one: sampling_rules(one, codebooks), device
+        ),
         repetition=_joined([_repetition_of(one) for one in requests], repetition_rules, device),
         recent=torch.full((rows, features.recent), PAD, device=device),
         key=numbers[:, 1],

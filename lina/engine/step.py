@@ -24,11 +24,6 @@ ModelStep = Callable[[Tensor, LMState, Conditions], tuple[Tensor, LMState, Tenso
 """``DelayLM.step``, or a form of it that advances the state in place and returns it."""
 
 
-COMPLETE, SPEAKING, STOPPED, ENDED_BY_WINDOW, FINISHED = range(5)
-"""Flags of a step: a frame is complete; codebook 0 emitted a code, so the attention belongs to a frame; the stream has
-ended by itself; the window has ended it; all its frames are complete."""
-
-
 class StepOutput(NamedTuple):
     """The result of one step for each slot."""
 
@@ -89,9 +84,8 @@ class DecodeStep:
         length = torch.where(ends, frame, state.length)
 
         own = frame[:, None] - self.book
-        forced = state.forced.take_along_dim((frame + 1).clamp(max=self.codebooks - 1)[:, None, None], 1)[
-            :, 0
-        ]
+        following = (frame + 1).clamp(max=self.codebooks - 1)[:, None, None].expand(-1, 1, self.codebooks)
+        forced = state.forced.gather(1, following)[:, 0]
         column = torch.where(own < 0, forced, chosen)
         column = torch.where(own >= length[:, None], STOP, column)
         tokens, undelayed = self.undelay.step(column, state.undelayed)

@@ -21,7 +21,8 @@ from lina.evaluation.records import CODEC, FLOOR, MODEL, RECORDINGS, ClipRecord
 from lina.evaluation.text_set import Item
 from lina.speech.alignment import mean_focus
 from lina.speech.long_form import read
-from lina.speech.result import AudioChunk, SentenceSpeech, Speech, join_speech
+from lina.speech.result import SentenceSpeech, Speech, join_speech
+from lina.speech.shaping import AudioChunk
 from lina.speech.voice import Voice
 
 CLIPS = Path("clips")

@@ -10,16 +10,9 @@ from lina.core.text.sentences import sentences_of_text
 from lina.speech.best_of import Choice, select_best
 from lina.speech.long_form import end_sentence
 from lina.speech.options import SpeechOptions
-from lina.speech.result import (
-    FrameTag,
-    SentenceSpeech,
-    Speech,
-    decode_after,
-    join_speech,
-    shape_frames,
-    tag_frames,
-)
+from lina.speech.result import SentenceSpeech, Speech, decode_after, join_speech
 from lina.speech.segments import Segment, list_segments, whole_segment
+from lina.speech.shaping import FrameTag, shape_frames, tag_frames
 from lina.speech.synthesis_input import SynthesisInput, prompts_of_texts
 from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads
@@ -84,5 +77,5 @@ def _join(voice: Synthesizer, row: int, segments: Sequence[Segment], choices: di
             for segment, part, one in zip(with_input, parts, sentences, strict=True)
             for frame in tag_frames(part.split(voice.codec.hop, dim=1), segment, one)
         )
-    pieces = shape_frames(voice.codec, frames, lambda: segments[-1].seconds)
+    pieces = shape_frames(voice.codec, frames, lambda: segments[-1].seconds, torch.from_numpy)
     return join_speech(voice.codec, pieces, sentences)

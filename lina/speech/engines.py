@@ -13,8 +13,9 @@ from lina.core.audio.codec import AnyCodec, decoder_stream
 from lina.core.generation.guidance import Guided
 from lina.core.model.delay_lm import DelayLM
 from lina.core.protocols import DecoderStream, DecodesOnDevice, implements
-from lina.engine.backend import BackendName
+from lina.engine.backend_names import BackendName
 from lina.engine.engine import Engine
+from lina.engine.onnx.session import Graphs
 
 log = logging.getLogger("lina")
 
@@ -28,8 +29,14 @@ KEPT = 4
 class Engines:
     """Engines of one model, lent to one caller at a time."""
 
-    def __init__(self, model: DelayLM, codec: AnyCodec, backend: BackendName = "auto") -> None:
-        self.model, self.codec, self.backend = model, codec, backend
+    def __init__(
+        self,
+        model: DelayLM,
+        codec: AnyCodec,
+        backend: BackendName = "auto",
+        graphs: Graphs | None = None,
+    ) -> None:
+        self.model, self.codec, self.backend, self.graphs = model, codec, backend, graphs
         self._free: list[tuple[Kind, Engine]] = []
         self._lock = threading.Lock()
         self._preparing: threading.Thread | None = None
@@ -83,7 +90,8 @@ class Engines:
 
     def _build(self, guidance: float, slots: int, audio: bool) -> Engine:
         lm = self.model if guidance == 1 else Guided(self.model, guidance)
-        return Engine(lm, slots, backend=self.backend, decoder=self.decoder if audio else None)
+        decoder = self.decoder if audio else None
+        return Engine(lm, slots, backend=self.backend, decoder=decoder, graphs=self.graphs)
 
     def _return(self, kind: Kind, engine: Engine) -> None:
         if self.device.type != "cpu" and engine.idle:

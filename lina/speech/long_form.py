@@ -21,14 +21,9 @@ from lina.engine.request import Request
 from lina.speech.best_of import Choice, select_best
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt
-from lina.speech.result import (
-    AudioChunk,
-    FrameTag,
-    SentenceSpeech,
-    sentence_speech,
-    shape_frames,
-)
+from lina.speech.result import SentenceSpeech, sentence_speech
 from lina.speech.segments import Segment, iterate_segments, list_segments
+from lina.speech.shaping import AudioChunk, FrameTag, shape_frames
 from lina.speech.synthesizer import Synthesizer
 from lina.speech.threads import limit_threads_of
 
@@ -112,7 +107,7 @@ def _read(
 
     ahead = isinstance(segments, list) and not carry
     frames = _frames(voice, count_silence(), carry, options, on_sentence, ahead)
-    yield from shape_frames(voice.codec, frames, lambda: seconds)
+    yield from shape_frames(voice.codec, frames, lambda: seconds, torch.from_numpy)
 
 
 @torch.no_grad()

@@ -5,11 +5,8 @@ from typing import Any
 
 from lina.config.sections import MAX_BEST_OF, MAX_GUIDANCE, MAX_SEED, SynthesizeSection, WindowSection
 from lina.core.errors import LinaError, did_you_mean
-from lina.core.generation.attention_window import Window
-from lina.core.generation.repetition import Repetition
-from lina.core.generation.sampling import Sampling
-from lina.speech.prompt import Prompt
-from lina.speech.synthesis_input import Prompts
+from lina.core.generation.settings import Repetition, Sampling, Window
+from lina.speech.prompt import Prompt, Prompts
 
 MAX_SECONDS = 3600
 """Largest ``max_seconds``, as in a spec."""

@@ -1,44 +1,22 @@
 """Results of synthesis, and codes decoded whole."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.audio.codec import AnyCodec, decode, decode_stream
-from lina.core.audio.time_stretch import TimeStretch
 from lina.core.protocols import DecoderStream, Tokenizer
 from lina.core.state import leaves
 from lina.speech.alignment import Alignment, join_alignments
 from lina.speech.best_of import Candidate, Choice
-from lina.speech.segments import Segment
+from lina.speech.shaping import AudioChunk
 from lina.speech.synthesis_input import SynthesisInput
 
 T = TypeVar("T")
-
-
-class AudioChunk(NamedTuple):
-    """Audio of at most one frame of the codec; of exactly one unless it is silence or a rate changes its length."""
-
-    audio: Float[Tensor, "C n"]
-    sentence: int
-    """Index of its sentence."""
-
-
-FADE_SECONDS = 0.02
-"""Duration in which speech that is cut becomes silent."""
-
-
-class FrameTag(NamedTuple):
-    """The segment of a frame."""
-
-    segment: Segment
-    fades: bool = False
-    """It is the last frame of speech that was cut."""
 
 
 @dataclass(frozen=True)
@@ -132,75 +110,3 @@ def decode_after(
         device = leaves(device_decoder.initial_state(1))[0].device
         audio = decode_stream(device_decoder, whole.to(device)).cpu()
     return audio[0][:, len(prompt) * codec.hop :]
-
-
-class Ending(Protocol):
-    """A result or stream that knows, after its last frame, if the model has ended it."""
-
-    @property
-    def stopped(self) -> bool: ...
-
-
-def tag_frames(frames: Iterable[T], segment: Segment, ending: Ending) -> Iterator[tuple[T, FrameTag]]:
-    """Tag the frames of a segment. Each waits for the next one, since the last one fades if the speech is cut."""
-    latest: list[T] = []
-    for frame in frames:
-        yield from ((one, FrameTag(segment)) for one in latest)
-        latest = [frame]
-    yield from ((one, FrameTag(segment, not ending.stopped)) for one in latest)
-
-
-def shape_frames(
-    codec: AnyCodec, frames: Iterable[tuple[Float[Tensor, "C hop"], FrameTag]], total: Callable[[], float]
-) -> Iterator[AudioChunk]:
-    """From decoded frames to the output: fades, speaking rates, and the silence that segments request before them.
-
-    ``total``: seconds of silence in all, called after the last frame.
-    """
-    return _with_silence(codec, _with_rate(codec, _with_fades(codec, frames)), total)
-
-
-def _with_fades(
-    codec: AnyCodec, frames: Iterable[tuple[Float[Tensor, "C hop"], FrameTag]]
-) -> Iterator[tuple[Float[Tensor, "C hop"], Segment]]:
-    samples = min(codec.hop, round(FADE_SECONDS * codec.sample_rate))
-    fade = torch.cat([torch.ones(codec.hop - samples), torch.arange(samples, 0, -1) / samples])
-    for audio, tag in frames:
-        yield audio * fade if tag.fades else audio, tag.segment
-
-
-def _with_rate(
-    codec: AnyCodec, frames: Iterable[tuple[Float[Tensor, "C hop"], Segment]]
-) -> Iterator[tuple[Float[Tensor, "C n"], Segment]]:
-    """Stretch segments of one rate in time as one, up to a pause."""
-    for (rate, _), run in groupby(frames, lambda frame: (frame[1].rate, frame[1].seconds)):
-        if rate == 1:
-            yield from run
-            continue
-        stretch = TimeStretch(rate, codec.sample_rate, codec.channels)
-        state, segment = stretch.initial_state(), None
-        for frame, segment in run:
-            audio, state = stretch.step(frame, state)
-            yield audio, segment
-        assert segment is not None
-        yield stretch.flush(state), segment
-
-
-def _with_silence(
-    codec: AnyCodec, pieces: Iterable[tuple[Float[Tensor, "C n"], Segment]], total: Callable[[], float]
-) -> Iterator[AudioChunk]:
-    samples, number = 0, 0
-
-    def silence(seconds: float) -> Iterator[AudioChunk]:
-        nonlocal samples
-        missing = round(seconds * codec.sample_rate) - samples
-        samples += missing
-        if missing > 0:
-            pause = torch.zeros(codec.channels, missing)
-            yield from (AudioChunk(piece, number) for piece in pause.split(codec.hop, dim=1))
-
-    for audio, segment in pieces:
-        number = segment.sentence
-        yield from silence(segment.seconds)
-        yield from (AudioChunk(one, number) for one in audio.split(codec.hop, dim=1) if one.shape[1])
-    yield from silence(total())

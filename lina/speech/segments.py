@@ -1,17 +1,32 @@
 """Segments: sentences of a text, cut at their pauses; the unit of synthesis."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lina.core.errors import TextError
 from lina.core.text.pauses import PARAGRAPH_PAUSE
 from lina.core.text.speakable import plain_text, sentence_parts
 from lina.speech.prompt import Prompt
-from lina.speech.synthesis_input import SynthesisInput
-from lina.speech.synthesizer import Synthesizer
+
+if TYPE_CHECKING:  # a voice of graphs has segments, and no torch
+    from lina.core.protocols import Tokenizer
+    from lina.speech.options import SpeechOptions
+    from lina.speech.synthesis_input import SynthesisInput
 
 log = logging.getLogger("lina")
+
+
+class Reader(Protocol):
+    """The part of a voice that reads texts."""
+
+    tokenizer: Tokenizer
+
+    def resolve_options(self, options: dict[str, Any]) -> SpeechOptions: ...
+
+    def input(self, text: str, prompt: Prompt | None = None) -> SynthesisInput | None: ...
 
 
 class Segment(NamedTuple):
@@ -30,7 +45,7 @@ class Segment(NamedTuple):
 
 
 def iterate_segments(
-    voice: Synthesizer, sentences: Iterable[str], prompt: Prompt | None, carry: bool = False
+    voice: Reader, sentences: Iterable[str], prompt: Prompt | None, carry: bool = False
 ) -> Iterator[Segment]:
     """Yield the segments of sentences lazily, at least one per sentence.
 
@@ -64,7 +79,7 @@ def iterate_segments(
             raise TextError(f"sentence {sentence_index + 1} ({near!r}): {error}") from None
 
 
-def whole_segment(voice: Synthesizer, text: str, prompt: Prompt | None) -> Segment:
+def whole_segment(voice: Reader, text: str, prompt: Prompt | None) -> Segment:
     """A text as one segment, however many sentences it has, as an utterance in training is.
 
     Raises:
@@ -77,7 +92,7 @@ def whole_segment(voice: Synthesizer, text: str, prompt: Prompt | None) -> Segme
 
 
 def list_segments(
-    voice: Synthesizer, sentences: Sequence[str], prompt: Prompt | None, carry: bool = False
+    voice: Reader, sentences: Sequence[str], prompt: Prompt | None, carry: bool = False
 ) -> list[Segment]:
     """List all segments.
 
@@ -93,7 +108,7 @@ def list_segments(
 
 
 def count_sentences(
-    voice: Synthesizer, sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
+    voice: Reader, sentences: Iterable[str], *, carry: bool = False, prompt: Prompt | None = None
 ) -> int:
     """Count sentences without keeping them, and check that ``Voice.read`` can speak each.
 

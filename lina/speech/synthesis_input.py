@@ -1,6 +1,6 @@
 """Model input of one synthesis: text ids, and the codes of a prompt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from lina.core.protocols import Tokenizer
 from lina.core.text.pauses import literal
 from lina.core.text.speakable import part_ids
 from lina.core.text.validate import check_text
-from lina.speech.prompt import Prompt
+from lina.speech.prompt import Prompt, Prompts
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,6 @@ class SynthesisInput:
     """Index of the first id to be spoken."""
     prompt: Int[Tensor, "P Q"]
     """Codes of the prompt; P is 0 without one."""
-
-
-Prompts = Prompt | Sequence[Prompt | None] | None
-"""One prompt for all texts, or one (or None) for each."""
 
 
 def prompts_of_texts(prompts: Prompts, texts: int) -> list[Prompt | None]:

@@ -19,8 +19,8 @@ from lina.config.resolve import ResolvedSpec, resolve
 from lina.config.stored import load_run_spec
 from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
-from lina.core.generation.counter_random import stream_key
 from lina.core.generation.guidance import Guided, LanguageModel
+from lina.core.generation.stream_key import stream_key
 from lina.core.malloc import keep_freed_memory
 from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
@@ -29,6 +29,10 @@ from lina.core.model.text_encoder import pad_texts
 from lina.core.protocols import Tokenizer
 from lina.core.text.sentences import sentences_of_text
 from lina.core.text.speakable import plain_text, speaking_tokenizer
+from lina.engine.backend_names import BACKENDS, BackendName
+from lina.engine.onnx.files import GraphFolder
+from lina.engine.onnx.session import Graphs
+from lina.engine.onnx.weights import weight_of
 from lina.engine.request import Request
 from lina.runs.build_model import build_lm
 from lina.runs.checkpoint import count_numbers, load_weights
@@ -38,6 +42,7 @@ from lina.runs.layout import SPEC_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import lexicon_of
 from lina.speech.batch import synthesize_batch
 from lina.speech.engines import Engines
+from lina.speech.graphs import find_graphs
 from lina.speech.long_form import read
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt, encode_prompt
@@ -80,14 +85,20 @@ class Voice:
         tokenizer: Tokenizer,
         speakers: Sequence[str],
         threads: int | None = None,
+        backend: BackendName = "auto",
+        graphs: GraphFolder | None = None,
     ) -> None:
+        """``graphs``: the model's, exported, for onnxruntime."""
         self.resolved, self.model, self.codec, self.tokenizer = resolved, model.eval(), codec, tokenizer
         self.speakers = tuple(speakers)
         self.sample_rate = codec.sample_rate
         """Hz."""
-        self.engines = Engines(self.model, codec)
         self.threads = choose_threads(threads, self.parameters)
         """CPU threads inside calls; None keeps PyTorch's number."""
+        loaded = None
+        if graphs is not None:
+            loaded = Graphs(graphs, weight_of(self.model), self.threads or torch.get_num_threads())
+        self.engines = Engines(self.model, codec, backend, loaded)
 
     @property
     def parameters(self) -> int:
@@ -175,7 +186,7 @@ class Voice:
         """
         spec = self.resolved.spec
         resolved = SpeechOptions.from_spec(spec.synthesize, options)
-        resolved.sampling.rules(len(self.codec.codebook_sizes))
+        resolved.sampling.spread(len(self.codec.codebook_sizes))
         self.language_model(resolved)
         self._speaker_number(resolved.speaker)
         bounds = spec.data.min_seconds, spec.data.max_seconds
@@ -237,20 +248,23 @@ def load(
     settings: Sequence[str] = (),
     threads: int | None = None,
     lexicon: str | Path | None = None,
+    backend: BackendName = "auto",
 ) -> Voice:
     """Load the newest checkpoint of a run, with its averaged weights if it has them.
 
     ``device``: as ``train.device``. ``settings``: overrides of the spec's ``synthesize`` section, such as
     ``synthesize.window.ahead=8``. ``threads``: as in ``lina.speech.threads.choose_threads``. ``lexicon``: a file with a
-    word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
+    word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``. ``backend``: of the engine.
 
     Raises:
-        LinaError: the device is not available, or ``threads`` is not a number of threads.
+        LinaError: the device is not available, ``threads`` is not a number of threads, or there is no such backend.
         SpecError: a setting is not a key of ``synthesize``, or has a wrong value.
         CheckpointError: there is no such run, or it has no complete checkpoint.
         TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
     directory, torch_device = Path(directory), choose_device(device)
+    if backend not in BACKENDS:
+        raise LinaError(f"backend: unknown backend {backend!r}{did_you_mean(backend, BACKENDS)}")
     open_device(torch_device)
     for setting in settings:
         if not setting.startswith("synthesize."):
@@ -290,6 +304,9 @@ def load(
     except TooLargeError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}; use the run's own spec") from None
     load_weights(model, checkpoint, average=True, assign=True)
-    voice = Voice(resolved, model.to(torch_device), codec, tokenizer, speakers, threads)
+    model = model.to(torch_device)
+    on_cpu = torch_device.type == "cpu" and backend != "eager"
+    graphs = find_graphs(directory, resolved, model) if on_cpu else None
+    voice = Voice(resolved, model, codec, tokenizer, speakers, threads, backend, graphs)
     warm_up(voice)
     return voice

@@ -120,7 +120,12 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
     module = ModuleType("lina.speech.voice")
 
     def load(
-        directory: Path, device: str, settings: tuple[str, ...], threads: int | None, lexicon: Path | None
+        directory: Path,
+        device: str,
+        settings: tuple[str, ...],
+        threads: int | None,
+        lexicon: Path | None,
+        backend: str,
     ) -> FakeVoice:
         fake.settings, fake.device, fake.threads, fake.lexicon = settings, device, threads, lexicon
         return fake

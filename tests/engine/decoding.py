@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.generation.counter_random import stream_key
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Sampling
+from lina.core.generation.stream_key import stream_key
 from lina.core.model.delay_lm import Conditions
 from lina.core.state import take_rows
 from lina.engine.engine import Engine

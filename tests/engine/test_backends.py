@@ -11,16 +11,15 @@ from torch import Tensor
 
 from lina.core.audio.codec import decode_stream
 from lina.core.errors import LinaError
-from lina.core.generation.attention_window import Window
-from lina.core.generation.counter_random import stream_key, uniform
+from lina.core.generation.counter_random import uniform
 from lina.core.generation.guidance import Guided
-from lina.core.generation.repetition import Repetition
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Repetition, Sampling, Window
+from lina.core.generation.stream_key import stream_key
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.registry import load
-from lina.engine.backend import GRAPHS, BackendName
+from lina.engine.backend_names import GRAPHS, BackendName
 from lina.engine.captured_audio import CapturedAudioDecoder
 from lina.engine.engine import Engine
 from lina.engine.graph import NAMES
@@ -41,7 +40,7 @@ def fresh_compiler() -> Iterator[None]:
         yield
 
 
-def model_of(name: str, attention: str, gates: str) -> DelayLM:
+def model_of(name: str, attention: str, gates: str, device: str = "cuda") -> DelayLM:
     """A small model around two pairs of layers, with outputs that are sharp enough to be told apart."""
     plugin: Any = load("backbone", name)
     example = plugin.example()
@@ -69,7 +68,7 @@ def model_of(name: str, attention: str, gates: str) -> DelayLM:
     if gates == "extreme":
         plugin.extreme(lm.encoder)
         plugin.extreme(lm.decoder)
-    return lm.requires_grad_(False).cuda()
+    return lm.requires_grad_(False).to(device)
 
 
 def requests(lm: Any) -> list[Request]:

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.generation.attention_window import Window
-from lina.core.generation.repetition import Repetition
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Repetition, Sampling, Window
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import MARKS, PAD, START, STOP, delayed_columns
 from lina.core.state import leaves, take_rows, tree_map
-from lina.engine.backend import GRAPHS
+from lina.engine.backend_names import GRAPHS
 from lina.engine.buffers import BufferBackend
 from lina.engine.eager import EagerBackend
 from lina.engine.engine import Engine
@@ -290,7 +288,9 @@ class LaggingBuffers(BufferBackend):
 def engine_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     if request.param != "at once":
 
-        def build(name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any) -> Any:
+        def build(
+            name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any, _: Any
+        ) -> Any:
             state = empty_slots(row, slots) if running is None else running
             if request.param == "lagging":
                 return Lagging(lm, step, state, numerics)
@@ -417,7 +417,9 @@ def test_a_backend_that_differs_from_eager_is_left(
             self.state.lm.encoder[0].memory.mul_(1.1)
             return logits
 
-    def build(name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any) -> Any:
+    def build(
+        name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any, _: Any
+    ) -> Any:
         state = empty_slots(row, slots)
         if name == "eager":
             return EagerBackend(lm, step, state, numerics)

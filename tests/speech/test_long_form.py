@@ -276,7 +276,9 @@ def test_sentences_read_ahead_beside_a_gpu_sound_the_same(
     class Lagging(EagerBackend):
         lag = 1
 
-    def backend(name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any) -> Any:
+    def backend(
+        name: str, lm: Any, step: Any, row: Any, slots: int, numerics: Any, running: Any, _: Any
+    ) -> Any:
         return Lagging(lm, step, empty_slots(row, slots) if running is None else running, numerics)
 
     def audio(decoder: Any, rows: int, codebooks: int, frames: int) -> AudioDecoder:

@@ -137,7 +137,7 @@ def test_one_recording_for_many_texts_is_encoded_once(
         calls.append(codec)
         return encode(codec, audio)
 
-    monkeypatch.setattr("lina.speech.prompt.encode", counting_encode)
+    monkeypatch.setattr("lina.core.audio.codec.encode", counting_encode)
     start = Prompt(str(recording(tmp_path)), "and so")
     voice.speak(["a", "b", "c"], prompt=start)
     voice.speak(["a", "b", "c"], prompt=[start, None, start])

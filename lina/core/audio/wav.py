@@ -1,5 +1,7 @@
 """Writing of 16-bit WAV files, at once or in chunks, atomically."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import struct
@@ -7,11 +9,13 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy.typing as npt
+
+if TYPE_CHECKING:  # a voice of graphs writes arrays, without torch
+    from torch import Tensor
 
 from lina.core.errors import DataError
 from lina.core.files import commit, temporary_name
@@ -53,16 +57,16 @@ class WavWriter:
         """Duration of the audio written, in seconds."""
         return self._data_bytes / (2 * self.channels * self.sample_rate)
 
-    def write(self, audio: Float[Tensor, "*C N"]) -> None:
+    def write(self, audio: Tensor | npt.NDArray[Any]) -> None:
         """Append ``audio`` [C, N] (or [N]) in [-1, 1]; values outside are clipped."""
-        chunk = audio.detach().to("cpu", torch.float32)
-        chunk = chunk.unsqueeze(0) if chunk.dim() == 1 else chunk
-        if chunk.dim() != 2 or chunk.shape[0] != self.channels:
+        chunk = _array(audio)
+        chunk = chunk[None] if chunk.ndim == 1 else chunk
+        if chunk.ndim != 2 or chunk.shape[0] != self.channels:
             raise DataError(
                 f"{self.path}: expected audio [{self.channels}, samples], got {list(audio.shape)}; "
                 "pass the number of channels to WavWriter"
             )
-        if not bool(torch.isfinite(chunk).all()):
+        if not bool(np.isfinite(chunk).all()):
             raise DataError(f"{self.path}: the audio to write holds NaN or infinity")
         pcm = pcm16(chunk)
         if self._data_bytes + len(pcm) > LARGEST_DATA:
@@ -132,7 +136,7 @@ class WavWriter:
         )
         self._file.seek(0, os.SEEK_END)
 
-    def __enter__(self) -> "WavWriter":
+    def __enter__(self) -> WavWriter:
         return self
 
     def __exit__(
@@ -144,10 +148,16 @@ class WavWriter:
             self.abort()
 
 
-def pcm16(audio: Float[Tensor, "C N"]) -> bytes:
-    """Little-endian 16-bit samples, channels interleaved; values outside [-1, 1] are clipped."""
-    scaled = audio.to("cpu", torch.float32).clamp(-1.0, 1.0).mul(32_767.0).round().T.contiguous()
-    return scaled.numpy().astype(np.dtype("<i2")).tobytes()
+def pcm16(audio: Tensor | npt.NDArray[Any]) -> bytes:
+    """Little-endian 16-bit samples of audio [C, N], channels interleaved; values outside [-1, 1] are clipped."""
+    scaled = np.rint(_array(audio).clip(-1.0, 1.0) * np.float32(32_767.0))
+    return scaled.T.astype("<i2").tobytes()
+
+
+def _array(audio: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    found: Any = audio if isinstance(audio, np.ndarray) else audio.detach().float().cpu().numpy()
+    array: npt.NDArray[np.float32] = found.astype(np.float32, copy=False)
+    return array
 
 
 def _refuse_special_files(path: Path) -> None:
@@ -158,7 +168,7 @@ def _refuse_special_files(path: Path) -> None:
         raise DataError(f"{path}: is not a regular file; name a file such as out.wav")
 
 
-def write_wav(path: str | Path, audio: Float[Tensor, "*C N"], sample_rate: int) -> None:
+def write_wav(path: str | Path, audio: Tensor | npt.NDArray[Any], sample_rate: int) -> None:
     """Write 16-bit PCM; ``audio`` [C, N] or [N] in [-1, 1]. Errors as in ``WavWriter``."""
-    with WavWriter(path, sample_rate, channels=1 if audio.dim() == 1 else audio.shape[0]) as wav:
+    with WavWriter(path, sample_rate, channels=1 if audio.ndim == 1 else audio.shape[0]) as wav:
         wav.write(audio)

@@ -9,38 +9,13 @@ All of it is done by narrowing the mask of the text memory, a read-only value: n
 its own, and all functions are pure functions of tensors.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-NEVER = 2**60
-"""Steps or positions that are not reached."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Positions are those of the text, steps are frames. None switches a rule off."""
-
-    ahead: int
-    """Positions that can be read beyond the place."""
-    back: int
-    """Positions that can still be read before it."""
-    pace: float
-    """Positions by which the place goes forward in a step, at most."""
-    stall: int | None = None
-    """Steps without moving after which the place is pushed on by one position. Each push removes the hindmost
-    position, so a row is not stuck at one for more than ``back`` + 1 pushes, and everything ends."""
-    stop_within: int | None = None
-    """Speech may end only where so many positions, or fewer, are left of the text: its last marks are seldom read. At
-    most ``SHARE_LEFT`` of a text: else a single word could end before it is spoken."""
-    linger: int | None = None
-    """Steps after which a row that has arrived there is ended."""
-    settle: int | None = None
-    """Steps at the last position after which no other can be read any more."""
-
+from lina.core.generation.settings import NEVER, Window
 
 SHARE_LEFT = 1 / 3
 """Largest share of the text that may be left where speech ends by itself."""

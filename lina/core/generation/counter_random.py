@@ -9,29 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-GOLDEN = 0x9E3779B97F4A7C15 - 2**64
-"""2^64 over the golden ratio, odd, as a signed number."""
-FIRST, SECOND = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
+from lina.core.generation import stream_key
+from lina.core.generation.stream_key import WORD
+
+GOLDEN, FIRST, SECOND = (number - WORD for number in (stream_key.GOLDEN, stream_key.FIRST, stream_key.SECOND))
+"""As signed numbers."""
 
 DRAWS = 2**10
 """Draws per frame that have counters of their own."""
-
-
-def stream_key(seed: int, *places: int) -> int:
-    """The key of a stream: a function of the seed and of its places, such as text and sentence, alone."""
-    key = _mix_number(seed % 2**63)
-    for place in places:
-        key = _mix_number(key + (place + 1) * GOLDEN)
-    return key - 2**64 if key >= 2**63 else key
-
-
-def _mix_number(bits: int) -> int:
-    """``_mix`` of one number: a tensor of one is a hundred times slower."""
-    every = 2**64 - 1
-    bits &= every
-    bits = (bits ^ bits >> 30) * FIRST & every
-    bits = (bits ^ bits >> 27) * SECOND & every
-    return bits ^ bits >> 31
 
 
 def uniform(key: Int[Tensor, "S"], frame: Int[Tensor, "S"], draws: int) -> Float[Tensor, "S draws"]:

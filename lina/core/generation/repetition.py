@@ -5,22 +5,13 @@ now is drawn again from the whole distribution, where the way out is. Only codeb
 and its timing, the other codebooks follow it, and it alone can emit STOP.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Repetition:
-    """The share of one token among the latest ones from which on it is drawn again."""
-
-    last: int
-    """Tokens before this one that are looked at."""
-    ratio: float
-    """The part of them that may be the same as this one."""
+from lina.core.generation.settings import Repetition
 
 
 class RepetitionRules(NamedTuple):

@@ -5,8 +5,6 @@ from typing import NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor
 
-GREEDY, ALL = 1e-6, 2**31
-
 
 class SamplingRules(NamedTuple):
     """``Sampling`` of S rows, spread over Q codebooks."""

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lina.core.generation.sampling_rules import GREEDY
+from lina.core.generation.settings import GREEDY
 from lina.core.ops.operator import operator
 
 LIKELIEST = tl.constexpr(GREEDY)

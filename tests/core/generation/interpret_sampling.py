@@ -2,9 +2,10 @@
 
 import torch
 
-from lina.core.generation.sampling import Sampling, sample
+from lina.core.generation.sampling import sample, sampling_rules
 from lina.core.generation.sampling_rules import SamplingRules
 from lina.core.generation.sampling_triton import sample as fused
+from lina.core.generation.settings import Sampling
 
 ROWS, BOOKS, TOKENS = 6, 3, 37
 
@@ -18,7 +19,9 @@ def main() -> None:
         Sampling(1.3, top_p=[0.9, 0.4, 1e-6]),
         Sampling(1.0, top_k=[10, 50, None], top_p=[0.8, None, 0.5]),
     ):
-        rules = SamplingRules(*(rule.expand(ROWS, -1).contiguous() for rule in sampling.rules(BOOKS)))
+        rules = SamplingRules(
+            *(rule.expand(ROWS, -1).contiguous() for rule in sampling_rules(sampling, BOOKS))
+        )
         logits = torch.randn(ROWS, BOOKS, TOKENS, generator=generator) * 3
         allowed = torch.rand(ROWS, BOOKS, TOKENS, generator=generator) < 0.6
         logits[:, :, 5] = -torch.inf

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from lina.core.generation.attention_window import (
-    Window,
     WindowState,
     first_place,
     follow,
@@ -14,7 +13,7 @@ from lina.core.generation.attention_window import (
     window_rules,
 )
 from lina.core.generation.guidance import Guided
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Sampling, Window
 from lina.core.state import join_rows
 from tests.core.generation.reading_model import Reader, Wish, listed, texts
 from tests.core.toy_model import push_stop, random_codes, toy_conditions, toy_lm

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lina.core.generation.counter_random import DRAWS, GOLDEN, _mix, stream_key, uniform
+from lina.core.generation.counter_random import DRAWS, GOLDEN, _mix, uniform
+from lina.core.generation.stream_key import stream_key
 
 KEYS = torch.tensor([stream_key(seed, place) for seed in range(40) for place in range(25)])
 
@@ -14,6 +15,13 @@ def test_the_bits_are_those_of_split_mix() -> None:
         3203168211198807973,
         9817491932198370423,
     ]
+
+
+def test_keys_are_mixed_as_draws_are() -> None:
+    seeds = torch.tensor([0, 1, 2**31, 2**62])
+    for place in (0, 7, 2**20):
+        keys = _mix(_mix(seeds) + torch.tensor([place + 1]) * GOLDEN)
+        assert [stream_key(seed, place) for seed in seeds.tolist()] == keys.tolist()
 
 
 def test_a_draw_is_a_function_of_key_frame_and_number() -> None:

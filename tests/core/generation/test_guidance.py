@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lina.core.errors import LinaError
 from lina.core.generation.guidance import Guided
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.settings import Sampling
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import delayed_columns
 from lina.core.state import leaves

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lina.core.generation.repetition import Repetition, RepetitionRules, draw_again, repetition_rules
-from lina.core.generation.sampling import Sampling
+from lina.core.generation.repetition import RepetitionRules, draw_again, repetition_rules
+from lina.core.generation.settings import Repetition, Sampling
 from lina.core.model.tokens import PAD
 from tests.core.generation.reading_model import Reader, texts
 from tests.core.toy_model import push_stop, toy_conditions, toy_lm

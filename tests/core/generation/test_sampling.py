@@ -5,15 +5,16 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import LinaError
-from lina.core.generation.sampling import Sampling, sample
-from lina.core.generation.sampling_rules import ALL, SamplingRules
+from lina.core.generation.sampling import sample, sampling_rules
+from lina.core.generation.sampling_rules import SamplingRules
+from lina.core.generation.settings import ALL, Sampling
 
 LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.5, 0.0, 1.4])
 DRAWS = 20_000
 
 
 def rules_of(sampling: Sampling, codebooks: int, rows: int = 1) -> SamplingRules:
-    return SamplingRules(*(rule.expand(rows, -1) for rule in sampling.rules(codebooks)))
+    return SamplingRules(*(rule.expand(rows, -1) for rule in sampling_rules(sampling, codebooks)))
 
 
 def uniforms(*shape: int, seed: int = 4) -> Tensor:
@@ -25,7 +26,10 @@ def shares(sampling: Sampling, logits: Tensor = LOGITS, allowed: Tensor | None =
     size = len(logits)
     allowed = torch.ones(size, dtype=torch.bool) if allowed is None else allowed
     drawn = sample(
-        logits.expand(1, DRAWS, -1), allowed.expand(DRAWS, -1), sampling.rules(DRAWS), uniforms(1, DRAWS)
+        logits.expand(1, DRAWS, -1),
+        allowed.expand(DRAWS, -1),
+        sampling_rules(sampling, DRAWS),
+        uniforms(1, DRAWS),
     )
     return torch.bincount(drawn[0], minlength=size) / DRAWS
 
@@ -76,7 +80,7 @@ def test_the_likeliest_alone_are_drawn_from_as_all_in_order_are() -> None:
 
 def test_without_top_p_the_mass_is_not_summed() -> None:
     logits = torch.randn(1, 50, 200, generator=torch.Generator().manual_seed(3)) * 3
-    allowed, rules = torch.ones(50, 200, dtype=torch.bool), Sampling(1.0, top_k=20).rules(50)
+    allowed, rules = torch.ones(50, 200, dtype=torch.bool), sampling_rules(Sampling(1.0, top_k=20), 50)
     with_sums, without = (
         sample(logits, allowed, rules, uniforms(1, 50), nucleus=nucleus) for nucleus in (True, False)
     )
@@ -87,7 +91,9 @@ def test_rows_have_rules_of_their_own() -> None:
     rules = SamplingRules(
         *(
             torch.cat(pair)
-            for pair in zip(Sampling(1.0, top_k=2).rules(200), Sampling().rules(200), strict=True)
+            for pair in zip(
+                sampling_rules(Sampling(1.0, top_k=2), 200), sampling_rules(Sampling(), 200), strict=True
+            )
         )
     )
     drawn = sample(
@@ -181,7 +187,7 @@ def test_greedy_decoding_needs_no_random_number() -> None:
 )
 def test_wrong_rules_are_refused(sampling: dict[str, Any], message: str) -> None:
     with pytest.raises(LinaError, match=message) as error:
-        Sampling(**sampling).rules(3)
+        sampling_rules(Sampling(**sampling), 3)
     assert "\n" not in str(error.value)
 
 
@@ -193,11 +199,11 @@ def test_greedy_is_known_before_the_codebooks_are(temperature: Any, greedy: bool
 
 
 def test_integers_are_numbers() -> None:
-    rules = Sampling(temperature=1, top_k=3, top_p=1).rules(2)
+    rules = sampling_rules(Sampling(temperature=1, top_k=3, top_p=1), 2)
     assert rules.temperature.tolist() == [[1.0, 1.0]]
     assert rules.top_k.tolist() == [[3, 3]]
-    assert Sampling().rules(2).top_k.tolist() == [[ALL, ALL]]
-    assert {leaf.device.type for leaf in Sampling().rules(2, "meta")} == {"meta"}
+    assert sampling_rules(Sampling(), 2).top_k.tolist() == [[ALL, ALL]]
+    assert {leaf.device.type for leaf in sampling_rules(Sampling(), 2, "meta")} == {"meta"}
 
 
 @pytest.mark.parametrize(

@@ -24,17 +24,17 @@ def test_nothing_is_drawn_within_it_and_all_again_after_it() -> None:
 
 def test_a_voice_has_all_its_weights_from_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of a loaded voice or its codec is left of what it was built with."""
-    loaded = lina.load(device="cpu")
+    loaded = lina.load(device="cpu", backend="eager")
     monkeypatch.setattr(
         SkipInit,
         "__torch_function__",
         lambda _, func, types, args=(), kwargs=None: func(*args, **(kwargs or {})),
     )
-    drawn = lina.load(device="cpu")
+    drawn = lina.load(device="cpu", backend="eager")
     for one, other in ((loaded.model, drawn.model), (loaded.codec, drawn.codec)):
         assert isinstance(one, nn.Module)
         assert isinstance(other, nn.Module)
         states = one.state_dict(), other.state_dict()
         assert states[0].keys() == states[1].keys()
         assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert torch.equal(loaded.say("Yes."), drawn.say("Yes."))
+    assert (loaded.say("Yes.") == drawn.say("Yes.")).all()

@@ -1,0 +1,46 @@
+"""Export of a codec's decoder: one frame of one row, as a graph. Needs ``onnx`` and ``onnxscript``."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lina.core.errors import LinaError
+from lina.core.protocols import DecoderStream
+from lina.core.state import leaves, named_leaves
+from lina.engine.onnx.export import trace, without_weights
+from lina.engine.onnx.files import CODEC, NEXT
+
+STATE = "state."
+"""Beginning of the names of the state's leaves in the graph."""
+
+
+def export_decoder(decoder: DecoderStream, codebooks: int) -> Any:
+    """The graph of one frame: codes [1, 1, Q] and the state to samples [1, C, hop] and the next state.
+
+    Raises:
+        LinaError: the decoder is no module, so that its weights are not known.
+    """
+    if not isinstance(decoder, nn.Module):
+        raise LinaError(
+            f"onnx: the decoder {type(decoder).__name__} is no torch.nn.Module, so it cannot be exported"
+        )
+    before = decoder.initial_state(1)
+    structure = pytree.tree_structure(before)
+    names = [STATE + name for name in named_leaves(before)]
+
+    class Frame(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.codec = decoder
+
+        def forward(self, codes: Tensor, *leaf_values: Tensor) -> tuple[Tensor, ...]:
+            state = pytree.tree_unflatten(list(leaf_values), structure)
+            audio, after = self.codec.parallel_forward(codes, state)
+            return audio, *(leaf.clone() for leaf in leaves(after))
+
+    inputs = {"codes": torch.zeros(1, 1, codebooks, dtype=torch.int64)}
+    inputs |= dict(zip(names, leaves(before), strict=True))
+    model = trace(Frame(), inputs, ["audio", *(NEXT + name for name in names)])
+    return without_weights(model, [f"{CODEC}{name}" for name in decoder.state_dict()])

@@ -1,0 +1,16 @@
+"""Identity of the graphs of a model."""
+
+import hashlib
+import json
+
+from lina.config.resolve import ResolvedSpec
+from lina.core.model.delay_lm import DelayLM
+
+
+def graph_key(resolved: ResolvedSpec, model: DelayLM) -> str:
+    """A digest of all that a model's graphs depend on, which is not its weights."""
+    spec = resolved.spec
+    sections = [section.model_dump(mode="json") for section in (spec.backbone, spec.text)]
+    shapes = {name: list(one.shape) for name, one in model.state_dict().items()}
+    parts = [*sections, shapes, list(model.codebook_sizes), resolved.backbone.record.version]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,152 @@
+"""A run or voice that ``lina.load`` gives: audio as NumPy arrays, by exported graphs where they serve, else by PyTorch.
+
+PyTorch and the model are loaded at the first call that graphs do not serve, and at the first use of an attribute of
+``lina.speech.voice.Voice``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from lina.core.errors import LinaError, did_you_mean
+from lina.engine.backend_names import BACKENDS, OnnxName
+from lina.engine.onnx.files import FOLDER, read_folder
+from lina.speech.graph_voice import Audio, GraphVoice, folder_obstacle, load_graph_voice
+
+if TYPE_CHECKING:
+    from lina.core.protocols import Tokenizer
+    from lina.engine.backend_names import BackendName
+    from lina.speech.options import SpeechOptions
+    from lina.speech.prompt import Prompt
+    from lina.speech.voice import Voice
+
+log = logging.getLogger("lina")
+choice_log = logging.getLogger("lina.engine")
+"""Of the backend, as ``lina.engine.backend`` logs it."""
+
+
+class LoadedVoice:
+    """``Voice`` whose ``say``, ``stream`` and ``read`` give arrays float32 [C, n]; all else is ``Voice``'s."""
+
+    def __init__(
+        self,
+        directory: Path,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        settings: Sequence[str] = (),
+        threads: int | None = None,
+        lexicon: str | Path | None = None,
+        backend: BackendName = "auto",
+    ) -> None:
+        """Arguments as of ``lina.speech.voice.load``."""
+        if backend not in BACKENDS:
+            raise LinaError(f"backend: unknown backend {backend!r}{did_you_mean(backend, BACKENDS)}")
+        self._arguments = directory, device, settings, threads, lexicon, backend
+        self._graphs: GraphVoice | None = None
+        if self._wants_graphs() and folder_obstacle(directory) is None:
+            own = None if lexicon is None else Path(lexicon)
+            self._graphs = load_graph_voice(directory, threads, own, backend == "onnx-int8")
+            choice_log.info("%s: speaking by onnxruntime, without PyTorch", directory)
+        else:
+            _ = self.voice  # whose errors belong to loading
+
+    def _wants_graphs(self) -> bool:
+        _, device, settings, threads, _, backend = self._arguments
+        plain = (
+            isinstance(threads, int | None)
+            and not isinstance(threads, bool)
+            and (threads is None or threads > 0)
+        )
+        on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
+        return plain and on_cpu and not settings and backend in ("auto", "onnx", "onnx-int8")
+
+    @cached_property
+    def voice(self) -> Voice:
+        """The voice in PyTorch."""
+        try:
+            from lina.speech.voice import load
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise LinaError(
+                "this call needs PyTorch, which is not installed; pip install lina (lina-voice is without it)"
+            ) from None
+        directory, *_, backend = self._arguments
+        if backend in get_args(OnnxName) and read_folder(directory / FOLDER) is None:
+            from lina.speech.graph_export import write_voice_graphs
+
+            log.info("%s: exporting the decode step for onnxruntime", directory)
+            write_voice_graphs(directory)
+        return load(*self._arguments)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.voice.sample_rate if self._graphs is None else self._graphs.sample_rate
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Names of speakers."""
+        return self.voice.speakers if self._graphs is None else self._graphs.speakers
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of the voice, with its lexicon."""
+        return self.voice.tokenizer if self._graphs is None else self._graphs.tokenizer
+
+    def resolve_options(self, options: dict[str, Any]) -> SpeechOptions:
+        """As ``Voice.resolve_options``."""
+        graphs = self._serving(dict(options))
+        return self.voice.resolve_options(options) if graphs is None else graphs.resolve_options(options)
+
+    def input(self, text: str, prompt: Prompt | None = None) -> Any:
+        """As ``Voice.input``; by graphs only ids and text."""
+        if self._graphs is None or prompt is not None:
+            return self.voice.input(text, prompt)
+        return self._graphs.input(text)
+
+    def say(self, text: str, **options: Any) -> Audio:
+        """As ``Voice.say``: the audio of a text, float32 [C, samples]."""
+        chunks = list(self.stream(text, **options))
+        channels = chunks[0].shape[0] if chunks else 1
+        return np.concatenate([np.zeros((channels, 0), np.float32), *chunks], axis=1)
+
+    def stream(self, text: str, **options: Any) -> Iterator[Audio]:
+        """As ``Voice.stream``: the same audio in chunks of one frame, as they are computed."""
+        graphs = self._serving(options)
+        if graphs is not None:
+            return graphs.stream(text, **options)
+        return (chunk.numpy() for chunk in self.voice.stream(text, **options))
+
+    def read(self, texts: Iterable[str], **options: Any) -> Iterator[Audio]:
+        """As ``Voice.read``: sentences one after the other as one stream of chunks."""
+        graphs = self._serving(options)
+        if graphs is not None:
+            return graphs.read(texts, **options)
+        return (chunk.numpy() for chunk in self.voice.read(texts, **options))
+
+    def _serving(self, options: dict[str, Any]) -> GraphVoice | None:
+        """The graphs, if they serve a call with these options; removes options that are switched off."""
+        if self._graphs is None:
+            return None
+        reason = self._graphs.obstacle(options)
+        if reason is None:
+            options.pop("prompt", None), options.pop("carry", None), options.pop("on_sentence", None)
+            return self._graphs
+        choice_log.info("graphs do not serve %s; loading PyTorch", reason)
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "voice":
+            raise AttributeError(name)
+        return getattr(self.voice, name)
+
+
+def _has_gpu() -> bool:
+    """Look for an NVIDIA GPU without PyTorch."""
+    return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg"))

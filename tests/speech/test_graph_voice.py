@@ -1,0 +1,165 @@
+"""The voice of exported graphs: the same speech as PyTorch's, without PyTorch."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lina
+from lina.core.errors import CheckpointError, LinaError, TextError
+from lina.engine.onnx.files import FACTS, FOLDER
+from lina.engine.onnx.stored import StoredWeights
+from lina.runs.checkpoint import read_weights
+from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+from lina.speech.default_voice import shipped_voice
+from lina.speech.graph_voice import folder_obstacle
+from lina.speech.loaded import LoadedVoice
+from lina.speech.voice import Voice
+from lina.speech.voice import load as load_torch
+
+TEXT = 'The bridge is closed.<break time="300ms"/> Why?'
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
+"""Every import of torch fails."""
+
+
+@pytest.fixture(scope="module")
+def light() -> LoadedVoice:
+    return lina.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def eager() -> Voice:
+    return load_torch(shipped_voice(), "cpu", backend="eager")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"speaker": "kathleen", "seed": 5},
+        {"temperature": 0.0},
+        {"temperature": [0.9, 0.8, 0.0, 0.5], "top_k": [64, 20, None, 1], "top_p": 0.9, "seed": 2},
+        {"max_seconds": 0.2},
+    ],
+    ids=str,
+)
+def test_it_says_what_pytorch_says(light: LoadedVoice, eager: Voice, options: dict[str, Any]) -> None:
+    if options.get("top_k"):
+        options = {**options, "top_k": [64, 20, 64, 1]}
+    expected = eager.say(TEXT, **options).numpy()
+    found = light.say(TEXT, **options)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert "voice" not in vars(light), "PyTorch has been loaded"
+    chunks = list(light.stream(TEXT, **options))
+    np.testing.assert_array_equal(np.concatenate(chunks, 1), found)
+    assert max(chunk.shape[1] for chunk in chunks) == 960
+
+
+def test_no_torch_is_imported(tmp_path: Path) -> None:
+    out = tmp_path / "o.wav"
+    speak = "import lina\nvoice = lina.load()\nassert voice.say('Hi.').shape[0] == 1\n"
+    say = f"from lina.cli import main\nmain(['say', 'Hi.', '-o', {str(out)!r}, '--device', 'cpu'])\n"
+    for code in (speak, say):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_TORCH + code], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert out.stat().st_size > 1000
+    needs = "import lina\nlina.load().say('Hi.', best_of=2)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH + needs], capture_output=True, text=True, check=False
+    )
+    assert "this call needs PyTorch, which is not installed" in done.stderr
+
+
+def test_what_graphs_do_not_serve_is_spoken_by_pytorch(
+    eager: Voice, caplog: pytest.LogCaptureFixture
+) -> None:
+    voice = lina.load(device="cpu")
+    with caplog.at_level(logging.INFO, "lina"):
+        found = voice.say("Why?", best_of=2)
+    assert "graphs do not serve best_of; loading PyTorch" in caplog.text
+    np.testing.assert_allclose(found, eager.say("Why?", best_of=2).numpy(), atol=1e-4)
+    assert voice.speak(["Why?"])[0].audio.shape[0] == 1
+    with caplog.at_level(logging.INFO, "lina"):
+        voice.say("Why?", top_k=65)
+    assert "graphs do not serve a top_k beyond 64" in caplog.text
+
+
+def test_bad_calls(light: LoadedVoice) -> None:
+    with pytest.raises(LinaError, match=r"unknown option 'temprature'; did you mean"):
+        light.say("Hi.", temprature=1.0)
+    with pytest.raises(LinaError, match=r"unknown speaker 'katleen'.*kathleen"):
+        light.say("Hi.", speaker="katleen")
+    with pytest.raises(LinaError, match="temperature has 2 values, but the codec has 4 codebooks"):
+        light.say("Hi.", temperature=[0.5, 0.5])
+    with pytest.raises(TextError):
+        light.say(" ")
+    with pytest.raises(LinaError, match=r"unknown backend 'onxn'.*onnx"):
+        lina.load(device="cpu", backend="onxn")  # type: ignore[arg-type]
+
+
+def test_a_sentence_that_is_cut_is_logged(light: LoadedVoice, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "lina"):
+        light.say("The bridge is closed.", max_seconds=0.2)
+    assert "sentence 1 was cut at 0.2 s: 'The bridge is closed.'" in caplog.text
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped_voice(), tmp_path / "voice"))
+
+
+def test_graphs_of_other_weights_are_left(copied: Path) -> None:
+    assert folder_obstacle(copied) is None
+    (file,) = copied.glob("checkpoints/*/model.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert folder_obstacle(copied) == "its weights are not those that were exported"
+    shutil.rmtree(copied / FOLDER)
+    assert folder_obstacle(copied) == "it has no exported graphs"
+
+
+def test_graphs_of_another_model_are_left_by_the_engine(
+    copied: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = copied / FOLDER / FACTS
+    facts.write_text(facts.read_text().replace('"key": "', '"key": "0'))
+    with caplog.at_level(logging.WARNING, "lina"):
+        load_torch(copied, "cpu")
+    assert "not used, for these graphs are of another model" in caplog.text
+
+
+def test_damaged_graphs_and_weights_are_named(copied: Path, tmp_path: Path) -> None:
+    (copied / FOLDER / "start.onnx").write_bytes(b"no graph")
+    with pytest.raises(CheckpointError, match=r"start\.onnx: onnxruntime cannot load it"):
+        lina.load(copied, device="cpu")
+    for content in (b"", b"\xff" * 20, b"\x02\0\0\0\0\0\0\0{}"):
+        (tmp_path / "w").write_bytes(content)
+        with pytest.raises(CheckpointError, match="restore it"):
+            StoredWeights(tmp_path / "w")("one")
+
+
+def test_stored_weights_are_those_that_pytorch_reads() -> None:
+    checkpoint = newest_checkpoint(checkpoint_folder(shipped_voice()))
+    assert checkpoint is not None
+    stored = StoredWeights(checkpoint.path / "model.safetensors", "lm.")
+    for name, value in read_weights(checkpoint, average=True).items():
+        np.testing.assert_array_equal(stored(f"lm.{name}"), value.numpy())
+
+
+def test_the_int8_step_is_near(eager: Voice) -> None:
+    """The engine compares its first step with eager's, and refuses one that is far off."""
+    loaded = load_torch(shipped_voice(), "cpu", backend="onnx-int8")
+    speech = loaded.speak(["The bridge is closed."])[0]
+    assert speech.stopped
+    assert torch.isfinite(speech.audio).all()
+    assert 0.5 < speech.audio.shape[1] / eager.say("The bridge is closed.").shape[1] < 2

@@ -13,7 +13,8 @@ _SEPARATOR = "\u2028\u2029"
 # Possessive and bounded quantifiers: a run that grows character by character is looked at again with each. A longer run
 # than that is no end, and a candidate begins where its run begins, wherever the search does.
 _CANDIDATE = re.compile(
-    rf"(?<![{STOPS}])(?P<stop>[{STOPS}]{{1,256}}+)[{re.escape(CLOSERS)}]{{0,64}}+(?P<blank>\s{{0,512}}+)|"
+    rf"(?<![{STOPS}])(?P<stop>[{STOPS}]{{1,256}}+)[{re.escape(CLOSERS)}]{{0,64}}+"
+    rf"(?:(?:\[\w{{1,2}}\]){{1,2}}|\[\w{{3,4}}\])?+(?P<blank>\s{{0,512}}+)|"
     rf"(?<!\s)(?=[^\S\n{_SEPARATOR}]{{0,64}}[\n{_SEPARATOR}])(?P<gap>\s{{1,512}}+)|"
     rf"(?P<block>{_BLOCK})\s{{0,512}}+"
 )

@@ -33,6 +33,10 @@ _WORD = re.compile(r"[^\W\d_]+")
 LONGEST_WORD = 24
 """Maximum letters; the network for unknown words ignores later ones."""
 
+_ROMAN = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0x2160, 0x2180)}
+"""Numerals that are one character each; in upper case they are read by their context."""
+_SUPERSCRIPT = re.compile(r"(?<=[\da-zA-Z])(?<![a-zA-Z]{2})(?![²³](?![⁰¹²³⁴-⁹]))([⁺⁻]?)([⁰¹²³⁴-⁹]{1,4})")
+
 log = logging.getLogger("lina")
 
 
@@ -61,10 +65,14 @@ def plain(text: str, unknown: Unknown = "refuse") -> str:
                 len(unicodedata.normalize("NFC", character)) > 1
             ):  # it decomposes in NFC: name the character as written
                 raise _refusal(character)
-    text = unicodedata.normalize("NFC", text)
+    text = _SUPERSCRIPT.sub(_power, unicodedata.normalize("NFC", text).translate(_ROMAN))
     if unknown == "skip":
         text = FOREIGN_WORD.sub(_romanized, text)
     return "".join(map(partial(_plain_character, unknown=unknown), _WORD.sub(_lower_accented, text), text))
+
+
+def _power(match: re.Match[str]) -> str:
+    return f"^{'-' * (match[1] == '⁻')}{unicodedata.normalize('NFKC', match[2])}"
 
 
 def _romanized(word: re.Match[str]) -> str:

@@ -121,6 +121,14 @@ def _year(match: re.Match[str], style: Style) -> str:
     return year(int(match[0]))
 
 
+def _season(match: re.Match[str], style: Style) -> str | None:
+    """``2019/20``: a year and the next one."""
+    first, last = int(match[1]), match[2]
+    if int(last) not in (first + 1, (first + 1) % 100):
+        return None
+    return f"{year(first)} {year(first + 1) if len(last) == 4 or last[0] == '0' else cardinal(int(last))}"
+
+
 def _years(match: re.Match[str], style: Style) -> str:
     last = match[2]
     return f"{year(int(match[1]))} to {year(int(last)) if len(last) == 4 else cardinal(int(last))}"
@@ -156,5 +164,6 @@ RULES: tuple[Rule, ...] = (
     rule(r"['’]?(\d0|[12]\d\d0)['’]?s\b", _decade),
     rule(r"(\d{1,4})\s?(BCE|BC|AD|CE)\b", _era),
     rule(r"(1[1-9]\d\d|20\d\d)\s?[-–]\s?((?:1[1-9]|20)\d\d|\d\d)(?![\w-]|[.,]\d)", _years),
+    rule(r"(1[1-9]\d\d|20\d\d)/(\d{4}|\d\d)(?![\w/-]|[.,]\d)", _season),
     rule(r"(?:1[1-9]\d\d|20\d\d|10[1-9]\d)(?![\w%]|[.,]\d|[-–/]\d)", _year),
 )

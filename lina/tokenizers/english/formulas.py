@@ -4,7 +4,7 @@ import re
 
 from lina.tokenizers.english.amounts import NUMBER
 from lina.tokenizers.english.numbers import number
-from lina.tokenizers.english.rule import Rule, Style, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, rule, spell
 from lina.tokenizers.english.units import UNITS
 
 _POWERS = {"²": "squared", "³": "cubed", "^2": "squared", "^3": "cubed", "**2": "squared", "**3": "cubed"}
@@ -48,6 +48,11 @@ def _times(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1])} times"
 
 
+def _speed(match: re.Match[str], style: Style) -> str:
+    """``m/s²`` without a number."""
+    return f"{UNITS[match[1]][1]} per {UNITS[match[2]][0]}{' squared' if match[3] else ''}"
+
+
 def _difference(match: re.Match[str], style: Style) -> str:
     return f"{number(match[1]) if match[1][0].isdecimal() else match[1].upper()} minus "
 
@@ -55,11 +60,13 @@ def _difference(match: re.Match[str], style: Style) -> str:
 RULES: tuple[Rule, ...] = (
     rule(r"(?<![\w'’])([A-Za-z]{1,3})([²³]|(?:\^|\*\*)[23](?!\d))", _power),
     rule(rf"({NUMBER})([A-Za-z])([²³]|\^[23](?!\d))(?!\w)", _coefficient),
-    rule(rf"({NUMBER})([a-z])()(?=\s?[-+=)^*]\s?[\w(])(?<!\ds)", _coefficient),
+    rule(rf"({NUMBER})(?!e[-−+]?\d)([a-z])()(?=\s?[-+=)^*]\s?[\w(])(?<!\ds)", _coefficient),
     rule(rf"(?<=[+=×] )({NUMBER})([a-z])()(?!\w)", _coefficient),
     rule(rf"({NUMBER})\s?[x×](?=[\s.,;:!?)]|$)(?!\s?\d|\s?[x×=+])", _times),
     rule(r"(?<![\w'’])([a-zA-Z]|sin|cos|tan|log|ln|exp)\(([a-z]|\d)\)", _function),
     rule(rf"({NUMBER}|(?<![\w'’])[a-z](?!\w))\s[-−]\s(?=[\da-z](?:[\d.]*\b)[^.!?]{{0,20}}=)", _difference),
+    rule(r"(?<=\d )/(?= \d[^.!?]{0,20}=)", always("divided by")),
+    rule(r"(?<![\w/])(km|m|mi)/(h|s)([²2])?(?![\w/])", _speed),
     rule(rf"{_VARIABLE}(?=\s?{_OPERATOR}\s?[\w(−-])", _letter),
     rule(rf"(?<=[+=×÷≤≥≠≈] ){_VARIABLE}|(?<=[+=×÷]){_VARIABLE}", lambda match, style: match[0].upper()),
 )

@@ -130,6 +130,13 @@ _TEAR = (
         after=words("gas drop drops duct ducts stained stain rolled ran fell slid trickled film glands"),
     ),
     Clue("cry", before=words("single one shed every small each a her his my"), near=_EYES),
+    Clue(
+        "rip",
+        before=words("a the this small big large"),
+        near=words(
+            "jacket shirt paper cloth pants jeans fabric dress coat sleeve ligament muscle tendon page sail tent sock"
+        ),
+    ),
     Clue("rip", before=MODALS | words("i you we they and or"), not_after=words("gas")),
     Clue("rip", near=_TISSUE),
     Clue("rip", after=_RIP, not_before=words("a the")),
@@ -271,21 +278,12 @@ CLUES: dict[str, tuple[Clue, ...]] = {
     "wound": _WOUND, "bass": _BASS, "minute": _MINUTE, "polish": _POLISH, "dove": _DOVE, "bow": _BOW, "wind": _WIND,
     "close": _CLOSE, "resume": _RESUME,
 }  # fmt: skip
-READINGS: dict[str, dict[str, tuple[str, str]]] = {
-    "read": {"present": ("ɹˈid", "ɹˈiːd"), "past": ("ɹˈɛd", "ɹˈɛd")},
-    "reread": {"present": ("ɹiɹˈid", "ɹiːɹˈiːd"), "past": ("ɹiɹˈɛd", "ɹiːɹˈɛd")},
-    "live": {"alive": ("lˈIv", "lˈIv"), "dwell": ("lˈɪv", "lˈɪv")},
-    "lives": {"noun": ("lˈIvz", "lˈIvz"), "verb": ("lˈɪvz", "lˈɪvz")},
-    "lead": {"metal": ("lˈɛd", "lˈɛd"), "guide": ("lˈid", "lˈiːd")},
-    "tear": {"cry": ("tˈɪɹ", "tˈɪə"), "rip": ("tˈɛɹ", "tˈɛː")},
-    "tears": {"cry": ("tˈɪɹz", "tˈɪəz"), "rip": ("tˈɛɹz", "tˈɛːz")},
-    "wound": {"injury": ("wˈund", "wˈuːnd"), "coiled": ("wˈWnd", "wˈWnd")},
-    "bass": {"music": ("bˈAs", "bˈAs"), "fish": ("bˈæs", "bˈas")},
-    "minute": {"time": ("mˈɪnət", "mˈɪnɪt"), "tiny": ("mInˈut", "mInjˈuːt")},
-    "polish": {"shine": ("pˈɑlɪʃ", "pˈɒlɪʃ"), "nation": ("pˈOlɪʃ", "pˈQlɪʃ")},
-    "dove": {"plunged": ("dˈOv", "dˈQv")},
-    "bow": {"bend": ("bˈW", "bˈW"), "knot": ("bˈO", "bˈQ")},
-    "wind": {"coil": ("wˈInd", "wˈInd")},
-    "close": {"near": ("klˈOs", "klˈQs"), "shut": ("klˈOz", "klˈQz")},
-    "resume": {"paper": ("ɹˈɛzəmˌA", "ɹˈɛzjuːmˌA")},
-}
+_VERB = (Clue("verb", before=words("i you we they to will would can could should must may might not")),)
+CLUES |= {"object": _VERB, "project": _VERB}
+CLUES["content"] = (
+    Clue(
+        "happy",
+        before=words("is was are were am be been feel feels felt quite perfectly"),
+        after=words("with to") | frozenset([""]),
+    ),
+)

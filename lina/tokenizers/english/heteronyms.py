@@ -7,7 +7,8 @@ applies, the phonemizer's tagger decides.
 from collections.abc import Sequence
 
 from lina.tokenizers.english.clue import Clue
-from lina.tokenizers.english.heteronym_clues import CLUES, READINGS
+from lina.tokenizers.english.heteronym_clues import CLUES
+from lina.tokenizers.english.heteronym_readings import READINGS
 
 _NEAR = 8
 """Words on each side."""

@@ -43,8 +43,11 @@ _LINE_START = re.compile(
 _HEADING_END = re.compile(r"[ \t]+#{1,6}[ \t]*$", re.MULTILINE)
 _IMAGE = re.compile(r"!\[([^\[\]\n]{0,300})\](?:\([^()\n]{0,500}\)|\[[^\[\]\n]{0,60}\])")
 _LINK = re.compile(
-    r"\[([^\[\]\n]{1,300})\](?:\([^()\s]{0,500}(?:\s\"[^\"\n]{0,200}\")?\)|\[[^\[\]\n]{0,60}\](?=\W|$)(?<!\d\]))"
+    r"\[([^\[\]\n]{1,300})\]\([^()\s]{0,500}(?:\s\"[^\"\n]{0,200}\")?\)"
+    r"|(?<![\w\]])\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,60}\](?=\W|$)(?<!\d\])"
 )
+_REFERENCE = re.compile(r"(?<=[.!?,;:”\"’)])(?:\[\d{1,3}(?:[,–-]\s?\d{1,3})?\]){1,4}(?=\s|$)")
+"""The number of a footnote after the mark of a clause, as in an encyclopedia."""
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,30}\]:?")
 _STRONG = re.compile(r"(\*\*\*|\*\*|__|~~|==)(?=\S)([^*_~=\n]{1,300}?)(?<=\S)\1")
 _EMPHASIS = re.compile(r"(?<![\w*])(\*|_)(?=[^\s*_])([^*_\n]{1,300}?)(?<=[^\s*_])\1(?![\w*])")
@@ -85,7 +88,7 @@ def _without_brackets(text: str) -> str:
     text = _IMAGE.sub(r"\1", text)
     if _BBCODE.search(text) and "[/" in text:
         text = _BBCODE.sub("", text)
-    return _LINK.sub(r"\1", text)
+    return _LINK.sub(lambda match: match[1] or match[2], _REFERENCE.sub("", text))
 
 
 def _entity(match: re.Match[str]) -> str:

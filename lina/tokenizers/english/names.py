@@ -80,6 +80,10 @@ def _numeral(match: re.Match[str], style: Style) -> str | None:
     return cardinal(roman(match[0]))
 
 
+def _century(match: re.Match[str], style: Style) -> str:
+    return f"{ordinal(roman(match[1]))} centur{match[2]}"
+
+
 def _year_numeral(match: re.Match[str], style: Style) -> str:
     return year(roman(match[0]))
 
@@ -127,6 +131,7 @@ RULES: tuple[Rule, ...] = (
         rf"({one_of(_NUMBERED_ABBREVIATIONS)})\.\s(?![CDLM]\b)({_NUMERAL})\b(?![.'’]\w)",
         _numbered_abbreviation,
     ),
+    rule(rf"({_NUMERAL})\s[cC]entur(y|ies)\b", _century),
     rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
     rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
     rule(r"(?=[MDCLXVI]{4,}\b)M{1,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b", _year_numeral),

@@ -4,7 +4,7 @@ import re
 
 from lina.tokenizers.english.amounts import NUMBER
 from lina.tokenizers.english.numbers import cardinal, digits, number, ordinal, ordinal_of, pairs
-from lina.tokenizers.english.rule import Rule, Style, following, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, following, rule, spell
 
 _PARTS = {2: "half", 4: "quarter"}
 _SIGNS = {
@@ -40,7 +40,8 @@ def _after(whole: str | None, above: int, words: str) -> str:
 
 def _fraction(match: re.Match[str], style: Style) -> str | None:
     whole, above, below = match[1], int(match[2]), int(match[3])
-    if (above, below) in ((24, 7), (9, 11), (50, 50)) and not whole:
+    shares = above + below == 100 or above == below == 20
+    if ((above, below) in ((24, 7), (9, 11)) or shares) and not whole:
         return f"{cardinal(above)} {cardinal(below)}" if below != 11 else "nine eleven"
     if below < 2 or above == 0 or (above >= below and whole):
         return None
@@ -70,6 +71,8 @@ def _power(match: re.Match[str], style: Style) -> str:
 
 
 def _range(match: re.Match[str], style: Style) -> str:
+    if match[1] == match[2] == "50":
+        return "fifty fifty"
     return f"{number(match[1])} to {number(match[2])}"
 
 
@@ -96,6 +99,8 @@ def _magnitude(match: re.Match[str], style: Style) -> str:
     """``50K users``, ``4B people``; but ``4K video``, ``a 10K run``, ``apartment 4B`` have letters."""
     amount, sign = match[1], match[2]
     after = following(match)
+    if sign in "kK" and amount.isdecimal() and (len(amount) > 3 or amount == "401"):
+        return f"{pairs(amount)} K"
     if sign in "kK" and (_PICTURE.match(after) or (sign == "K" and amount in ("4", "8"))):
         return f"{number(amount)} K"
     if sign == "B" and amount.isdecimal() and not (_PLURAL.match(after) or len(amount) > 2):
@@ -141,6 +146,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
     rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
     rule(rf"({NUMBER})(k|K|M|bn|B)\b", _magnitude),
+    rule(r"(?:(?<=°[CFK])|(?<=\d%)|(?<=[Nn]oon)|(?<=midnight))\s?[–-]\s?(?=\d)", always(" to ")),
     rule(r"(\d{1,3}):(\d{1,2})(?![\d:]|[.]\d)", _range),
     rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d{1,9}|[A-Z]\d[A-Z\d]{0,9})){0,5}\b", _mixed),
     rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),

@@ -46,7 +46,7 @@ def _repeated(match: re.Match[str], style: Style) -> str:
 RULES: tuple[Rule, ...] = (
     rule(r"[a-z]{1,30}+(?:/[a-z]{1,30}+){1,5}(?![\w/])", _either),
     rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
-    rule(r"(?<=\w)(?:\*\*|\^)(?=\d)", always("to the power of")),
+    rule(r"(?<=\w)(?:\*\*|\^)(?=-?\d)", always("to the power of")),
     rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", always("to")),
     rule(r"([CF])#(?!\w)", _sharp),
     rule(r"(?<=[\w)])\s?/\s?(?=\d)", always("over")),

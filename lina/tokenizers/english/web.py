@@ -28,7 +28,7 @@ _LETTERS = frozenset((
 
 
 def _address(match: re.Match[str], style: Style) -> str:
-    text = re.sub(r"^https?://", "", match[0])
+    text = re.sub(r"^(?:https?|s?ftp)://", "", match[0])
     return read_address(text.rstrip("/"), style)
 
 
@@ -67,7 +67,7 @@ _PATH = r"(?:[/?#][\w/%&=+~#?@:.,-]*[\w/=]|/)?"
 
 RULES: tuple[Rule, ...] = (
     rule(r"[\w.+-]{1,64}+@[\w-]{1,64}(?:\.[\w-]{1,64}){0,5}\.[A-Za-z]{2,24}", _address),
-    rule(rf"https?://[\w.-]*\w(?::\d+)?{_PATH}", _address),
+    rule(rf"(?:https?|s?ftp)://[\w.-]*\w(?::\d+)?{_PATH}", _address),
     rule(rf"www\.[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}(?<=\w){_PATH}", _address),
     rule(rf"(?:[A-Za-z][\w-]{{0,63}}+\.){{1,5}}(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
     rule(r"@([A-Za-z_]\w*)", _handle),

@@ -117,6 +117,7 @@ def main() -> int:
     parser.add_argument(
         "--backend", default="compiled", choices=("compiled", "graph", "reference-graph", "eager")
     )
+    parser.add_argument("--slots", nargs="+", type=int, help="these numbers of slots only")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
@@ -147,12 +148,16 @@ def main() -> int:
     def add_engine(
         part: str, name: str, lm: DelayLM, slots: Sequence[int], kinds: Sequence[Numerics]
     ) -> None:
-        for count in slots:
+        for count in arguments.slots or slots:
             for kind in kinds:
                 try:
                     row = measure(lm, count, kind, arguments.backend, bandwidth, arguments.seconds)
                 except Exception as error:
-                    row = {"slots": count, "error": f"{type(error).__name__}: {str(error)[:200]}"}
+                    row = {
+                        "slots": count,
+                        "memory": _name(kind.memory),
+                        "error": f"{type(error).__name__}: {str(error)[:200]}",
+                    }
                 add(part, name, row)
                 release()
 
@@ -167,26 +172,26 @@ def main() -> int:
         add_engine("voice", "the shipped voice, english-1", voice.model, (1, 64, 1024), (Numerics(),))
         release()
     if "peers" in arguments.parts:
-        for slots in (1, 32, 256, 512):
+        for slots in arguments.slots or (1, 8, 32, 128, 256, 512):
             for cached in (150, WINDOW):
                 row: dict[str, Any]
                 try:
                     row = {"frames_per_second": round(musicgen(slots, cached))}
                 except Exception as error:
-                    row = {"error": f"{type(error).__name__}: {str(error)[:200]}"}
+                    row = {"error": _reason(error)}
                 add("peers", f"MusicGen decoder, {cached} cached", {"slots": slots, **row})
                 release()
             try:
                 row = {"frames_per_second": round(fla_gla(slots))}
             except Exception as error:
-                row = {"error": f"{type(error).__name__}: {str(error)[:200]}"}
+                row = {"error": _reason(error)}
             add("peers", "fla's GLA layers", {"slots": slots, **row})
             release()
         config = (
             f"{{plugin: transformer, d_model: 1024, n_layers: 6, config: {{n_heads: 16, window: {WINDOW}}}}}"
         )
         lm = spec_model(GLA, f"backbone={config}", "text.attention=plain")
-        add_engine("peers", f"lina's transformer, window {WINDOW}", lm, (1, 32, 256), (Numerics(BFLOAT),))
+        add_engine("peers", f"lina's transformer, window {WINDOW}", lm, (1, 32, 128), (Numerics(BFLOAT),))
     if "backbones" in arguments.parts:
         for name in arguments.only:
             overrides = (
@@ -229,6 +234,10 @@ def table(results: dict[str, Any]) -> str:
             f"| {row['name']} | {row['slots']} | {row.get('memory', '')} | {row['frames_per_second']:,} | {floor} |"
         )
     return "\n".join(lines)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _name(dtype: torch.dtype) -> str:

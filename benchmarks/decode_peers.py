@@ -44,7 +44,7 @@ def musicgen(rows: int, cached: int) -> float:
         num_attention_heads=HEADS,
         ffn_dim=4 * WIDTH,
         num_codebooks=CODEBOOKS,
-        max_position_embeddings=4096,
+        max_position_embeddings=max(4096, cached + 64),
     )
     torch.manual_seed(0)
     with torch.device("cuda"):

@@ -108,6 +108,7 @@ class Load:
         self.engine = Engine(
             voice.model, streams, backend=backend, decoder=voice.engines.decoder, features=features
         )
+        self.turns = 0
         self.playing: list[Playback] = []
         self.over: list[Playback] = []
         gc.freeze()  # what is there now stays; collections need not look at it again and again
@@ -135,6 +136,7 @@ class Load:
 
     def turn(self) -> None:
         """Turn the engine's loop once, and hear what has come."""
+        self.turns += 1
         steps = self.engine.steps
         if self.playing:
             self.engine.drive(lambda: self.engine.steps > steps or self.engine.idle)
@@ -155,6 +157,8 @@ def saturated(load: Load, warm_up: float, seconds: float) -> dict[str, Any]:
     """All streams always run."""
     began = time.perf_counter()
     while (now := time.perf_counter()) < began + warm_up + seconds:
+        if now < began + warm_up:
+            load.turns = 0
         if missing := load.count - len(load.playing):
             load.begin(missing, read=False)
         load.turn()
@@ -168,6 +172,8 @@ def listeners(load: Load, warm_up: float, seconds: float) -> dict[str, Any]:
     due = list(began + generator.uniform(0, min(warm_up, 4.0), load.count))
     known = 0
     while (now := time.perf_counter()) < began + warm_up + seconds:
+        if now < began + warm_up:
+            load.turns = 0
         ready = [moment for moment in due if moment <= now][:64]
         if ready:
             due = sorted(due)[len(ready) :]
@@ -190,6 +196,7 @@ def summary(load: Load, since: float, until: float) -> dict[str, Any]:
     speech = sum(one.seconds for one in load.over if one.last >= since)
     return {
         "streams": load.count,
+        "turns_per_second": round(load.turns / (until - since)),
         "texts": len(own),
         "speech_seconds_per_second": round(speech / (until - since)),
         "first_audio_ms": {str(q): round(float(np.percentile(waits, q)), 1) for q in (50, 95, 99)},
@@ -269,6 +276,10 @@ def main() -> int:
         "date": datetime.now(UTC).date().isoformat(),
         "parts": {},
     }
+    if arguments.json and arguments.json.exists():  # parts of this machine that are not measured again
+        before = json.loads(arguments.json.read_text())
+        if all(before[key] == results[key] for key in ("gpu", "torch")):
+            results["parts"] = before["parts"]
     if "first" in arguments.parts:
         kinds = [("cuda", 0.0), ("cuda", 1.5), ("cpu", 0.0)]
         results["parts"]["first"] = [first_sentence(*kind) for kind in kinds]

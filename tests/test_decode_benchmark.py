@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.decode import step_bytes, table
+from benchmarks.decode import kept_rows, step_bytes, table
 from lina.core.state import state_bytes
 from lina.engine.numerics import Numerics
 from tests.core.toy_model import toy_lm
@@ -32,3 +32,19 @@ def test_the_table_has_every_row() -> None:
     assert "| gla, 232.6 M | 1 | float32 | 2,552 | 11,294 | 23% |" in lines
     failed = {**results, "rows": [{"name": "one", "slots": 3, "error": "out of memory"}]}
     assert table(failed).endswith("| one | 3 | out of memory | | | |")
+
+
+def test_rows_of_another_machine_are_not_kept() -> None:
+    results = json.loads(RESULTS.read_text())
+    assert kept_rows(results, {**results, "rows": []}) == results["rows"]
+    assert kept_rows(results, {**results, "gpu": "another"}) == []
+
+
+def test_tokens_hardly_depend_on_the_number_of_slots() -> None:
+    """The committed figures of benchmarks/decode_long.py."""
+    results = json.loads(RESULTS.with_name("decode-long.json").read_text())
+    found = results["equality"]
+    assert found["texts"] == found["equal_in_reverse_order_with_64_slots"] == 250
+    assert min(found["equal_to_1_slot"].values()) >= 0.99 * 250
+    for row in results["memory"]:
+        assert 0 < row["difference"]["10000"] < 1.1 * row["difference"]["1000"] < 0.01

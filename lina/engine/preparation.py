@@ -23,7 +23,9 @@ class Preparation:
     def __init__(self, lm: LanguageModel, step: DecodeStep, state: DecodeState, numerics: Numerics) -> None:
         self.ready = False
         """The kernels are compiled; False while they are, and where they cannot be."""
-        arguments = lm, step, state, numerics
+        copied = torch.cuda.Event()
+        copied.record(torch.cuda.current_stream(state.step.device))
+        arguments = lm, step, state, numerics, copied
         self._thread = threading.Thread(target=self._run, args=arguments, name="lina kernels")
         self._thread.start()
 
@@ -32,10 +34,18 @@ class Preparation:
         self._thread.join()
 
     @torch.no_grad()
-    def _run(self, lm: LanguageModel, step: DecodeStep, state: DecodeState, numerics: Numerics) -> None:
+    def _run(
+        self,
+        lm: LanguageModel,
+        step: DecodeStep,
+        state: DecodeState,
+        numerics: Numerics,
+        copied: torch.cuda.Event,
+    ) -> None:
         device = state.step.device
         try:
             with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)):
+                torch.cuda.current_stream(device).wait_event(copied)
                 BufferBackend(lm, step, state, numerics, running=True).run(1)
                 torch.cuda.current_stream(device).synchronize()
         except Exception as error:

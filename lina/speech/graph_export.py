@@ -25,7 +25,7 @@ from lina.core.json_file import read_json
 from lina.core.protocols import StreamingCodec, implements
 from lina.core.state import named_leaves
 from lina.engine.onnx.decoder import STATE, export_decoder
-from lina.engine.onnx.export import Rules
+from lina.engine.onnx.export import Rules, obstacle
 from lina.engine.onnx.files import (
     CHECK_INT8,
     CODEC,
@@ -88,12 +88,14 @@ def export_graphs(run: Path, out: Path) -> int:
         LinaError: as ``write_voice_graphs``.
         DataError: ``out`` exists already, or its parent folder does not exist.
     """
-    import onnx
-
     if out.exists():
         raise DataError(f"{out}: exists already; name a new directory")
     if not out.parent.is_dir():
         raise DataError(f"{out}: there is no folder {out.parent}; create it first")
+    if (reason := obstacle()) is not None:
+        raise LinaError(f"onnx: cannot export: {reason}")
+    import onnx
+
     voice = load(run, "cpu", backend="eager")
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

@@ -7,6 +7,7 @@ the first use of a name.
 
 import importlib
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
     from lina.speech.loaded import LoadedVoice
     from lina.speech.prompt import Prompt
 
-try:
-    __version__ = version("lina")
-except PackageNotFoundError:  # a source tree that is on the path without being installed
-    __version__ = "0.0.0+source"
+__version__ = "0.0.0+source"
+for _distribution in (
+    "lina",
+    "lina-voice",
+):  # neither in a source tree that is on the path without being installed
+    with suppress(PackageNotFoundError):
+        __version__ = version(_distribution)
+        break
 
 __all__ = [
     "Prompt",

@@ -100,3 +100,50 @@ def test_the_installed_wheel_speaks(environment: Path, tmp_path: Path) -> None:
         samples = np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2") / 2**15
     assert 0.5 < len(samples) / 24_000 < 10
     assert np.sqrt(np.mean(samples**2)) > 0.01
+
+
+@pytest.fixture(scope="module")
+def without_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel of lina-voice and all packages of the tests but lina and torch."""
+    folder = tmp_path_factory.mktemp("voice")
+    copytree(ROOT / "lina", folder / "source/lina", ignore=ignore_patterns("__pycache__"))
+    copytree(ROOT / "packaging/lina-voice", folder / "source/packaging/lina-voice")
+    run(
+        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation"),
+        *("--wheel-dir", folder, folder / "source/packaging/lina-voice"),
+        cwd=folder,
+    )
+    (built,) = folder.glob("lina_voice-*.whl")
+    environment = folder / "environment"
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=folder)
+    python = environment / "bin/python"
+    run(
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", built),
+        cwd=folder,
+    )
+    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(run(python, "-c", purelib, cwd=folder).strip())
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if (
+            not package.name.startswith(("lina", "torch", "__", "_virtualenv"))
+            and not (site / package.name).exists()
+        ):
+            (site / package.name).symlink_to(package)
+    return environment
+
+
+def test_lina_voice_speaks_without_torch(without_torch: Path, tmp_path: Path) -> None:
+    program = without_torch / "bin"
+    missing = "import importlib.util as u; print(u.find_spec('torch'))"
+    assert run(program / "python", "-c", missing, cwd=tmp_path).strip() == "None"
+    run(program / "lina", "say", "Good morning to everybody.", "-o", "x.wav", cwd=tmp_path)
+    with wave.open(str(tmp_path / "x.wav")) as sound:
+        assert 0.5 < sound.getnframes() / sound.getframerate() < 10
+    speak = "import lina; print(lina.load().say('Hi.').shape[0], lina.__version__)"
+    channels, version = run(program / "python", "-c", speak, cwd=tmp_path).split()
+    assert (channels, version) == ("1", run(program / "lina", "--version", cwd=tmp_path).split()[-1])
+    command = [str(program / "lina"), "say", "Hi.", "--best-of", "2", "-o", "y.wav"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lina: error: this call needs PyTorch, which is not installed")
+    assert done.stderr.count("\n") == 1

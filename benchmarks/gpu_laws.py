@@ -27,9 +27,9 @@ from typing import Any
 
 import torch
 
-from benchmarks import code_fingerprint
-from benchmarks.code_fingerprint import ROOT, Definition, definitions_of
 from lina.backbones.fused.flash_linear_attention import VARIANTS
+from lina.core import code_fingerprint
+from lina.core.code_fingerprint import Definition, definitions_of
 from lina.core.errors import PluginError
 from lina.core.laws import run_laws
 from lina.core.ops.dispatch import KernelConfig
@@ -37,6 +37,7 @@ from lina.core.plugin import BackbonePlugin
 from lina.core.registry import load, records
 from lina.core.state import named_leaves, tree_map
 
+ROOT = Path(__file__).resolve().parent.parent
 LAWS = "lina.core.laws"
 COVERED = (
     "lina.backbones",

@@ -128,8 +128,9 @@ def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:
     if isinstance(job, Spec):
         from lina.config.resolve import resolve
         from lina.pipeline.speech_job import run_spec
+        from lina.runs.provenance import made_with
 
-        return run_spec(resolve(job), build_manager().hook)
+        return run_spec(resolve(job, made_with(job.train.out)), build_manager().hook)
     from lina.config.codec_resolve import resolve_codec
     from lina.pipeline.codec_job import run_codec_spec
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import code_fingerprint, gpu_laws
+from benchmarks import gpu_laws
+from lina.core import code_fingerprint
 from lina.core.ops.dispatch import KernelConfig
 from lina.core.registry import records
 

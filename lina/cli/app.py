@@ -107,6 +107,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except OSError as error:
         if error.errno not in SYSTEM_ERRORS:
+            _name_plugin(error)
             raise
         where = f"{_short(str(error.filename))}: " if error.filename else ""
         click.echo(f"lina: error: {where}{error.strerror}; fix this and try again", err=True)
@@ -114,7 +115,18 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.Abort:
         click.echo("lina: stopped", err=True)
         return 130
+    except Exception as error:
+        _name_plugin(error)
+        raise
     return code if isinstance(code, int) else 0
+
+
+def _name_plugin(error: Exception) -> None:
+    """Print which installed plugin raised an error, if one did, before its traceback."""
+    from lina.cli.plugin_traceback import plugin_at_fault
+
+    if line := plugin_at_fault(error):
+        click.echo(f"lina: {line}", err=True)
 
 
 def _print_any_name() -> None:

@@ -10,7 +10,7 @@ import click
 def plugins(as_json: bool) -> None:
     """List every installed plugin: role, name, distribution, version, state.
 
-    Each is imported alone: a broken one is listed with its reason.
+    Each is imported in a process of its own: a broken one is listed with its reason.
     The environment variable LINA_PLUGINS, if it is set, lists the only ones that are
     let in: role:name or distributions, separated by commas.
 
@@ -20,7 +20,7 @@ def plugins(as_json: bool) -> None:
       lina plugins --json
     """
     from lina.cli.installed_extras import missing_packages
-    from lina.core.registry import states
+    from lina.core.plugin_states import states
 
     found = states()
     if as_json:

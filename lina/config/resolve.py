@@ -1,6 +1,7 @@
 """Resolve the plugin names of a spec to plugins with validated configurations. Builds nothing."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from lina.core.plugin import (
     RecognizerPlugin,
     TokenizerPlugin,
 )
-from lina.core.registry import Record
+from lina.core.registry import MadeWith, Record
 
 P = TypeVar("P", bound=Plugin)
 M = TypeVar("M", bound=BaseModel)
@@ -54,17 +55,20 @@ class ResolvedSpec:
         return tuple(one.record for one in chosen if one is not None)
 
 
-def resolve(spec: Spec) -> ResolvedSpec:
+def resolve(spec: Spec, made_with: Mapping[tuple[str, str], MadeWith] | None = None) -> ResolvedSpec:
     """Load the plugins that ``spec`` names and check their configurations.
+
+    Args:
+        made_with: distributions of the plugins of an existing run, by role and name: these are taken, and no others.
 
     Raises:
         PluginError: a plugin is unknown or broken; the message names file and line of the spec.
         SpecError: a ``config`` does not fit its plugin.
     """
-    backbone = _choose(spec, "backbone", ("backbone", "plugin"))
-    codec = _choose(spec, "codec", ("codec", "plugin"))
-    tokenizer = _choose(spec, "tokenizer", ("tokenizer", "plugin"))
-    corpus = _choose(spec, "corpus", ("data", "source"))
+    backbone = _choose(spec, "backbone", ("backbone", "plugin"), made_with)
+    codec = _choose(spec, "codec", ("codec", "plugin"), made_with)
+    tokenizer = _choose(spec, "tokenizer", ("tokenizer", "plugin"), made_with)
+    corpus = _choose(spec, "corpus", ("data", "source"), made_with)
     sections: dict[str, PluginChoice[Any]] = {
         "backbone": backbone,
         "codec": codec,
@@ -73,10 +77,14 @@ def resolve(spec: Spec) -> ResolvedSpec:
     }
     recognizer = None
     if spec.evaluate.recognizer is not None:
-        recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"))
+        recognizer = _choose(spec, "recognizer", ("evaluate", "recognizer"), made_with)
         sections["evaluate"] = recognizer
+    named = {"data": "source", "evaluate": "recognizer"}
     placed: dict[str, Any] = {
-        name: getattr(spec, name).model_copy(update={"config": as_written(chosen.config)})
+        name: getattr(spec, name).model_copy(
+            # The distribution, if the spec names one, is recorded in run.json.
+            update={"config": as_written(chosen.config), named.get(name, "plugin"): chosen.record.name}
+        )
         for name, chosen in sections.items()
     }
     evaluating = placed.get("evaluate", spec.evaluate)
@@ -98,15 +106,23 @@ def as_written(config: PluginConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_unset=True)
 
 
-def _choose(spec: Spec, role: str, key: Key) -> PluginChoice[Any]:
+def _choose(
+    spec: Spec, role: str, key: Key, made_with: Mapping[tuple[str, str], MadeWith] | None = None
+) -> PluginChoice[Any]:
     section: Any = getattr(spec, str(key[0]))
-    return choose_plugin(
-        role, getattr(section, str(key[1])), section.config, spec.origin, key, (key[0], "config")
-    )
+    name = getattr(section, str(key[1]))
+    recorded = (made_with or {}).get((role, name))
+    return choose_plugin(role, name, section.config, spec.origin, key, (key[0], "config"), recorded)
 
 
 def choose_plugin(
-    role: str, name: str, config: dict[str, Any], origin: Origin, named_at: Key = (), config_at: Key = ()
+    role: str,
+    name: str,
+    config: dict[str, Any],
+    origin: Origin,
+    named_at: Key = (),
+    config_at: Key = (),
+    made_with: MadeWith | None = None,
 ) -> PluginChoice[Any]:
     """The plugin of this role and name with its validated configuration.
 
@@ -117,7 +133,7 @@ def choose_plugin(
         SpecError: ``config`` does not fit it.
     """
     try:
-        record = registry.find(role, name)
+        record = registry.find(role, name, made_with)
         plugin = registry.load_record(record)
     except PluginError as error:
         where = f"{origin.where(named_at)}: {'.'.join(map(str, named_at))}: " if named_at else ""

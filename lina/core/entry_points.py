@@ -46,7 +46,10 @@ class Record:
         if listed is None:
             return True
         allowed = {item.strip() for item in listed.split(",")}
-        return self.full_name in allowed or _canonical(self.distribution) in map(_canonical, allowed)
+        names = (self.full_name, f"{self.distribution}:{self.name}")
+        return not allowed.isdisjoint(names) or any(
+            same_distribution(self.distribution, one) for one in allowed
+        )
 
     def __str__(self) -> str:
         return f"{self.full_name} ({self.distribution} {self.version}, {self.value})"
@@ -73,6 +76,11 @@ def _distributions() -> Iterator[Distribution]:
         if name == UNNAMED or name not in seen:
             seen.add(name)
             yield distribution
+
+
+def same_distribution(one: str, other: str) -> bool:
+    """Compare two names of distributions as package installers do."""
+    return _canonical(one) == _canonical(other)
 
 
 def _canonical(distribution_name: str) -> str:

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from lina.core.entry_points import ALLOW_LIST, GROUPS, Record, records
+from lina.core.entry_points import ALLOW_LIST, GROUPS, Record, records, same_distribution
 from lina.core.errors import PluginError, did_you_mean
 
-__all__ = ["GROUPS", "PluginState", "Record", "find", "load", "load_record", "records", "states"]
+__all__ = [
+    "GROUPS",
+    "MadeWith",
+    "Record",
+    "find",
+    "load",
+    "load_record",
+    "records",
+]
 
 if TYPE_CHECKING:
     from lina.core.plugin import (
@@ -25,41 +33,77 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PluginState:
-    """Result of loading a plugin alone."""
+class MadeWith:
+    """Distribution of a plugin that a run was made with."""
 
-    record: Record
-    state: Literal["ok", "broken", "blocked"]
-    reason: str = ""
+    distribution: str
+    version: str
+
+    @property
+    def install(self) -> str:
+        """Command that installs it."""
+        pinned = "" if self.version in ("", "unknown") else f"=={self.version}"
+        return f"pip install {self.distribution}{pinned}"
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
 
 
-def find(role: str, name: str) -> Record:
+def find(role: str, name: str, made_with: MadeWith | None = None) -> Record:
     """Find the one plugin of this role and name.
 
+    Args:
+        name: as the entry point, or ``distribution:name`` where two packages offer the same name.
+        made_with: distribution and version of the plugin that a run was made with: that one is taken, and no other.
+
     Raises:
-        PluginError: there is none, there are two, or ``LINA_PLUGINS`` leaves it out.
+        PluginError: there is none, there are two, ``LINA_PLUGINS`` leaves it out, or it is not the run's.
     """
+    distribution, colon, plain = name.rpartition(":")
     installed = records()
     same_role = [record for record in installed if record.role == role]
-    found = [record for record in same_role if record.name == name]
+    found = [record for record in same_role if record.name == plain]
+    if colon:
+        found = [record for record in found if same_distribution(record.distribution, distribution)]
     if not found:
-        elsewhere = [record.full_name for record in installed if record.name == name]
-        raise PluginError(
-            f"no {role} named {name!r} is installed"
-            + (f" ({', '.join(elsewhere)} is something else)" if elsewhere else "")
-            + (
-                did_you_mean(name, {record.name for record in same_role})
-                or f"; no {role} is installed at all"
+        raise PluginError(_unknown(role, name, plain if colon else name, installed, made_with))
+    permitted = [record for record in found if record.allowed]
+    if not permitted:
+        raise PluginError(f"{found[0]} is left out by {ALLOW_LIST}; add {role}:{plain} to it")
+    if made_with is not None and not colon:
+        own = [one for one in permitted if same_distribution(one.distribution, made_with.distribution)]
+        if not own:
+            others = " and ".join(f"{one.distribution} {one.version}" for one in permitted)
+            raise PluginError(
+                f"this was made with {role}:{plain} of {made_with}, which is not installed (that of {others} is "
+                f"another); {made_with.install}"
             )
-        )
-    if len(found) > 1:
-        givers = " and ".join(f"{one.distribution} {one.version} ({one.value})" for one in found)
+        permitted = own
+    if len(permitted) > 1:
+        givers = " and ".join(f"{one.distribution} {one.version} ({one.value})" for one in permitted)
+        choices = " or ".join(f"{one.distribution}:{one.name}" for one in permitted)
         raise PluginError(
-            f"{len(found)} installed plugins are named {role}:{name}: {givers}; uninstall all but one"
+            f"{len(permitted)} installed plugins are named {role}:{plain}: {givers}; write {choices} instead of "
+            f"{plain}, or name the distributions to use in {ALLOW_LIST}, or uninstall all but one"
         )
-    if not found[0].allowed:
-        raise PluginError(f"{found[0]} is left out by {ALLOW_LIST}; add {role}:{name} to it")
-    return found[0]
+    return permitted[0]
+
+
+def _unknown(role: str, name: str, plain: str, installed: list[Record], made_with: MadeWith | None) -> str:
+    same_role = [record for record in installed if record.role == role]
+    named = [record for record in installed if record.name == plain]
+    elsewhere = [record.full_name for record in named if record.role != role]
+    offered = [f"{record.distribution}:{record.name}" for record in named if record.role == role]
+    message = f"no {role} named {name!r} is installed"
+    if made_with is not None:
+        return f"{message}; this was made with {made_with}: {made_with.install}"
+    if offered:
+        return f"{message}{did_you_mean(name, offered)}"
+    return (
+        message
+        + (f" ({', '.join(elsewhere)} is something else)" if elsewhere else "")
+        + (did_you_mean(name, {record.name for record in same_role}) or f"; no {role} is installed at all")
+    )
 
 
 @overload
@@ -149,18 +193,3 @@ def _check_contract(record: Record, plugin: Any, base: Any) -> None:
         raise PluginError(
             f"{record} has a Config that is {plugin.Config!r}, but it must derive from lina.core.PluginConfig"
         )
-
-
-def states() -> list[PluginState]:
-    """Load every installed plugin alone: a broken one does not affect others and has its reason."""
-    return [_state(record) for record in records()]
-
-
-def _state(record: Record) -> PluginState:
-    if not record.allowed:
-        return PluginState(record, "blocked", f"left out by {ALLOW_LIST}")
-    try:
-        load_record(find(record.role, record.name))
-    except PluginError as error:
-        return PluginState(record, "broken", str(error).removeprefix(f"{record} "))
-    return PluginState(record, "ok")

@@ -5,11 +5,15 @@ causes have not changed is left as it is. Everything a run makes is inside its d
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from lina.config.resolve import ResolvedSpec
+from lina.core.errors import PluginError
+from lina.core.model.contract import ContractError, check_backbone
+from lina.core.model.delay_lm import DelayLM
 from lina.data.prepare import PreparedData, prepare
 from lina.evaluation.text_set import read_text_set
 from lina.pipeline.speech_stages import evaluate_samples, evaluate_text_set, synthesize_texts
@@ -81,6 +85,16 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
     return directory
 
 
+def _check_backbones(resolved: ResolvedSpec, model: DelayLM) -> None:
+    for half in (model.encoder, model.decoder):
+        try:
+            check_backbone(cast(nn.Module, half), resolved.spec.backbone.d_model)
+        except ContractError as error:
+            raise PluginError(f"{resolved.backbone.record}: {error}; check it: lina check") from error
+        except PluginError:
+            return  # kernels that a spec forces may need the GPU, to which the model is moved later
+
+
 def _train(run: Run, resolved: ResolvedSpec, prepared: PreparedData, hooks: Any) -> Checkpoint:
     model = build_lm(
         resolved,
@@ -89,6 +103,7 @@ def _train(run: Run, resolved: ResolvedSpec, prepared: PreparedData, hooks: Any)
         speakers=len(prepared.speakers),
         seed=run.spec.seed,
     )
+    _check_backbones(resolved, model)
     record_run(run, resolved, model)
     initialize(run, resolved, model, prepared)
     return train(run, model, prepared.training, hooks)

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from lina.config.resolve import ResolvedSpec
-from lina.core.registry import Record
+from lina.core.code_fingerprint import Definition, fingerprint
+from lina.core.registry import MadeWith, Record
 from lina.runs.build_model import count_parameters
 from lina.runs.files import read_run_info, write_run_info
 from lina.runs.hooks import Run
-from lina.runs.records import MachineInfo, ModelInfo, PluginInfo, RunInfo
+from lina.runs.records import MachineInfo, ModelInfo, PluginInfo, RunInfo, StartInfo
 
 PACKAGES = (
     "torch",
@@ -41,39 +42,113 @@ def record_run(run: Run, resolved: ResolvedSpec, model: Any) -> None:
 
 
 def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> None:
-    """Write ``run.json``; log plugins whose version has changed since the last start."""
+    """Write ``run.json`` at the first start; record and log later starts with other versions or code of plugins.
+
+    The versions of the first start stay: they trained the run, or began to.
+    """
     before = read_run_info(directory)
-    plugins = tuple(
-        PluginInfo(role=one.role, name=one.name, distribution=one.distribution, version=one.version)
-        for one in records
-    )
-    if before:
-        _log_changes(directory, before.plugins, plugins)
-    info = RunInfo(
+    now = StartInfo(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
         lina=version("lina"),
-        started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=MachineInfo(
-            cpu=_processor(),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        ),
         versions=_versions(),
-        plugins=plugins,
-        model=model,
+        plugins=tuple(_plugin_info(record) for record in records),
         commit=lina_commit(),
     )
+    machine = MachineInfo(
+        cpu=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    )
+    if before is None:
+        info = RunInfo(**now.model_dump(), machine=machine, model=model)
+    else:
+        last = before.later[-1] if before.later else before
+        _log_changes(directory, last.plugins, now.plugins)
+        same = all(
+            getattr(last, name) == getattr(now, name) for name in ("lina", "versions", "plugins", "commit")
+        )
+        later = before.later if same else (*before.later, now)
+        info = before.model_copy(update={"machine": machine, "model": model, "later": later})
     if info != before:
         write_run_info(directory, info)
 
 
+def made_with(directory: Path) -> dict[tuple[str, str], MadeWith]:
+    """Distributions of the plugins of a run or a voice, by role and name; empty if none are recorded."""
+    info = read_run_info(directory)
+    if info is None:
+        return {}
+    last = info.later[-1] if info.later else info
+    return {
+        (one.role, one.name): MadeWith(one.distribution, one.version)
+        for one in last.plugins
+        if one.distribution
+    }
+
+
+def warn_of_changes(directory: Path, records: Sequence[Record]) -> None:
+    """Log the plugins whose version or code is not that of the run. A voice, which records no code, is left alone."""
+    info = read_run_info(directory)
+    if info is None:
+        return
+    last = info.later[-1] if info.later else info
+    before = [one for one in last.plugins if one.source]
+    if before:
+        _log_changes(directory, before, [_plugin_info(record) for record in records])
+
+
+def exported(info: RunInfo) -> RunInfo:
+    """The part of ``run.json`` that a voice has: distributions and versions, without the machine and the code."""
+    last = info.later[-1] if info.later else info
+    plugins = tuple(one.model_copy(update={"source": ""}) for one in last.plugins)
+    return RunInfo(
+        **{name: getattr(info, name) for name in ("lina", "started", "versions", "model", "commit")},
+        plugins=plugins,
+    )
+
+
+def _plugin_info(record: Record) -> PluginInfo:
+    return PluginInfo(
+        role=record.role,
+        name=record.name,
+        distribution=record.distribution,
+        version=record.version,
+        source=source_fingerprint(record),
+    )
+
+
+def source_fingerprint(record: Record) -> str:
+    """Fingerprint of a plugin's class and all that it uses of its own package, the operators and the stacks of core."""
+    module, _, name = record.value.partition(":")
+    package = module.partition(".")[0]
+    own = ".".join(module.split(".")[:2]) if package == "lina" else package
+    return fingerprint([Definition(module, name)], (own, "lina.core.ops", "lina.core.model"))
+
+
 def _log_changes(directory: Path, before: Sequence[PluginInfo], now: Sequence[PluginInfo]) -> None:
-    versions = {(one.role, one.name): f"{one.distribution} {one.version}" for one in before}
+    earlier = {(one.role, one.name): one for one in before}
     for one in now:
-        then = versions.get((one.role, one.name))
-        if then not in (None, f"{one.distribution} {one.version}"):
+        then = earlier.get((one.role, one.name))
+        if then is None:
+            continue
+        if (then.distribution, then.version) != (one.distribution, one.version):
             log.warning(
-                "%s: %s:%s was %s, now it is %s %s; results may differ",
-                *(directory, one.role, one.name, then, one.distribution, one.version),
+                "%s: %s:%s was %s %s, now it is %s %s; results may differ",
+                *(
+                    directory,
+                    one.role,
+                    one.name,
+                    then.distribution,
+                    then.version,
+                    one.distribution,
+                    one.version,
+                ),
+            )
+        elif then.source and then.source != one.source:
+            log.warning(
+                "%s: the code of %s:%s (%s %s) has changed since this run used it: what is finished comes from "
+                "the former code; choose another name to train with the new one",
+                *(directory, one.role, one.name, one.distribution, one.version),
             )
 
 

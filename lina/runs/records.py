@@ -33,6 +33,8 @@ class PluginInfo(FileRecord):
     name: str
     distribution: str = ""
     version: str = ""
+    source: str = ""
+    """Fingerprint of its code (``lina.core.code_fingerprint``), without what cannot change results."""
 
 
 class ModelInfo(FileRecord):
@@ -44,7 +46,20 @@ class ModelInfo(FileRecord):
     backbone: int | None = None
 
 
+class StartInfo(FileRecord):
+    """A later start of a run with other versions or other code than the start before."""
+
+    started: str
+    """ISO 8601, with the zone."""
+    lina: str
+    versions: dict[str, str] = Field(default={})
+    plugins: tuple[PluginInfo, ...] = ()
+    commit: str | None = None
+
+
 class RunInfo(FileRecord):
+    """The first start of a run, whose versions trained it, and later ones that differ."""
+
     lina: str
     """The version of lina."""
     started: str
@@ -56,6 +71,7 @@ class RunInfo(FileRecord):
     model: ModelInfo | None = None
     commit: str | None = None
     """Git commit of lina, where it runs from a checkout or was installed from one."""
+    later: tuple[StartInfo, ...] = ()
 
 
 class CodecInfo(FileRecord):

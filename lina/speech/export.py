@@ -1,6 +1,7 @@
 """Export of a trained run as a small, self-contained directory that can be used like a run.
 
 spec.yaml                the spec, without paths of the training machine
+run.json                 distributions and versions of its plugins, and of the packages that trained it
 tokenizer.json, speakers.json
 codec/, tokenizer/, backbone/    files that the plugins' configurations name
 lexicon-HASH.tsv         the lexicon, if the spec names one
@@ -35,9 +36,10 @@ from lina.runs.checkpoint_store import (
     seal,
     storable,
 )
-from lina.runs.files import read_data_summary, read_run_info
+from lina.runs.files import read_data_summary, read_run_info, write_run_info
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
+from lina.runs.provenance import exported, made_with
 from lina.runs.weight_quantization import LAYOUTS, pack
 from lina.speech.model_card import model_card
 
@@ -103,11 +105,14 @@ def sums_of(folder: Path) -> str:
 
 
 def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str, files: Sequence[Path]) -> int:
-    resolved = resolve(load_run_spec(run))
+    resolved = resolve(load_run_spec(run), made_with(run))
     lexicon = copy_lexicon(lexicon_of(run, resolved.spec.synthesize.lexicon), folder)
     permitted = _Permitted(run, files)
     spec = _portable(resolved, folder, lexicon, permitted)
     write_atomic(folder / SPEC_FILE, spec.to_yaml().encode())
+    info = read_run_info(run)
+    if info is not None:
+        write_run_info(folder, exported(info))
     build_tokenizer(resolved, run)
     speakers = read_speakers(run)
     for name in (TOKENIZER_FILE, SPEAKERS_FILE):
@@ -132,7 +137,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str, files: 
         spec,
         speakers=speakers,
         data=read_data_summary(run),
-        info=read_run_info(run),
+        info=info,
         step=checkpoint.step,
         seconds=checkpoint.seconds,
         parameters=parameters,

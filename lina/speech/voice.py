@@ -40,6 +40,7 @@ from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
 from lina.runs.layout import SPEC_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import lexicon_of
+from lina.runs.provenance import made_with, warn_of_changes
 from lina.speech.batch import synthesize_batch
 from lina.speech.engines import Engines
 from lina.speech.graphs import find_graphs
@@ -282,7 +283,9 @@ def load(
         raise CheckpointError(
             f"{directory}: has no complete checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
         )
-    resolved = resolve(load_run_spec(directory, settings))
+    resolved = resolve(load_run_spec(directory, settings), made_with(directory))
+    speaking = (resolved.backbone, resolved.codec, resolved.tokenizer)
+    warn_of_changes(directory, [one.record for one in speaking])
     codec = resolved.codec.plugin.build(config=resolved.codec.config)
     synthesize = resolved.spec.synthesize
     if lexicon is None:

@@ -1,4 +1,5 @@
 import errno
+import importlib
 import io
 import logging
 import os
@@ -137,6 +138,29 @@ def test_a_bug_keeps_its_traceback(with_command: Callable[[click.Command], None]
     with_command(failing(ZeroDivisionError("bug")))
     with pytest.raises(ZeroDivisionError):
         main(["fails"])
+
+
+def test_a_plugins_traceback_begins_with_its_name(
+    with_command: Callable[[click.Command], None],
+    distributions: FakeDistributions,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    site = distributions.install(
+        "lina-mine",
+        {"lina.codecs": {"mine": "mine_mod:Mine"}},
+        "0.3",
+        mine_mod="def fail():\n    return 1 / 0\n",
+    )
+
+    @click.command()
+    def fails() -> None:
+        importlib.import_module("mine_mod").fail()
+
+    with_command(fails)
+    with pytest.raises(ZeroDivisionError):
+        main(["fails"])
+    expected = f"lina: the plugin codec:mine (lina-mine 0.3) failed in {site}/mine_mod.py, line 2; "
+    assert capsys.readouterr().err.startswith(expected)
 
 
 def test_errors_of_the_machine_are_one_line(

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from lina.core.errors import PluginError
-from lina.core.registry import Record, find, load, records, states
+from lina.core.plugin_states import states
+from lina.core.registry import MadeWith, Record, find, load, records
 from tests.fakes import FakeDistributions
 
 CODEC = """
@@ -84,8 +85,53 @@ def test_a_duplicate_name_is_an_error_only_when_it_is_loaded(distributions: Fake
     assert "pack-two 3.1" in message
     assert load("codec", "single").__name__ == "Good"
     twins = [one for one in states() if one.record.name == "twin"]
-    assert [one.state for one in twins] == ["broken", "broken"]
-    assert "pack-two 3.1" in twins[0].reason
+    assert [one.state for one in twins] == ["ok", "ok"]
+    assert twins[0].reason == "also offered by pack-two 3.1; write pack-one:twin for this one"
+    assert "write pack-one:twin or pack-two:twin instead of twin" in message
+    assert "LINA_PLUGINS" in message
+    assert find("codec", "pack-one:twin").value == "one_mod:Good"
+    assert find("codec", "Pack_Two:twin").version == "3.1"
+
+
+def test_what_a_run_was_made_with_is_taken(distributions: FakeDistributions) -> None:
+    distributions.install("pack-one", {"lina.codecs": {"twin": "one_mod:Good"}}, one_mod=CODEC)
+    distributions.install("pack-two", {"lina.codecs": {"twin": "two_mod:Good"}}, "3.1", two_mod=CODEC)
+    assert find("codec", "twin", MadeWith("pack-two", "3.0")).version == "3.1"
+    with pytest.raises(
+        PluginError, match=r"made with codec:twin of pack-six 0.2.0.*pip install pack-six==0.2.0"
+    ):
+        find("codec", "twin", MadeWith("pack-six", "0.2.0"))
+    with pytest.raises(
+        PluginError, match=r"no codec named 'gone' .* lina-gone 1.5: pip install lina-gone==1.5"
+    ):
+        find("codec", "gone", MadeWith("lina-gone", "1.5"))
+
+
+def test_the_allow_list_applies_before_collisions_are_counted(
+    distributions: FakeDistributions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributions.install("pack-one", {"lina.backbones": {"gla": "one_mod:Good"}}, one_mod=CODEC)
+    monkeypatch.setenv("LINA_PLUGINS", "lina")
+    assert find("backbone", "gla").distribution == "lina"
+    monkeypatch.setenv("LINA_PLUGINS", "pack-one:gla")
+    assert find("backbone", "gla").distribution == "pack-one"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import os; os._exit(3)", "its import ended the process with exit code 3"),
+        ("import os; os.abort()", "its import ended the process by SIGABRT"),
+        ("import ctypes; ctypes.string_at(0)", "its import ended the process by SIGSEGV"),
+        ("raise KeyboardInterrupt", "its import raised KeyboardInterrupt"),
+    ],
+)
+def test_an_import_that_ends_its_process_is_listed(
+    distributions: FakeDistributions, source: str, reason: str
+) -> None:
+    distributions.install("deadly", {"lina.codecs": {"fake": "deadly_mod:Fake"}}, deadly_mod=source)
+    state, found = state_of("codec:fake")
+    assert (state, found) == ("broken", f"{reason}; report this to the authors of deadly")
 
 
 def test_a_second_copy_of_a_distribution_is_shadowed_not_a_twin(distributions: FakeDistributions) -> None:

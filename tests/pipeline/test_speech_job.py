@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from lina.core.errors import CheckpointError, DataError, LinaError, SpecError, TextError
+from lina.core.errors import CheckpointError, DataError, LinaError, PluginError, SpecError, TextError
 from lina.evaluation.records import read_text_set_evaluations
 from lina.pipeline import speech_stages
 from lina.pipeline.speech_job import run_spec
@@ -546,3 +546,54 @@ def test_a_backbone_that_cannot_begin_anew_is_refused_before_anything_is_encoded
     with pytest.raises(SpecError, match=r"train.consecutive is 2.*backbone 'transformer' takes no starts"):
         run_spec(resolved, hooks_of())
     assert not (tmp_path / "run" / "data").exists()
+
+
+WRONG = """
+import torch
+from lina.core import MixerPlugin
+
+class Mixer(torch.nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+        self.out = torch.nn.Linear(d_model, d_model)
+    def initial_state(self, batch):
+        return (torch.zeros(batch, 1),)
+    def parallel_forward(self, x, state):
+        return PARALLEL
+    def step(self, x, state):
+        return STEP
+
+class Wrong(MixerPlugin):
+    @classmethod
+    def example(cls): return {}
+    @classmethod
+    def mixer(cls, *, d_model, layer, n_layers, config): return Mixer(d_model)
+"""
+
+
+@pytest.mark.parametrize(
+    ("parallel", "step", "message"),
+    [
+        ("None", "None", "Mixer.parallel_forward returned NoneType; it must return a tuple (y, state)"),
+        (
+            "x[..., :3], state",
+            "None",
+            "parallel_forward returned [2, 3, 3] torch.float32 for an input of [2, 3, 16]",
+        ),
+        ("x, state", "x", "Mixer.step returned Tensor; it must return a tuple (y, state)"),
+        ("x.long(), state", "x, state", "Mixer.parallel_forward returned [2, 3, 16] torch.int64"),
+        ("x, (0,)", "x, state", "Mixer.parallel_forward returned a state whose 0 is int"),
+        ("x @ x, state", "x, state", "Mixer.parallel_forward failed on 3 frames of zeros: RuntimeError"),
+    ],
+)
+def test_a_backbone_that_returns_something_else_is_one_line(
+    tmp_path: Path, distributions: FakeDistributions, parallel: str, step: str, message: str
+) -> None:
+    source = WRONG.replace("PARALLEL", parallel).replace("STEP", step)
+    distributions.install(
+        "lina-wrong", {"lina.backbones": {"wrong": "wrong_mod:Wrong"}}, "0.2", wrong_mod=source
+    )
+    with pytest.raises(PluginError) as refusal:
+        run(tmp_path, "train.steps=1", "backbone={plugin: wrong, d_model: 16, n_layers: 1}")
+    assert str(refusal.value).startswith("backbone:wrong (lina-wrong 0.2, wrong_mod:Wrong): ")
+    assert message in str(refusal.value)

@@ -64,6 +64,7 @@ def test_it_has_only_the_files_that_synthesis_needs(exported: Path, run: Path) -
         "SHA256SUMS",
         "checkpoints/step-00000002/checkpoint.json",
         "checkpoints/step-00000002/model.safetensors",
+        "run.json",
         "speakers.json",
         "spec.yaml",
         "tokenizer.json",

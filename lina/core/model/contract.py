@@ -13,11 +13,16 @@ from lina.core.state import named_leaves
 ROWS, FRAMES = 2, 3
 
 
+class ContractError(PluginError):
+    """A backbone does not return what its protocol says."""
+
+
 def check_backbone(backbone: nn.Module, d_model: int) -> None:
     """Call all forms of a backbone, and of each mixer in its stack, on a few frames of zeros.
 
     Raises:
-        PluginError: a form fails, or returns something other than vectors of the same shape and a state of tensors.
+        ContractError: a form fails, or returns something other than vectors of the same shape and a state of tensors.
+        PluginError: the plugin refuses, such as fused kernels on a CPU.
     """
     like = next((leaf for leaf in backbone.parameters() if leaf.is_floating_point()), torch.zeros(()))
     x = torch.zeros(ROWS, FRAMES, d_model, dtype=like.dtype, device=like.device)
@@ -48,10 +53,10 @@ def _check(part: Any, x: Tensor) -> None:
         result = _call(where, form, frames, state)
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)):
             found = f"a tuple of {len(result)}" if type(result) is tuple else type(result).__name__
-            raise PluginError(f"{where} returned {found}; it must return a tuple (y, state)")
+            raise ContractError(f"{where} returned {found}; it must return a tuple (y, state)")
         y, after = result
         if y.shape != frames.shape or not y.is_floating_point():
-            raise PluginError(
+            raise ContractError(
                 f"{where} returned {list(y.shape)} {y.dtype} for an input of {list(frames.shape)} {frames.dtype}; "
                 "it must return as many vectors of the same width"
             )
@@ -65,7 +70,7 @@ def _call(where: str, function: Any, *arguments: Any) -> Any:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or "no message"
-        raise PluginError(
+        raise ContractError(
             f"{where} failed on {FRAMES} frames of zeros: {type(error).__name__}: {reason}"
         ) from error
 
@@ -73,7 +78,7 @@ def _call(where: str, function: Any, *arguments: Any) -> Any:
 def _check_state(where: str, state: Any) -> None:
     for name, leaf in named_leaves(state).items():
         if not isinstance(leaf, Tensor):
-            raise PluginError(
+            raise ContractError(
                 f"{where} returned a state whose {name} is {type(leaf).__name__}; states hold tensors of one row per "
                 "stream"
             )

@@ -1,4 +1,4 @@
-"""Fingerprint of the code that a measurement covers: the definitions that it uses, by their syntax trees.
+"""Fingerprint of the code that results depend on: the definitions that it uses, by their syntax trees.
 
 A definition counts by its name and its tree, without docstrings, comments, imports and the types in signatures. The
 module that holds it does not count, so results stay valid when code moves, and the same code has the same fingerprint
@@ -9,10 +9,12 @@ import ast
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+MOST_IMPORTS = 20
+"""Modules that a name may be passed on through; an import cycle ends there."""
 
 
 class Definition(NamedTuple):
@@ -40,26 +42,30 @@ def fingerprint(roots: Iterable[Definition], covered: Collection[str]) -> str:
 def reachable(roots: Iterable[Definition], covered: Collection[str]) -> set[Definition]:
     """The definitions of ``covered`` among ``roots`` and what they use, directly or not."""
     todo, seen = list(roots), set[Definition]()
+    packages = {one.partition(".")[0] for one in covered}
     while todo:
-        definition = _resolved(todo.pop())
+        definition = _resolved(todo.pop(), packages)
         if definition is None or definition in seen or not _is_in(definition.module, covered):
             continue
         seen.add(definition)
         for statement in _parsed(definition.module).definitions[definition.name]:
-            todo += _uses(statement, definition.module)
+            todo += _uses(statement, definition.module, packages)
     return seen
 
 
 def definitions_of(package: str) -> list[Definition]:
     """Every definition of a package or module."""
-    path = ROOT / package.replace(".", "/")
+    root = _root(package.partition(".")[0])
+    if root is None:
+        return []
+    path = root / package.replace(".", "/")
     files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
-    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    modules = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
     return [one for module in modules for one in _module_definitions(module.removesuffix(".__init__"))]
 
 
 def _module_definitions(module: str) -> list[Definition]:
-    """The definitions of a module of this repository; none if ``module`` is something else."""
+    """The definitions of a module of Python source; none if ``module`` is something else."""
     return [Definition(module, name) for name in _parsed(module).definitions]
 
 
@@ -67,8 +73,25 @@ def _is_in(module: str, covered: Collection[str]) -> bool:
     return any(module == one or module.startswith(f"{one}.") for one in covered)
 
 
+@cache
+def _root(top: str) -> Path | None:
+    """Folder that holds a top-level module or package, which is not imported; None if it has no source file."""
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).parent
+    return Path(spec.origin).parent if spec.origin and spec.origin.endswith(".py") else None
+
+
 def _file(module: str) -> Path | None:
-    path = ROOT / module.replace(".", "/")
+    root = _root(module.partition(".")[0])
+    if root is None:
+        return None
+    path = root / module.replace(".", "/")
     candidates = (path.with_suffix(".py"), path / "__init__.py")
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
@@ -105,17 +128,21 @@ def _bound(statement: ast.stmt) -> set[str]:
     return set()
 
 
-def _resolved(definition: Definition) -> Definition | None:
-    """Find the module that defines a name, following imports; None outside of this repository."""
+def _resolved(definition: Definition, packages: Collection[str]) -> Definition | None:
+    """Find the module that defines a name, following imports; None outside of ``packages``, which are top-level."""
     module, name = definition
-    while name not in _parsed(module).definitions:
+    for _ in range(MOST_IMPORTS):
+        if module.partition(".")[0] not in packages:
+            return None
+        if name in _parsed(module).definitions:
+            return Definition(module, name)
         if name not in _parsed(module).imports:
             return None
         module, name = _parsed(module).imports[name]
-    return Definition(module, name)
+    return None
 
 
-def _uses(statement: ast.stmt, module: str) -> Iterator[Definition]:
+def _uses(statement: ast.stmt, module: str, packages: Collection[str]) -> Iterator[Definition]:
     nodes = list(ast.walk(statement))
     attributes = [
         node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
@@ -130,7 +157,8 @@ def _uses(statement: ast.stmt, module: str) -> Iterator[Definition]:
         if isinstance(node, ast.Name):
             yield Definition(module, node.id)
             imported = _parsed(module).imports.get(node.id)
-            if imported is not None and id(node) not in qualifiers:
+            inside = imported is not None and imported[0].partition(".")[0] in packages
+            if imported is not None and inside and id(node) not in qualifiers:
                 yield from _module_definitions(
                     ".".join(imported)
                 )  # a module as a value: all of it may be used

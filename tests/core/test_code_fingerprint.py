@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import code_fingerprint
-from benchmarks.code_fingerprint import Definition, definitions_of, fingerprint, reachable
+from lina.core import code_fingerprint
+from lina.core.code_fingerprint import Definition, definitions_of, fingerprint, reachable
 
 PLUGIN = '''
 """A plugin."""
@@ -43,10 +43,15 @@ FILES = {
 COVERED = ("house.plugin", "house.ops", "house.fast", "house.sums")
 
 
+def clear() -> None:
+    code_fingerprint._parsed.cache_clear()
+    code_fingerprint._root.cache_clear()
+
+
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(code_fingerprint, "ROOT", tmp_path)
-    code_fingerprint._parsed.cache_clear()
+    monkeypatch.syspath_prepend(tmp_path)
+    clear()
     (tmp_path / "house").mkdir()
     for name, text in FILES.items():
         (tmp_path / f"house/{name}.py").write_text(text)
@@ -54,7 +59,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of_plugin(module: str = "house.plugin") -> str:
-    code_fingerprint._parsed.cache_clear()
+    clear()
     return fingerprint([Definition(module, "Plugin")], COVERED)
 
 

@@ -1,0 +1,240 @@
+"""Associative recall and parity in miniature: what a backbone's recurrence can learn.
+
+    python -m benchmarks.recall --only gla mamba --task recall --rates 0.003 --seeds 0
+    python -m benchmarks.recall --device cuda --jobs 12 --json benchmarks/recall.json
+
+*Recall* (multi-query associative recall, Arora et al. 2023, "Zoology", arXiv 2312.04927): pairs of a key and a value,
+then keys drawn from them; at each of these the value is to be predicted. Chance is one in the number of pairs. *Parity*
+(Grazzi et al. 2024, arXiv 2411.12537): the parity of all bits so far; chance is 1/2, and the last quarter is counted.
+
+Each backbone has 2 layers of width 64 and 4,096 floats of recurrent state per layer (the transformer a window over the
+whole sequence), an embedding and a linear head. AdamW with warm-up and a cosine schedule; every step draws new
+sequences, and accuracy is that of 256 others. The table shows the best learning rate by the mean over seeds, and its
+worst seed. Results that the file of ``--json`` has are kept.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import platform
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lina.core.registry import load
+from lina.core.state import named_leaves
+
+WIDTH, LAYERS = 64, 2
+KEYS = 32
+TEST_ROWS = 256
+
+TASKS = ("recall", "parity")
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "gla": {"n_heads": 2},
+    "retnet": {"n_heads": 2},
+    "gated_deltanet": {"n_heads": 2},
+    "kda": {"n_heads": 1},
+    "rwkv6": {"n_heads": 1},
+    "rwkv7": {"n_heads": 1},
+    "mamba": {"d_state": 32},
+    "mamba2": {"d_state": 32},
+    "transformer": {"window": 128},
+}
+"""Keys of the configurations that give 4,096 floats of state per layer."""
+
+Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
+"""Tokens, and targets with -100 where there is none."""
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    pairs: int
+    frames: int
+
+    def draw(self, rows: int, generator: torch.Generator) -> Batch:
+        return (self.recall if self.name == "recall" else self.parity)(rows, generator)
+
+    def recall(self, rows: int, generator: torch.Generator) -> Batch:
+        keys = torch.rand(rows, KEYS, generator=generator).argsort(1)[:, : self.pairs]
+        values = KEYS + torch.randint(KEYS, (rows, self.pairs), generator=generator)
+        written = torch.stack([keys, values], dim=2).flatten(1)
+        drawn = torch.randint(self.pairs, (rows, self.frames - 2 * self.pairs), generator=generator)
+        tokens = torch.cat([written, keys.gather(1, drawn)], dim=1)
+        return tokens, torch.cat([torch.full_like(written, -100), values.gather(1, drawn)], dim=1)
+
+    def parity(self, rows: int, generator: torch.Generator) -> Batch:
+        bits = torch.randint(2, (rows, self.frames), generator=generator)
+        return bits, bits.cumsum(1) % 2
+
+
+class Model(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        plugin: Any = load("backbone", name)
+        self.embedding = nn.Embedding(2 * KEYS, WIDTH)
+        self.backbone: Any = plugin.build(
+            d_model=WIDTH, n_layers=LAYERS, config=plugin.Config(**CONFIGS.get(name, {}))
+        )
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, 2 * KEYS)
+
+    def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        y, _ = self.backbone.parallel_forward(
+            self.embedding(tokens), self.backbone.initial_state(len(tokens))
+        )
+        logits: Tensor = self.head(self.norm(y))
+        return logits
+
+    def state_floats(self) -> int:
+        """Floats of the recurrent memories of one layer, without the tails of short convolutions and token shifts."""
+        leaves = named_leaves(self.backbone.initial_state(1)).items()
+        kept = [leaf for name, leaf in leaves if name.rpartition(".")[2] in ("memory", "keys", "values")]
+        return sum(leaf.numel() for leaf in kept) // LAYERS
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings of one training."""
+
+    backbone: str
+    task: Task
+    rate: float
+    seed: int
+    steps: int
+    rows: int
+
+    def key(self) -> dict[str, Any]:
+        settings = asdict(self)
+        task = settings.pop("task")
+        return settings | {"task": task["name"], "pairs": task["pairs"], "frames": task["frames"]}
+
+
+def train(trial: Trial, device: str) -> dict[str, Any]:
+    """Train one model and return its settings and its accuracy."""
+    torch.set_num_threads(1)
+    torch.manual_seed(trial.seed)
+    model, steps = Model(trial.backbone).to(device), trial.steps
+    generator = torch.Generator().manual_seed(trial.seed)
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if name.endswith("weight") and p.dim() > 1]
+    others = [p for name, p in named if not (name.endswith("weight") and p.dim() > 1)]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=trial.rate, betas=(0.9, 0.98))
+    warmup = max(1, steps // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))),
+    )
+    began, last = time.perf_counter(), 0.0
+    for step in range(steps):
+        tokens, targets = (one.to(device) for one in trial.task.draw(trial.rows, generator))
+        loss = F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten(), ignore_index=-100)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step == steps - 1:
+            last = loss.item()
+    return trial.key() | {
+        "accuracy": round(accuracy(model, trial.task, device), 4),
+        "loss": round(last, 4),
+        "state_floats": model.state_floats(),
+        "parameters": sum(p.numel() for p in model.backbone.parameters()),
+        "seconds": round(time.perf_counter() - began),
+    }
+
+
+@torch.no_grad()
+def accuracy(model: Model, task: Task, device: str) -> float:
+    tokens, targets = task.draw(TEST_ROWS, torch.Generator().manual_seed(10**6))
+    right = model(tokens.to(device)).argmax(-1).cpu() == targets
+    if task.name == "parity":
+        return float(right[:, -(task.frames // 4) :].double().mean())
+    return float(right[targets >= 0].double().mean())
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: of each backbone and task the best rate, mean and worst accuracy over its seeds."""
+    by_rate = defaultdict(list)
+    for one in results:
+        by_rate[one["backbone"], one["task"], one["rate"]].append(one["accuracy"])
+    lines = ["| backbone | state per layer | recall (worst seed) | rate | parity (worst seed) | rate |"]
+    lines.append("|---|---:|---:|---:|---:|---:|")
+    for name in dict.fromkeys(one["backbone"] for one in results):
+        state = next(one["state_floats"] for one in results if one["backbone"] == name)
+        cells = [name, f"{state:,}"]
+        for task in TASKS:
+            found = {rate: seeds for (n, t, rate), seeds in by_rate.items() if (n, t) == (name, task)}
+            if not found:
+                cells += ["", ""]
+                continue
+            best = max(found, key=lambda rate: sum(found[rate]) / len(found[rate]))
+            seeds = found[best]
+            cells += [f"{sum(seeds) / len(seeds):.2f} ({min(seeds):.2f})", f"{best:g}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", default=list(CONFIGS), help="these backbones")
+    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--pairs", type=int, default=16, help="of keys and values, in recall")
+    parser.add_argument("--frames", type=int, default=128, help="of a sequence")
+    parser.add_argument("--rates", nargs="+", type=float, default=[1e-3, 3e-3, 1e-2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--steps", type=int, default=1_000)
+    parser.add_argument("--rows", type=int, default=64, help="of a batch")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, a process each")
+    parser.add_argument("--json", type=Path, help="write the results here, and skip those that it has")
+    options = parser.parse_args()
+    results: list[dict[str, Any]] = []
+    if options.json and options.json.exists():
+        results = json.loads(options.json.read_text())["results"]
+    tasks = [Task(name, options.pairs, options.frames) for name in options.task]
+    trials = [
+        Trial(name, task, rate, seed, options.steps, options.rows)
+        for seed in options.seeds
+        for task in tasks
+        for rate in options.rates
+        for name in options.only
+    ]
+    todo = [trial for trial in trials if not any(trial.key().items() <= one.items() for one in results)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context) as pool:
+        for done in as_completed([pool.submit(train, trial, options.device) for trial in todo]):
+            results.append(done.result())
+            print(json.dumps(results[-1]), flush=True)
+            if options.json:
+                write(options.json, results, options.device)
+    print(table(results))
+
+
+def write(path: Path, results: list[dict[str, Any]], device: str) -> None:
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor()
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": name or platform.machine(),
+        "torch": torch.__version__,
+    }
+    path.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -93,6 +93,9 @@ class PhonemesTokenizer(SegmentStream):
     def segment_end(self, text: str, start: int) -> int | None:
         return self.normalizer.segment_end(text, start)
 
+    def next_end(self, text: str, start: int, decided: int) -> int | None:
+        return self.normalizer.segment_end(text, start, decided)
+
     def encode(self, text: str) -> list[int]:
         phonemes = self.phonemes(text)
         if phonemes and text[-1].isspace():

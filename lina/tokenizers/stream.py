@@ -29,6 +29,13 @@ class SegmentStream(ABC):
         Must be a function of ``text[start:]`` alone, and greater than ``start``.
         """
 
+    def next_end(self, text: str, start: int, decided: int) -> int | None:
+        """``segment_end``, if its answer was None for the first ``decided`` characters of ``text[start:]``.
+
+        To be overridden where that saves reading them again, with each character of a text that comes one by one.
+        """
+        return self.segment_end(text, start)
+
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Encode complete segments."""
@@ -47,10 +54,10 @@ class SegmentStream(ABC):
     def step(self, piece: str, state: str | None) -> tuple[list[int], str | None]:
         refuse_surrogates(piece)
         ids = [self.begin] if state is None else []
-        text, start = (state or "") + piece, 0
-        while (end := self.segment_end(text, start)) is not None:
+        text, start, decided = (state or "") + piece, 0, len(state or "")
+        while (end := self.next_end(text, start, decided)) is not None:
             ids += self.encode(text[start:end])
-            start = end
+            start, decided = end, 0
         return ids, text[start:]
 
     def flush(self, state: str | None) -> list[int]:

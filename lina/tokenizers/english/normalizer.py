@@ -48,19 +48,22 @@ class EnglishNormalizer:
 
     def step(self, piece: str, state: str) -> tuple[str, str]:
         """Normalize the complete sentences; return their words and the text of the unfinished one."""
-        text, start, found = state + piece, 0, []
-        while (end := self.segment_end(text, start)) is not None:
+        text, start, found, decided = state + piece, 0, [], len(state)
+        while (end := self.segment_end(text, start, decided)) is not None:
             found.append(self._spaced(text[start:end]))
-            start = end
+            start, decided = end, 0
         return "".join(found), text[start:]
 
     def flush(self, state: str) -> str:
         return self._spaced(state.rstrip())
 
-    def segment_end(self, text: str, start: int) -> int | None:
-        """End of the first segment of ``text[start:]`` if it is final, else None."""
+    def segment_end(self, text: str, start: int, decided: int = 0) -> int | None:
+        """End of the first segment of ``text[start:]`` if it is final, else None.
+
+        ``decided``: length of the beginning of ``text[start:]`` for which the answer was None.
+        """
         window = text[start : start + LONGEST_SENTENCE + 1]
-        end = sentence_end(window)
+        end = sentence_end(window, 0, decided)
         if end is None and len(window) > LONGEST_SENTENCE:
             held = window[:LONGEST_SENTENCE]
             cut = _CLAUSE_END.match(held) or _BLANK.match(held)

@@ -3,7 +3,9 @@
 import time
 from typing import Any, Protocol
 
-from lina.core.errors import CheckpointError
+import torch
+
+from lina.core.errors import CheckpointError, LinaError, one_line
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.metrics import rewind_metrics
 from lina.runs.signals import RunStopped, stop_requested
@@ -54,12 +56,21 @@ def run_steps(trainer: Steps, run: Any, deadline: float = float("inf"), limit: s
 
     Raises:
         RunStopped: SIGTERM or SIGINT came or the deadline passed; a checkpoint has been saved.
+        LinaError: memory ran out; the step was not applied.
     """
     spec = run.spec.train
     rewind_metrics(run.directory, trainer.step)
     with stop_requested() as stop:
         while True:
-            trainer.advance()
+            try:
+                trainer.advance()
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                last = newest_checkpoint(checkpoint_folder(run.directory))
+                raise LinaError(
+                    f"train: out of memory in step {trainer.step + 1} ({one_line(error)}); the last checkpoint is of "
+                    f"step {last.step if last else 0}: run the same command where there is more memory, or start a run "
+                    "of another name with a smaller train.batch_seconds"
+                ) from error
             finished = trainer.step >= spec.steps
             stopping = stop.is_set() or time.perf_counter() >= deadline
             if finished or trainer.step % spec.valid_every == 0:

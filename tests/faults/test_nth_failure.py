@@ -1,0 +1,99 @@
+"""The n-th operation of the disk or the n-th step fails, for many n: one line, and the same command ends with equal weights."""
+
+import errno
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lina.core.errors import LinaError
+from lina.pipeline.speech_job import run_spec
+from lina.training.backward import BackwardPass
+from tests.faults.conftest import OVERRIDES, resume
+from tests.pipeline.small_run import assert_same_training, hooks_of, small, stored
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without a fault."""
+    return run_spec(small(tmp_path_factory.mktemp("whole"), *OVERRIDES), hooks_of())
+
+
+class Failing:
+    """Fails the ``nth`` of all calls of some functions."""
+
+    def __init__(self, nth: int, error: Callable[[], BaseException]) -> None:
+        self.left, self.error = nth, error
+
+    def __call__(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                raise self.error()
+            return real(*arguments, **options)
+
+        return call
+
+
+def full_disk() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("start", range(3))
+def test_a_full_disk_at_the_nth_operation_of_a_run(tmp_path: Path, whole: Path, start: int) -> None:
+    failed = 0
+    for nth in itertools.count(start + 1, 7):
+        folder = tmp_path / str(nth)
+        folder.mkdir()
+        failing = Failing(nth, full_disk)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("fsync", "replace", "rename", "mkdir"):
+                patch.setattr(os, name, failing(getattr(os, name)))
+            try:
+                run_spec(small(folder, *OVERRIDES), hooks_of())
+            except LinaError as error:
+                assert "\n" not in str(error)
+                assert "No space left on device" in str(error)
+                failed += 1
+        run_spec(small(folder, *OVERRIDES), hooks_of())
+        assert stored(folder / "run").keys() == stored(whole).keys()
+        assert all(value.equal(stored(whole)[name]) for name, value in stored(folder / "run").items())
+        assert not list((folder / "run").rglob(".*.part"))
+        if failing.left > 0:
+            break
+    assert failed > 3
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError, lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to")]
+)
+@pytest.mark.parametrize("nth", [1, 3, 4])
+def test_memory_runs_out_in_the_nth_step(
+    tmp_path: Path, whole: Path, nth: int, error: Callable[[], BaseException]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BackwardPass, "__call__", Failing(nth, error)(BackwardPass.__call__))
+        with pytest.raises(
+            LinaError, match=rf"train: out of memory in step {nth} .*the last checkpoint is of step"
+        ) as one:
+            run_spec(small(tmp_path, *OVERRIDES), hooks_of())
+    assert "\n" not in str(one.value)
+    run_spec(small(tmp_path, *OVERRIDES), hooks_of())
+    assert_same_training(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_clock_that_jumps_changes_nothing(
+    run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 86_400 * days)
+    os.utime(run / "checkpoints" / "step-00000002", (0, 0))
+    os.utime(run / "metrics.jsonl", (now() + 86_400, now() + 86_400))
+    resume(run)
+    assert_same_training(whole, run)

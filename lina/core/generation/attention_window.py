@@ -49,8 +49,11 @@ class WindowRules(NamedTuple):
     """Positions that no window takes away: the one position of a text that stands for no text."""
 
 
-def window_rules(window: Window | None, mask: Bool[Tensor, "1 *P J"], begin: int = 0) -> WindowRules:
-    """The rules of one row that speaks the text with this mask from ``begin``; without a window all is allowed."""
+def window_rules(window: Window | None, mask: Bool[Tensor, "S *P J"], begin: int = 0) -> WindowRules:
+    """The rules of rows that speak texts with these masks from ``begin``, by one window; without one all is allowed.
+
+    Values that are the same for all rows are of one row.
+    """
     device = mask.device
 
     def number(value: float | None) -> Tensor:

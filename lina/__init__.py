@@ -128,7 +128,7 @@ def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:
     if isinstance(job, Spec):
         from lina.config.resolve import resolve
         from lina.pipeline.speech_job import run_spec
-        from lina.runs.provenance import made_with
+        from lina.runs.made_with import made_with
 
         return run_spec(resolve(job, made_with(job.train.out)), build_manager().hook)
     from lina.config.codec_resolve import resolve_codec

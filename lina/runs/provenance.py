@@ -15,7 +15,7 @@ import torch
 
 from lina.config.resolve import ResolvedSpec
 from lina.core.code_fingerprint import Definition, fingerprint
-from lina.core.registry import MadeWith, Record
+from lina.core.registry import Record
 from lina.runs.build_model import count_parameters
 from lina.runs.files import read_run_info, write_run_info
 from lina.runs.hooks import Run
@@ -71,19 +71,6 @@ def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> 
         info = before.model_copy(update={"machine": machine, "model": model, "later": later})
     if info != before:
         write_run_info(directory, info)
-
-
-def made_with(directory: Path) -> dict[tuple[str, str], MadeWith]:
-    """Distributions of the plugins of a run or a voice, by role and name; empty if none are recorded."""
-    info = read_run_info(directory)
-    if info is None:
-        return {}
-    last = info.later[-1] if info.later else info
-    return {
-        (one.role, one.name): MadeWith(one.distribution, one.version)
-        for one in last.plugins
-        if one.distribution
-    }
 
 
 def warn_of_changes(directory: Path, records: Sequence[Record]) -> None:

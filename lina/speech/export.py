@@ -39,7 +39,8 @@ from lina.runs.checkpoint_store import (
 from lina.runs.files import read_data_summary, read_run_info, write_run_info
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
-from lina.runs.provenance import exported, made_with
+from lina.runs.made_with import made_with
+from lina.runs.provenance import exported
 from lina.runs.weight_quantization import LAYOUTS, pack
 from lina.speech.model_card import model_card
 

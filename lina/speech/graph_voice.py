@@ -38,6 +38,7 @@ from lina.engine.onnx.files import (
 )
 from lina.engine.onnx.session import Graph, Graphs, ort_value
 from lina.engine.onnx.stored import StoredWeights
+from lina.runs.made_with import made_with
 from lina.speech.options import SpeechOptions
 from lina.speech.segments import Segment, iterate_segments, list_segments
 from lina.speech.shaping import FrameTag, shape_frames, tag_frames
@@ -247,7 +248,9 @@ def load_graph_voice(
     folder = read_folder(directory / FOLDER)
     assert folder is not None
     facts = folder.facts["speech"]["tokenizer"]
-    plugin: Any = load_record(find("tokenizer", facts["plugin"]))
+    plugin: Any = load_record(
+        find("tokenizer", facts["plugin"], made_with(directory).get(("tokenizer", facts["plugin"])))
+    )
     built = plugin.build(config=plugin.Config.model_validate(facts["config"]), trained=facts["trained"])
     if lexicon is None:
         lexicon = next(iter(sorted(directory.glob("lexicon-*.tsv"))), None)

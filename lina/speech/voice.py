@@ -40,7 +40,8 @@ from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
 from lina.runs.layout import SPEC_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import lexicon_of
-from lina.runs.provenance import made_with, warn_of_changes
+from lina.runs.made_with import made_with
+from lina.runs.provenance import warn_of_changes
 from lina.speech.batch import synthesize_batch
 from lina.speech.engines import Engines
 from lina.speech.graphs import find_graphs

@@ -14,7 +14,8 @@ from lina.core.errors import PluginError
 from lina.core.registry import MadeWith, find
 from lina.runs import provenance
 from lina.runs.files import read_run_info
-from lina.runs.provenance import exported, lina_commit, made_with, write_info
+from lina.runs.made_with import made_with
+from lina.runs.provenance import exported, lina_commit, write_info
 from lina.runs.records import ModelInfo
 from lina.speech.default_voice import shipped_voice
 from tests.fakes import FakeDistributions

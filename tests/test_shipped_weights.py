@@ -15,6 +15,18 @@ WEIGHTS = {
     "voices/english-1/checkpoints/step-00042000/model.safetensors": (
         "f422c3d123d7bd190d3df44b99608a3c108974583bec1a5c8f68ad52002d2b76"
     ),
+    "voices/english-1/onnx/decoder.onnx": (
+        "f4d6ef229102843bcaa38f753032c51e2bec796c45498b203bc9584ded95a797"
+    ),
+    "voices/english-1/onnx/decoder.safetensors": (
+        "8ed2ed019a8b77f3ebe77eff785eb0a05510d350c9b58b304e4b55e4470cc0b7"
+    ),
+    "voices/english-1/onnx/int8.onnx": ("e8043f431687b1d97e1dbae4ca369b92510cc3b94cb79e7b343570d0976dcb53"),
+    "voices/english-1/onnx/start.onnx": ("37f76ad09e81628f41851e48a3e86a05d8816fdf799ecc03701adef751ef5686"),
+    "voices/english-1/onnx/step-int8.onnx": (
+        "63edc641c3e34c64413c2d787770433b45625e7e85c0102d4a9ac42a70739331"
+    ),
+    "voices/english-1/onnx/step.onnx": ("292dd12a5d8a6efa6ba5eedc2546644c07cce9476ee40763743324953973a215"),
 }
 
 

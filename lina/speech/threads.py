@@ -19,7 +19,7 @@ from lina.core.errors import LinaError
 
 SMALL = 64_000_000
 """Models of at most so many parameters run on one thread. A step reads each parameter once: 256 MB in float32, which
-one core reads at 10 GB/s in less than 40 ms, the duration of a frame at 25 Hz. ``benchmarks/speaking.py`` measures
+one core reads at 10 GB/s in less than 40 ms, the duration of a frame at 25 Hz. ``benchmarks/cpu.py`` measures
 the shipped voice."""
 
 MAX_THREADS = 1024

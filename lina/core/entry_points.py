@@ -85,7 +85,8 @@ def same_distribution(one: str, other: str) -> bool:
 
 def _canonical(distribution_name: str) -> str:
     """Normalize a name as package installers do: ``My_Pack`` is ``my-pack``."""
-    return re.sub(r"[-_.]+", "-", distribution_name).lower()
+    name = re.sub(r"[-_.]+", "-", distribution_name).lower()
+    return "lina" if name == "lina-voice" else name  # one tree, packaged with and without PyTorch
 
 
 def _distribution_name(distribution: Distribution) -> str:

@@ -1,6 +1,7 @@
 """Atomic files: written under a temporary name, forced to disk, then renamed; and checks before opening."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -80,7 +81,10 @@ def make_directory(path: Path, *, parents: bool = False) -> None:
     if path.is_dir():
         return
     if parents:
-        make_directory(path.parent, parents=True)
+        try:
+            make_directory(path.parent, parents=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
     path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 

@@ -160,6 +160,12 @@ def test_copied_checkpoint_starts_another_run(tmp_path: Path) -> None:
     go(small(tmp_path, "train.steps=4"))
     (tmp_path / "next/checkpoints").mkdir(parents=True)
     (tmp_path / "run/checkpoints/step-00000004").rename(tmp_path / "next/checkpoints/step-00000004")
+    with pytest.raises(CheckpointError, match=r"spec\.yaml: is missing"):
+        go(small(tmp_path, "train.steps=5", "train.lr=1e-4", out="next"))
+    settings = (tmp_path / "run/spec.yaml").read_text()
+    changed, count = re.subn(r"(?m)^(  lr: ).*$", r"\g<1>0.0001", settings)
+    assert count == 1
+    (tmp_path / "next/spec.yaml").write_text(changed)
     run = go(small(tmp_path, "train.steps=5", "train.lr=1e-4", out="next"))
     assert [one["step"] for one in lines_of(run)] == [5, 5]
 

@@ -43,7 +43,7 @@ def test_speakers_and_other_keys(tmp_path: Path) -> None:
         ({"id": "a", "audio": "a.wav", "txt": "x"}, "missing key: 'text'; did you mean 'txt'?"),
         (GOOD | {"text": ""}, "empty transcript"),
         (GOOD | {"text": "a\u0000b"}, "control character in the transcript: U+0000"),
-        (GOOD | {"text": "a\ud800b"}, "control character in the transcript: U+D800"),
+        (GOOD | {"text": "a\ud800b"}, "text is not Unicode: it holds the lone surrogate U+D800"),
         (GOOD | {"text": 5}, "text is not a string: 5"),
         (GOOD | {"speaker": 5}, "speaker is not a string: 5"),
         (GOOD | {"id": ""}, "unusable id: ''"),

@@ -79,7 +79,7 @@ def test_auto_takes_onnxruntime_on_a_cpu_and_says_so_once(
 ) -> None:
     lm, folder = gla
     _log_choice.cache_clear()
-    with caplog.at_level(logging.INFO, "lina"):
+    with caplog.at_level(logging.INFO, "lina.engine"):
         for _ in range(2):
             decode(lm, Graphs(folder, weight_of(lm)), "auto", max_frames=3)
     assert [one.message for one in caplog.records] == ["decode engine: onnxruntime"]
@@ -91,7 +91,7 @@ def test_streams_that_need_more_than_the_exported_step_go_on_with_eager(
     lm, folder = gla
     graphs, rule = Graphs(folder, weight_of(lm)), Repetition(last=9, ratio=0.25)
     _log_choice.cache_clear()
-    with caplog.at_level(logging.INFO, "lina"):
+    with caplog.at_level(logging.INFO, "lina.engine"):
         decode(lm, graphs, "auto", sampling=SAMPLED, max_frames=3, repetition=rule)
     assert (
         "no onnxruntime, because the exported step looks at 4 recent tokens, and 9 are needed" in caplog.text
@@ -120,7 +120,7 @@ def test_graphs_of_other_weights_fall_back_to_eager(
     lm, folder = gla
     other = model_of("gla", "plain", "ordinary", "cpu")
     other.logits_head.weight.mul_(1.1)
-    with caplog.at_level(logging.INFO, "lina"):
+    with caplog.at_level(logging.INFO, "lina.engine"):
         found = decode(lm, Graphs(folder, weight_of(other)), "auto", max_frames=8)
     assert "onnxruntime failed its check (it differs from eager by" in caplog.text
     assert_equal(found, decode(lm, None, "eager", max_frames=8))

@@ -83,12 +83,12 @@ def test_what_graphs_do_not_serve_is_spoken_by_pytorch(
     eager: Voice, caplog: pytest.LogCaptureFixture
 ) -> None:
     voice = lina.load(device="cpu")
-    with caplog.at_level(logging.INFO, "lina"):
+    with caplog.at_level(logging.INFO, "lina.engine"):
         found = voice.say("Why?", best_of=2)
     assert "graphs do not serve best_of; loading PyTorch" in caplog.text
     np.testing.assert_allclose(found, eager.say("Why?", best_of=2).numpy(), atol=1e-4)
     assert voice.speak(["Why?"])[0].audio.shape[0] == 1
-    with caplog.at_level(logging.INFO, "lina"):
+    with caplog.at_level(logging.INFO, "lina.engine"):
         voice.say("Why?", top_k=65)
     assert "graphs do not serve a top_k beyond 64" in caplog.text
 

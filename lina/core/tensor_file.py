@@ -67,6 +67,14 @@ def shapes_of(path: Path) -> dict[str, list[int]]:
         raise FileError(path, f"is not safetensors, or cut off ({one_line(error)})") from None
 
 
+def is_zip(path: Path) -> bool:
+    """Test for a zip file, of which a damaged one is one, too."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True
+
+
 def read_pickled_tensors(path: Path, *, legacy: bool = False) -> Any:
     """Content of a file of ``torch.save``, memory-mapped: tensors, and lists, dictionaries, numbers and texts.
 
@@ -127,7 +135,7 @@ def _check_archive(path: Path, size: int) -> bool:
         FileError: it is one that PyTorch would not have written.
     """
     try:
-        if not zipfile.is_zipfile(path):
+        if not is_zip(path):
             return False
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

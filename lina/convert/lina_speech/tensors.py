@@ -4,7 +4,6 @@ Released files hold ``{"model": tensors}``; its Lightning training checkpoints h
 begin with ``model.``.
 """
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from lina.core.errors import CheckpointError, FileError
 from lina.core.files import check_regular
-from lina.core.tensor_file import PickledObjects, is_whole, not_finite, read_pickled_tensors
+from lina.core.tensor_file import PickledObjects, is_whole, is_zip, not_finite, read_pickled_tensors
 
 FORMAT = 'a checkpoint of lina-speech is a file of torch.save with {"model": tensors} or a "state_dict"'
 FOREIGN = (
@@ -39,7 +38,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: is {_folder(path)}")
     try:
         check_regular(path)
-        if not zipfile.is_zipfile(path):
+        if not is_zip(path):
             raise CheckpointError(f"{path}: is {_foreign(path)}; {FORMAT}")
         content = read_pickled_tensors(path)
     except PickledObjects as error:

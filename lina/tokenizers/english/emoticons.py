@@ -9,6 +9,8 @@ _DRAWN = re.compile(
     r"|[\^>oOTtUu;*~=-]_+[\^<oOTtUu;*~=-]|\^\^"  # o_O ^_^
 )
 _WORDS = re.compile(r"[A-Za-z\d]{2,}")
+_ARMS = re.compile(r"[A-Za-z\d]")
+"""No arms of a face: ``0(°)`` is a number."""
 _TOKEN = re.compile(r"(?<!\S)\S{2,24}(?!\S)")
 _CLOSING = ".,!?…"
 
@@ -27,7 +29,11 @@ def _without(match: re.Match[str]) -> str:
 def _is_kaomoji(token: str) -> bool:
     """A face in parentheses, with characters beyond ASCII and without words: (╯°□°)╯︵."""
     opening, closing = token.find("("), token.rfind(")")
-    if not 0 <= opening < closing or _WORDS.search(token):
+    if (
+        not 0 <= opening < closing - 3
+        or _WORDS.search(token)
+        or _ARMS.search(token[:opening] + token[closing:])
+    ):
         return False
     face, arms = token[opening + 1 : closing], token[:opening] + token[closing + 1 :]
     return not face.isascii() and bool(arms or not face.isalpha())

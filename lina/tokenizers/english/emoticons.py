@@ -29,11 +29,7 @@ def _without(match: re.Match[str]) -> str:
 def _is_kaomoji(token: str) -> bool:
     """A face in parentheses, with characters beyond ASCII and without words: (╯°□°)╯︵."""
     opening, closing = token.find("("), token.rfind(")")
-    if (
-        not 0 <= opening < closing - 3
-        or _WORDS.search(token)
-        or _ARMS.search(token[:opening] + token[closing:])
-    ):
+    if not 0 <= opening < closing or _WORDS.search(token) or _ARMS.search(token[:opening] + token[closing:]):
         return False
     face, arms = token[opening + 1 : closing], token[:opening] + token[closing + 1 :]
     return not face.isascii() and bool(arms or not face.isalpha())

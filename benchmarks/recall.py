@@ -1,4 +1,4 @@
-"""Associative recall and parity in miniature: what a backbone's recurrence can learn.
+"""Associative recall and parity in miniature: the tasks that a backbone's recurrence can learn.
 
     python -m benchmarks.recall --only gla mamba --task recall --rates 0.003 --seeds 0
     python -m benchmarks.recall --device cuda --jobs 12 --json benchmarks/recall.json

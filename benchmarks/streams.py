@@ -135,7 +135,7 @@ class Load:
         self.number += count
 
     def turn(self) -> None:
-        """Turn the engine's loop once, and hear what has come."""
+        """Turn the engine's loop once, and read the answers that have come."""
         self.turns += 1
         steps = self.engine.steps
         if self.playing:

@@ -1,4 +1,4 @@
-"""benchmarks/streams.py on a CPU with few streams, and what it says about a listener."""
+"""benchmarks/streams.py on a CPU with few streams, and its report on a listener."""
 
 import json
 from pathlib import Path

@@ -92,7 +92,7 @@ class AudioDecoder:
         return stream
 
     def close(self, stream: AudioStream) -> None:
-        """Give a stream's row back; what is being decoded still arrives."""
+        """Give a stream's row back; frames in decoding still arrive."""
         if self._streams[stream.row] is stream:
             self._streams[stream.row] = None
             self._count[stream.row] = 0

@@ -183,7 +183,7 @@ class Engine:
             self.audio.close(audio)
 
     def finish_audio(self, audio: AudioStream) -> Iterator[Float[Tensor, "C n"]]:
-        """End a stream of audio, and return what its decoder still holds."""
+        """End a stream of audio, and return the samples that its decoder still holds."""
         with self._lock:
             self.audio.finish(audio)
             self.audio.issue()

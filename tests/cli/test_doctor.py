@@ -1,4 +1,4 @@
-"""``lina doctor``: each damaged part is named with a remedy, and what is whole is said to be."""
+"""``lina doctor``: each damaged part is named with a remedy, and a whole part is reported as whole."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Audio beside the slots: the codec's decoder gives each stream what it would give alone."""
+"""Audio beside the slots: the codec's decoder gives each stream the audio that it would give alone."""
 
 from dataclasses import replace
 from typing import Any
@@ -50,7 +50,7 @@ def audio_samples(engine: Engine, stream: Stream) -> Tensor:
 
 @pytest.mark.parametrize("name", ["lina", "lags"])
 def test_streams_have_their_own_audio_in_any_company(name: str, frames: int) -> None:
-    """Twelve streams of different length share three rows; each ends with what its decoder still holds."""
+    """Twelve streams of different length share three rows; each ends with the samples that its decoder still holds."""
     lm, decoder = push_stop(toy_lm(), 0.02), decoders()[name]
     engine = Engine(lm, 3, decoder=decoder)
     many = [

@@ -1,4 +1,4 @@
-"""The exported step in onnxruntime gives what eager gives, for every backbone."""
+"""The exported step in onnxruntime equals the eager one, for every backbone."""
 
 import logging
 from pathlib import Path

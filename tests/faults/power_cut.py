@@ -1,4 +1,4 @@
-"""A disk that loses what was not synced: a power cut at the n-th sync or rename, as SQLite's crash tests do.
+"""A disk that loses unsynced writes: a power cut at the n-th sync or rename, as SQLite's crash tests do.
 
 Durable are the content of a file when it was last synced, and the entries of a directory when that was last synced. A
 synced entry of a file that was never synced is an empty file.

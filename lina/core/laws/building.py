@@ -61,7 +61,7 @@ BUILDS = Law(
 
 
 def _config_defaults_are_valid(plugin: type[Plugin], conditions: Conditions) -> None:
-    """Pydantic does not validate defaults, so a spec that leaves the key out would get what no spec may set."""
+    """Pydantic does not validate defaults, so a spec that leaves the key out would get a value that no spec may set."""
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in plugin.Config.model_fields.items()

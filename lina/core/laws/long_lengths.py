@@ -1,4 +1,4 @@
-"""The law of long lengths: what the other laws compare over few frames holds over many.
+"""The law of long lengths: results that the other laws compare over few frames hold over many.
 
 A fold over 2,048 frames would take long. So the time axis is cut into stretches, which are the rows of one batch: the
 states before them come from ``parallel_forward`` in pieces, ``step`` is folded over all stretches at once, and each

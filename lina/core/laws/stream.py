@@ -159,7 +159,7 @@ def require_tensors(state: State) -> None:
 
 
 def output_and_state(result: Any, form: str) -> tuple[Any, State]:
-    """The two parts of what a form returned."""
+    """The two parts of a form's result."""
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor)):
         found = f"a tuple of {len(result)}" if type(result) is tuple else type(result).__name__
         raise Violation(f"{form}: expected a tuple of a tensor and a state, found {found}")

@@ -14,7 +14,7 @@ ROWS, FRAMES = 2, 3
 
 
 class ContractError(PluginError):
-    """A backbone does not return what its protocol says."""
+    """A backbone's result is not that of its protocol."""
 
 
 def check_backbone(backbone: nn.Module, d_model: int) -> None:

@@ -60,7 +60,7 @@ def literal(text: str) -> str:
 
 
 def escape_marks(text: str) -> str:
-    """Escape what would be read as a mark; ``literal`` is the inverse."""
+    """Escape text that would be read as a mark; ``literal`` is the inverse."""
     return _LIKE_A_MARK.sub("&lt;", text)
 
 

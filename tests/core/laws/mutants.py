@@ -178,7 +178,7 @@ class WrongFromFrame200(DiagonalDecay):
 
 
 class ForgetsToCastBack(DiagonalDecay):
-    """Right in every single precision; under autocast the memory becomes what the projections are."""
+    """Right in every single precision; under autocast the memory takes the dtype of the projections."""
 
     def step(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
         y, final = super().step(x, state)

@@ -1,4 +1,4 @@
-"""Ends of sentences: rules, independence of what stands around, linear time."""
+"""Ends of sentences: rules, independence of the text around, linear time."""
 
 import time
 

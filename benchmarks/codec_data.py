@@ -28,7 +28,7 @@ from benchmarks.codec_split import KEPT, MOST_WORDS, KeptOut, chosen, digest
 from lina.core.audio.read import audio_seconds, read_audio
 from lina.core.corpus.manifest import read_json_manifest
 from lina.core.errors import DataError, LinaError
-from lina.core.files import cache_folder
+from lina.core.files.names import cache_folder
 from lina.core.plugin import CorpusPlugin
 from lina.core.registry import load
 from lina.core.utterance import Reject, Utterance

@@ -17,9 +17,9 @@ from benchmarks.codec_metrics import RATE, Judge, Samples, fitted, judges, lag
 from benchmarks.codec_subjects import Choice, Subject
 from lina.core.audio.codec import AnyCodec, decode, encode
 from lina.core.errors import PluginError
+from lina.core.process.workers import work
 from lina.core.protocols import Recognizer
 from lina.core.registry import load
-from lina.core.workers import work
 from lina.evaluation.error_rates import count_errors
 
 LAG_RESOLUTION = 2.0

@@ -14,7 +14,7 @@ from lina.config.source_map import Origin, SpecSource
 from lina.config.validation import validate
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import LinaError, SpecError
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.core.registry import load
 
 ORIGINAL = "original"

@@ -45,7 +45,7 @@ from benchmarks.codec_subjects import ORIGINAL, PUBLISHED, Choice, Subject
 from benchmarks.codec_table import tables
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError, did_you_mean
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 
 AGAINST = "lyra + refit 4 x 1024"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lina.core.files import cache_folder
+from lina.core.files.names import cache_folder
 from lina.corpora import debian
 
 GAME = "usr/share/games/fillets-ng"

@@ -28,14 +28,14 @@ from typing import Any
 import torch
 
 from lina.backbones.fused.flash_linear_attention import VARIANTS
-from lina.core import code_fingerprint
-from lina.core.code_fingerprint import Definition, definitions_of
 from lina.core.errors import PluginError
 from lina.core.laws import run_laws
 from lina.core.ops.dispatch import KernelConfig
 from lina.core.plugin import BackbonePlugin
 from lina.core.registry import load, records
 from lina.core.state import named_leaves, tree_map
+from lina.runs import code_fingerprint
+from lina.runs.code_fingerprint import Definition, definitions_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LAWS = "lina.core.laws"

@@ -40,7 +40,7 @@ from benchmarks.voices_rows import CLIP_FILE, CODEC, HIBARI, LINA, RECORDINGS, h
 from benchmarks.voices_sets import real_set, text_sets
 from benchmarks.voices_table import Voice, bars, failures, references, summarize, table, verdict
 from lina.core.errors import DataError, LinaError, did_you_mean
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.evaluation.normalization import identity
 from lina.evaluation.records import MODEL, ClipFile, ClipRecord
 from lina.evaluation.text_set import Item

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.voices_sets import text_sets
 from benchmarks.voices_table import Voice
 from lina.core.errors import DataError
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.evaluation.metrics import with_errors
 from lina.evaluation.records import ClipRecord
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.voices_rows import CLIP_FILE
 from lina.core.errors import PluginError
+from lina.core.process.workers import work
 from lina.core.registry import load
-from lina.core.workers import work
 from lina.evaluation.metrics import Scorer, dnsmos, load_optional, with_errors
 from lina.evaluation.records import ClipFile, ClipRecord
 

@@ -22,7 +22,7 @@ from lina.cli.say_file import read_file
 from lina.config.loader import load_spec
 from lina.core.audio.wav import WavWriter
 from lina.core.errors import LinaError
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.evaluation.process_memory import peak_mib, resident_mib
 from lina.evaluation.records import MODEL, ClipFile
 from lina.evaluation.systems import ClipWriter

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import gpu_laws
-from lina.core import code_fingerprint
 from lina.core.ops.dispatch import KernelConfig
 from lina.core.registry import records
+from lina.runs import code_fingerprint
 
 ROOT = Path(__file__).parents[1]
 

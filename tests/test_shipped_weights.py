@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import lina
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.speech.default_voice import shipped_voice
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from lina.core.files import remove_unfinished
+from lina.core.files.atomic import remove_unfinished
 from lina.runs.signals import RunStopped, raise_on_sigterm
 
 __all__ = ["main"]

@@ -69,7 +69,7 @@ def evaluate(
     directory = Path(arguments[0]) if named else shipped_voice()
     check_run_exists(directory, "RUN")
 
-    from lina.core.files import write_atomic
+    from lina.core.files.atomic import write_atomic
     from lina.pipeline.text_set_job import choose_recognizer, evaluate_voice
 
     found = evaluate_voice(

@@ -20,7 +20,7 @@ def plugins(as_json: bool) -> None:
       lina plugins --json
     """
     from lina.cli.installed_extras import missing_packages
-    from lina.core.plugin_states import states
+    from lina.cli.plugin_states import states
 
     found = states()
     if as_json:

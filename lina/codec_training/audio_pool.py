@@ -22,8 +22,9 @@ from torch import Tensor
 from lina.codec_training.decoding import DecodedRecording, decode_recordings
 from lina.core.corpus.manifest import without_duplicates
 from lina.core.errors import DataError, FileError
-from lina.core.files import check_regular, commit, remove_temporary, temporary_name, write_atomic
-from lina.core.json_file import read_json
+from lina.core.files.atomic import commit, remove_temporary, temporary_name, write_atomic
+from lina.core.files.checks import check_regular
+from lina.core.files.json_file import read_json
 from lina.core.utterance import Reject, Utterance
 from lina.data.rejects import refuse_too_many
 

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, FileError
-from lina.core.json_file import read_json
+from lina.core.files.json_file import read_json
 from lina.runs.checkpoint import (
     OptimizerNumbers,
     check_finite,

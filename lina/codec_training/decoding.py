@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lina.core.audio.read import AudioError, read_audio
-from lina.core.workers import work
+from lina.core.process.workers import work
 
 FULL_SCALE = 32767
 MIN_PARALLEL = 200

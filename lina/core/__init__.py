@@ -34,7 +34,8 @@ if TYPE_CHECKING:
         TextError,
         did_you_mean,
     )
-    from lina.core.files import cache_folder, write_atomic
+    from lina.core.files.atomic import write_atomic
+    from lina.core.files.names import cache_folder
     from lina.core.laws.cases import law_cases, run_laws
     from lina.core.laws.law import LawCase, LawFailed, LawResult
     from lina.core.laws.tokenizer import frozen_json
@@ -166,7 +167,8 @@ _NAMES = {
     "audio.wav": "WavWriter write_wav",
     "corpus.manifest": "EntryChecker clean_text corpus_folder read_json_manifest read_lines",
     "errors": "CheckpointError DataError LinaError PluginError SpecError TextError did_you_mean",
-    "files": "cache_folder write_atomic",
+    "files.atomic": "write_atomic",
+    "files.names": "cache_folder",
     "laws.cases": "law_cases run_laws",
     "laws.law": "LawCase LawFailed LawResult",
     "laws.tokenizer": "frozen_json",

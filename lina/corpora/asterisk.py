@@ -15,7 +15,7 @@ from pydantic import Field
 
 from lina.core.corpus.manifest import EntryChecker, corpus_folder
 from lina.core.errors import DataError
-from lina.core.files import cache_folder
+from lina.core.files.names import cache_folder
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import debian

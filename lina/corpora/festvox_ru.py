@@ -10,7 +10,7 @@ from typing import Any
 
 from lina.core.corpus.manifest import EntryChecker, corpus_folder, read_lines
 from lina.core.errors import DataError
-from lina.core.files import cache_folder
+from lina.core.files.names import cache_folder
 from lina.core.plugin import CorpusPlugin, PluginConfig
 from lina.core.utterance import Reject, Utterance
 from lina.corpora import debian

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lina.core.errors import PluginError
-from lina.core.workers import work
+from lina.core.process.workers import work
 
 SPEAKER, SAMPLE_RATE = "hibari-heart", 24_000
 MANIFEST = "manifest.jsonl"

@@ -9,7 +9,7 @@ import numpy as np
 
 from lina.core.audio.read import AudioError, audio_seconds, read_audio
 from lina.core.corpus.manifest import without_duplicates
-from lina.core.files import cache_folder
+from lina.core.files.names import cache_folder
 from lina.core.plugin import CorpusPlugin
 from lina.core.utterance import Reject, Utterance
 from lina.data.rejects import count_kinds

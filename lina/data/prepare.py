@@ -13,7 +13,8 @@ from lina.config.resolve import ResolvedSpec
 from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
-from lina.core.files import sha256, write_atomic
+from lina.core.files.atomic import write_atomic
+from lina.core.files.checks import sha256
 from lina.core.generation.settings import Sampling
 from lina.core.protocols import Tokenizer
 from lina.core.text.speakable import check_speakable, speaking_tokenizer

@@ -8,9 +8,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
+from lina.core.process.workers import work
 from lina.core.protocols import Tokenizer
-from lina.core.workers import work
 
 AT_ONCE = 256
 """Texts per task of a worker process."""

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lina.core.errors import DataError, FileError
-from lina.core.files import sha256
-from lina.core.json_file import parse_json, read_json
+from lina.core.files.checks import sha256
+from lina.core.files.json_file import parse_json, read_json
 from lina.data.shard_records import MANIFEST, UTTERANCE_LINE, Manifest, ShardSummary
 
 FORMAT = 1

@@ -26,10 +26,11 @@ from safetensors.numpy import save
 
 from lina.core.corpus.manifest import without_duplicates
 from lina.core.errors import FileError
-from lina.core.files import make_directory, remove_temporary, sha256, write_atomic
-from lina.core.json_file import read_json
+from lina.core.files.atomic import make_directory, remove_temporary, write_atomic
+from lina.core.files.checks import sha256
+from lina.core.files.json_file import read_json
+from lina.core.process.workers import work
 from lina.core.utterance import Reject, Utterance
-from lina.core.workers import work
 from lina.data.encoding import CodecFacts, Encoder, EncodingTools
 from lina.data.rejects import refuse_too_many
 from lina.data.shard_records import SHARD_RECORD, ShardRecord

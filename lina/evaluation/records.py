@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lina.core.errors import CheckpointError, FileError
-from lina.core.files import write_atomic
-from lina.core.json_file import read_json
+from lina.core.files.atomic import write_atomic
+from lina.core.files.json_file import read_json
 from lina.runs.records import EvaluationGroup, FileRecord
 
 FOLDER = Path("evaluations")

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from lina.config.resolve import PluginChoice, as_written
-from lina.core.files import file_name, write_atomic
+from lina.core.files.atomic import write_atomic
+from lina.core.files.names import file_name
 from lina.core.plugin import RecognizerPlugin
 from lina.evaluation import espeak, metrics
 from lina.evaluation.attention_quality import drop_uninformative

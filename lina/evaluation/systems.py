@@ -13,7 +13,7 @@ import torch
 from lina.core.audio.codec import decode, encode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
-from lina.core.files import file_name
+from lina.core.files.names import file_name
 from lina.core.text.sentences import sentences_of_text
 from lina.evaluation import espeak
 from lina.evaluation.process_memory import peak_mib

@@ -13,8 +13,8 @@ from lina.codec_training.prepare import CodecData, CodecRun, prepare_audio
 from lina.codec_training.trainer import CodecTrainer
 from lina.config.codec_resolve import ResolvedCodecSpec
 from lina.core.errors import PluginError, SpecError
-from lina.core.files import commit, temporary_name
-from lina.core.malloc import keep_freed_memory
+from lina.core.files.atomic import commit, temporary_name
+from lina.core.process.malloc import keep_freed_memory
 from lina.core.protocols import TrainableCodec, implements
 from lina.runs.build_model import count_parameters
 from lina.runs.checkpoint_store import Checkpoint

@@ -18,8 +18,8 @@ from lina.config.source_map import Origin
 from lina.config.spec import Spec
 from lina.config.stored import SPEC_FILE
 from lina.core.errors import FileError, LinaError
-from lina.core.files import check_regular, entry, is_inside, sha256
-from lina.core.tensor_file import read_safetensors
+from lina.core.files.checks import check_regular, entry, is_inside, sha256
+from lina.core.files.tensor_file import read_safetensors
 from lina.data.inspect import inspect_corpus
 from lina.data.token_dataset import TokenDataset
 from lina.runs import files

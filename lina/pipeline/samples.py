@@ -13,7 +13,8 @@ from torch import Tensor
 from lina.core.audio.codec import decode
 from lina.core.audio.read import read_audio
 from lina.core.audio.wav import write_wav
-from lina.core.files import file_name, write_atomic
+from lina.core.files.atomic import write_atomic
+from lina.core.files.names import file_name
 from lina.runs.hooks import Run
 from lina.runs.records import Sample
 from lina.speech.result import Speech

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lina.core.errors import PluginError
-from lina.core.files import cache_folder, commit, temporary_name
+from lina.core.files.atomic import commit, temporary_name
+from lina.core.files.names import cache_folder
 from lina.core.plugin import PluginConfig, RecognizerPlugin
 
 INSTALL = "pip install 'lina[eval]'"

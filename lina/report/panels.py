@@ -79,7 +79,7 @@ class Attention:
 
 def attention(path: Path, labels: Sequence[str], frames_per_second: float | None) -> Attention | str:
     """Lay out ``attention`` float [T, J] of a safetensors file; return the reason where it cannot be read."""
-    from lina.core.tensor_file import read_safetensors
+    from lina.core.files.tensor_file import read_safetensors
 
     if not path.exists():
         return "is missing"

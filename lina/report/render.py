@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.report import audio, numbers
 from lina.report.audio import Clip, Format
 from lina.report.curves import charts

@@ -106,7 +106,7 @@ class _Log:
     def sample(self, run: Run, step: int, sample: Sample) -> None:
         import soundfile
 
-        from lina.core.tensor_file import read_safetensors
+        from lina.core.files.tensor_file import read_safetensors
         from lina.report.figure import attention_figure
 
         audio_tag = f"{sample.kind}/{sample.id}"

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, FileError, PluginError
-from lina.core.json_file import read_json
+from lina.core.files.json_file import read_json
+from lina.core.files.tensor_file import not_finite, shapes_of
 from lina.core.model.lora import is_adapted, merged
-from lina.core.tensor_file import not_finite, shapes_of
 from lina.runs.checkpoint_store import (
     AVERAGE,
     FORMAT,

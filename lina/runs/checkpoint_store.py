@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lina.core import tensor_file
 from lina.core.errors import CheckpointError, FileError, one_line
-from lina.core.files import entry, make_directory, sha256, sync_directory
-from lina.core.json_file import read_json
+from lina.core.files import tensor_file
+from lina.core.files.atomic import make_directory, sync_directory
+from lina.core.files.checks import entry, sha256
+from lina.core.files.json_file import read_json
 from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from lina.config.spec import AnySpec, changes
 from lina.config.stored import load_stored_spec
 from lina.core.errors import SYSTEM_ERRORS, CheckpointError, LinaError
-from lina.core.files import make_directory, write_atomic
+from lina.core.files.atomic import make_directory, write_atomic
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.layout import SPEC_FILE
 

@@ -20,8 +20,9 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from lina.core.errors import CheckpointError, FileError
-from lina.core.files import is_inside, make_directory, write_atomic
-from lina.core.json_file import read_json
+from lina.core.files.atomic import make_directory, write_atomic
+from lina.core.files.checks import is_inside
+from lina.core.files.json_file import read_json
 from lina.runs.records import CodecEvaluation, DataSummary, Evaluation, InitRecord, RunInfo, Sample
 
 RUN_FILE = Path("run.json")

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lina.config.resolve import PluginChoice, ResolvedSpec
 from lina.config.stored import SPEC_FILE
-from lina.core import json_file
 from lina.core.errors import CheckpointError, FileError
+from lina.core.files import json_file
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Tokenizer
 

@@ -7,7 +7,8 @@ import hashlib
 from pathlib import Path
 
 from lina.core.errors import CheckpointError, FileError, TextError
-from lina.core.files import is_inside, read_bounded, write_atomic
+from lina.core.files.atomic import write_atomic
+from lina.core.files.checks import is_inside, read_bounded
 
 LARGEST = 64_000_000
 """Bytes of a lexicon."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lina.core.errors import first_reason
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.runs.records import MetricsRecord
 
 METRICS_FILE = Path("metrics.jsonl")

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from lina.config.resolve import ResolvedSpec
-from lina.core.code_fingerprint import Definition, fingerprint
 from lina.core.registry import Record
 from lina.runs.build_model import count_parameters
+from lina.runs.code_fingerprint import Definition, fingerprint
 from lina.runs.files import read_run_info, write_run_info
 from lina.runs.hooks import Run
 from lina.runs.records import MachineInfo, ModelInfo, PluginInfo, RunInfo, StartInfo

@@ -34,7 +34,7 @@ class PluginInfo(FileRecord):
     distribution: str = ""
     version: str = ""
     source: str = ""
-    """Fingerprint of its code (``lina.core.code_fingerprint``), without the parts that cannot change results."""
+    """Fingerprint of its code (``lina.runs.code_fingerprint``), without the parts that cannot change results."""
 
 
 class ModelInfo(FileRecord):

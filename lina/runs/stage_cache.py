@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lina.core.errors import FileError
-from lina.core.files import write_atomic
-from lina.core.json_file import read_json
+from lina.core.files.atomic import write_atomic
+from lina.core.files.json_file import read_json
 
 _STAGES = TypeAdapter(dict[str, str])
 STAGES_FILE = Path("stages.json")

@@ -24,7 +24,8 @@ from lina.config.sections import EvaluateSection, InitSection
 from lina.config.spec import Spec
 from lina.config.stored import load_run_spec
 from lina.core.errors import CheckpointError, DataError, FileError, did_you_mean
-from lina.core.files import check_regular, is_inside, sha256, sync_directory, write_atomic
+from lina.core.files.atomic import sync_directory, write_atomic
+from lina.core.files.checks import check_regular, is_inside, sha256
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import (
     FORMAT,

@@ -20,8 +20,9 @@ from torch import Tensor
 from lina.config.resolve import as_written
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import DataError, LinaError
-from lina.core.files import sha256, write_atomic
-from lina.core.json_file import read_json
+from lina.core.files.atomic import write_atomic
+from lina.core.files.checks import sha256
+from lina.core.files.json_file import read_json
 from lina.core.protocols import StreamingCodec, implements
 from lina.core.state import named_leaves
 from lina.engine.onnx.decoder import STATE, export_decoder

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lina.config.sections import SynthesizeSection
 from lina.core.errors import LinaError, did_you_mean
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.core.generation.settings import GREEDY
 from lina.core.generation.stream_key import stream_key
 from lina.core.registry import find, load_record

@@ -21,11 +21,11 @@ from lina.core.audio.codec import AnyCodec, frame_rate
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.generation.guidance import Guided, LanguageModel
 from lina.core.generation.stream_key import stream_key
-from lina.core.malloc import keep_freed_memory
 from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
 from lina.core.model.delay_lm import Conditions, DelayLM, LMState
 from lina.core.model.skip_init import SkipInit
 from lina.core.model.text_encoder import pad_texts
+from lina.core.process.malloc import keep_freed_memory
 from lina.core.protocols import Tokenizer
 from lina.core.text.sentences import sentences_of_text
 from lina.core.text.speakable import plain_text, speaking_tokenizer

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lina.core.errors import FileError, SpecError
-from lina.core.json_file import read_json
+from lina.core.files.json_file import read_json
 
 Document = dict[str, Any]
 LARGEST = 32_000_000

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lina.core.malloc import keep_freed_memory
 from lina.core.model.delay_lm import DelayLM
+from lina.core.process.malloc import keep_freed_memory
 from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
 from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from lina.cli.plugin_states import states
 from lina.core.errors import PluginError
-from lina.core.plugin_states import states
 from lina.core.registry import MadeWith, Record, find, load, records
 from tests.fakes import FakeDistributions
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import DataError, PluginError, TextError
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.core.utterance import Reject, Utterance
 from lina.data import token_shards
 from lina.data.rejects import count_kinds, reason_kind

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.pipeline.speech_job import run_spec
 from tests.cli.conftest import lina, refused
 from tests.pipeline.small_run import hooks_of, small

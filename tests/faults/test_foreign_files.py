@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from lina.convert.lina_speech.run import convert
 from lina.core.errors import CheckpointError, LinaError, SpecError
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.speech.export import export
 from lina.speech.voice import load

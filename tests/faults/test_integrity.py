@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lina.core.errors import CheckpointError
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.runs.weight_quantization import LAYOUTS
 from lina.speech.export import export
 from lina.speech.voice import load

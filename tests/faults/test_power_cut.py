@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.runs.checkpoint import load_weights, save_checkpoint
 from lina.runs.checkpoint_store import newest_checkpoint
 from tests.faults.power_cut import cut_at

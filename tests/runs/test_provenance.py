@@ -9,10 +9,9 @@ import pytest
 
 from lina.config.resolve import resolve
 from lina.config.stored import load_run_spec
-from lina.core import code_fingerprint
 from lina.core.errors import PluginError
 from lina.core.registry import MadeWith, find
-from lina.runs import provenance
+from lina.runs import code_fingerprint, provenance
 from lina.runs.files import read_run_info
 from lina.runs.made_with import made_with
 from lina.runs.provenance import exported, lina_commit, write_info

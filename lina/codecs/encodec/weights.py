@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lina.codecs.encodec.network import Network
 from lina.core.errors import FileError, PluginError
-from lina.core.tensor_file import is_whole, read_pickled_tensors, read_safetensors
+from lina.core.files.tensor_file import is_whole, read_pickled_tensors, read_safetensors
 
 _RENAMES = (
     (r"^(encoder|decoder)\.model\.", r"\1.layers."),

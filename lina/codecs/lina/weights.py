@@ -10,11 +10,12 @@ from safetensors.torch import save
 from lina.codecs.lina.network import Network
 from lina.codecs.lina.sizes import NetworkSizes
 from lina.core.errors import FileError, PluginError
-from lina.core.files import check_regular, write_atomic
-from lina.core.json_file import parse_json
+from lina.core.files.atomic import write_atomic
+from lina.core.files.checks import check_regular
+from lina.core.files.json_file import parse_json
+from lina.core.files.tensor_file import without_panics
 from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
 from lina.core.model.skip_init import SkipInit
-from lina.core.tensor_file import without_panics
 
 FORMAT = "lina-codec-1"
 _SIZES = TypeAdapter(NetworkSizes)

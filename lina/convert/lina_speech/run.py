@@ -18,7 +18,8 @@ from lina.convert.lina_speech.sizes import CheckpointSizes, NotConvertible, read
 from lina.convert.lina_speech.spec import CODEC_WEIGHTS, spec_of, tokenizer_file
 from lina.convert.lina_speech.tensors import read_tensors
 from lina.core.errors import CheckpointError, SpecError
-from lina.core.files import sha256, sync_directory, write_atomic
+from lina.core.files.atomic import sync_directory, write_atomic
+from lina.core.files.checks import sha256
 from lina.core.model.allocation_limit import AllocationLimit
 from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import build_lm

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lina.core.errors import CheckpointError, FileError
-from lina.core.files import check_regular
-from lina.core.tensor_file import PickledObjects, is_whole, is_zip, not_finite, read_pickled_tensors
+from lina.core.files.checks import check_regular
+from lina.core.files.tensor_file import PickledObjects, is_whole, is_zip, not_finite, read_pickled_tensors
 
 FORMAT = 'a checkpoint of lina-speech is a file of torch.save with {"model": tensors} or a "state_dict"'
 FOREIGN = (

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.errors import CheckpointError, FileError
+from lina.core.files.tensor_file import read_safetensors
 from lina.core.model.cross_attention import PositionCrossAttention
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.tokens import START, delayed_columns
-from lina.core.tensor_file import read_safetensors
 
 LIMIT = 1e-4
 COMPARED = ("delayed", "logits", "attention", "greedy")

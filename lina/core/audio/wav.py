@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a voice of graphs writes arrays, without torch
     from torch import Tensor
 
 from lina.core.errors import DataError
-from lina.core.files import commit, temporary_name
+from lina.core.files.atomic import commit, temporary_name
 
 HEADER_BYTES = 44
 LARGEST_DATA = 0xFFFFFFFF - HEADER_BYTES

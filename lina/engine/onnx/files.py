@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lina.core.errors import CheckpointError, FileError
-from lina.core.json_file import read_json
+from lina.core.files.json_file import read_json
 
 FOLDER = "onnx"
 """Of the graphs in a run or a voice."""

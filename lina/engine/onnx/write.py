@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lina.core.errors import LinaError
-from lina.core.files import write_atomic
+from lina.core.files.atomic import write_atomic
 from lina.core.model.delay_lm import DelayLM
 from lina.engine.onnx.check import LIMIT, step_differences
 from lina.engine.onnx.export import Rules, export_start, export_step, obstacle, weight_names

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from lina.config.resolve import ResolvedSpec
 from lina.core.errors import CheckpointError, FileError, LinaError, PluginError, one_line
-from lina.core.model.delay_lm import DelayLM
-from lina.core.plugin import Half
-from lina.core.tensor_file import (
+from lina.core.files.tensor_file import (
     PickledObjects,
     is_whole,
     not_finite,
     read_pickled_tensors,
     read_safetensors,
 )
+from lina.core.model.delay_lm import DelayLM
+from lina.core.plugin import Half
 from lina.training.init.transfer import PartReport, TransferResult, part_of
 
 WRAPPERS = ("state_dict", "model", "module")

@@ -13,9 +13,9 @@ from lina.config.resolve import choose_plugin
 from lina.config.spec import Spec
 from lina.config.stored import load_run_spec
 from lina.core.errors import CheckpointError, FileError, LinaError, did_you_mean
+from lina.core.files.tensor_file import shapes_of
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Tokenizer
-from lina.core.tensor_file import shapes_of
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary

@@ -14,7 +14,7 @@ import torch
 
 from lina.core.audio.read import AudioError, _streamed, audio_seconds, read_audio
 from lina.core.errors import DataError, PluginError
-from lina.core.workers import work
+from lina.core.process.workers import work
 
 RATE = 16_000
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
 from lina.core.errors import SpecError
-from lina.core.files import sha256
+from lina.core.files.checks import sha256
 from lina.runs.files import read_init
 from lina.training.init.source import _assume_sizes
 from tests.pipeline.small_run import (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lina.core import code_fingerprint
-from lina.core.code_fingerprint import Definition, definitions_of, fingerprint, reachable
+from lina.runs import code_fingerprint
+from lina.runs.code_fingerprint import Definition, definitions_of, fingerprint, reachable
 
 PLUGIN = '''
 """A plugin."""

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lina.core.errors import DataError, LinaError, PluginError
-from lina.core.workers import IN_FLIGHT, work
+from lina.core.process.workers import IN_FLIGHT, work
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -167,8 +167,8 @@ def test_failing_to_pickle_ends_the_work(
 
 
 PARENT = """
-from tests.core.test_workers import _announce
-from lina.core.workers import work
+from tests.core.process.test_workers import _announce
+from lina.core.process.workers import work
 if __name__ == "__main__":
     list(work(["one", "two"], _announce, object, 2))
 """
@@ -181,7 +181,7 @@ def _announce(_: object, item: str) -> None:
 
 def test_workers_end_with_a_killed_parent() -> None:
     command = [sys.executable, "-c", PARENT]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as parent:
         assert parent.stdout is not None
         assert {parent.stdout.readline(), parent.stdout.readline()} == {b"one\n", b"two\n"}
         parent.kill()

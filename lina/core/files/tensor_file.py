@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lina.core.errors import FileError, is_failure, one_line
-from lina.core.files import check_regular
+from lina.core.files.checks import check_regular
 
 LARGEST_PICKLE = 64_000_000
 """Bytes of the names and shapes in a file of ``torch.save``."""

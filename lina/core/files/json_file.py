@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lina.core.errors import FileError, first_reason
-from lina.core.files import read_bounded
+from lina.core.files.checks import read_bounded
 
 LARGEST = 8_000_000
 """Bytes of a file, unless the caller expects more. Parsed JSON takes up to 20 times the space of its text."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lina.core.malloc import keep_freed_memory
+from lina.core.process.malloc import keep_freed_memory
 
 
 def test_glibc_is_set_to_keep_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:

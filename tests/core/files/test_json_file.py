@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from lina.core.errors import FileError
-from lina.core.json_file import DEEPEST, parse_json, read_json
+from lina.core.files.json_file import DEEPEST, parse_json, read_json
 
 NAMES = TypeAdapter(list[str])
 

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from lina.core import files
+from lina.core.files import atomic, checks
 
 
 def test_write_atomic(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    files.write_atomic(path, b"one")
-    files.write_atomic(path, b"two")
+    atomic.write_atomic(path, b"one")
+    atomic.write_atomic(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -19,27 +19,27 @@ def test_a_failing_disk_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     path = tmp_path / "a"
-    files.write_atomic(path, b"old")
+    atomic.write_atomic(path, b"old")
 
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, fails, refuse)
     with pytest.raises(OSError, match="No space left"):
-        files.write_atomic(path, b"new")
+        atomic.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    files.temporary_name(path).write_bytes(b"half")
+    atomic.temporary_name(path).write_bytes(b"half")
     path.write_bytes(b"whole")
     (tmp_path / ".hidden").write_bytes(b"mine")
-    files.remove_temporary(tmp_path)
+    atomic.remove_temporary(tmp_path)
     assert sorted(found.name for found in tmp_path.iterdir()) == [".hidden", "a.json"]
 
 
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
-    assert files.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
+    assert checks.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

@@ -1,0 +1,1 @@
+"""This process and its pool of workers."""

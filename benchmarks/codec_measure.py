@@ -21,6 +21,7 @@ from lina.core.process.workers import work
 from lina.core.protocols import Recognizer
 from lina.core.registry import load
 from lina.evaluation.error_rates import count_errors
+from lina.evaluation.metrics import AUDIO_METRICS
 
 LAG_RESOLUTION = 2.0
 """Milliseconds: shorter delays are below the resolution of the measurement."""
@@ -85,7 +86,7 @@ class Bench:
         reference = resampled(source, SOURCE_RATE, RATE)
         decoded, counts = through(self.subject.codec, source, reference, self.delay)
         values = {
-            name: judge(reference, decoded) if recording.rated or name != "dnsmos" else None
+            name: judge(reference, decoded) if recording.rated or name not in AUDIO_METRICS else None
             for name, judge in self.judges.items()
         }
         transcript = self._transcript(recording, decoded)

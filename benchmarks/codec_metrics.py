@@ -1,10 +1,11 @@
-"""Distances of decoded speech from the original: PESQ, STOI, DNSMOS, mel distance, lag. All at 16 kHz.
+"""Quality of decoded speech: PESQ, STOI, ViSQOL, DNSMOS, Distill-MOS, mel distance, lag. All at 16 kHz.
 
 Measures whose package is not installed are left out, with a line that names the package.
 """
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lina.core.audio.mel import mel_spectrogram
-from lina.evaluation.metrics import dnsmos
+from lina.evaluation.distill_mos import INSTALL as DISTILL_MOS_INSTALL
+from lina.evaluation.metrics import AUDIO_METRICS, AudioMetric
 
 RATE = 16_000
 Samples = NDArray[np.float32]
+INSTALL = "pip install 'lina[bench]'"
 Judge = Callable[[Samples, Samples], float | None]
 """Reference and decoded audio, of one length -> a number; None if the measure is not defined."""
 
@@ -27,16 +30,17 @@ MOST_LAG = 0.05
 
 def judges(quick: bool = False) -> tuple[dict[str, Judge], list[str]]:
     """Load the available measures by name; return a line for each missing one, too."""
-    makers: dict[str, Callable[[], Judge]] = {"pesq": _pesq, "stoi": _stoi}
+    makers: dict[str, Callable[[], Judge]] = {"pesq": _pesq, "stoi": _stoi, "visqol": _visqol}
     if not quick:
-        makers["dnsmos"] = _dnsmos
+        makers |= {name: partial(_without_reference, name) for name in AUDIO_METRICS}
     loaded: dict[str, Judge] = {}
     complaints = []
     for name, make in makers.items():
         try:
             loaded[name] = make()
         except ImportError as error:
-            complaints.append(f"{name} is left out: {error}; pip install 'lina[bench]'")
+            install = DISTILL_MOS_INSTALL if name == "distill_mos" else INSTALL
+            complaints.append(f"{name} is left out: {error}; {install}")
     return loaded | {"mel": mel_distance, "lag": lag}, complaints
 
 
@@ -113,6 +117,16 @@ def _tensor(audio: Samples) -> Tensor:
     return torch.from_numpy(audio)
 
 
-def _dnsmos() -> Judge:
-    score = dnsmos()
+def _visqol() -> Judge:
+    """ViSQOL v3 for speech (Chinen et al. 2020, arXiv 2004.09584), 1 to 5, with its deep-lattice mapping."""
+    import ai_edge_litert.interpreter  # noqa: F401 (the package would fall back to another mapping)
+    from visqol import VisqolApi
+
+    api = VisqolApi()
+    api.create(mode="speech", use_lattice_model=True)
+    return lambda reference, decoded: float(api.measure_from_arrays(reference, decoded, RATE).moslqo)
+
+
+def _without_reference(name: str) -> Judge:
+    score: AudioMetric = AUDIO_METRICS[name].load()
     return lambda _reference, decoded: score(_tensor(decoded))

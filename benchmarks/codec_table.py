@@ -22,8 +22,8 @@ def _quality(results: dict[str, Any], name: str) -> str:
         f"{name}: {len(about['ids'])} recordings, {about['seconds'] / 60:.1f} min; 95 % intervals in brackets",
         "",
         *_head(
-            "codec", "kbit/s", "PESQ-wb", "STOI", "DNSMOS", "WER %", "to original", "WER other %", "to original",
-            "mel, dB", "entropy, bits", "entries used",
+            "codec", "kbit/s", "PESQ-wb", "STOI", "ViSQOL", "DNSMOS", "Distill-MOS", "WER %", "to original",
+            "WER other %", "to original", "mel, dB", "entropy, bits", "entries used",
         ),
     ]  # fmt: skip
     for codec, row in results["codecs"].items():
@@ -37,7 +37,7 @@ def _quality(results: dict[str, Any], name: str) -> str:
                 codec,
                 _kbits(row),
                 *(_ranged(found[one], 2 if one == "pesq" else 3) for one in ("pesq", "stoi")),
-                _ranged(found["dnsmos"], 2),
+                *(_ranged(found[one], 2) for one in ("visqol", "dnsmos", "distill_mos")),
                 _value(found["wer"], 1, 100),
                 _ranged(found["wer_minus_original"], 1, 100, sign="+"),
                 _value(found["wer_other"], 1, 100),
@@ -49,7 +49,7 @@ def _quality(results: dict[str, Any], name: str) -> str:
         )
     for codec, row in results["published"].items():
         lines.append(
-            _line(f"{codec} (published)", _kbits(row), f"{row['pesq']:.2f}", f"{row['stoi']:.3f}", *[""] * 8)
+            _line(f"{codec} (published)", _kbits(row), f"{row['pesq']:.2f}", f"{row['stoi']:.3f}", *[""] * 10)
         )
     sources = {row["source"] for row in results["published"].values()}
     return "\n".join([*lines, *(f"\n(published): {source}." for source in sorted(sources))])
@@ -60,7 +60,7 @@ def _differences(results: dict[str, Any], name: str) -> str:
     lines = [
         f"{name}: differences to {against}, paired over recordings",
         "",
-        *_head("codec", "PESQ-wb", "STOI", "WER, points", "mel, dB"),
+        *_head("codec", "PESQ-wb", "STOI", "ViSQOL", "DNSMOS", "Distill-MOS", "WER, points", "mel, dB"),
     ]
     for codec, row in results["codecs"].items():
         found = row["sets"].get(name, {}).get("summary", {}).get("against")
@@ -71,6 +71,7 @@ def _differences(results: dict[str, Any], name: str) -> str:
                 codec,
                 _ranged(found["pesq"], 2, sign="+"),
                 _ranged(found["stoi"], 3, sign="+"),
+                *(_ranged(found[one], 2, sign="+") for one in ("visqol", "dnsmos", "distill_mos")),
                 _ranged(found["wer"], 1, 100, sign="+"),
                 _ranged(found["mel"], 2, sign="+"),
             )

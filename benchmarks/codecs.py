@@ -8,10 +8,10 @@
 Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its
 ``language`` (``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one
 channel and -23 dB; each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI,
-DNSMOS P.835 overall, WER by Whisper tiny.en (other languages: by the model that --multilingual names), and distance
-of mel spectra. A codec whose audio comes late is told of, and its delay taken off before judging. 95 % intervals are
-bootstrapped over recordings, differences are paired. Measures whose packages are missing stay empty, with a line that
-says what to install (pip install 'lina[bench]' has them all).
+ViSQOL for speech, DNSMOS P.835 overall, Distill-MOS, WER by Whisper tiny.en (other languages: by the model that
+--multilingual names), and distance of mel spectra. The delay of a codec whose audio comes late is reported, and removed
+before judging. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose packages are
+missing stay empty, with a line that says what to install (pip install 'lina[bench]'; Distill-MOS by itself).
 
 Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own
 with 2, 4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantizer and by refitted
@@ -85,11 +85,11 @@ def arguments() -> argparse.Namespace:
         "--recordings", type=int, metavar="N", help="of each set, spread evenly (default: all)"
     )
     parser.add_argument(
-        "--dnsmos",
+        "--rated",
         type=int,
         default=30,
         metavar="N",
-        help="recordings of each set that DNSMOS rates (default 30)",
+        help="recordings of each set that DNSMOS and Distill-MOS rate (default 30)",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument(
@@ -99,7 +99,7 @@ def arguments() -> argparse.Namespace:
     mode.add_argument("--quick", type=int, metavar="N")
     mode.add_argument("--stress", action="store_true")
     options = parser.parse_args()
-    for name in ("recordings", "quick", "dnsmos", "jobs"):
+    for name in ("recordings", "quick", "rated", "jobs"):
         if (value := getattr(options, name)) is not None and value < 1:
             parser.error(f"--{name} {value}: must be at least 1")
     return options
@@ -123,7 +123,7 @@ def benchmark(options: argparse.Namespace, choice: Choice) -> dict[str, Any]:
     Raises:
         LinaError: a folder, a codec, a name, or the file to add to is wrong.
     """
-    sets = [read_set(folder, options.quick or options.recordings, options.dnsmos) for folder in options.audio]
+    sets = [read_set(folder, options.quick or options.recordings, options.rated) for folder in options.audio]
     if len({one.name for one in sets}) < len(sets):
         raise LinaError("two --audio folders have one name; rows are told apart by it, so rename one")
     subjects, complaints = choice.subjects()

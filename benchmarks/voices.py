@@ -8,6 +8,7 @@ Over ``benchmarks/texts`` (100 everyday sentences, 100 long ones, 50 hard ones; 
     WER, CER       what Whisper tiny.en hears, in Whisper's spelling of English on both sides; and above the ceiling,
                    the row ``codec``: lina's codec after hibari's reading (after the real recording with --real)
     DNSMOS         P.835, overall; and above the ceiling
+    Distill-MOS    quality, sensitive to artifacts of codecs; and above the ceiling
     failed         texts that Whisper base hears with more than 30 % wrong characters, or whose duration is beyond
                    0.6 to 1.6 times the reference's; they are listed with what was heard
     x real time    of this machine's cores, the start of a program included where it is started for each text

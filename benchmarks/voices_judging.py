@@ -5,28 +5,30 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.voices_rows import CLIP_FILE
 from lina.core.errors import PluginError
 from lina.core.process.workers import work
 from lina.core.registry import load
-from lina.evaluation.metrics import Scorer, dnsmos, load_optional, with_errors
+from lina.evaluation.metrics import AUDIO_METRICS, Scorer, dnsmos, load_audio_metrics, with_errors
 from lina.evaluation.records import ClipFile, ClipRecord
 
 FIRST, SECOND = "judged", "heard-again"
-"""Files: by tiny.en and DNSMOS; by base, for failures."""
+"""Files: by tiny.en and the metrics of audio; by base, for failures."""
 DNSMOS_EVERY = 4
 """Seconds from window to window, a fourth of the work: against every second, 36 clips of six voices change by 0.016
 each, up or down, and their mean by 0.001."""
-FOUND = ("transcript", "dnsmos")
+FOUND = ("transcript", *AUDIO_METRICS)
 
 
 @dataclass(frozen=True)
 class Panel:
     """Selection of metrics, sent to other processes, which load the networks."""
 
-    naturalness: bool
+    metrics: tuple[str, ...]
+    """Keys of ``AUDIO_METRICS``."""
     second: bool
     base: Path | None
     """A folder with Whisper base; None takes the one in packages."""
@@ -34,7 +36,9 @@ class Panel:
     def open(self) -> dict[str, Scorer]:
         plugin = load("recognizer", "faster-whisper")
         tiny = plugin.build(config=plugin.Config.model_validate({"threads": 1}))
-        judges = {FIRST: Scorer(tiny, {"dnsmos": dnsmos(DNSMOS_EVERY)} if self.naturalness else {})}
+        loaders = {name: info.load for name, info in AUDIO_METRICS.items()}
+        loaders["dnsmos"] = partial(dnsmos, DNSMOS_EVERY)
+        judges = {FIRST: Scorer(tiny, {name: loaders[name]() for name in self.metrics})}
         if self.second:
             chosen = {"weights": self.base} if self.base else {"model": "base"}
             config = plugin.Config.model_validate({"threads": 1, **chosen})
@@ -48,19 +52,19 @@ def panel(base: Path | None, quick: bool, remarks: list[str]) -> Panel:
     Raises:
         PluginError: There is no recognizer.
     """
-    naturalness = load_optional("DNSMOS", dnsmos, "pip install 'lina[eval]'", remarks) is not None
-    Panel(False, False, None).open()
+    metrics = tuple(load_audio_metrics(remarks))
+    Panel((), False, None).open()
     if quick:
         remarks.append("failed texts are left out: --quick")
-        return Panel(naturalness, False, None)
+        return Panel(metrics, False, None)
     try:
-        Panel(False, True, base).open()
+        Panel((), True, base).open()
     except PluginError as error:
         if base is not None:
             raise
         remarks.append(f"failed texts are left out: {error}; or --whisper-base DIR")
-        return Panel(naturalness, False, None)
-    return Panel(naturalness, True, base)
+        return Panel(metrics, False, None)
+    return Panel(metrics, True, base)
 
 
 def judge(panel: Panel, clips_by_folder: Mapping[Path, Sequence[ClipRecord]]) -> None:
@@ -74,7 +78,7 @@ def judge(panel: Panel, clips_by_folder: Mapping[Path, Sequence[ClipRecord]]) ->
         (folder, kind, clip)
         for (folder, kind), file in files.items()
         for clip in clips_by_folder[folder]
-        if not is_scored(file, clip, panel.naturalness and kind == FIRST)
+        if not is_scored(file, clip, panel.metrics if kind == FIRST else ())
     ]
     if not jobs:
         return
@@ -93,11 +97,12 @@ def scored_clips(folder: Path, kind: str, clips: Iterable[ClipRecord]) -> list[C
     return [with_errors(file.records[clip.key]) for clip in clips if is_scored(file, clip)]
 
 
-def is_scored(file: ClipFile, clip: ClipRecord, naturalness: bool = False) -> bool:
-    """Return whether this very clip (not an earlier synthesis) has scores, with DNSMOS if ``naturalness``."""
+def is_scored(file: ClipFile, clip: ClipRecord, metrics: Iterable[str] = ()) -> bool:
+    """Return whether this very clip (not an earlier synthesis) has scores, by all of ``metrics``."""
     found = file.records.get(clip.key)
-    same = found is not None and found.model_copy(update=dict.fromkeys(FOUND)) == clip
-    return same and not (naturalness and found is not None and found.dnsmos is None)
+    if found is None or found.model_copy(update=dict.fromkeys(FOUND)) != clip:
+        return False
+    return all(getattr(found, name) is not None for name in metrics)
 
 
 def forget_row(folder: Path) -> None:

@@ -172,7 +172,7 @@ def table(voices: Sequence[Voice]) -> str:
         lines += [
             f"{name} ({count} texts)",
             f"  {'':<11}{'WER %':<22}{'above ceiling':<24}{'CER %':>6}  {'DNSMOS':<19}{'above ceiling':<22}"
-            f"{'failed %':>8}{'duration':>10}{'x real time':>13}",
+            f"{'Distill-MOS':<19}{'above ceiling':<22}{'failed %':>8}{'duration':>10}{'x real time':>13}",
         ]
         for voice in voices:
             if name not in summaries[voice.name]:
@@ -185,6 +185,8 @@ def table(voices: Sequence[Voice]) -> str:
                 f"{_value(of.measures.get('character_error_rate'), 100, 1):>6}  "
                 f"{_shown(of.measures.get('dnsmos'), 1, 2):<19}"
                 f"{_shown(of.minus_ceiling.get('dnsmos'), 1, 2, '+'):<22}"
+                f"{_shown(of.measures.get('distill_mos'), 1, 2):<19}"
+                f"{_shown(of.minus_ceiling.get('distill_mos'), 1, 2, '+'):<22}"
                 f"{_value(of.measures.get('failed'), 100, 1):>8}"
                 f"{_value(of.measures.get('duration_ratio'), 1, 2):>10}"
                 f"{'' if took is None else format(took['times_real_time'], '.1f'):>13}".rstrip()

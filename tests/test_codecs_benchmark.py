@@ -66,12 +66,13 @@ def toys(monkeypatch: pytest.MonkeyPatch, distributions: FakeDistributions) -> N
 
     monkeypatch.setattr(codec_metrics, "_pesq", lambda: score)
     monkeypatch.setattr(codec_metrics, "_stoi", lambda: lambda reference, decoded: None)
-    monkeypatch.setattr(codec_metrics, "_dnsmos", missing)
+    monkeypatch.setattr(codec_metrics, "_visqol", lambda: score)
+    monkeypatch.setattr(codec_metrics, "_without_reference", missing)
     hears(monkeypatch, "one two three")
 
 
-def missing() -> None:
-    raise ImportError("No module named 'speechmos'")
+def missing(name: str) -> None:
+    raise ImportError(f"No module named {name!r}")
 
 
 def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False) -> None:
@@ -140,7 +141,7 @@ def test_rows_of_codecs_on_the_same_recordings(run: Any, folder: Path, tmp_path:
     assert results["sets"]["known"]["ids"] == ["r0", "r1", "r2"]
     assert results["sets"]["known"]["languages"] == ["en", "en", "nl"]
     assert results["sets"]["known"]["left_out"] == 1
-    assert results["columns"] == ["pesq", "stoi", "mel", "lag", "errors"]
+    assert results["columns"] == ["pesq", "stoi", "visqol", "mel", "lag", "errors"]
     fine, coarse = results["codecs"]["toy"], results["codecs"]["toy levels=4 late=80"]
     assert fine["bits_per_second"] == pytest.approx(8000 * math.log2(255), rel=1e-4)
     assert coarse["bits_per_second"] == 16_000
@@ -158,7 +159,8 @@ def test_rows_of_codecs_on_the_same_recordings(run: Any, folder: Path, tmp_path:
     assert max(bad["codebooks"]["entropy_bits"]) <= 2.0
     assert fine["speed"]["decode_steps"] > 0
     assert fine["latency"] == {"encoder": None, "decoder": 10.0}
-    assert "dnsmos is left out: No module named 'speechmos'; pip install 'lina[bench]'" in err
+    assert "dnsmos is left out: No module named 'dnsmos'; pip install 'lina[bench]'" in err
+    assert "distill_mos is left out: No module named 'distill_mos'; pip install --no-deps distillmos" in err
     assert "WER is left out for nl: name a multilingual Whisper" in err
     assert "toy levels=4 late=80: its audio comes 10 ms late" in out
     assert "differences to toy, paired" in out
@@ -263,7 +265,7 @@ def test_quick_takes_few_recordings_and_few_measures(run: Any, folder: Path, tmp
     code, _, err = run(f"--audio={folder}", "--codec=toy", "--quick=2", f"--json={file}")
     results = json.loads(file.read_text())
     assert code == 0
-    assert results["columns"] == ["pesq", "stoi", "mel", "lag"]
+    assert results["columns"] == ["pesq", "stoi", "visqol", "mel", "lag"]
     assert results["sets"]["known"]["ids"] == ["r0", "r2"]
     assert "speed" not in results["codecs"]["toy"]
     assert "WER" not in err
@@ -321,16 +323,18 @@ def test_selected_recordings_are_spread_evenly(tmp_path: Path) -> None:
     ]
 
 
-def test_dnsmos_rates_only_some(
+def test_metrics_without_a_reference_rate_only_some(
     run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(codec_metrics, "_dnsmos", lambda: lambda reference, decoded: 3.0)
+    monkeypatch.setattr(codec_metrics, "_without_reference", lambda name: lambda reference, decoded: 3.0)
     file = tmp_path / "codecs.json"
-    assert run(f"--audio={folder}", "--codec=toy", "--dnsmos=2", f"--json={file}")[0] == 0
+    assert run(f"--audio={folder}", "--codec=toy", "--rated=2", f"--json={file}")[0] == 0
     row = json.loads(file.read_text())["codecs"]["toy"]["sets"]["known"]
     assert row["recordings"]["dnsmos"] == [3.0, None, 3.0]
     assert row["summary"]["dnsmos"]["value"] == 3.0
-    code, _, err = run(f"--audio={folder}", "--codec=toy", "--dnsmos=1", f"--json={file}")
+    assert row["recordings"]["distill_mos"] == [3.0, None, 3.0]
+    assert None not in row["recordings"]["visqol"]
+    code, _, err = run(f"--audio={folder}", "--codec=toy", "--rated=1", f"--json={file}")
     assert code == 2
     assert "another number of recordings rated" in err
 

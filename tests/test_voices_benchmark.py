@@ -336,12 +336,12 @@ def test_a_clip_that_was_synthesized_anew_is_judged_anew(tmp_path: Path) -> None
     file = ClipFile(tmp_path / f"{voices_judging.FIRST}.jsonl")
     assert not voices_judging.is_scored(file, plain)
     file.append(found)
-    assert voices_judging.is_scored(file, plain, naturalness=True)
+    assert voices_judging.is_scored(file, plain, metrics=["dnsmos"])
     assert voices_judging.scored_clips(tmp_path, voices_judging.FIRST, [plain]) == [with_errors(found)]
     assert not voices_judging.is_scored(file, plain.model_copy(update={"seconds": 2.1}))
     file.append(found.model_copy(update={"dnsmos": None}))
     assert voices_judging.is_scored(file, plain)
-    assert not voices_judging.is_scored(file, plain, naturalness=True)
+    assert not voices_judging.is_scored(file, plain, metrics=["dnsmos"])
 
 
 def test_busy_cores_are_counted() -> None:

@@ -1,6 +1,6 @@
-"""Scores of single clips: transcript, DNSMOS and speaker similarity.
+"""Scores of single clips: transcript, DNSMOS, Distill-MOS and speaker similarity.
 
-A metric whose package is not installed is left out, with a remark. DNSMOS and the speaker encoder take 16 kHz audio.
+A metric whose package is not installed is left out, with a remark. All but the recognizer take 16 kHz audio.
 """
 
 import importlib.util
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lina.core.protocols import Recognizer
+from lina.evaluation import distill_mos
 from lina.evaluation.error_rates import count_errors
 from lina.evaluation.records import RECORDINGS, ClipRecord
 
 RATE = 16_000
-"""Sample rate of DNSMOS and of the speaker encoder, in Hz."""
+"""Sample rate of the metrics and of the speaker encoder, in Hz."""
 DNSMOS_SECONDS = 9.01
 DNSMOS_OVERALL = (-0.06766283, 1.11546468, 0.04602535)
 """Polynomial from the network's raw overall score to DNSMOS P.835 OVRL, published by its authors."""
@@ -127,7 +128,10 @@ class AudioMetricInfo(NamedTuple):
     """The command that installs it."""
 
 
-AUDIO_METRICS = {"dnsmos": AudioMetricInfo("DNSMOS", dnsmos, "pip install 'lina[eval]'")}
+AUDIO_METRICS = {
+    "dnsmos": AudioMetricInfo("DNSMOS", dnsmos, "pip install 'lina[eval]'"),
+    "distill_mos": AudioMetricInfo("Distill-MOS", distill_mos.load, distill_mos.INSTALL),
+}
 """Metrics of single clips, by their fields in ``ClipRecord`` and their names in ``summary.MEASURES``."""
 
 

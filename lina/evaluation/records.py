@@ -49,6 +49,7 @@ class ClipRecord(FileRecord):
     characters: int | None = None
     wrong_characters: int | None = None
     dnsmos: float | None = None
+    distill_mos: float | None = None
     similarity: float | None = None
     """Cosine to the mean of the speaker's recordings of the other texts."""
 

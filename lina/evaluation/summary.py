@@ -36,6 +36,7 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "failed": Measure("failed texts", lambda clip, reference: (failed(clip, reference), 1), share=True),
     "dnsmos": Measure("DNSMOS", lambda clip, _: (clip.dnsmos, 1)),
+    "distill_mos": Measure("Distill-MOS", lambda clip, _: (clip.distill_mos, 1)),
     "similarity": Measure("speaker similarity", lambda clip, _: (clip.similarity, 1)),
     "duration_ratio": Measure("duration ratio", lambda clip, reference: (_ratio(clip, reference), 1)),
     "skipped": Measure("skipped", lambda clip, _: (clip.skipped, 1), share=True),
@@ -56,7 +57,7 @@ MEASURES: Mapping[str, Measure] = {
 }
 """In the order of tables."""
 
-COMPARED = ("word_error_rate", "character_error_rate", "dnsmos", "similarity")
+COMPARED = ("word_error_rate", "character_error_rate", "dnsmos", "distill_mos", "similarity")
 
 
 def groups(clips: Sequence[ClipRecord], names: Sequence[str] = SYSTEMS) -> tuple[EvaluationGroup, ...]:

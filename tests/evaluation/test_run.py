@@ -70,8 +70,8 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def none() -> Any:
         raise ImportError("not here")
 
-    info = metrics.AUDIO_METRICS["dnsmos"]._replace(load=none)
-    monkeypatch.setitem(metrics.AUDIO_METRICS, "dnsmos", info)
+    for name, info in metrics.AUDIO_METRICS.items():
+        monkeypatch.setitem(metrics.AUDIO_METRICS, name, info._replace(load=none))
     monkeypatch.setattr(metrics, "speaker_encoder", none)
     monkeypatch.setattr(espeak, "is_installed", lambda: False)
     monkeypatch.setattr(Ears, "calls", 0)
@@ -103,11 +103,12 @@ def test_texts_are_synthesized_timed_and_transcribed(run: Run) -> None:
     assert 0 < first.first_audio <= first.synthesis_seconds
     assert found.peak_memory_mib is not None
     assert found.peak_memory_mib > 20
-    assert found.remarks[:2] == (
+    assert found.remarks[:3] == (
         "espeak-ng is left out: it is not installed",
         "DNSMOS is left out: not here; pip install 'lina[eval]'",
+        "Distill-MOS is left out: not here; pip install --no-deps distillmos xls-r-sqa",
     )
-    assert "this model's attention does not follow the text" in found.remarks[2]
+    assert "this model's attention does not follow the text" in found.remarks[3]
     assert (run.directory / "evaluations/set" / first.audio).is_file()
     assert read_text_set_evaluations(run.directory) == [(run.directory / "evaluations/set", found)]
 

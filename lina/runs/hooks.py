@@ -102,4 +102,7 @@ class Hooks:
 
     @hookspec
     def losses(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-        """Losses by name: ``loss(logits, targets, loss_mask)``; see ``lina.training.losses``."""
+        """Losses by name. Their parameters name what they read: ``loss(hidden, heads, targets, loss_mask)``.
+
+        ``lina.training.loss_inputs`` has the names.
+        """

@@ -5,12 +5,18 @@ Guided attention asks the attention to move through the text evenly, as speech d
 1710.08969, section 4.1.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.model.cross_attention import TextMemory
+from lina.core.model.delay_lm import Heads
+from lina.core.ops.codebook_cross_entropy import codebook_cross_entropy
+from lina.training.loss_inputs import LossResult
 
 IGNORE_INDEX = -100
 WIDTH = 0.2
@@ -26,12 +32,23 @@ def cross_entropy(
     return F.cross_entropy(logits.flatten(0, -2), masked.flatten(), ignore_index=IGNORE_INDEX)
 
 
+def fused_cross_entropy(
+    hidden: Float[Tensor, "B S D"],
+    heads: Heads,
+    targets: Int[Tensor, "B S Q"],
+    loss_mask: Bool[Tensor, "B S Q"],
+) -> LossResult:
+    """``cross_entropy`` and ``accuracy``, up to rounding, without the logits of the whole batch in memory."""
+    flat = hidden.flatten(0, 1), *heads, targets.flatten(0, 1), loss_mask.flatten(0, 1)
+    return LossResult(*codebook_cross_entropy(*flat))
+
+
 def accuracy(
     logits: Float[Tensor, "B S Q V"], targets: Int[Tensor, "B S Q"], loss_mask: Bool[Tensor, "B S Q"]
-) -> tuple[Int[Tensor, "Q"], Int[Tensor, "Q"]]:
-    """Targets per codebook that are the likeliest token, and all targets per codebook."""
+) -> Int[Tensor, "Q"]:
+    """Targets per codebook that are the likeliest token."""
     correct = (logits.detach().argmax(-1) == targets) & loss_mask
-    return correct.sum((0, 1)), loss_mask.sum((0, 1))
+    return correct.sum((0, 1))
 
 
 def guided_attention(
@@ -55,5 +72,5 @@ def guided_attention(
     return (cost * frames).sum() / frames.sum().clamp(min=1)
 
 
-LOSSES = {"cross_entropy": cross_entropy}
+LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": fused_cross_entropy}
 """Losses by their name in ``train.loss`` of a spec; hooks may add more."""

@@ -1,6 +1,5 @@
 """Forward pass and loss of one micro-batch, as a pure function of tensors, so that a CUDA graph can capture it."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,11 +8,11 @@ from torch import Tensor
 
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import teacher_forcing
+from lina.core.ops.dispatch import log_once
 from lina.runs.device import mixed_precision
-from lina.training.losses import accuracy, guided_attention
+from lina.training.loss_inputs import Loss, LossInputs, LossResult, names_read
+from lina.training.losses import accuracy, fused_cross_entropy, guided_attention
 from lina.training.packing import pack_columns, pack_conditions
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class MicroBatch(NamedTuple):
@@ -46,26 +45,52 @@ class StepMeasures(NamedTuple):
 class Objective:
     """The loss of a model on a micro-batch, without a synchronization with the device."""
 
-    def __init__(self, model: DelayLM, loss: Loss, device: torch.device, *, guided: bool) -> None:
+    def __init__(
+        self, model: DelayLM, loss: Loss, device: torch.device, *, guided: bool, name: str = "loss"
+    ) -> None:
+        """``name``: of the loss, for messages.
+
+        Raises:
+            SpecError: the loss reads something that there is not.
+        """
         self.model, self.loss, self.device, self.guided = model, loss, device, guided
+        self.reads = names_read(loss, name)
+        if "logits" in self.reads:
+            size = f"{len(model.codebook_sizes)} x {model.vocab:,}"
+            log_once(f"train.loss: {name} reads logits, so all {size} of every frame are kept in memory")
 
     def __call__(self, batch: MicroBatch, steps: int, precision: torch.dtype) -> StepMeasures:
         """``steps``: columns of the longest row, or more. In a row of several utterances the texts change."""
         model, several = self.model, batch.rows.shape[1] > 1
         columns = teacher_forcing(batch.codes, batch.lengths, batch.prompts)
         columns, starts = pack_columns(columns, batch.lengths, batch.rows, steps)
-        inputs, targets, loss_mask, progress = columns
         speaker = batch.speaker.masked_fill(batch.without_speaker, 0)
         without = batch.without_text if model.no_text is not None else None
         with mixed_precision(self.device, precision):
             conditions = model.conditions(batch.text, batch.text_mask, speaker, without)
             conditions = pack_conditions(conditions, batch.rows)
-            logits, _, attention = model.parallel_forward(
-                inputs, model.initial_state(len(inputs)), conditions, starts if several else None
+            hidden, _, attention = model.hidden_states(
+                columns.inputs,
+                model.initial_state(len(columns.inputs)),
+                conditions,
+                starts if several else None,
             )
         attention_loss = attention.new_zeros(())
         if self.guided and model.training:
-            attention_loss = guided_attention(attention, progress, conditions.text, batch.rows.shape[1])
-        return StepMeasures(
-            self.loss(logits, targets, loss_mask), attention_loss, *accuracy(logits, targets, loss_mask)
-        )
+            texts = batch.rows.shape[1]
+            attention_loss = guided_attention(attention, columns.progress, conditions.text, texts)
+        if precision != torch.float32:
+            hidden = hidden.to(precision)
+        inputs = LossInputs(model, hidden, attention, columns, conditions.text)
+        loss, n_correct = self._evaluate(inputs)
+        return StepMeasures(loss, attention_loss, n_correct, columns.loss_mask.sum((0, 1)))
+
+    def _evaluate(self, inputs: LossInputs) -> LossResult:
+        loss = self.loss(**{name: getattr(inputs, name) for name in self.reads})
+        if isinstance(loss, LossResult):
+            return loss
+        if "logits" in self.reads:
+            return LossResult(loss, accuracy(inputs.logits, inputs.targets, inputs.loss_mask))
+        with torch.no_grad():
+            result = fused_cross_entropy(inputs.hidden, inputs.heads, inputs.targets, inputs.loss_mask)
+        return LossResult(loss, result.n_correct)

@@ -106,7 +106,8 @@ class Trainer:
         groups = parameter_groups(model, spec.weight_decay)
         self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
         loss = lookup("loss", spec.loss, LOSSES, hooks.losses())
-        self.objective = Objective(model, loss, self.device, guided=spec.guided_attention > 0)
+        guided = spec.guided_attention > 0
+        self.objective = Objective(model, loss, self.device, guided=guided, name=spec.loss)
         self.average = MovingAverage(model, spec.ema) if spec.ema and self.group.is_main else None
         self.micro_batches = MicroBatches(run.spec, data, self.group.micro_batches(spec.accumulate))
         self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget)

@@ -90,7 +90,7 @@ class _Leave(nn.Module):
     def _logits(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B Q V"]:
         head, norm = self.lm.logits_head, self.lm.head_norm
         if not is_small(x, head.in_features):
-            return self.lm.logits(x)
+            return self.lm.logits(norm(x))
         own = (norm.weight, norm.bias, norm.eps) if isinstance(norm, nn.LayerNorm) else ()
         return self.lm.by_codebook(small_linear(x, head.weight, None, *own))
 

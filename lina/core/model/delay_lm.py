@@ -24,6 +24,17 @@ class Conditions(NamedTuple):
     speaker: Float[Tensor, "B D"]
 
 
+class Heads(NamedTuple):
+    """Output layers of all codebooks, which read the hidden states."""
+
+    weight: Float[Tensor, "W D"]
+    """The entries of each codebook, one codebook after the other."""
+    sizes: tuple[int, ...]
+    """Entries of each codebook, marks included."""
+    offsets: Int[Tensor, "Q"]
+    """First entry of each codebook."""
+
+
 class LMState(NamedTuple):
     """State of the model between steps."""
 
@@ -64,6 +75,7 @@ class DelayLM(nn.Module):
         # As Python numbers: on the meta device no tensor can be read.
         sizes = [size + MARKS for size in codebook_sizes]
         starts = [sum(sizes[:q]) for q in range(len(sizes))]
+        self.head_sizes = tuple(sizes)
         self.vocab = max(sizes)
         self.uniform = len(set(sizes)) == 1
         self.register_buffer("token_offsets", torch.tensor(starts), persistent=False)
@@ -140,13 +152,24 @@ class DelayLM(nn.Module):
         ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts per row
         (``lina.training.packing``).
         """
+        hidden, state, weights = self.hidden_states(tokens, state, conditions, starts)
+        return self.logits(hidden), state, weights
+
+    def hidden_states(
+        self,
+        tokens: Int[Tensor, "B S Q"],
+        state: LMState,
+        conditions: Conditions,
+        starts: Bool[Tensor, "B S"] | None = None,
+    ) -> tuple[Float[Tensor, "B S D"], LMState, Float[Tensor, "B S J"]]:
+        """``parallel_forward`` up to the heads, which a loss may apply in pieces (``heads``)."""
         x = self._embed(tokens) + conditions.speaker[:, None]
         y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder)
         read, attention, weights = self.cross_att.parallel_forward(
             y, state.attention, conditions.text, starts
         )
         out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder)
-        return self.logits(out), LMState(encoder, attention, decoder), weights
+        return self.head_norm(out), LMState(encoder, attention, decoder), weights
 
     def step(
         self, tokens: Int[Tensor, "B Q"], state: LMState, conditions: Conditions
@@ -156,7 +179,7 @@ class DelayLM(nn.Module):
         y, encoder = self.encoder.step(self.dropout(x), state.encoder)
         read, attention, weights = self.cross_att.step(y, state.attention, conditions.text)
         out, decoder = self.decoder.step(self.dropout(y + read), state.decoder)
-        return self.logits(out), LMState(encoder, attention, decoder), weights
+        return self.logits(self.head_norm(out)), LMState(encoder, attention, decoder), weights
 
     def attention_maps(
         self, tokens: Int[Tensor, "B S Q"], state: LMState, conditions: Conditions
@@ -169,9 +192,13 @@ class DelayLM(nn.Module):
     def _embed(self, tokens: Int[Tensor, "*B Q"]) -> Float[Tensor, "*B D"]:
         return self.rvq_embed(tokens + self.token_offsets).sum(-2)  # type: ignore[operator, no-any-return]
 
-    def logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B Q V"]:
-        """The heads, over the decoder's output."""
-        logits = self.logits_head(self.head_norm(x))
+    @property
+    def heads(self) -> Heads:
+        return Heads(self.logits_head.weight, self.head_sizes, self.token_offsets)  # type: ignore[arg-type]
+
+    def logits(self, hidden: Float[Tensor, "*B D"]) -> Float[Tensor, "*B Q V"]:
+        """The heads, over hidden states."""
+        logits = self.logits_head(hidden)
         return self.by_codebook(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
     def by_codebook(self, logits: Float[Tensor, "*B N"]) -> Float[Tensor, "*B Q V"]:

@@ -3,8 +3,9 @@
     python -m benchmarks.fuzz --minutes 30 --json benchmarks/fuzz.json [READER ...]
 
 With atheris (Linux) the inputs are guided by coverage of lina's code, one process per reader; without, they are random
-mutations. The inputs begin with ``tests/faults/corpus/READER``; one that fails goes into
-``tests/faults/findings/READER``, and tests read both again.
+mutations. The inputs begin with ``tests/faults/corpus/READER``; one that fails, crashes the process or takes longer
+than ``SLOWEST`` seconds goes into ``tests/faults/findings/READER``, and tests read both again. The file of figures
+is written after each reader; it keeps other runs, by ``--label``.
 """
 
 import argparse
@@ -18,170 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "tests" / "faults"
-CORPUS, FINDINGS = FOLDER / "corpus", FOLDER / "findings"
+from benchmarks.fuzz_readers import FINDINGS, READERS, inputs, try_input
+
+ROOT = Path(__file__).parents[1]
 LONGEST = 60_000
 """Bytes of an input."""
-
-Reader = Callable[[bytes, Path], object]
-"""Reads an input, in a folder that is empty."""
-
-
-def _file(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def _spec(content: bytes, folder: Path) -> object:
-    from lina.config.loader import load_job
-
-    return load_job(_file(folder, "spec.yaml", content))
-
-
-def _override(content: bytes, folder: Path) -> object:
-    from lina.config.loader import typed_values
-
-    return typed_values([content.decode("utf-8", "surrogateescape")])
-
-
-def _checkpoint(content: bytes, folder: Path) -> object:
-    from lina.runs.checkpoint_store import newest_checkpoint
-
-    _file(folder, "step-00000002/checkpoint.json", content)
-    return newest_checkpoint(folder)
-
-
-def _speakers(content: bytes, folder: Path) -> object:
-    from lina.runs.layout import read_speakers
-
-    _file(folder, "speakers.json", content)
-    return read_speakers(folder)
-
-
-def _samples(content: bytes, folder: Path) -> object:
-    from lina.runs.files import read_samples
-
-    _file(folder, "samples/index.json", content)
-    return read_samples(folder)
-
-
-def _vocabulary(content: bytes, folder: Path) -> object:
-    from lina.tokenizers.bpe import BPE, BPEConfig
-
-    path = _file(folder, "bpe.json", content)
-    return BPE.build(config=BPEConfig(file=path)).parallel_forward("two words")
-
-
-def _safetensors(content: bytes, folder: Path) -> object:
-    from lina.training.init.import_backbone import read_foreign_tensors
-
-    return read_foreign_tensors(_file(folder, "weights.safetensors", content))
-
-
-def _pickled(content: bytes, folder: Path) -> object:
-    from lina.training.init.import_backbone import read_foreign_tensors
-
-    return read_foreign_tensors(_file(folder, "weights.pt", content))
-
-
-def _convert(content: bytes, folder: Path) -> object:
-    from lina.convert.lina_speech.run import convert
-
-    return convert(_file(folder, "weights.pt", content), folder / "out")
-
-
-def _codec_weights(content: bytes, folder: Path) -> object:
-    from lina.codecs.lina.weights import load_network
-
-    return load_network(_file(folder, "codec.safetensors", content))
-
-
-def _shards(content: bytes, folder: Path) -> object:
-    from lina.data.token_dataset import TokenDataset
-
-    _file(folder, "manifest.json", content)
-    return TokenDataset(folder)
-
-
-def _manifest(content: bytes, folder: Path) -> object:
-    from lina.core.corpus.manifest import read_json_manifest
-
-    return list(read_json_manifest(_file(folder, "manifest.jsonl", content)))
-
-
-def _lexicon(content: bytes, folder: Path) -> object:
-    from lina.core.text.lexicon import read_lexicon
-
-    return read_lexicon(_file(folder, "words.tsv", content))
-
-
-def _ssml(content: bytes, folder: Path) -> object:
-    from lina.core.text.speakable import plain_text
-    from lina.tokenizers.bytes import BytesTokenizer
-
-    return plain_text(content.decode("utf-8", "surrogateescape"), BytesTokenizer(False))
-
-
-def _audio(suffix: str) -> Reader:
-    def read(content: bytes, folder: Path) -> object:
-        from lina.core.audio.read import read_audio
-
-        return read_audio(_file(folder, f"a{suffix}", content), 16_000, 1, 5.0)
-
-    return read
-
-
-READERS: dict[str, Reader] = {
-    "spec": _spec,
-    "override": _override,
-    "checkpoint": _checkpoint,
-    "speakers": _speakers,
-    "samples": _samples,
-    "vocabulary": _vocabulary,
-    "safetensors": _safetensors,
-    "pickled": _pickled,
-    "convert": _convert,
-    "codec_weights": _codec_weights,
-    "shards": _shards,
-    "manifest": _manifest,
-    "lexicon": _lexicon,
-    "ssml": _ssml,
-    "wav": _audio(".wav"),
-    "flac": _audio(".flac"),
-    "ogg": _audio(".ogg"),
-    "mp3": _audio(".mp3"),
-}
-
-
-def try_input(reader: str, content: bytes) -> BaseException | None:
-    """The failure of a reader on an input; None if it read or refused it."""
-    from lina.core.errors import LinaError, is_failure
-
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            READERS[reader](content, Path(folder))
-        except LinaError as error:
-            return AssertionError(f"two lines: {error}") if "\n" in str(error) else None
-        except BaseException as error:
-            if not is_failure(error):
-                raise
-            return error
-    return None
-
-
-def inputs(reader: str) -> list[bytes]:
-    """Committed inputs of a reader, findings included."""
-    files = [file for folder in (CORPUS, FINDINGS) for file in sorted((folder / reader).glob("*"))]
-    return [file.read_bytes() for file in files]
+SLOWEST = 60
+"""Seconds of an input, after which its process is ended and the input is a finding."""
+REPORT_EVERY = 5.0
+"""Seconds between the lines of figures of a reader's process, of which the last that arrived counts."""
 
 
 def mutated(content: bytes, other: bytes, draw: random.Random) -> bytes:
@@ -214,6 +64,7 @@ class Figures:
         self.inputs = 0
         self.slowest = 0.0
         self.failures: dict[str, int] = {}
+        self.reported = time.monotonic()
 
     def add(self, content: bytes) -> None:
         began = time.perf_counter()
@@ -227,6 +78,12 @@ class Figures:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
             self.failures[kind] = self.failures.get(kind, 0) + 1
+        if time.monotonic() > self.reported + REPORT_EVERY:
+            self.report()
+
+    def report(self) -> None:
+        self.reported = time.monotonic()
+        print(json.dumps(self.result()), flush=True)
 
     def result(self) -> dict[str, Any]:
         return {
@@ -245,7 +102,7 @@ def fuzz(reader: str, seconds: float, guided: bool) -> None:
         draw = random.Random(0)
         while time.monotonic() < end:
             figures.add(mutated(draw.choice(starts), draw.choice(starts), draw))
-        print(json.dumps(figures.result()))
+        figures.report()
         return
     import atheris
 
@@ -255,15 +112,46 @@ def fuzz(reader: str, seconds: float, guided: bool) -> None:
     def one(content: bytes) -> None:
         figures.add(content)
         if time.monotonic() > end:
-            print(json.dumps(figures.result()), flush=True)
+            figures.report()
             os._exit(0)
 
-    folder = tempfile.mkdtemp()
+    folder, findings = tempfile.mkdtemp(), FINDINGS / reader
     for number, content in enumerate(starts):
         (Path(folder) / str(number)).write_bytes(content)
-    options = (folder, f"-max_len={LONGEST}", "-rss_limit_mb=0", "-timeout=120", "-verbosity=0")
-    atheris.Setup([sys.argv[0], *options], one)
+    findings.mkdir(parents=True, exist_ok=True)
+    options = (f"-max_len={LONGEST}", "-rss_limit_mb=0", f"-timeout={SLOWEST}", "-verbosity=0")
+    atheris.Setup([sys.argv[0], folder, *options, f"-artifact_prefix={findings}/"], one)
     atheris.Fuzz()
+
+
+def fuzz_apart(reader: str, seconds: float) -> dict[str, Any]:
+    """Fuzz a reader in a process of its own and return its figures, with the end of a crash, if there was one."""
+    command = [sys.executable, "-m", "benchmarks.fuzz", reader, "--one", str(seconds)]
+    end = f"no end {3 * SLOWEST} s after its time"
+    # Compilers and coverage take their time before the first input, so the limit is generous.
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 3 * SLOWEST)
+        output, crash = done.stdout, done.stderr[-500:] if done.returncode else ""
+    except subprocess.TimeoutExpired as error:
+        output, crash = (error.stdout or b"").decode(), end
+    lines = [line for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
+    figures: dict[str, Any] = json.loads(lines[-1]) if lines else {"inputs": 0}
+    if (folder := FINDINGS / reader).is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    return figures | ({"crash": crash} if crash or not lines else {})
+
+
+def record(guided: bool, minutes: float, readers: dict[str, Any]) -> dict[str, Any]:
+    """A run's figures with its date, commit and machine."""
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": subprocess.run(git, capture_output=True, text=True, cwd=ROOT).stdout.strip(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "guided": guided,
+        "minutes": minutes,
+        "readers": readers,
+    }
 
 
 def main() -> None:
@@ -273,6 +161,7 @@ def main() -> None:
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}; default: all")
     parser.add_argument("--minutes", type=float, default=30.0, help="for all readers together")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--label", default="after", help="name of this run in the file")
     parser.add_argument("--one", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     try:
@@ -285,26 +174,14 @@ def main() -> None:
     if arguments.one:
         fuzz(readers[0], arguments.one, guided)
         return
-    figures = {}
+    figures: dict[str, Any] = {}
     for reader in readers:
-        seconds = 60 * arguments.minutes / len(readers)
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.fuzz", reader, "--one", str(seconds)],
-            capture_output=True,
-            text=True,
-        )
-        last = done.stdout.splitlines()[-1] if done.stdout else ""
-        figures[reader] = json.loads(last) if last.startswith("{") else {"crash": done.stderr[-500:]}
+        figures[reader] = fuzz_apart(reader, 60 * arguments.minutes / len(readers))
         print(reader, json.dumps(figures[reader]), flush=True)
-    text = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "guided": guided,
-        "minutes": arguments.minutes,
-        "readers": figures,
-    }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(text, indent=1) + "\n")
+        if arguments.json:
+            runs = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+            runs[arguments.label] = record(guided, arguments.minutes, figures)
+            arguments.json.write_text(json.dumps(runs, indent=1) + "\n")
     sys.exit(any(one.get("failures") or "crash" in one for one in figures.values()))
 
 

@@ -21,7 +21,7 @@ from lina.tokenizers.tokenizer_file import (
     BYTE_OF,
     Document,
     check_document,
-    check_normalizer,
+    for_library,
     is_byte_level,
     read_document,
 )
@@ -64,8 +64,7 @@ class BPETokenizer(SegmentStream):
             SpecError: a part of the document is not supported.
         """
         self.where = where
-        check_normalizer(document, where)
-        self.bpe = _load(document, where)
+        self.bpe = _load(for_library(document, where), where)
         document = json.loads(self.bpe.to_str())
         check_document(document, where)
         self.byte_level = is_byte_level(document)

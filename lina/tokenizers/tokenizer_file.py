@@ -9,8 +9,14 @@ from lina.core.errors import FileError, SpecError
 from lina.core.files.json_file import read_json
 
 Document = dict[str, Any]
-LARGEST = 32_000_000
-"""Bytes of a vocabulary."""
+LARGEST = 10_000_000
+"""Bytes of a vocabulary; vocabularies of large language models have up to 9 million."""
+LONGEST_ENTRY = 1_000
+"""Characters of an entry. The library's automaton of added tokens takes some 80 bytes for each of theirs."""
+MOST_ADDED = 10_000
+"""Added tokens."""
+UNUSED = ("truncation", "padding", "decoder")
+"""Parts of a document that lina has no use for; the library is not given them."""
 
 
 def read_document(path: Path) -> Any:
@@ -29,16 +35,18 @@ def read_document(path: Path) -> Any:
         )
 
 
-def check_normalizer(document: Any, where: str) -> None:
-    """Refuse, before the library sees it, a document with another normalizer than lower-casing.
+def for_library(document: Any, where: str) -> Document:
+    """A document without the parts that lina does not use, after what the library must not see has been refused.
 
-    The library builds a normalizer as it reads, and some contents of foreign ones make it panic.
+    The library builds a normalizer as it reads, and some contents of foreign ones make it panic; and it builds tables
+    of the entries, whose size is a multiple of theirs.
 
     Raises:
-        SpecError: the message names the normalizer.
+        SpecError: the message names the normalizer or the entry.
     """
     if not isinstance(document, dict):
         _refuse(where, "is no tokenizers-format JSON: it is no object")
+    _check_entries(document, where)
     pending = [document.get("normalizer")]
     while pending:
         part = pending.pop()
@@ -49,6 +57,23 @@ def check_normalizer(document: Any, where: str) -> None:
             pending += part["normalizers"]
         elif kind != "Lowercase":
             _refuse(where, f"has the normalizer {str(kind)[:40]!r}; only 'Lowercase' is supported")
+    return {name: part for name, part in document.items() if name not in UNUSED}
+
+
+def _check_entries(document: Document, where: str) -> None:
+    model, added = document.get("model"), document.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    tokens = added if isinstance(added, list) else []
+    if len(tokens) > MOST_ADDED:
+        _refuse(where, f"has {len(tokens):,} added tokens; at most {MOST_ADDED:,} are supported")
+    contents = [token.get("content") for token in tokens if isinstance(token, dict)]
+    for entry in (*(vocabulary if isinstance(vocabulary, dict) else ()), *contents):
+        if isinstance(entry, str) and len(entry) > LONGEST_ENTRY:
+            _refuse(
+                where,
+                f"has an entry of {len(entry):,} characters, which begins with {entry[:20]!r}; "
+                f"at most {LONGEST_ENTRY:,} are supported",
+            )
 
 
 def check_document(document: Document, where: str) -> None:

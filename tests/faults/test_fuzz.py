@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from benchmarks.fuzz import CORPUS, FINDINGS, READERS, inputs, mutated, try_input
+from benchmarks.fuzz import mutated
+from benchmarks.fuzz_readers import CORPUS, FINDINGS, READERS, inputs, try_input
 
 MUTATIONS = 40
 

@@ -168,6 +168,9 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
         ),
         (changed(post_processor=BYTE_LEVEL), "has the post-processor 'ByteLevel'"),
         (changed(normalizer={"type": "NFC"}), "has the normalizer 'NFC'; only 'Lowercase'"),
+        (changed(added_tokens=[TOKEN | {"content": "x" * 1001}]), "an entry of 1,001 characters"),
+        (changed(model__vocab={"y" * 1001: 0}), "an entry of 1,001 characters, which begins with 'yyyy"),
+        (changed(added_tokens=[TOKEN] * 10_001), "has 10,001 added tokens"),
         (changed(pre_tokenizer=None), "no pre-tokenizer that splits at blanks"),
         (changed(pre_tokenizer={"type": "Punctuation", "behavior": "Isolated"}), "that splits at blanks"),
         (changed(pre_tokenizer={"type": "Punctuation", "behavior": "Removed"}), '"behavior": "Removed"'),
@@ -190,6 +193,12 @@ def test_files_that_would_be_read_wrongly_are_refused(document: Any, message: st
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_parts_without_a_use_never_reach_the_library() -> None:
+    """Lengths that truncation and padding set are no business of a tokenizer of streams."""
+    document = changed(truncation={"max_length": -1}, padding={"strategy": "none"}, decoder={"type": "x"})
+    assert BPETokenizer(document, "file").vocab_size == BPETokenizer(changed(), "file").vocab_size
 
 
 @pytest.mark.parametrize("part", ["WhitespaceSplit", "Whitespace", "CharDelimiterSplit"])

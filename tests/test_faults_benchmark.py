@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import faults
+from benchmarks import faults, faults_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,5 +33,14 @@ def test_killed_runs_and_writers_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_ledger_keeps_the_last_record_of_a_step(tmp_path: Path) -> None:
-    (tmp_path / faults.LEDGER).write_text('[1, ["a"]]\n[2, ["b"]]\n[2, ["c"]]\n[3, ["cu')
-    assert faults.read_ledger(tmp_path) == {1: ["a"], 2: ["c"]}
+    (tmp_path / faults_runs.LEDGER).write_text('[1, ["a"]]\n[2, ["b"]]\n[2, ["c"]]\n[3, ["cu')
+    assert faults_runs.read_ledger(tmp_path) == {1: ["a"], 2: ["c"]}
+
+
+def test_series_are_kept_and_parts_are_added() -> None:
+    before = {"training": {"date": "1", "kills": 3, "seconds": 1.5}, "encoding": {"date": "1", "kills": 2}}
+    found = {"training": {"date": "2", "kills": 4, "seconds": 0.25}}
+    assert faults.merge(before, found, add=False) == before | found
+    assert faults.merge(before, found, add=True) == before | {
+        "training": {"date": "2", "kills": 7, "seconds": 1.8}
+    }

@@ -19,6 +19,7 @@ from lina.core.errors import SYSTEM_ERRORS, LinaError, did_you_mean
 
 COMMANDS = {
     "run": "lina.cli.run",
+    "plan": "lina.cli.plan",
     "say": "lina.cli.say",
     "evaluate": "lina.cli.evaluate",
     "export": "lina.cli.export",

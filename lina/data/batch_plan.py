@@ -17,7 +17,10 @@ import numpy.typing as npt
 
 from lina.core.errors import DataError
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64] | npt.NDArray[np.int32]
+
+CHUNK = 1 << 20
+"""Items that are moved at once: an index of all items in int64 would be the largest array of a large plan."""
 
 LARGEST_WINDOW = 64
 SMALLEST_WINDOW = 2
@@ -40,7 +43,7 @@ class BatchPlan:
     """
 
     def __init__(self, lengths: Sequence[int] | Integers, budget: int, seed: int) -> None:
-        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.lengths = np.asarray(lengths)
         if self.lengths.ndim != 1 or not len(self.lengths):
             raise DataError("there is nothing to make batches of: no utterances on this side of the split")
         if self.lengths.min() < 1:
@@ -68,6 +71,12 @@ class BatchPlan:
         batch: list[int] = order[bounds[within] : bounds[within + 1]].tolist()
         return batch
 
+    def size_of(self, epoch: int) -> tuple[int, int]:
+        """Number of batches of an epoch, and their frames, padding included."""
+        order, bounds = self._epoch(epoch)
+        longest = self._lengths(epoch)[order[bounds[:-1]]]
+        return len(longest), int((np.diff(bounds) * longest).sum())
+
     def epoch_of(self, position: int) -> tuple[int, int]:
         """The epoch of batch ``position``, and the position of that epoch's first batch."""
         if position < 0:
@@ -86,13 +95,16 @@ class BatchPlan:
         """The items in the order of their batches, and the bounds of the batches in that order."""
         generator = np.random.Generator(np.random.Philox(key=[self.seed & (2**64 - 1), epoch]))
         lengths = self._lengths(epoch)
-        order = np.arange(len(lengths), dtype=np.int64)
+        # 36 million utterances (100,000 hours) are to fit in 1 GB.
+        order: Integers = np.arange(len(lengths), dtype=np.int64)
+        if len(lengths) < 2**31:
+            order = np.arange(len(lengths), dtype=np.int32)
         generator.shuffle(order)
         for start in range(0, len(order), self.window):
             part = order[start : start + self.window]
             part[:] = part[np.argsort(-lengths[part], kind="stable")]
-        starts = _pack_windows(lengths[order], self.budget, self.window)
-        return _permuted(order, np.append(starts, len(order)), generator)
+        bounds = _pack_windows(lengths, order, self.budget, self.window)
+        return _permuted(order, bounds, generator)
 
 
 def _window(lengths: Integers, budget: int) -> int:
@@ -102,17 +114,16 @@ def _window(lengths: Integers, budget: int) -> int:
     return min(max(len(lengths) // WINDOWS, SMALLEST_WINDOW * rows), LARGEST_WINDOW * rows)
 
 
-def _pack_windows(lengths: Integers, budget: int, window: int) -> Integers:
-    """Starts of the batches. In a window the first row of a batch is its longest, so it determines the row count."""
-    rows = np.maximum(1, budget // lengths)
-    starts: list[int] = []
-    for first in range(0, len(lengths), window):
-        window_rows = rows[first : first + window].tolist()
+def _pack_windows(lengths: Integers, order: Integers, budget: int, window: int) -> Integers:
+    """Bounds of the batches. In a window the first row of a batch is its longest, so it determines the row count."""
+    bounds: list[int] = []
+    for first in range(0, len(order), window):
+        rows = np.maximum(1, budget // lengths[order[first : first + window]]).tolist()
         at = 0
-        while at < len(window_rows):
-            starts.append(first + at)
-            at += window_rows[at]
-    return np.array(starts, dtype=np.int64)
+        while at < len(rows):
+            bounds.append(first + at)
+            at += rows[at]
+    return np.array([*bounds, len(order)], dtype=np.int64)
 
 
 def _permuted(order: Integers, bounds: Integers, generator: np.random.Generator) -> tuple[Integers, Integers]:
@@ -120,5 +131,12 @@ def _permuted(order: Integers, bounds: Integers, generator: np.random.Generator)
     permutation = generator.permutation(len(bounds) - 1)
     sizes = np.diff(bounds)[permutation]
     new_bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    shifts = np.repeat(bounds[:-1][permutation] - new_bounds[:-1], sizes)
-    return order[np.arange(len(order)) + shifts], new_bounds
+    shifts = bounds[:-1][permutation] - new_bounds[:-1]
+    moved = np.empty_like(order)
+    first = 0
+    while first < len(shifts):
+        last = max(first + 1, int(np.searchsorted(new_bounds, new_bounds[first] + CHUNK, side="right")) - 1)
+        start, end = new_bounds[first], new_bounds[last]
+        moved[start:end] = order[np.arange(start, end) + np.repeat(shifts[first:last], sizes[first:last])]
+        first = last
+    return moved, new_bounds

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lina.core.errors import DataError
+from lina.data import batch_plan
 from lina.data.batch_plan import BatchPlan
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=120)
@@ -61,6 +62,20 @@ def padding(plan: BatchPlan, epoch: int = 0) -> float:
 
 def test_sorting_in_windows_pads_little() -> None:
     assert padding(BatchPlan(some_lengths(5_000), 16_000, 0)) < 0.05
+
+
+def test_sizes_of_an_epoch() -> None:
+    plan = BatchPlan(some_lengths(700), 6_000, 3)
+    batches = plan.batches(2)
+    padded = sum(len(batch) * max(plan.lengths[i] for i in batch) for batch in batches)
+    assert plan.size_of(2) == (len(batches), padded)
+
+
+def test_an_epoch_is_moved_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = some_lengths(900)
+    whole = BatchPlan(lengths, 6_000, 3).batches(0)
+    monkeypatch.setattr(batch_plan, "CHUNK", 50)
+    assert BatchPlan(lengths, 6_000, 3).batches(0) == whole
 
 
 def test_an_utterance_beyond_the_budget_is_alone() -> None:

@@ -19,7 +19,16 @@ GROUPS = {
     "readme": ["README.md", "docs/quick_start.md"],
     "runs": [
         f"docs/{name}.md"
-        for name in ("specs", "data", "training", "fine_tuning", "evaluation", "codec_training", "hooks")
+        for name in (
+            "specs",
+            "data",
+            "training",
+            "scale",
+            "fine_tuning",
+            "evaluation",
+            "codec_training",
+            "hooks",
+        )
     ],
     "speech": [f"docs/{name}.md" for name in ("speaking", "long_texts", "lina_speech", "troubleshooting")],
     "plugins": ["docs/plugins.md", "docs/codec_plugins.md"],

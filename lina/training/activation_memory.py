@@ -1,0 +1,75 @@
+"""Memory of a micro-batch's activations, estimated without computing them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+from lina.config.train_section import TrainSection
+from lina.core.model.delay_lm import DelayLM
+from lina.runs.build_model import count_parameters
+from lina.training.losses import LOSSES
+from lina.training.objective import MicroBatch, Objective
+
+FRAMES = 256, 512
+"""Lengths of the two rows whose difference gives the bytes per frame: chunks and windows are full in both."""
+TEXT_PER_FRAME = 0.5
+"""Positions of text per frame, for the attention weights; English phonemes at 25 frames/s have about as many."""
+
+
+class Size(NamedTuple):
+    parameters: int
+    """Trained ones."""
+    bytes_per_frame: float
+    """That the backward pass keeps, per frame of a micro-batch."""
+
+
+def model_size(build: Callable[[], DelayLM], train: TrainSection) -> Size:
+    """Size of a model and of what its backward pass keeps, in float32 and by the reference operators.
+
+    Fused kernels and bfloat16 keep less, so on a GPU it is an upper bound. Nothing is allocated or
+    computed: the tensors are fake (``torch._subclasses.FakeTensorMode``), and storages are counted where autograd saves
+    them.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = build()
+        for module in model.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                setattr(module, "gradient_checkpointing", train.gradient_checkpointing)  # noqa: B010 (a plain bool)
+        short, long = (_saved_bytes(model, train, frames) for frames in FRAMES)
+    return Size(count_parameters(model), (long - short) / (FRAMES[1] - FRAMES[0]))
+
+
+def _saved_bytes(model: DelayLM, train: TrainSection, frames: int) -> int:
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    objective = Objective(
+        model, LOSSES["cross_entropy"], torch.device("cpu"), guided=train.guided_attention > 0
+    )
+    model.train()
+    batch = _micro_batch(frames, round(frames * TEXT_PER_FRAME), len(model.codebook_sizes))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        objective(batch, frames + len(model.codebook_sizes), torch.float32)
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in kept}
+    return sum(storages.values())
+
+
+def _micro_batch(frames: int, text: int, codebooks: int) -> MicroBatch:
+    nothing = torch.zeros(1, dtype=torch.bool)
+    return MicroBatch(
+        codes=torch.zeros(1, frames, codebooks, dtype=torch.int64),
+        lengths=torch.tensor([frames]),
+        text=torch.zeros(1, text, dtype=torch.int64),
+        text_mask=torch.ones(1, text, dtype=torch.bool),
+        speaker=torch.zeros(1, dtype=torch.int64),
+        without_text=nothing,
+        without_speaker=nothing,
+        prompts=torch.zeros(1, dtype=torch.int64),
+        rows=torch.zeros(1, 1, dtype=torch.int64),
+    )

@@ -168,13 +168,13 @@ class Phonemes(TokenizerPlugin):
             PluginError: hibari-tts cannot be imported.
         """
         try:
-            from hibari.g2p import G2P
+            from lina.tokenizers.hibari_g2p import G2P
         except ImportError as error:
             raise PluginError(
                 f"tokenizer 'phonemes' needs hibari-tts ({error}); pip install hibari-tts"
             ) from error
         british = config.accent == "british"
-        g2p = G2P(british=british)
+        g2p = G2P(british)
 
         def look_up(word: str) -> str | None:
             found = g2p.lexicon.golds.get(word) or g2p.lexicon.silvers.get(word)

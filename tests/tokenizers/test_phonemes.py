@@ -151,7 +151,8 @@ def test_ids_outside_the_vocabulary_have_no_label(tokenizer: PhonemesTokenizer, 
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hibari.g2p", None)
+    monkeypatch.setitem(sys.modules, "hibari", None)
+    monkeypatch.delitem(sys.modules, "lina.tokenizers.hibari_g2p", raising=False)
     with pytest.raises(PluginError, match="pip install hibari-tts"):
         Phonemes.build(config=PhonemesConfig())
 

@@ -5,10 +5,9 @@ It speaks texts with a speaker and with sampling; ``lina.speech.voice.Voice`` do
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -16,29 +15,15 @@ import numpy.typing as npt
 
 from lina.config.sections import SynthesizeSection
 from lina.core.errors import LinaError, did_you_mean
-from lina.core.files.checks import sha256
 from lina.core.generation.settings import GREEDY
 from lina.core.generation.stream_key import stream_key
-from lina.core.registry import find, load_record
 from lina.core.text.sentences import sentences_of_text
-from lina.core.text.speakable import part_ids, plain_text, speaking_tokenizer
+from lina.core.text.speakable import part_ids, plain_text
 from lina.engine.flags import COMPLETE, ENDED_BY_WINDOW, FINISHED, FLAGS, STOPPED
-from lina.engine.onnx.files import (
-    DECODER,
-    DECODER_WEIGHTS,
-    FOLDER,
-    LM,
-    NEXT,
-    OUTPUTS,
-    START,
-    STEP,
-    STEP_INT8,
-    GraphFolder,
-    read_folder,
-)
-from lina.engine.onnx.session import Graph, Graphs, ort_value
-from lina.engine.onnx.stored import StoredWeights
-from lina.runs.made_with import made_with
+from lina.engine.onnx.feedback import Feedback
+from lina.engine.onnx.files import AUDIO, CODES, OUTPUTS, GraphFolder
+from lina.engine.onnx.session import Graph, ort_value
+from lina.speech.ahead import iterate_ahead
 from lina.speech.options import SpeechOptions
 from lina.speech.segments import Segment, iterate_segments, list_segments
 from lina.speech.shaping import FrameTag, shape_frames, tag_frames
@@ -50,6 +35,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("lina")
 
 Audio = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int64]
+
+FRAMES_AHEAD = 8
+"""Frames that the language model may be ahead of the codec, each in a thread of its own."""
 
 
 class GraphInput(NamedTuple):
@@ -63,7 +52,7 @@ class GraphVoice:
     """``Voice`` in so far as graphs serve it; ``obstacle`` names what they do not."""
 
     def __init__(
-        self, folder: GraphFolder, lm: Graphs, codec: Graphs, tokenizer: Tokenizer, int8: bool = False
+        self, folder: GraphFolder, start: Graph, step: Graph, decoder: Graph, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.tokenizer = folder, tokenizer
         facts = folder.facts["speech"]
@@ -74,8 +63,7 @@ class GraphVoice:
         self.parameters: int = facts["parameters"]
         self._facts: dict[str, Any] = facts
         self._section = SynthesizeSection.model_validate(facts["synthesize"])
-        self._start, self.step = lm.graph(START), lm.graph(STEP_INT8 if int8 else STEP)
-        self._decoder = codec.graph(DECODER)
+        self._start, self.step, self._decoder = start, step, decoder
 
     def obstacle(self, options: Mapping[str, Any]) -> str | None:
         """The reason why graphs cannot speak with these options; None if they can."""
@@ -133,25 +121,38 @@ class GraphVoice:
     def _read(self, segments: Iterable[Segment], options: SpeechOptions) -> Iterator[Audio]:
         seconds = 0.0
 
-        def frames() -> Iterator[tuple[Audio, FrameTag]]:
+        def tagged_codes(some: Iterable[Segment]) -> Generator[tuple[Codes, FrameTag], None, None]:
             nonlocal seconds
-            shapes = self._facts["decoder_state"]
-            state = {name: ort_value(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
-            after = _changed(self._decoder)
-            for segment in segments:
+            for segment in some:
                 seconds = segment.seconds
-                if segment.input is None:
-                    continue
-                stream = _Stream(self, segment, options)
-                for codes, tag in tag_frames(stream, segment, stream):
-                    audio, *new = self._decoder.run(state | {"codes": codes}, ["audio", *after])
-                    state = dict(zip((name.removeprefix(NEXT) for name in after), new, strict=True))
-                    yield audio.numpy()[0], tag
+                if segment.input is not None:
+                    stream = _Stream(self, segment, options)
+                    yield from tag_frames(stream, segment, stream)
+
+        def frames() -> Iterator[tuple[Audio, FrameTag]]:
+            sound = self._first_sound()
+            # Texts that come one by one are read in the caller's thread, and no sooner than they are needed.
+            together = [segments] if isinstance(segments, list) else ([one] for one in segments)
+            for some in together:
+                with contextlib.closing(iterate_ahead(tagged_codes(some), FRAMES_AHEAD)) as ahead:
+                    for codes, tag in ahead:
+                        sound.values[CODES][...] = codes
+                        yield sound.run()[AUDIO][0].copy(), tag
 
         for chunk in shape_frames(self, frames(), lambda: seconds, lambda array: array):
             yield chunk.audio
 
-    def first_state(self, ids: Sequence[int], options: SpeechOptions, key: int) -> dict[str, Any]:
+    def _first_sound(self) -> Feedback:
+        """The codec's decoder before its first frame."""
+        shapes = self._facts["decoder_state"]
+        state: dict[str, Any] = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        codes = np.zeros((1, 1, len(self._facts["codebook_sizes"])), np.int64)
+        return Feedback(self._decoder, state | {CODES: codes}, [AUDIO])
+
+    def first_state(
+        self, ids: Sequence[int], options: SpeechOptions, key: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The state of a text's stream."""
         text = np.array([ids], np.int64)
         speaker = np.array([self._speaker(options.speaker)])
         inputs = {
@@ -160,11 +161,12 @@ class GraphVoice:
             "speaker": ort_value(speaker),
         }
         names = self._start.outputs
-        state = dict(zip(names, self._start.run(inputs, names), strict=True))
+        found = [value.numpy() for value in self._start.run(inputs, names)]
+        state = dict(zip(names, found, strict=True))
         rate = self.sample_rate / self.hop
         rules = rules_of(options, len(self._facts["codebook_sizes"]))
         rules |= {"length": np.array([max(1, int(options.max_seconds * rate))]), "key": np.array([key])}
-        return state | {name: ort_value(value) for name, value in rules.items()}
+        return state | rules
 
     def _speaker(self, name: str | None) -> int:
         if name is None:
@@ -186,20 +188,18 @@ class _Stream:
         self._voice, self._segment, self._options = voice, segment, options
         self.stopped = False
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Codes]:
         segment, item = self._segment, cast(Any, self._segment.input)
         key = stream_key(self._options.seed, 0, segment.number)
         state = self._voice.first_state(item.ids, self._options, key)
-        step, changed = self._voice.step, _changed(self._voice.step)
+        steps = Feedback(self._voice.step, state, [OUTPUTS[0], OUTPUTS[2]])
         count, flags = 0, np.zeros((len(FLAGS), 1), bool)
         while not flags[FINISHED, 0]:
-            codes, flag, *new = step.run(state, [OUTPUTS[0], OUTPUTS[2], *changed])
-            state |= dict(zip((name.removeprefix(NEXT) for name in changed), new, strict=True))
-            flags = flag.numpy()
+            codes, flags = steps.run().values()
             self.stopped = bool(flags[STOPPED, 0])
             if flags[COMPLETE, 0]:
                 count += 1
-                yield ort_value(codes.numpy()[:, None])
+                yield codes[:, None].copy()
         if not (self.stopped or flags[ENDED_BY_WINDOW, 0]):
             seconds = count * self._voice.hop / self._voice.sample_rate
             log.warning("sentence %d was cut at %.1f s: %r", segment.sentence + 1, seconds, item.text[:60])
@@ -216,48 +216,3 @@ def rules_of(options: SpeechOptions, codebooks: int) -> dict[str, npt.NDArray[An
     if temperature[0] <= GREEDY:  # greedy tokens are never drawn again
         rules["repetition.ratio"] = np.array([np.inf])
     return rules
-
-
-def _changed(graph: Graph) -> list[str]:
-    return [name for name in graph.outputs if name.startswith(NEXT)]
-
-
-def folder_obstacle(directory: Path) -> str | None:
-    """The reason why a directory cannot be spoken by graphs alone; None if it can."""
-    folder = read_folder(directory / FOLDER)
-    if folder is None or not (folder.path / DECODER_WEIGHTS).is_file():
-        return "it has no exported graphs"
-    if folder.facts["speech"]["tokenizer"] is None:
-        return "its tokenizer reads files of its own"
-    weights = directory / folder.facts["weights"]["file"]
-    checkpoints = list((directory / "checkpoints").glob("step-*"))
-    if checkpoints != [weights.parent] or sha256(weights) != folder.facts["weights"]["sha256"]:
-        return "its weights are not those that were exported"
-    return None if find_spec("onnxruntime") else "onnxruntime is not installed"
-
-
-def load_graph_voice(
-    directory: Path, threads: int | None = None, lexicon: Path | None = None, int8: bool = False
-) -> GraphVoice:
-    """Load a directory that has no ``folder_obstacle``.
-
-    Raises:
-        LinaError: 8-bit products are wrong on this processor, or a file is damaged.
-        TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
-    """
-    folder = read_folder(directory / FOLDER)
-    assert folder is not None
-    facts = folder.facts["speech"]["tokenizer"]
-    plugin: Any = load_record(
-        find("tokenizer", facts["plugin"], made_with(directory).get(("tokenizer", facts["plugin"])))
-    )
-    built = plugin.build(config=plugin.Config.model_validate(facts["config"]), trained=facts["trained"])
-    if lexicon is None:
-        lexicon = next(iter(sorted(directory.glob("lexicon-*.tsv"))), None)
-    tokenizer = speaking_tokenizer(built, facts["unknown"], lexicon)
-    weights = StoredWeights(directory / folder.facts["weights"]["file"], LM)
-    lm = Graphs(folder, weights, threads or 1)
-    if int8 and (reason := lm.int8_obstacle()):
-        raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
-    codec = Graphs(folder, StoredWeights(folder.path / DECODER_WEIGHTS), threads or 1)
-    return GraphVoice(folder, lm, codec, tokenizer, int8)

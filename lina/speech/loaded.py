@@ -17,7 +17,8 @@ import numpy as np
 from lina.core.errors import LinaError, did_you_mean
 from lina.engine.backend_names import BACKENDS, OnnxName
 from lina.engine.onnx.files import FOLDER, read_folder
-from lina.speech.graph_voice import Audio, GraphVoice, folder_obstacle, load_graph_voice
+from lina.speech.graph_loading import folder_obstacle, load_graph_voice
+from lina.speech.graph_voice import Audio, GraphVoice
 
 if TYPE_CHECKING:
     from lina.core.protocols import Tokenizer
@@ -50,7 +51,8 @@ class LoadedVoice:
         self._graphs: GraphVoice | None = None
         if self._wants_graphs() and folder_obstacle(directory) is None:
             own = None if lexicon is None else Path(lexicon)
-            self._graphs = load_graph_voice(directory, threads, own, backend == "onnx-int8")
+            int8 = backend == "onnx-int8"
+            self._graphs = load_graph_voice(directory, threads, own, int8)
             choice_log.info("%s: speaking by onnxruntime, without PyTorch", directory)
         else:
             _ = self.voice  # whose errors belong to loading

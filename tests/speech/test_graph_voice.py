@@ -4,6 +4,8 @@ import logging
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from lina.engine.onnx.stored import StoredWeights
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.speech.default_voice import shipped_voice
-from lina.speech.graph_voice import folder_obstacle
+from lina.speech.graph_loading import folder_obstacle
 from lina.speech.loaded import LoadedVoice
 from lina.speech.voice import Voice
 from lina.speech.voice import load as load_torch
@@ -30,7 +32,7 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
 
 @pytest.fixture(scope="module")
 def light() -> LoadedVoice:
-    return lina.load(device="cpu")
+    return lina.load(device="cpu", backend="onnx")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,45 @@ def test_a_sentence_that_is_cut_is_logged(light: LoadedVoice, caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "lina"):
         light.say("The bridge is closed.", max_seconds=0.2)
     assert "sentence 1 was cut at 0.2 s: 'The bridge is closed.'" in caplog.text
+
+
+def test_texts_that_come_one_by_one_are_read_when_they_are_needed(light: LoadedVoice) -> None:
+    texts, asked = ["The bridge is closed.", "Why?", "Never mind."], []
+
+    def come() -> Iterator[str]:
+        for text in texts:
+            asked.append((text, threading.current_thread()))
+            yield text
+
+    chunks = light.read(come())
+    found = [next(chunks)]
+    assert asked == [(texts[0], threading.main_thread())]
+    found += chunks
+    np.testing.assert_array_equal(np.concatenate(found, 1), np.concatenate(list(light.read(texts)), 1))
+    assert {thread for _, thread in asked} == {threading.main_thread()}
+
+
+def test_a_stream_that_is_left_ends_its_thread(light: LoadedVoice) -> None:
+    before = threading.active_count()
+    chunks = light.stream("The bridge is closed, and nobody knows the reason.")
+    next(chunks)
+    assert threading.active_count() == before + 1
+    del chunks
+    assert threading.active_count() == before
+
+
+def test_weights_in_8_bits_are_multiplied_in_8_bits(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = lina.load(device="cpu", backend="onnx-int8").say("Why?")
+    np.testing.assert_array_equal(lina.load(device="cpu").say("Why?"), expected)
+    monkeypatch.setattr("lina.engine.onnx.session.saturates", lambda _: True)
+    with caplog.at_level(logging.INFO, "lina"):
+        found = lina.load(device="cpu").say("Why?")
+    assert "products in float32, for its sums of 8-bit products saturate" in caplog.text
+    np.testing.assert_array_equal(found, lina.load(device="cpu", backend="onnx").say("Why?"))
+    with pytest.raises(LinaError, match="'onnx-int8' cannot be used: its sums of 8-bit products saturate"):
+        lina.load(device="cpu", backend="onnx-int8")
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """The onnxruntime backend: the exported step over slots in its own memory, for CPUs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -11,8 +10,9 @@ from lina.core.state import leaves, named_leaves, take_rows
 from lina.engine.block import Block
 from lina.engine.compare import DifferentError, worst_difference
 from lina.engine.numerics import Numerics
-from lina.engine.onnx.files import NEXT, OUTPUTS, STEP, STEP_INT8
-from lina.engine.onnx.session import Graphs, ort_value
+from lina.engine.onnx.feedback import Feedback
+from lina.engine.onnx.files import OUTPUTS, STEP, STEP_INT8
+from lina.engine.onnx.session import Array, Graphs
 from lina.engine.onnx.session import obstacle as runtime_obstacle
 from lina.engine.state import DecodeState, Features
 from lina.engine.step import DecodeStep, StepOutput
@@ -42,7 +42,7 @@ def obstacle(graphs: Graphs | None, lm: LanguageModel, features: Features, numer
 
 
 class OnnxBackend:
-    """Holds the slots as values of onnxruntime: each step replaces those that change."""
+    """Holds the slots in arrays that the graph reads and writes in turn."""
 
     lag = 0
 
@@ -61,14 +61,14 @@ class OnnxBackend:
         self._graph = graphs.graph(STEP_INT8 if int8 else STEP)
         self._lm, self._step, self._int8 = lm, step, int8
         self._structure = pytree.tree_structure(state)
-        self._values = {name: ort_value(leaf.numpy().copy()) for name, leaf in named_leaves(state).items()}
-        self._changed = [name for name in self._graph.outputs if name.startswith(NEXT)]
+        arrays = {name: leaf.numpy() for name, leaf in named_leaves(state).items()}
+        self._slots = Feedback(self._graph, arrays, OUTPUTS[:-1])
         self._unchecked: list[int] | None = None if running else []
 
     @property
     def state(self) -> DecodeState:
         """The slots as they are after the last step, in memory of their own."""
-        found = [torch.from_numpy(np.array(value.numpy())) for value in self._values.values()]
+        found = [torch.from_numpy(array.copy()) for array in self._slots.values.values()]
         state: DecodeState = pytree.tree_unflatten(found, self._structure)
         return state
 
@@ -76,9 +76,7 @@ class OnnxBackend:
     def insert(self, slots: Sequence[int], rows: DecodeState) -> None:
         """Put ``rows`` into ``slots``."""
         for name, leaf in named_leaves(rows).items():
-            array = np.array(self._values[name].numpy())
-            array[list(slots)] = leaf.numpy()
-            self._values[name] = ort_value(array)
+            self._slots.values[name][list(slots)] = leaf.numpy()
         if self._unchecked is not None:
             self._unchecked = list(slots[:CHECKED_ROWS])
 
@@ -95,26 +93,23 @@ class OnnxBackend:
                 outputs.append(self._compare(torch.tensor(self._unchecked)))
                 self._unchecked = None
             else:
-                outputs.append(self._advance(OUTPUTS[:-1]))
+                outputs.append(_output(self._slots.run()))
         return Block(outputs)
-
-    def _advance(self, names: Sequence[str]) -> StepOutput:
-        found = self._graph.run(self._values, [*names, *self._changed])
-        for name, value in zip(self._changed, found[len(names) :], strict=True):
-            self._values[name.removeprefix(NEXT)] = value
-        self._logits = found[3] if len(names) == len(OUTPUTS) else None
-        return StepOutput(*(torch.from_numpy(one.numpy()) for one in found[:3]))
 
     def _compare(self, rows: torch.Tensor) -> StepOutput:
         """Make one step, and compare it with the eager one of the same rows."""
         before: DecodeState = take_rows(self.state, rows)
         expected, after, _ = self._lm.step(before.column, before.lm, self._step.conditions(before))
-        output = self._advance(OUTPUTS)
-        assert self._logits is not None
-        logits = torch.from_numpy(self._logits.numpy())[rows]
+        found = self._slots.run_for(OUTPUTS)
+        logits = torch.from_numpy(found[OUTPUTS[-1]])[rows]
         worst = worst_difference(expected, logits, leaves(after), leaves(take_rows(self.state.lm, rows)))
         if not worst <= LIMITS[self._int8]:
             raise DifferentError(
                 f"it differs from eager by {worst:.2g}, relative root mean square, at the first step"
             )
-        return output
+        return _output(found)
+
+
+def _output(found: Mapping[str, Array]) -> StepOutput:
+    """In memory of its own: the next step writes into the same arrays."""
+    return StepOutput(*(torch.from_numpy(found[name].copy()) for name in OUTPUTS[:-1]))

@@ -10,7 +10,7 @@ from lina.core.errors import LinaError
 from lina.core.protocols import DecoderStream
 from lina.core.state import leaves, named_leaves
 from lina.engine.onnx.export import trace, without_weights
-from lina.engine.onnx.files import CODEC, NEXT
+from lina.engine.onnx.files import AUDIO, CODEC, CODES, NEXT
 
 STATE = "state."
 """Beginning of the names of the state's leaves in the graph."""
@@ -40,7 +40,7 @@ def export_decoder(decoder: DecoderStream, codebooks: int) -> Any:
             audio, after = self.codec.parallel_forward(codes, state)
             return audio, *(leaf.clone() for leaf in leaves(after))
 
-    inputs = {"codes": torch.zeros(1, 1, codebooks, dtype=torch.int64)}
+    inputs = {CODES: torch.zeros(1, 1, codebooks, dtype=torch.int64)}
     inputs |= dict(zip(names, leaves(before), strict=True))
-    model = trace(Frame(), inputs, ["audio", *(NEXT + name for name in names)])
+    model = trace(Frame(), inputs, [AUDIO, *(NEXT + name for name in names)])
     return without_weights(model, [f"{CODEC}{name}" for name in decoder.state_dict()])

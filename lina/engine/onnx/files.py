@@ -25,6 +25,8 @@ START, STEP, STEP_INT8, DECODER, CHECK_INT8 = (
 NEXT = "next."
 """Prefix of a step's outputs that are the next step's inputs."""
 OUTPUTS = ("codes", "attention", "flags", "logits")
+CODES, AUDIO = "codes", "audio"
+"""Input and output of the decoder."""
 LM, CODEC = "lm.", "codec."
 """Beginnings of the names of weights: of the language model, and of the codec's decoder."""
 BLOCKS, SCALES = "|blocks", "|scales"

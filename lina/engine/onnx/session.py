@@ -41,8 +41,6 @@ class Graph:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors
-        # Its arena keeps twice of what a step needs, which is little.
-        options.enable_cpu_mem_arena = False
         self._weights = [
             ort_value(array) for array in (weights or {}).values()
         ]  # onnxruntime does not own them
@@ -63,6 +61,19 @@ class Graph:
         inputs = {name: values[name] for name in self.inputs}
         found: list[Any] = self._session.run_with_ort_values(outputs, inputs)
         return found
+
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Any:
+        """Arrays that ``run_bound`` reads and writes."""
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, ort_value(array))
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, ort_value(array))
+        return binding, inputs, outputs
+
+    def run_bound(self, bound: Any) -> None:
+        """Run on the arrays of ``bind``."""
+        self._session.run_with_iobinding(bound[0])
 
 
 def ort_value(array: Array) -> Any:

@@ -1,0 +1,86 @@
+"""Loading of a voice of exported graphs. Imports no torch."""
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lina.core.errors import LinaError
+from lina.core.files.checks import sha256
+from lina.core.protocols import Tokenizer
+from lina.core.registry import find, load_record
+from lina.core.text.speakable import speaking_tokenizer
+from lina.engine.onnx.files import (
+    DECODER,
+    DECODER_WEIGHTS,
+    FOLDER,
+    LM,
+    START,
+    STEP,
+    STEP_INT8,
+    GraphFolder,
+    read_folder,
+)
+from lina.engine.onnx.session import Graph, Graphs
+from lina.engine.onnx.stored import StoredWeights
+from lina.runs.made_with import made_with
+from lina.speech.graph_voice import GraphVoice, log
+
+
+def folder_obstacle(directory: Path) -> str | None:
+    """The reason why a directory cannot be spoken by graphs alone; None if it can."""
+    folder = read_folder(directory / FOLDER)
+    if folder is None or not (folder.path / DECODER_WEIGHTS).is_file():
+        return "it has no exported graphs"
+    if folder.facts["speech"]["tokenizer"] is None:
+        return "its tokenizer reads files of its own"
+    weights = directory / folder.facts["weights"]["file"]
+    checkpoints = list((directory / "checkpoints").glob("step-*"))
+    if checkpoints != [weights.parent] or sha256(weights) != folder.facts["weights"]["sha256"]:
+        return "its weights are not those that were exported"
+    return None if find_spec("onnxruntime") else "onnxruntime is not installed"
+
+
+def load_graph_voice(
+    directory: Path, threads: int | None = None, lexicon: Path | None = None, int8: bool | None = False
+) -> GraphVoice:
+    """Load a directory that has no ``folder_obstacle``.
+
+    ``int8``: products in 8 bits; None: where the weights are stored in 8 bits, unless this processor saturates.
+
+    Raises:
+        LinaError: 8-bit products are wrong on this processor, or a file is damaged.
+        TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
+    """
+    folder = read_folder(directory / FOLDER)
+    assert folder is not None
+    with ThreadPoolExecutor(1) as other:  # onnxruntime and the tokenizer's files take as long as each other
+        graphs = other.submit(_graphs, directory, folder, threads or 1, int8)
+        tokenizer = _tokenizer(directory, folder, lexicon)
+        return GraphVoice(folder, *graphs.result(), tokenizer)
+
+
+def _graphs(
+    directory: Path, folder: GraphFolder, threads: int, int8: bool | None
+) -> tuple[Graph, Graph, Graph]:
+    weights = StoredWeights(directory / folder.facts["weights"]["file"], LM)
+    lm = Graphs(folder, weights, threads)
+    codec = Graphs(folder, StoredWeights(folder.path / DECODER_WEIGHTS), threads)
+    chosen = weights.in_8_bits if int8 is None else int8
+    if chosen and (reason := lm.int8_obstacle()):
+        if int8:
+            raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
+        log.info("%s: products in float32, for %s", directory, reason)
+        chosen = False
+    return lm.graph(START), lm.graph(STEP_INT8 if chosen else STEP), codec.graph(DECODER)
+
+
+def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> Tokenizer:
+    facts = folder.facts["speech"]["tokenizer"]
+    plugin: Any = load_record(
+        find("tokenizer", facts["plugin"], made_with(directory).get(("tokenizer", facts["plugin"])))
+    )
+    built = plugin.build(config=plugin.Config.model_validate(facts["config"]), trained=facts["trained"])
+    if lexicon is None:
+        lexicon = next(iter(sorted(directory.glob("lexicon-*.tsv"))), None)
+    return speaking_tokenizer(built, facts["unknown"], lexicon)

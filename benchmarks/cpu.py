@@ -4,7 +4,8 @@
 
 Parts: ``voice`` (``lina.load()`` as it is and in 8 bits: times real time, first audio, memory, beside a busy process,
 and a cold ``lina say``), ``tokens`` (texts whose codes are the same in onnxruntime and in eager), ``backbones`` (all
-nine at about 15 M), ``gla`` (GLA of 60 M; EnCodec at 75 Hz needs 75 frames a second, and its decoder's time besides).
+nine at about 15 M), ``gla`` (GLA of 60 M; EnCodec at 75 Hz needs 75 frames a second, and its decoder's time besides),
+``quality`` (error rate, DNSMOS and Distill-MOS in float32 and in 8 bits on the same texts).
 Run it on an idle machine: the load at the beginning is part of the result.
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 import onnxruntime
 import torch
 
+from benchmarks.cpu_quality import quality_rows
 from benchmarks.cpu_voice import texts
 from benchmarks.decode_models import request, spec_model
 from lina.core.model.delay_lm import DelayLM
@@ -43,6 +45,7 @@ from lina.speech.voice import load as load_voice
 SPEC = "specs/lina_speech/gla-60m.yaml"
 BACKBONES = ("gla", "mamba", "mamba2", "retnet", "gated_deltanet", "kda", "rwkv6", "rwkv7", "transformer")
 BACKENDS: tuple[BackendName, ...] = ("eager", "onnx", "onnx-int8")
+PARTS = ("voice", "tokens", "backbones", "gla", "quality")
 TOP_K = 100
 """Of the requests of ``decode_models``."""
 WARM_UP = 10
@@ -135,7 +138,7 @@ def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     rows = results["rows"]
     lines = [f"{results['cores']} cores, load {results['load']:.1f}, {results['date']}", ""]
-    for row in (one for one in rows if one["part"] in ("voice", "tokens")):
+    for row in (one for one in rows if one["part"] in ("voice", "tokens", "quality")):
         values = {name: value for name, value in row.items() if isinstance(value, int | float)}
         lines.append(
             f"- {row['name']}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -154,10 +157,14 @@ def table(results: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--parts", nargs="+", default=["voice", "tokens", "backbones", "gla"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--only", nargs="+", default=list(BACKBONES), help="these backbones")
     parser.add_argument("--texts", type=int, default=20, help="of the voice's speed")
     parser.add_argument("--tokens", type=int, default=250, help="texts whose codes are compared")
+    parser.add_argument("--quality", type=int, default=64, help="texts that are judged")
+    parser.add_argument(
+        "--out", type=Path, help="keep the judged clips here, and go on with those that are there"
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of a model")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args(arguments)
@@ -187,6 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             add(model_rows(name, backbone_model(name, 256), name, options.seconds), part="backbones")
     if "gla" in options.parts:
         add(model_rows("gla, 60 M", backbone_model("gla", 512), "gla", options.seconds), part="gla")
+    if "quality" in options.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            add(quality_rows(options.quality, options.out or Path(folder)))
     print(table(results))
     return 0
 

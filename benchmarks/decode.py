@@ -16,9 +16,10 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,25 +174,18 @@ def main() -> int:
         release()
     if "peers" in arguments.parts:
         for slots in arguments.slots or (1, 8, 32, 128, 256, 512):
-            for cached in (150, WINDOW):
-                row: dict[str, Any]
-                try:
-                    row = {"frames_per_second": round(musicgen(slots, cached))}
-                except Exception as error:
-                    row = {"error": _reason(error)}
-                add("peers", f"MusicGen decoder, {cached} cached", {"slots": slots, **row})
-                release()
-            try:
-                row = {"frames_per_second": round(fla_gla(slots))}
-            except Exception as error:
-                row = {"error": _reason(error)}
-            add("peers", "fla's GLA layers", {"slots": slots, **row})
-            release()
+            for name, graph in (("", False), (", captured", True)):
+                for cached in (150, WINDOW):
+                    row = _rate(slots, partial(musicgen, slots, cached, graph))
+                    add("peers", f"MusicGen decoder{name}, {cached} cached", row)
+                add("peers", f"fla's GLA layers{name}", _rate(slots, partial(fla_gla, slots, graph)))
         config = (
             f"{{plugin: transformer, d_model: 1024, n_layers: 6, config: {{n_heads: 16, window: {WINDOW}}}}}"
         )
         lm = spec_model(GLA, f"backbone={config}", "text.attention=plain")
-        add_engine("peers", f"lina's transformer, window {WINDOW}", lm, (1, 32, 128), (Numerics(BFLOAT),))
+        add_engine(
+            "peers", f"lina's transformer, window {WINDOW}", lm, (1, 32, 128, 256), (Numerics(BFLOAT),)
+        )
     if "backbones" in arguments.parts:
         for name in arguments.only:
             overrides = (
@@ -205,6 +199,16 @@ def main() -> int:
             release()
     print(table(results))
     return 1 if any("error" in row for row in results["rows"]) else 0
+
+
+def _rate(slots: int, measure_rate: Callable[[], float]) -> dict[str, Any]:
+    """The row of a peer, or of its failure."""
+    try:
+        return {"slots": slots, "frames_per_second": round(measure_rate())}
+    except Exception as error:
+        return {"slots": slots, "error": _reason(error)}
+    finally:
+        release()
 
 
 def kept_rows(before: dict[str, Any], results: dict[str, Any]) -> list[dict[str, Any]]:

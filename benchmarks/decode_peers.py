@@ -18,8 +18,12 @@ def draw(logits: Tensor) -> Tensor:
     return torch.cat([first, logits[:, 1:].argmax(-1)], 1)
 
 
-def frames_per_second(step: Callable[[], Any], rows: int, steps: int = 16) -> float:
-    """Of ``step``, which makes a frame of ``rows`` streams."""
+STEPS = 8
+"""Steps of a captured graph: a state that they replace is copied into its buffer once for all of them."""
+
+
+def frames_per_second(step: Callable[[], Any], rows: int, steps: int = 16, frames: int = 1) -> float:
+    """Of ``step``, which makes ``frames`` frames of ``rows`` streams."""
     for _ in range(3):
         step()
     torch.cuda.synchronize()
@@ -27,12 +31,29 @@ def frames_per_second(step: Callable[[], Any], rows: int, steps: int = 16) -> fl
     for _ in range(steps):
         step()
     torch.cuda.synchronize()
-    return steps * rows / (time.perf_counter() - began)
+    return steps * rows * frames / (time.perf_counter() - began)
+
+
+def capture(steps: Callable[[], None]) -> Callable[[], None]:
+    """A CUDA graph of ``steps``."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        steps()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        steps()
+    return graph.replay
 
 
 @torch.inference_mode()
-def musicgen(rows: int, cached: int) -> float:
-    """transformers' MusicGen decoder in bfloat16, with its default cache holding ``cached`` frames."""
+def musicgen(rows: int, cached: int, graph: bool = False) -> float:
+    """transformers' MusicGen decoder in bfloat16, with a cache of ``cached`` frames.
+
+    As it is, with its default cache, which grows; or as a CUDA graph whose cache has static buffers of ``cached``
+    frames, the last of which every step writes. The graph has its position at hand, a little in its favor.
+    """
     from transformers import MusicgenDecoderConfig
     from transformers.cache_utils import DynamicCache, EncoderDecoderCache
     from transformers.models.musicgen.modeling_musicgen import MusicgenForCausalLM
@@ -60,11 +81,36 @@ def musicgen(rows: int, cached: int) -> float:
     tokens = torch.zeros(rows * CODEBOOKS, 1, dtype=torch.int64, device="cuda")
 
     def step() -> None:
-        nonlocal tokens
         out = model(input_ids=tokens, encoder_hidden_states=text, use_cache=True, **{name: cache})
-        tokens = draw(out.logits.view(rows, CODEBOOKS, -1)).view(-1, 1)
+        tokens.copy_(draw(out.logits.view(rows, CODEBOOKS, -1)).view(-1, 1))
 
-    return frames_per_second(step, rows)
+    if not graph:
+        return frames_per_second(step, rows)
+    for layer in cache.self_attention_cache.layers:
+        _fix(layer)
+    embed = model.model.decoder.embed_positions
+    position = embed(tokens.view(rows, CODEBOOKS, 1), cached)
+    embed.forward = lambda *_, **__: position
+    step()  # text is read into the cache once
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            step()
+
+    return frames_per_second(capture(steps), rows, frames=STEPS)
+
+
+def _fix(layer: Any) -> None:
+    """Let a layer of a cache write its last frame, and stay as long as it is."""
+    frames = layer.keys.shape[-2]
+
+    def update(keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        layer.keys[:, :, -1:].copy_(keys)
+        layer.values[:, :, -1:].copy_(values)
+        return layer.keys, layer.values
+
+    layer.update = update
+    layer.get_mask_sizes = lambda *_, **__: (frames, 0)
 
 
 class _FlaBlock(nn.Module):
@@ -89,25 +135,45 @@ class _FlaBlock(nn.Module):
         return x + self.leave(nn.functional.silu(gate) * value)  # type: ignore[no-any-return]
 
 
-@torch.inference_mode()
-def fla_gla(rows: int) -> float:
-    """flash-linear-attention's GLA layers of the same sizes in bfloat16, without any text, in a plain loop."""
-    from fla.models.utils import Cache
+class _States(list[dict[str, Any]]):
+    """The states of fla's layers, by their numbers."""
 
+    def update(self, layer_idx: int, **state: Any) -> dict[str, Any]:
+        while len(self) <= layer_idx:
+            self.append({})
+        self[layer_idx] = state
+        return state
+
+
+@torch.inference_mode()
+def fla_gla(rows: int, graph: bool = False) -> float:
+    """flash-linear-attention's GLA layers of the same sizes in bfloat16, without text: in a plain loop, or captured."""
     torch.manual_seed(0)
     with torch.device("cuda"):
         blocks = nn.ModuleList(_FlaBlock(layer) for layer in range(LAYERS)).eval().bfloat16()
         embed = nn.Embedding(CODEBOOKS * 1027, WIDTH).bfloat16()
         head = nn.Linear(WIDTH, CODEBOOKS * 1027, bias=False).bfloat16()
         offsets = torch.arange(CODEBOOKS) * 1027
-    cache: Any = Cache()
+    states = _States()
     tokens = torch.zeros(rows, CODEBOOKS, dtype=torch.int64, device="cuda")
 
     def step() -> None:
-        nonlocal tokens, cache
         x = embed(tokens + offsets).sum(1)[:, None]
         for block in blocks:
-            x = block(x, cache)
-        tokens = draw(head(x[:, 0]).view(rows, CODEBOOKS, -1))
+            x = block(x, states)
+        tokens.copy_(draw(head(x[:, 0]).view(rows, CODEBOOKS, -1)))
 
-    return frames_per_second(step, rows)
+    step()
+    if not graph:
+        return frames_per_second(step, rows)
+    buffers = [state["recurrent_state"].clone() for state in states]
+
+    def steps() -> None:
+        for state, buffer in zip(states, buffers, strict=True):
+            state["recurrent_state"] = buffer
+        for _ in range(STEPS):
+            step()
+        for state, buffer in zip(states, buffers, strict=True):
+            buffer.copy_(state["recurrent_state"])
+
+    return frames_per_second(capture(steps), rows, frames=STEPS)

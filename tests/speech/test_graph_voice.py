@@ -115,19 +115,19 @@ def test_a_sentence_that_is_cut_is_logged(light: LoadedVoice, caplog: pytest.Log
 
 
 def test_texts_that_come_one_by_one_are_read_when_they_are_needed(light: LoadedVoice) -> None:
-    texts, asked = ["The bridge is closed.", "Why?", "Never mind."], []
+    texts, requests = ["The bridge is closed.", "Why?", "Never mind."], []
 
     def come() -> Iterator[str]:
         for text in texts:
-            asked.append((text, threading.current_thread()))
+            requests.append((text, threading.current_thread()))
             yield text
 
     chunks = light.read(come())
     found = [next(chunks)]
-    assert asked == [(texts[0], threading.main_thread())]
+    assert requests == [(texts[0], threading.main_thread())]
     found += chunks
     np.testing.assert_array_equal(np.concatenate(found, 1), np.concatenate(list(light.read(texts)), 1))
-    assert {thread for _, thread in asked} == {threading.main_thread()}
+    assert {thread for _, thread in requests} == {threading.main_thread()}
 
 
 def test_a_stream_that_is_left_ends_its_thread(light: LoadedVoice) -> None:

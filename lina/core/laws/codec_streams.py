@@ -1,4 +1,4 @@
-"""Both directions of a streaming codec, as streams of frames: [C, hop] of audio, [Q] of codes."""
+"""Both directions of a streaming codec, as streams of frames ([C, hop] of audio, [Q] of codes), and their own laws."""
 
 from typing import Any
 
@@ -6,8 +6,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lina.core.laws.stream import Frame, Frames, Stream, output_and_state
-from lina.core.state import State
+from lina.core.laws.compare import require_as_good, require_equal, require_finite
+from lina.core.laws.law import Violation
+from lina.core.laws.stream import (
+    Frame,
+    Frames,
+    Stream,
+    clone,
+    fold,
+    output_and_state,
+    parallel,
+)
+from lina.core.state import State, named_leaves, take_rows
 
 
 def random_audio(
@@ -81,3 +91,56 @@ class DecodingStream(_CodecStream):
 
     def flush(self, state: State) -> Frames:
         return self.to_frames(self.module.flush(state))
+
+
+def padded_rows_code_as_alone(stream: Stream) -> None:
+    """A row followed by padding with silence gives the same codes as alone."""
+    x = stream.input()
+    latency, total = stream.module.latency, x.shape[1]
+    lengths = (total, total // 2, latency + 3)
+    padded = x.clone()
+    for row, length in enumerate(lengths):
+        padded[row, length:] = 0.0
+    with torch.no_grad():
+        together, _ = stream.parallel(padded, stream.module.initial_state(x.shape[0]))
+        for row, length in enumerate(lengths):
+            alone, _ = stream.parallel(x[row : row + 1, :length], stream.module.initial_state(1))
+            expected = {"codes": together[row : row + 1, :length]}
+            label = f"row {row} of {length} frames, padded to {total}, against alone:"
+            require_as_good(label, {"codes": alone}, expected, expected, stream.dtype)
+
+
+def flush_completes(stream: Stream) -> None:
+    """flush gives the last ``latency`` frames, row by row, from the state alone, without changing it."""
+    latency = stream.module.latency
+    with torch.no_grad():
+        for frames in (1, latency + 2, stream.frames):
+            x = stream.input(frames)
+            initial = stream.module.initial_state(x.shape[0])
+            y, state = parallel(stream, x, clone(initial))
+            before = clone(state)
+            flushed = stream.flush(state)
+            length = torch.cat([y, flushed], dim=1)[:, latency:].shape[1]
+            if length != frames:
+                raise Violation(
+                    f"{frames} frames in: expected {frames} out after dropping {latency} and adding flush's, "
+                    f"found {length} (flush gave {flushed.shape[1]}, expected {latency})"
+                )
+            if flushed.shape[2:] != y.shape[2:] or flushed.dtype != y.dtype:
+                raise Violation(
+                    f"flush: expected frames of {list(y.shape[2:])} {y.dtype}, "
+                    f"found {list(flushed.shape[2:])} {flushed.dtype}"
+                )
+            require_finite("flush", {"frames": flushed})
+            require_equal("state passed to flush", named_leaves(state), named_leaves(before))
+            expected = {"frames": flushed}
+            require_equal("flush, called twice", {"frames": stream.flush(state)}, expected)
+            _, folded = fold(stream, x, clone(initial))
+            found = {"frames": stream.flush(folded)}
+            require_as_good(
+                "flush after step, against after parallel_forward:", found, expected, expected, stream.dtype
+            )
+            for row in range(x.shape[0]):
+                one = take_rows(state, torch.tensor([row], device=x.device))
+                found, near = {"frames": stream.flush(one)}, {"frames": flushed[row : row + 1]}
+                require_as_good(f"flush, row {row} alone:", found, near, near, stream.dtype)

@@ -3,18 +3,17 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from lina.core.laws.causality import causality
 from lina.core.laws.compare import Tensors, require_as_good, require_equal, require_finite
 from lina.core.laws.law import Conditions, Gates, Law, NotApplicable, Violation
-from lina.core.laws.op_count import cost
-from lina.core.laws.running import Form, forward, input_for, with_gradients, yardsticks
+from lina.core.laws.op_count import constant_cost
+from lina.core.laws.running import Form, forward, with_gradients, yardsticks
 from lina.core.laws.stream import (
-    Frames,
     Stream,
     clone,
     fold,
@@ -122,27 +121,6 @@ def state_is_fixed(stream: Stream) -> None:
         require_layout("after parallel_forward over one frame", state, expected)
 
 
-def causality(stream: Stream) -> None:
-    """A change of the future, or a gradient from the past, does not cross the present, in training mode either."""
-    x, state = stream.input(), stream.random_state()
-    truth, whole = yardsticks(stream, forward, parallel, x, state)
-    total = x.shape[1]
-    for cut in sorted({1, total // 4, total // 2 + 1, total - 1}):
-        future = stream.strange_frames(x.shape[0], total - cut, stream.generator(5))
-        changed = torch.cat([x[:, :cut], future], dim=1)
-        found = forward(stream, parallel, changed, state)
-        past, whole_past, true_past = (
-            {"y": outcome["outputs"]["y"][:, :cut]} for outcome in (found, whole, truth)
-        )
-        label = f"outputs before frame {cut}, after a change from that frame on:"
-        require_as_good(label, past, whole_past, true_past, stream.dtype)
-        if stream.differentiable:
-            _require_no_gradient_from_past(stream, x, state, cut)
-    if stream.differentiable:
-        rounding = whole["outputs"]["y"].double() - truth["outputs"]["y"]
-        _require_causality_in_training(stream, x, state, total // 2 + 1, rounding)
-
-
 BATCHES = ((0,), (8,), (1, 2), (3, 4, 5), (4, 5, 6, 7, 8))
 """Rows of a batch of nine, to be run as batches of 1, 2, 3 and 5."""
 
@@ -226,44 +204,6 @@ def state_survives_file(stream: Stream) -> None:
         require_as_good(label, found[group], expected[group], tensors, stream.dtype)
 
 
-def constant_cost(stream: Stream) -> None:
-    """Step 1,000 costs what step 10 costs; parallel_forward is linear in time and no loop over frames.
-
-    Counted are calls issued from Python and numbers written. Over 1,024 frames both are at most 20 times
-    those over 64. No loop over frames: of the stretches of 49 to 64 frames at most 4 issue more calls than
-    the stretch one frame shorter.
-    """
-    x = stream.input(1_024, batch=1)
-    with torch.no_grad():
-        state = stream.module.initial_state(1)
-        _, state_at_10 = stream.parallel(x[:, :9], clone(state))
-        _, state_at_1000 = stream.parallel(x[:, :999], clone(state))
-    with torch.no_grad():
-        stream.step(x[:, 9], clone(state_at_10))  # what a first call allocates is no cost of a step
-    at_10 = cost(lambda: stream.step(x[:, 9], state_at_10))
-    at_1000 = cost(lambda: stream.step(x[:, 999], state_at_1000))
-    if at_10 != at_1000:
-        raise Violation(f"step 1,000 must cost what step 10 costs: expected {at_10}, found {at_1000}")
-
-    def over(frames: int) -> tuple[int, int]:
-        spent = cost(lambda: stream.parallel(x[:, :frames], clone(state)))
-        return spent.operations, spent.numbers
-
-    for what, short, long in zip(("operations", "numbers"), over(64), over(1_024), strict=True):
-        if long > 20 * short:
-            raise Violation(
-                f"parallel_forward over 1,024 frames takes {long:,} {what}, over 64 frames {short:,}: "
-                f"expected at most 20 times as many, found {long / short:.0f} times"
-            )
-    operations = [over(frames)[0] for frames in range(48, 65)]
-    growths = sum(more > fewer for fewer, more in pairwise(operations))
-    if growths > 4:
-        raise Violation(
-            f"parallel_forward is a loop over frames: from 48 to 64 frames its operations grow from "
-            f"{operations[0]} to {operations[-1]}, with {growths} frames of 16; expected at most 4"
-        )
-
-
 def stream_law(
     test: StreamTest,
     open_stream: type[Stream],
@@ -299,33 +239,6 @@ def stream_laws(open_stream: type[Stream], prefix: str = "", extreme: bool = Fal
         stream_law(state_survives_file, open_stream, one, prefix=prefix),
         stream_law(constant_cost, open_stream, one, prefix=prefix),
     ]
-
-
-def _require_causality_in_training(
-    stream: Stream, x: Frames, state: State, cut: int, rounding: Tensor
-) -> None:
-    """``rounding`` is the error of the outputs in evaluation mode; the truth of training mode is not computed."""
-    future = stream.strange_frames(x.shape[0], x.shape[1] - cut, stream.generator(5))
-    pasts = []
-    for frames in (x, torch.cat([x[:, :cut], future], dim=1)):
-        with stream.training():
-            pasts.append({"y": forward(stream, parallel, frames, state)["outputs"]["y"][:, :cut]})
-    label = f"in training mode, outputs before frame {cut}, after a change from that frame on:"
-    expected = pasts[0]["y"].double()
-    rounded = {"y": expected + rounding[:, :cut]}
-    require_as_good(label, pasts[1], rounded, {"y": expected}, stream.dtype)
-
-
-def _require_no_gradient_from_past(stream: Stream, x: Frames, state: State, cut: int) -> None:
-    source = input_for(stream, x).requires_grad_()
-    y, _ = stream.parallel(source, stream.own_state(state))
-    past = y[:, :cut].double()
-    weights = torch.randn(past.shape, generator=stream.generator(8), dtype=torch.float64).to(past.device)
-    (gradient,) = torch.autograd.grad((past * weights).sum(), [source])
-    nothing = torch.zeros_like(gradient)
-    exact = torch.cat([gradient[:, :cut], nothing[:, cut:]], dim=1)
-    label = f"gradient of the outputs before frame {cut} with respect to all input:"
-    require_as_good(label, {"x": gradient}, {"x": exact}, {"x": exact.double()}, stream.dtype)
 
 
 def _result(result: tuple[Tensor, State]) -> Tensors:

@@ -12,37 +12,11 @@ from typing import Any
 from lina.core.errors import TextError
 from lina.core.laws.law import Conditions, Law, NotApplicable, Violation, in_brief
 from lina.core.laws.stream import SEED, seeded_build
-from lina.core.plugin import Plugin, TokenizerPlugin
+from lina.core.laws.tokenizer_labels import labels_are_printable
+from lina.core.laws.tokenizer_texts import CHARACTERS, TEXTS
+from lina.core.laws.tokenizer_training import _training_law
+from lina.core.plugin import Plugin
 from lina.core.protocols import Tokenizer
-
-TEXTS = (
-    "a",
-    "Hello, world!",
-    "The quick brown fox jumps over the lazy dog; it cost $3.50 on 12/31/1999 at 10:45 p.m.",
-    "  leading, trailing and   inner spaces  ",
-    "tabs\tand\nlines\r\nand\x00controls\x07",
-    "Mr. Smith's e-mail (smith@example.com) -- see https://example.com/?q=1&r=2 -- isn't here...",
-    "na\u00efve caf\u00e9 \u00fcber stra\u00dfe \u00c6ther",
-    "e\u0301 decomposed, \u00e9 composed",
-    "\u4f60\u597d\uff0c\u4e16\u754c \u3053\u3093\u306b\u3061\u306f \ud55c\uad6d\uc5b4",
-    "\u0645\u0631\u062d\u0628\u0627 \u200f\u05e9\u05dc\u05d5\u05dd\u200e",
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1eb\U0001f1f7 \U0001f44d\U0001f3fd",
-    "\ufeffbyte order mark, zero\u200bwidth, soft\u00adhyphen",
-    "1234567890" * 5,
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "ALL CAPS, then camelCase and snake_case",
-    "\u201cquotes\u201d \u2018and\u2019 \u2013 dashes \u2014 and \u2026",
-)
-"""Ordinary and difficult texts."""
-
-CHARACTERS = tuple(
-    [chr(code) for code in range(0x180)]
-    + [chr(code) for code in range(0x180, 0xD800, 397)]
-    + ["\ud800", "\udfff", "\ue000", "\ufeff", "\ufffd", "\ufffe", "\uffff"]
-    + [chr(code) for code in range(0x10000, 0x110000, 40_009)]
-    + ["\U0010ffff"]
-)
-"""Every character of the first blocks and a sample of all others, unpaired surrogates included."""
 
 
 def frozen_json(value: Any) -> Any:
@@ -209,24 +183,6 @@ def ids_need_no_hash(tokenizer: Tokenizer) -> None:
             )
 
 
-def labels_are_printable(tokenizer: Tokenizer) -> None:
-    """labels gives one short printable label for each id, whatever ids stand beside it."""
-    last = tokenizer.vocab_size - 1
-    ids = [*range(min(tokenizer.vocab_size, 4_000)), last]
-    labels = tokenizer.labels(ids)
-    if type(labels) is not list or len(labels) != len(ids):
-        found = len(labels) if isinstance(labels, list) else type(labels).__name__
-        raise Violation(f"labels of {len(ids)} ids: expected a list of as many, found {found}")
-    for index, label in zip(ids, labels, strict=True):
-        if type(label) is not str or not label.isprintable() or not 1 <= len(label) <= 40:
-            raise Violation(f"label of id {index}: expected 1 to 40 printable characters, found {label!r}")
-    if tokenizer.labels([]) != []:
-        raise Violation(f"labels of no ids: expected [], found {tokenizer.labels([])!r}")
-    for index, label in {0: labels[0], len(ids) // 2: labels[len(ids) // 2], last: labels[-1]}.items():
-        if index in ids and (twice := tokenizer.labels([index, index])) != [label, label]:
-            raise Violation(f"label of id {index}: {label!r} among others, {twice} by itself, twice")
-
-
 def skipping_leaves_out_what_is_refused(tokenizer: Tokenizer) -> None:
     """skipping_unknown(), where offered, reads every text; accepted ones as before."""
     skip = getattr(tokenizer, "skipping_unknown", None)
@@ -256,29 +212,6 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-def training_survives_json(plugin: type[Plugin]) -> None:
-    """The result of train is a JSON value, the same for the same texts, from which build makes the same tokenizer."""
-    assert issubclass(plugin, TokenizerPlugin)
-    if plugin.train.__func__ is TokenizerPlugin.train.__func__:  # type: ignore[attr-defined]
-        raise NotApplicable("it does not train")
-    config = plugin.example()["config"]
-    texts = [text for text in TEXTS if text.isascii() and text.isprintable()] * 4
-    trained, again = (plugin.train(iter(texts), config=config) for _ in range(2))
-    try:
-        read = json.loads(json.dumps(trained))
-    except (TypeError, ValueError) as error:
-        raise Violation(f"train returned {type(trained).__name__}, which is no JSON value: {error}") from None
-    if json.dumps(again) != json.dumps(trained):
-        raise Violation("train on the same texts, called twice, returned different values")
-    first, second = (plugin.build(config=config, trained=value) for value in (trained, read))
-    if first.vocab_size != second.vocab_size:
-        raise Violation(f"vocab_size {first.vocab_size} as trained, {second.vocab_size} after JSON")
-    for text in texts[: len(texts) // 4]:
-        expected, found = first.parallel_forward(text), second.parallel_forward(text)
-        if found != expected:
-            raise Violation(f"text {text!r}: expected ids {expected} as trained, found {found} after JSON")
 
 
 def _first(expected: list[int], found: list[int]) -> str:
@@ -342,14 +275,6 @@ def _tokenizer_law(test: Callable[[Tokenizer], None]) -> Law:
         test(seeded_build(plugin))
 
     return Law(test.__name__, (test.__doc__ or "").splitlines()[0], check, dtypes=())
-
-
-def _training_law() -> Law:
-    def check(plugin: type[Plugin], conditions: Conditions) -> None:
-        training_survives_json(plugin)
-
-    statement = (training_survives_json.__doc__ or "").splitlines()[0]
-    return Law(training_survives_json.__name__, statement, check, dtypes=())
 
 
 TOKENIZER_LAWS = [

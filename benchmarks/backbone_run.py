@@ -89,7 +89,7 @@ def measure(resolved: ResolvedSpec, work: Path, decode_seconds: float) -> dict[s
     run = Run(work / spec.backbone.plugin, spec)
     run.directory.mkdir()
     model = build_model(resolved, prepared)
-    record_run(run, resolved, model)
+    record_run(run, resolved.records, model)
     info = read_run_info(run.directory)
     assert info is not None
     began = time.perf_counter()

@@ -122,19 +122,21 @@ def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:
     """
     from lina.config.loader import load_job
     from lina.config.spec import Spec
+    from lina.config.training_choices import hook_choices
     from lina.runs.hook_manager import build_manager
 
     job = load_job(spec, settings)
+    hooks = build_manager(chosen=hook_choices(job)).hook
     if isinstance(job, Spec):
         from lina.config.resolve import resolve
         from lina.pipeline.speech_job import run_spec
         from lina.runs.made_with import made_with
 
-        return run_spec(resolve(job, made_with(job.train.out)), build_manager().hook)
+        return run_spec(resolve(job, made_with(job.train.out)), hooks)
     from lina.config.codec_resolve import resolve_codec
     from lina.pipeline.codec_job import run_codec_spec
 
-    return run_codec_spec(resolve_codec(job), build_manager().hook)
+    return run_codec_spec(resolve_codec(job), hooks)
 
 
 def evaluate(

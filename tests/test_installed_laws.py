@@ -3,10 +3,9 @@
 import pytest
 from _pytest.mark import ParameterSet
 
+from lina.cli.check import WITH_LAWS as LAWFUL
 from lina.core.laws import LawCase, law_cases
 from lina.core.registry import load_record, records
-
-LAWFUL = ("backbone", "codec", "tokenizer")
 
 
 def _cases() -> list[ParameterSet]:

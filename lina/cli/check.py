@@ -10,7 +10,7 @@ from lina.core.registry import Record, find, load_record, records
 if TYPE_CHECKING:
     from lina.core.laws import LawResult
 
-WITH_LAWS = ("backbone", "codec", "tokenizer")
+WITH_LAWS = ("backbone", "codec", "tokenizer", "optimizer", "schedule")
 
 
 @click.command(short_help="Check that a plugin passes the laws.")

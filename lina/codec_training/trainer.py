@@ -24,7 +24,8 @@ from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
 from lina.training.finite_steps import SkippedSteps, step_if_finite
 from lina.training.micro_batches import step_seed
-from lina.training.optimizer import MovingAverage, adamw, learning_rate, parameter_groups
+from lina.training.optimizer import MovingAverage, adamw, parameter_groups
+from lina.training.schedules import cosine_rate
 
 CODEBOOK_SEED = 0x5DEECE66D
 """Mask that separates the random numbers of restarted codebook entries from those of the crops."""
@@ -45,14 +46,14 @@ class CodecTrainer:
             codec=module,
             average=MovingAverage(module, spec.ema) if spec.ema else None,
             optimizer=adamw(
-                parameter_groups(module, spec.weight_decay),
+                parameter_groups(module),
                 lr=spec.lr,
                 betas=spec.betas,
                 weight_decay=spec.weight_decay,
             ),
             discriminators=discriminators,
             discriminators_optimizer=adamw(
-                parameter_groups(discriminators, 0.0), lr=spec.lr, betas=spec.betas, weight_decay=0.0
+                parameter_groups(discriminators), lr=spec.lr, betas=spec.betas, weight_decay=0.0
             ),
         )
         self.backward_pass = CodecBackwardPass(spec, codec, discriminators, self.device)
@@ -141,7 +142,7 @@ class CodecTrainer:
 
     def _set_learning_rates(self, step: int) -> None:
         spec = self.spec
-        factor = learning_rate(step, steps=spec.steps, peak=1.0, warmup=spec.warmup, floor=spec.min_lr)
+        factor = cosine_rate(step, steps=spec.steps, warmup=spec.warmup, floor=spec.min_lr)
         for optimizer, peak in (
             (self.state.optimizer, spec.lr),
             (self.state.discriminators_optimizer, spec.discriminators.lr or spec.lr),

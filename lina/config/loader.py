@@ -37,6 +37,8 @@ PLUGIN_KEYS = {
     "evaluate": "recognizer",
 }
 """Section -> the key that names its plugin."""
+CHOICE_KEYS = ("optimizer", "schedule", "loss")
+"""Keys of section ``train`` that hold a name, or a name with options."""
 RENAMED_FOLDERS = {"seed": "lina_speech"}
 """Folders of the shipped specs: former name -> name."""
 
@@ -83,7 +85,7 @@ def _without_stale_configs(sources: Sequence[SpecSource]) -> list[SpecSource]:
 
     So ``backbone.plugin=other``, or an including spec, swaps a plugin in one line.
     """
-    kept, named = [], dict[str, object]()
+    kept, named, chosen = [], dict[str, object](), dict[str, set[str]]()
     for source in sources:
         tree = source.tree
         for section, key in PLUGIN_KEYS.items():
@@ -100,8 +102,22 @@ def _without_stale_configs(sources: Sequence[SpecSource]) -> list[SpecSource]:
                     named[section],
                 )
                 tree = tree | {section: pruned}
-        kept.append(replace(source, tree=tree))
+        kept.append(replace(source, tree=_without_stale_choices(tree, chosen)))
     return kept
+
+
+def _without_stale_choices(tree: Any, chosen: dict[str, set[str]]) -> Any:
+    """Drop options of ``train.schedule`` and its like if a source of higher precedence chooses another name."""
+    train = tree.get("train") if isinstance(tree, dict) else None
+    if not isinstance(train, dict):
+        return tree
+    kept = dict(train)
+    for key in CHOICE_KEYS:
+        value = train.get(key)
+        names = set(value) if isinstance(value, dict) else {value} if isinstance(value, str) else set()
+        if names and names != chosen.setdefault(key, names):
+            del kept[key]
+    return tree | {"train": kept}
 
 
 def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:

@@ -135,6 +135,8 @@ def choose_plugin(
     try:
         record = registry.find(role, name, made_with)
         plugin = registry.load_record(record)
+        if not hasattr(plugin, "Config"):
+            raise PluginError(f"{record} acts on every run and takes no options; leave it out here")
     except PluginError as error:
         where = f"{origin.where(named_at)}: {'.'.join(map(str, named_at))}: " if named_at else ""
         raise PluginError(f"{where}{error}") from error

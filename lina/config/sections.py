@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from lina.core.renames import Renames
 
 PluginName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Options = dict[str, Any]
+"""Options of a plugin, which its ``Config`` validates."""
+NamedChoice = PluginName | Annotated[dict[PluginName, Options | None], Field(min_length=1, max_length=1)]
+"""A plugin by its name, or by its name with options: ``muon``, or ``{muon: {momentum: 0.9}}``."""
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from omegaconf import OmegaConf
-from pydantic import PrivateAttr, StringConstraints, model_validator
+from pydantic import Field, PrivateAttr, StringConstraints, model_validator
 
 from lina.config.sections import (
     BackboneSection,
@@ -17,6 +17,8 @@ from lina.config.sections import (
     DataSection,
     EvaluateSection,
     InitSection,
+    Options,
+    PluginName,
     Seed,
     SpecSection,
     SynthesizeSection,
@@ -36,6 +38,8 @@ class AnySpec(SpecSection):
     """Name of the run: letters, digits, ``.``, ``_`` and ``-``."""
     seed: Seed = 0
     """Random seed of the initial weights, the order of batches, the split and training."""
+    hooks: dict[PluginName, Options | None] = Field(default={})
+    """Hook plugins that act on this run, with their options: ``{wandb: {project: voices}}``."""
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
@@ -144,7 +148,7 @@ class Change(NamedTuple):
 
 def changes(old: AnySpec, new: AnySpec) -> list[Change]:
     """The changed keys of two specs; empty for equal specs."""
-    before, after = (_flat(spec.model_dump(mode="json")) for spec in (old, new))
+    before, after = flat_values(old), flat_values(new)
     keys = [*before, *(key for key in after if key not in before)]
     missing = "(nothing)"
     return [
@@ -157,6 +161,11 @@ def changes(old: AnySpec, new: AnySpec) -> list[Change]:
 def differences(old: AnySpec, new: AnySpec) -> list[str]:
     """One line per changed key, such as ``train.lr: 0.001 -> 0.0003``; empty for equal specs."""
     return [str(change) for change in changes(old, new)]
+
+
+def flat_values(spec: AnySpec) -> dict[str, Any]:
+    """The values of a spec by dotted keys."""
+    return _flat(spec.model_dump(mode="json"))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lina.config.sections import Count, Fraction, PluginName, SpecSection
+from lina.config.sections import Count, Fraction, NamedChoice, SpecSection
 
 
 class TrainSection(SpecSection):
@@ -22,7 +22,7 @@ class TrainSection(SpecSection):
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
     """Peak learning rate."""
     min_lr: Fraction = 0.1
-    """End of the cosine schedule, as a fraction of ``lr``."""
+    """End of the schedule, as a fraction of ``lr``; ``constant`` has no end."""
     warmup: Annotated[int, Field(ge=0, le=1_000_000_000)] = 50
     """Steps of linear warmup to ``lr``."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
@@ -34,10 +34,12 @@ class TrainSection(SpecSection):
     """Decay rates of the optimizer's two moments."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
     """Gradient clipping: largest norm."""
-    optimizer: PluginName = "adamw"
-    """``adamw``, or one of a hook plugin."""
-    loss: PluginName = "cross_entropy"
-    """``cross_entropy``, or one of a hook plugin."""
+    optimizer: NamedChoice = "adamw"
+    """``adamw``, ``muon``, or one of a plugin; with options: ``{muon: {momentum: 0.9}}``."""
+    schedule: NamedChoice = "cosine"
+    """``constant``, ``linear``, ``cosine``, ``wsd``, or one of a plugin; with options: ``{wsd: {decay: 0.1}}``."""
+    loss: NamedChoice = "cross_entropy"
+    """``cross_entropy``, or one of a plugin; with options: ``{cross_entropy: {z_loss: 1.0e-4}}``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of matrix products; ``auto``: bfloat16 where the hardware supports it."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

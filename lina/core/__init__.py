@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lina.core.laws.cases import law_cases, run_laws
     from lina.core.laws.law import LawCase, LawFailed, LawResult
     from lina.core.laws.tokenizer import frozen_json
+    from lina.core.model.auxiliary import auxiliary_loss
     from lina.core.model.stack import Layers, MixerPlugin, MixerStack, ResidualStack, SwiGLU
     from lina.core.model.tokens import teacher_forcing
     from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
@@ -74,6 +75,13 @@ if TYPE_CHECKING:
     )
     from lina.core.renames import Renames
     from lina.core.state import State, load_state, named_leaves, save_state, tree_map
+    from lina.core.training_plugin import (
+        LossPlugin,
+        OptimizerPlugin,
+        ParameterGroups,
+        Schedule,
+        SchedulePlugin,
+    )
     from lina.core.utterance import Reject, Utterance
 
 __all__ = [
@@ -96,9 +104,12 @@ __all__ = [
     "LawResult",
     "Layers",
     "LinaError",
+    "LossPlugin",
     "MixedPrecisionKernelConfig",
     "MixerPlugin",
     "MixerStack",
+    "OptimizerPlugin",
+    "ParameterGroups",
     "Plugin",
     "PluginConfig",
     "PluginError",
@@ -108,6 +119,8 @@ __all__ = [
     "Reject",
     "Renames",
     "ResidualStack",
+    "Schedule",
+    "SchedulePlugin",
     "SpecError",
     "State",
     "StreamingCodec",
@@ -119,6 +132,7 @@ __all__ = [
     "Utterance",
     "WavWriter",
     "apply_rotary",
+    "auxiliary_loss",
     "cache_folder",
     "causal_convolution",
     "causal_convolution_step",
@@ -172,6 +186,7 @@ _NAMES = {
     "laws.cases": "law_cases run_laws",
     "laws.law": "LawCase LawFailed LawResult",
     "laws.tokenizer": "frozen_json",
+    "model.auxiliary": "auxiliary_loss",
     "model.stack": "Layers MixerPlugin MixerStack ResidualStack SwiGLU",
     "model.tokens": "teacher_forcing",
     "ops.causal_conv": "causal_convolution causal_convolution_step",
@@ -192,6 +207,7 @@ _NAMES = {
     ),
     "renames": "Renames",
     "state": "State load_state named_leaves save_state tree_map",
+    "training_plugin": "LossPlugin OptimizerPlugin ParameterGroups Schedule SchedulePlugin",
     "utterance": "Reject Utterance",
 }
 """Module of ``lina.core`` -> the names that it defines; the imports above are for type checkers alone."""

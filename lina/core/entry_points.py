@@ -13,6 +13,9 @@ GROUPS = {
     "tokenizer": "lina.tokenizers",
     "corpus": "lina.corpora",
     "recognizer": "lina.recognizers",
+    "optimizer": "lina.optimizers",
+    "schedule": "lina.schedules",
+    "loss": "lina.losses",
     "hook": "lina.hooks",
 }
 """Role -> entry-point group."""

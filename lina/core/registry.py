@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RecognizerPlugin,
         TokenizerPlugin,
     )
+    from lina.core.training_plugin import LossPlugin, OptimizerPlugin, SchedulePlugin
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ def _unknown(role: str, name: str, plain: str, installed: list[Record], made_wit
     return (
         message
         + (f" ({', '.join(elsewhere)} is something else)" if elsewhere else "")
-        + (did_you_mean(name, {record.name for record in same_role}) or f"; no {role} is installed at all")
+        + (
+            did_you_mean(name, {record.name for record in same_role})
+            or f"; no {role} is installed at all, not even lina's own: install lina again"
+        )
     )
 
 
@@ -116,6 +120,12 @@ def load(role: Literal["tokenizer"], name: str) -> "type[TokenizerPlugin]": ...
 def load(role: Literal["corpus"], name: str) -> "type[CorpusPlugin]": ...
 @overload
 def load(role: Literal["recognizer"], name: str) -> "type[RecognizerPlugin]": ...
+@overload
+def load(role: Literal["optimizer"], name: str) -> "type[OptimizerPlugin]": ...
+@overload
+def load(role: Literal["schedule"], name: str) -> "type[SchedulePlugin]": ...
+@overload
+def load(role: Literal["loss"], name: str) -> "type[LossPlugin]": ...
 def load(role: str, name: str) -> "type[Plugin]":
     """Import and check the plugin class of this role and name.
 
@@ -161,8 +171,11 @@ def _check(record: Record, plugin: Any) -> None:
     if record.role == "hook":
         if not isinstance(plugin, type):
             raise PluginError(f"{record} is {plugin!r}, but a hook plugin is a class; fix its entry point")
+        if hasattr(plugin, "Config"):
+            _check_config(record, plugin)
         return
     from lina.core import plugin as contracts
+    from lina.core import training_plugin
 
     base: Any = {
         "backbone": contracts.BackbonePlugin,
@@ -170,6 +183,9 @@ def _check(record: Record, plugin: Any) -> None:
         "tokenizer": contracts.TokenizerPlugin,
         "corpus": contracts.CorpusPlugin,
         "recognizer": contracts.RecognizerPlugin,
+        "optimizer": training_plugin.OptimizerPlugin,
+        "schedule": training_plugin.SchedulePlugin,
+        "loss": training_plugin.LossPlugin,
     }[record.role]
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise PluginError(
@@ -189,6 +205,12 @@ def _check_contract(record: Record, plugin: Any, base: Any) -> None:
         )
     if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
         raise PluginError(f"{record} lacks {', '.join(missing)}; see lina.core.{base.__name__}")
+    _check_config(record, plugin)
+
+
+def _check_config(record: Record, plugin: Any) -> None:
+    from lina.core import plugin as contracts
+
     if not (inspect.isclass(plugin.Config) and issubclass(plugin.Config, contracts.PluginConfig)):
         raise PluginError(
             f"{record} has a Config that is {plugin.Config!r}, but it must derive from lina.core.PluginConfig"

@@ -1,6 +1,7 @@
 """A run of job codec: data -> train -> export -> evaluate -> report, in one self-contained directory."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from lina.codec_training.matmul_precision import tf32_matmul
 from lina.codec_training.prepare import CodecData, CodecRun, prepare_audio
 from lina.codec_training.trainer import CodecTrainer
 from lina.config.codec_resolve import ResolvedCodecSpec
+from lina.config.training_choices import hook_choices, place_hooks
 from lina.core.errors import PluginError, SpecError
 from lina.core.files.atomic import commit, temporary_name
 from lina.core.process.malloc import keep_freed_memory
@@ -40,6 +42,7 @@ FREE_KEYS = (
     "data.max_rejects",
     "data.workers",
     "data.may_change",
+    "hooks.",
 )
 """Keys that may change between two starts of a run: the finished steps do not depend on them."""
 
@@ -53,7 +56,10 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
         RunStopped: a signal came, or ``train.minutes`` are over; the same call resumes.
         LinaError: the spec, the corpora or the directory has a mistake. Finished work stays.
     """
-    spec, directory = resolved.spec, resolved.spec.train.out
+    directory = resolved.spec.train.out
+    named = hook_choices(resolved.spec)
+    spec = place_hooks(resolved.spec, named)
+    resolved = replace(resolved, spec=spec)
     device = choose_device(spec.train.device)
     codec = _build(resolved)
     with raise_on_sigterm(), locked(directory), tf32_matmul(device):
@@ -62,9 +68,8 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
         hooks.run_started(run=run)
-        write_info(
-            directory, resolved.records, ModelInfo(parameters=count_parameters(cast(nn.Module, codec)))
-        )
+        records = (*resolved.records, *(one.record for one in named))
+        write_info(directory, records, ModelInfo(parameters=count_parameters(cast(nn.Module, codec))))
         data = prepare_audio(run, resolved, codec, hooks)
         checkpoint, trainer = _train(run, codec, data, hooks)
         _export(run, resolved, checkpoint, trainer, hooks)

@@ -4,6 +4,8 @@ Running the same spec again goes on where the last run was: each stage stores it
 causes have not changed is left as it is. Everything a run makes is inside its directory.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +13,11 @@ import torch
 from torch import nn
 
 from lina.config.resolve import ResolvedSpec
+from lina.config.training_choices import hook_choices, place_hooks, training_choices
 from lina.core.errors import PluginError
 from lina.core.model.contract import ContractError, check_backbone
 from lina.core.model.delay_lm import DelayLM
+from lina.core.registry import Record
 from lina.data.prepare import PreparedData, prepare
 from lina.evaluation.text_set import read_text_set
 from lina.pipeline.speech_stages import evaluate_samples, evaluate_text_set, synthesize_texts
@@ -44,6 +48,7 @@ FREE_KEYS = (
     "train.gpus",
     "data.max_rejects",
     "data.workers",
+    "hooks.",
 )
 """Keys that may change between two starts of a run: training does not depend on them."""
 
@@ -58,7 +63,10 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
         RunStopped: a signal came; the same call resumes.
         LinaError: the spec, the corpus or the directory has a mistake. Finished work stays.
     """
-    spec, directory = resolved.spec, resolved.spec.train.out
+    directory = resolved.spec.train.out
+    training, named = training_choices(resolved.spec), hook_choices(resolved.spec)
+    spec = place_hooks(training.place(resolved.spec), named)
+    resolved = replace(resolved, spec=spec)
     # Fail fast: check everything possible before hours of encoding.
     choose_device(spec.train.device)
     check_gpus(spec.train)
@@ -75,7 +83,8 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
             torch.set_num_threads(spec.train.threads)
         hooks.run_started(run=run)
         prepared = prepare(run, resolved, hooks)
-        checkpoint = _train(run, resolved, prepared, hooks)
+        records = (*resolved.records, *training.records, *(one.record for one in named))
+        checkpoint = _train(run, resolved, records, prepared, hooks)
         voice = load(directory, device=spec.train.device)
         evaluate_samples(run, resolved, prepared, voice, checkpoint, hooks)
         evaluate_text_set(run, resolved, voice, checkpoint, hooks)
@@ -95,7 +104,9 @@ def _check_backbones(resolved: ResolvedSpec, model: DelayLM) -> None:
             return  # kernels that a spec forces may need the GPU, to which the model is moved later
 
 
-def _train(run: Run, resolved: ResolvedSpec, prepared: PreparedData, hooks: Any) -> Checkpoint:
+def _train(
+    run: Run, resolved: ResolvedSpec, records: Sequence[Record], prepared: PreparedData, hooks: Any
+) -> Checkpoint:
     model = build_lm(
         resolved,
         codebook_sizes=prepared.codec.codebook_sizes,
@@ -104,6 +115,6 @@ def _train(run: Run, resolved: ResolvedSpec, prepared: PreparedData, hooks: Any)
         seed=run.spec.seed,
     )
     _check_backbones(resolved, model)
-    record_run(run, resolved, model)
+    record_run(run, records, model)
     initialize(run, resolved, model, prepared)
     return train(run, model, prepared.training, hooks)

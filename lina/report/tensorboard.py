@@ -1,12 +1,12 @@
 """Hook plugin that logs scalars, audio and attention plots to ``tensorboard/`` of a run."""
 
-import math
 import os
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from lina.report.scalars import numbers
 from lina.runs.files import read_data_summary
 from lina.runs.hooks import Run, hookimpl
 from lina.runs.records import Sample
@@ -88,20 +88,10 @@ class _Log:
         return (tag, step) not in self.before
 
     def scalars(self, split: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """Log numbers as ``split/name``; lists as their mean there, and each item under ``split_name/``."""
-        for name, value in metrics.items():
-            tag = name.replace("/", "_per_")
-            if isinstance(value, (list, tuple)):
-                if value:
-                    self._scalar(f"{split}/{tag}", math.fsum(value) / len(value), step)
-                for number, part in enumerate(value, start=1):
-                    self._scalar(f"{split}_{tag}/codebook_{number:02d}", part, step)
-            elif isinstance(value, (int, float)):
-                self._scalar(f"{split}/{tag}", value, step)
-
-    def _scalar(self, tag: str, value: float, step: int) -> None:
-        if self.is_new(tag, step):
-            self.writer.add_scalar(tag, float(value), step)
+        """Log the metrics of a step that no earlier process has logged."""
+        for tag, value in numbers(split, metrics).items():
+            if self.is_new(tag, step):
+                self.writer.add_scalar(tag, value, step)
 
     def sample(self, run: Run, step: int, sample: Sample) -> None:
         import soundfile

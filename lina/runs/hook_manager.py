@@ -2,22 +2,32 @@
 
 import functools
 import logging
-from collections.abc import Callable, Collection
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pluggy
 
+from lina.config.resolve import PluginChoice
 from lina.core.errors import PluginError
 from lina.core.registry import Record, find, load_record, records
 from lina.runs.hooks import Hooks
+from lina.runs.records import MetricsRecord
 
 log = logging.getLogger("lina")
 
 
-def build_manager(names: Collection[str] | None = None) -> pluggy.PluginManager:
+def build_manager(
+    names: Collection[str] | None = None, chosen: Sequence[PluginChoice[Any]] = ()
+) -> pluggy.PluginManager:
     """A manager whose ``.hook`` calls every installed hook plugin; broken ones are logged and left out.
 
-    ``names`` are the plugins to load; all if None.
+    Args:
+        names: plugins to load of those that act on every run; all if None.
+        chosen: the hook plugins that a spec names, which have a ``Config`` and act on its run alone.
+
+    Raises:
+        PluginError: a plugin of ``chosen`` cannot be used.
     """
     manager = pluggy.PluginManager("lina")
     manager.add_hookspecs(Hooks)
@@ -26,15 +36,21 @@ def build_manager(names: Collection[str] | None = None) -> pluggy.PluginManager:
             continue
         try:
             record = find("hook", name)
-            add_plugin(manager, _instance(record, load_record(record)), str(record))
+            plugin = load_record(record)
+            if not hasattr(plugin, "Config"):
+                add_plugin(manager, _instance(record, plugin), str(record))
         except PluginError as error:
             log.warning("left out: %s", error)
+    for one in chosen:
+        add_plugin(manager, _instance(one.record, one.plugin, config=one.config), str(one.record))
     return manager
 
 
-def _instance(record: Record, plugin: type) -> object:
+def _instance(record: Record, plugin: type, **options: Any) -> object:
     try:
-        return plugin()
+        return plugin(**options)
+    except PluginError as error:
+        raise PluginError(f"{record}: {error}") from error
     except Exception as error:
         raise PluginError(f"{record} cannot be instantiated: {type(error).__name__}: {error}") from error
 
@@ -71,7 +87,8 @@ def _guard(
     @functools.wraps(method)
     def call(*arguments: Any) -> Any:
         try:
-            return method(*arguments)
+            result = method(*arguments)
+            return _checked_metrics(result) if method.__name__ == "step_metrics" else result
         except Exception as error:
             log.warning("%s failed in %s and is disabled from here on: %r", name, method.__name__, error)
             log.debug("its traceback:", exc_info=True)
@@ -80,3 +97,32 @@ def _guard(
             return None
 
     return call
+
+
+OWN_METRICS = frozenset(
+    name
+    for key, field in MetricsRecord.model_fields.items()
+    for name in (key, field.alias or key, "guided_attention", "auxiliary")
+)
+
+
+def _checked_metrics(metrics: Any) -> dict[str, float]:
+    """The metrics of a hook plugin as numbers, without those that are not finite.
+
+    Raises:
+        PluginError: they are no mapping of names to numbers, or a name is one of lina's own.
+    """
+    if not isinstance(metrics or {}, Mapping):
+        raise PluginError(
+            f"step_metrics gave a {type(metrics).__name__}, expected a mapping of names to numbers"
+        )
+    numbers: dict[str, float] = {}
+    for name, value in (metrics or {}).items():
+        if not isinstance(name, str) or name in OWN_METRICS:
+            raise PluginError(
+                f"step_metrics gave {name!r}, which is a metric of lina's own; choose another name"
+            )
+        number = float(value)
+        if math.isfinite(number):
+            numbers[name] = number
+    return numbers

@@ -1,11 +1,12 @@
 """Pluggy hook specifications: events that plugins can observe. Progress bars, TensorBoard and the report are plugins.
 
 Plugins that are chosen by name are in ``lina.core.registry`` instead. A plugin of the entry-point group ``lina.hooks``
-is a class (instantiated without arguments, once per process) whose methods carry ``@hookimpl``; it implements the hooks
-that it needs and takes only the arguments that it uses.
+is a class whose methods carry ``@hookimpl``; it implements the hooks that it needs and takes only the arguments that it
+uses. Without a ``Config`` it acts on every run, instantiated without arguments once per process; with one (a
+``PluginConfig``) it acts only on runs whose spec names it in ``hooks``, and is instantiated with ``config``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from lina.runs.records import Sample
 
 if TYPE_CHECKING:
     from lina.config.spec import Spec
+    from lina.core.model.delay_lm import DelayLM
 
 hookspec = pluggy.HookspecMarker("lina")
 hookimpl = pluggy.HookimplMarker("lina")
@@ -62,6 +64,17 @@ class Hooks:
         """The stage is finished; ``seconds`` is 0.0 if it was up to date."""
 
     @hookspec
+    def step_metrics(  # type: ignore[empty-body]
+        self, run: Run, step: int, model: "DelayLM", batches: Sequence[Any]
+    ) -> Mapping[str, float]:
+        """Additional metrics of a step of job speech, for ``step_done`` and, where the step is logged, metrics.jsonl.
+
+        Called in the main process after the backward pass: parameters hold the gradients of the whole step, not clipped
+        yet. ``batches`` are the micro-batches of this process (``lina.training.objective``), on the CPU. Nothing here
+        may be changed.
+        """
+
+    @hookspec
     def step_done(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
         """Metrics of one optimizer step: loss, accuracy (a list, one per codebook), lr, grad_norm, frames/s.
 
@@ -95,14 +108,3 @@ class Hooks:
     @hookspec
     def cli_commands(self) -> list[Any]:  # type: ignore[empty-body]
         """Additional ``click`` commands of ``lina``."""
-
-    @hookspec
-    def optimizers(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-        """Optimizers by name: ``factory(parameters, lr=, betas=, weight_decay=)`` returns a ``torch`` optimizer."""
-
-    @hookspec
-    def losses(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-        """Losses by name. Their parameters name what they read: ``loss(hidden, heads, targets, loss_mask)``.
-
-        ``lina.training.loss_inputs`` has the names.
-        """

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from lina.config.resolve import ResolvedSpec
 from lina.core.registry import Record
 from lina.runs.build_model import count_parameters
 from lina.runs.code_fingerprint import Definition, fingerprint
@@ -34,11 +33,11 @@ PACKAGES = (
 log = logging.getLogger("lina")
 
 
-def record_run(run: Run, resolved: ResolvedSpec, model: Any) -> None:
+def record_run(run: Run, records: Sequence[Record], model: Any) -> None:
     """Write ``run.json`` of a run of job speech."""
     backbone = count_parameters(model.encoder) + count_parameters(model.decoder)
     size = ModelInfo(parameters=count_parameters(model), backbone=backbone)
-    write_info(run.directory, resolved.records, size)
+    write_info(run.directory, records, size)
 
 
 def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> None:

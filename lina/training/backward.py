@@ -50,6 +50,7 @@ class BackwardPass:
     def _compute(self, *batch: Tensor, steps: int, precision: torch.dtype) -> StepMeasures:
         measured = self.objective(MicroBatch._make(batch), steps, precision)
         loss = measured.loss + self.spec.guided_attention * measured.guided_attention_loss
+        loss = loss + measured.auxiliary_loss
         torch.autograd.backward(loss / self.spec.accumulate)
         return StepMeasures(*(value.detach() for value in measured))
 

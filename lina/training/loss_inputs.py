@@ -35,6 +35,7 @@ class LossInputs:
         attention: Float[Tensor, "B S J"],
         columns: Columns,
         memory: TextMemory,
+        auxiliary: dict[str, Float[Tensor, ""]],
     ) -> None:
         self.model = model
         self.hidden: Float[Tensor, "B S D"] = hidden
@@ -45,6 +46,8 @@ class LossInputs:
         self.loss_mask: Bool[Tensor, "B S Q"] = columns.loss_mask
         self.progress: Float[Tensor, "B S"] = columns.progress
         self.memory: TextMemory = memory
+        self.auxiliary: dict[str, Float[Tensor, ""]] = auxiliary
+        """Auxiliary losses of the backbone by name; they are added to a loss that does not read them."""
 
     @property
     def heads(self) -> Heads:
@@ -57,7 +60,18 @@ class LossInputs:
         return self.model.by_codebook(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
 
-READABLE = ("hidden", "heads", "logits", "targets", "loss_mask", "attention", "progress", "memory", "model")
+READABLE = (
+    "hidden",
+    "heads",
+    "logits",
+    "targets",
+    "loss_mask",
+    "attention",
+    "progress",
+    "memory",
+    "model",
+    "auxiliary",
+)
 
 
 def names_read(loss: Loss, name: str) -> tuple[str, ...]:

@@ -5,18 +5,20 @@ Guided attention asks the attention to move through the text evenly, as speech d
 1710.08969, section 4.1.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from lina.core.model.cross_attention import TextMemory
 from lina.core.model.delay_lm import Heads
 from lina.core.ops.codebook_cross_entropy import codebook_cross_entropy
-from lina.training.loss_inputs import LossResult
+from lina.core.plugin import PluginConfig
+from lina.core.training_plugin import LossPlugin
+from lina.training.loss_inputs import Loss, LossResult
 
 IGNORE_INDEX = -100
 WIDTH = 0.2
@@ -41,6 +43,12 @@ def fused_cross_entropy(
     """``cross_entropy`` and ``accuracy``, up to rounding, without the logits of the whole batch in memory."""
     flat = hidden.flatten(0, 1), *heads, targets.flatten(0, 1), loss_mask.flatten(0, 1)
     return LossResult(*codebook_cross_entropy(*flat))
+
+
+def z_loss(logits: Float[Tensor, "B S Q V"], loss_mask: Bool[Tensor, "B S Q"]) -> Float[Tensor, ""]:
+    """Mean of log(sum(exp(logits)))^2 (Chowdhery et al. 2022, arXiv 2204.02311, section 5)."""
+    squares = logits.logsumexp(-1).square()
+    return (squares * loss_mask).sum() / loss_mask.sum().clamp(min=1)
 
 
 def accuracy(
@@ -72,5 +80,26 @@ def guided_attention(
     return (cost * frames).sum() / frames.sum().clamp(min=1)
 
 
-LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": fused_cross_entropy}
-"""Losses by their name in ``train.loss`` of a spec; hooks may add more."""
+class CrossEntropyConfig(PluginConfig):
+    z_loss: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
+    """Weight of the mean square of the logits' log-normalizers, which keeps them small; above 0, logits are kept."""
+
+
+class CrossEntropy(LossPlugin):
+    Config = CrossEntropyConfig
+
+    @classmethod
+    def build(cls, *, config: CrossEntropyConfig) -> Loss:
+        if not config.z_loss:
+            return fused_cross_entropy
+
+        def loss(
+            logits: Float[Tensor, "B S Q V"], targets: Int[Tensor, "B S Q"], loss_mask: Bool[Tensor, "B S Q"]
+        ) -> Float[Tensor, ""]:
+            return cross_entropy(logits, targets, loss_mask) + config.z_loss * z_loss(logits, loss_mask)
+
+        return loss
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {"config": cls.Config()}

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lina.core.model.auxiliary import collect_auxiliary_losses
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import teacher_forcing
 from lina.core.ops.dispatch import log_once
@@ -38,6 +39,8 @@ class StepMeasures(NamedTuple):
     loss: Float[Tensor, ""]
     guided_attention_loss: Float[Tensor, ""]
     """Distance of the attention from the diagonal (``losses.guided_attention``); 0 if it is no part of the loss."""
+    auxiliary_loss: Float[Tensor, ""]
+    """Sum of the backbone's auxiliary losses; 0 if it has none, or the loss reads them itself."""
     n_correct: Int[Tensor, "Q"]
     n_targets: Int[Tensor, "Q"]
 
@@ -66,7 +69,7 @@ class Objective:
         columns, starts = pack_columns(columns, batch.lengths, batch.rows, steps)
         speaker = batch.speaker.masked_fill(batch.without_speaker, 0)
         without = batch.without_text if model.no_text is not None else None
-        with mixed_precision(self.device, precision):
+        with mixed_precision(self.device, precision), collect_auxiliary_losses() as collected:
             conditions = model.conditions(batch.text, batch.text_mask, speaker, without)
             conditions = pack_conditions(conditions, batch.rows)
             hidden, _, attention = model.hidden_states(
@@ -81,9 +84,11 @@ class Objective:
             attention_loss = guided_attention(attention, columns.progress, conditions.text, texts)
         if precision != torch.float32:
             hidden = hidden.to(precision)
-        inputs = LossInputs(model, hidden, attention, columns, conditions.text)
+        inputs = LossInputs(model, hidden, attention, columns, conditions.text, collected)
         loss, n_correct = self._evaluate(inputs)
-        return StepMeasures(loss, attention_loss, n_correct, columns.loss_mask.sum((0, 1)))
+        further = collected.values() if model.training and "auxiliary" not in self.reads else ()
+        auxiliary = sum((one.float() for one in further), attention.new_zeros((), dtype=torch.float32))
+        return StepMeasures(loss, attention_loss, auxiliary, n_correct, columns.loss_mask.sum((0, 1)))
 
     def _evaluate(self, inputs: LossInputs) -> LossResult:
         loss = self.loss(**{name: getattr(inputs, name) for name in self.reads})

@@ -1,7 +1,6 @@
-"""Optimizer, learning-rate schedule, and exponential moving average (EMA) of the weights."""
+"""AdamW, parameter groups, and the exponential moving average (EMA) of the weights."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,50 +8,80 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lina.core.errors import SpecError, did_you_mean
+from lina.core.training_plugin import OptimizerPlugin, ParameterGroups
 
 
-def adamw(groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float], weight_decay: float) -> Any:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+def adamw(
+    parameters: ParameterGroups, *, lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), with weight decay for matrices and tables alone."""
+    decaying = {"params": [*parameters.matrices, *parameters.tables], "weight_decay": weight_decay}
+    groups = [decaying, {"params": parameters.others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw}
-"""Optimizers by their name in ``train.optimizer`` of a spec; hooks may add more."""
+class AdamW(OptimizerPlugin):
+    @classmethod
+    def build(
+        cls,
+        *,
+        parameters: ParameterGroups,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+        config: Any,
+    ) -> torch.optim.Optimizer:
+        return adamw(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        return {**example_parameters(), "config": cls.Config()}
 
 
-def lookup(kind: str, name: str, own: Mapping[str, Any], offered: Iterable[Mapping[str, Any]]) -> Any:
-    """Look ``name`` up among built-in entries and those of hook plugins.
+def example_parameters() -> dict[str, Any]:
+    """Arguments of ``OptimizerPlugin.build`` for the laws, but for ``config``: one parameter of each kind."""
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "matrices": [(6, 4), (3, 1, 5)],
+        "tables": [(7, 4)],
+        "others": [(4,)],
+    }
+    parameters = {
+        name: [nn.Parameter(torch.randn(shape)) for shape in several] for name, several in shapes.items()
+    }
+    return {
+        "parameters": ParameterGroups(**parameters),
+        "lr": 0.02,
+        "betas": (0.9, 0.99),
+        "weight_decay": 0.01,
+    }
 
-    Raises:
-        SpecError: there is no entry of this name.
+
+HEADS = "logits_head"
+"""Module of the heads, whose matrix is a table of codes like those of the embeddings."""
+
+
+def parameter_groups(model: nn.Module) -> ParameterGroups:
+    """The trained parameters by their kind.
+
+    Weight decay is for tensors named ``weight`` with two axes or more (axes of size one aside). RWKV's authors train
+    so: their mixing factors, bonuses and low-rank decays have other names. Mamba's authors exclude the rates ``A_log``,
+    which are no linear map.
     """
-    known = {key: value for more in [*offered, own] for key, value in more.items()}
-    if name not in known:
-        raise SpecError(f"train.{kind}: unknown {kind} {name!r}{did_you_mean(name, known)}")
-    return known[name]
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices named ``weight``; none for vectors (axes of size one aside) and everything else.
-
-    RWKV's authors train so: their mixing factors, bonuses and low-rank decays have other names. Mamba's authors exclude
-    the rates ``A_log``, which are no linear map.
-    """
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    groups = ParameterGroups([], [], [])
+    tables = {
+        parameter
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) or name == HEADS
+        for parameter in module.parameters()
+    }
     for name, parameter in _trained(model):
-        decays = ".weight" in f".{name}" and parameter.squeeze().dim() >= 2
-        (matrices if decays else others).append(parameter)
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def learning_rate(step: int, *, steps: int, peak: float, warmup: int, floor: float) -> float:
-    """Learning rate of ``step`` (from 1): linear warm-up over ``warmup`` steps, then cosine to ``floor * peak``."""
-    if step <= warmup:
-        return peak * step / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2)
+        if ".weight" not in f".{name}" or parameter.squeeze().dim() < 2:
+            groups.others.append(parameter)
+        elif parameter in tables:
+            groups.tables.append(parameter)
+        else:
+            groups.matrices.append(parameter)
+    return groups
 
 
 class MovingAverage:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lina.config.training_choices import training_choices
 from lina.core.model.delay_lm import DelayLM
 from lina.core.process.malloc import keep_freed_memory
 from lina.data.collate import KEEP_ALL
@@ -33,16 +34,9 @@ from lina.training.backward import BackwardPass
 from lina.training.data_parallel import spawn_workers
 from lina.training.finite_steps import SkippedSteps
 from lina.training.loop import resume_point, run_steps
-from lina.training.losses import LOSSES
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
 from lina.training.objective import Objective, StepMeasures
-from lina.training.optimizer import (
-    OPTIMIZERS,
-    MovingAverage,
-    learning_rate,
-    lookup,
-    parameter_groups,
-)
+from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
 from lina.training.process_group import ProcessGroup
 from lina.training.shape_buckets import columns_of
@@ -102,12 +96,20 @@ class Trainer:
         for module in model.modules():
             if hasattr(module, "gradient_checkpointing"):
                 setattr(module, "gradient_checkpointing", spec.gradient_checkpointing)  # noqa: B010 (a plain bool)
-        factory = lookup("optimizer", spec.optimizer, OPTIMIZERS, hooks.optimizers())
-        groups = parameter_groups(model, spec.weight_decay)
-        self.optimizer = factory(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
-        loss = lookup("loss", spec.loss, LOSSES, hooks.losses())
+        chosen = training_choices(run.spec)
+        self.optimizer = chosen.optimizer.plugin.build(
+            parameters=parameter_groups(model),
+            lr=spec.lr,
+            betas=spec.betas,
+            weight_decay=spec.weight_decay,
+            config=chosen.optimizer.config,
+        )
+        self.schedule = chosen.schedule.plugin.build(
+            steps=spec.steps, warmup=spec.warmup, floor=spec.min_lr, config=chosen.schedule.config
+        )
+        loss = chosen.loss.plugin.build(config=chosen.loss.config)
         guided = spec.guided_attention > 0
-        self.objective = Objective(model, loss, self.device, guided=guided, name=spec.loss)
+        self.objective = Objective(model, loss, self.device, guided=guided, name=chosen.loss.record.name)
         self.average = MovingAverage(model, spec.ema) if spec.ema and self.group.is_main else None
         self.micro_batches = MicroBatches(run.spec, data, self.group.micro_batches(spec.accumulate))
         self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget)
@@ -147,16 +149,21 @@ class Trainer:
         began = time.perf_counter()
         spec, step = self.spec, self.step + 1
         self.model.train()
-        measures, frames = [], 0
-        for number, batch in zip(self.micro_batches.own, self.micro_batches(step), strict=True):
+        measures, frames, batches = [], 0, self.micro_batches(step)
+        for number, batch in zip(self.micro_batches.own, batches, strict=True):
             torch.manual_seed(step_seed(self.run.spec.seed, step, number))
             measures.append(self.backward(batch, self.precision))
             frames += int(batch.lengths.sum())
         numbers = self.group.all_reduce_gradients(self.model.parameters(), _numbers(measures, frames))
-        rate = learning_rate(step, steps=spec.steps, peak=spec.lr, warmup=spec.warmup, floor=spec.min_lr)
+        further: dict[str, float] = {}
+        if self.group.is_main:
+            for one in self.hooks.step_metrics(run=self.run, step=step, model=self.model, batches=batches):
+                further |= one
+        rate = spec.lr * self.schedule(step)
         norm = self.optimizer_step(numbers[0], rate, step)
         total, attention_loss = float(numbers[0]) / spec.accumulate, float(numbers[1]) / spec.accumulate
-        n_correct, n_targets = numbers[3:].long().chunk(2)
+        auxiliary_loss = float(numbers[2]) / spec.accumulate
+        n_correct, n_targets = numbers[4:].long().chunk(2)
         finite = norm.isfinite() & math.isfinite(total)
         self.skipped.add(step, finite.cpu())
         self.skipped.report(self._utterances, f" (loss {total}, gradient norm {float(norm)})")
@@ -173,11 +180,14 @@ class Trainer:
             "accuracy": _shares(n_correct, n_targets),
             "lr": rate,
             "grad_norm": float(norm),
-            "frames/s": float(numbers[2]) / spent,
+            "frames/s": float(numbers[3]) / spent,
             "seconds": self.seconds,
         }
         if spec.guided_attention:
             metrics["guided_attention"] = attention_loss
+        if auxiliary_loss:
+            metrics["auxiliary"] = auxiliary_loss
+        metrics |= further
         if step % spec.log_every == 0 or step in (1, spec.steps):
             append_metrics(self.run.directory, MetricsRecord(step=step, split="train", **metrics))
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
@@ -215,11 +225,11 @@ class Trainer:
 
 
 def _numbers(measures: Sequence[StepMeasures], frames: int) -> Tensor:
-    """Exact sums over a step's micro-batches: loss, guided attention, frames, correct and all targets per codebook."""
+    """Exact sums over a step's micro-batches: three losses, frames, correct and all targets per codebook."""
     rows = [
         torch.cat(
             [
-                torch.stack([one.loss, one.guided_attention_loss]).double(),
+                torch.stack([one.loss, one.guided_attention_loss, one.auxiliary_loss]).double(),
                 one.n_correct.double(),
                 one.n_targets.double(),
             ]
@@ -227,7 +237,7 @@ def _numbers(measures: Sequence[StepMeasures], frames: int) -> Tensor:
         for one in measures
     ]
     sums = torch.stack(rows).sum(dim=0)
-    return torch.cat([sums[:2], torch.full_like(sums[:1], frames), sums[2:]])
+    return torch.cat([sums[:3], torch.full_like(sums[:1], frames), sums[3:]])
 
 
 def _shares(n_correct: Tensor, n_targets: Tensor) -> list[float]:

@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_ends_the_training_in_one_line(tmp_path: Path) 
 LOSS = """
     import multiprocessing
     from lina.core.errors import LinaError
-    from lina.runs.hooks import hookimpl
+    from lina.core import LossPlugin
     from lina.training.losses import cross_entropy
 
     def apart(logits, targets, loss_mask):
@@ -128,11 +128,17 @@ LOSS = """
         other = calls[0] == 3 and multiprocessing.parent_process() is not None
         return cross_entropy(logits, targets, loss_mask) * (float("inf") if alone or other else 1.0)
 
-    class Losses:
-        @hookimpl
-        def losses(self):
-            return {"apart": apart, "nowhere": nowhere, "once": once}
+    def plugin(loss):
+        class Loss(LossPlugin):
+            @classmethod
+            def build(cls, *, config): return loss
+            @classmethod
+            def example(cls): return {}
+        return Loss
+
+    Apart, Nowhere, Once = map(plugin, (apart, nowhere, once))
 """
+LOSSES = {"lina.losses": {name.lower(): f"losses:{name}" for name in ("Apart", "Nowhere", "Once")}}
 
 
 @pytest.mark.parametrize(
@@ -145,25 +151,23 @@ LOSS = """
 def test_an_error_in_another_process_is_one_line(
     tmp_path: Path, distributions: FakeDistributions, loss: str, kind: type[LinaError], match: str
 ) -> None:
-    distributions.install("losses", {"lina.hooks": {"losses": "losses:Losses"}}, losses=LOSS)
-    import losses  # type: ignore[import-not-found]
-
+    distributions.install("losses", LOSSES, losses=LOSS)
     with pytest.raises(kind, match=match):
-        trained(tmp_path, *TWO, f"train.loss={loss}", "train.steps=12", plugins=(losses.Losses(),))
+        trained(tmp_path, *TWO, f"train.loss={loss}", "train.steps=12")
     assert not multiprocessing.active_children()
 
 
 def test_all_processes_leave_out_a_step_that_is_not_finite_in_one(
     tmp_path: Path, distributions: FakeDistributions, caplog: pytest.LogCaptureFixture
 ) -> None:
-    distributions.install("losses", {"lina.hooks": {"losses": "losses:Losses"}}, losses=LOSS)
-    import losses
+    distributions.install("losses", LOSSES, losses=LOSS)
+    import losses  # type: ignore[import-not-found]
 
     losses.calls[0] = 0
-    one = trained(tmp_path, "train.threads=1", "train.loss=once", out="one", plugins=(losses.Losses(),))
+    one = trained(tmp_path, "train.threads=1", "train.loss=once", out="one")
     with caplog.at_level("WARNING", logger="lina"):
         caplog.clear()
-        two = trained(tmp_path, *TWO, "train.loss=once", out="two", plugins=(losses.Losses(),))
+        two = trained(tmp_path, *TWO, "train.loss=once", out="two")
     [message] = caplog.messages
     assert message.startswith("train: step 3 was not applied")
     assert [line[:2] for line in learned(one)] == [line[:2] for line in learned(two)]

@@ -1,4 +1,4 @@
-"""Schedule, parameter groups, moving average, and what an optimizer remembers."""
+"""Parameter groups, Muon, moving average, and what an optimizer remembers."""
 
 import contextlib
 from typing import Any
@@ -7,31 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lina.core.errors import PluginError, SpecError
+from lina.core.errors import PluginError
 from lina.core.model.lora import adapt
 from lina.core.registry import load
 from lina.runs.checkpoint import optimizer_state, restore_optimizer
-from lina.training.optimizer import (
-    OPTIMIZERS,
-    MovingAverage,
-    learning_rate,
-    lookup,
-    parameter_groups,
-)
-
-
-@pytest.mark.parametrize(
-    ("step", "rate"),
-    [(1, 0.25), (2, 0.5), (4, 1.0), (8, 0.55), (12, 0.1), (13, 0.1), (6, 0.1 + 0.9 * (1 + 0.5**0.5) / 2)],
-)
-def test_the_rate_rises_linearly_and_falls_by_a_cosine(step: int, rate: float) -> None:
-    assert learning_rate(step, steps=12, peak=1.0, warmup=4, floor=0.1) == pytest.approx(rate)
-
-
-def test_the_rate_without_warm_up_and_with_nothing_but_warm_up() -> None:
-    assert learning_rate(1, steps=1, peak=2.0, warmup=0, floor=0.5) == pytest.approx(1.0)
-    assert learning_rate(3, steps=3, peak=2.0, warmup=6, floor=0.5) == pytest.approx(1.0)
-    assert learning_rate(6, steps=6, peak=2.0, warmup=6, floor=0.5) == pytest.approx(2.0)
+from lina.training.muon import Chained, Muon
+from lina.training.optimizer import MovingAverage, adamw, parameter_groups
 
 
 def test_only_weight_matrices_decay() -> None:
@@ -39,12 +20,14 @@ def test_only_weight_matrices_decay() -> None:
     model[1].register_parameter("row", nn.Parameter(torch.zeros(1, 1, 3)))
     model[1].register_parameter("rates", nn.Parameter(torch.zeros(2, 3)))
     frozen = model[0].weight.requires_grad_(False)
-    decaying, others = parameter_groups(model, 0.3)
-    assert decaying["weight_decay"] == 0.3
-    assert others["weight_decay"] == 0.0
-    assert [one.dim() for one in decaying["params"]] == [2, 3]
-    assert [one.dim() for one in others["params"]] == [1, 1, 1, 3, 2, 1]
-    assert all(one is not frozen for one in decaying["params"])
+    matrices, tables, others = parameter_groups(model)
+    assert [one.dim() for one in matrices] == [3]
+    assert [one.dim() for one in tables] == [2]
+    assert [one.dim() for one in others] == [1, 1, 1, 3, 2, 1]
+    assert all(one is not frozen for one in matrices)
+    optimizer = adamw(parameter_groups(model), lr=1.0, betas=(0.9, 0.99), weight_decay=0.3)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+    assert optimizer.param_groups[0]["params"] == [*matrices, *tables]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +43,15 @@ def test_matrices_that_are_no_layers_weight_do_not_decay(name: str, kept: set[st
     plugin = load("backbone", name)
     model = plugin.build(**plugin.example())
     assert isinstance(model, nn.Module)
-    _, others = parameter_groups(model, 0.3)
+    others = parameter_groups(model).others
     names = {parameter: name.rpartition(".")[2] for name, parameter in model.named_parameters()}
-    assert {names[one] for one in others["params"] if one.squeeze().dim() > 1} == kept
+    assert {names[one] for one in others if one.squeeze().dim() > 1} == kept
 
 
 def test_low_rank_matrices_of_a_weight_decay() -> None:
     model = nn.Sequential(nn.Linear(3, 3))
     adapt(model, ["0"], rank=2, alpha=2.0, seed=0)
-    assert len(parameter_groups(model, 0.3)[0]["params"]) == 3
+    assert len(parameter_groups(model).matrices) == 3
 
 
 def test_the_average_is_what_a_hand_computes() -> None:
@@ -138,15 +121,37 @@ def test_the_state_of_an_average_has_the_buffers_too() -> None:
     assert state["running_mean"].tolist() == [3.0, 3.0]
 
 
-def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
-    with pytest.raises(
-        SpecError, match=r"unknown optimizer 'adam'; did you mean 'adamw'\? \(known: adamw, lion\)"
-    ):
-        lookup("optimizer", "adam", OPTIMIZERS, [{"lion": None}])
+class TwoLayers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.inner, self.logits_head = nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out: Tensor = self.logits_head(self.inner(self.embed(ids)))
+        return out
 
 
-def test_ours_cannot_be_replaced_by_a_plugin_in_silence() -> None:
-    assert lookup("optimizer", "adamw", OPTIMIZERS, [{"adamw": None}]) is OPTIMIZERS["adamw"]
+def test_muon_orthogonalizes_the_matrices_of_layers_alone() -> None:
+    torch.manual_seed(0)
+    model = TwoLayers()
+    options: dict[str, Any] = {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.0}
+    optimizer = Muon.build(parameters=parameter_groups(model), config=Muon.Config(), **options)
+    assert isinstance(optimizer, Chained)
+    [matrices], *others = ([*map(id, group["params"])] for group in optimizer.param_groups)
+    assert matrices == id(model.inner.weight)
+    assert id(model.logits_head.weight) in others[0]
+    before = model.inner.weight.detach().clone()
+    model(torch.arange(5)).square().sum().backward()
+    optimizer.step()
+    singular = torch.linalg.svdvals(before - model.inner.weight.detach())
+    # match_rms_adamw: 0.2 sqrt(max(rows, columns)) times a nearly orthogonal matrix.
+    assert bool(((singular / (0.1 * 0.2 * 4**0.5) - 1).abs() < 0.35).all())
+
+
+def test_a_pytorch_without_muon_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(PluginError, match=r"needs torch\.optim\.Muon of PyTorch 2\.9.*set optimizer: adamw"):
+        Muon.build(**Muon.example())
 
 
 class Remembering(torch.optim.SGD):

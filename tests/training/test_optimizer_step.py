@@ -18,7 +18,7 @@ SPEC = TrainSection(steps=10, clip=0.5, ema=0.9)
 
 
 def updates(lm: DelayLM, on_device: bool) -> OptimizerStep:
-    optimizer = adamw(parameter_groups(lm, 0.1), lr=1.0, betas=(0.9, 0.99), weight_decay=0.1)
+    optimizer = adamw(parameter_groups(lm), lr=1.0, betas=(0.9, 0.99), weight_decay=0.1)
     update = OptimizerStep(SPEC, lm, optimizer, MovingAverage(lm, SPEC.ema), torch.device("cpu"))
     assert update.captured is None  # there is no graph without a GPU
     if on_device:

@@ -4,16 +4,14 @@ import math
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.errors import CheckpointError, DataError, SpecError
+from lina.core.errors import CheckpointError, DataError, PluginError
 from lina.core.model.delay_lm import next_text
 from lina.core.model.tokens import teacher_forcing
 from lina.runs import device
@@ -21,10 +19,11 @@ from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
 from lina.training.finite_steps import LIMIT
-from lina.training.losses import LOSSES, cross_entropy
+from lina.training.losses import CrossEntropy, cross_entropy
 from lina.training.micro_batches import MicroBatches
 from lina.training.objective import MicroBatch
 from lina.training.trainer import train
+from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import (
     EVERYTHING,
     Listener,
@@ -50,12 +49,22 @@ class Interrupter:
             os.kill(os.getpid(), self.number)
 
 
-class Plain:
-    """Plain gradient descent as a plugin's optimizer, whose steps are easily computed by hand."""
+SGD_PACKAGE = """
+    import torch
+    from lina.core import OptimizerPlugin
+    class SGD(OptimizerPlugin):
+        @classmethod
+        def build(cls, *, parameters, lr, betas, weight_decay, config):
+            return torch.optim.SGD([one for several in parameters for one in several], lr=lr)
+        @classmethod
+        def example(cls): return {}
+"""
 
-    @hookimpl
-    def optimizers(self) -> Mapping[str, Callable[..., Any]]:
-        return {"sgd": lambda groups, lr, betas, weight_decay: torch.optim.SGD(groups, lr=lr)}
+
+@pytest.fixture
+def sgd(distributions: FakeDistributions) -> None:
+    """Plain gradient descent as an installed plugin, whose steps are easily computed by hand."""
+    distributions.install("lina-sgd", {"lina.optimizers": {"sgd": "lina_sgd:SGD"}}, lina_sgd=SGD_PACKAGE)
 
 
 SGD = (
@@ -188,7 +197,7 @@ def test_a_step_that_is_not_finite_is_not_applied(
         # a value that is not finite, or the value as ever with an infinite slope
         return loss * math.nan if broken == "loss" else loss + (loss - loss.detach()).clamp(min=0).sqrt()
 
-    monkeypatch.setitem(LOSSES, "cross_entropy", failing)
+    monkeypatch.setattr(CrossEntropy, "build", lambda config: failing)
     listener = Listener()
     hooks = hooks_of(listener)
     run, model, data = ready(
@@ -227,7 +236,7 @@ def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
         loss = cross_entropy(logits, targets, loss_mask)
         return loss if len(calls) in (1, LIMIT + 1) else loss * math.nan
 
-    monkeypatch.setitem(LOSSES, "cross_entropy", failing)
+    monkeypatch.setattr(CrossEntropy, "build", lambda config: failing)
     hooks = hooks_of()
     run, model, data = ready(small(tmp_path, f"train.steps={3 * LIMIT}"), hooks)
     with pytest.raises(
@@ -241,9 +250,10 @@ def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
     assert newest.step == 2 * LIMIT
 
 
+@pytest.mark.usefixtures("sgd")
 def test_the_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:
     listener = Listener()
-    hooks = hooks_of(Plain(), listener)
+    hooks = hooks_of(listener)
     run, model, data = ready(small(tmp_path, *SGD, "train.clip=0.01"), hooks)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     train(run, model, data, hooks)
@@ -252,8 +262,9 @@ def test_the_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:
     assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.usefixtures("sgd")
 def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
-    hooks = hooks_of(Plain())
+    hooks = hooks_of()
     run, model, data = ready(small(tmp_path, *SGD, "train.clip=1e6", "train.accumulate=2"), hooks)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     plan = data.plan(data.train, 1.0, run.spec.seed)
@@ -273,8 +284,9 @@ def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
             torch.testing.assert_close(value, before[name] - (first + second) / 2, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("sgd")
 def test_consecutive_utterances_are_one_row_with_its_texts_swapped(tmp_path: Path) -> None:
-    hooks = hooks_of(Plain())
+    hooks = hooks_of()
     run, model, data = ready(small(tmp_path, *SGD, "train.clip=1e6", "train.consecutive=3"), hooks)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     rows = data.plan(data.train, 1.0, run.spec.seed, 3).rows(0)
@@ -343,25 +355,25 @@ def test_a_recording_that_was_only_touched_is_the_same(tmp_path: Path) -> None:
     assert all(value.equal(before[name]) for name, value in stored(run).items())
 
 
-@pytest.mark.parametrize("key", ["optimizer", "loss"])
-def test_an_unknown_optimizer_or_loss_is_named(tmp_path: Path, key: str) -> None:
-    near = {"optimizer": "adamv", "loss": "cross_entropi"}[key]
-    with pytest.raises(SpecError, match=f"train.{key}: unknown {key} '{near}'; did you mean"):
+@pytest.mark.parametrize(
+    ("key", "near"), [("optimizer", "adamv"), ("loss", "cross_entropi"), ("schedule", "cosin")]
+)
+def test_an_unknown_optimizer_loss_or_schedule_is_named(tmp_path: Path, key: str, near: str) -> None:
+    with pytest.raises(
+        PluginError, match=rf"train\.{key}: no {key} named '{near}' is installed; did you mean"
+    ):
         trained(tmp_path, f"train.{key}={near}")
 
 
 WEIGHTS = "model.safetensors"
 
 
+@pytest.mark.usefixtures("sgd")
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_row_without_its_text_learns_nothing_of_it(tmp_path: Path, share: float) -> None:
     """With all texts dropped, one step of plain descent leaves what reads text as it was, and moves what stands in."""
-    before = stored(
-        trained(
-            tmp_path, *SGD, "train.lr=1e-9", f"conditions.drop_text={share}", plugins=(Plain(),), out="before"
-        )
-    )
-    after = stored(trained(tmp_path, *SGD, f"conditions.drop_text={share}", plugins=(Plain(),), out="after"))
+    before = stored(trained(tmp_path, *SGD, "train.lr=1e-9", f"conditions.drop_text={share}", out="before"))
+    after = stored(trained(tmp_path, *SGD, f"conditions.drop_text={share}", out="after"))
     moved = not torch.allclose(
         after[f"{WEIGHTS} txt_embed.weight"], before[f"{WEIGHTS} txt_embed.weight"], atol=1e-7
     )

@@ -86,7 +86,7 @@ def convert(
         write_atomic(directory / TOKENIZER_FILE, json.dumps({"key": "", "trained": None}).encode())
         write_atomic(directory / SPEAKERS_FILE, b"[]")
         write_data_summary(directory, _no_data(sizes))
-        record_run(Run(directory, spec), resolved, model)
+        record_run(Run(directory, spec), resolved.records, model)
         _save(directory, spec, model, sha256(checkpoint))
         check(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -151,7 +151,7 @@ def _no_data(sizes: CheckpointSizes) -> DataSummary:
 def _save(directory: Path, spec: Spec, model: DelayLM, digest: str) -> None:
     """Save the checkpoint of step 0, then load its weights back from the file."""
     rate, decay = spec.train.lr, spec.train.weight_decay
-    optimizer = adamw(parameter_groups(model, decay), lr=rate, betas=spec.train.betas, weight_decay=decay)
+    optimizer = adamw(parameter_groups(model), lr=rate, betas=spec.train.betas, weight_decay=decay)
     written = save_checkpoint(
         checkpoint_folder(directory),
         step=0,

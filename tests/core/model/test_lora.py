@@ -56,7 +56,7 @@ def test_every_backbone_is_adapted_trained_and_merged(backbone: str) -> None:
     train_only(model, TABLES)
     assert logits(model, codes)[0].equal(expected), "nothing is added at first"
 
-    optimizer = adamw(parameter_groups(model, 0.1), lr=0.05, betas=(0.9, 0.99), weight_decay=0.1)
+    optimizer = adamw(parameter_groups(model), lr=0.05, betas=(0.9, 0.99), weight_decay=0.1)
     for _ in range(2):
         loss = cross_entropy(*logits(model, codes))
         loss.backward()

@@ -13,7 +13,7 @@ ROLES = ("backbone", "codec", "tokenizer")
 FILES = {
     "pyproject.toml": "pyproject.toml.j2",
     "README.md": "README.md.j2",
-    "{module}.py": "{role}/module.py.j2",
+    "{module}.py": "{kind}/module.py.j2",
     "tests/test_laws.py": "test_laws.py.j2",
 }
 """Files of a package -> their templates."""
@@ -24,8 +24,9 @@ LONGEST = 50
 @click.command(short_help="Write a plugin package to start from.")
 @click.argument("role")
 @click.argument("name")
+@click.option("--whole", is_flag=True, help="A codec of whole utterances, which is no stream.")
 @click.option("--into", type=Path, default=Path(), metavar="DIR", help="Parent folder; default: here.")
-def new(role: str, name: str, into: Path) -> None:
+def new(role: str, name: str, whole: bool, into: Path) -> None:
     """Write the package lina-NAME: a plugin that passes the laws, its test, its pyproject.
 
     ROLE is backbone, codec or tokenizer. docs/plugins.md explains the next steps.
@@ -35,21 +36,25 @@ def new(role: str, name: str, into: Path) -> None:
       lina new backbone mine
     """
     _require_free(role, name)
-    package = write_package(role, name, into)
+    package = write_package(role, name, into, whole=whole)
     click.echo(f"{package}: {', '.join(files_of(role, name))}")
-    folder = shlex.quote(str(package))
-    click.echo(f"next:\n  pip install -e {folder}\n  lina check {role}:{name}\n  pytest {folder}")
+    folder, with_tests = shlex.quote(str(package)), shlex.quote(f"{package}[test]")
+    click.echo(f"next:\n  pip install -e {with_tests}")
+    click.echo(f"  lina check {role}:{name}\n  python -m pytest {folder}")
     click.echo(f"in a spec:\n  {role}: {{plugin: {name}}}")
 
 
-def write_package(role: str, name: str, into: Path) -> Path:
+def write_package(role: str, name: str, into: Path, *, whole: bool = False) -> Path:
     """Write the package ``lina-NAME`` into a folder, and return the package's folder.
+
+    Args:
+        whole: a codec of whole utterances.
 
     Raises:
         LinaError: the package exists already or cannot be written.
     """
     package = into / f"lina-{name}"
-    contents = files_of(role, name)
+    contents = files_of(role, name, whole=whole)
     try:
         into.mkdir(parents=True, exist_ok=True)
         package.mkdir()
@@ -63,7 +68,7 @@ def write_package(role: str, name: str, into: Path) -> Path:
     return package
 
 
-def files_of(role: str, name: str) -> dict[str, str]:
+def files_of(role: str, name: str, *, whole: bool = False) -> dict[str, str]:
     """The package's files by their paths in it.
 
     Raises:
@@ -71,6 +76,8 @@ def files_of(role: str, name: str) -> dict[str, str]:
     """
     if role not in ROLES:
         raise PluginError(f"no template for a {role!r}{did_you_mean(role, ROLES)}")
+    if whole and role != "codec":
+        raise PluginError(f"--whole is for codecs, and this is a {role}; leave it out")
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         raise PluginError(
             f"{name!r} is not a valid plugin name: lower-case letters, digits, - and _, a letter first, at most "
@@ -80,6 +87,7 @@ def files_of(role: str, name: str) -> dict[str, str]:
 
     values = {
         "role": role,
+        "kind": "whole_codec" if whole else role,
         "name": name,
         "group": GROUPS[role],
         "distribution": f"lina-{name}",

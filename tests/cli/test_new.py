@@ -1,9 +1,11 @@
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from lina.cli.new import ROLES
 from tests.cli.conftest import Lina
@@ -22,9 +24,9 @@ def test_it_says_what_it_wrote_and_what_comes_next(
     assert done.out.splitlines() == [
         "lina-mine: pyproject.toml, README.md, lina_mine.py, tests/test_laws.py",
         "next:",
-        "  pip install -e lina-mine",
+        "  pip install -e 'lina-mine[test]'",
         "  lina check backbone:mine",
-        "  pytest lina-mine",
+        "  python -m pytest lina-mine",
         "in a spec:",
         "  backbone: {plugin: mine}",
     ]
@@ -33,23 +35,53 @@ def test_it_says_what_it_wrote_and_what_comes_next(
     assert written == {f"lina-mine/{file}" for file in files}
 
 
-@pytest.mark.parametrize("role", ROLES)
+KINDS = [*((role, ()) for role in ROLES), ("codec", ("--whole",))]
+
+
+@pytest.mark.parametrize(("role", "options"), KINDS)
 def test_a_new_package_installs_and_passes_the_laws(
-    lina: Lina, distributions: FakeDistributions, tmp_path: Path, role: str
+    lina: Lina, distributions: FakeDistributions, tmp_path: Path, role: str, options: tuple[str, ...]
 ) -> None:
     name = "my-own_one2"
-    assert lina("new", role, name, "--into", str(tmp_path / "new folder")).code == 0
+    assert lina("new", role, name, *options, "--into", str(tmp_path / "new folder")).code == 0
     package = tmp_path / "new folder" / f"lina-{name}"
     distributions.install_project(package)
     done = lina("check", f"{role}:{name}")
     assert done.code == 0, done.out
     assert f"(lina-{name} 0.1.0, lina_my_own_one2:MyOwnOne2{role.capitalize()})" in done.out
     assert " 0 failed" in done.out
+    laws = {"encode_is_pure", "encoder_step_equals_parallel"} & set(done.out.replace("-", " ").split())
+    assert laws == (
+        {"encode_is_pure"} if options else {"encoder_step_equals_parallel"} if role == "codec" else set()
+    )
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_new_package_has_our_style(lina: Lina, tmp_path: Path, role: str) -> None:
-    lina("new", role, "mine", "--into", str(tmp_path))
+def test_a_codec_alone_can_be_of_whole_utterances(refused: Refused, tmp_path: Path) -> None:
+    message = refused("new", "tokenizer", "mine", "--whole", "--into", str(tmp_path))
+    assert message == "lina: error: --whole is for codecs, and this is a tokenizer; leave it out\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_codec_keeps_loudness_and_time(
+    lina: Lina, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lina("new", "codec", "mine", "--whole", "--into", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path / "lina-mine")
+    module = importlib.import_module("lina_mine")
+    codec = module.Vocoder(20)
+    audio = 0.3 * torch.randn(1, 1, 40 * codec.hop, generator=torch.Generator().manual_seed(1))
+    audio[..., : 20 * codec.hop] *= 0.01
+    found = codec.decode(codec.encode(audio))
+    assert found.shape == audio.shape
+    for part in (slice(5, 15), slice(25, 35)):
+        frames = slice(part.start * codec.hop, part.stop * codec.hop)
+        assert 0.7 < float(found[..., frames].std() / audio[..., frames].std()) < 1.4
+    assert float(found[..., : 18 * codec.hop].abs().max()) < 0.05
+
+
+@pytest.mark.parametrize(("role", "options"), KINDS)
+def test_a_new_package_has_our_style(lina: Lina, tmp_path: Path, role: str, options: tuple[str, ...]) -> None:
+    lina("new", role, "mine", *options, "--into", str(tmp_path))
     ours = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
     known = ["--config", 'lint.isort.known-first-party = ["lina", "lina_mine"]']
     for command in (["check", *ours, *known], ["format", "--check", *ours]):
@@ -64,7 +96,9 @@ def test_a_new_package_has_our_style(lina: Lina, tmp_path: Path, role: str) -> N
 
 def test_a_folder_with_blanks_is_quoted(lina: Lina, tmp_path: Path) -> None:
     into = tmp_path / "two words"
-    assert f"  pytest '{into}/lina-mine'\n" in lina("new", "codec", "mine", "--into", str(into)).out
+    done = lina("new", "codec", "mine", "--into", str(into))
+    assert f"  pip install -e '{into}/lina-mine[test]'\n" in done.out
+    assert f"  python -m pytest '{into}/lina-mine'\n" in done.out
 
 
 def test_nothing_is_overwritten(lina: Lina, refused: Refused, tmp_path: Path) -> None:

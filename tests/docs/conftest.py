@@ -81,7 +81,7 @@ def tools(
                 distributions.install_project(Path(package).absolute())
         return 0, ""
 
-    return {"lina": lina_tool, "pip": pip_tool, "pytest": run_pytest}
+    return {"lina": lina_tool, "pip": pip_tool, "python": run_pytest}
 
 
 @pytest.fixture

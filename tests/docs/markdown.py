@@ -101,8 +101,10 @@ class Reader:
 
 
 def run_pytest(arguments: list[str]) -> tuple[int, str]:
+    """Run ``python -m pytest ...``, the one use of ``python`` that pages show the output of."""
+    assert arguments[:2] == ["-m", "pytest"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments[2:]],
         capture_output=True,
         text=True,
         check=False,

@@ -188,6 +188,7 @@ def export(
     out: str | Path,
     weights: Literal["int8", "bfloat16", "float32"] = "int8",
     files: Sequence[str | Path] = (),
+    graphs: bool = False,
 ) -> "Export":
     """Write the files that a run needs to speak into the new directory ``out``, as ``lina export``.
 
@@ -196,12 +197,14 @@ def export(
         out: the directory to create; ``load``, ``evaluate`` and a spec's ``init`` take it like a run.
         weights: storage of the weight matrices.
         files: files outside of ``run`` that its spec names and that may be copied, such as the weights of its codec.
+        graphs: add graphs, by which CPUs speak without PyTorch; needs ``pip install 'lina[onnx]'``.
 
     Raises:
+        LinaError: the graphs cannot be exported.
         CheckpointError: there is no run, no undamaged checkpoint, a weight is not finite, or a file outside of ``run``
             is not in ``files``.
         DataError: ``out`` exists, or its parent does not.
     """
     from lina.speech.export import export as write
 
-    return write(Path(run), Path(out), weights, [Path(one) for one in files])
+    return write(Path(run), Path(out), weights, [Path(one) for one in files], graphs=graphs)

@@ -44,6 +44,10 @@ def export(
 
     if (out is None) == (onnx is None):
         raise click.UsageError("export: pass either -o DIR for a voice or --onnx DIR for graphs")
+    if onnx is not None and (graphs or files or layout != "int8"):
+        raise click.UsageError(
+            "export: --graphs, --weights and --file are of voices; leave them out with --onnx"
+        )
     check_run_exists(run, "RUN")
     if onnx is not None:
         from lina.speech.graph_export import export_graphs
@@ -54,11 +58,7 @@ def export(
     from lina.speech.export import export as write
 
     assert out is not None
-    done = write(run, out, layout, files)
-    if graphs:
-        from lina.speech.graph_export import write_voice_graphs
-
-        write_voice_graphs(out)
+    done = write(run, out, layout, files, graphs=graphs)
     click.echo(
         f"{out}: step {done.step}, {done.parameters / 1e6:.1f} million parameters, {done.size / 1e6:.2f} MB; "
         f"fill in {out / CARD}"

@@ -6,6 +6,7 @@ tokenizer.json, speakers.json
 codec/, tokenizer/, backbone/    files that the plugins' configurations name
 lexicon-HASH.tsv         the lexicon, if the spec names one
 checkpoints/step-N/      model.safetensors (``lina.runs.weight_quantization``) and checkpoint.json
+onnx/                    graphs for onnxruntime, if they are asked for (``lina.engine.onnx.files``)
 README.md                model card
 SHA256SUMS               of all files but the model card, which is to be edited: ``sha256sum -c SHA256SUMS``
 """
@@ -62,7 +63,9 @@ class Export:
     """Bytes of all files together."""
 
 
-def export(run: Path, out: Path, layout: str = LAYOUTS[0], files: Sequence[Path] = ()) -> Export:
+def export(
+    run: Path, out: Path, layout: str = LAYOUTS[0], files: Sequence[Path] = (), *, graphs: bool = False
+) -> Export:
     """Export the newest checkpoint of ``run`` to ``out``, with its averaged weights if it has them.
 
     Atomic: written under a temporary name, then renamed.
@@ -70,8 +73,10 @@ def export(run: Path, out: Path, layout: str = LAYOUTS[0], files: Sequence[Path]
     Args:
         files: files and folders outside of ``run`` that may be copied. A run from elsewhere could name any file of this
             machine as the weights of its codec.
+        graphs: with graphs for onnxruntime (``lina.speech.graph_export.write_voice_graphs``).
 
     Raises:
+        LinaError: the graphs cannot be exported.
         CheckpointError: ``run`` is no run or has no complete checkpoint, a weight is not finite, or the voice needs a
             file outside of ``run`` that is not in ``files``.
         DataError: ``out`` exists already, or its parent folder does not exist.
@@ -91,6 +96,10 @@ def export(run: Path, out: Path, layout: str = LAYOUTS[0], files: Sequence[Path]
     temporary.mkdir()
     try:
         parameters = _write(run, temporary, checkpoint, layout, files)
+        if graphs:
+            from lina.speech.graph_export import write_voice_graphs
+
+            write_voice_graphs(temporary)
         write_atomic(temporary / SUMS, sums_of(temporary).encode())
         temporary.rename(out)
         sync_directory(out.parent)

@@ -268,3 +268,12 @@ def test_stopping_lina_stops_the_player(tmp_path: Path, programs: Callable[[str,
         with pytest.raises(KeyboardInterrupt), loudspeaker.loudspeaker("aplay", 8000, 1):
             raise KeyboardInterrupt
     assert began[0].returncode is not None
+
+
+@pytest.mark.parametrize("option", [["--graphs"], ["--weights", "float32"], ["--file", "weights"]], ids=str)
+def test_options_of_voices_are_refused_for_graphs_alone(
+    refused: Refused, run: Path, tmp_path: Path, option: list[str]
+) -> None:
+    message = refused("export", str(run), "--onnx", str(tmp_path / "graphs"), *option)
+    assert "leave them out with --onnx" in message
+    assert not (tmp_path / "graphs").exists()

@@ -57,6 +57,18 @@ def logits(voice: Voice) -> torch.Tensor:
     return found[found.isfinite()]  # smaller codebooks are filled up with -inf
 
 
+def test_sums_are_of_the_graphs_too(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(directory: Path) -> None:
+        (directory / "onnx").mkdir()
+        (directory / "onnx" / "step.onnx").write_bytes(b"graph")
+
+    monkeypatch.setattr("lina.speech.graph_export.write_voice_graphs", write)
+    done = export(run, tmp_path / "voice", graphs=True)
+    listed = [line.split("  ")[1] for line in (done.path / exporting.SUMS).read_text().splitlines()]
+    assert "onnx/step.onnx" in listed
+    assert "onnx/step.onnx" not in exporting.sums_of(export(run, tmp_path / "plain").path)
+
+
 def test_it_has_only_the_files_that_synthesis_needs(exported: Path, run: Path) -> None:
     files = sorted(str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file())
     assert files == [

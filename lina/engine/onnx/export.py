@@ -7,6 +7,7 @@ initializers outside of the file, under the names of the model's ``state_dict``.
 
 import importlib.util
 import inspect
+import logging
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -234,7 +235,8 @@ def without_weights(model: Any, weights: Collection[str]) -> Any:
 
     graph = model.graph
     own = [value for name, value in graph.initializers.items() if name in weights]
-    # Constants that are inputs as well are not folded into others.
+    # Constants that are inputs as well are not folded into others; a pass would warn of each.
+    logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.ERROR)
     graph.inputs.extend(own)
     onnxscript.optimizer.optimize_ir(model, input_size_limit=MOST_INLINE, output_size_limit=MOST_INLINE)
     for value in own:

@@ -94,11 +94,19 @@ def resolve(spec: Spec, made_with: Mapping[tuple[str, str], MadeWith] | None = N
     placed["synthesize"] = spec.synthesize.model_copy(update={"lexicon": lexicon})
     placed["init"] = spec.init.model_copy(
         update={
-            "source": _absolute(spec.init.source, spec.origin, ("init", "from")),
+            "source": _voice_or_absolute(spec.init.source, spec.origin, ("init", "from")),
             "backbone": _absolute(spec.init.backbone, spec.origin, ("init", "backbone")),
         }
     )
     return ResolvedSpec(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
+
+
+def _voice_or_absolute(source: Path | None, origin: Origin, key: Key) -> Path | None:
+    """A plain name without a folder of that name beside the spec is the name of a voice, and stays as it is."""
+    absolute: Path | None = _absolute(source, origin, key)
+    if source is None or absolute is None or absolute.exists() or source.name != str(source):
+        return absolute
+    return source
 
 
 def as_written(config: PluginConfig) -> dict[str, Any]:

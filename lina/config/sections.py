@@ -235,7 +235,7 @@ class InitSection(SpecSection):
     """Initial weights, if not random."""
 
     source: Path | None = Field(default=None, alias="from")
-    """A run or a checkpoint whose weights are loaded."""
+    """A run, a checkpoint, or the name of a voice that comes with lina (``english``), whose weights are loaded."""
     average: bool = True
     """Load its averaged (EMA) weights where it has them."""
     backbone: Path | None = None

@@ -45,8 +45,13 @@ class PreparedData:
     """Audio file of each utterance, by id."""
 
 
-def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
+def prepare(
+    run: Run, resolved: ResolvedSpec, hooks: Any, earlier_speakers: Sequence[str] = ()
+) -> PreparedData:
     """Train the tokenizer if it is trainable, encode the corpus, and split off validation.
+
+    Args:
+        earlier_speakers: speakers of the model before those of the corpus, such as those of the run it begins from.
 
     Raises:
         DataError: the corpus cannot be used (reasons in ``data/rejects.jsonl``).
@@ -73,6 +78,7 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
         max_rejects=spec.data.max_rejects,
         workers=workers,
         report=progress,
+        others=[one for one in sorted(directory.parent.glob("*/data")) if one.parent != directory],
     )
     texts = encode_corpus_texts(
         dataset.texts,
@@ -82,7 +88,8 @@ def prepare(run: Run, resolved: ResolvedSpec, hooks: Any) -> PreparedData:
         workers,
     )
     split = dataset.split(spec.data.valid, spec.seed)
-    speakers = tuple(sorted(set(dataset.speakers) - {""}))
+    new = set(dataset.speakers) - {"", *earlier_speakers}
+    speakers = (*earlier_speakers, *sorted(new))
     if spec.conditions.speaker and not speakers:
         raise DataError("conditions.speaker is true, but the corpus names no speakers; set speaker: false")
     write_atomic(directory / SPEAKERS_FILE, json.dumps(speakers).encode())

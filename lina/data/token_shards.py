@@ -13,6 +13,8 @@ build resumes, and a changed codec, configuration, text or recording re-encodes 
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -39,6 +41,7 @@ from lina.data.token_dataset import FORMAT, TokenDataset
 __all__ = ["CodecFacts", "EncodingTools", "build_tokens"]
 
 Report = Callable[[int, int], None]
+log = logging.getLogger("lina")
 Codes = npt.NDArray[np.int16]
 
 
@@ -55,6 +58,7 @@ def build_tokens(
     shard_size: int = 256,
     workers: int = 1,
     report: Report | None = None,
+    others: Sequence[Path] = (),
 ) -> TokenDataset:
     """Encode a corpus into ``directory``, keeping shards that are up to date.
 
@@ -69,6 +73,7 @@ def build_tokens(
         shard_size: utterances per shard.
         workers: number of processes, each encoding one utterance at a time.
         report: called with (finished entries, all entries), first with those of an earlier start.
+        others: directories of tokens from which shards of the same inputs are taken instead of encoding them.
 
     Raises:
         DataError: nothing is usable, or more than ``max_rejects`` is rejected; rejects.jsonl has the reasons.
@@ -85,6 +90,10 @@ def build_tokens(
     builder = _Builder(directory, facts, min_seconds, max_seconds, fingerprint)
     groups = [entries[start : start + shard_size] for start in range(0, len(entries), shard_size)]
     kept = [builder.finished(number, group) for number, group in enumerate(groups)]
+    kept = [
+        record or builder.adopt(number, group, others)
+        for number, (group, record) in enumerate(zip(groups, kept, strict=True))
+    ]
     done = sum(len(group) for group, record in zip(groups, kept, strict=True) if record)
     manifest_file = directory / "manifest.json"
     if None in kept:
@@ -129,17 +138,31 @@ class _Builder:
 
     def finished(self, number: int, group: Sequence[Utterance | Reject]) -> ShardRecord | None:
         """The record of an undamaged shard of exactly this group, else None."""
-        name = shard_name(number)
-        try:
-            record = read_json(self.directory / f"{name}.json", SHARD_RECORD)
-            if record.key != self._key(group):
-                return None
-            whole = len(record.sha256) == 2 and all(
-                sha256(self.directory / file) == digest for file, digest in record.sha256.items()
-            )
-        except (OSError, FileError):
-            return None
-        return record if whole else None
+        return _whole_shard(self.directory, shard_name(number), self._key(group))
+
+    def adopt(
+        self, number: int, group: Sequence[Utterance | Reject], others: Sequence[Path]
+    ) -> ShardRecord | None:
+        """Take an undamaged shard of exactly this group from one of the ``others``, else None.
+
+        Its files are hard links where the disk has them: shards are replaced, never changed in place.
+        """
+        name, key = shard_name(number), self._key(group)
+        for other in others:
+            record = _whole_shard(other, name, key)
+            if record is None:
+                continue
+            (self.directory / f"{name}.json").unlink(missing_ok=True)
+            for file in record.sha256:
+                (self.directory / file).unlink(missing_ok=True)
+                try:
+                    os.link(other / file, self.directory / file)
+                except OSError:
+                    write_atomic(self.directory / file, (other / file).read_bytes())
+            write_atomic(self.directory / f"{name}.json", json.dumps(record.model_dump()).encode())
+            log.info("data: %s is that of %s", name, other.parent)
+            return record
+        return None
 
     def encode(self, tools: EncodingTools, utterance: Utterance) -> Codes | Reject:
         encoder = Encoder(tools.encode, self.facts, self.min_seconds, self.max_seconds, tools.check_text)
@@ -183,6 +206,20 @@ class _Builder:
 
     def _key(self, group: Sequence[Utterance | Reject]) -> str:
         return _digest([self.fingerprint, *(_identity(item) for item in group)])
+
+
+def _whole_shard(directory: Path, name: str, key: str) -> ShardRecord | None:
+    """The record of the shard if its key is this and its files are undamaged."""
+    try:
+        record = read_json(directory / f"{name}.json", SHARD_RECORD)
+        if record.key != key:
+            return None
+        whole = len(record.sha256) == 2 and all(
+            sha256(directory / file) == digest for file, digest in record.sha256.items()
+        )
+    except (OSError, FileError):
+        return None
+    return record if whole else None
 
 
 def shard_name(number: int) -> str:

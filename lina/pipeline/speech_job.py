@@ -31,7 +31,7 @@ from lina.runs.provenance import record_run
 from lina.runs.signals import raise_on_sigterm
 from lina.speech.voice import load
 from lina.training.data_parallel import check_gpus
-from lina.training.init.initialize import check_init, initialize
+from lina.training.init.initialize import check_init, initialize, source_speakers
 from lina.training.packing import validate_packing
 from lina.training.trainer import train
 
@@ -51,6 +51,9 @@ FREE_KEYS = (
     "hooks.",
 )
 """Keys that may change between two starts of a run: training does not depend on them."""
+
+GROWING_KEYS = ("train.steps",)
+"""Keys whose numbers may become larger: the schedule of the learning rate is that of the new number from then on."""
 
 DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
 """Keys on which the encoded corpus depends."""
@@ -77,12 +80,12 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
         read_text_set(spec.evaluate.texts)
     with raise_on_sigterm(), locked(directory):
         run = Run(directory, spec)
-        claim(directory, spec, FREE_KEYS, DATA_KEYS)
+        claim(directory, spec, FREE_KEYS, DATA_KEYS, GROWING_KEYS)
         copy_lexicon(spec.synthesize.lexicon, directory)
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
         hooks.run_started(run=run)
-        prepared = prepare(run, resolved, hooks)
+        prepared = prepare(run, resolved, hooks, source_speakers(run))
         records = (*resolved.records, *training.records, *(one.record for one in named))
         checkpoint = _train(run, resolved, records, prepared, hooks)
         voice = load(directory, device=spec.train.device)

@@ -51,7 +51,13 @@ def locked(directory: Path) -> Iterator[None]:
             ) from error
 
 
-def claim(directory: Path, spec: AnySpec, free: Sequence[str], encoding: Sequence[str] = ()) -> None:
+def claim(
+    directory: Path,
+    spec: AnySpec,
+    free: Sequence[str],
+    encoding: Sequence[str] = (),
+    growing: Sequence[str] = (),
+) -> None:
     """Write ``spec.yaml``, or check that the existing one agrees where results depend on it.
 
     Before anything has been encoded or trained, a changed spec simply replaces the old one. Inputs may have moved:
@@ -60,6 +66,7 @@ def claim(directory: Path, spec: AnySpec, free: Sequence[str], encoding: Sequenc
     Args:
         free: prefixes of keys that may change between two starts of a run.
         encoding: prefixes of keys on which encoded data depends; only they count before the first checkpoint.
+        growing: keys of numbers that may become larger, as the number of steps of a run that goes on.
 
     Raises:
         CheckpointError: a key has changed on which existing results depend, or ``spec.yaml`` has gone.
@@ -76,6 +83,9 @@ def claim(directory: Path, spec: AnySpec, free: Sequence[str], encoding: Sequenc
         changed = [
             one for one in changes(load_stored_spec(path), spec) if not one.key.startswith(tuple(free))
         ]
+        for one in [one for one in changed if one.key in growing and one.new > one.old]:
+            changed.remove(one)
+            log.info("%s: %s was %s and is now %s: the run goes on", directory, *one)
         if not trained:
             changed = [one for one in changed if one.key.startswith(tuple(encoding))]
         for one in [one for one in changed if one.is_move and one.key.startswith(INPUTS)]:

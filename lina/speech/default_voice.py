@@ -2,10 +2,36 @@
 
 from pathlib import Path
 
-from lina.core.errors import CheckpointError
+from lina.core.errors import CheckpointError, did_you_mean
 
 VOICES = Path(__file__).parents[1] / "voices"
 SPEC = "spec.yaml"
+
+
+def shipped_voices(voices: Path = VOICES) -> list[Path]:
+    """Directories of the shipped voices, by name."""
+    return sorted(path.parent for path in voices.glob(f"*/{SPEC}"))
+
+
+def voice_or_path(name: Path) -> Path:
+    """Directory of a shipped voice by its name, such as ``english-1``, or ``english`` for the last of that language.
+
+    Another path is returned as it is.
+
+    Raises:
+        CheckpointError: a name without a folder is of no voice.
+    """
+    if name.name != str(name) or name.exists():
+        return name
+    found = shipped_voices()
+    named = [one for one in found if one.name == str(name) or one.name.rpartition("-")[0] == str(name)]
+    if not named:
+        known = [one.name for one in found]
+        raise CheckpointError(
+            f"init.from: {name}: is no folder beside the spec, and no voice that comes with lina"
+            f"{did_you_mean(str(name), known)}; name a run"
+        )
+    return named[-1]
 
 
 def shipped_voice(voices: Path = VOICES) -> Path:
@@ -14,7 +40,7 @@ def shipped_voice(voices: Path = VOICES) -> Path:
     Raises:
         CheckpointError: this installation ships no voice.
     """
-    found = sorted(path.parent for path in voices.glob(f"*/{SPEC}"))
+    found = shipped_voices(voices)
     if not found:
         raise CheckpointError(
             "this installation of lina ships no voice; name a run, or train one with: lina run SPEC"

@@ -10,7 +10,7 @@ from torch._subclasses import FakeTensorMode
 from lina.config.train_section import TrainSection
 from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import count_parameters
-from lina.training.losses import LOSSES
+from lina.training.losses import fused_cross_entropy
 from lina.training.objective import MicroBatch, Objective
 
 FRAMES = 256, 512
@@ -49,9 +49,7 @@ def _saved_bytes(model: DelayLM, train: TrainSection, frames: int) -> int:
         kept.append(tensor)
         return tensor
 
-    objective = Objective(
-        model, LOSSES["cross_entropy"], torch.device("cpu"), guided=train.guided_attention > 0
-    )
+    objective = Objective(model, fused_cross_entropy, torch.device("cpu"), guided=train.guided_attention > 0)
     model.train()
     batch = _micro_batch(frames, round(frames * TEXT_PER_FRAME), len(model.codebook_sizes))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -394,3 +394,24 @@ def test_min_seconds(corpus: list[Utterance], tmp_path: Path) -> None:
     dataset = build(corpus, tmp_path / "tokens", min_seconds=12.5 * HOP / RATE, max_rejects=0.5)
     assert (dataset.lengths.tolist(), dataset.rejects) == ([13, 14, 15, 16], 3)
     assert "too short: less than 0.125 s" in (tmp_path / "tokens" / "rejects.jsonl").read_text()
+
+
+def test_shards_of_the_same_inputs_are_taken_from_another_directory(
+    tmp_path: Path, corpus: list[Utterance]
+) -> None:
+    def build(name: str, others: list[Path], **settings: Any) -> tuple[TokenDataset, int]:
+        encode = Counting()
+        tools = EncodingTools(encode)
+        options: dict[str, Any] = {"facts": FACTS, "settings": settings, "shard_size": 3, "others": others}
+        return build_tokens(corpus, directory=tmp_path / name, tools=lambda: tools, **options), encode.calls
+
+    first, calls = build("first", [tmp_path / "missing"])
+    assert calls == 7
+    second, calls = build("second", [tmp_path / "missing", tmp_path / "first"])
+    assert (calls, second.content) == (0, first.content)
+    _, calls = build("other", [tmp_path / "first"], codec="other")
+    assert calls == 7
+    damaged = tmp_path / "first" / "shard-00001.safetensors"
+    write_atomic(damaged, b"damaged")
+    third, calls = build("third", [tmp_path / "first"])
+    assert (calls, third.content) == (3, second.content)

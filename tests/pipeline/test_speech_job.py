@@ -23,7 +23,7 @@ from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
 from lina.speech.voice import Voice, load
 from tests.fakes import FakeDistributions
-from tests.pipeline.small_run import Listener, hooks_of, small, stored, write_corpus
+from tests.pipeline.small_run import Listener, assert_same_training, hooks_of, small, stored, write_corpus
 
 SPEAKING = ("evaluate.sentences=2", "evaluate.unseen=[three]", "synthesize.texts=[one, two]")
 
@@ -126,7 +126,15 @@ def test_a_changed_spec_is_refused_with_what_changed(tmp_path: Path) -> None:
         run(tmp_path, "train.steps=1", "train.lr=0.5")
     assert "\n" not in str(refused.value)
     with pytest.raises(CheckpointError, match=r"\(and 2 more\)"):
-        run(tmp_path, "train.steps=2", "train.lr=0.5", "seed=1", "train.clip=2", "train.warmup=7")
+        run(
+            tmp_path,
+            "train.steps=1",
+            "train.ema=0.5",
+            "train.lr=0.5",
+            "seed=1",
+            "train.clip=2",
+            "train.warmup=7",
+        )
     assert files(tmp_path / "run") == before
 
 
@@ -597,3 +605,22 @@ def test_a_backbone_that_returns_something_else_is_one_line(
         run(tmp_path, "train.steps=1", "backbone={plugin: wrong, d_model: 16, n_layers: 1}")
     assert str(refusal.value).startswith("backbone:wrong (lina-wrong 0.2, wrong_mod:Wrong): ")
     assert message in str(refusal.value)
+
+
+def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
+    options = ("train.schedule=constant", "train.ema=0.5")
+    run(tmp_path, *options, "train.steps=3")
+    with pytest.raises(CheckpointError, match=r"train\.steps: 3 -> 2; choose another name"):
+        run(tmp_path, *options, "train.steps=2")
+    listener = run(tmp_path, *options, "train.steps=6")
+    assert ("started", "train", 6, 3) in listener.stages
+    run(tmp_path, *options, "train.steps=6", out="whole")
+    assert_same_training(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_second_run_takes_the_shards_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, "train.steps=1")
+    monkeypatch.setattr("lina.data.token_shards.Encoder", None)
+    run(tmp_path, "train.steps=1", "train.lr=0.5", out="second")
+    shards = [tmp_path / out / "data/shard-00000.safetensors" for out in ("run", "second")]
+    assert shards[0].read_bytes() == shards[1].read_bytes()

@@ -9,7 +9,7 @@ from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import build_lm
 from lina.training import activation_memory
 from lina.training.activation_memory import model_size
-from lina.training.losses import LOSSES
+from lina.training.losses import fused_cross_entropy
 from lina.training.objective import Objective
 from tests.pipeline.small_run import small
 
@@ -21,7 +21,7 @@ def really_saved(model: DelayLM, frames: int) -> int:
         kept.append(tensor)
         return tensor
 
-    objective = Objective(model, LOSSES["cross_entropy"], torch.device("cpu"), guided=False)
+    objective = Objective(model, fused_cross_entropy, torch.device("cpu"), guided=False)
     batch = activation_memory._micro_batch(frames, frames // 2, len(model.codebook_sizes))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         objective(batch, frames + len(model.codebook_sizes), torch.float32)

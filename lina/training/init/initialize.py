@@ -19,7 +19,9 @@ from lina.data.prepare import PreparedData
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import init_table, read_init, write_init
 from lina.runs.hooks import Run
+from lina.runs.layout import SPEAKERS_FILE, read_speakers
 from lina.runs.records import InitPart, InitRecord
+from lina.speech.default_voice import voice_or_path
 from lina.training.init.import_backbone import import_backbone
 from lina.training.init.source import InitSource, TableLayout, open_source, row_labels, source_layout
 from lina.training.init.transfer import TransferResult, transfer
@@ -51,6 +53,21 @@ def check_init(resolved: ResolvedSpec, sketch: DelayLM) -> None:
         _open_source(resolved.spec)
     if init.backbone is not None:
         import_backbone(resolved, sketch)
+
+
+def source_speakers(run: Run) -> list[str]:
+    """Speakers of the source of ``init.from``, which the model keeps; of a run with checkpoints, its own.
+
+    Raises:
+        CheckpointError: the source cannot be used.
+    """
+    if run.spec.init.source is None or not run.spec.conditions.speaker:
+        return []
+    if _has_checkpoint(run.directory):
+        return read_speakers(run.directory)
+    source = _open_source(run.spec)
+    known = source.spec.conditions.speaker and (source.path / SPEAKERS_FILE).exists()
+    return read_speakers(source.path) if known else []
 
 
 def initialize(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: PreparedData) -> None:
@@ -109,7 +126,7 @@ def _has_checkpoint(directory: Path) -> bool:
 def _open_source(spec: Spec) -> InitSource:
     init = spec.init
     assert init.source is not None
-    source = open_source(init.source, init.average)
+    source = open_source(voice_or_path(init.source), init.average)
     if source.width != spec.backbone.d_model:
         raise CheckpointError(
             f"init.from: {init.source}: is a model of width {source.width}, but backbone.d_model is "

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from lina.core.errors import CheckpointError
 from lina.core.model.lora import is_adapted, merged
 from lina.runs.files import read_init
+from lina.runs.layout import read_speakers
 from lina.runs.signals import RunStopped
 from lina.speech.voice import load
 from tests.pipeline.small_run import EVERYTHING, assert_same_training, write_corpus
@@ -43,7 +45,13 @@ def test_changed_speakers_codebooks_tokenizer_and_layers(
     assert record is not None
     assert record.source == f"{base}, step 3, averaged weights"
     by_part = {one.part: one for one in record.parts}
-    assert by_part["speakers"].how == ("by name: 2 kept", "1 new: carl", "1 unused: bert")
+    assert by_part["speakers"].how == ("by name: 3 kept", "1 new: carl")
+    assert read_speakers(folder) == ["anna", "bert", "carl"]
+    row = weights(folder)["speaker_embed.weight"][2]
+    kept = weights(base, "average")["speaker_embed.weight"][2]
+    torch.testing.assert_close(row, kept, rtol=0.01, atol=0.0)  # of bert, whom only weight decay reaches
+    run(tmp_path, SPEAKERS, *changes, "train.steps=1", f"init.from={base}")
+    assert read_speakers(folder) == ["anna", "bert", "carl"]
     assert by_part["text embeddings"].how[0].startswith("by label: ")
     assert by_part["heads"].how[0] == "14 codebooks kept, 2 new"
     assert by_part["backbone encoder"].how == ("fresh: encoder.layers.1",)

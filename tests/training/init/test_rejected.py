@@ -12,8 +12,10 @@ from lina.config.resolve import resolve
 from lina.core.errors import SpecError
 from lina.core.files.checks import sha256
 from lina.runs.files import read_init
-from lina.training.init.source import _assume_sizes
+from lina.speech.default_voice import voice_or_path
+from lina.training.init.source import _assume_sizes, open_source
 from tests.pipeline.small_run import (
+    small,
     write_spec,
 )
 from tests.training.init.fine_tuning import base, initial_state, rejection, run, weights
@@ -157,3 +159,15 @@ def test_relative_source_is_relative_to_its_spec(tmp_path: Path, base: Path) -> 
 def test_invalid_sizes_are_rejected_before_any_work(tmp_path: Path) -> None:
     assert "is not a multiple of n_heads = 3" in rejection(tmp_path, "backbone.config.n_heads=3")
     assert "is not a multiple of n_heads = 2" in rejection(tmp_path, "text.position_dim=9")
+
+
+def test_a_voice_that_comes_with_lina_is_a_source_by_its_name(tmp_path: Path) -> None:
+    resolved = small(tmp_path, "init.from=english")
+    assert resolved.spec.init.source == Path("english")
+    voice = voice_or_path(Path("english"))
+    assert voice == voice_or_path(voice) == voice_or_path(Path("english-1"))
+    width = open_source(voice, average=True).width
+    assert f"is a model of width {width}" in rejection(tmp_path, "init.from=english")
+    assert "no voice that comes with lina; did you mean 'english-1'" in rejection(
+        tmp_path, "init.from=englsh-1"
+    )

@@ -86,8 +86,8 @@ def musicgen(rows: int, cached: int, graph: bool = False) -> float:
 
     if not graph:
         return frames_per_second(step, rows)
-    for layer in cache.self_attention_cache.layers:
-        _fix(layer)
+    for buffers in cache.self_attention_cache.layers:
+        _fix(buffers)
     embed = model.model.decoder.embed_positions
     position = embed(tokens.view(rows, CODEBOOKS, 1), cached)
     embed.forward = lambda *_, **__: position

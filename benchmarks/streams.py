@@ -30,9 +30,10 @@ from benchmarks.decode_models import ROOT
 from lina.core.audio.codec import frame_rate
 from lina.core.generation.stream_key import stream_key
 from lina.core.state import state_bytes
-from lina.engine.engine import Engine, Stream
+from lina.engine.engine import Engine
 from lina.engine.request import Request
 from lina.engine.state import Features
+from lina.engine.stream import Stream
 
 TEXTS = (
     "The ferry leaves the harbour at six in the morning.",

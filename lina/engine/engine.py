@@ -4,17 +4,13 @@ The loop never waits for the step it has just issued: on a GPU it prepares the r
 steps, and only then looks at the block before. It has no thread of its own; whoever reads a stream drives it.
 """
 
-import contextlib
 import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,87 +18,30 @@ from torch import Tensor
 from lina.core.errors import LinaError
 from lina.core.generation.guidance import LanguageModel
 from lina.core.model.delay_lm import LMState
-from lina.core.ops.dispatch import HAS_TRITON, reference_kernels
+from lina.core.ops.dispatch import HAS_TRITON
 from lina.core.protocols import DecoderStream
 from lina.core.state import take_rows, tree_map
 from lina.engine.audio import AudioDecoder
 from lina.engine.audio_stream import AudioStream
 from lina.engine.backend import Backend, build_backend, choose_graph
 from lina.engine.backend_names import BackendName
-from lina.engine.block import Block, HostBlock
+from lina.engine.block import Block
 from lina.engine.captured_audio import build_audio_decoder
 from lina.engine.compare import DifferentError
-from lina.engine.flags import COMPLETE
 from lina.engine.graph import NAMES
 from lina.engine.numerics import Numerics
 from lina.engine.onnx.session import Graphs
+from lina.engine.prefill import Prefill
 from lina.engine.preparation import Preparation
 from lina.engine.request import Request, RowResult
-from lina.engine.state import POSITIONS, DecodeState, Features, first_state, fit, together
+from lina.engine.state import POSITIONS, DecodeState, Features, fit, together
 from lina.engine.step import DecodeStep
+from lina.engine.stream import Stream
 
 log = logging.getLogger("lina")
 
 STEPS_PER_BLOCK = 4
 """Steps that a GPU is given at a time; ends are looked at once per block."""
-
-
-class Stream:
-    """The frames of one request, as they become complete. Iterating drives the engine."""
-
-    def __init__(self, engine: "Engine", request: Request) -> None:
-        self.request = request
-        self._engine = engine
-        self._positions = request.conditions.text.mask.shape[-1]
-        self._codes: list[npt.NDArray[np.int64]] = []
-        self._attention: list[npt.NDArray[np.float32]] = []
-        self._state: LMState | None = None
-        self.stopped = self.ended_by_window = self.finished = False
-        self.frames = 0
-        """Frames so far."""
-
-    def __iter__(self) -> Iterator[Int[Tensor, "1 Q"]]:
-        """Frames one by one, from the first; closing the iterator before the end gives the slot back."""
-        seen = 0
-        try:
-            while True:
-                more = self._codes[seen:]
-                if more:
-                    seen += len(more)
-                    yield from torch.from_numpy(np.concatenate(more)).split(1)
-                elif self.finished:
-                    return
-                else:
-                    self._engine.drive(partial(self._has_more, seen))
-        finally:
-            if not self.finished:
-                self.close()
-
-    def _has_more(self, seen: int) -> bool:
-        return len(self._codes) > seen or self.finished
-
-    def result(self) -> RowResult:
-        """All frames; drives the engine to the end of this stream."""
-        self._engine.drive(lambda: self.finished)
-        codes, attention = (torch.from_numpy(np.concatenate(part)) for part in (self._codes, self._attention))
-        return RowResult(codes, attention, self.stopped, self.ended_by_window, self._state)
-
-    def close(self) -> None:
-        """End the stream: its slot is free again."""
-        self._engine.remove(self)
-
-    def receive(self, block: HostBlock, slot: int) -> bool:
-        """Take the output of a block for this stream, in ``slot``; True at its end."""
-        complete, speaking, stopped, ended_by_window, finished = block.counts[slot]
-        # Frames are complete, and codebook 0 speaks, in one run of steps each.
-        if complete:
-            first = 0 if complete == block.steps else int(block.flags[:, COMPLETE, slot].argmax())
-            self._codes.append(block.codes[first : first + complete, slot])
-            self.frames += complete
-        if speaking:
-            self._attention.append(block.attention[:speaking, slot, : self._positions])
-        self.stopped, self.ended_by_window = stopped > 0, ended_by_window > 0
-        return finished > 0
 
 
 class Engine:
@@ -204,9 +143,9 @@ class Engine:
         try:
             while True:
                 yield from audio.take()
-                if stream.finished and audio.settled and not audio.has_more:
+                if stream.has_all_audio:
                     return
-                self.drive(lambda: audio.has_more or (stream.finished and audio.settled))
+                self.drive(lambda: audio.has_more or stream.has_all_audio)
         finally:
             if not stream.finished:
                 stream.close()
@@ -217,8 +156,6 @@ class Engine:
             raise ValueError(f"max_frames = {request.max_frames}: a stream has at least one frame")
         stream = Stream(self, request)
         with self._lock:
-            if self.requested == "auto" and self.idle:
-                self._improve()
             self._queue.append(stream)
         return stream
 
@@ -243,6 +180,8 @@ class Engine:
         """Free the slot of a stream, or its place in the queue."""
         with self._lock:
             stream.finished = True
+            if stream.request.audio is not None:
+                stream.audio_end = stream.request.audio.received
             if stream in self._queue:
                 self._queue.remove(stream)
             if stream in self._streams:
@@ -324,8 +263,18 @@ class Engine:
         self._queue.extendleft(one for one in reversed(self._streams) if one is not None)
         self._streams = [None] * self.slots
 
+    def prefill(self, stream: Stream) -> None:
+        """Make the state of a waiting stream now, beside the steps under way."""
+        with self._lock:
+            if stream in self._queue and self._features is not None:
+                needed = Features.of([stream.request], len(self.lm.codebook_sizes))
+                if self._features.serve(needed):
+                    stream.prefilled = self._features, self._first_states([stream.request], self._features)
+
     def _admit(self) -> None:
         """Prefill waiting streams and put them into free slots."""
+        if self._queue and self.requested == "auto" and not self._busy:
+            self._improve()
         free = [slot for slot, one in enumerate(self._streams) if one is None]
         joining = [self._queue.popleft() for _ in free[: len(self._queue)]]
         if not joining:
@@ -334,7 +283,9 @@ class Engine:
         requests = [one.request for one in joining]
         features = self._provide(Features.of(requests, codebooks))
         for group in together(requests):
-            rows = self._first_state([requests[index] for index in group], features)
+            rows = self._take_prefilled([joining[index] for index in group], features)
+            if rows is None:
+                rows = self._first_states([requests[index] for index in group], features)
             if self._backend is None:
                 self._start(take_rows(rows, torch.tensor([0])), features)
             assert self._backend is not None
@@ -356,17 +307,20 @@ class Engine:
             self._start(take_rows(running, torch.tensor([0])), features, running)
         return features
 
-    @torch.inference_mode()
-    def _first_state(self, requests: Sequence[Request], features: Features) -> DecodeState:
-        device = requests[0].conditions.speaker.device
-        if self.numerics.weights != torch.float32:
-            prepare = self.numerics.prepare_conditions
-            requests = [replace(one, conditions=prepare(one.conditions)) for one in requests]
-        with self.numerics.context(device), reference_kernels() if self._plain else contextlib.nullcontext():
-            return first_state(self.lm, requests, features)
+    def _take_prefilled(self, streams: Sequence[Stream], features: Features) -> DecodeState | None:
+        """The state of a stream that ``prefill`` has prepared, if the engine's features are still the same."""
+        if len(streams) > 1 or streams[0].prefilled is None:
+            return None
+        own, rows = streams[0].prefilled
+        streams[0].prefilled = None
+        return rows if own == features else None
 
     @cached_property
-    def _plain(self) -> bool:
+    def _first_states(self) -> Prefill:
+        return Prefill(self.lm, self.numerics, self._begins_plain)
+
+    @property
+    def _begins_plain(self) -> bool:
         """Prompts are prefilled without a compiler where the steps need none."""
         return (
             self.requested != "eager"

@@ -17,7 +17,10 @@ from torch import Tensor
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import LMState, next_text
+from lina.engine.audio_stream import AudioStream
+from lina.engine.engine import Engine
 from lina.engine.request import Request
+from lina.engine.stream import Stream
 from lina.speech.best_of import Choice, select_best
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt
@@ -128,6 +131,7 @@ def _frames(
     assert prompt is None or isinstance(prompt, Tensor)
     state: LMState | None = None
     order, sentences = _Order(), _Sentences(voice, segments, carry, options)
+    waiting: Stream | None = None
     with voice.engines.borrow(options.guidance, options.best_of, audio=True) as engine:
         audio = engine.open_audio(prompt, continues=True)
         try:
@@ -135,13 +139,16 @@ def _frames(
                 segment, requests = sentence
                 assert segment.input is not None
                 if options.best_of == 1:
-                    stream = engine.submit(replace(requests[0], audio=audio))
-                    order.begin(segment, stream)
-                    waits = ahead
+                    stream = waiting or _submit(engine, sentence, audio, order)
+                    waiting, waits = None, ahead
                     for chunk in engine.audio_of(stream):
                         if waits and engine.issue_ahead(BLOCKS_AHEAD):
-                            sentences.prepare()
-                            waits = False
+                            following, waits = sentences.prepare(), False
+                            if (
+                                following is not None and engine.slots == 1
+                            ):  # in another slot it would not wait
+                                waiting = _submit(engine, following, audio, order)
+                                engine.prefill(waiting)
                         yield from order.tagged(chunk.split(hop, dim=1))
                     yield from order.tagged([])
                     rows = [stream.result()]
@@ -159,7 +166,18 @@ def _frames(
             for chunk in engine.finish_audio(audio):
                 yield from order.tagged(chunk.split(hop, dim=1))
         finally:
+            if waiting is not None:
+                waiting.close()
             engine.close_audio(audio)
+
+
+def _submit(
+    engine: Engine, sentence: tuple[Segment, list[Request]], audio: AudioStream, order: "_Order"
+) -> Stream:
+    segment, requests = sentence
+    stream = engine.submit(replace(requests[0], audio=audio))
+    order.begin(segment, stream)
+    return stream
 
 
 class _Sentences:
@@ -172,9 +190,10 @@ class _Sentences:
         self._segments = (segment for segment in segments if segment.input is not None)
         self._prepared: tuple[Segment, list[Request]] | None = None
 
-    def prepare(self) -> None:
-        """Build the requests of the next one, if there is one."""
+    def prepare(self) -> tuple[Segment, list[Request]] | None:
+        """The next one, which ``next`` returns again; None after the last."""
         self._prepared = self.next(None)
+        return self._prepared
 
     def next(self, state: LMState | None) -> tuple[Segment, list[Request]] | None:
         """The next one; None after the last. ``state``: the model's state before it, with ``carry``."""

@@ -12,9 +12,10 @@ from lina.core.audio.codec import decode_stream
 from lina.core.errors import LinaError
 from lina.core.protocols import DecoderStream, DecodesOnDevice, implements
 from lina.engine.audio import AudioDecoder
-from lina.engine.engine import Engine, Stream
+from lina.engine.engine import Engine
 from lina.engine.memory import check_bytes
 from lina.engine.request import RowResult
+from lina.engine.stream import Stream
 from tests.core.toy_codec import Decoder
 from tests.core.toy_model import push_stop, toy_conditions, toy_lm
 from tests.engine.decoding import TEXTS, requests

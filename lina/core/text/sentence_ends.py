@@ -31,7 +31,10 @@ _ABBREVIATIONS = (
     " mr mrs ms mx messrs mmes dr prof rev hon st mt col maj capt cmdr lt sgt sen rep gov pres supt "
     "vs cf e.g i.e eg ie viz approx fig figs nos vol vols pp gen ft adm cpl maj msgr "
 )
-_BEFORE_A_NUMBER = " no p ch sec eq art ca c pt jan feb mar apr jun jul aug sep sept oct nov dec "
+_BEFORE_A_NUMBER = (
+    " no p ch sec eq art ca c pt nr para ext tel apt ste rm bldg blk flt hwy rte pg rs ver lat est eqs chs paras "
+    "jan feb mar apr jun jul aug sep sept oct nov dec "
+)
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]")
 # After U.S. or p.m. a capital may go on (U.S. Army, p.m. Monday) or begin; these begin.
 _BEGINNERS = (

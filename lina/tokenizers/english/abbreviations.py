@@ -27,6 +27,7 @@ _STREETS = {
 }  # fmt: skip
 _WORDS = {
     "etc": "et cetera", "e.g": "for example", "i.e": "that is", "approx": "approximately", "a.k.a": "also known as",
+    "Approx": "Approximately",
     "vs": "versus", "cf": "compare", "viz": "namely", "et al": "et al", "dept": "department", "govt": "government",
     "Jr": "Junior", "Sr": "Senior", "Ltd": "Limited", "Inc": "Incorporated", "Corp": "Corporation", "Co": "Company",
     "Bros": "Brothers", "Dept": "Department", "Univ": "University", "Assn": "Association", "Govt": "Government",
@@ -44,6 +45,8 @@ _BARE = {
     "w/": "with",
     "c/o": "care of",
     "b/c": "because",
+    "Ctrl": "Control",
+    "Cmd": "Command",
     "Jr": "Junior",
     "Sr": "Senior",
 }
@@ -55,8 +58,12 @@ _BEFORE_NUMBER = {
     "Figs": "figures", "figs": "figures", "Vol": "volume", "vol": "volume", "Ch": "chapter", "ch": "chapter",
     "p": "page", "pp": "pages", "Sec": "section", "sec": "section", "Eq": "equation", "eq": "equation",
     "Art": "article", "ca": "circa", "c": "circa", "ed": "edition", "pt": "part", "Pt": "part", "№": "number",
+    "Nr": "number", "nr": "number", "Eqs": "equations", "eqs": "equations", "Vols": "volumes", "vols": "volumes",
+    "Chs": "chapters", "chs": "chapters", "Paras": "paragraphs", "paras": "paragraphs",
+    "Para": "paragraph", "para": "paragraph", "Lat": "latitude", "lat": "latitude",
 }  # fmt: skip
-_NEVER_SENTENCE_END = frozenset(("e.g", "i.e", "vs", "cf", "viz", "approx", "a.k.a"))
+_NEVER_SENTENCE_END = frozenset(("e.g", "i.e", "vs", "cf", "viz", "approx", "Approx", "a.k.a"))
+_NUMBERED_STREET = re.compile(r"\d+(?:st|nd|rd|th)")
 _CAPITAL = r"(?=\s+[\"“'‘]?[A-Z])"
 
 
@@ -67,7 +74,7 @@ def _title(match: re.Match[str], style: Style) -> str:
 def _in_street(match: re.Match[str]) -> bool:
     """Test if ``St.`` or ``Dr.`` follows a name (a street) instead of preceding one."""
     word = before(match)
-    named = (word[:1].isupper() and word[-1:].isalnum()) or bool(re.fullmatch(r"\d+(?:st|nd|rd|th)", word))
+    named = (word[:1].isupper() and word[-1:].isalnum()) or bool(_NUMBERED_STREET.fullmatch(word))
     followed = re.match(r"\s+[\"“'‘]?[A-Z]", following(match))
     first = match.start() <= NEAR and match.string[: match.start()].strip() == word
     return named and not (followed and first)
@@ -99,9 +106,10 @@ def _slashed(match: re.Match[str], style: Style) -> str:
 
 
 def _bare_street(match: re.Match[str], style: Style) -> str | None:
-    """After a name in capitals a street needs no stop: ``12 Elm Blvd``."""
+    """After a name in capitals or an ordinal a street needs no stop: ``12 Elm Blvd``, ``42nd St``."""
     word = before(match)
-    return _BARE_STREETS[match[1]] if word[:1].isupper() and word.isalpha() else None
+    named = word[:1].isupper() and word.isalpha()
+    return _BARE_STREETS[match[1]] if named or _NUMBERED_STREET.fullmatch(word) else None
 
 
 def _doctorate(match: re.Match[str], style: Style) -> str:
@@ -145,7 +153,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_TITLES)})\b\.?{_CAPITAL}", _title),
     rule(r"St\.(?!\w)", _saint),
     rule(r"Dr\.?(?!\w)", _doctor),
-    rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\d)", _before_number),
+    rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\(?\d)", _before_number),
     rule(r"(№)\s?(?=\d)", _before_number),
     rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
     rule(rf"(?<=[a-z\d] )({one_of(_BARE_STREETS)})(?=[,;]|\s*$|\s[a-z])", _bare_street),

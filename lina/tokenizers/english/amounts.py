@@ -90,7 +90,7 @@ _SIGN = f"(?P<sign>{one_of([*_COUNTRIES, *CURRENCIES])}|(?:{one_of(_CODES)})(?!\
 
 
 def _minus(match: re.Match[str]) -> str:
-    return "minus " if match["minus"] else ""
+    return {"": "", "+": "plus "}.get(match["minus"] or "", "minus ")
 
 
 def _money(match: re.Match[str], style: Style) -> str:
@@ -101,6 +101,8 @@ def _money(match: re.Match[str], style: Style) -> str:
     big = match["big"] or _MAGNITUDES.get((match["short"] or "").lower(), "")
     amount = match["amount"]
     last = match.groupdict().get("last")
+    if not last and _counts_a_noun(match):
+        many = one
     if big or last:
         first = _MAGNITUDES.get((match.groupdict().get("first") or "").lower(), "")
         words = (
@@ -122,15 +124,24 @@ def _money(match: re.Match[str], style: Style) -> str:
 
 def _per(match: re.Match[str]) -> str:
     per = match.groupdict().get("per")
-    return f" per {UNITS[per][0] if per in UNITS else per}" if per else ""
+    if not per:
+        return ""
+    one = UNITS[per][0] if per in UNITS else per
+    if not match["per_squared"]:
+        return f" per {one}"
+    return f" per {one} squared" if one == "second" else f" per square {_LENGTHS.get(one, one)}"
 
 
 def _cents(match: re.Match[str], style: Style) -> str:
     return f"{number(match['amount'])} cent{'' if is_one(match['amount']) else 's'}"
 
 
+def _to(match: re.Match[str]) -> str:
+    return f" to {number(match['last'])}" if match["last"] else ""
+
+
 def _percent(match: re.Match[str], style: Style) -> str:
-    to = f" to {number(match['last'])}" if match["last"] else ""
+    to = _to(match)
     sign = "per mille" if match["sign"] == "‰" else "percent"
     return f"{_minus(match)}{number(match['amount'])}{to} {sign}"
 
@@ -138,7 +149,9 @@ def _percent(match: re.Match[str], style: Style) -> str:
 def _degrees(match: re.Match[str], style: Style) -> str:
     scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or "", "")
     direction = _DIRECTIONS.get(match["direction"] or "", "")
-    return f"{_minus(match)}{number(match['amount'])} degree{'' if is_one(match['amount']) else 's'}{scale}{direction}"
+    to = _to(match)
+    single = is_one(match["amount"]) and not to
+    return f"{_minus(match)}{number(match['amount'])}{to} degree{'' if single else 's'}{scale}{direction}"
 
 
 def _position(match: re.Match[str], style: Style) -> str:
@@ -154,7 +167,7 @@ def _position(match: re.Match[str], style: Style) -> str:
 def _unit(match: re.Match[str], style: Style) -> str:
     one, many = UNITS[match["unit"]]
     amount = match["amount"]
-    to = f" to {number(match['last'])}" if match["last"] else ""
+    to = _to(match)
     power = {"s": "square ", "S": "square ", "c": "cubic ", "C": "cubic "}.get(
         (match["area"] or "")[:1], ""
     ) or {"²": "square ", "2": "square ", "³": "cubic ", "3": "cubic "}.get(match["power"] or "", "")
@@ -220,7 +233,8 @@ def _counts_a_noun(match: re.Match[str]) -> bool:
 
 
 _UNIT = one_of(UNITS)
-_PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)\b)?"
+_PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)(?P<per_squared>[²2])?(?!\w))?"
+_LENGTHS = {"in": "inch", "s": "second"}
 _A_PLACE = r"\s(?:the|an?|his|her|its|their|my|our|your|height|length|width|depth|all)\b"
 """Before these words ``in`` is no unit: ``5 ft 9 in height``."""
 _LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
@@ -238,7 +252,7 @@ RULES: tuple[Rule, ...] = (
         _position,
     ),
     rule(
-        rf"{_MINUS}(?P<amount>{NUMBER})\s?(?:°|º|(?=℃|℉))\s?(?:(?P<scale>[CFK]\b)|(?P<direction>[NSEW])(?![\w'’]))?",
+        rf"(?P<minus>[-−+])?(?P<amount>{NUMBER}){_LAST}\s?(?:°|º|(?=℃|℉))(?:\s?(?:(?P<scale>[CFK]\b)|(?P<direction>[NSEW])(?![\w'’])))?",
         _degrees,
     ),
     rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),

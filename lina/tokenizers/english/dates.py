@@ -17,6 +17,7 @@ _WEEKDAYS = {
     "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
 }  # fmt: skip
 _WEEKDAY = rf"(?:{one_of(_WEEKDAYS)})\b"
+_BEFORE_DATES = frozenset(("on", "until", "till", "since", "dated", "due"))
 _AND = r"(?:,?\s(?:and|or)\s|,\s?|\s?[/&]\s?)"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _ORDINAL_END = r"(?:st|nd|rd|th)?"
@@ -51,6 +52,15 @@ def _slashes(match: re.Match[str], style: Style) -> str | None:
     day_first = style.day_first or match[2] == "." or first > 12
     day, month = (first, second) if day_first and second <= 12 else (second, first)
     return _date(day, month, match[4], style)
+
+
+def _short_date(match: re.Match[str], style: Style) -> str | None:
+    """``on 12/25``; elsewhere the same signs are a fraction."""
+    if before(match).lower() not in _BEFORE_DATES:
+        return None
+    first, second = int(match[1]), int(match[2])
+    day_first = style.day_first or first > 12
+    return _date(*((first, second) if day_first and second <= 12 else (second, first)), None, style)
 
 
 def _month_day(match: re.Match[str], style: Style) -> str:
@@ -112,6 +122,11 @@ def _decade(match: re.Match[str], style: Style) -> str:
     return plural_of(year(int(match[1])) if len(match[1]) == 4 else cardinal(int(match[1])))
 
 
+def _short_year(match: re.Match[str], style: Style) -> str:
+    """``'09``."""
+    return f"oh {cardinal(int(match[1]))}"
+
+
 def _era(match: re.Match[str], style: Style) -> str:
     number = int(match[1])
     return f"{year(number)} {spell(match[2], style)}"
@@ -148,6 +163,7 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(rf"({_MONTH})\s?['’](\d\d)\b", _month_short_year),
     rule(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\d/-]|[.]\d)", _slashes),
+    rule(r"(\d{1,2})/(\d{1,2})(?![\d/%]|[.,]\d|\s(?:of|inch|cup)\b)", _short_date),
     rule(
         rf"(?P<month>{_MONTH})\s(?:the\s)?(?P<day>{_DAY}){_ORDINAL_END}\b(?:\s?[-–]\s?(?P<to>{_DAY})\b)?"
         rf"{_NUMBER_AFTER}(?:,?\s(?P<year>{_YEAR})\b{_NUMBER_AFTER})?",
@@ -161,6 +177,7 @@ RULES: tuple[Rule, ...] = (
     rule(r"(\d{1,2})(?:st|nd|rd|th)\s(?:[cC]|[Cc]ent)\.(?!\w)", _century),
     rule(r"(10{2,6})s(?=\sof\b)", _many),
     rule(r"([A-Za-z]?[a-z]{2,})-(?=\d)", _from_then),
+    rule(r"['’]0([1-9])(?![\w'’]|[.,:]\d)", _short_year),
     rule(r"['’]?(\d0|[12]\d\d0)['’]?s\b", _decade),
     rule(r"(\d{1,4})\s?(BCE|BC|AD|CE)\b", _era),
     rule(r"(1[1-9]\d\d|20\d\d)\s?[-–]\s?((?:1[1-9]|20)\d\d|\d\d)(?![\w-]|[.,]\d)", _years),

@@ -49,7 +49,7 @@ def _state(match: re.Match[str], style: Style) -> str:
 
 
 def _digits_after(match: re.Match[str], style: Style) -> str:
-    return f"{match[1]} {digits(match[2])}"
+    return f"{match[1]} {digits(match[2])}" + (f", {digits(match[3])}" if match[3] else "")
 
 
 def _isbn(match: re.Match[str], style: Style) -> str:
@@ -73,6 +73,12 @@ def _numbered(match: re.Match[str], style: Style) -> str:
 
 def _place(match: re.Match[str], style: Style) -> str:
     return match[1] + (" number" if match[2] else "") + _place_number(match, style)
+
+
+def _room(match: re.Match[str], style: Style) -> str:
+    """``Room 101``, ``Rooms 101-105``."""
+    to = f" to {pairs(match[5])}" if match[5] else ""
+    return f"{match[1]}{match[2]}{' number' if match[3] else ''} {pairs(match[4])}{to}"
 
 
 def _place_number(match: re.Match[str], style: Style) -> str:
@@ -107,14 +113,17 @@ def _software(match: re.Match[str], style: Style) -> str:
 RULES: tuple[Rule, ...] = (
     rule(rf"({one_of(_STATES)})\s(\d{{5}})(?:-(\d{{4}}))?(?![\w-])", _zip),
     rule(rf"(?<=[a-z], )(?!{'|'.join(_WORDS_TOO)})({one_of(_STATES)})(?=[.,;:!?)]|\s|$)", _state),
-    rule(r"((?:ZIP|[Zz]ip)(?:\s?code)?:?|PIN:?|[Pp]asscode:?)\s(\d{4,6})(?![\w.,-]\d)", _digits_after),
+    rule(
+        r"((?:ZIP|[Zz]ip)(?:\s?code)?:?|PIN:?|[Pp]asscode:?)\s(\d{4,6})(?:-(\d{4}))?(?![\w.,-]\d)",
+        _digits_after,
+    ),
     rule(r"(ISBN|ISSN)(?:-1[03])?:?\s?(\d[\d -]{6,16}[\dXx])(?!\w)", _isbn),
     rule(r"\d{1,8}(?:-\d{1,8}){3,9}(?![\w-])", _serial),
     rule(rf"({one_of(_NUMBERED)})\.?\s?(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Za-z])?(?![\w]|[.,:]\d)", _numbered),
     rule(rf"({_PLACE})\s(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Z])(?!\w)", _place),
     rule(
-        r"(Room|room|Flight|flight|Route|route|Highway|Interstate|Apartment|Suite)\s(#)?(\d{3,4})()(?!\w|[.,]\d)",
-        _place,
+        r"(Room|room|Flight|flight|Route|route|Highway|Interstate|Apartment|Suite)(s?)\s(#)?(\d{3,4})(?:\s?[-–]\s?(\d{3,4}))?(?!\w|[.,-]\d)",
+        _room,
     ),
     rule(r"(\d{3,4})((?:\([a-zA-Z0-9]\))+)(?!\w)", _clauses),
     rule(r"(?:v|[vV]er\.|V(?=\d+\.))\s?(\d{1,6}(?:\.\d{1,6}){0,5})(?![\w.]?\d)(?!\w)", _version),

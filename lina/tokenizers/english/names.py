@@ -43,7 +43,15 @@ _SPELT = frozenset((
 ))  # fmt: skip
 _ALSO_WORDS = frozenset(["IT", "US", "AM", "ID", "LA", "OS", "AC", "AR"])
 """Left unchanged in a text that is all in capitals."""
-_HALVES = {"JPEG": "jay peg", "MPEG": "em peg", "MS-DOS": "M S doss", "CD-ROM": "C D rom", "IOS": "I O S"}
+_HALVES = {
+    "JPEG": "jay peg",
+    "MPEG": "em peg",
+    "MS-DOS": "M S doss",
+    "CD-ROM": "C D rom",
+    "IOS": "I O S",
+    "WWI": "World War one",
+    "WWII": "World War two",
+}
 
 
 _NO_NAMES = frozenset((

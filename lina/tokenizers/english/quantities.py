@@ -4,7 +4,8 @@ import re
 
 from lina.tokenizers.english.amounts import NUMBER
 from lina.tokenizers.english.numbers import cardinal, digits, number, ordinal, ordinal_of, pairs
-from lina.tokenizers.english.rule import Rule, Style, always, following, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, following, one_of, rule, spell
+from lina.tokenizers.english.units import UNITS
 
 _PARTS = {2: "half", 4: "quarter"}
 _SIGNS = {
@@ -12,6 +13,8 @@ _SIGNS = {
     "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
 }  # fmt: skip
 _POWERS = {"²": "squared", "³": "cubed"}
+_ORDINAL_END = r"(?<=\dst)|(?<=\dnd)|(?<=\drd)|(?<=\dth)"
+_UNIT = rf"(?:\s?({one_of(UNITS)})(?![\w²³/'’-]|[.]\w)(?:\.(?=\s[a-z]))?)?"
 
 
 def _telephone(match: re.Match[str], style: Style) -> str:
@@ -22,6 +25,17 @@ def _telephone(match: re.Match[str], style: Style) -> str:
 
 def _groups(match: re.Match[str], style: Style) -> str:
     return ", ".join(map(digits, re.findall(r"\d+", match[0])))
+
+
+def _triple(match: re.Match[str], style: Style) -> str:
+    """``36-24-36``, and ``12-345-678`` digit by digit."""
+    groups = match[0].split("-")
+    return ", ".join(map(number if max(map(len, groups)) < 3 else digits, groups))
+
+
+def _verses(match: re.Match[str], style: Style) -> str:
+    """``23:1-6``."""
+    return f"{number(match[1])} {number(match[2])} to {number(match[3])}"
 
 
 def _parts(above: int, below: int) -> str:
@@ -46,12 +60,26 @@ def _fraction(match: re.Match[str], style: Style) -> str | None:
     if below < 2 or above == 0 or (above >= below and whole):
         return None
     words = _parts(above, below) if above < below <= 100 else f"{cardinal(above)} over {cardinal(below)}"
-    return _after(whole, above, words) + (" inch" if match[4] else "")
+    return _after(whole, above, words) + (" inch" if match[4] else _of_unit(match[5], whole, above / below))
+
+
+def _of_unit(sign: str | None, whole: str | None, part: float) -> str:
+    """``one half teaspoon``, ``three quarters of a pound``, ``two and a half miles``."""
+    if not sign:
+        return ""
+    one, many = UNITS[sign]
+    if whole or part > 1:
+        return f" {many}"
+    return f" {one}" if part == 0.5 else f" of {'an' if one in ('hour', 'ounce') else 'a'} {one}"
+
+
+def _meter(match: re.Match[str], style: Style) -> str:
+    return f"{cardinal(int(match[1]))} {cardinal(int(match[2]))}"
 
 
 def _fraction_sign(match: re.Match[str], style: Style) -> str:
     above, below = _SIGNS[match[2]]
-    return _after(match[1], above, _parts(above, below))
+    return _after(match[1], above, _parts(above, below)) + _of_unit(match[3], match[1], above / below)
 
 
 def _dotted(match: re.Match[str], style: Style) -> str:
@@ -73,7 +101,13 @@ def _power(match: re.Match[str], style: Style) -> str:
 def _range(match: re.Match[str], style: Style) -> str:
     if match[1] == match[2] == "50":
         return "fifty fifty"
+    if "-" in match[0] and _value(match[1]) > _value(match[2]) >= 100:
+        return f"{number(match[1])} {number(match[2])}"  # a name: a 747-400
     return f"{number(match[1])} to {number(match[2])}"
+
+
+def _value(text: str) -> float:
+    return float(text.replace(",", ""))
 
 
 def _ordinal(match: re.Match[str], style: Style) -> str:
@@ -89,6 +123,7 @@ def _product(match: re.Match[str], style: Style) -> str:
 
 
 _PLURAL = re.compile(r"\s(?:[a-z]+s|people|more|in|of|and|or|a|per)\b")
+_NAME = re.compile(r"\s[A-Z][a-z]")
 _PICTURE = re.compile(
     r"\s(?:ultra|TVs?|UHD|HDR|videos?|displays?|monitors?|screens?|resolution|cameras?|footage|films?|movies?|content|stream|"
     r"Blu|runs?|races?|runners?|track)"
@@ -103,6 +138,8 @@ def _magnitude(match: re.Match[str], style: Style) -> str:
         return f"{pairs(amount)} K"
     if sign in "kK" and (_PICTURE.match(after) or (sign == "K" and amount in ("4", "8"))):
         return f"{number(amount)} K"
+    if sign == "B" and amount.isdecimal() and _NAME.match(after):
+        return f"{pairs(amount)} B"  # a house: 221B Baker Street
     if sign == "B" and amount.isdecimal() and not (_PLURAL.match(after) or len(amount) > 2):
         return f"{number(amount)} B"
     return f"{number(amount)} {'thousand' if sign in 'kK' else 'million' if sign == 'M' else 'billion'}"
@@ -135,8 +172,14 @@ RULES: tuple[Rule, ...] = (
     rule(r"\d{3}-\d{4}(?![\w-])", _telephone),
     rule(r"\d{4}([\s-])\d{4}\1\d{4}\1\d{4}(?!\w)", _groups),
     rule(r"\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
-    rule(r"(?:(\d{1,3})[\s-])?(\d{1,3})[/⁄](\d{1,3})([\"″](?=\s\w))?(?![\w/]|[.]\d)", _fraction),
-    rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}])", _fraction_sign),
+    rule(r"\d{1,4}-\d{1,4}-\d{1,4}(?![\w-]|[.,]\d)", _triple),
+    rule(r"(\d{1,3}):(\d{1,3})\s?[-–]\s?(\d{1,3})(?![\d:]|[.]\d)", _verses),
+    rule(r"(\d)/(\d)(?= (?:time|meter|signature)\b)", _meter),
+    rule(
+        rf"(?:(\d{{1,3}})[\s-])?(\d{{1,3}})[/⁄](\d{{1,3}})([\"″](?=\s\w))?(?![\w/]|[.]\d){_UNIT}",
+        _fraction,
+    ),
+    rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}]){_UNIT}", _fraction_sign),
     rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
     rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
     rule(r"\d{1,9}(?:\.\d{1,9}){2,9}(?!\w)", _dotted),
@@ -146,7 +189,10 @@ RULES: tuple[Rule, ...] = (
     rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
     rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
     rule(rf"({NUMBER})(k|K|M|bn|B)\b", _magnitude),
-    rule(r"(?:(?<=°[CFK])|(?<=\d%)|(?<=[Nn]oon)|(?<=midnight))\s?[–-]\s?(?=\d)", always(" to ")),
+    rule(
+        rf"(?:(?<=°[CFK])|(?<=\d%)|(?<=[Nn]oon)|(?<=midnight)|{_ORDINAL_END})\s?[–-]\s?(?=\d)", always(" to ")
+    ),
+    rule(rf"(?:{_ORDINAL_END})\s?/\s?(?=\d)", always(" or ")),
     rule(r"(\d{1,3}):(\d{1,2})(?![\d:]|[.]\d)", _range),
     rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d{1,9}|[A-Z]\d[A-Z\d]{0,9})){0,5}\b", _mixed),
     rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),

@@ -44,12 +44,15 @@ def _repeated(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"[a-z]{1,30}+(?:/[a-z]{1,30}+){1,5}(?![\w/])", _either),
+    rule(r"[A-Z]?[a-z]{1,30}+(?:/[A-Z]?[a-z]{1,30}+){1,5}(?![\w/])", _either),
     rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
-    rule(r"(?<=\w)(?:\*\*|\^)(?=-?\d)", always("to the power of")),
+    rule(r"(?<=\w)(?:\*\*|\^)(?=-?\d|[A-Za-z]\b)", always("to the power of")),
+    rule(r"(?:(?<=\w\w )|(?<=\w\. ))/(?= \w)(?!\s\d[^.!?]{0,20}=)", always(",")),
+    rule(r"(?<=\w )[≤≥](?= )", lambda match, style: f"is {SIGN_NAMES[match[0]]}"),
     rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", always("to")),
     rule(r"([CF])#(?!\w)", _sharp),
-    rule(r"(?<=[\w)])\s?/\s?(?=\d)", always("over")),
+    rule(r"(?<=[\w)])\s?/\s?(?=\d)", always(" over ")),
+    rule(r"(?:[-=]|--)>", always("to")),
     rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", always("…")),
     rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", always("—")),
     rule(r"[-=_*~#]{3,}", always("")),

@@ -86,6 +86,7 @@ RULES: tuple[Rule, ...] = (
         _span,
     ),
     rule(rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))(?::(?P<second>\d\d))?(?![\d:])(?:{AM_PM})?", _time),
+    rule(rf"(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d)(?P<second>)?{AM_PM}", _time),
     rule(rf"(?P<hour>\d{{1,2}}){AM_PM}", _hour),
     rule(
         r"(?:\d+\s?d\s)?\d+\s?h\s?\d{1,2}\s?m(?:\s?\d{1,2}\s?s)?\b|\d+\s?d\s\d{1,2}\s?h\b|\d+\s?m\s?\d{1,2}\s?s\b",

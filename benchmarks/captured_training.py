@@ -29,12 +29,12 @@ SECONDS = 3.0
 """Median of the utterances, which are spread as recordings of sentences are: by a factor of 1.7 either way."""
 
 
-def speech(count: int) -> TrainingData:
+def speech(count: int, codebooks: int = len(CODEBOOKS)) -> TrainingData:
     """Random utterances of random letters, one to two frames a letter."""
     draw = torch.Generator().manual_seed(0)
     spread = (torch.randn(count, generator=draw) * math.log(1.7)).exp()
     lengths = (spread * SECONDS * FRAME_RATE).clamp(15, 500).long().tolist()
-    codes = [torch.randint(0, 1024, (frames, len(CODEBOOKS)), generator=draw) for frames in lengths]
+    codes = [torch.randint(0, 1024, (frames, codebooks), generator=draw) for frames in lengths]
     texts = [torch.randint(2, LETTERS, (max(1, frames // 2),), generator=draw).tolist() for frames in lengths]
     everything = range(count)
     names = [str(number) for number in everything]

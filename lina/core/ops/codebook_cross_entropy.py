@@ -19,6 +19,8 @@ from torch.autograd.function import once_differentiable
 
 from lina.core.ops.dispatch import runs_triton
 
+TILE = 64
+"""Matrix products on a GPU are fastest in multiples of this."""
 IGNORE_INDEX = -100
 LOGITS = {"cuda": 1 << 24, "cpu": 1 << 22}
 """Logits per chunk: enough to fill a GPU; few enough for the caches of a CPU."""
@@ -58,7 +60,9 @@ class _CodebookCrossEntropy(torch.autograd.Function):
         differentiable: bool,
     ) -> tuple[Tensor, Tensor]:
         for_hidden, for_weight = (differentiable and needed for needed in context.needs_input_grad[:2])
-        heads = weight.to(hidden.dtype)
+        fused = runs_triton(hidden.device)
+        # Whole tiles of a matrix product; the kernel leaves the zeros behind the last codebook as they are.
+        heads = F.pad(weight.to(hidden.dtype), (0, 0, 0, -len(weight) % TILE if fused else 0))
         exact = torch.promote_types(hidden.dtype, torch.float32)
         share = 1 / loss_mask.sum().to(exact)
         loss, right = share.new_zeros(()), torch.zeros_like(offsets)
@@ -68,7 +72,7 @@ class _CodebookCrossEntropy(torch.autograd.Function):
         for first in range(0, len(hidden), rows):
             part = slice(first, first + rows)
             logits = hidden[part] @ heads.t()
-            differentiate = _differentiate_fused if runs_triton(hidden.device) else _differentiate
+            differentiate = _differentiate_fused if fused else _differentiate
             added, correct, gradient = differentiate(
                 logits, sizes, offsets, targets[part], loss_mask[part], share, for_hidden or for_weight
             )
@@ -76,7 +80,7 @@ class _CodebookCrossEntropy(torch.autograd.Function):
             if grad_hidden is not None and gradient is not None:
                 torch.matmul(gradient, heads, out=grad_hidden[part])
             if grad_weight is not None and gradient is not None:
-                grad_weight += gradient.t() @ hidden[part]
+                grad_weight += (gradient.t() @ hidden[part])[: len(weight)]
         context.save_for_backward(grad_hidden, grad_weight)
         context.dtype = weight.dtype
         context.mark_non_differentiable(right)
@@ -132,5 +136,5 @@ def _differentiate_fused(
     """As ``_differentiate``, in one kernel on a GPU; the gradient takes the place of ``logits``."""
     from lina.core.ops.codebook_cross_entropy_triton import differentiate
 
-    losses, correct = differentiate(logits, max(sizes), offsets, targets, loss_mask, share, with_gradient)
+    losses, correct = differentiate(logits, sizes, offsets, targets, loss_mask, share, with_gradient)
     return losses.sum().to(share.dtype), correct.sum(0), logits if with_gradient else None

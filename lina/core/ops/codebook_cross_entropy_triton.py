@@ -1,5 +1,7 @@
 """The Triton kernel of ``lina.core.ops.codebook_cross_entropy``: logits are read, and replaced by their gradient."""
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
@@ -18,7 +20,8 @@ def cross_entropy_kernel(
     share,
     losses,
     correct,
-    width,
+    stride,
+    end,
     CODEBOOKS: tl.constexpr,
     BLOCK: tl.constexpr,
     BLOCKS: tl.constexpr,
@@ -28,11 +31,11 @@ def cross_entropy_kernel(
     place = tl.program_id(0).to(tl.int64)
     row, book = place // CODEBOOKS, place % CODEBOOKS
     first = tl.load(offsets + book)
-    last = width + tl.zeros_like(first)
+    last = end + tl.zeros_like(first)
     if book + 1 < CODEBOOKS:
         last = tl.load(offsets + book + 1)
     size = last - first
-    own = logits + row * width + first
+    own = logits + row * stride + first
     target = tl.load(targets + place)
     counts = tl.load(loss_mask + place) != 0
     column = tl.arange(0, BLOCK)
@@ -62,18 +65,18 @@ def cross_entropy_kernel(
 
 def differentiate(
     logits: Tensor,
-    largest: int,
+    sizes: Sequence[int],
     offsets: Tensor,
     targets: Tensor,
     loss_mask: Tensor,
     share: Tensor,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Losses and right predictions of each position and codebook; ``largest``: entries of the largest codebook."""
+    """Losses and right predictions of each position and codebook; logits after the last codebook's are left alone."""
     rows, codebooks = targets.shape
     losses = torch.empty(rows, codebooks, dtype=torch.float32, device=logits.device)
     correct = torch.empty(rows, codebooks, dtype=torch.bool, device=logits.device)
-    block = min(WIDEST, triton.next_power_of_2(largest))
+    block = min(WIDEST, triton.next_power_of_2(max(sizes)))
     cross_entropy_kernel[(rows * codebooks,)](
         logits,
         offsets,
@@ -82,10 +85,11 @@ def differentiate(
         share,
         losses,
         correct,
-        logits.shape[1],
+        logits.stride(0),
+        sum(sizes),
         CODEBOOKS=codebooks,
         BLOCK=block,
-        BLOCKS=triton.cdiv(largest, block),
+        BLOCKS=triton.cdiv(max(sizes), block),
         WITH_GRADIENT=with_gradient,
         num_warps=4 if block <= 2_048 else 8,
     )

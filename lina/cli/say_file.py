@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lina.core.errors import TextError
+from lina.core.errors import FileError, TextError
+from lina.core.files.checks import check_regular
 
 MAX_DOCUMENT = 1_000_000
 
@@ -39,6 +40,7 @@ def _sentences(voice: Any, path: Path) -> Callable[[], Iterable[str]]:
     from lina.core.text.speakable import plain_text
 
     try:
+        check_regular(path)
         with path.open("rb") as file:
             beginning = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
             document = beginning.startswith((b"<speak", b"<?xml"))
@@ -46,6 +48,8 @@ def _sentences(voice: Any, path: Path) -> Callable[[], Iterable[str]]:
         if len(content) > MAX_DOCUMENT:
             raise TextError(f"{path}: an SSML document has at most {MAX_DOCUMENT} bytes; split it")
         text = content.decode()
+    except FileError as error:
+        raise TextError(f"{error}; pass text that is not in a file by standard input: lina say -") from None
     except OSError as error:
         raise TextError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -64,7 +64,8 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, includes: bool 
     """The spec of any job in the file ``path``, with ``key=value`` overrides on top.
 
     A file wins over what it includes, a later include over an earlier one, an override over all. Included files lie in
-    the folder of ``path``, or in the working directory if ``path`` does, too. ``includes``: false refuses them.
+    the Git work tree of ``path``, else in the working directory if ``path`` does, else in the folder of ``path``.
+    ``includes``: false refuses them.
 
     Raises:
         SpecError: one line, beginning with the file and line, for the first mistake.
@@ -213,12 +214,19 @@ def _files(path: Path, root: Path | None, including: tuple[Path, ...], read: lis
             raise SpecError(
                 f"{path}: include: the spec of a run includes no files; restore the run's own spec"
             )
-        if not included.resolve().is_relative_to(root):
+        if not _lies_in(included, root):
             raise SpecError(
                 f"{path}: include: {include!r} is outside of {root}; put it there, or run lina in a folder of both"
             )
         sources += _files(included, root, (*including, here), read)
     return sources
+
+
+def _lies_in(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, ValueError, RuntimeError):  # no path, or links in a circle: reading it says so
+        return True
 
 
 def _renamed(path: Path) -> Path:

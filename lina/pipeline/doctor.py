@@ -18,7 +18,7 @@ from lina.config.source_map import Origin
 from lina.config.spec import Spec
 from lina.config.stored import SPEC_FILE
 from lina.core.errors import FileError, LinaError
-from lina.core.files.checks import check_regular, entry, is_inside, sha256
+from lina.core.files.checks import check_regular, entry, is_inside, read_bounded, sha256
 from lina.core.files.tensor_file import read_safetensors
 from lina.data.inspect import inspect_corpus
 from lina.data.token_dataset import TokenDataset
@@ -160,10 +160,10 @@ def _describe_tokens(folder: Path) -> str:
 
 
 def _check_sums(voice: Path) -> str:
-    content = (voice / SUMS).read_text(encoding="utf-8") if check_regular(voice / SUMS) < LARGEST_SUMS else ""
+    content = read_bounded(voice / SUMS, LARGEST_SUMS).decode(errors="replace")
     listed = [line.partition("  ") for line in content.splitlines()]
     if not listed:
-        raise LinaError(f"{voice / SUMS}: is empty or too large; export the voice again")
+        raise LinaError(f"{voice / SUMS}: is empty; export the voice again")
     for digest, _, name in listed:
         path = voice
         for part in name.split("/"):

@@ -25,6 +25,8 @@ UNTRAINED_VOCABULARY = 512
 MEASURED_LINES = 20
 """Last lines of metrics.jsonl whose median is the measured throughput."""
 SECONDS_PER_DAY = 86_400
+MOST_HOURS = 1_000_000
+"""Of a corpus: its lengths are drawn one by one."""
 
 
 class Days(BaseModel):
@@ -77,6 +79,10 @@ def forecast(
     Raises:
         LinaError: the corpus, the codec or a number cannot be used.
     """
+    if hours is not None and not 0 < hours <= MOST_HOURS:
+        raise LinaError(f"plan: a corpus of {hours:g} hours; pass more than 0 and at most {MOST_HOURS:,}")
+    if throughput is not None and not 0 < throughput < math.inf:
+        raise LinaError(f"plan: a throughput of {throughput:g}; pass a number of frames per second above 0")
     spec = resolved.spec
     train = spec.train
     codec = resolved.codec.plugin.build(config=resolved.codec.config)

@@ -53,7 +53,7 @@ def for_library(document: Any, where: str) -> Document:
         if part is None:
             continue
         kind = part.get("type") if isinstance(part, dict) else part
-        if kind == "Sequence" and isinstance(part.get("normalizers"), list):
+        if isinstance(part, dict) and kind == "Sequence" and isinstance(part.get("normalizers"), list):
             pending += part["normalizers"]
         elif kind != "Lowercase":
             _refuse(where, f"has the normalizer {str(kind)[:40]!r}; only 'Lowercase' is supported")

@@ -46,6 +46,15 @@ def test_a_voice_has_sums(lina: Lina, run: Path, tmp_path: Path) -> None:
     assert "speakers.json: is not the file that was exported; get the voice again" in done.out
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b"no sum\n", b"0  a/../../b\n", b"0" * 2_000_000])
+def test_damaged_sums_are_a_fault(lina: Lina, run: Path, content: bytes) -> None:
+    (run / "SHA256SUMS").write_bytes(content)
+    done = lina("doctor", str(run))
+    assert done.code == 2
+    assert states(done.out)["SHA256SUMS"] == "fault"
+    assert "Traceback" not in done.out + done.err
+
+
 def unlink(name: str) -> Callable[[Path], object]:
     return lambda run: (run / name).unlink()
 

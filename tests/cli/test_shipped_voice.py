@@ -106,6 +106,16 @@ def test_a_text_without_a_letter_or_digit_is_refused_in_one_line(
 
 
 @pytest.mark.usefixtures("voice")
+def test_a_text_file_is_regular(refused: Refused, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait, and it cannot be read twice
+    for path, kind in ((tmp_path / "pipe", "a pipe"), (tmp_path, "a directory")):
+        message = refused("say", "--file", str(path), "-o", str(tmp_path / "o.wav"))
+        assert (
+            f"{path}: is {kind}, not a regular file; pass text that is not in a file by standard" in message
+        )
+
+
+@pytest.mark.usefixtures("voice")
 def test_a_rate_in_a_text_and_in_files(lina: Lina, refused: Refused, tmp_path: Path) -> None:
     _log_choice.cache_clear()
 

@@ -198,6 +198,11 @@ def test_references_name_other_keys_and_keep_their_kind(tmp_path: Path) -> None:
             "include: gone.yaml\nname: first",
             "gone.yaml: this spec does not exist (included by spec.yaml)",
         ),
+        (
+            "name: first",
+            'include: "a\\0.yaml"\nname: first',
+            "this spec does not exist (included by spec.yaml)",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, old: str, new: str, expected: str) -> None:
@@ -281,6 +286,11 @@ def test_a_thousand_includes_are_refused(tmp_path: Path) -> None:
         write(tmp_path, f"include: [{level + 1}.yaml, {level + 1}.yaml]", f"{level}.yaml")
     write(tmp_path, GOOD, "12.yaml")
     assert "includes more than 100 files" in refusal(tmp_path / "0.yaml")
+
+
+def test_links_in_a_circle_are_no_spec(tmp_path: Path) -> None:
+    (tmp_path / "circle.yaml").symlink_to("circle.yaml")
+    assert "circle.yaml: this spec does not exist" in refusal(write(tmp_path, "include: circle.yaml"))
 
 
 def test_a_longer_cycle_of_includes_is_named(tmp_path: Path) -> None:

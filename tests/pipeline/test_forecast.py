@@ -51,6 +51,12 @@ def test_days_by_gpus(tmp_path: Path) -> None:
     ]
     with pytest.raises(LinaError, match="0 GPUs"):
         of(tmp_path, gpus=(0,))
+    for number in (float("nan"), float("inf"), 0.0, 1e12):
+        with pytest.raises(LinaError, match=r"plan: a corpus of .* hours; pass more than 0"):
+            of(tmp_path, hours=number)
+    for number in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(LinaError, match="plan: a throughput of"):
+            of(tmp_path, throughput=number)
 
 
 def test_padding_and_epochs(tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
         ),
         (changed(post_processor=BYTE_LEVEL), "has the post-processor 'ByteLevel'"),
         (changed(normalizer={"type": "NFC"}), "has the normalizer 'NFC'; only 'Lowercase'"),
+        (changed(normalizer="Sequence"), "has the normalizer 'Sequence'; only 'Lowercase'"),
         (changed(added_tokens=[TOKEN | {"content": "x" * 1001}]), "an entry of 1,001 characters"),
         (changed(model__vocab={"y" * 1001: 0}), "an entry of 1,001 characters, which begins with 'yyyy"),
         (changed(added_tokens=[TOKEN] * 10_001), "has 10,001 added tokens"),

@@ -46,6 +46,7 @@ from lina.runs.checkpoint import weights_file
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.layout import TOKENIZER_FILE
 from lina.speech.graph_key import graph_key
+from lina.speech.graph_loading import inputs_of
 from lina.speech.synthesis_input import SynthesisInput
 from lina.speech.voice import Voice, load
 
@@ -113,7 +114,9 @@ def export_graphs(run: Path, out: Path) -> int:
         for name in (STEP_INT8, CHECK_INT8):
             (temporary / name).unlink()
         facts = {
-            key: value for key, value in folder.facts.items() if key not in ("outside", "key", "weights")
+            key: value
+            for key, value in folder.facts.items()
+            if key not in ("outside", "key", "weights", "inputs")
         }
         write_atomic(temporary / FACTS, json.dumps(facts, indent=1, ensure_ascii=False).encode())
         for example in EXAMPLES.iterdir():
@@ -138,6 +141,12 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
             f"onnx: the decoder of codec {spec.codec.plugin!r} has a latency of {decoder.latency} frames; "
             "only decoders without latency are exported"
         )
+    begins = named_leaves(decoder.initial_state(1)).values()
+    if any(leaf.dtype != torch.float32 or leaf.any() for leaf in begins):  # as facts.json describes them
+        raise LinaError(
+            f"onnx: the decoder of codec {spec.codec.plugin!r} begins with a state other than zeros in float32; "
+            "only decoders that begin with those are exported"
+        )
     options = voice.resolve_options({})
     return write_graphs(
         path,
@@ -149,6 +158,7 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
         facts={
             "key": graph_key(voice.resolved, voice.model),
             "weights": _weights_of(directory),
+            "inputs": inputs_of(directory),
             "speech": _facts(voice, directory),
         },
     )

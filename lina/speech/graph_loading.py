@@ -5,7 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lina.core.errors import LinaError
+from pydantic import ValidationError
+
+from lina.core.errors import CheckpointError, LinaError, first_reason, one_line
 from lina.core.files.checks import sha256
 from lina.core.protocols import Tokenizer
 from lina.core.registry import find, load_record
@@ -13,6 +15,7 @@ from lina.core.text.speakable import speaking_tokenizer
 from lina.engine.onnx.files import (
     DECODER,
     DECODER_WEIGHTS,
+    FACTS,
     FOLDER,
     LM,
     START,
@@ -23,8 +26,10 @@ from lina.engine.onnx.files import (
 )
 from lina.engine.onnx.session import Graph, Graphs
 from lina.engine.onnx.stored import StoredWeights
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
+from lina.runs.lexicon_copy import PATTERN, lexicon_of
 from lina.runs.made_with import made_with
-from lina.speech.graph_voice import GraphVoice, log
+from lina.speech.graph_voice import GraphVoice
 
 
 def folder_obstacle(directory: Path) -> str | None:
@@ -34,19 +39,28 @@ def folder_obstacle(directory: Path) -> str | None:
         return "it has no exported graphs"
     if folder.facts["speech"]["tokenizer"] is None:
         return "its tokenizer reads files of its own"
-    weights = directory / folder.facts["weights"]["file"]
+    facts = folder.facts.get("weights")
+    if facts is None:
+        return "its graphs are for other programs"
+    weights = directory / facts["file"]
     checkpoints = list((directory / "checkpoints").glob("step-*"))
-    if checkpoints != [weights.parent] or sha256(weights) != folder.facts["weights"]["sha256"]:
+    if checkpoints != [weights.parent] or not weights.is_file() or sha256(weights) != facts["sha256"]:
         return "its weights are not those that were exported"
+    if folder.facts.get("inputs") != inputs_of(directory):
+        return "its spec, tokenizer or speakers are not those that were exported"
     return None if find_spec("onnxruntime") else "onnxruntime is not installed"
 
 
-def load_graph_voice(
-    directory: Path, threads: int | None = None, lexicon: Path | None = None, int8: bool | None = False
-) -> GraphVoice:
-    """Load a directory that has no ``folder_obstacle``.
+def inputs_of(directory: Path) -> dict[str, str]:
+    """SHA-256 of the files whose contents ``facts.json`` repeats."""
+    files = (directory / name for name in (SPEC_FILE, TOKENIZER_FILE, SPEAKERS_FILE))
+    return {file.name: sha256(file) for file in files if file.is_file()}
 
-    ``int8``: products in 8 bits; None: where the weights are stored in 8 bits, unless this processor saturates.
+
+def load_graph_voice(
+    directory: Path, threads: int | None = None, lexicon: Path | None = None, int8: bool = False
+) -> GraphVoice:
+    """Load a directory that has no ``folder_obstacle``. ``int8``: products in 8 bits.
 
     Raises:
         LinaError: 8-bit products are wrong on this processor, or a file is damaged.
@@ -57,22 +71,21 @@ def load_graph_voice(
     with ThreadPoolExecutor(1) as other:  # onnxruntime and the tokenizer's files take as long as each other
         graphs = other.submit(_graphs, directory, folder, threads or 1, int8)
         tokenizer = _tokenizer(directory, folder, lexicon)
-        return GraphVoice(folder, *graphs.result(), tokenizer)
+        try:
+            return GraphVoice(folder, *graphs.result(), tokenizer)
+        except ValidationError as error:
+            raise CheckpointError(
+                f"{folder.path / FACTS}: synthesize: {first_reason(error)}; export the graphs again"
+            ) from None
 
 
-def _graphs(
-    directory: Path, folder: GraphFolder, threads: int, int8: bool | None
-) -> tuple[Graph, Graph, Graph]:
+def _graphs(directory: Path, folder: GraphFolder, threads: int, int8: bool) -> tuple[Graph, Graph, Graph]:
     weights = StoredWeights(directory / folder.facts["weights"]["file"], LM)
     lm = Graphs(folder, weights, threads)
     codec = Graphs(folder, StoredWeights(folder.path / DECODER_WEIGHTS), threads)
-    chosen = weights.in_8_bits if int8 is None else int8
-    if chosen and (reason := lm.int8_obstacle()):
-        if int8:
-            raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
-        log.info("%s: products in float32, for %s", directory, reason)
-        chosen = False
-    return lm.graph(START), lm.graph(STEP_INT8 if chosen else STEP), codec.graph(DECODER)
+    if int8 and (reason := lm.int8_obstacle()):
+        raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
+    return lm.graph(START), lm.graph(STEP_INT8 if int8 else STEP), codec.graph(DECODER)
 
 
 def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> Tokenizer:
@@ -80,7 +93,13 @@ def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> To
     plugin: Any = load_record(
         find("tokenizer", facts["plugin"], made_with(directory).get(("tokenizer", facts["plugin"])))
     )
-    built = plugin.build(config=plugin.Config.model_validate(facts["config"]), trained=facts["trained"])
+    try:
+        built = plugin.build(config=plugin.Config.model_validate(facts["config"]), trained=facts["trained"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder.path / FACTS}: tokenizer {facts['plugin']!r} cannot be built from it ({one_line(error)}); "
+            "export the graphs again"
+        ) from error
     if lexicon is None:
-        lexicon = next(iter(sorted(directory.glob("lexicon-*.tsv"))), None)
+        lexicon = lexicon_of(directory, next(directory.glob(PATTERN), None))
     return speaking_tokenizer(built, facts["unknown"], lexicon)

@@ -49,13 +49,15 @@ class LoadedVoice:
             raise LinaError(f"backend: unknown backend {backend!r}{did_you_mean(backend, BACKENDS)}")
         self._arguments = directory, device, settings, threads, lexicon, backend
         self._graphs: GraphVoice | None = None
-        if self._wants_graphs() and folder_obstacle(directory) is None:
+        reason = folder_obstacle(directory) if self._wants_graphs() else ""
+        if reason is None:
             own = None if lexicon is None else Path(lexicon)
-            int8 = backend == "onnx-int8"
-            self._graphs = load_graph_voice(directory, threads, own, int8)
+            self._graphs = load_graph_voice(directory, threads, own, backend == "onnx-int8")
             choice_log.info("%s: speaking by onnxruntime, without PyTorch", directory)
-        else:
-            _ = self.voice  # whose errors belong to loading
+            return
+        if reason:
+            choice_log.info("%s: %s; loading PyTorch", directory, reason)
+        _ = self.voice  # whose errors belong to loading
 
     def _wants_graphs(self) -> bool:
         _, device, settings, threads, _, backend = self._arguments

@@ -65,7 +65,7 @@ def test_weights_are_one_file_that_all_graphs_name(folder: Path) -> None:
     assert not large
     found = read_folder(folder)
     assert found is not None
-    assert not {"key", "weights", "outside"} & found.facts.keys()
+    assert not {"key", "weights", "inputs", "outside"} & found.facts.keys()
 
 
 def test_refused_places(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The voice of exported graphs: the same speech as PyTorch's, without PyTorch."""
 
+import json
 import logging
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from lina.engine.onnx.files import FACTS, FOLDER
 from lina.engine.onnx.stored import StoredWeights
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+from lina.runs.layout import SPEC_FILE
 from lina.speech.default_voice import shipped_voice
 from lina.speech.graph_loading import folder_obstacle
 from lina.speech.loaded import LoadedVoice
@@ -139,16 +141,11 @@ def test_a_stream_that_is_left_ends_its_thread(light: LoadedVoice) -> None:
     assert threading.active_count() == before
 
 
-def test_weights_in_8_bits_are_multiplied_in_8_bits(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = lina.load(device="cpu", backend="onnx-int8").say("Why?")
-    np.testing.assert_array_equal(lina.load(device="cpu").say("Why?"), expected)
+def test_products_in_8_bits_are_for_whoever_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, exact = (lina.load(device="cpu", backend=one).say("Why?") for one in ("onnx-int8", "onnx"))
+    np.testing.assert_array_equal(lina.load(device="cpu").say("Why?"), exact)
+    assert found.shape != exact.shape or not np.array_equal(found, exact)
     monkeypatch.setattr("lina.engine.onnx.session.saturates", lambda _: True)
-    with caplog.at_level(logging.INFO, "lina"):
-        found = lina.load(device="cpu").say("Why?")
-    assert "products in float32, for its sums of 8-bit products saturate" in caplog.text
-    np.testing.assert_array_equal(found, lina.load(device="cpu", backend="onnx").say("Why?"))
     with pytest.raises(LinaError, match="'onnx-int8' cannot be used: its sums of 8-bit products saturate"):
         lina.load(device="cpu", backend="onnx-int8")
 
@@ -165,8 +162,48 @@ def test_graphs_of_other_weights_are_left(copied: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     assert folder_obstacle(copied) == "its weights are not those that were exported"
+    file.unlink()
+    assert folder_obstacle(copied) == "its weights are not those that were exported"
     shutil.rmtree(copied / FOLDER)
     assert folder_obstacle(copied) == "it has no exported graphs"
+
+
+def test_graphs_of_another_spec_are_left(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = copied / SPEC_FILE
+    spec.write_text(spec.read_text().replace("top_k: 50", "top_k: 7"))
+    with caplog.at_level(logging.INFO, "lina.engine"):
+        voice = lina.load(copied, device="cpu")
+    assert "its spec, tokenizer or speakers are not those that were exported; loading PyTorch" in caplog.text
+    assert voice.resolve_options({}).sampling.top_k == 7
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        (("features",), {}, "features.widest: is missing"),
+        (("speech",), [], "speech"),
+        (("speech", "decoder_state"), {"state.layers.0": [1, 2**40]}, "larger than any decoder's"),
+        (("speech", "synthesize"), {"top_k": "many"}, "synthesize: top_k"),
+        (("speech", "tokenizer", "config"), {"accent": "none"}, "tokenizer 'phonemes' cannot be built"),
+    ],
+    ids=str,
+)
+def test_damaged_facts_are_named(copied: Path, place: tuple[str, ...], value: Any, named: str) -> None:
+    file = copied / FOLDER / FACTS
+    facts = json.loads(file.read_text())
+    part = facts
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    file.write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=f"{FACTS}: .*{named}.*; export the graphs again"):
+        lina.load(copied, device="cpu")
+
+
+def test_a_damaged_lexicon_is_refused_as_by_pytorch(copied: Path) -> None:
+    (copied / "lexicon-0123456789abcdef.tsv").write_text("lina\tlˈinə\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        lina.load(copied, device="cpu")
 
 
 def test_graphs_of_another_model_are_left_by_the_engine(
@@ -183,7 +220,10 @@ def test_damaged_graphs_and_weights_are_named(copied: Path, tmp_path: Path) -> N
     (copied / FOLDER / "start.onnx").write_bytes(b"no graph")
     with pytest.raises(CheckpointError, match=r"start\.onnx: onnxruntime cannot load it"):
         lina.load(copied, device="cpu")
-    for content in (b"", b"\xff" * 20, b"\x02\0\0\0\0\0\0\0{}"):
+    negative = b'{"one":{"dtype":"F32","shape":[1],"data_offsets":[-8,-4]}}'
+    headers = (b"{}", b"5", b"[]", b"[" * 9999, negative, b'{"one":{"dtype":"F32"}}')
+    files = [len(header).to_bytes(8, "little") + header for header in headers]
+    for content in (b"", b"\xff" * 20, *files):
         (tmp_path / "w").write_bytes(content)
         with pytest.raises(CheckpointError, match="restore it"):
             StoredWeights(tmp_path / "w")("one")

@@ -8,11 +8,14 @@ facts.json      all else that speaking needs
 weights.safetensors, decoder.safetensors    weights, see ``WEIGHTS`` and ``DECODER_WEIGHTS``
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from lina.core.errors import CheckpointError, FileError
+from pydantic import AfterValidator, BaseModel, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+
+from lina.core.errors import CheckpointError, FileError, first_reason
 from lina.core.files.json_file import read_json
 
 FOLDER = "onnx"
@@ -35,6 +38,60 @@ WEIGHTS = "weights.safetensors"
 """All weights in float32, once, at the places that the graphs name: of a folder for other programs than lina."""
 DECODER_WEIGHTS = "decoder.safetensors"
 """The decoder's, in a run or a voice, whose checkpoint has the language model's."""
+
+
+LARGEST_STATE = 16_000_000
+"""Numbers of a leaf of the decoder's state."""
+
+
+def _bounded(shape: list[int]) -> list[int]:
+    if math.prod(shape) > LARGEST_STATE:
+        raise ValueError(f"a state of shape {shape} is larger than any decoder's")
+    return shape
+
+
+class _Features(BaseModel):
+    widest: PositiveInt | None
+    recent: NonNegativeInt
+
+
+class _Weights(BaseModel):
+    file: str
+    sha256: str
+
+
+class _Tokenizer(BaseModel):
+    plugin: str
+    config: dict[str, Any]
+    trained: Any
+    unknown: str
+
+
+class _Speech(BaseModel):
+    sample_rate: PositiveInt
+    hop: PositiveInt
+    channels: PositiveInt
+    codebook_sizes: list[PositiveInt]
+    parameters: PositiveInt
+    speakers: list[str]
+    default_speaker: NonNegativeInt
+    max_characters: PositiveInt
+    tokenizer: _Tokenizer | None
+    synthesize: dict[str, Any]
+    decoder_state: dict[str, Annotated[list[NonNegativeInt], AfterValidator(_bounded)]]
+
+
+class _Facts(BaseModel):
+    """The part of ``facts.json`` that speaking reads; that of a voice also has ``outside``, ``weights``, ``inputs``."""
+
+    features: _Features
+    outside: dict[str, list[str]] = {}
+    weights: _Weights | None = None
+    inputs: dict[str, str] = {}
+    speech: _Speech
+
+
+_FACTS = TypeAdapter(_Facts)
 
 
 @dataclass(frozen=True)
@@ -74,4 +131,8 @@ def read_folder(path: Path) -> GraphFolder | None:
         raise CheckpointError(
             f"{facts}: its format is {form!r}, and this lina reads {FORMAT!r}; export again"
         )
+    try:
+        _FACTS.validate_python(found, strict=True)
+    except ValidationError as error:
+        raise CheckpointError(f"{facts}: {first_reason(error)}; export the graphs again") from None
     return GraphFolder(path, found)

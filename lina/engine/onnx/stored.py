@@ -1,20 +1,31 @@
 """Weights from safetensors files as float32 arrays. Imports no torch."""
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, NonNegativeInt, TypeAdapter
 
 from lina.core.errors import CheckpointError
+from lina.core.files.json_file import LARGEST, parse_json
 
 SCALE = "|scale"
 """Ending of the scales of a matrix that is stored in 8 bits (``lina.runs.weight_quantization``)."""
 KINDS = {"F32": "<f4", "I8": "i1", "BF16": "<u2"}
-LARGEST_HEADER = 100_000_000
 
 Array = npt.NDArray[np.float32]
+
+
+class _Tensor(BaseModel):
+    """An entry of a header."""
+
+    dtype: str
+    shape: list[NonNegativeInt]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+_HEADER = TypeAdapter(dict[str, _Tensor | dict[str, str]])
 
 
 class StoredWeights:
@@ -30,17 +41,12 @@ class StoredWeights:
         try:
             self._bytes = np.memmap(path, np.uint8, "r")
             length = int.from_bytes(self._bytes[:8].tobytes(), "little")
-            if length > min(LARGEST_HEADER, len(self._bytes) - 8):
+            if length > min(LARGEST, len(self._bytes) - 8):
                 raise ValueError(f"a header of {length} bytes")
-            self._header = json.loads(self._bytes[8 : 8 + length].tobytes())
+            self._header = parse_json(self._bytes[8 : 8 + length].tobytes(), _HEADER)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); restore it") from None
         self._first = 8 + length
-
-    @property
-    def in_8_bits(self) -> bool:
-        """Matrices are stored in 8 bits."""
-        return any(name.endswith(SCALE) for name in self._header)
 
     def __call__(self, name: str) -> Array:
         """The tensor of this name in graphs, in float32.
@@ -61,12 +67,14 @@ class StoredWeights:
     def _read(self, name: str) -> tuple[npt.NDArray[np.generic], str]:
         try:
             facts = self._header[name]
-            kind, shape, (start, end) = facts["dtype"], facts["shape"], facts["data_offsets"]
+            if not isinstance(facts, _Tensor):
+                raise ValueError("it is no tensor")
+            kind, shape, (start, end) = facts.dtype, facts.shape, facts.data_offsets
             dtype = np.dtype(KINDS[kind])
             if end - start != math.prod(shape) * dtype.itemsize:
                 raise ValueError(f"{end - start} bytes for {kind} of shape {shape}")
             array = self._bytes[self._first + start : self._first + end].view(dtype).reshape(shape)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path}: tensor {name}: damaged or missing ({error}); restore it"
             ) from None

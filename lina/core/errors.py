@@ -49,6 +49,10 @@ class PluginError(LinaError):
     """A plugin is unknown, broken, named twice, or breaks its contract."""
 
 
+class ContractError(PluginError):
+    """A result of a plugin is not that of its protocol."""
+
+
 class DataError(LinaError):
     """A corpus, an audio file or a manifest cannot be used."""
 

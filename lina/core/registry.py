@@ -4,6 +4,7 @@ Knows entry points and the classes of ``lina.core.plugin``, but no plugin.
 """
 
 import inspect
+import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -134,6 +135,18 @@ def load(role: str, name: str) -> "type[Plugin]":
     """
     plugin: type[Plugin] = load_record(find(role, name))
     return plugin
+
+
+def origin(part: object, role: str) -> str:
+    """The plugin of an object, with distribution and file, for messages; the object's class if none is known."""
+    module = type(part).__module__
+    file = getattr(sys.modules.get(module), "__file__", None) or module
+    same = [one for one in records(role) if one.value.partition(":")[0] == module]
+    top = module.partition(".")[0]
+    near = same or [one for one in records(role) if one.value.partition(":")[0].partition(".")[0] == top]
+    if len(near) != 1:
+        return f"{role} {type(part).__name__} ({file})"
+    return f"{near[0].full_name} ({near[0].distribution} {near[0].version}, {file})"
 
 
 def load_record(record: Record) -> Any:

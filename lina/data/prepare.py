@@ -17,6 +17,7 @@ from lina.core.files.atomic import write_atomic
 from lina.core.files.checks import sha256
 from lina.core.generation.settings import Sampling
 from lina.core.protocols import Tokenizer
+from lina.core.text.contract import read_ids
 from lina.core.text.speakable import check_speakable, speaking_tokenizer
 from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
@@ -24,6 +25,7 @@ from lina.data.text_ids import encode_corpus_texts
 from lina.data.token_dataset import TokenDataset
 from lina.data.token_shards import CodecFacts, EncodingTools, build_tokens
 from lina.data.training_data import TrainingData
+from lina.runs.build_model import build_codec
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
@@ -61,7 +63,7 @@ def prepare(
     items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
     utterances = [item for item in items if isinstance(item, Utterance)]
     tokenizer, key = _tokenizer(resolved, utterances, directory)
-    codec = resolved.codec.plugin.build(config=resolved.codec.config)
+    codec = build_codec(resolved.codec)
     facts, workers = CodecFacts.of(codec), spec.data.workers
     check = partial(_check, tokenizer, spec.text.max_characters)
     here = EncodingTools(partial(encode, codec), check)
@@ -140,7 +142,7 @@ def _by_content(value: Any) -> Any:
 
 def _make_tools(resolved: ResolvedSpec, directory: Path) -> EncodingTools:
     """Build codec and tokenizer in a worker process."""
-    codec = resolved.codec.plugin.build(config=resolved.codec.config)
+    codec = build_codec(resolved.codec)
     tokenizer = build_tokenizer(resolved, directory)
     return EncodingTools(
         partial(encode, codec), partial(_check, tokenizer, resolved.spec.text.max_characters)
@@ -149,7 +151,7 @@ def _make_tools(resolved: ResolvedSpec, directory: Path) -> EncodingTools:
 
 def _check(tokenizer: Tokenizer, max_characters: int, text: str) -> None:
     check_text(text, max_characters)
-    if not tokenizer.parallel_forward(text):
+    if not read_ids(tokenizer, text):
         raise TextError("the tokenizer gives nothing for it")
 
 

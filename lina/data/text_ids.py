@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from lina.core.files.atomic import write_atomic
 from lina.core.process.workers import work
 from lina.core.protocols import Tokenizer
+from lina.core.text.contract import read_ids
 
 AT_ONCE = 256
 """Texts per task of a worker process."""
@@ -36,7 +37,7 @@ def encode_corpus_texts(
 
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    return [tokenizer.parallel_forward(text) for text in texts]
+    return [read_ids(tokenizer, text) for text in texts]
 
 
 def _name(texts: Sequence[str]) -> str:

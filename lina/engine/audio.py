@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.audio.codec import skip
+from lina.core.audio.contract import require_frames, stream_result
 from lina.core.errors import LinaError
 from lina.core.protocols import DecoderStream
 from lina.core.state import State, leaves, take_rows, tree_map
@@ -235,9 +236,11 @@ class AudioDecoder:
         index, frames = torch.from_numpy(rows), torch.from_numpy(codes[rows]).to(self.device)
         state = self.state if self.rows == 1 else take_rows(self.state, index)
         if frames.shape[1] == 1:
-            audio, after = self.decoder.step(frames[:, 0], state)
+            audio, after = stream_result(self.decoder, "step", self.decoder.step(frames[:, 0], state))
         else:
-            audio, after = self.decoder.parallel_forward(frames, state)
+            result = self.decoder.parallel_forward(frames, state)
+            audio, after = stream_result(self.decoder, "parallel_forward", result)
+        require_frames(self.decoder, audio, len(rows), frames.shape[1])
         goes_on = torch.from_numpy(whole[rows])
         if goes_on.all():
             self._put(index, after)

@@ -15,7 +15,7 @@ from lina.data.batch_plan import BatchPlan
 from lina.data.corpus_lengths import CorpusLengths, corpus_lengths, drawn
 from lina.data.encoding import CodecFacts
 from lina.data.packing_plan import RowPlan
-from lina.runs.build_model import build_lm
+from lina.runs.build_model import build_codec, build_lm
 from lina.runs.layout import TOKENIZER_FILE, build_tokenizer
 from lina.runs.metrics import read_metrics
 from lina.training.activation_memory import model_size
@@ -85,7 +85,7 @@ def forecast(
         raise LinaError(f"plan: a throughput of {throughput:g}; pass a number of frames per second above 0")
     spec = resolved.spec
     train = spec.train
-    codec = resolved.codec.plugin.build(config=resolved.codec.config)
+    codec = build_codec(resolved.codec)
     rate = frame_rate(codec)
     known = corpus_lengths(resolved, rate)
     speakers = len(np.unique(known.speakers[known.speakers > 0]))

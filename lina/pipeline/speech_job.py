@@ -14,8 +14,8 @@ from torch import nn
 
 from lina.config.resolve import ResolvedSpec
 from lina.config.training_choices import hook_choices, place_hooks, training_choices
-from lina.core.errors import PluginError
-from lina.core.model.contract import ContractError, check_backbone
+from lina.core.errors import ContractError, PluginError
+from lina.core.model.contract import check_backbone
 from lina.core.model.delay_lm import DelayLM
 from lina.core.registry import Record
 from lina.data.prepare import PreparedData, prepare

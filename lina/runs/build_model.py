@@ -1,15 +1,17 @@
-"""Build the language model of a resolved spec."""
+"""Build the language model and the codec of a resolved spec."""
 
 from typing import Any
 
 import torch
 
-from lina.config.resolve import ResolvedSpec
+from lina.config.resolve import PluginChoice, ResolvedSpec
+from lina.core.audio.contract import check_codec
 from lina.core.errors import LinaError
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.text_encoder import TextEncoder
-from lina.core.protocols import Backbone
+from lina.core.plugin import CodecPlugin
+from lina.core.protocols import Backbone, Codec, StreamingCodec
 
 
 def build_lm(
@@ -53,6 +55,17 @@ def sketch_lm(resolved: ResolvedSpec) -> DelayLM:
     except Exception:
         # A constructor may read its tensors and fail on the meta device in any way, but not on a real one.
         return build_lm(resolved, **facts)
+
+
+def build_codec(chosen: PluginChoice[CodecPlugin]) -> Codec | StreamingCodec:
+    """The codec of a spec.
+
+    Raises:
+        ContractError: the plugin built something else.
+    """
+    codec = chosen.plugin.build(config=chosen.config)
+    check_codec(codec, chosen.record)
+    return codec
 
 
 def count_parameters(module: Any) -> int:

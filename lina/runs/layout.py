@@ -11,6 +11,7 @@ from lina.core.errors import CheckpointError, FileError
 from lina.core.files import json_file
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Tokenizer
+from lina.core.text.contract import check_tokenizer
 
 __all__ = ["SPEAKERS_FILE", "SPEC_FILE", "TOKENIZER_FILE", "build_tokenizer", "read_speakers", "tokenizer_of"]
 
@@ -29,12 +30,14 @@ def tokenizer_of(chosen: PluginChoice[TokenizerPlugin], directory: Path) -> Toke
     path = directory / TOKENIZER_FILE
     learned = _read(path, _TOKENIZER)
     try:
-        return chosen.plugin.build(config=chosen.config, trained=learned.trained)
+        tokenizer = chosen.plugin.build(config=chosen.config, trained=learned.trained)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: tokenizer {chosen.record.name!r} cannot be built from it ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:100]}); run the spec again"
         ) from error
+    check_tokenizer(tokenizer, chosen.record)
+    return tokenizer
 
 
 def read_speakers(directory: Path) -> list[str]:

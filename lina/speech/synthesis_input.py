@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lina.core.errors import LinaError
 from lina.core.protocols import Tokenizer
+from lina.core.text.contract import read_ids
 from lina.core.text.pauses import literal
 from lina.core.text.speakable import part_ids
 from lina.core.text.validate import check_text
@@ -85,6 +86,6 @@ def encode_text(text: str, prompt: Prompt | None, tokenizer: Tokenizer, limit: i
     transcript = f"{prompt.transcript.strip()} "
     whole = transcript + text.lstrip()
     check_text(whole, limit, "the prompt's transcript with the text after it")
-    ids = tokenizer.parallel_forward(whole)
+    ids = read_ids(tokenizer, whole)
     before, _ = tokenizer.step(transcript, tokenizer.initial_state())
     return ids, min(len(before), len(ids) - 1)

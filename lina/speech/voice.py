@@ -34,7 +34,7 @@ from lina.engine.onnx.files import GraphFolder
 from lina.engine.onnx.session import Graphs
 from lina.engine.onnx.weights import weight_of
 from lina.engine.request import Request
-from lina.runs.build_model import build_lm
+from lina.runs.build_model import build_codec, build_lm
 from lina.runs.checkpoint import count_numbers, load_weights
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.device import Device, choose_device
@@ -287,7 +287,7 @@ def load(
     resolved = resolve(load_run_spec(directory, settings), made_with(directory))
     speaking = (resolved.backbone, resolved.codec, resolved.tokenizer)
     warn_of_changes(directory, [one.record for one in speaking])
-    codec = resolved.codec.plugin.build(config=resolved.codec.config)
+    codec = build_codec(resolved.codec)
     synthesize = resolved.spec.synthesize
     if lexicon is None:
         overridden = any(setting.startswith("synthesize.lexicon") for setting in settings)

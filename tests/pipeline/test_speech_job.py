@@ -624,3 +624,85 @@ def test_a_second_run_takes_the_shards_of_the_first(tmp_path: Path, monkeypatch:
     run(tmp_path, "train.steps=1", "train.lr=0.5", out="second")
     shards = [tmp_path / out / "data/shard-00000.safetensors" for out in ("run", "second")]
     assert shards[0].read_bytes() == shards[1].read_bytes()
+
+
+WRONG_CODEC = """
+import torch
+from lina.core import CodecPlugin
+
+class Wrong(CodecPlugin):
+    sample_rate, hop, channels, codebook_sizes = 8000, 160, 1, (16, 16)
+    @classmethod
+    def example(cls): return {}
+    @classmethod
+    def build(cls, *, config): return BUILT
+    def encode(self, audio): return ENCODED
+    def decode(self, codes): return None
+"""
+
+WRONG_TOKENIZER = """
+from lina.core import TokenizerPlugin
+
+class Wrong(TokenizerPlugin):
+    vocab_size = 9
+    @classmethod
+    def example(cls): return {}
+    @classmethod
+    def build(cls, *, config, trained=None): return BUILT
+    def initial_state(self): return ()
+    def parallel_forward(self, text): return IDS
+    def step(self, piece, state): return [], ()
+    def flush(self, state): return []
+    def labels(self, ids): return ["x" for _ in ids]
+"""
+
+
+@pytest.mark.parametrize(
+    ("role", "source", "values", "message"),
+    [
+        ("codec", WRONG_CODEC, {"BUILT": "None"}, "build returned NoneType, which is no codec"),
+        (
+            "codec",
+            WRONG_CODEC,
+            {"BUILT": "cls()", "ENCODED": "None"},
+            "Wrong.encode returned None, expected codes int64 [1, ",
+        ),
+        (
+            "codec",
+            WRONG_CODEC,
+            {"BUILT": "cls()", "ENCODED": "audio"},
+            "Wrong.encode returned float32 [1, 1, ",
+        ),
+        ("tokenizer", WRONG_TOKENIZER, {"BUILT": "3"}, "build returned int, which is no tokenizer"),
+        (
+            "tokenizer",
+            WRONG_TOKENIZER,
+            {"BUILT": "cls()", "IDS": "None"},
+            "Wrong.parallel_forward returned None for the text ",
+        ),
+        (
+            "tokenizer",
+            WRONG_TOKENIZER,
+            {"BUILT": "cls()", "IDS": "[9]"},
+            "Wrong.parallel_forward returned 9 (int) at 0 for the text ",
+        ),
+    ],
+)
+def test_a_codec_or_tokenizer_that_returns_something_else_is_one_line(
+    tmp_path: Path,
+    distributions: FakeDistributions,
+    role: str,
+    source: str,
+    values: dict[str, str],
+    message: str,
+) -> None:
+    for name, value in values.items():
+        source = source.replace(name, value)
+    group = {"codec": "lina.codecs", "tokenizer": "lina.tokenizers"}[role]
+    distributions.install("lina-wrong", {group: {"wrong": "wrong_mod:Wrong"}}, "0.2", wrong_mod=source)
+    with pytest.raises(PluginError) as refusal:
+        run(tmp_path, "train.steps=1", f"{role}={{plugin: wrong}}")
+    assert str(refusal.value).startswith(f"{role}:wrong (lina-wrong 0.2, ")
+    assert "wrong_mod" in str(refusal.value)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lina.core.audio.contract import require_audio, require_codes, require_in_range, stream_result
 from lina.core.audio.windowed_decoder import WindowedDecoder
 from lina.core.errors import DataError
 from lina.core.protocols import Codec, DecoderStream, StreamingCodec, implements
@@ -76,14 +77,25 @@ def encode(codec: AnyCodec, audio: Float[Tensor, "B C N"]) -> Int[Tensor, "B T Q
 
     Raises:
         DataError: as ``validate_audio``.
+        ContractError: the codec returns something else than codes.
     """
     audio = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % codec.hop))
     validate_audio(codec, audio)
+    shape = (audio.shape[0], audio.shape[2] // codec.hop, len(codec.codebook_sizes))
     if implements(codec, Codec):
-        return cast(Codec, codec).encode(audio)
+        codes = cast(Codec, codec).encode(audio)
+        require_codes(codec, "encode", codes, shape)
+        require_in_range(codec, "encode", codes, codec.codebook_sizes)
+        return codes
     stream = cast(StreamingCodec, codec).encoder
-    codes, state = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
-    return torch.cat([codes, stream.flush(state)], dim=1)[:, stream.latency :]
+    result = stream.parallel_forward(audio, stream.initial_state(audio.shape[0]))
+    codes, state = stream_result(stream, "parallel_forward", result)
+    require_codes(stream, "parallel_forward", codes, shape)
+    held = stream.flush(state)
+    require_codes(stream, "flush", held, (shape[0], stream.latency, shape[2]))
+    codes = torch.cat([codes, held], dim=1)[:, stream.latency :]
+    require_in_range(stream, "parallel_forward", codes, codec.codebook_sizes)
+    return codes
 
 
 def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C samples"]:
@@ -91,16 +103,20 @@ def decode(codec: AnyCodec, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C s
 
     Raises:
         DataError: as ``validate_codes``.
+        ContractError: the codec returns something else than audio.
     """
     validate_codes(codec, codes)
     if implements(codec, Codec):
-        return cast(Codec, codec).decode(codes)
+        audio = cast(Codec, codec).decode(codes)
+        require_audio(codec, "decode", audio, (codes.shape[0], codec.channels, codes.shape[1] * codec.hop))
+        return audio
     return decode_stream(cast(StreamingCodec, codec).decoder, codes)
 
 
 def decode_stream(decoder: DecoderStream, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B C samples"]:
     """Decode whole utterances by a stream, without its latency."""
-    audio, state = decoder.parallel_forward(codes, decoder.initial_state(codes.shape[0]))
+    result = decoder.parallel_forward(codes, decoder.initial_state(codes.shape[0]))
+    audio, state = stream_result(decoder, "parallel_forward", result)
     whole = torch.cat([audio, decoder.flush(state)], dim=2)
     return whole[..., whole.shape[-1] - audio.shape[-1] :]
 

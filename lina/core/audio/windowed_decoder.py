@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lina.core.audio.contract import require_audio
 from lina.core.protocols import Codec
 
 SHORT = 8
@@ -77,6 +78,8 @@ class WindowedDecoder:
         index = frames - (state.position - state.codes.shape[1])[:, None, None]
         windows = seen.gather(1, index.flatten(1)[..., None].expand(-1, -1, codebooks))
         audio = self.codec.decode(windows.view(batch * time, self.window, codebooks))
+        shape = (batch * time, self.codec.channels, self.window * self.codec.hop)
+        require_audio(self.codec, "decode", audio, shape)
         rendered = audio.view(batch, time, -1, self.window, self.codec.hop).transpose(2, 3)
         now, following = (self._pick(rendered, frame - start + ahead) for ahead in (0, 1))
         before = torch.cat([state.carried[:, None], following[:, :-1]], dim=1)

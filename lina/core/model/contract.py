@@ -6,15 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lina.core.errors import PluginError
+from lina.core.errors import ContractError, PluginError
 from lina.core.model.stack import Block, ResidualMixer
 from lina.core.state import named_leaves
 
 ROWS, FRAMES = 2, 3
-
-
-class ContractError(PluginError):
-    """A backbone's result is not that of its protocol."""
 
 
 def check_backbone(backbone: nn.Module, d_model: int) -> None:

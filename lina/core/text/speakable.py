@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from lina.core.errors import TextError
 from lina.core.protocols import Tokenizer
+from lina.core.text.contract import read_ids
 from lina.core.text.lexicon import read_lexicon
 from lina.core.text.pauses import has_mark, literal, parts
 from lina.core.text.sentences import sentences_of_text, split_clauses
@@ -78,7 +79,7 @@ def part_ids(text: str, tokenizer: Tokenizer, limit: int) -> list[int]:
         TextError: the part is blank, longer than ``limit`` characters, or cannot be spoken.
     """
     check_text(text, limit)
-    return tokenizer.parallel_forward(literal(text))
+    return read_ids(tokenizer, literal(text))
 
 
 def check_speakable(text: str, tokenizer: Tokenizer, limit: int) -> None:

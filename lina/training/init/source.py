@@ -16,6 +16,7 @@ from lina.core.errors import CheckpointError, FileError, LinaError, did_you_mean
 from lina.core.files.tensor_file import shapes_of
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Tokenizer
+from lina.runs.build_model import build_codec
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
@@ -157,5 +158,5 @@ def _codebook_sizes(source: InitSource) -> tuple[int, ...]:
         return summary.codec.codebook_sizes
     section = source.spec.codec
     codec = choose_plugin("codec", section.plugin, section.config, source.spec.origin, ("codec", "plugin"))
-    built: Sequence[int] = codec.plugin.build(config=codec.config).codebook_sizes
+    built: Sequence[int] = build_codec(codec).codebook_sizes
     return tuple(built)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,19 @@ from lina.engine.flags import COMPLETE
 from lina.engine.request import Request, RowResult
 from lina.engine.state import DecodeState, Features
 
-if TYPE_CHECKING:
-    from lina.engine.engine import Engine
+
+class Driver(Protocol):
+    """The part of an engine that its streams use."""
+
+    def drive(self, until: Callable[[], bool]) -> None: ...
+
+    def remove(self, stream: Stream) -> None: ...
 
 
 class Stream:
     """The frames of one request, as they become complete. Iterating drives the engine."""
 
-    def __init__(self, engine: Engine, request: Request) -> None:
+    def __init__(self, engine: Driver, request: Request) -> None:
         self.request = request
         self._engine = engine
         self._positions = request.conditions.text.mask.shape[-1]

@@ -23,7 +23,8 @@ class CapturedAudioDecoder(AudioDecoder):
     """Rows in static buffers. A call decodes all of them, and keeps the states of those that take no part."""
 
     def __init__(self, decoder: DecoderStream, rows: int, codebooks: int, frames: int) -> None:
-        self._fresh: list[int] = []
+        self._fresh: set[int] = set()
+        """Rows whose next call begins in the initial state."""
         super().__init__(decoder, rows, codebooks, frames)
         self.stream = torch.cuda.Stream(self.device)
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -39,8 +40,9 @@ class CapturedAudioDecoder(AudioDecoder):
     @torch.no_grad()
     def _reset(self, row: int, prompt: Int[Tensor, "P Q"] | None) -> None:
         if prompt is None:
-            self._fresh.append(row)
+            self._fresh.add(row)
             return
+        self._fresh.discard(row)  # of a stream that was closed before its first call
         with self._context():
             state = skip(self.decoder, prompt[None].to(self.device), self.decoder.initial_state(1))
             self._put(torch.tensor([row]), state)
@@ -60,8 +62,8 @@ class CapturedAudioDecoder(AudioDecoder):
     ) -> Decoded:
         with self._context():
             if self._fresh:
-                fresh, self._fresh = self._fresh, []
-                self._put(torch.tensor(fresh), self.decoder.initial_state(1))
+                self._put(torch.tensor(sorted(self._fresh)), self.decoder.initial_state(1))
+                self._fresh.clear()
             return self._graph.run(whole, codes)
 
 

@@ -1,5 +1,6 @@
 """Audio beside the slots: the codec's decoder gives each stream the audio that it would give alone."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,9 @@ from lina.codecs.lina import LinaCodec
 from lina.core.audio.codec import decode_stream
 from lina.core.errors import LinaError
 from lina.core.protocols import DecoderStream, DecodesOnDevice, implements
-from lina.engine.audio import AudioDecoder
+from lina.core.state import State, leaves
+from lina.engine.audio import AudioDecoder, OnHost, samples_of
+from lina.engine.captured_audio import CapturedAudioDecoder
 from lina.engine.engine import Engine
 from lina.engine.memory import check_bytes
 from lina.engine.request import RowResult
@@ -103,6 +106,39 @@ def test_a_row_of_audio_is_given_back(frames: int) -> None:
     stream = engine.submit(replace(endless, max_frames=6, audio=engine.open_audio()))
     found = audio_samples(engine, stream)
     torch.testing.assert_close(found, expected(decoder, stream.result().codes), atol=1e-5, rtol=1e-5)
+
+
+class OnTheHost(CapturedAudioDecoder):
+    """Captured rows without a graph, on a CPU."""
+
+    def __init__(self, decoder: DecoderStream, rows: int, codebooks: int, frames: int) -> None:
+        self._fresh = set()
+        AudioDecoder.__init__(self, decoder, rows, codebooks, frames)
+        self._graph: Any = self
+
+    def _context(self) -> Any:
+        return nullcontext()
+
+    def _put(self, rows: Tensor, state: State) -> None:
+        for buffer, new in zip(leaves(self.state), leaves(state), strict=True):
+            buffer.index_copy_(0, rows, new.expand(len(rows), *new.shape[1:]))
+
+    def run(self, active: Any, codes: Any) -> OnHost:
+        audio, after = self.decoder.parallel_forward(torch.from_numpy(codes), self.state)
+        for buffer, leaf in zip(leaves(self.state), leaves(after), strict=True):
+            buffer.copy_(leaf)
+        return OnHost(samples_of(audio))
+
+
+def test_a_prompt_stays_in_a_captured_row_that_was_never_used() -> None:
+    decoder, generator = decoders()["lina"], torch.Generator().manual_seed(1)
+    prompt, codes = (torch.randint(0, 4, (frames, 3), generator=generator) for frames in (5, 4))
+    rows = OnTheHost(decoder, 1, 3, 4)
+    rows.close(rows.open())
+    audio = torch.cat([*rows.decode_now(rows.open(prompt), codes)], 1)
+    hop = audio.shape[1] // len(codes)
+    whole = expected(decoder, prompt, codes)
+    torch.testing.assert_close(audio, whole[:, len(prompt) * hop :], atol=1e-5, rtol=1e-5)
 
 
 def test_an_engine_without_a_decoder_has_no_audio() -> None:

@@ -126,14 +126,14 @@ def _per(match: re.Match[str]) -> str:
     per = match.groupdict().get("per")
     if not per:
         return ""
-    one = UNITS[per][0] if per in UNITS else per
+    one = UNITS[per][0] if per in UNITS else _PER_NAMES.get(per, per)
     if not match["per_squared"]:
         return f" per {one}"
-    return f" per {one} squared" if one == "second" else f" per square {_LENGTHS.get(one, one)}"
+    return f" per {one} squared" if one == "second" else f" per square {one}"
 
 
 def _cents(match: re.Match[str], style: Style) -> str:
-    return f"{number(match['amount'])} cent{'' if is_one(match['amount']) else 's'}"
+    return f"{number(match['amount'])} cent{'' if is_one(match['amount']) else 's'}{_per(match)}"
 
 
 def _to(match: re.Match[str]) -> str:
@@ -233,8 +233,8 @@ def _counts_a_noun(match: re.Match[str]) -> bool:
 
 
 _UNIT = one_of(UNITS)
-_PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)(?P<per_squared>[²2])?(?!\w))?"
-_LENGTHS = {"in": "inch", "s": "second"}
+_PER = rf"(?:/(?P<per>{_UNIT}|[a-z]+)(?P<per_squared>[²2])?(?!\w)(?:\.(?=[,;]|\s[a-z]))?)?"
+_PER_NAMES = {"in": "inch", "mo": "month", "wk": "week", "sqft": "square foot"}
 _A_PLACE = r"\s(?:the|an?|his|her|its|their|my|our|your|height|length|width|depth|all)\b"
 """Before these words ``in`` is no unit: ``5 ft 9 in height``."""
 _LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
@@ -245,7 +245,7 @@ RULES: tuple[Rule, ...] = (
         _money,
     ),
     rule(rf"{_MINUS}(?P<amount>{NUMBER}){_BIG}\s?{_SIGN}(?!\s?\d){_PER}", _money),
-    rule(rf"(?P<amount>{NUMBER})\s?¢", _cents),
+    rule(rf"(?P<amount>{NUMBER})\s?¢{_PER}", _cents),
     rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
     rule(
         rf"(\d{{1,3}})\s?°\s?(\d{{1,2}})\s?['’′](?:\s?({NUMBER})\s?(?:[\"”″]|''))?(?:\s?([NSEW])(?!\w))?",
@@ -262,7 +262,7 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?P<amount>{NUMBER})\s?A\b(?![.&]\w)", _amperes),
     rule(rf"(\d{{1,2}})\s?ft\.?,?\s(\d{{1,2}})\s?in\b(?!{_A_PLACE})(?:\.(?=\s[a-z]))?", _feet_and_inches),
     rule(
-        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<area>(?:[Ss]q|[Cc]u)\.?\s)?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]))?",
+        rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<area>(?:[Ss]q|[Cc]u)\.?\s)?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]|[,;:)]))?",
         _unit,
     ),
 )

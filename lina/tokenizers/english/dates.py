@@ -17,7 +17,9 @@ _WEEKDAYS = {
     "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
 }  # fmt: skip
 _WEEKDAY = rf"(?:{one_of(_WEEKDAYS)})\b"
-_BEFORE_DATES = frozenset(("on", "until", "till", "since", "dated", "due"))
+_BEFORE_DATES = frozenset(("on", "until", "till", "since", "dated", "due")) | {
+    day.lower() for day in (*_WEEKDAYS, *_WEEKDAYS.values())
+}
 _AND = r"(?:,?\s(?:and|or)\s|,\s?|\s?[/&]\s?)"
 _DAY = r"(?:3[01]|[12]\d|0?[1-9])"
 _ORDINAL_END = r"(?:st|nd|rd|th)?"
@@ -56,7 +58,7 @@ def _slashes(match: re.Match[str], style: Style) -> str | None:
 
 def _short_date(match: re.Match[str], style: Style) -> str | None:
     """``on 12/25``; elsewhere the same signs are a fraction."""
-    if before(match).lower() not in _BEFORE_DATES:
+    if before(match).lower().strip("(,.") not in _BEFORE_DATES:
         return None
     first, second = int(match[1]), int(match[2])
     day_first = style.day_first or first > 12
@@ -119,6 +121,8 @@ def _many(match: re.Match[str], style: Style) -> str:
 
 
 def _decade(match: re.Match[str], style: Style) -> str:
+    if match[1] == "00":
+        return "two thousands"
     return plural_of(year(int(match[1])) if len(match[1]) == 4 else cardinal(int(match[1])))
 
 

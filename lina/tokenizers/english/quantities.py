@@ -193,7 +193,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?:(?<=°[CFK])|(?<=\d%)|(?<=[Nn]oon)|(?<=midnight)|{_ORDINAL_END})\s?[–-]\s?(?=\d)", always(" to ")
     ),
     rule(rf"(?:{_ORDINAL_END})\s?/\s?(?=\d)", always(" or ")),
-    rule(r"(\d{1,3}):(\d{1,2})(?![\d:]|[.]\d)", _range),
+    rule(r"(\d{1,3}):(\d{1,3}(?:,\d{3})+|\d{1,7})(?![\d:]|[.,]\d)", _range),
     rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d{1,9}|[A-Z]\d[A-Z\d]{0,9})){0,5}\b", _mixed),
     rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),
     rule(rf"({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-]|[.,]\d)", _range),

@@ -46,6 +46,8 @@ def _repeated(match: re.Match[str], style: Style) -> str:
 RULES: tuple[Rule, ...] = (
     rule(r"[A-Z]?[a-z]{1,30}+(?:/[A-Z]?[a-z]{1,30}+){1,5}(?![\w/])", _either),
     rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
+    rule(r"(?<=\))\^2(?!\d)", always(" squared")),
+    rule(r"(?<=\))\^3(?!\d)", always(" cubed")),
     rule(r"(?<=\w)(?:\*\*|\^)(?=-?\d|[A-Za-z]\b)", always("to the power of")),
     rule(r"(?:(?<=\w\w )|(?<=\w\. ))/(?= \w)(?!\s\d[^.!?]{0,20}=)", always(",")),
     rule(r"(?<=\w )[≤≥](?= )", lambda match, style: f"is {SIGN_NAMES[match[0]]}"),

@@ -9,7 +9,7 @@ _REGULAR = {
     "tsp": "teaspoon", "tbsp": "tablespoon", "pt": "pint", "qt": "quart", "ha": "hectare",
     "h": "hour", "hr": "hour", "hrs": "hour", "min": "minute", "mins": "minute", "sec": "second", "secs": "second",
     "s": "second", "ms": "millisecond", "µs": "microsecond", "µL": "microliter",
-    "µl": "microliter", "ns": "nanosecond", "yr": "year", "yrs": "year",
+    "µl": "microliter", "ns": "nanosecond", "yr": "year", "kn": "knot", "yrs": "year",
     "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "PB": "petabyte",
     "Mb": "megabit", "Gb": "gigabit", "MiB": "mebibyte", "GiB": "gibibyte",
     "W": "watt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt", "kWh": "kilowatt hour", "Wh": "watt hour",

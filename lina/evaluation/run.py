@@ -39,7 +39,7 @@ from lina.evaluation.systems import ClipWriter, synthesis_jobs
 from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.hooks import Run
-from lina.runs.lexicon_copy import lexicon_identity
+from lina.runs.lexicon_copy import speaking_identity
 from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice
 
@@ -154,9 +154,7 @@ def _score(
 
 def _synthesis_inputs(run: Run, job: TextSetJob, voice: Voice, checkpoint: Checkpoint) -> list[Any]:
     """Return everything that the synthesis depends on, for the stage cache."""
-    section = run.spec.synthesize
-    sampling = section.model_dump(mode="json", exclude={"texts", "lexicon"})
-    sampling["lexicon"] = lexicon_identity(run.directory, section.lexicon)
+    sampling = speaking_identity(run.spec.synthesize, voice.lexicon)
     items = [(one.id, one.text, one.speaker, _fingerprint(one.recording)) for one in job.items]
     machine = [_device(voice), _threads(voice), job.alone]
     return [checkpoint.weights, sampling, items, job.seed, job.speaker, machine]

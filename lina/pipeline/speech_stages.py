@@ -14,7 +14,7 @@ from lina.pipeline.samples import SampleRequest, make_samples
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.files import EVALUATION_FILE, read_samples, write_evaluation, write_samples
 from lina.runs.hooks import Run
-from lina.runs.lexicon_copy import lexicon_identity
+from lina.runs.lexicon_copy import speaking_identity
 from lina.runs.records import Sample
 from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice
@@ -30,7 +30,7 @@ def evaluate_samples(
     requests = _evaluation_requests(run, prepared, voice)
     inputs = [
         run.spec.evaluate.model_dump(mode="json", exclude={"texts"}),
-        _sampling(run),
+        speaking_identity(run.spec.synthesize, voice.lexicon),
         checkpoint.weights,
         identity(),
     ]
@@ -74,7 +74,7 @@ def synthesize_texts(run: Run, voice: Voice, checkpoint: Checkpoint, hooks: Any)
     """Synthesize the texts of the spec."""
     texts = run.spec.synthesize.texts
     requests = [SampleRequest(f"{place:02d}", "spec", text) for place, text in enumerate(texts, start=1)]
-    inputs = [list(texts), _sampling(run), checkpoint.weights]
+    inputs = [list(texts), speaking_identity(run.spec.synthesize, voice.lexicon), checkpoint.weights]
     if _is_done(run, "synthesize", inputs, requests, ("spec",), hooks):
         return
     began = time.perf_counter()
@@ -105,13 +105,6 @@ def _evaluation_requests(run: Run, prepared: PreparedData, voice: Voice) -> list
     return training + [
         SampleRequest(f"{place:02d}", "unseen", text) for place, text in enumerate(spec.unseen, start=1)
     ]
-
-
-def _sampling(run: Run) -> dict[str, Any]:
-    """Sampling options, without the texts; a lexicon counts by its content."""
-    section = run.spec.synthesize
-    options = section.model_dump(mode="json", exclude={"texts", "lexicon"})
-    return options | {"lexicon": lexicon_identity(run.directory, section.lexicon)}
 
 
 def _is_done(

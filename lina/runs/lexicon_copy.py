@@ -5,7 +5,9 @@ The name has the SHA-256 of the content: ``lexicon-HASH.tsv``.
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+from lina.config.sections import SynthesizeSection
 from lina.core.errors import CheckpointError, FileError, TextError
 from lina.core.files.atomic import write_atomic
 from lina.core.files.checks import is_inside, read_bounded
@@ -60,18 +62,17 @@ def lexicon_of(directory: Path, source: Path | None) -> Path | None:
     return source
 
 
-def lexicon_identity(directory: Path, source: Path | None) -> str | None:
-    """The content of a run's lexicon as an input of stages; None without one.
+def speaking_identity(section: SynthesizeSection, lexicon: Path | None) -> dict[str, Any]:
+    """The settings of a voice's synthesis as inputs of stages, without the texts; its lexicon counts by its content.
 
     Raises:
-        CheckpointError: as ``lexicon_of``.
         TextError: the lexicon cannot be read.
     """
-    path = lexicon_of(directory, source)
+    options = section.model_dump(mode="json", exclude={"texts", "lexicon"})
     try:
-        return None if path is None else _digest(path.read_bytes())
+        return options | {"lexicon": None if lexicon is None else _digest(lexicon.read_bytes())}
     except OSError as error:
-        raise TextError(f"synthesize.lexicon: {path}: cannot be read: {error.strerror}") from None
+        raise TextError(f"synthesize.lexicon: {lexicon}: cannot be read: {error.strerror}") from None
 
 
 def _digest(content: bytes) -> str:

@@ -89,14 +89,16 @@ class Voice:
         threads: int | None = None,
         backend: BackendName = "auto",
         graphs: GraphFolder | None = None,
+        lexicon: Path | None = None,
     ) -> None:
-        """``graphs``: the model's, exported, for onnxruntime."""
+        """``graphs``: the model's, exported, for onnxruntime. ``lexicon``: the file that ``tokenizer`` has read."""
         self.resolved, self.model, self.codec, self.tokenizer = resolved, model.eval(), codec, tokenizer
         self.speakers = tuple(speakers)
         self.sample_rate = codec.sample_rate
         """Hz."""
         self.threads = choose_threads(threads, self.parameters)
         """CPU threads inside calls; None keeps PyTorch's number."""
+        self.lexicon = lexicon
         loaded = None
         if graphs is not None:
             loaded = Graphs(graphs, weight_of(self.model), self.threads or torch.get_num_threads())
@@ -311,6 +313,6 @@ def load(
     model = model.to(torch_device)
     on_cpu = torch_device.type == "cpu" and backend != "eager"
     graphs = find_graphs(directory, resolved, model) if on_cpu else None
-    voice = Voice(resolved, model, codec, tokenizer, speakers, threads, backend, graphs)
+    voice = Voice(resolved, model, codec, tokenizer, speakers, threads, backend, graphs, path)
     warm_up(voice)
     return voice

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from lina.config.loader import load_spec
 from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
 from lina.pipeline.speech_job import run_spec
+from lina.pipeline.text_set_job import evaluate_voice
 from lina.runs.build_model import sketch_lm
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import newest_checkpoint, seal
@@ -276,3 +277,11 @@ def test_the_lexicon_goes_with_the_run_and_the_voice(tmp_path: Path) -> None:
     with_lexicon, exported = load(own, "cpu").ids("one"), load(voice, "cpu").ids("one")
     assert with_lexicon == exported
     assert with_lexicon != load(own, "cpu", ["synthesize.lexicon=null"]).ids("one")
+    (tmp_path / "other.tsv").write_text("one\tˈtu\n")
+    (tmp_path / "texts.txt").write_text("one\n")
+    stages = []
+    for other in ([], [], [f"synthesize.lexicon={tmp_path / 'other.tsv'}"]):
+        kept = tmp_path / "kept"
+        evaluate_voice(voice, tmp_path / "texts.txt", out=kept, recognizer=None, settings=other, floor=False)
+        stages.append([file.read_text() for file in sorted(kept.rglob("stages.json"))])
+    assert stages[0] == stages[1] != stages[2], "the voice's own lexicon, and another"

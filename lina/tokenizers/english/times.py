@@ -85,7 +85,10 @@ RULES: tuple[Rule, ...] = (
         rf"(?:\s?(?P<first>[AaPp]\.?\s?[Mm]\b)\.?)?\s?[-–—]\s?(?P<to>\d{{1,2}}(?::\d\d)?)(?![\d:.]\d|:|\d)(?:{AM_PM})?",
         _span,
     ),
-    rule(rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))(?::(?P<second>\d\d))?(?![\d:])(?:{AM_PM})?", _time),
+    rule(
+        rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))(?::(?P<second>\d\d))?(?![\d:]|,\d{{3}}(?!\d))(?:{AM_PM})?",
+        _time,
+    ),
     rule(rf"(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d)(?P<second>)?{AM_PM}", _time),
     rule(rf"(?P<hour>\d{{1,2}}){AM_PM}", _hour),
     rule(

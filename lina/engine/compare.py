@@ -17,7 +17,8 @@ def worst_difference(expected: Tensor, found: Tensor, after: State, state: State
     ``expected``, ``after``: the logits and the state of the eager step.
     """
     pairs = [(expected[expected.isfinite()], found[expected.isfinite()])]
-    pairs += [pair for pair in zip(leaves(after), leaves(state), strict=True) if pair[0].is_floating_point()]
+    states = zip(leaves(after), leaves(state), strict=True)
+    pairs += [pair for pair in states if pair[0].is_floating_point() and pair[0].numel()]
     return _largest(_relative(own, other) for own, other in pairs)
 
 

@@ -17,6 +17,7 @@ from lina.core.model.tokens import MARKS, PAD, START, STOP, delayed_columns
 from lina.core.state import leaves, take_rows, tree_map
 from lina.engine.backend_names import GRAPHS
 from lina.engine.buffers import BufferBackend
+from lina.engine.compare import worst_difference
 from lina.engine.eager import EagerBackend
 from lina.engine.engine import Engine
 from lina.engine.request import Request, RowResult
@@ -476,3 +477,10 @@ def test_streams_that_begin_alike_are_prepared_together(lm: DelayLM) -> None:
             alone = leaves(first_state(lm, [many[index]], features))
             for one, other in zip(alone, leaves(take_rows(rows, torch.tensor([place]))), strict=True):
                 assert torch.equal(one, other)
+
+
+def test_states_of_no_numbers_do_not_differ() -> None:
+    """Such as that of a convolution over one step; its mean would be NaN."""
+    logits, nothing = torch.ones(1, 2), torch.zeros(1, 3, 0)
+    assert worst_difference(logits, logits, [nothing, logits], [nothing, logits]) == 0
+    assert worst_difference(logits, logits, [nothing, logits], [nothing, 2 * logits]) == 1

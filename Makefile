@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 UV := .venv/bin/uv
 SPEC ?= specs/first.yaml
 
-.PHONY: demo test pytest shapes lint docs lock test-latest test-lowest clean gpu-laws faults fuzz audit
+.PHONY: demo test pytest shapes lint docs lock test-latest test-lowest clean gpu-laws faults fuzz exports audit
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/lina run $(SPEC)
@@ -43,6 +43,10 @@ faults: $(VENV)/dev.stamp
 fuzz: $(VENV)/dev.stamp
 	$(PIP) install -q -c $(LOCK) "atheris>=3.0"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --minutes 30 --json benchmarks/fuzz.json
+
+# ONNX exports of all nine backbones; `make test` has one of each family.
+exports: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_onnx.py -m all_exports
 
 # Known vulnerabilities of the locked versions, by PyPI's advisories; needs a network.
 audit: $(VENV)/dev.stamp

@@ -1,5 +1,6 @@
 """Outputs of lina-speech's own code (tests/golden/lina_speech), through every backend of the engine."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,21 @@ from torch import Tensor
 from lina.convert.lina_speech.run import convert
 from lina.core.generation.settings import Sampling
 from lina.core.model.delay_lm import DelayLM
+from lina.core.state import tree_map
 from lina.engine.backend import build_backend
 from lina.engine.backend_names import BackendName
+from lina.engine.buffers import BufferBackend
 from lina.engine.numerics import Numerics
 from lina.engine.onnx.session import Graphs
 from lina.engine.onnx.weights import weight_of
 from lina.engine.request import Request
-from lina.engine.state import Features, first_state
+from lina.engine.state import Features, empty_slots, first_state
 from lina.engine.step import DecodeStep
 from tests.golden.lina_speech.rebuild import checkpoint, expected
 
 STEPS = 12
+IN_PLACE = BufferBackend.name
+"""The body of the CUDA graphs, which runs on a CPU as well."""
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 GPU: tuple[BackendName, ...] = ("reference-graph", "graph", "compiled")
 
@@ -35,7 +40,7 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def attention_of(
-    lm: DelayLM, backend: BackendName, reference: dict[str, Tensor], graphs: Graphs | None = None
+    lm: DelayLM, backend: Any, reference: dict[str, Tensor], graphs: Graphs | None = None
 ) -> Tensor:
     """Attention [S, J] of ``STEPS`` steps of a backend that reads the columns of the golden file."""
     device = lm.logits_head.weight.device
@@ -49,26 +54,32 @@ def attention_of(
     features = Features.of([request], codebooks).join(Features(0, False, None, False, False, recent))
     row = first_state(lm, [request], features)
     step = DecodeStep(lm.codebook_sizes, features, device)
-    built: Any = build_backend(backend, lm, step, row, 1, Numerics(), graphs=graphs)
+    built: Any
+    if backend == IN_PLACE:
+        built = BufferBackend(lm, step, empty_slots(row, 1), Numerics(), running=False)
+    else:
+        built = build_backend(backend, lm, step, row, 1, Numerics(), graphs=graphs)
     found = []
     for place in range(STEPS):
         with torch.inference_mode():
-            row = (row if not place else built.state)._replace(column=columns[:, place].clone())
-            built.insert([0], row)
+            if place:
+                row = tree_map(torch.clone, built.state)
+            built.insert([0], row._replace(column=columns[:, place].clone()))
         block = built.run(1).wait()
         found.append(torch.from_numpy(block.attention[0, 0, : text.shape[1]].copy()))
     return torch.stack(found)
 
 
-def assert_golden(lm: DelayLM, name: str, backend: BackendName, graphs: Graphs | None = None) -> None:
+def assert_golden(lm: DelayLM, name: str, backend: Any, graphs: Graphs | None = None) -> None:
     reference = expected(name)
     maps = reference["attention"][0, 1, :STEPS]
     torch.testing.assert_close(attention_of(lm, backend, reference, graphs), maps, atol=1e-4, rtol=0)
 
 
-def test_eager(golden: tuple[str, DelayLM]) -> None:
+@pytest.mark.parametrize("backend", ["eager", IN_PLACE])
+def test_pytorch(golden: tuple[str, DelayLM], backend: str) -> None:
     name, lm = golden
-    assert_golden(lm, name, "eager")
+    assert_golden(lm, name, backend)
 
 
 @pytest.mark.no_shape_checks
@@ -87,5 +98,7 @@ def test_onnxruntime(golden: tuple[str, DelayLM], tmp_path: Path) -> None:
 def test_a_gpu(golden: tuple[str, DelayLM], backend: BackendName) -> None:
     name, lm = golden
     torch._dynamo.reset()
-    assert_golden(lm.cuda(), name, backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler, about itself
+        assert_golden(lm.cuda(), name, backend)
     lm.cpu()

@@ -26,6 +26,8 @@ from tests.engine.test_backends import BACKBONES, model_of
 
 pytest.importorskip("onnxscript")
 pytestmark = pytest.mark.no_shape_checks  # the other backends check the same step; exports take minutes
+FAMILIES = ("gated_deltanet", "gla", "mamba2", "rwkv7", "transformer")
+"""A backbone of each; the others are exported with ``pytest -m all_exports``."""
 WINDOW = Window(ahead=6, back=3, pace=1.0, stall=4, stop_within=2, linger=3)
 SAMPLED = Sampling([0.9, 0.7, 0.0], top_k=[4, None, 3], top_p=[1.0, 0.8, 1.0])
 RULES: dict[str, Any] = {"window": WINDOW, "repetition": Repetition(last=4, ratio=0.25)}
@@ -62,7 +64,10 @@ def assert_equal(found: list[RowResult], expected: list[RowResult]) -> None:
         torch.testing.assert_close(own.attention, other.attention, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.all_exports) for name in BACKBONES],
+)
 @pytest.mark.timeout(600)
 def test_the_exported_step_says_what_eager_says(name: str, tmp_path: Path) -> None:
     """The export itself compares ordinary and extreme parameters."""

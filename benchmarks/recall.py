@@ -10,7 +10,8 @@ then keys drawn from them; at each of these the value is to be predicted. Chance
 Each backbone has 2 layers of width 64 and 4,096 floats of recurrent state per layer (the transformer a window over the
 whole sequence), an embedding and a linear head. AdamW with warm-up and a cosine schedule; every step draws new
 sequences, and accuracy is that of 256 others. The table shows the best learning rate by the mean over seeds, and its
-worst seed. Results that the file of ``--json`` has are kept.
+worst seed. All rates and seeds of a backbone and task are trained side by side, on a GPU as CUDA graphs on streams of
+their own. Results that the file of ``--json`` has are kept.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 import math
 import multiprocessing
 import platform
+import sys
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,11 +33,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from benchmarks.recall_tasks import KEYS, Batch, Task
 from lina.core.registry import load
 from lina.core.state import named_leaves
 
 WIDTH, LAYERS = 64, 2
-KEYS = 32
 TEST_ROWS = 256
 
 TASKS = ("recall", "parity")
@@ -51,41 +53,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mamba2": {"d_state": 32},
     "transformer": {"window": 128},
 }
-"""Keys of the configurations that give 4,096 floats of state per layer."""
-
-Batch = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"]]
-"""Tokens, and targets with -100 where there is none."""
-
-
-@dataclass(frozen=True)
-class Task:
-    name: str
-    pairs: int
-    frames: int
-
-    def draw(self, rows: int, generator: torch.Generator) -> Batch:
-        return (self.recall if self.name == "recall" else self.parity)(rows, generator)
-
-    def recall(self, rows: int, generator: torch.Generator) -> Batch:
-        keys = torch.rand(rows, KEYS, generator=generator).argsort(1)[:, : self.pairs]
-        values = KEYS + torch.randint(KEYS, (rows, self.pairs), generator=generator)
-        written = torch.stack([keys, values], dim=2).flatten(1)
-        drawn = torch.randint(self.pairs, (rows, self.frames - 2 * self.pairs), generator=generator)
-        tokens = torch.cat([written, keys.gather(1, drawn)], dim=1)
-        return tokens, torch.cat([torch.full_like(written, -100), values.gather(1, drawn)], dim=1)
-
-    def parity(self, rows: int, generator: torch.Generator) -> Batch:
-        bits = torch.randint(2, (rows, self.frames), generator=generator)
-        return bits, bits.cumsum(1) % 2
+"""Backbone, or backbone+option -> the configuration that gives 4,096 floats of state per layer."""
 
 
 class Model(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
-        plugin: Any = load("backbone", name)
+        plugin: Any = load("backbone", name.partition("+")[0])
         self.embedding = nn.Embedding(2 * KEYS, WIDTH)
         self.backbone: Any = plugin.build(
-            d_model=WIDTH, n_layers=LAYERS, config=plugin.Config(**CONFIGS.get(name, {}))
+            d_model=WIDTH, n_layers=LAYERS, config=plugin.Config(**CONFIGS[name])
         )
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, 2 * KEYS)
@@ -121,40 +98,96 @@ class Trial:
         return settings | {"task": task["name"], "pairs": task["pairs"], "frames": task["frames"]}
 
 
-def train(trial: Trial, device: str) -> dict[str, Any]:
-    """Train one model and return its settings and its accuracy."""
-    torch.set_num_threads(1)
-    torch.manual_seed(trial.seed)
-    model, steps = Model(trial.backbone).to(device), trial.steps
-    generator = torch.Generator().manual_seed(trial.seed)
-    named = list(model.named_parameters())
-    matrices = [p for name, p in named if name.endswith("weight") and p.dim() > 1]
-    others = [p for name, p in named if not (name.endswith("weight") and p.dim() > 1)]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=trial.rate, betas=(0.9, 0.98))
-    warmup = max(1, steps // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))),
-    )
-    began, last = time.perf_counter(), 0.0
-    for step in range(steps):
-        tokens, targets = (one.to(device) for one in trial.task.draw(trial.rows, generator))
-        loss = F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten(), ignore_index=-100)
-        optimizer.zero_grad()
+class Member:
+    """One model of a group that is trained step by step, and its step as a CUDA graph on a stream of its own."""
+
+    EAGER = 3
+    """Steps before the graph is captured: kernels are compiled and buffers of the optimizer are made in them."""
+
+    def __init__(self, trial: Trial, data: Batch, device: str) -> None:
+        torch.manual_seed(trial.seed)
+        self.trial, self.data = trial, data
+        self.model = Model(trial.backbone).to(device)
+        named = list(self.model.named_parameters())
+        matrices = [p for name, p in named if name.endswith("weight") and p.dim() > 1]
+        others = [p for name, p in named if not (name.endswith("weight") and p.dim() > 1)]
+        groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.stream = torch.cuda.Stream() if device.startswith("cuda") else None
+        self.rate = torch.zeros((), device=device)
+        rate: Any = self.rate if self.stream else 0.0
+        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), capturable=bool(self.stream))
+        self.tokens, self.targets = (torch.zeros_like(one[0], dtype=torch.int64) for one in data)
+        self.loss = torch.zeros((), device=device)
+
+    def advance(self, step: int) -> None:
+        """Take a step, or have it begin on the GPU."""
+        with torch.cuda.stream(self.stream):  # no stream: nothing
+            self._set_rate(step)
+            self.tokens.copy_(self.data[0][step])
+            self.targets.copy_(self.data[1][step])
+            if self.stream is None or step < self.EAGER:
+                self._update()
+                return
+            if self.graph is None:
+                self.stream.synchronize()
+                self.graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self.graph, stream=self.stream):
+                    self._update()
+            self.graph.replay()
+
+    def _set_rate(self, step: int) -> None:
+        steps = self.trial.steps
+        warmup = max(1, steps // 10)
+        rate = self.trial.rate * min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+        if self.stream is None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+        else:
+            self.rate.fill_(rate)
+
+    def _update(self) -> None:
+        logits = self.model(self.tokens).flatten(0, 1)
+        loss = F.cross_entropy(logits, self.targets.flatten(), ignore_index=-100)
+        self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step == steps - 1:
-            last = loss.item()
-    return trial.key() | {
-        "accuracy": round(accuracy(model, trial.task, device), 4),
-        "loss": round(last, 4),
-        "state_floats": model.state_floats(),
-        "parameters": sum(p.numel() for p in model.backbone.parameters()),
-        "seconds": round(time.perf_counter() - began),
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.loss.copy_(loss.detach())
+
+    def result(self, device: str) -> dict[str, Any]:
+        return self.trial.key() | {
+            "accuracy": round(accuracy(self.model, self.trial.task, device), 4),
+            "loss": round(self.loss.item(), 4),
+            "state_floats": self.model.state_floats(),
+            "parameters": sum(p.numel() for p in self.model.backbone.parameters()),
+        }
+
+
+def drawn(task: Task, seed: int, steps: int, rows: int, device: str) -> Batch:
+    """Tokens and targets [steps, rows, frames] of a whole training, in 16 bits."""
+    generator = torch.Generator().manual_seed(seed)
+    batches = [[one.short() for one in task.draw(rows, generator)] for _ in range(steps)]
+    tokens, targets = zip(*batches, strict=True)
+    return torch.stack(tokens).to(device), torch.stack(targets).to(device)
+
+
+def train(trials: list[Trial], device: str) -> list[dict[str, Any]]:
+    """Train models of one backbone on one task side by side, and return their settings and accuracies."""
+    torch.set_num_threads(1)
+    began, first = time.perf_counter(), trials[0]
+    data = {
+        seed: drawn(first.task, seed, first.steps, first.rows, device)
+        for seed in {trial.seed for trial in trials}
     }
+    members = [Member(trial, data[trial.seed], device) for trial in trials]
+    for step in range(first.steps):
+        for member in members:
+            member.advance(step)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    seconds = {"seconds": round(time.perf_counter() - began), "trained_together": len(trials)}
+    return [member.result(device) | seconds for member in members]
 
 
 @torch.no_grad()
@@ -192,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", default=list(CONFIGS), help="these backbones")
+    parser.add_argument("--only", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="these backbones")
     parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--pairs", type=int, default=16, help="of keys and values, in recall")
     parser.add_argument("--frames", type=int, default=128, help="of a sequence")
@@ -201,7 +234,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--rows", type=int, default=64, help="of a batch")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, a process each")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each for a backbone and task")
     parser.add_argument("--json", type=Path, help="write the results here, and skip those that it has")
     options = parser.parse_args()
     results: list[dict[str, Any]] = []
@@ -210,17 +243,25 @@ def main() -> None:
     tasks = [Task(name, options.pairs, options.frames) for name in options.task]
     trials = [
         Trial(name, task, rate, seed, options.steps, options.rows)
-        for seed in options.seeds
         for task in tasks
-        for rate in options.rates
         for name in options.only
+        for seed in options.seeds
+        for rate in options.rates
     ]
     todo = [trial for trial in trials if not any(trial.key().items() <= one.items() for one in results)]
+    groups = defaultdict(list)
+    for trial in todo:
+        groups[trial.backbone, trial.task.name].append(trial)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, context) as pool:
-        for done in as_completed([pool.submit(train, trial, options.device) for trial in todo]):
-            results.append(done.result())
-            print(json.dumps(results[-1]), flush=True)
+    with ProcessPoolExecutor(options.jobs, context, max_tasks_per_child=1) as pool:
+        running = {pool.submit(train, group, options.device): name for name, group in groups.items()}
+        for done in as_completed(running):
+            if error := done.exception():
+                print(f"{running[done]} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                continue
+            results += done.result()
+            for one in done.result():
+                print(json.dumps(one), flush=True)
             if options.json:
                 write(options.json, results, options.device)
     print(table(results))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lina.core.errors import PluginError, did_you_mean
+from lina.core.errors import PluginError, did_you_mean, one_line
 from lina.core.registry import Record, find, load_record, records
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def _require(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except Exception as error:
-        raise PluginError(f"--device {device}: not usable here: {str(error).splitlines()[0]}") from None
+        raise PluginError(
+            f"--device {device}: not usable here ({one_line(error)[:100]}); pass cpu, or cuda where there is a GPU"
+        ) from None
 
 
 def _record(name: str) -> Record:

@@ -11,9 +11,8 @@ from lina.config.sections import SynthesizeSection
 from lina.core.errors import CheckpointError, FileError, TextError
 from lina.core.files.atomic import write_atomic
 from lina.core.files.checks import is_inside, read_bounded
+from lina.core.text.lexicon import LARGEST
 
-LARGEST = 64_000_000
-"""Bytes of a lexicon."""
 PATTERN = "lexicon-*.tsv"
 DIGITS = 16
 """Hexadecimal digits of the SHA-256 in the name."""

@@ -4,8 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lina.core.errors import TextError
+from lina.core.errors import FileError, TextError
+from lina.core.files.checks import read_bounded
 
+LARGEST = 64_000_000
+"""Bytes of a lexicon."""
+FORM = "a lexicon is a text file with a word, a tab and its phonemes per line"
 MAX_ENTRIES = 200_000
 MAX_LINE = 500
 """Maximum characters of a line."""
@@ -18,10 +22,11 @@ def read_lexicon(path: Path) -> dict[str, str]:
         TextError: the file cannot be read, or a line has another form.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            lines = file.read(MAX_ENTRIES * MAX_LINE).splitlines()
+        lines = read_bounded(path, LARGEST).decode("utf-8-sig").splitlines()
+    except FileError as error:
+        raise TextError(f"{error}; {FORM}") from None
     except OSError as error:
-        raise TextError(f"{path}: cannot be read: {error.strerror}") from None
+        raise TextError(f"{path}: cannot be read: {error.strerror}; {FORM}") from None
     except UnicodeDecodeError as error:
         raise TextError(f"{path}: is not UTF-8 text ({error.reason}); convert it first") from None
     entries: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """A lexicon of one's own: the file, and how its words are found."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,13 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, content: bytes, mes
     assert message in str(caught.value)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match="cannot be read"):
-        read_lexicon(tmp_path / "none.tsv")
+def test_a_missing_file_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait
+    for name, reason in (("none.tsv", "cannot be read: No such file"), ("pipe", "is a pipe")):
+        with pytest.raises(
+            TextError, match=rf"{name}: {reason}.*; a lexicon is a text file with a word, a tab"
+        ):
+            read_lexicon(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lina.core.errors import CheckpointError, FileError
 from lina.core.files.atomic import write_atomic
+from lina.core.files.checks import check_regular
 from lina.core.files.json_file import read_json
 from lina.runs.records import EvaluationGroup, FileRecord
 
@@ -124,6 +125,7 @@ def read_text_set_evaluations(directory: Path) -> list[tuple[Path, TextSetEvalua
 def _lines(path: Path) -> Iterator[ClipRecord]:
     if not path.exists():
         return
+    check_regular(path)
     for line in path.read_bytes().split(b"\n")[:-1]:
         try:
             yield ClipRecord.model_validate_json(line)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from lina.core.errors import first_reason
 from lina.core.files.atomic import write_atomic
+from lina.core.files.checks import check_regular
 from lina.runs.records import MetricsRecord
 
 METRICS_FILE = Path("metrics.jsonl")
@@ -45,9 +46,14 @@ def rewind_metrics(directory: Path, step: int) -> None:
 
 
 def _metrics(path: Path) -> tuple[list[MetricsRecord], bool]:
-    """The records, and whether damaged lines were skipped."""
+    """The records, and whether damaged lines were skipped.
+
+    Raises:
+        FileError: it is not a regular file.
+    """
     if not path.exists():
         return [], False
+    check_regular(path)
     records: dict[tuple[int, str], MetricsRecord] = {}
     damaged: list[str] = []
     *lines, _cut = path.read_bytes().split(b"\n")

@@ -72,6 +72,14 @@ def flip(name: str) -> Callable[[Path], object]:
     return change
 
 
+def pipe(name: str) -> Callable[[Path], object]:
+    def replace(run: Path) -> None:
+        (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / name)
+
+    return replace
+
+
 def not_finite(run: Path) -> None:
     change_weights(run, lambda tensors: next(iter(tensors.values())).fill_(float("nan")))
 
@@ -92,7 +100,8 @@ STEP = "checkpoints/step-00000002"
         (overwrite("run.json", "{"), "run.json"),
         (overwrite("samples/index.json", "[7]"), "samples/index.json"),
         (flip("data/shard-00000.safetensors"), "data"),
-        (lambda run: os.mkfifo(run / "pipe"), "pipe"),
+        (pipe("pipe"), "pipe"),
+        *((pipe(name), name) for name in ("metrics.jsonl", "run.json", "samples/index.json", "spec.yaml")),
         (lambda run: shutil.rmtree(run / "checkpoints"), "checkpoints"),
     ],
 )

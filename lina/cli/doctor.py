@@ -10,9 +10,10 @@ from lina.core.errors import LinaError
 @click.command(short_help="Examine a run, a voice or a corpus.")
 @click.argument("path", type=Path, metavar="RUN|VOICE|CORPUS")
 def doctor(path: Path) -> None:
-    """Check every file of a run, an exported voice or a corpus.
+    """Check the files of a run, an exported voice or a corpus.
 
-    Each part is listed as ok, note or fault, with what to do. Nothing is changed.
+    Those that lina reads are read as lina would, and hashes are compared. Each part
+    is listed as ok, note or fault, with what to do. Nothing is changed.
     The exit code is 2 if there is a fault.
 
     \b

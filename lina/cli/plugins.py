@@ -12,7 +12,7 @@ def plugins(as_json: bool) -> None:
 
     Each is imported in a process of its own: a broken one is listed with its reason.
     The environment variable LINA_PLUGINS, if it is set, lists the only ones that are
-    let in: role:name or distributions, separated by commas.
+    let in: role:name, distribution:name or distributions, separated by commas.
 
     \b
     Example:

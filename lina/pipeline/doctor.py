@@ -22,10 +22,12 @@ from lina.core.files.checks import check_regular, entry, is_inside, read_bounded
 from lina.core.files.tensor_file import read_safetensors
 from lina.data.inspect import inspect_corpus
 from lina.data.token_dataset import TokenDataset
+from lina.engine.onnx.files import FOLDER, read_folder
+from lina.evaluation import records as evaluations
 from lina.runs import files
 from lina.runs.checkpoint import check_finite
 from lina.runs.checkpoint_store import checkpoint_folder, open_checkpoint
-from lina.runs.metrics import read_metrics
+from lina.runs.metrics import METRICS_FILE, read_metrics
 from lina.speech.export import SUMS
 from lina.speech.voice import load
 
@@ -115,8 +117,11 @@ _SMALL_FILES: dict[str, Callable[[Path], object]] = {
     str(files.DATA_FILE): files.read_data_summary,
     str(files.SAMPLES_FILE): files.read_samples,
     str(files.EVALUATION_FILE): files.read_evaluation,
+    str(files.CODEC_EVALUATION_FILE): files.read_codec_evaluation,
+    str(evaluations.FOLDER): evaluations.read_text_set_evaluations,
     str(files.INIT_FILE): files.read_init,
-    "metrics.jsonl": read_metrics,
+    str(METRICS_FILE): read_metrics,
+    FOLDER: lambda run: read_folder(run / FOLDER),
 }
 
 

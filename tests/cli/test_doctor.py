@@ -60,7 +60,11 @@ def unlink(name: str) -> Callable[[Path], object]:
 
 
 def overwrite(name: str, content: str) -> Callable[[Path], object]:
-    return lambda run: (run / name).write_text(content)
+    def write(run: Path) -> None:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(content)
+
+    return write
 
 
 def flip(name: str) -> Callable[[Path], object]:
@@ -100,6 +104,9 @@ STEP = "checkpoints/step-00000002"
         (overwrite("run.json", "{"), "run.json"),
         (overwrite("samples/index.json", "[7]"), "samples/index.json"),
         (flip("data/shard-00000.safetensors"), "data"),
+        (overwrite("codec_evaluation.json", "[]"), "codec_evaluation.json"),
+        (overwrite("evaluations/texts/evaluation.json", "{}"), "evaluations"),
+        (overwrite("onnx/facts.json", "{}"), "onnx"),
         (pipe("pipe"), "pipe"),
         *((pipe(name), name) for name in ("metrics.jsonl", "run.json", "samples/index.json", "spec.yaml")),
         (lambda run: shutil.rmtree(run / "checkpoints"), "checkpoints"),

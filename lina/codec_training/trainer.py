@@ -91,6 +91,10 @@ class CodecTrainer:
         self.hooks.checkpoint_written(run=self.run, step=self.step, path=written.path)
         return written
 
+    def next_batch(self) -> tuple[str, str]:
+        spec = self.spec
+        return f"{spec.batch} crops of {spec.crop_seconds:g} s", f"train.batch ({spec.batch})"
+
     def advance(self) -> None:
         """One optimizer step of the codec and, after ``train.adversarial_from`` steps, of the discriminators."""
         spec, state, step = self.spec, self.state, self.step + 1

@@ -26,6 +26,9 @@ class Steps(Protocol):
     def save(self) -> Checkpoint:
         """Write a checkpoint."""
 
+    def next_batch(self) -> tuple[str, str]:
+        """Size of the next step's batch in words, and the key of the spec that sets it."""
+
 
 def resume_point(run: Any, corpus: str, remedy: str) -> Checkpoint | None:
     """The newest checkpoint of a run on ``corpus``, None for a new run.
@@ -66,10 +69,11 @@ def run_steps(trainer: Steps, run: Any, deadline: float = float("inf"), limit: s
                 trainer.advance()
             except (MemoryError, torch.OutOfMemoryError) as error:
                 last = newest_checkpoint(checkpoint_folder(run.directory))
+                batch, key = trainer.next_batch()
                 raise LinaError(
-                    f"train: out of memory in step {trainer.step + 1} ({one_line(error)}); the last checkpoint is of "
-                    f"step {last.step if last else 0}: run the same command where there is more memory, or start a run "
-                    "of another name with a smaller train.batch_seconds"
+                    f"train: out of memory in step {trainer.step + 1}, whose batch is {batch} ({one_line(error)}); the "
+                    f"last checkpoint is of step {last.step if last else 0}: run the same command where there is more "
+                    f"memory, or start a run of another name with a smaller {key}"
                 ) from error
             finished = trainer.step >= spec.steps
             stopping = stop.is_set() or time.perf_counter() >= deadline

@@ -144,6 +144,17 @@ class Trainer:
         self.hooks.checkpoint_written(run=self.run, step=self.step, path=written.path)
         return written
 
+    def next_batch(self) -> tuple[str, str]:
+        lengths, batches = self.data.lengths, self.micro_batches.numbers(self.step + 1)
+        rows, longest = max(
+            ((len(rows), max(sum(lengths[i] for i in row) for row in rows)) for rows in batches),
+            key=math.prod,
+        )
+        return (
+            f"{rows} rows of up to {longest:,} frames",
+            f"train.batch_seconds ({self.spec.batch_seconds:g})",
+        )
+
     def advance(self) -> None:
         """One optimizer step over ``train.accumulate`` micro-batches."""
         began = time.perf_counter()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lina.codec_training import backward, losses
-from lina.core.errors import CheckpointError, DataError, PluginError, SpecError
+from lina.core.errors import CheckpointError, DataError, LinaError, PluginError, SpecError
 from lina.pipeline.codec_job import EXPORTED
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.files import read_codec_evaluation, read_data_summary, read_run_info, read_samples
@@ -110,6 +110,19 @@ def test_finished_stages_are_skipped(tmp_path: Path) -> None:
     go(small(tmp_path, "train.steps=8"), more)
     assert more.finished["data"] == 0.0 < more.finished["evaluate"]
     assert (run / EXPORTED).read_bytes() != exported
+
+
+def test_out_of_memory_names_the_batch_and_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    resolved = small(tmp_path)
+    monkeypatch.setattr(backward.CodecBackwardPass, "__call__", refuse)
+    batch = resolved.spec.train.batch
+    with pytest.raises(
+        LinaError, match=rf"step 1, whose batch is {batch} crops of .* a smaller train\.batch \({batch}\)"
+    ):
+        go(resolved)
 
 
 def test_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_memory_runs_out_in_the_nth_step(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BackwardPass, "__call__", Failing(nth, error)(BackwardPass.__call__))
         with pytest.raises(
-            LinaError, match=rf"train: out of memory in step {nth} .*the last checkpoint is of step"
+            LinaError,
+            match=rf"train: out of memory in step {nth}, whose batch is \d+ rows of up to \d+ frames .*the last "
+            r"checkpoint is of step .* a smaller train\.batch_seconds \(\d",
         ) as one:
             run_spec(small(tmp_path, *OVERRIDES), hooks_of())
     assert "\n" not in str(one.value)

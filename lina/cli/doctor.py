@@ -9,7 +9,10 @@ from lina.core.errors import LinaError
 
 @click.command(short_help="Examine a run, a voice or a corpus.")
 @click.argument("path", type=Path, metavar="RUN|VOICE|CORPUS")
-def doctor(path: Path) -> None:
+@click.option(
+    "--key", type=Path, metavar="KEY.pub", help="Public key of minisign that a voice must be signed by."
+)
+def doctor(path: Path, key: Path | None) -> None:
     """Check the files of a run, an exported voice or a corpus.
 
     Those that lina reads are read as lina would, and hashes are compared. Each part
@@ -24,7 +27,7 @@ def doctor(path: Path) -> None:
     from lina.pipeline.doctor import examine
 
     faults = 0
-    for finding in examine(path):
+    for finding in examine(path, key):
         click.echo(str(finding))
         faults += finding.state == "fault"
     if faults:

@@ -24,6 +24,7 @@ from lina.data.inspect import inspect_corpus
 from lina.data.token_dataset import TokenDataset
 from lina.engine.onnx.files import FOLDER, read_folder
 from lina.evaluation import records as evaluations
+from lina.pipeline.signature import SUFFIX, verify
 from lina.runs import files
 from lina.runs.checkpoint import check_finite
 from lina.runs.checkpoint_store import checkpoint_folder, open_checkpoint
@@ -51,16 +52,19 @@ class Finding:
         return f"{self.state:5}  {self.part}: {self.text}"
 
 
-def examine(path: Path) -> Iterator[Finding]:
+def examine(path: Path, key: Path | None = None) -> Iterator[Finding]:
     """Examine a run or voice, a corpus (a folder, a JSONL manifest, or LJSpeech's layout), or a folder of token shards.
 
     Nothing is changed or fetched. A plugin that the run names is imported.
+
+    Args:
+        key: a public key of minisign, by which a voice's hashes must be signed.
 
     Raises:
         LinaError: there is nothing of the kind at ``path``.
     """
     if (path / SPEC_FILE).exists():
-        yield from _examine_run(path)
+        yield from _examine_run(path, key)
     elif (path / "manifest.json").is_file():
         yield _checked("tokens", lambda: _describe_tokens(path))
     elif path.is_dir() or path.suffix == ".jsonl":
@@ -82,7 +86,7 @@ def _checked(part: str, describe: Callable[[], str]) -> Finding:
         return Finding("fault", part, f"{where}{error.strerror or error}; fix this and examine it again")
 
 
-def _examine_run(run: Path) -> Iterator[Finding]:
+def _examine_run(run: Path, key: Path | None) -> Iterator[Finding]:
     yield from _special_files(run)
     spec: Spec | CodecSpec | None = None
 
@@ -107,8 +111,8 @@ def _examine_run(run: Path) -> Iterator[Finding]:
         yield _checked(name, lambda read=read: "readable" if read(run) else "not there, or empty")  # type: ignore[misc]
     if (run / "data" / "manifest.json").exists():
         yield _checked("data", lambda: _describe_tokens(run / "data"))
-    if (run / SUMS).exists():
-        yield _checked(SUMS, lambda: _check_sums(run))
+    if (run / SUMS).exists() or key is not None:
+        yield _checked(SUMS, lambda: _check_sums(run, key))
     yield from _surroundings(run, steps)
 
 
@@ -164,7 +168,7 @@ def _describe_tokens(folder: Path) -> str:
     return f"whole: {len(data)} utterances, {data.seconds:.0f} s, {data.rejects} rejected"
 
 
-def _check_sums(voice: Path) -> str:
+def _check_sums(voice: Path, key: Path | None) -> str:
     content = read_bounded(voice / SUMS, LARGEST_SUMS).decode(errors="replace")
     listed = [line.partition("  ") for line in content.splitlines()]
     if not listed:
@@ -175,12 +179,10 @@ def _check_sums(voice: Path) -> str:
             path = entry(path, part)
         if sha256(path) != digest:
             raise LinaError(f"{path}: is not the file that was exported; get the voice again")
-    signed = (voice / f"{SUMS}.minisig").exists()
-    advice = (
-        f"check its signature with: minisign -V -p KEY.pub -m {voice / SUMS}"
-        if signed
-        else "it is not signed"
-    )
+    if key is not None:
+        return f"{len(listed)} files are as exported and signed by {key}: {verify(voice / SUMS, key)}"
+    signed = (voice / f"{SUMS}{SUFFIX}").exists()
+    advice = f"check its signature: lina doctor {voice} --key KEY.pub" if signed else "it is not signed"
     return f"{len(listed)} files are as exported; {advice}"
 
 

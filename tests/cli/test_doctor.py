@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,11 +40,56 @@ def test_a_voice_has_sums(lina: Lina, run: Path, tmp_path: Path) -> None:
     (voice / "README.md").write_text("filled in")
     assert lina("doctor", str(voice)).code == 0
     (voice / "SHA256SUMS.minisig").write_text("untrusted comment: x")
-    assert "minisign -V" in lina("doctor", str(voice)).out
+    assert f"check its signature: lina doctor {voice} --key KEY.pub" in lina("doctor", str(voice)).out
     (voice / "speakers.json").write_text('["eve"]')
     done = lina("doctor", str(voice))
     assert done.code == 2
     assert "speakers.json: is not the file that was exported; get the voice again" in done.out
+
+
+def test_a_signature_is_verified_by_a_key(lina: Lina, run: Path, tmp_path: Path) -> None:
+    minisign = pytest.importorskip("minisign")
+    voice = export(run, tmp_path / "voice").path
+    author, other = minisign.KeyPair.generate(), minisign.KeyPair.generate()
+    for name, pair in (("author.pub", author), ("other.pub", other)):
+        (tmp_path / name).write_bytes(bytes(pair.public_key))
+
+    def examined(key: str) -> tuple[int, str]:
+        done = lina("doctor", str(voice), "--key", str(tmp_path / key))
+        return done.code, next(line for line in done.out.splitlines() if "SHA256SUMS: " in line)
+
+    sums = voice / "SHA256SUMS"
+    assert examined("author.pub") == (
+        2,
+        f"fault  SHA256SUMS: {sums}: is not signed; ask its author for a signature, or leave out --key",
+    )
+    signature = author.secret_key.sign(sums.read_bytes(), trusted_comment="voice of Ann")
+    (voice / "SHA256SUMS.minisig").write_bytes(bytes(signature))
+    code, line = examined("author.pub")
+    assert code == 0
+    assert line.endswith(f" files are as exported and signed by {tmp_path / 'author.pub'}: voice of Ann")
+    code, line = examined("other.pub")
+    assert code == 2
+    assert "does not fit SHA256SUMS and" in line
+    code, line = examined("missing.pub")
+    assert code == 2
+    assert "missing.pub: No such file or directory" in line
+    (tmp_path / "damaged.pub").write_bytes(b"untrusted comment: x\nRW\n")
+    assert "damaged.pub: is no public key of minisign" in examined("damaged.pub")[1]
+    sums.write_text(sums.read_text() + sums.read_text().splitlines(keepends=True)[0])
+    assert "does not fit SHA256SUMS and" in examined("author.pub")[1]
+    (voice / "SHA256SUMS.minisig").write_text("x")
+    assert "SHA256SUMS.minisig: is no signature of minisign" in examined("author.pub")[1]
+
+
+def test_a_key_without_the_library_says_what_to_install(
+    lina: Lina, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = export(run, tmp_path / "voice").path
+    monkeypatch.setitem(sys.modules, "minisign", None)
+    done = lina("doctor", str(voice), "--key", "key.pub")
+    assert done.code == 2
+    assert "pip install 'lina[signature]'" in done.out
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b"no sum\n", b"0  a/../../b\n", b"0" * 2_000_000])

@@ -23,13 +23,18 @@ from lina.core.errors import DataError, LinaError
 from lina.core.files.atomic import write_atomic
 from lina.core.files.checks import sha256
 from lina.core.files.json_file import read_json
-from lina.core.protocols import StreamingCodec, implements
-from lina.core.state import named_leaves
+from lina.core.protocols import DecoderStream, StreamingCodec, implements
+from lina.core.state import leaves, named_leaves
+from lina.engine.compare import worst_difference
+from lina.engine.onnx.check import LIMIT
 from lina.engine.onnx.decoder import STATE, export_decoder
 from lina.engine.onnx.export import Rules, obstacle
+from lina.engine.onnx.feedback import Feedback
 from lina.engine.onnx.files import (
+    AUDIO,
     CHECK_INT8,
     CODEC,
+    CODES,
     DECODER,
     DECODER_WEIGHTS,
     FACTS,
@@ -40,6 +45,7 @@ from lina.engine.onnx.files import (
     GraphFolder,
 )
 from lina.engine.onnx.rewrite import point_at
+from lina.engine.onnx.session import Graphs
 from lina.engine.onnx.write import write_graphs
 from lina.engine.state import Features, first_state
 from lina.runs.checkpoint import weights_file
@@ -54,6 +60,8 @@ SORTED = 64
 """Tokens that the step sorts, at least, so that a call may raise the spec's top_k a little."""
 EXAMPLES = Path(__file__).parent / "onnx_example"
 """Programs that speak with the graphs of their folder; they are copied beside them."""
+FRAMES = 12
+"""Over which the exported decoder is compared."""
 ALIGNMENT = 64
 """Bytes: onnxruntime maps weights into memory where they are aligned."""
 
@@ -148,7 +156,7 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
             "only decoders that begin with those are exported"
         )
     options = voice.resolve_options({})
-    return write_graphs(
+    folder = write_graphs(
         path,
         voice.model,
         widest=_widest(voice),
@@ -162,6 +170,34 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
             "speech": _facts(voice, directory),
         },
     )
+    compare_decoder(folder, decoder, len(codec.codebook_sizes))
+    return folder
+
+
+@torch.no_grad()
+def compare_decoder(folder: GraphFolder, decoder: DecoderStream, codebooks: int) -> None:
+    """Compare the exported decoder with the codec's own over ``FRAMES`` frames of codes.
+
+    Raises:
+        LinaError: they differ.
+    """
+    own: dict[str, Tensor] = decoder.state_dict()  # type: ignore[attr-defined]
+    graphs = Graphs(folder, lambda name: own[name.removeprefix(CODEC)].float().numpy())
+    state = {STATE + name: leaf.numpy() for name, leaf in named_leaves(decoder.initial_state(1)).items()}
+    sound = Feedback(graphs.graph(DECODER), state | {CODES: np.zeros((1, 1, codebooks), np.int64)}, [AUDIO])
+    codes = torch.arange(FRAMES * codebooks).view(1, FRAMES, codebooks) % 2
+    found = []
+    for frame in codes.split(1, dim=1):
+        sound.values[CODES][...] = frame.numpy()
+        found.append(torch.from_numpy(sound.run()[AUDIO].copy()))
+    expected, after = decoder.parallel_forward(codes, decoder.initial_state(1))
+    new = [torch.from_numpy(sound.values[name]) for name in state]
+    worst = worst_difference(expected, torch.cat(found, -1), leaves(after), new)
+    if not worst <= LIMIT:
+        raise LinaError(
+            f"onnx: the exported decoder differs from the codec's by {worst:.2g}, relative root mean square; "
+            f"{LIMIT:g} is allowed"
+        )
 
 
 def _weights_of(directory: Path) -> dict[str, str]:

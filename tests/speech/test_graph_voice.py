@@ -16,12 +16,13 @@ import torch
 
 import lina
 from lina.core.errors import CheckpointError, LinaError, TextError
-from lina.engine.onnx.files import FACTS, FOLDER
+from lina.engine.onnx.files import FACTS, FOLDER, read_folder
 from lina.engine.onnx.stored import StoredWeights
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.layout import SPEC_FILE
 from lina.speech.default_voice import shipped_voice
+from lina.speech.graph_export import compare_decoder
 from lina.speech.graph_loading import folder_obstacle
 from lina.speech.loaded import LoadedVoice
 from lina.speech.voice import Voice
@@ -235,6 +236,23 @@ def test_stored_weights_are_those_that_pytorch_reads() -> None:
     stored = StoredWeights(checkpoint.path / "model.safetensors", "lm.")
     for name, value in read_weights(checkpoint, average=True).items():
         np.testing.assert_array_equal(stored(f"lm.{name}"), value.numpy())
+
+
+def test_a_decoder_that_was_exported_wrongly_is_refused(
+    eager: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, codec = read_folder(shipped_voice() / FOLDER), eager.codec
+    assert folder is not None
+    decoder: Any = codec.decoder  # type: ignore[union-attr]
+    compare_decoder(folder, decoder, len(codec.codebook_sizes))
+    right = decoder.parallel_forward
+    monkeypatch.setattr(
+        decoder, "parallel_forward", lambda codes, state: (1.01 * right(codes, state)[0], state)
+    )
+    with pytest.raises(
+        LinaError, match=r"the exported decoder differs from the codec's by .*; 0\.001 is allowed"
+    ):
+        compare_decoder(folder, decoder, len(codec.codebook_sizes))
 
 
 def test_the_int8_step_is_near(eager: Voice) -> None:

@@ -35,7 +35,7 @@ from lina.core.plugin import BackbonePlugin
 from lina.core.registry import load, records
 from lina.core.state import named_leaves, tree_map
 from lina.runs import code_fingerprint
-from lina.runs.code_fingerprint import Definition, definitions_of
+from lina.runs.code_fingerprint import Definition
 
 ROOT = Path(__file__).resolve().parent.parent
 LAWS = "lina.core.laws"
@@ -48,16 +48,18 @@ COVERED = (
     "lina.core.ops",
     "lina.core.state",
 )
+BACKBONE_LAWS = (Definition(f"{LAWS}.backbone", "BACKBONE_LAWS"), Definition(f"{LAWS}.law", "LawCase"))
+"""The laws of backbones, and how one is run; the laws of other roles change no result here."""
 LIMITS = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
 FRAMES = (1, 64, 300, 1024)
 SIZES = {"d_model": 256, "n_layers": 2}
 
 
 def fingerprint(name: str) -> str:
-    """SHA-256 of the code that the results of a backbone depend on: its class, what that uses, and the laws."""
+    """SHA-256 of the code that the results of a backbone depend on: its class, what that uses, and backbones' laws."""
     record = next(record for record in records("backbone") if record.name == name)
     module, _, attribute = record.value.partition(":")
-    roots = [Definition(module, attribute), *definitions_of(LAWS)]
+    roots = [Definition(module, attribute), *BACKBONE_LAWS]
     return code_fingerprint.fingerprint(roots, COVERED)
 
 

@@ -43,13 +43,16 @@ def test_a_fingerprint_covers_the_code_of_its_backbone() -> None:
     for name in ("gla", "mamba", "transformer"):
         record = next(record for record in records("backbone") if record.name == name)
         root = code_fingerprint.Definition(*record.value.split(":"))
-        modules[name] = {one.module for one in code_fingerprint.reachable([root], gpu_laws.COVERED)}
+        roots = [root, *gpu_laws.BACKBONE_LAWS]
+        modules[name] = {one.module for one in code_fingerprint.reachable(roots, gpu_laws.COVERED)}
     assert len({gpu_laws.fingerprint(name) for name in modules}) == 3
     assert "lina.core.ops.gated_linear_attention" in modules["gla"]
     assert "lina.core.ops.selective_scan" in modules["mamba"]
     assert "lina.core.ops.gated_linear_attention" not in modules["mamba"]
     assert "lina.core.ops.selective_scan" not in modules["gla"]
-    assert all("lina.core.model.stack" in reached for reached in modules.values())
+    for reached in modules.values():
+        assert {"lina.core.model.stack", "lina.core.laws.backbone", "lina.core.laws.stream_laws"} <= reached
+        assert not reached & {"lina.core.laws.codec", "lina.core.laws.tokenizer", "lina.core.laws.training"}
 
 
 def test_the_comparison_finds_a_wrong_fused_form(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "lina.cli.run",
     "plan": "lina.cli.plan",
     "say": "lina.cli.say",
+    "compare": "lina.cli.compare",
     "evaluate": "lina.cli.evaluate",
     "export": "lina.cli.export",
     "plugins": "lina.cli.plugins",

@@ -24,6 +24,8 @@ class Curve:
     """(step, value), steps rising."""
     shade: float | None = None
     """Position in a sequence of curves, 0 .. 1; None for the first colors of the style."""
+    band: Sequence[tuple[float, float, float]] = ()
+    """(step, low, high) of an interval around the curve, finite."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Line:
     dots: tuple[Point, ...]
     """Isolated values, which a line would not show."""
     last: str
+    band: str = ""
+    """Closed path of the interval around the curve."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def line_chart(
     """Lay out a chart; None if no curve has a finite value. ``log`` is ignored unless all values are positive."""
     thinned = [(curve, *_thin(curve.points)) for curve in curves]
     finite = [point for _, points, _ in thinned for point in points if math.isfinite(point[1])]
+    finite += [(x, y) for curve in curves for x, *ends in curve.band for y in ends]
     if not finite:
         return None
     log = log and min(y for _, y in finite) > 0
@@ -94,7 +99,10 @@ def line_chart(
                 "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in run) for run in runs if len(run) > 1
             )
             dots = tuple((round(run[0][0], 1), round(run[0][1], 1)) for run in runs if len(run) == 1)
-            lines.append(Line(curve.name, path, _color(index, curve.shade), dots, short(known[-1][1])))
+            around = [(x_at(x), y_at(low), y_at(high)) for x, low, high in curve.band]
+            edge = [(x, high) for x, _, high in around] + [(x, low) for x, low, _ in reversed(around)]
+            band = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in edge) + "Z" if len(around) > 1 else ""
+            lines.append(Line(curve.name, path, _color(index, curve.shade), dots, short(known[-1][1]), band))
     y_values = _log_ticks(y_low, y_high) if log else ticks(y_low, y_high)
     return Chart(
         title=title,

@@ -28,6 +28,7 @@ GROUPS = {
             "evaluation",
             "codec_training",
             "hooks",
+            "compare",
         )
     ],
     "speech": [f"docs/{name}.md" for name in ("speaking", "long_texts", "lina_speech", "troubleshooting")],

@@ -1,0 +1,270 @@
+"""Comparison of settings on equal data, order and budget: ``lina compare``. The same call resumes after a kill."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal
+
+from lina.config.loader import load_spec
+from lina.core.errors import CheckpointError, LinaError
+from lina.core.files.atomic import make_directory
+from lina.pipeline.comparison_plan import (
+    LEAST_VALIDATION,
+    SWEEP,
+    Combination,
+    Trial,
+    check_combinations,
+    split_settings,
+)
+from lina.pipeline.comparison_trial import TRIAL_FILE
+from lina.runs.comparison import (
+    ComparisonRecord,
+    TrialRecord,
+    read_comparison,
+    read_trial,
+    write_comparison,
+)
+from lina.runs.directory import locked
+from lina.runs.provenance import lina_commit
+from lina.runs.signals import RunStopped, raise_on_sigterm
+
+PROBE_STEPS = 12
+"""Steps of the training that measures the speed, for a budget of seconds."""
+STOPPED = 75
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ComparisonJob:
+    """Settings of a comparison."""
+
+    spec: str
+    settings: tuple[str, ...]
+    out: Path
+    seeds: int = 3
+    budget: Literal["steps", "seconds"] = "steps"
+    seconds: float = 300.0
+    """Training time of each trial, for a budget of seconds."""
+    sweep: bool | tuple[float, ...] = False
+    """Learning rates to try; True for a third, once and three times the spec's."""
+    match: bool = False
+    gpus: int = 0
+    """Trials at a time, each on a GPU of its own; 0 is one after the other."""
+
+
+def compare(job: ComparisonJob, log: Log) -> ComparisonRecord:
+    """Train all combinations that have not been trained yet, and return the record of all.
+
+    Raises:
+        SpecError, PluginError: a combination is no valid spec; nothing has been trained.
+        CheckpointError: ``out`` holds another comparison.
+        RunStopped: a signal came; the same call resumes.
+    """
+    combinations, fixed = split_settings(job.settings)
+    spec = load_spec(job.spec, fixed)
+    if not spec.data.valid:
+        fixed = [LEAST_VALIDATION, *fixed]
+    combinations = check_combinations(job.spec, combinations, fixed, match=job.match)
+    rates = tuple(spec.train.lr * factor for factor in SWEEP) if job.sweep is True else job.sweep or ()
+    make_directory(job.out, parents=True)
+    with raise_on_sigterm("run the same command again"), locked(job.out):
+        record = _claim(job, fixed, rates, spec.train.steps)
+        state = _Comparison(job, record, fixed, spec.evaluate.recognizer is not None, log)
+        first = spec.seed
+        steps = {one.label: state.steps(one, spec.train.steps) for one in combinations}
+        chosen = {one.label: spec.train.lr for one in combinations}
+        if rates:
+            state.run([(Trial(one, first, lr), steps[one.label]) for one in combinations for lr in rates])
+            chosen = {one.label: state.best_rate(one.label, rates) for one in combinations}
+            state.note(chosen)
+        state.run(
+            [
+                (Trial(one, seed, chosen[one.label]), steps[one.label])
+                for seed in range(first, first + job.seeds)
+                for one in combinations
+            ]
+        )
+    return state.record
+
+
+def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], steps: int) -> ComparisonRecord:
+    amount = f"{steps} steps" if job.budget == "steps" else f"{job.seconds:g} seconds"
+    new = ComparisonRecord(
+        spec=job.spec,
+        settings=tuple(fixed),
+        seeds=job.seeds,
+        budget=amount,
+        sweep=rates,
+        matched=job.match,
+        lina=version("lina"),
+        commit=lina_commit(),
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    before = read_comparison(job.out)
+    if before is None:
+        return new
+    for key in ("spec", "settings", "budget", "sweep", "matched"):
+        if getattr(before, key) != getattr(new, key):
+            raise CheckpointError(
+                f"{job.out}: holds a comparison with {key} {getattr(before, key)!r}, not {getattr(new, key)!r}; "
+                "choose another --out, or delete that directory"
+            )
+    return new.model_copy(update={"trials": before.trials, "date": before.date, "chosen": before.chosen})
+
+
+class _Comparison:
+    """Trials of one comparison, with the record of those that are finished."""
+
+    def __init__(
+        self, job: ComparisonJob, record: ComparisonRecord, fixed: list[str], scored: bool, log: Log
+    ) -> None:
+        self.job, self.record, self.fixed, self.scored, self.log = job, record, fixed, scored, log
+        self.running: set[subprocess.Popen[bytes]] = set()
+
+    def steps(self, combination: Combination, planned: int) -> int:
+        """Steps of each trial of a combination: for a budget of seconds by the speed of a probe, measured once."""
+        if self.job.budget == "steps":
+            return planned
+        seed = load_spec(self.job.spec, self.fixed).seed
+        probe = Trial(Combination(f"probe {combination.label}", combination.settings), seed, 1e-4)
+        result = self._one(probe, PROBE_STEPS, None)
+        if result.error is not None or not result.step_seconds:
+            return planned
+        return max(1, round(self.job.seconds / result.step_seconds))
+
+    def run(self, trials: Iterable[tuple[Trial, int]]) -> None:
+        """Run the trials that have no result yet, and add each result to the record."""
+        devices: SimpleQueue[int | None] = SimpleQueue()
+        for device in range(self.job.gpus) if self.job.gpus else [None]:
+            devices.put(device)
+
+        def one(trial: Trial, steps: int) -> TrialRecord:
+            device = devices.get()
+            try:
+                return self._one(trial, steps, device)
+            finally:
+                devices.put(device)
+
+        with ThreadPoolExecutor(max(1, self.job.gpus)) as pool:
+            futures = [pool.submit(one, *each) for each in trials]
+            try:
+                for future in futures:
+                    self._add(_wait(future))
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                for process in list(self.running):
+                    process.terminate()
+                raise
+
+    def best_rate(self, label: str, rates: tuple[float, ...]) -> float:
+        """The learning rate of the lowest validation loss; the middle one if all trials failed."""
+        losses = {
+            one.lr: one.loss for one in self.record.trials if one.label == label and one.loss is not None
+        }
+        known = {lr: loss for lr, loss in losses.items() if lr in rates and math.isfinite(loss)}
+        return min(known, key=lambda lr: known[lr]) if known else rates[len(rates) // 2]
+
+    def note(self, chosen: dict[str, float]) -> None:
+        self.record = self.record.model_copy(update={"chosen": chosen})
+        write_comparison(self.job.out, self.record)
+
+    def _add(self, result: TrialRecord) -> None:
+        others = tuple(one for one in self.record.trials if one.name != result.name)
+        self.record = self.record.model_copy(update={"trials": (*others, result)})
+        write_comparison(self.job.out, self.record)
+
+    def _one(self, trial: Trial, steps: int, device: int | None) -> TrialRecord:
+        directory = self.job.out / trial.name
+        file = directory / TRIAL_FILE
+        known = read_trial(file)
+        if known is not None and known.error is None and known.steps == steps:
+            return known
+        record = TrialRecord(
+            name=trial.name,
+            label=trial.combination.label,
+            settings=trial.combination.settings,
+            seed=trial.seed,
+            lr=trial.lr,
+            steps=steps,
+        )
+        every = max(1, steps // 10)
+        overrides = [
+            "evaluate.texts=null",
+            "evaluate.unseen=[]",
+            *([] if self.scored else ["evaluate.sentences=0"]),
+            "synthesize.texts=[]",
+            *self.fixed,
+            *trial.combination.settings,
+            f"seed={trial.seed}",
+            f"train.lr={trial.lr!r}",
+            f"train.steps={steps}",
+            f"train.valid_every={every}",
+            f"train.checkpoint_every={every}",
+            f"train.log_every={max(1, min(10, steps // 40))}",
+            "train.keep=1",
+            f"train.out={directory}",
+        ]
+        began = time.perf_counter()
+        result = self._process(overrides, record, file, device)
+        outcome = f"failed: {result.error}" if result.error else f"loss {result.loss:.4f}"
+        self.log(f"{trial.name}: {outcome} ({time.perf_counter() - began:.0f} s)")
+        return result
+
+    def _process(
+        self, overrides: list[str], record: TrialRecord, file: Path, device: int | None
+    ) -> TrialRecord:
+        environment = dict(os.environ)
+        if device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(device)
+        job = {
+            "spec": self.job.spec,
+            "overrides": overrides,
+            "trial": record.model_dump_json(),
+            "out": str(file),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lina.pipeline.comparison_trial"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        self.running.add(process)
+        try:
+            assert process.stdin is not None
+            assert process.stderr is not None
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()  # open until the end: a closed pipe tells the trial that this process has ended
+            complaints = process.stderr.read().decode(errors="replace").strip().splitlines()
+            process.wait()
+        finally:
+            self.running.discard(process)
+            process.kill()
+            process.wait()
+        if process.returncode == STOPPED:
+            raise RunStopped("stopped by a signal; run the same command to resume")
+        result = read_trial(file) if process.returncode == 0 else None
+        if result is None or result.steps != record.steps:
+            last = complaints[-1] if complaints else "no message"
+            return record.model_copy(update={"error": f"exit code {process.returncode}: {last}"})
+        return result
+
+
+def _wait(future: Future[TrialRecord]) -> TrialRecord:
+    """The result, polled, so that a signal is noticed meanwhile."""
+    while True:
+        try:
+            return future.result(timeout=0.2)
+        except TimeoutError:
+            if future.done():
+                raise LinaError("compare: a trial timed out") from None

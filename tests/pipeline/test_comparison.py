@@ -1,0 +1,194 @@
+"""Comparisons: the plan, resuming, the choice of learning rates, and the table; trials are made up."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lina.config.loader import load_spec
+from lina.config.resolve import resolve
+from lina.core.errors import CheckpointError, LinaError, SpecError
+from lina.pipeline import comparison
+from lina.pipeline.comparison import ComparisonJob, compare
+from lina.pipeline.comparison_plan import (
+    backbone_parameters,
+    layers_nearest,
+    split_settings,
+    split_values,
+)
+from lina.pipeline.comparison_trial import run_trial
+from lina.report.comparison import interval, rows, table, write_page
+from lina.runs.comparison import TrialRecord, read_comparison, write_trial
+from tests.pipeline.small_run import write_spec
+
+LOSSES = {"gla": 2.0, "retnet": 3.0}
+
+
+class FakeTrials:
+    """Stands for the processes of trials: a loss by backbone, seed and learning rate."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[TrialRecord] = []
+        self.overrides: list[list[str]] = []
+        self.stop_after: int | None = None
+        self.devices: set[int | None] = set()
+        self.lock = threading.Lock()
+        monkeypatch.setattr(comparison._Comparison, "_process", lambda _, *arguments: self.run(*arguments))
+
+    def run(self, overrides: list[str], record: TrialRecord, file: Path, device: int | None) -> TrialRecord:
+        with self.lock:
+            if len(self.calls) == self.stop_after:
+                raise KeyboardInterrupt
+            self.calls.append(record)
+            self.overrides.append(overrides)
+            self.devices.add(device)
+        if record.label == "broken":
+            return record.model_copy(update={"error": "exit code -9: no message"})
+        loss = LOSSES.get(record.label, 4.0) + 0.1 * record.seed + abs(record.lr - 0.01)
+        done: dict[str, Any] = {"loss": loss, "layers": 1, "step_seconds": 0.5, "seconds": 3.0}
+        curves = {"valid_curve": ((1.0, loss + 1), (6.0, loss)), "train_curve": ((1.0, loss), (6.0, loss))}
+        result = record.model_copy(update=done | curves | {"parameters": 10, "cpu": "a CPU", "cores": 2})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_trial(file, result)
+        return result
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> FakeTrials:
+    return FakeTrials(monkeypatch)
+
+
+def job(folder: Path, *settings: str, **options: Any) -> ComparisonJob:
+    settings = settings or ("backbone.plugin=gla,retnet",)
+    return ComparisonJob(str(write_spec(folder)), settings, folder / "out", **options)
+
+
+def test_values_are_split_outside_of_brackets_and_quotes() -> None:
+    assert split_values("a,{b: [1, 2]}, 'c, d'") == ["a", "{b: [1, 2]}", "'c, d'"]
+    combinations, fixed = split_settings(["backbone.plugin=gla,retnet", "train.lr=1", "train.clip=1,2"])
+    assert fixed == ["train.lr=1"]
+    assert [one.label for one in combinations] == [
+        "gla, train.clip=1",
+        "gla, train.clip=2",
+        "retnet, train.clip=1",
+        "retnet, train.clip=2",
+    ]
+    assert combinations[-1].settings == ("backbone.plugin=retnet", "train.clip=2")
+    with pytest.raises(SpecError, match="nothing to compare; give a key several values"):
+        split_settings(["train.lr=1"])
+    with pytest.raises(SpecError, match="names a value twice"):
+        split_settings(["train.lr=1,1"])
+
+
+def test_all_seeds_of_all_combinations_are_trained_once(tmp_path: Path, trials: FakeTrials) -> None:
+    record = compare(job(tmp_path), print)
+    assert [(one.label, one.seed) for one in trials.calls] == [
+        (label, seed) for seed in (3, 4, 5) for label in ("gla", "retnet")
+    ]
+    assert "data.valid=0.1" in trials.overrides[0]
+    assert record == read_comparison(tmp_path / "out")
+    first, second = rows(record)
+    assert (first.label, first.seeds) == ("gla", 3)
+    assert first.loss is not None
+    assert first.loss.value == pytest.approx(2.4)
+    assert first.loss.high - first.loss.value == pytest.approx(4.303 * 0.1 / 3**0.5)
+    assert second.behind is not None
+    assert second.behind.value == pytest.approx(1.0)
+    assert second.behind.high == pytest.approx(second.behind.low), "seeds are paired"
+    assert "| retnet | 3.400 ± 0.248 | +1.000 ± 0.000 |" in table(record)
+    page = write_page(tmp_path / "out", record).read_text()
+    assert page.count('class="band"') == 4
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_killed_comparison_resumes_and_refuses_another_plan(tmp_path: Path, trials: FakeTrials) -> None:
+    trials.stop_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        compare(job(tmp_path), print)
+    trials.stop_after = None
+    record = compare(job(tmp_path), print)
+    assert len(record.trials) == len(trials.calls) == 6
+    compare(job(tmp_path), print)
+    assert len(compare(job(tmp_path, seeds=4), print).trials) == len(trials.calls) == 8
+    with pytest.raises(CheckpointError, match=r"holds a comparison with budget '6 steps', not '9 seconds'"):
+        compare(job(tmp_path, budget="seconds", seconds=9), print)
+
+
+def test_the_best_rate_of_a_sweep_gets_the_other_seeds(tmp_path: Path, trials: FakeTrials) -> None:
+    record = compare(job(tmp_path, sweep=(0.001, 0.011, 0.1), seeds=2), print)
+    assert record.chosen == {"gla": 0.011, "retnet": 0.011}
+    assert len(trials.calls) == 2 * 3 + 2
+    assert {one.lr for one in trials.calls if one.seed == 4} == {0.011}
+    assert [row.at_edge for row in rows(record)] == [False, False]
+    assert "Validation loss by learning rate" in write_page(tmp_path, record).read_text()
+    automatic = compare(job(tmp_path / "other", sweep=True, seeds=1), print)
+    assert [round(one, 5) for one in automatic.sweep] == [0.00333, 0.01, 0.03]
+
+
+def test_a_budget_of_seconds_is_steps_by_the_speed_of_a_probe(tmp_path: Path, trials: FakeTrials) -> None:
+    record = compare(job(tmp_path, budget="seconds", seconds=20, seeds=1), print)
+    assert [one.label for one in trials.calls[:2]] == ["probe gla", "probe retnet"]
+    assert {one.steps for one in record.trials} == {40}
+    assert {one.label for one in record.trials} == {"gla", "retnet"}
+
+
+def test_trials_run_on_several_gpus_at_once(tmp_path: Path, trials: FakeTrials) -> None:
+    record = compare(job(tmp_path, gpus=2), print)
+    assert len(record.trials) == 6
+    assert trials.devices == {0, 1}
+
+
+def test_a_failed_trial_is_a_row_and_is_tried_again(
+    tmp_path: Path, trials: FakeTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trials.run
+
+    def fail(overrides: list[str], record: TrialRecord, *more: Any) -> TrialRecord:
+        return run(overrides, record.model_copy(update={"label": "broken"}), *more).model_copy(
+            update={"label": record.label}
+        )
+
+    monkeypatch.setattr(trials, "run", lambda *one: (fail if one[1].label == "retnet" else run)(*one))
+    record = compare(job(tmp_path, seeds=1), print)
+    assert "| retnet | failed: exit code -9: no message |" in table(record)
+    monkeypatch.setattr(trials, "run", run)
+    assert all(one.error is None for one in compare(job(tmp_path, seeds=1), print).trials)
+
+
+def test_a_wrong_combination_is_found_before_any_training(tmp_path: Path, trials: FakeTrials) -> None:
+    with pytest.raises(LinaError, match="no backbone named 'retnett' is installed; did you mean 'retnet'"):
+        compare(job(tmp_path, "backbone.plugin=gla,retnett"), print)
+    assert not trials.calls
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_are_chosen_for_the_size_of_the_spec(tmp_path: Path, trials: FakeTrials) -> None:
+    spec = write_spec(tmp_path)
+    resolved = resolve(load_spec(spec))
+    sizes = [backbone_parameters(resolved, n) for n in (1, 2, 3)]
+    assert [layers_nearest(resolved, size) for size in (1, *sizes)] == [1, 1, 2, 3]
+    compare(job(tmp_path, match=True, seeds=1), print)
+    assert all(any("backbone.n_layers=" in one for one in each) for each in trials.overrides)
+
+
+def test_an_interval_is_students() -> None:
+    assert interval([]) is None
+    single = interval([2.0])
+    assert single is not None
+    assert (single.low, single.high) == (2.0, 2.0)
+    pair = interval([1.0, 3.0])
+    assert pair is not None
+    assert pair.high == pytest.approx(2 + 12.71)
+
+
+def test_a_trial_measures_loss_speed_state_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lina.pipeline.comparison_trial.DECODE_SECONDS", 0.01)
+    trial = TrialRecord(name="t", label="gla", settings=(), seed=3, lr=0.01, steps=4)
+    overrides = ["train.steps=4", "data.valid=0.3", "train.device=cpu", f"train.out={tmp_path / 'run'}"]
+    result = run_trial(str(write_spec(tmp_path)), overrides, trial)
+    assert result.loss is not None
+    assert result.loss == result.valid_curve[-1][1]
+    assert [step for step, _ in result.train_curve] == [1, 2, 3, 4]
+    assert min(result.training_frames_per_second, result.decoding_frames_per_second, result.step_seconds) > 0
+    assert min(result.parameters, result.state_bytes, result.layers) > 0

@@ -4,7 +4,8 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from lina.cli.check import WITH_LAWS as LAWFUL
-from lina.core.laws import LawCase, law_cases
+from lina.cli.check import cases_of
+from lina.core.laws import LawCase
 from lina.core.registry import load_record, records
 
 
@@ -13,7 +14,7 @@ def _cases() -> list[ParameterSet]:
     return [
         pytest.param(case, id=f"{record.full_name}-{case}")
         for record in installed
-        for case in law_cases(load_record(record))
+        for case in cases_of(record.role)(load_record(record))
     ]
 
 

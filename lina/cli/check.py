@@ -1,6 +1,8 @@
 """``lina check``: run the laws on one plugin."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,9 +10,10 @@ from lina.core.errors import PluginError, did_you_mean, one_line
 from lina.core.registry import Record, find, load_record, records
 
 if TYPE_CHECKING:
-    from lina.core.laws import LawResult
+    from lina.core.laws import LawCase, LawResult
 
-WITH_LAWS = ("backbone", "codec", "tokenizer", "optimizer", "schedule")
+TRAINING = ("optimizer", "schedule")
+WITH_LAWS = ("backbone", "codec", "tokenizer", *TRAINING)
 
 
 @click.command(short_help="Check that a plugin passes the laws.")
@@ -31,12 +34,13 @@ def check(ctx: click.Context, name: str, device: str) -> None:
     record = _record(name)
     plugin = load_record(record)
 
-    from lina.core.laws import run_laws
-
     if device != "cpu":
         _require(device)
     click.echo(f"{record}")
-    results = run_laws(plugin, _print, device=device)
+    results = []
+    for case in cases_of(record.role, device)(plugin):
+        results.append(case.run())
+        _print(results[-1])
     failed = [result for result in results if result.failed]
     inapplicable = sum(result.outcome == "not applicable" for result in results)
     if failed:
@@ -44,6 +48,14 @@ def check(ctx: click.Context, name: str, device: str) -> None:
     passed = len(results) - len(failed) - inapplicable
     click.echo(f"{passed} passed, {len(failed)} failed, {inapplicable} not applicable")
     ctx.exit(1 if failed else 0)
+
+
+def cases_of(role: str, device: str = "cpu") -> "Callable[[Any], list[LawCase]]":
+    """The function that gives all cases of a plugin of this role."""
+    from lina.core.laws import law_cases
+    from lina.core.training_laws import training_law_cases
+
+    return training_law_cases if role in TRAINING else partial(law_cases, device=device)
 
 
 def _print(result: "LawResult") -> None:

@@ -7,7 +7,6 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from lina.config.interpolation import REFERENCE_RULE, check_values, interpolate
 from lina.config.renames import apply_renames
 from lina.config.source_map import Key, Origin, SpecSource
 from lina.config.spec import Spec
+from lina.config.stale_options import without_stale_options
 from lina.config.validation import validate
 from lina.core.errors import SpecError, did_you_mean
 
@@ -29,16 +29,6 @@ MAX_DEPTH = 40
 MAX_EVENTS = 10_000
 COMMAND_LINE = "command line"
 _KEY = re.compile(r"[\w-]{1,100}(\[\d{1,6}\])*(\.[\w-]{1,100}(\[\d{1,6}\])*){0,20}")
-PLUGIN_KEYS = {
-    "backbone": "plugin",
-    "codec": "plugin",
-    "tokenizer": "plugin",
-    "data": "source",
-    "evaluate": "recognizer",
-}
-"""Section -> the key that names its plugin."""
-CHOICE_KEYS = ("optimizer", "schedule", "loss")
-"""Keys of section ``train`` that hold a name, or a name with options."""
 RENAMED_FOLDERS = {"seed": "lina_speech"}
 """Folders of the shipped specs: former name -> name."""
 
@@ -71,7 +61,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, includes: bool 
         SpecError: one line, beginning with the file and line, for the first mistake.
     """
     root = _root(Path(path)) if includes else None
-    sources = _without_stale_configs([*_command_line(overrides), *_files(Path(path), root, (), [])])
+    sources = without_stale_options([*_command_line(overrides), *_files(Path(path), root, (), [])])
     origin = Origin(tuple(sources))
     tree = interpolate(_merge(sources), origin)
     job = tree.get("job", "speech")
@@ -79,46 +69,6 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, includes: bool 
         raise SpecError(f"{origin.where(('job',))}: job: unknown job {job!r}{did_you_mean(str(job), JOBS)}")
     tree, origin = apply_renames(JOBS[job], tree, origin)
     return validate(JOBS[job], tree, origin).with_origin(origin)
-
-
-def _without_stale_configs(sources: Sequence[SpecSource]) -> list[SpecSource]:
-    """Drop a plugin's ``config`` if a source of higher precedence names another plugin.
-
-    So ``backbone.plugin=other``, or an including spec, swaps a plugin in one line.
-    """
-    kept, named, chosen = [], dict[str, object](), dict[str, set[str]]()
-    for source in sources:
-        tree = source.tree
-        for section, key in PLUGIN_KEYS.items():
-            here = tree.get(section) if isinstance(tree, dict) else None
-            if not isinstance(here, dict):
-                continue
-            if key in here and here[key] != named.setdefault(section, here[key]) and "config" in here:
-                pruned = {name: value for name, value in here.items() if name != "config"}
-                log.info(
-                    "%s: %s.config was written for %s and is left out for %s",
-                    source.name,
-                    section,
-                    here[key],
-                    named[section],
-                )
-                tree = tree | {section: pruned}
-        kept.append(replace(source, tree=_without_stale_choices(tree, chosen)))
-    return kept
-
-
-def _without_stale_choices(tree: Any, chosen: dict[str, set[str]]) -> Any:
-    """Drop options of ``train.schedule`` and its like if a source of higher precedence chooses another name."""
-    train = tree.get("train") if isinstance(tree, dict) else None
-    if not isinstance(train, dict):
-        return tree
-    kept = dict(train)
-    for key in CHOICE_KEYS:
-        value = train.get(key)
-        names = set(value) if isinstance(value, dict) else {value} if isinstance(value, str) else set()
-        if names and names != chosen.setdefault(key, names):
-            del kept[key]
-    return tree | {"train": kept}
 
 
 def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:

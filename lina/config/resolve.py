@@ -47,11 +47,21 @@ class ResolvedSpec:
     tokenizer: PluginChoice[TokenizerPlugin]
     corpus: PluginChoice[CorpusPlugin]
     recognizer: PluginChoice[RecognizerPlugin] | None = None
+    layers: tuple[PluginChoice[BackbonePlugin], ...] = ()
+    """Pattern of the layers before the text; empty: all are of ``backbone``."""
+    after: tuple[PluginChoice[BackbonePlugin], ...] = ()
+    """Pattern of the layers after the text, likewise."""
+
+    @property
+    def backbones(self) -> tuple[PluginChoice[BackbonePlugin], ...]:
+        """All backbones of the model, each once."""
+        chosen = (self.backbone, *self.layers, *self.after)
+        return tuple({one.record: one for one in reversed(chosen)}.values())[::-1]
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Name, distribution and version of each plugin, for checkpoints and the report."""
-        chosen = (self.backbone, self.codec, self.tokenizer, self.corpus, self.recognizer)
+        chosen = (*self.backbones, self.codec, self.tokenizer, self.corpus, self.recognizer)
         return tuple(one.record for one in chosen if one is not None)
 
 
@@ -98,7 +108,45 @@ def resolve(spec: Spec, made_with: Mapping[tuple[str, str], MadeWith] | None = N
             "backbone": _absolute(spec.init.backbone, spec.origin, ("init", "backbone")),
         }
     )
-    return ResolvedSpec(spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer)
+    layers, after = (_choose_layers(spec, key, made_with) for key in ("layers", "after"))
+    placed["backbone"] = placed["backbone"].model_copy(
+        update={
+            key: tuple(_placed(one, chosen) for one, chosen in zip(written, several, strict=True)) or None
+            for key, several in (("layers", layers), ("after", after))
+            if (written := getattr(spec.backbone, key) or ()) is not None
+        }
+    )
+    # Layers after the text are those before it unless the spec says otherwise.
+    after = after or layers
+    return ResolvedSpec(
+        spec.model_copy(update=placed), backbone, codec, tokenizer, corpus, recognizer, layers, after
+    )
+
+
+def name_and_options(named: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Both parts of a ``NamedChoice``."""
+    if isinstance(named, str):
+        return named, {}
+    ((name, options),) = named.items()
+    return name, options or {}
+
+
+def _placed(written: str | Mapping[str, Any], chosen: PluginChoice[Any]) -> str | dict[str, Any]:
+    """A ``NamedChoice`` with absolute paths in its options."""
+    options, (name, _) = as_written(chosen.config), name_and_options(written)
+    return {name: options} if options else name
+
+
+def _choose_layers(
+    spec: Spec, key: str, made_with: Mapping[tuple[str, str], MadeWith] | None
+) -> tuple[PluginChoice[BackbonePlugin], ...]:
+    chosen = []
+    for place, named in enumerate(getattr(spec.backbone, key) or ()):
+        name, options = name_and_options(named)
+        at: Key = ("backbone", key, place) if isinstance(named, str) else ("backbone", key, place, name)
+        recorded = (made_with or {}).get(("backbone", name))
+        chosen.append(choose_plugin("backbone", name, options, spec.origin, at, at, recorded))
+    return tuple(chosen)
 
 
 def _voice_or_absolute(source: Path | None, origin: Origin, key: Key) -> Path | None:

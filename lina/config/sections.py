@@ -34,8 +34,8 @@ class SpecSection(BaseModel):
 
 
 class BackboneSection(SpecSection):
-    plugin: PluginName
-    """Name of a backbone plugin."""
+    plugin: PluginName = ""
+    """Name of a backbone plugin; needed without ``layers``, and else the first of them."""
     d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Width of the model, of its text encoder too."""
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -44,6 +44,22 @@ class BackboneSection(SpecSection):
     """LayerNorm between the last layer and the heads that predict codes."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
+    layers: Annotated[tuple[NamedChoice, ...], Field(min_length=1, max_length=1000)] | None = None
+    """Backbones by layer, repeated to ``n_layers``: ``[gla, gla, transformer]``, ``[{gla: {n_heads: 2}}, mamba]``."""
+    after: Annotated[tuple[NamedChoice, ...], Field(min_length=1, max_length=1000)] | None = None
+    """Layers after the text, where they differ from those before it."""
+
+    @model_validator(mode="after")
+    def _first_layer_is_the_plugin(self) -> Self:
+        if self.plugin:
+            return self
+        if not self.layers:
+            raise ValueError("plugin is missing; add it, or layers")
+        first = self.layers[0]
+        name, options = next(iter(first.items())) if isinstance(first, dict) else (first, None)
+        self.__dict__.update(plugin=name, config=options or {})  # frozen for everyone else
+        self.model_fields_set.update(("plugin", "config"))
+        return self
 
 
 class CodecSection(SpecSection):

@@ -85,6 +85,14 @@ class Spec(AnySpec):
     synthesize: SynthesizeSection = SynthesizeSection()
 
     @model_validator(mode="after")
+    def _imported_weights_are_of_one_backbone(self) -> Self:
+        if self.init.backbone is not None and (self.backbone.layers or self.backbone.after):
+            raise ValueError(
+                "init.backbone imports weights of one backbone; leave out backbone.layers and after"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         for key in ("heads", "heads_cross"):
             heads = getattr(self.text, key)

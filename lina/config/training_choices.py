@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lina.config.resolve import PluginChoice, as_written, choose_plugin
+from lina.config.resolve import PluginChoice, as_written, choose_plugin, name_and_options
 from lina.config.source_map import Key
 from lina.config.spec import AnySpec, Spec
 from lina.core.registry import Record
@@ -34,14 +34,6 @@ class TrainingChoices:
             name, _ = name_and_options(getattr(spec.train, role))
             named[role] = {name: options} if options else name
         return spec.model_copy(update={"train": spec.train.model_copy(update=named)})
-
-
-def name_and_options(named: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Both parts of a ``NamedChoice``."""
-    if isinstance(named, str):
-        return named, {}
-    ((name, options),) = named.items()
-    return name, options or {}
 
 
 def training_choices(spec: Spec) -> TrainingChoices:

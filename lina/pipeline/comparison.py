@@ -250,7 +250,7 @@ class _Comparison:
         finally:
             self.running.discard(process)
             process.kill()
-            process.wait()
+            process.communicate()
         if process.returncode == STOPPED:
             raise RunStopped("stopped by a signal; run the same command to resume")
         result = read_trial(file) if process.returncode == 0 else None

@@ -1,5 +1,6 @@
 """Build the language model and the codec of a resolved spec."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from lina.core.audio.contract import check_codec
 from lina.core.errors import LinaError
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
+from lina.core.model.pattern import ModelPart, build_part, build_pattern
 from lina.core.model.text_encoder import TextEncoder
-from lina.core.plugin import CodecPlugin
+from lina.core.plugin import BackbonePlugin, CodecPlugin
 from lina.core.protocols import Backbone, Codec, StreamingCodec
 
 
@@ -27,8 +29,8 @@ def build_lm(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,
             d_model=width,
-            encoder=_backbone(resolved, d_model=width, n_layers=spec.backbone.n_layers),
-            decoder=_backbone(resolved, d_model=width, n_layers=spec.backbone.n_layers),
+            encoder=_stack(resolved, "encoder", resolved.layers),
+            decoder=_stack(resolved, "decoder", resolved.after),
             attention=attention,
             text_encoder=TextEncoder(width, text.layers, text.heads, text.dropout),
             speakers=speakers if spec.conditions.speaker else 0,
@@ -77,10 +79,22 @@ def _attention(resolved: ResolvedSpec) -> CrossAttention:
     width, text = resolved.spec.backbone.d_model, resolved.spec.text
     if text.attention == "plain":
         return CrossAttention(width, text.heads_cross, text.rotary, text.rotary_channels)
-    position_net = _backbone(resolved, d_model=text.position_dim, n_layers=text.position_layers)
+    chosen = resolved.backbone
+    position_net = build_part(
+        chosen.plugin,
+        part="position",
+        d_model=text.position_dim,
+        n_layers=text.position_layers,
+        config=chosen.config,
+    )
     return PositionCrossAttention(width, position_net, text.position_dim, text.rotary, text.rotary_channels)
 
 
-def _backbone(resolved: ResolvedSpec, *, d_model: int, n_layers: int) -> Backbone:
-    chosen = resolved.backbone
-    return chosen.plugin.build(d_model=d_model, n_layers=n_layers, config=chosen.config)
+def _stack(
+    resolved: ResolvedSpec, part: ModelPart, pattern: Sequence[PluginChoice[BackbonePlugin]]
+) -> Backbone:
+    section, chosen = resolved.spec.backbone, resolved.backbone
+    sizes = {"d_model": section.d_model, "n_layers": section.n_layers}
+    if pattern:
+        return build_pattern([(one.plugin, one.config) for one in pattern], part=part, **sizes)
+    return build_part(chosen.plugin, part=part, config=chosen.config, **sizes)

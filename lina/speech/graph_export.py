@@ -20,6 +20,7 @@ from torch import Tensor
 from lina.config.resolve import as_written
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import DataError, LinaError
+from lina.core.extreme_gates import saturate
 from lina.core.files.atomic import write_atomic
 from lina.core.files.checks import sha256
 from lina.core.files.json_file import read_json
@@ -161,7 +162,9 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
         voice.model,
         widest=_widest(voice),
         rules=Rules(options.window(frame_rate(codec)), options.repetition),
-        extreme=voice.resolved.backbone.plugin.extreme,
+        extreme=saturate
+        if voice.resolved.layers or voice.resolved.after
+        else voice.resolved.backbone.plugin.extreme,
         others={DECODER: export_decoder(decoder, len(codec.codebook_sizes))},
         facts={
             "key": graph_key(voice.resolved, voice.model),

@@ -10,7 +10,13 @@ from lina.core.model.delay_lm import DelayLM
 def graph_key(resolved: ResolvedSpec, model: DelayLM) -> str:
     """A digest of all that a model's graphs depend on, which is not its weights."""
     spec = resolved.spec
-    sections = [section.model_dump(mode="json") for section in (spec.backbone, spec.text)]
+    unset = {key for key in ("layers", "after") if getattr(spec.backbone, key) is None}
+    sections = [spec.backbone.model_dump(mode="json", exclude=unset), spec.text.model_dump(mode="json")]
     shapes = {name: list(one.shape) for name, one in model.state_dict().items()}
-    parts = [*sections, shapes, list(model.codebook_sizes), resolved.backbone.record.version]
+    parts = [
+        *sections,
+        shapes,
+        list(model.codebook_sizes),
+        *(one.record.version for one in resolved.backbones),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -287,8 +287,8 @@ def load(
             f"{directory}: has no complete checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
         )
     resolved = resolve(load_run_spec(directory, settings), made_with(directory))
-    speaking = (resolved.backbone, resolved.codec, resolved.tokenizer)
-    warn_of_changes(directory, [one.record for one in speaking])
+    backbones = [one.record for one in resolved.backbones]
+    warn_of_changes(directory, [*backbones, resolved.codec.record, resolved.tokenizer.record])
     codec = build_codec(resolved.codec)
     synthesize = resolved.spec.synthesize
     if lexicon is None:

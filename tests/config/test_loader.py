@@ -113,7 +113,7 @@ def test_references_name_other_keys_and_keep_their_kind(tmp_path: Path) -> None:
         (
             "d_model: 64",
             "d_modl: 64",
-            ":5: backbone.d_modl: unknown key; did you mean 'd_model'? (known: config,",
+            ":5: backbone.d_modl: unknown key; did you mean 'd_model'? (known: after, config,",
         ),
         ("train: {", "trian: {", ":9: trian: unknown key; did you mean 'train'?"),
         ("steps: 10", "steps: ten", ':9: train.steps: expected a whole number, found "ten"'),
@@ -129,7 +129,7 @@ def test_references_name_other_keys_and_keep_their_kind(tmp_path: Path) -> None:
         ("name: first", "name: ../../etc", ":2: name: expected letters, digits"),
         ("name: first", "name: 5", ":2: name: expected a text, found 5"),
         ("name: first\n", "", ":1: name: is missing; add it"),
-        ("  plugin: gla\n", "", ":3: backbone.plugin: is missing; add it"),
+        ("  plugin: gla\n", "", ":3: backbone: plugin is missing; add it, or layers"),
         (
             "codec: {plugin: codec2}",
             "codec: codec2",

@@ -27,7 +27,7 @@ def build(seed: int = 0, speakers: int = 0, **changes: Any) -> DelayLM:
         | changes
     )
     backbone = SimpleNamespace(plugin=GLA, config=GLAConfig(n_heads=2), record=SimpleNamespace(name="gla"))
-    resolved: Any = SimpleNamespace(spec=spec, backbone=backbone)
+    resolved: Any = SimpleNamespace(spec=spec, backbone=backbone, layers=(), after=())
     return build_lm(resolved, codebook_sizes=SIZES, vocab_size=20, speakers=speakers, seed=seed)
 
 
@@ -93,7 +93,7 @@ def resolved_spec(plugin: Any = GLA, **changes: Any) -> Any:
     spec = Spec.model_validate({"lina": 1, "name": "toy"} | sections | changes)
     record = SimpleNamespace(name="gla")
     chosen = SimpleNamespace(plugin=plugin, config=GLAConfig(n_heads=2), record=record)
-    return SimpleNamespace(spec=spec, backbone=chosen)
+    return SimpleNamespace(spec=spec, backbone=chosen, layers=(), after=())
 
 
 def test_a_sketch_has_names_and_shapes_but_takes_no_memory() -> None:

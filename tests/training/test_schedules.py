@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from lina.core.laws import LawFailed, law_cases
+from lina.core.laws import LawFailed
 from lina.core.plugin import Plugin
+from lina.core.training_laws import training_law_cases
 from lina.core.training_plugin import OptimizerPlugin, Schedule, SchedulePlugin
 from lina.training.optimizer import example_parameters
 from lina.training.schedules import constant_rate, cosine_rate, linear_rate, wsd_rate
@@ -121,7 +122,7 @@ class Forgets(OptimizerMutant):
 )
 def test_each_law_has_a_mutant_that_only_it_finds(plugin: type[Plugin], law: str) -> None:
     failed = []
-    for case in law_cases(plugin):
+    for case in training_law_cases(plugin):
         try:
             case.check()
         except LawFailed as failure:

@@ -11,19 +11,16 @@ from lina.core.laws.stream import seeded_build
 from lina.core.model.contract import check_backbone
 from lina.core.plugin import PLUGIN_API, BackbonePlugin, CodecPlugin, Plugin, TokenizerPlugin
 from lina.core.protocols import Backbone, Codec, StreamingCodec, Tokenizer, implements, members
-from lina.core.training_plugin import OptimizerPlugin, Optimizes, SchedulePlugin
 
 _ROLES: dict[Any, tuple[str, tuple[Any, ...]]] = {
     BackbonePlugin: ("backbone", (Backbone,)),
     CodecPlugin: ("codec", (StreamingCodec, Codec)),
     TokenizerPlugin: ("tokenizer", (Tokenizer,)),
-    OptimizerPlugin: ("optimizer", (Optimizes,)),
-    SchedulePlugin: ("schedule", ()),
 }
 
 
 def role_of(plugin: type[Plugin]) -> str:
-    """Role of a plugin, from its base class.
+    """Role of a plugin, from its base class: ``backbone``, ``codec`` or ``tokenizer``.
 
     Raises:
         PluginError: another role. A corpus has no laws: its mistakes are rejects when it is read.
@@ -32,8 +29,8 @@ def role_of(plugin: type[Plugin]) -> str:
         if issubclass(plugin, base):
             return role
     raise PluginError(
-        f"{plugin.__name__}: no laws apply to it; backbones, codecs, tokenizers, optimizers and schedules have laws, "
-        "a corpus is checked by reading it"
+        f"{plugin.__name__}: no laws apply to it; backbones, codecs and tokenizers have laws, a corpus is "
+        "checked by reading it"
     )
 
 
@@ -42,9 +39,7 @@ def _builds(plugin: type[Plugin], conditions: Conditions) -> None:
         raise Violation(f"plugin_api: expected {PLUGIN_API}, found {plugin.plugin_api!r}")
     built = seeded_build(plugin)
     _, protocols = next(entry for base, entry in _ROLES.items() if issubclass(plugin, base))
-    if not protocols and not callable(built):
-        raise Violation(f"expected a function, found a {type(built).__name__}")
-    if protocols and not any(implements(built, protocol) for protocol in protocols):
+    if not any(implements(built, protocol) for protocol in protocols):
         missing = {name for name in members(protocols[0]) if not hasattr(built, name)}
         raise Violation(
             f"{type(built).__name__} is no {' and no '.join(p.__name__ for p in protocols)}: it has no "

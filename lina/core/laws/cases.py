@@ -10,7 +10,6 @@ from lina.core.laws.codec import STREAMING_CODEC_LAWS, WHOLE_CODEC_LAWS
 from lina.core.laws.law import Conditions, Law, LawCase, LawResult
 from lina.core.laws.stream import seeded_build
 from lina.core.laws.tokenizer import TOKENIZER_LAWS
-from lina.core.laws.training import OPTIMIZER_LAWS, SCHEDULE_LAWS
 from lina.core.plugin import Plugin
 from lina.core.protocols import StreamingCodec, implements
 
@@ -28,10 +27,6 @@ def laws_for(plugin: type[Plugin]) -> list[Law]:
         return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *BACKBONE_LAWS]
     if role == "tokenizer":
         return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *TOKENIZER_LAWS]
-    if role == "optimizer":
-        return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *OPTIMIZER_LAWS]
-    if role == "schedule":
-        return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *SCHEDULE_LAWS]
     try:
         streams = implements(seeded_build(plugin), StreamingCodec)
     except Exception:
@@ -45,7 +40,7 @@ def law_cases(
     """Every law under every condition that affects it, for ``pytest.mark.parametrize(..., ids=str)``.
 
     Args:
-        plugin: a subclass of a role with laws.
+        plugin: a subclass of ``BackbonePlugin``, ``CodecPlugin`` or ``TokenizerPlugin``.
         device: where tensors live, such as ``cuda``.
         dtypes: instead of float32 and float64, for the laws that depend on the dtype.
 

@@ -1,4 +1,7 @@
-"""Laws of optimizers and schedules: a resumed run repeats what an unbroken one does."""
+"""Laws of optimizers and schedules: a resumed run repeats what an unbroken one does.
+
+They are apart from those of backbones, codecs and tokenizers (``lina.core.laws``), whose results on GPUs are recorded.
+"""
 
 import copy
 import math
@@ -7,12 +10,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lina.core.laws.law import Conditions, Law, Violation
+from lina.core.errors import PluginError
+from lina.core.laws.building import CONFIG_DEFAULTS_ARE_VALID
+from lina.core.laws.law import Conditions, Law, LawCase, Violation
 from lina.core.laws.stream import SEED
-from lina.core.plugin import Plugin
-from lina.core.training_plugin import ParameterGroups
+from lina.core.plugin import PLUGIN_API, Plugin
+from lina.core.protocols import implements
+from lina.core.training_plugin import OptimizerPlugin, Optimizes, ParameterGroups, SchedulePlugin
 
 STEPS = 12
+
+
+def training_law_cases(plugin: type[Plugin]) -> list[LawCase]:
+    """Every law of an optimizer or a schedule, for ``pytest.mark.parametrize(..., ids=str)``.
+
+    Raises:
+        PluginError: it is neither.
+    """
+    laws: tuple[Law, ...]
+    if issubclass(plugin, OptimizerPlugin):
+        laws = OPTIMIZER_LAWS
+    elif issubclass(plugin, SchedulePlugin):
+        laws = SCHEDULE_LAWS
+    else:
+        raise PluginError(f"{plugin.__name__}: is neither an optimizer nor a schedule, which have laws here")
+    return [LawCase(plugin, law, Conditions()) for law in (BUILDS, CONFIG_DEFAULTS_ARE_VALID, *laws)]
+
+
+def builds(plugin: type[Plugin], conditions: Conditions) -> None:
+    if plugin.plugin_api != PLUGIN_API:
+        raise Violation(f"plugin_api: expected {PLUGIN_API}, found {plugin.plugin_api!r}")
+    built = _build(plugin)
+    if issubclass(plugin, SchedulePlugin) and not callable(built):
+        raise Violation(f"expected a function of the step, found a {type(built).__name__}")
+    if issubclass(plugin, OptimizerPlugin) and not implements(built, Optimizes):
+        raise Violation(f"expected a torch.optim.Optimizer, found a {type(built).__name__}")
 
 
 def rates_are_fractions(plugin: type[Plugin], conditions: Conditions) -> None:
@@ -122,6 +154,7 @@ def _run(optimizer: torch.optim.Optimizer, groups: ParameterGroups, steps: int) 
         optimizer.step()
 
 
+BUILDS = Law("builds", "build(**example()) gives an optimizer or a schedule.", builds, dtypes=())
 SCHEDULE_LAWS = (
     Law(
         "rates_are_fractions",

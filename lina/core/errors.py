@@ -82,6 +82,15 @@ def is_failure(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Test for memory that ran out: Python's error, PyTorch's of a GPU, and that of its allocator on the CPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
 def one_line(error: BaseException) -> str:
     """First line of an error's message, without PyTorch's advice, or the error's type."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

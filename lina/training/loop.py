@@ -3,9 +3,7 @@
 import time
 from typing import Any, Protocol
 
-import torch
-
-from lina.core.errors import CheckpointError, LinaError, one_line
+from lina.core.errors import CheckpointError, LinaError, is_out_of_memory, one_line
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.metrics import rewind_metrics
 from lina.runs.signals import RunStopped, stop_requested
@@ -67,7 +65,9 @@ def run_steps(trainer: Steps, run: Any, deadline: float = float("inf"), limit: s
         while True:
             try:
                 trainer.advance()
-            except (MemoryError, torch.OutOfMemoryError) as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 last = newest_checkpoint(checkpoint_folder(run.directory))
                 batch, key = trainer.next_batch()
                 raise LinaError(

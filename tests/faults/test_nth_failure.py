@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
-from lina.core.errors import LinaError
+from lina.core.errors import LinaError, is_out_of_memory
 from lina.pipeline.speech_job import run_spec
 from lina.training.backward import BackwardPass
+from tests.cli.conftest import Lina
 from tests.faults.conftest import OVERRIDES, resume
 from tests.pipeline.small_run import assert_same_training, hooks_of, small, stored
 
@@ -80,6 +82,53 @@ def test_memory_runs_out_in_the_nth_step(
     assert "\n" not in str(one.value)
     run_spec(small(tmp_path, *OVERRIDES), hooks_of())
     assert_same_training(whole, tmp_path / "run")
+
+
+class FailingAllocation(TorchFunctionMode):
+    """The ``nth`` operation on tensors finds no memory, as PyTorch's allocator on the CPU says it."""
+
+    def __init__(self, nth: int) -> None:
+        super().__init__()
+        self.left = nth
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
+                "to allocate 8 bytes. Error code 12 (Cannot allocate memory)"
+            )
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.no_shape_checks
+@pytest.mark.parametrize("nth", [1, 900, 6_000, 20_000])
+def test_the_nth_allocation_of_a_run_fails(tmp_path: Path, whole: Path, nth: int) -> None:
+    """Before training, in it, and in what follows: nothing is lost, and the same run ends with equal weights."""
+    resolved, failing = small(tmp_path, *OVERRIDES), FailingAllocation(nth)
+    with failing, pytest.raises(Exception, match=r"can't allocate memory|out of memory in step") as one:
+        run_spec(resolved, hooks_of())
+    assert failing.left <= 0
+    assert isinstance(one.value, LinaError) or is_out_of_memory(one.value)
+    run_spec(resolved, hooks_of())
+    assert_same_training(whole, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob(".*.part"))
+
+
+@pytest.mark.parametrize("nth", [1, 60, 300])
+def test_the_nth_allocation_of_speech_fails_in_one_line(
+    run: Path, lina: Lina, tmp_path: Path, nth: int
+) -> None:
+    with FailingAllocation(nth) as failing:
+        done = lina("say", "--run", str(run), "One word.", "-o", str(tmp_path / "a.wav"))
+    assert failing.left <= 0
+    assert done.code == 2, done
+    errors = [line for line in done.err.splitlines() if line.startswith("lina: error: ")]
+    assert len(errors) == 1
+    assert "memory" in errors[0]
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.glob("*.wav"))
+    assert not list(tmp_path.glob(".*.part"))
 
 
 @pytest.mark.parametrize("days", [-1, 1])

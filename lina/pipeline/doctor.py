@@ -29,7 +29,7 @@ from lina.runs import files
 from lina.runs.checkpoint import check_finite
 from lina.runs.checkpoint_store import checkpoint_folder, open_checkpoint
 from lina.runs.metrics import METRICS_FILE, read_metrics
-from lina.speech.export import SUMS
+from lina.speech.export import CARD, SUMS
 from lina.speech.voice import load
 
 State = Literal["ok", "note", "fault"]
@@ -180,10 +180,20 @@ def _check_sums(voice: Path, key: Path | None) -> str:
         if sha256(path) != digest:
             raise LinaError(f"{path}: is not the file that was exported; get the voice again")
     if key is not None:
+        _refuse_unlisted(voice, {name for _, _, name in listed})
         return f"{len(listed)} files are as exported and signed by {key}: {verify(voice / SUMS, key)}"
     signed = (voice / f"{SUMS}{SUFFIX}").exists()
     advice = f"check its signature: lina doctor {voice} --key KEY.pub" if signed else "it is not signed"
     return f"{len(listed)} files are as exported; {advice}"
+
+
+def _refuse_unlisted(voice: Path, listed: set[str]) -> None:
+    """Refuse files that no signature covers: another checkpoint or graphs would be spoken by."""
+    listed = listed | {CARD, SUMS, SUMS + SUFFIX}
+    for path in sorted(voice.rglob("*")):
+        name = path.relative_to(voice).as_posix()
+        if (path.is_symlink() or not path.is_dir()) and name not in listed:
+            raise LinaError(f"{path}: is in no line of {SUMS}, so it is not signed; remove it")
 
 
 def _surroundings(run: Path, steps: list[Path]) -> Iterator[Finding]:

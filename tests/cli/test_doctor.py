@@ -82,6 +82,15 @@ def test_a_signature_is_verified_by_a_key(lina: Lina, run: Path, tmp_path: Path)
     assert "SHA256SUMS.minisig: is no signature of minisign" in examined("author.pub")[1]
 
 
+@pytest.mark.parametrize("name", ["checkpoints/step-00000009", "onnx", "lexicon-0.tsv"])
+def test_files_that_no_signature_covers_are_a_fault(lina: Lina, run: Path, tmp_path: Path, name: str) -> None:
+    voice = export(run, tmp_path / "voice").path
+    (voice / name).symlink_to(tmp_path)
+    done = lina("doctor", str(voice), "--key", str(tmp_path / "author.pub"))
+    assert done.code == 2
+    assert f"{voice / name}: is in no line of SHA256SUMS, so it is not signed; remove it" in done.out
+
+
 def test_a_key_without_the_library_says_what_to_install(
     lina: Lina, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

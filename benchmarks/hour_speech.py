@@ -52,7 +52,8 @@ def speak(folder: Path, minutes: float, part: float, device: str) -> dict[str, A
     plain.say(texts[0])
     total, part_samples = int(minutes * 60 * rate), int(part * 60 * rate)
     audio, samples, starts = np.zeros(total, np.float32), 0, [0]
-    began, per_minute = time.perf_counter(), []
+    began = time.perf_counter()
+    per_minute: list[tuple[float, int]] = []
     for chunk in read(plain, itertools.cycle(texts), carry=True):
         if chunk.sentence >= len(starts):
             starts += [samples] * (chunk.sentence + 1 - len(starts))

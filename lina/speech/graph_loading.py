@@ -29,7 +29,7 @@ from lina.engine.onnx.stored import StoredWeights
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.runs.lexicon_copy import PATTERN, lexicon_of
 from lina.runs.made_with import made_with
-from lina.speech.graph_voice import GraphVoice
+from lina.speech.graph_voice import GraphVoice, log
 
 
 def folder_obstacle(directory: Path) -> str | None:
@@ -58,9 +58,11 @@ def inputs_of(directory: Path) -> dict[str, str]:
 
 
 def load_graph_voice(
-    directory: Path, threads: int | None = None, lexicon: Path | None = None, int8: bool = False
+    directory: Path, threads: int | None = None, lexicon: Path | None = None, int8: bool | None = False
 ) -> GraphVoice:
-    """Load a directory that has no ``folder_obstacle``. ``int8``: products in 8 bits.
+    """Load a directory that has no ``folder_obstacle``.
+
+    ``int8``: products in 8 bits; None: where the weights are stored in 8 bits, unless this processor saturates.
 
     Raises:
         LinaError: 8-bit products are wrong on this processor, or a file is damaged.
@@ -79,13 +81,19 @@ def load_graph_voice(
             ) from None
 
 
-def _graphs(directory: Path, folder: GraphFolder, threads: int, int8: bool) -> tuple[Graph, Graph, Graph]:
+def _graphs(
+    directory: Path, folder: GraphFolder, threads: int, int8: bool | None
+) -> tuple[Graph, Graph, Graph]:
     weights = StoredWeights(directory / folder.facts["weights"]["file"], LM)
     lm = Graphs(folder, weights, threads)
     codec = Graphs(folder, StoredWeights(folder.path / DECODER_WEIGHTS), threads)
-    if int8 and (reason := lm.int8_obstacle()):
-        raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
-    return lm.graph(START), lm.graph(STEP_INT8 if int8 else STEP), codec.graph(DECODER)
+    chosen = weights.in_8_bits if int8 is None else int8
+    if chosen and (reason := lm.int8_obstacle()):
+        if int8:
+            raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
+        log.info("%s: products in float32, for %s", directory, reason)
+        chosen = False
+    return lm.graph(START), lm.graph(STEP_INT8 if chosen else STEP), codec.graph(DECODER)
 
 
 def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> Tokenizer:

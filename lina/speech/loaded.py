@@ -52,7 +52,8 @@ class LoadedVoice:
         reason = folder_obstacle(directory) if self._wants_graphs() else ""
         if reason is None:
             own = None if lexicon is None else Path(lexicon)
-            self._graphs = load_graph_voice(directory, threads, own, backend == "onnx-int8")
+            int8 = None if backend == "auto" else backend == "onnx-int8"
+            self._graphs = load_graph_voice(directory, threads, own, int8)
             choice_log.info("%s: speaking by onnxruntime, without PyTorch", directory)
             return
         if reason:

@@ -48,6 +48,11 @@ class StoredWeights:
             raise CheckpointError(f"{path}: cannot be read as safetensors ({error}); restore it") from None
         self._first = 8 + length
 
+    @property
+    def in_8_bits(self) -> bool:
+        """Matrices are stored in 8 bits."""
+        return any(name.endswith(SCALE) for name in self._header)
+
     def __call__(self, name: str) -> Array:
         """The tensor of this name in graphs, in float32.
 

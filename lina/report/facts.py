@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lina.report.numbers import count, duration, short
-from lina.runs.records import CodecInfo, DataSummary, MetricsRecord, RunInfo
+from lina.runs.records import CodecInfo, DataSummary, Evaluation, MetricsRecord, RunInfo
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,32 @@ def facts(info: RunInfo | None, data: DataSummary | None, metrics: Sequence[Metr
         commit = f", commit {info.commit[:10]}" if info.commit else ""
         found.append(Fact("Started", info.started[:16].replace("T", " "), f"lina {info.lina}{commit}"))
     return found
+
+
+FAR_FROM_READING = 0.5
+"""Word error rate of unseen sentences from which the report explains it."""
+
+
+def unseen_note(
+    evaluation: Evaluation | None, data: DataSummary | None, metrics: Sequence[MetricsRecord]
+) -> str:
+    """Explain a high error rate of unseen sentences in a small run; nothing if there is none."""
+    groups = evaluation.groups if evaluation else ()
+    rates = [one.word_error_rate for one in groups if one.name.startswith("unseen")]
+    rate = next((one for one in rates if one is not None), 0.0)
+    if rate < FAR_FROM_READING:
+        return ""
+    steps = max((record.step for record in metrics if record.split == "train"), default=0)
+    amount = f" on {duration(data.seconds)} of speech" if data else ""
+    above = (
+        " Above 100 %, the recognizer hears more words than the text has, as it does in speech without words."
+        if rate > 1
+        else ""
+    )
+    return (
+        f"A model learns its training sentences by heart long before it reads others: after {steps:,} steps{amount} it "
+        f"has not learned to read, and unseen sentences fail.{above} More recordings, then more steps, change that."
+    )
 
 
 def _training(metrics: Sequence[MetricsRecord]) -> list[Fact]:

@@ -10,7 +10,7 @@ from lina.core.files.atomic import write_atomic
 from lina.report import audio, numbers
 from lina.report.audio import Clip, Format
 from lina.report.curves import charts
-from lina.report.facts import codebooks, facts
+from lina.report.facts import codebooks, facts, unseen_note
 from lina.report.panels import Attention, Spectrogram, attention, spectrogram
 from lina.report.transcript_diff import Mark, compare
 from lina.runs import files
@@ -86,14 +86,15 @@ def page(run: Run, sections: Sequence[Section]) -> str:
     data = files.read_data_summary(directory)
     metrics = read_metrics(directory)
     records = files.read_samples(directory)
-    form = _format(directory, records)
+    form, evaluation = _format(directory, records), files.read_evaluation(directory)
     return environment.get_template("template.html.j2").render(
         style=Markup((here / "style.css").read_text(encoding="utf-8")),
         name=run.spec.name,
         spec=run.spec.to_yaml(),
         info=info,
         facts=facts(info, data, metrics),
-        evaluation=files.read_evaluation(directory),
+        evaluation=evaluation,
+        unseen_note=unseen_note(evaluation, data, metrics),
         charts=charts(metrics),
         codebooks=codebooks(data, metrics),
         groups=_groups(directory, records, data, form),

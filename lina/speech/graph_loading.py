@@ -11,6 +11,7 @@ from lina.core.errors import CheckpointError, LinaError, first_reason, one_line
 from lina.core.files.checks import sha256
 from lina.core.protocols import Tokenizer
 from lina.core.registry import find, load_record
+from lina.core.text.contract import check_tokenizer
 from lina.core.text.speakable import speaking_tokenizer
 from lina.engine.onnx.files import (
     DECODER,
@@ -98,9 +99,8 @@ def _graphs(
 
 def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> Tokenizer:
     facts = folder.facts["speech"]["tokenizer"]
-    plugin: Any = load_record(
-        find("tokenizer", facts["plugin"], made_with(directory).get(("tokenizer", facts["plugin"])))
-    )
+    record = find("tokenizer", facts["plugin"], made_with(directory).get(("tokenizer", facts["plugin"])))
+    plugin: Any = load_record(record)
     try:
         built = plugin.build(config=plugin.Config.model_validate(facts["config"]), trained=facts["trained"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -108,6 +108,7 @@ def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> To
             f"{folder.path / FACTS}: tokenizer {facts['plugin']!r} cannot be built from it ({one_line(error)}); "
             "export the graphs again"
         ) from error
+    check_tokenizer(built, record)
     if lexicon is None:
         lexicon = lexicon_of(directory, next(directory.glob(PATTERN), None))
     return speaking_tokenizer(built, facts["unknown"], lexicon)

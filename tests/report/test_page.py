@@ -194,6 +194,7 @@ def test_facts_versions_plugins_and_spec_appear(parsed: Page) -> None:
         "plugin: gla",
         "codebook 14",
         "no end of speech predicted",
+        "A model learns its training sentences by heart long before it reads others",
     ):
         assert expected in parsed.text, expected
 

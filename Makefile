@@ -49,9 +49,11 @@ exports: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_onnx.py -m all_exports
 
 # Known vulnerabilities of the locked versions, by PyPI's advisories; needs a network.
+# In an environment of its own, as CI tests in the other at the same time.
 audit: $(VENV)/dev.stamp
-	$(PIP) install -q "pip-audit>=2.9"
-	$(BIN)/pip-audit --no-deps --disable-pip -r $(LOCK)
+	$(BIN)/python -m venv build/audit
+	build/audit/bin/python -m pip install -q "pip-audit>=2.9"
+	build/audit/bin/pip-audit --no-deps --disable-pip -r $(LOCK)
 
 gpu-laws:
 	python3 -m benchmarks.gpu_laws --json benchmarks/gpu-laws.json

@@ -21,13 +21,13 @@ def texts(count: int) -> list[str]:
 
 
 def measure(backend: str, count: int) -> dict[str, float]:
-    """Times real time, the median time to the first audio, and the largest memory of this process.
+    """Times real time, CPU seconds per second of audio, the median time to the first audio, and the largest memory.
 
     The voice has spoken once before.
     """
     voice = lina.load(backend=backend, device="auto" if backend == "auto" else "cpu")  # type: ignore[arg-type]
     voice.say(FIRST)
-    first, seconds, samples = [], 0.0, 0
+    first, seconds, samples, computing = [], 0.0, 0, time.process_time()
     for text in texts(count):
         began = time.perf_counter()
         for place, chunk in enumerate(voice.stream(text)):
@@ -35,7 +35,9 @@ def measure(backend: str, count: int) -> dict[str, float]:
                 first.append(time.perf_counter() - began)
             samples += chunk.shape[1]
         seconds += time.perf_counter() - began
+    computing = time.process_time() - computing
     return {
+        "cpu_per_second": computing * voice.sample_rate / samples,
         "times_real_time": samples / voice.sample_rate / seconds,
         "first_audio_ms": 1e3 * statistics.median(first),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("make", "code", "said"),
+    ("make", "code", "line"),
     [
         ("echo No known vulnerabilities found", 0, "audit: no known vulnerability in lock.txt"),
         (
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
     ],
 )
 def test_vulnerabilities_fail_and_a_missing_network_does_not(
-    tmp_path: Path, make: str, code: int, said: str
+    tmp_path: Path, make: str, code: int, line: str
 ) -> None:
     fake = tmp_path / "make"
     fake.write_text(f'#!/bin/sh\n[ "$1" = audit ] || exit 9\n{make}\n')
@@ -38,7 +38,7 @@ def test_vulnerabilities_fail_and_a_missing_network_does_not(
         env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
     )
     assert done.returncode == code
-    assert said in done.stdout
+    assert line in done.stdout
 
 
 def test_ci_audits() -> None:

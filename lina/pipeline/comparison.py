@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,7 +41,8 @@ from lina.runs.signals import RunStopped, raise_on_sigterm
 
 PROBE_STEPS = 12
 """Steps of the training that measures the speed, for a budget of seconds."""
-STOPPED = 75
+STOPPED = (75, -signal.SIGTERM)
+"""Exit codes of a trial after SIGTERM, also while it still imports PyTorch."""
 Log = Callable[[str], None]
 
 
@@ -251,7 +253,7 @@ class _Comparison:
             self.running.discard(process)
             process.kill()
             process.communicate()
-        if process.returncode == STOPPED:
+        if process.returncode in STOPPED:
             raise RunStopped("stopped by a signal; run the same command to resume")
         result = read_trial(file) if process.returncode == 0 else None
         if result is None or result.steps != record.steps:

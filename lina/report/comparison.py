@@ -173,8 +173,16 @@ def summary(record: ComparisonRecord) -> str:
 
 def table(record: ComparisonRecord) -> str:
     """The comparison as a Markdown table."""
-    lines = [summary(record), "", f"| {' | '.join(HEADER)} |", "|---|" + "---:|" * (len(HEADER) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(cells(row))} |" for row in rows(record))])
+    header, *body = _columns(rows(record))
+    lines = [summary(record), "", f"| {' | '.join(header)} |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(one)} |" for one in body)])
+
+
+def _columns(found: Sequence[Row]) -> list[list[str]]:
+    """Header and rows, without columns that are empty in all rows."""
+    body = [cells(row) for row in found]
+    kept = [place for place in range(len(HEADER)) if any(one[place] for one in body)]
+    return [[one[place] for place in kept] for one in (HEADER, *body)]
 
 
 def write_page(directory: Path, record: ComparisonRecord) -> Path:
@@ -193,12 +201,13 @@ def page(record: ComparisonRecord) -> str:
     )
     environment.filters.update(percent=numbers.percent, duration=numbers.duration, short=numbers.short)
     found = rows(record)
+    header, *body = _columns(found)
     return environment.get_template("comparison.html.j2").render(
         style=Markup((here / "style.css").read_text(encoding="utf-8")),
         name=Path(record.spec).stem,
         summary=summary(record),
-        header=HEADER,
-        rows=[cells(row) for row in found],
+        header=header,
+        rows=body,
         charts=charts(record, found),
     )
 

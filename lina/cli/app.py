@@ -68,8 +68,7 @@ def cli() -> None:
 
     \b
     Example:
-      lina run specs/first.yaml
-      lina say --run runs/first "Good morning." -o morning.wav
+      lina say "Good morning." -o morning.wav
     """
 
 

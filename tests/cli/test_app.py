@@ -81,7 +81,7 @@ def test_version(lina: Lina) -> None:
 def test_a_mistyped_command_gets_a_hint(lina: Lina) -> None:
     done = lina("rnu")
     assert done.code == 2
-    known = "check, convert, data, doctor, evaluate, export, new, plan, plugins, run, say"
+    known = "check, compare, convert, data, doctor, evaluate, export, new, plan, plugins, run, say"
     assert f"no command 'rnu'; did you mean 'run'? (known: {known})" in done.err
 
 

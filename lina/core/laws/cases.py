@@ -7,6 +7,7 @@ import torch
 from lina.core.laws.backbone import BACKBONE_LAWS
 from lina.core.laws.building import BUILDS, CONFIG_DEFAULTS_ARE_VALID, role_of
 from lina.core.laws.codec import STREAMING_CODEC_LAWS, WHOLE_CODEC_LAWS
+from lina.core.laws.gradients import GRADIENTS_REPEAT
 from lina.core.laws.law import Conditions, Law, LawCase, LawResult
 from lina.core.laws.stream import seeded_build
 from lina.core.laws.tokenizer import TOKENIZER_LAWS
@@ -24,7 +25,7 @@ def laws_for(plugin: type[Plugin]) -> list[Law]:
     """
     role = role_of(plugin)
     if role == "backbone":
-        return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *BACKBONE_LAWS]
+        return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *BACKBONE_LAWS, GRADIENTS_REPEAT]
     if role == "tokenizer":
         return [BUILDS, CONFIG_DEFAULTS_ARE_VALID, *TOKENIZER_LAWS]
     try:

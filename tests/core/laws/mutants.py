@@ -1,5 +1,6 @@
 """Plugins that break one law each and keep all others. The name of the law is the key in ``MUTANTS``."""
 
+import random
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -138,6 +139,23 @@ class DropsGradient(DiagonalDecay):
         y, final = super().parallel_forward(x, state)
         memories = y / torch.tanh(self.gate(x) + torch.cat([state.before[:, None], x[:, :-1]], dim=1))
         return memories * torch.tanh(self.gate(x) + shifted), final
+
+
+class _AddsInAnyOrder(torch.autograd.Function):
+    """Identity whose backward pass differs in the last bits each time, as additions in any order do."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * (1 + 1e-6 * random.SystemRandom().random())
+
+
+class RoundsItsGradients(DiagonalDecay):
+    def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+        return super().parallel_forward(_AddsInAnyOrder.apply(x), state)  # type: ignore[no-untyped-call]
 
 
 class IgnoresStarts(DiagonalDecay):
@@ -636,6 +654,7 @@ MUTANTS: list[tuple[str, type[Plugin]]] = [
     ("constant_cost", backbone(SlowsWithAge)),
     ("constant_cost", backbone(QuadraticInTime)),
     ("initial_state_is_a_parameter", backbone(DropsGradient)),
+    ("gradients_repeat", backbone(RoundsItsGradients)),
     ("starts_restart_rows", backbone(IgnoresStarts)),
     ("facts_are_sane", codec("RoundedRate", Whole=RoundedRate)),
     (

@@ -25,7 +25,7 @@ from lina.core.model.stack import ResidualStack
 from lina.core.plugin import CorpusPlugin, Plugin
 from lina.core.protocols import takes_starts
 from lina.core.utterance import Reject, Utterance
-from tests.core.laws.mutants import MUTANTS, LouderStep, backbone
+from tests.core.laws.mutants import MUTANTS, LouderStep, RoundsItsGradients, backbone
 from tests.core.toy_backbone import DecayState, DiagonalDecay, Toy
 from tests.core.toy_codec import Levels, ToyStreamingCodec, ToyWholeCodec
 from tests.core.toy_tokenizer import ToyTokenizer
@@ -67,6 +67,15 @@ def test_a_message_has_the_quantity_the_place_and_the_error() -> None:
     )
     with pytest.raises(LawFailed, match=message):
         check(LouderStep, "step_equals_parallel")
+
+
+def test_a_backward_pass_that_differs_is_reported() -> None:
+    message = (
+        r"^gradients_repeat: gradient of input, by a second backward pass from the same inputs: x: must be equal bit "
+        r"for bit; first at "
+    )
+    with pytest.raises(LawFailed, match=message):
+        check(RoundsItsGradients, "gradients_repeat")
 
 
 def test_extreme_gates_drawn_at_random_are_the_truths_too() -> None:

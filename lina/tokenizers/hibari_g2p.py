@@ -7,15 +7,32 @@ parsed when they are needed. Other files are parsed whole.
 
 import gzip
 import hashlib
+import importlib
+import importlib.util
 import json
 import logging
+import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hibari import g2p as hibari
 
+def _import_g2p() -> Any:
+    """Import ``hibari.g2p`` alone: its package loads SciPy and network modules for synthesis, in .1 s or more."""
+    if sys.modules.get("hibari") is not None:
+        return importlib.import_module("hibari.g2p")
+    spec = importlib.util.find_spec("hibari")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError("No module named 'hibari'", name="hibari")
+    sys.modules["hibari"] = importlib.util.module_from_spec(spec)  # not executed
+    try:
+        return importlib.import_module("hibari.g2p")
+    finally:
+        del sys.modules["hibari"]  # whoever imports it gets all of it
+
+
+hibari = _import_g2p()
 ASSETS = Path(hibari.ASSETS)
 KNOWN = {
     "lexicon_us_gold.json.gz": "63ae94f8ef0e906d5b24fe9b59ffcbd1529aca5686a774610e43973cbaa86ad2",
@@ -34,7 +51,7 @@ GZIP = 31
 log = logging.getLogger("lina")
 
 
-class G2P(hibari.G2P):  # type: ignore[misc]  # of a package without types
+class G2P(hibari.G2P):  # type: ignore[misc, name-defined]  # of a package without types
     """``hibari.g2p.G2P`` with the same readings."""
 
     def __init__(self, british: bool = False) -> None:

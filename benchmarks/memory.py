@@ -30,7 +30,8 @@ from lina.config.loader import load_spec
 from lina.config.resolve import ResolvedSpec, resolve
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_lm, count_parameters
-from lina.runs.hooks import Run
+from lina.runs.hook_manager import build_manager
+from lina.runs.hooks import Run, hookimpl
 from lina.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,7 @@ class Enough(Exception):
 
 
 class Watch:
-    """Stands for the hooks, and measures between the steps."""
+    """Hook plugin that measures between the steps."""
 
     def __init__(self, cuda: bool) -> None:
         self.cuda = cuda
@@ -60,7 +61,8 @@ class Watch:
         self.reserved: float | None = None
         self.fits: bool | None = None
 
-    def step_done(self, run: Run, step: int, metrics: dict[str, Any]) -> None:
+    @hookimpl
+    def step_done(self, step: int, metrics: dict[str, Any]) -> None:
         if step <= WARM:
             self._forget_peak()
         elif step <= MEASURED:
@@ -82,26 +84,21 @@ class Watch:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def optimizers(self) -> list[Any]:
-        return []
-
-    losses = optimizers
-
-    def stage_started(self, **commit_in_environment: Any) -> None: ...
-
-    stage_progress = stage_finished = stage_started
-
 
 def measure(resolved: ResolvedSpec, rows: int, frames: int, vocabulary: int, device: str) -> dict[str, Any]:
     """Train a few steps. ``error`` says what went wrong, if anything but memory under the cap."""
     watch = Watch(device == "cuda")
+    manager = build_manager(())
+    manager.register(watch)
     model = build_lm(
         resolved, codebook_sizes=CODEBOOKS, vocab_size=vocabulary, speakers=0, seed=resolved.spec.seed
     )
     found: dict[str, Any] = {"parameters": count_parameters(model)}
     try:
         with tempfile.TemporaryDirectory() as folder, uncapped(device), contextlib.suppress(Enough):
-            train(Run(Path(folder), resolved.spec), model, random_data(rows, frames, vocabulary), watch)
+            train(
+                Run(Path(folder), resolved.spec), model, random_data(rows, frames, vocabulary), manager.hook
+            )
     except torch.OutOfMemoryError as error:
         if watch.peak is None:
             found["error"] = first_line(error)

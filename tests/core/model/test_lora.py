@@ -36,7 +36,7 @@ def model_of(backbone: str) -> DelayLM:
     }
     spec = Spec.model_validate({"lina": 1, "name": "toy"} | sections)
     chosen = SimpleNamespace(plugin=plugin, config=example["config"], record=SimpleNamespace(name=backbone))
-    resolved: Any = SimpleNamespace(spec=spec, backbone=chosen)
+    resolved: Any = SimpleNamespace(spec=spec, backbone=chosen, layers=(), after=())
     return build_lm(resolved, codebook_sizes=SIZES, vocab_size=20, speakers=0, seed=0)
 
 

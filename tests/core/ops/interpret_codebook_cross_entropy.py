@@ -19,6 +19,7 @@ def main() -> None:
         losses, correct = kernels.differentiate(found, sizes, offsets, targets, loss_mask, share, True)
         torch.testing.assert_close(losses.sum(), loss)
         assert correct.sum(0).equal(right)
+        assert expected is not None
         torch.testing.assert_close(found, torch.nn.functional.pad(expected, (0, 3)))
         untouched = logits.clone()
         kernels.differentiate(untouched, sizes, offsets, targets, loss_mask, share, False)

@@ -14,6 +14,11 @@ ROOT = Path(__file__).parents[1]
     [
         ("echo No known vulnerabilities found", 0, "audit: no known vulnerability in lock.txt"),
         (
+            "echo 'tzdata  Dependency not found on PyPI and could not be audited: tzdata (2026.6)' >&2",
+            0,
+            "audit: no known vulnerability, but 1 versions of lock.txt were not found and could not be audited",
+        ),
+        (
             "echo 'Found 2 known vulnerabilities in 1 package'; echo 'jinja2 3.1.0 PYSEC-1'; exit 1",
             1,
             "jinja2 3.1.0 PYSEC-1\naudit: raise these versions in lock.txt (make lock)",

@@ -19,6 +19,17 @@ class _Terminated(BaseException):
     """SIGTERM as an exception that no ``except Exception``, such as that around hook plugins, swallows."""
 
 
+class _Terminate:
+    """Handler that raises ``_Terminated``. Callbacks from C and finalizers swallow every exception, so it remembers."""
+
+    def __init__(self) -> None:
+        self.called = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.called = True
+        raise _Terminated
+
+
 @contextmanager
 def raise_on_sigterm(remedy: str = "run the same command to resume") -> Iterator[None]:
     """Raise ``RunStopped`` on SIGTERM. Ctrl-C stays ``KeyboardInterrupt``. No effect outside the main thread."""
@@ -26,22 +37,15 @@ def raise_on_sigterm(remedy: str = "run the same command to resume") -> Iterator
         yield
         return
 
-    stop = False
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
-        raise _Terminated
-
+    terminate = _Terminate()
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-        # Callbacks from C and finalizers swallow every exception.
-        if stop:
+        if terminate.called:
             raise _Terminated
     except BaseException:
         # Extensions in C that call Python turn the exception into one of their own.
-        if not stop:
+        if not terminate.called:
             raise
         raise RunStopped(f"stopped by a signal; {remedy}") from None
     finally:
@@ -50,12 +54,18 @@ def raise_on_sigterm(remedy: str = "run the same command to resume") -> Iterator
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one is handled as before. Only in the main thread."""
+    """An event that the first SIGTERM or SIGINT sets; a second one is handled as before. Only in the main thread.
+
+    It is set from the beginning if ``raise_on_sigterm`` around it had a SIGTERM whose exception was swallowed.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = previous[signal.SIGTERM]
+    if isinstance(before, _Terminate) and before.called:
+        stop.set()
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.set()

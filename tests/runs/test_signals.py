@@ -2,10 +2,11 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
-from lina.runs.signals import RunStopped, raise_on_sigterm
+from lina.runs.signals import RunStopped, raise_on_sigterm, stop_requested
 
 
 class Finalized:
@@ -37,3 +38,20 @@ def test_sigterm_whose_exception_is_swallowed_stops_at_the_end() -> None:
     with pytest.raises(RunStopped):
         stage(events, swallowed=True)
     assert events == ["finished"]
+
+
+def test_training_stops_after_its_first_step_if_an_earlier_exception_was_swallowed() -> None:
+    seen = []
+
+    def run() -> None:
+        with raise_on_sigterm():
+            with stop_requested() as stop:
+                seen.append(stop.is_set())
+            with suppress(BaseException):
+                os.kill(os.getpid(), signal.SIGTERM)
+            with stop_requested() as stop:
+                seen.append(stop.is_set())
+
+    with pytest.raises(RunStopped):
+        run()
+    assert seen == [False, True]

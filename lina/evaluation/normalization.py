@@ -71,8 +71,9 @@ def normalize(text: str, language: str) -> list[str]:
         for pattern, form in _ENGLISH_FORMS:
             text = pattern.sub(form, text)
     found = _normalizer(code)(" ".join(text.split())).split()
-    words = (word for word in found if any(character.isalnum() for character in word))
-    return " ".join(_NUMBER.sub(_split_repeated, word) for word in words).split()
+    # Split first: "¢111" leaves a sign behind.
+    words = " ".join(_NUMBER.sub(_split_repeated, word) for word in found).split()
+    return [word for word in words if any(character.isalnum() for character in word)]
 
 
 def word_groups(text: str, language: str) -> list[WordGroup]:

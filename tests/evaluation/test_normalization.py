@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from whisper_normalizer.english import EnglishTextNormalizer
 
@@ -150,6 +150,7 @@ def test_groups_have_the_words_of_the_text(text: str, language: str) -> None:
     assert all(group.words for group in groups) or not normalize(text, language)
 
 
+@example("one one one cent", "en")
 @given(texts, languages)
 def test_a_word_has_a_letter_or_a_digit_and_no_space(text: str, language: str) -> None:
     for word in normalize(text, language):

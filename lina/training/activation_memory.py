@@ -70,4 +70,5 @@ def _micro_batch(frames: int, text: int, codebooks: int) -> MicroBatch:
         without_speaker=nothing,
         prompts=torch.zeros(1, dtype=torch.int64),
         rows=torch.zeros(1, 1, dtype=torch.int64),
+        groups=torch.zeros(1, dtype=torch.int64),
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 from lina.config.train_section import TrainSection
 from lina.training.cuda_graph import EAGER_CALLS, CapturedFunction
 from lina.training.objective import MicroBatch, Objective, StepMeasures
+from lina.training.packing import RowStarts, row_starts
 from lina.training.shape_buckets import Shape, columns_of, pad_to_shape, shape_of
 
 
@@ -27,7 +28,11 @@ class BackwardPass:
     def __call__(self, batch: MicroBatch, precision: torch.dtype) -> StepMeasures:
         """``precision`` is equal in all calls. The next call may overwrite the result."""
         if not self.graphs:
-            return self._compute(*batch.to(self.device), steps=columns_of(batch), precision=precision)
+            codebooks = batch.codes.shape[2]
+            starts = row_starts(batch.lengths, batch.rows, batch.groups, codebooks, self.device)
+            return self._compute(
+                *batch.to(self.device), steps=columns_of(batch), precision=precision, starts=starts
+            )
         shape = shape_of(batch, self.budget)
         if shape not in self.captured:
             parameters = [one for one, _ in self.places]
@@ -47,8 +52,10 @@ class BackwardPass:
         torch._foreach_copy_([place for place, _ in found], [gradient for _, gradient in found])
         return measured
 
-    def _compute(self, *batch: Tensor, steps: int, precision: torch.dtype) -> StepMeasures:
-        measured = self.objective(MicroBatch._make(batch), steps, precision)
+    def _compute(
+        self, *batch: Tensor, steps: int, precision: torch.dtype, starts: RowStarts | None = None
+    ) -> StepMeasures:
+        measured = self.objective(MicroBatch._make(batch), steps, precision, starts)
         loss = measured.loss + self.spec.guided_attention * measured.guided_attention_loss
         loss = loss + measured.auxiliary_loss
         torch.autograd.backward(loss / self.spec.accumulate)

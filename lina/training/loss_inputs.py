@@ -35,17 +35,21 @@ class LossInputs:
         attention: Float[Tensor, "B S J"],
         columns: Columns,
         memory: TextMemory,
+        text: Int[Tensor, "B S"],
         auxiliary: dict[str, Float[Tensor, ""]],
     ) -> None:
         self.model = model
         self.hidden: Float[Tensor, "B S D"] = hidden
         """Inputs of the heads, in the precision of matrix products."""
         self.attention: Float[Tensor, "B S J"] = attention
-        """Attention of the first head over the text."""
+        """Attention of the first head over each step's own text."""
         self.targets: Int[Tensor, "B S Q"] = columns.targets
         self.loss_mask: Bool[Tensor, "B S Q"] = columns.loss_mask
         self.progress: Float[Tensor, "B S"] = columns.progress
         self.memory: TextMemory = memory
+        """The encoded texts, one per utterance."""
+        self.text: Int[Tensor, "B S"] = text
+        """Index of the text in ``memory`` that each step reads."""
         self.auxiliary: dict[str, Float[Tensor, ""]] = auxiliary
         """Auxiliary losses of the backbone by name; they are added to a loss that does not read them."""
 
@@ -69,6 +73,7 @@ READABLE = (
     "attention",
     "progress",
     "memory",
+    "text",
     "model",
     "auxiliary",
 )

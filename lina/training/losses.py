@@ -60,21 +60,21 @@ def accuracy(
 
 
 def guided_attention(
-    attention: Float[Tensor, "B S J"], progress: Float[Tensor, "B S"], memory: TextMemory, texts: int
+    attention: Float[Tensor, "B S J"],
+    progress: Float[Tensor, "B S"],
+    memory: TextMemory,
+    text: Int[Tensor, "B S"],
 ) -> Float[Tensor, ""]:
     """Mean over the frames of sum_j attention_j (1 - exp(-(j / J - t / T)^2 / (2 g^2))), in 0 to 1.
 
-    ``progress`` is t / T; steps at 1 or beyond are no frames. A row reads up to ``texts`` texts in turn. Frames of a
-    text with a single position, such as a dropped one, do not count: its attention has nowhere else to go.
+    ``progress`` is t / T; steps at 1 or beyond are no frames. ``text``: index of the text that a step reads. Frames
+    of a text with a single position, such as a dropped one, do not count: its attention has nowhere else to go.
     """
-    of_text = memory.text[..., None] == torch.arange(texts, device=memory.text.device)
-    lengths = (of_text & memory.mask[..., None]).sum(1)
-    before = lengths.cumsum(1) - lengths
-    own = lengths.gather(1, memory.text)
-    place = (memory.mask.cumsum(1) - 1 - before.gather(1, memory.text)) / own
-    distance = place[:, None] - progress[..., None]
+    length = memory.mask.sum(1, keepdim=True)
+    place = (memory.mask.cumsum(1) - 1) / length
+    paths = (memory.mask & (length > 1))[text]
+    distance = place[text] - progress[..., None]
     penalty = 1 - torch.exp(-(distance**2) / (2 * WIDTH**2))
-    paths = (memory.mask & (own > 1))[:, None]
     frames = (progress < 1) & (attention.detach() * paths > 0).any(-1)
     cost = (attention.float() * penalty.masked_fill(~paths, 0.0)).sum(-1)
     return (cost * frames).sum() / frames.sum().clamp(min=1)

@@ -25,12 +25,19 @@ def step_seed(seed: int, step: int, micro_batch: int = 0) -> int:
 class MicroBatches:
     """Micro-batches of each step, on the CPU, each a function of (corpus, spec, step, its number).
 
-    A step has ``train.accumulate`` of them; ``own`` are the numbers of those that this rank computes.
+    A step has ``train.accumulate`` of them; ``own`` are the numbers of those that this rank computes. ``end_to_end``:
+    all groups of a micro-batch lie in one row, so that nothing is padded.
     """
 
-    def __init__(self, spec: Spec, data: TrainingData, own: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        data: TrainingData,
+        own: Sequence[int] | None = None,
+        end_to_end: bool = False,
+    ) -> None:
         train = spec.train
-        self.spec, self.data = spec, data
+        self.spec, self.data, self.end_to_end = spec, data, end_to_end
         self.own = range(train.accumulate) if own is None else own
         self.plan = data.plan(data.train, train.batch_seconds, spec.seed, train.consecutive)
         self.executor = ThreadPoolExecutor(1)
@@ -62,23 +69,30 @@ class MicroBatches:
         numbers, batches = self.numbers(step), []
         for own in self.own:
             generator = torch.Generator().manual_seed(step_seed(self.spec.seed, step, own) ^ CONDITIONS)
-            batches.append(make_micro_batch(self.data, numbers[own], drop, generator))
+            batches.append(make_micro_batch(self.data, numbers[own], drop, generator, self.end_to_end))
         return batches
 
 
 def make_micro_batch(
     data: TrainingData,
-    rows: Sequence[Sequence[int]],
+    groups: Sequence[Sequence[int]],
     drop: tuple[float, float, float],
     generator: torch.Generator,
+    end_to_end: bool = False,
 ) -> MicroBatch:
-    """Collate the utterances of each row, by their numbers in the corpus, and draw their dropped conditions."""
-    batch = data.batch([number for row in rows for number in row])
+    """Collate the utterances of each group, by their numbers in the corpus, and draw their dropped conditions.
+
+    A row is a group, or with ``end_to_end`` all of them.
+    """
+    batch = data.batch([number for group in groups for number in group])
     dropped = drop_conditions(batch.lengths, *drop, generator)
+    sizes = torch.tensor([len(group) for group in groups])
+    rows = torch.arange(len(batch.lengths))[None] if end_to_end else row_numbers(groups)
     return MicroBatch(
         **batch._asdict(),
         without_text=dropped.text,
         without_speaker=dropped.speaker,
         prompts=dropped.prompts,
-        rows=row_numbers(rows),
+        rows=rows,
+        groups=(sizes.cumsum(0) - sizes).repeat_interleave(sizes),
     )

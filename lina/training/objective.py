@@ -13,7 +13,7 @@ from lina.core.ops.dispatch import log_once
 from lina.runs.device import mixed_precision
 from lina.training.loss_inputs import Loss, LossInputs, LossResult, names_read
 from lina.training.losses import accuracy, fused_cross_entropy, guided_attention
-from lina.training.packing import pack_columns, pack_conditions
+from lina.training.packing import RowStarts, pack_columns, share_speakers
 
 
 class MicroBatch(NamedTuple):
@@ -30,6 +30,8 @@ class MicroBatch(NamedTuple):
     """Frames that serve as a prompt, outside of the loss mask."""
     rows: Int[Tensor, "B N"]
     """Numbers of the utterances packed in each row, end to end; -1 after the last."""
+    groups: Int[Tensor, "U"]
+    """Number of the first utterance of each one's group, within which the state is carried over."""
 
     def to(self, device: torch.device) -> "MicroBatch":
         return MicroBatch._make(tensor.to(device, non_blocking=True) for tensor in self)
@@ -62,29 +64,38 @@ class Objective:
             size = f"{len(model.codebook_sizes)} x {model.vocab:,}"
             log_once(f"train.loss: {name} reads logits, so all {size} of every frame are kept in memory")
 
-    def __call__(self, batch: MicroBatch, steps: int, precision: torch.dtype) -> StepMeasures:
-        """``steps``: columns of the longest row, or more. In a row of several utterances the texts change."""
-        model, several = self.model, batch.rows.shape[1] > 1
+    def __call__(
+        self,
+        batch: MicroBatch,
+        steps: int,
+        precision: torch.dtype,
+        starts: RowStarts | None = None,
+    ) -> StepMeasures:
+        """``steps``: columns of the longest row, or more. ``starts``: of packed rows, if they are known already."""
+        model = self.model
         columns = teacher_forcing(batch.codes, batch.lengths, batch.prompts)
-        columns, starts = pack_columns(columns, batch.lengths, batch.rows, steps)
+        columns, texts = pack_columns(columns, batch.lengths, batch.rows, steps)
+        if starts is not None:
+            texts = texts._replace(swaps=starts.utterances)
         speaker = batch.speaker.masked_fill(batch.without_speaker, 0)
         without = batch.without_text if model.no_text is not None else None
         with mixed_precision(self.device, precision), collect_auxiliary_losses() as collected:
             conditions = model.conditions(batch.text, batch.text_mask, speaker, without)
-            conditions = pack_conditions(conditions, batch.rows)
+            if several := batch.rows.shape[1] > 1:
+                conditions = share_speakers(conditions, batch.groups)
             hidden, _, attention = model.hidden_states(
                 columns.inputs,
                 model.initial_state(len(columns.inputs)),
                 conditions,
-                starts if several else None,
+                None if starts is None else starts.groups,
+                texts if several else None,
             )
         attention_loss = attention.new_zeros(())
         if self.guided and model.training:
-            texts = batch.rows.shape[1]
-            attention_loss = guided_attention(attention, columns.progress, conditions.text, texts)
+            attention_loss = guided_attention(attention, columns.progress, conditions.text, texts.text)
         if precision != torch.float32:
             hidden = hidden.to(precision)
-        inputs = LossInputs(model, hidden, attention, columns, conditions.text, collected)
+        inputs = LossInputs(model, hidden, attention, columns, conditions.text, texts.text, collected)
         loss, n_correct = self._evaluate(inputs)
         further = collected.values() if model.training and "auxiliary" not in self.reads else ()
         auxiliary = sum((one.float() for one in further), attention.new_zeros((), dtype=torch.float32))

@@ -1,8 +1,10 @@
 """Sequence packing: utterances end to end in one row, each with its own text, as a stream over several texts has them.
 
 Each utterance keeps all of its steps, from the column of START to the one that completes its last frame; the START of
-the next follows. At this boundary the text is swapped and read from its beginning, and the backbone's state is
-carried over. So a row equals the input of a single stream that reads one text after the other.
+the next follows. A *group* is utterances of one speaker in order: at their boundaries the text is swapped and read from
+its beginning (``TextSwaps``), and the backbone's state is carried over, as in a single stream that reads one text after
+the other. A row holds one group, padded to the longest; or all groups of a micro-batch, without padding, where
+``starts`` marks the first steps of groups: there the state restarts.
 """
 
 from typing import NamedTuple
@@ -12,9 +14,11 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lina.core.errors import SpecError
-from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention, side_by_side
-from lina.core.model.delay_lm import Conditions
+from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
+from lina.core.model.delay_lm import Conditions, DelayLM
+from lina.core.model.text_blocks import TextSwaps
 from lina.core.model.tokens import STOP, Columns
+from lina.core.ops.segments import keep_segments
 from lina.core.protocols import takes_starts
 
 
@@ -22,8 +26,7 @@ class Packed(NamedTuple):
     """Columns of B rows of utterances, and the steps at which their texts change."""
 
     columns: Columns
-    starts: Bool[Tensor, "B S"]
-    """The first step of each utterance."""
+    texts: TextSwaps
 
 
 def pack_columns(
@@ -39,11 +42,13 @@ def pack_columns(
     steps = torch.where(rows >= 0, lengths[rows.clamp(min=0)] + codebooks, 0)
     ends = steps.cumsum(1)
     step = torch.arange(int(ends[:, -1].max()) if width is None else width, device=rows.device)
-    place = (step >= ends[..., None]).sum(1)  # [B, S]: utterances that have ended before a step
-    exists = place < rows.shape[1]
-    place = place.clamp(max=rows.shape[1] - 1)
+    place = torch.searchsorted(ends, step.expand(len(rows), -1).contiguous(), right=True)
+    exists = place < (rows >= 0).sum(1, keepdim=True)  # [B, S]: utterances that have ended before a step
+    place = torch.minimum(place, (rows >= 0).sum(1, keepdim=True).sub(1).clamp(min=0))
     utterance = rows.gather(1, place).clamp(min=0)
-    within = (step - (ends - steps).gather(1, place)).clamp(max=columns.inputs.shape[1] - 1)
+    within = step - (ends - steps).gather(1, place)
+    swaps = exists & (within == 0)
+    within = within.clamp(max=columns.inputs.shape[1] - 1)
     inputs, targets, loss_mask, progress = (tensor[utterance, within] for tensor in columns)
     padding = ~exists[..., None]
     joined = Columns(
@@ -52,12 +57,56 @@ def pack_columns(
         loss_mask & ~padding,
         progress.masked_fill(~exists, 1.0),
     )
-    return Packed(joined, exists & (within == 0))
+    return Packed(joined, TextSwaps(swaps, utterance))
 
 
-def pack_conditions(conditions: Conditions, rows: Int[Tensor, "B N"]) -> Conditions:
-    """The texts of each row side by side, and the speaker of its first utterance."""
-    return Conditions(side_by_side(conditions.text, rows), conditions.speaker[rows[:, 0]])
+def share_speakers(conditions: Conditions, groups: Int[Tensor, "U"]) -> Conditions:
+    """The conditions of U utterances, with the speaker of each group's first one, whose number ``groups`` gives."""
+    return conditions._replace(speaker=conditions.speaker[groups])
+
+
+class RowStarts(NamedTuple):
+    """Restarts of rows of several utterances, whose segments kernels of variable length find without reading them."""
+
+    groups: Bool[Tensor, "B S"] | None
+    """First steps of groups; None where every row is a single group."""
+    utterances: Bool[Tensor, "B S"]
+    """First steps of utterances."""
+
+
+def row_starts(
+    lengths: Int[Tensor, "U"],
+    rows: Int[Tensor, "B N"],
+    groups: Int[Tensor, "U"],
+    codebooks: int,
+    device: torch.device,
+) -> RowStarts | None:
+    """The starts of packed rows on ``device``, from tables on the CPU; None where every row is one utterance."""
+    if rows.shape[1] == 1:
+        return None
+    numbers, exists = rows.clamp(min=0), rows >= 0
+    ends = torch.where(exists, lengths[numbers] + codebooks, 0).cumsum(1)
+    begins = torch.cat([torch.zeros_like(ends[:, :1]), ends[:, :-1]], 1)
+    first = exists & (groups[numbers] == numbers)
+
+    def marked(which: Bool[Tensor, "B N"]) -> Bool[Tensor, "B S"]:
+        on_cpu = torch.zeros(len(rows), int(ends.max()), dtype=torch.bool)
+        row, place = which.nonzero().unbind(1)
+        on_cpu[row, begins[row, place]] = True
+        starts = on_cpu.to(device, non_blocking=True)
+        keep_segments(starts, on_cpu)
+        return starts
+
+    utterances = marked(exists)
+    if torch.equal(first, exists):
+        return RowStarts(utterances, utterances)
+    return RowStarts(marked(first) if first[:, 1:].any() else None, utterances)
+
+
+def packs_groups(model: DelayLM) -> bool:
+    """Check that all streams of a model can restart within a row."""
+    position_net = getattr(model.cross_att, "pos_net", model.encoder)
+    return all(takes_starts(one) for one in (model.encoder, model.decoder, position_net))
 
 
 def validate_packing(attention: CrossAttention, backbone: str, utterances: int) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lina.config.training_choices import training_choices
 from lina.core.model.delay_lm import DelayLM
+from lina.core.ops.dispatch import log_once
 from lina.core.process.malloc import keep_freed_memory
 from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
@@ -38,6 +39,7 @@ from lina.training.micro_batches import MicroBatches, make_micro_batch, step_see
 from lina.training.objective import Objective, StepMeasures
 from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
+from lina.training.packing import packs_groups
 from lina.training.process_group import ProcessGroup
 from lina.training.shape_buckets import columns_of
 
@@ -111,12 +113,24 @@ class Trainer:
         guided = spec.guided_attention > 0
         self.objective = Objective(model, loss, self.device, guided=guided, name=chosen.loss.record.name)
         self.average = MovingAverage(model, spec.ema) if spec.ema and self.group.is_main else None
-        self.micro_batches = MicroBatches(run.spec, data, self.group.micro_batches(spec.accumulate))
+        self.micro_batches = MicroBatches(
+            run.spec, data, self.group.micro_batches(spec.accumulate), self._packs_groups()
+        )
         self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget)
         self.optimizer_step = OptimizerStep(spec, model, self.optimizer, self.average, self.device)
         self.skipped = SkippedSteps(torch.device("cpu"))
         self.step = 0
         self.seconds = 0.0
+
+    def _packs_groups(self) -> bool:
+        """Lay all rows of a micro-batch end to end: on a GPU, where kernels take restarts and shapes are free."""
+        if self.device.type != "cuda" or self.spec.cuda_graph:
+            return False
+        packs = packs_groups(self.model)
+        log_once(
+            f"train: {'rows end to end, without padding' if packs else 'padded rows: the backbone takes no starts'}"
+        )
+        return packs
 
     def restore(self, checkpoint: Checkpoint) -> None:
         if self.spec.precision == "auto" and checkpoint.precision is not None:

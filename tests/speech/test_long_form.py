@@ -12,6 +12,7 @@ from lina.core.audio.codec import AnyCodec, decode
 from lina.core.errors import LinaError, TextError
 from lina.core.generation.attention_window import WindowRules, WindowState, readable
 from lina.core.laws.op_count import Cost, cost
+from lina.core.model.text_blocks import TextSwaps
 from lina.core.model.tokens import MARKS, STOP, teacher_forcing
 from lina.core.state import state_bytes
 from lina.engine.audio import AudioDecoder
@@ -21,7 +22,7 @@ from lina.engine.state import empty_slots
 from lina.speech.long_form import read
 from lina.speech.segments import count_sentences
 from lina.speech.voice import Voice
-from lina.training.packing import pack_columns, pack_conditions
+from lina.training.packing import pack_columns
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.speech.test_voice import Late, Smooth, make
 
@@ -94,19 +95,16 @@ def test_greedy_synthesis_equals_the_training_forward_pass(streaming: Any) -> No
     voice = trained_on(make(streaming, -0.5), 2)
     record = Recorded(voice, carry=True)
     rows = torch.arange(len(TEXTS))[None]
-    columns, starts = pack_columns(teacher_forcing(record.padded(), record.lengths), record.lengths, rows)
-    conditions = pack_conditions(
-        voice.encode_conditions(voice.model, [voice.ids(text) for text in TEXTS], None), rows
-    )
+    columns, texts = pack_columns(teacher_forcing(record.padded(), record.lengths), record.lengths, rows)
+    conditions = voice.encode_conditions(voice.model, [voice.ids(text) for text in TEXTS], None)
     lm = voice.model
-    logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), conditions, starts)
+    logits, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), conditions, None, texts)
     logits[..., :STOP] = -torch.inf
     logits[:, :, 1:, STOP] = -torch.inf
     codes = columns.loss_mask & (columns.targets >= MARKS)
     assert torch.equal(logits.argmax(-1)[codes], columns.targets[codes])
-    alone, _, _ = lm.parallel_forward(
-        columns.inputs, lm.initial_state(1), conditions, starts & (starts.cumsum(1) < 3)
-    )
+    second = TextSwaps(texts.swaps & (texts.text < 2), texts.text.clamp(max=1))
+    alone, _, _ = lm.parallel_forward(columns.inputs, lm.initial_state(1), conditions, None, second)
     assert not torch.allclose(logits[codes], alone[codes], atol=1e-2), "the texts matter"
 
 

@@ -27,6 +27,9 @@ def part(lengths: list[list[int]], letters: int = 5) -> MicroBatch:
         without_speaker=torch.zeros(count, dtype=torch.bool),
         prompts=torch.arange(count) % 2,
         rows=row_numbers([range(len(row)) for row in lengths]),
+        groups=torch.tensor(
+            [sum(map(len, lengths[:row])) for row, group in enumerate(lengths) for _ in group]
+        ),
     )
 
 

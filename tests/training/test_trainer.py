@@ -22,7 +22,7 @@ from lina.training.finite_steps import LIMIT
 from lina.training.losses import CrossEntropy, cross_entropy
 from lina.training.micro_batches import MicroBatches
 from lina.training.objective import MicroBatch
-from lina.training.trainer import train
+from lina.training.trainer import Trainer, train
 from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import (
     EVERYTHING,
@@ -397,3 +397,14 @@ def test_precision_auto_is_kept_over_a_resumption(
     last = newest_checkpoint(tmp_path / "run" / "checkpoints")
     assert last is not None
     assert last.precision == "float32"
+
+
+def test_rows_end_to_end_train_as_padded_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: groups of two utterances in one row, and the weights of padded rows after some steps."""
+    fixed = ("train.consecutive=2", "train.steps=3", "train.dropout=0", "text.dropout=0")
+    padded = stored(trained(tmp_path, *fixed, out="padded"))
+    monkeypatch.setattr(Trainer, "_packs_groups", lambda self: True)
+    packed = stored(trained(tmp_path, *fixed, out="packed"))
+    assert packed.keys() == padded.keys()
+    for name, value in packed.items():
+        torch.testing.assert_close(value, padded[name], atol=1e-4, rtol=1e-3, msg=name)

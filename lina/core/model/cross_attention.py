@@ -7,7 +7,7 @@ text *positions*; a small recurrent network moves through them over time; its ou
 so reads the values. The path through the text is thus a stream of its own, hard to lose.
 
 Keys and values are computed once per utterance (``TextMemory``); the state is the position network's. Where utterances
-lie end to end in a row, ``starts`` marks their first frames: from there the next text is read, from its beginning.
+lie end to end in a row, each frame reads the text of its own utterance (``TextSwaps``).
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from lina.core.model.text_blocks import TextBlocks, TextSwaps, text_blocks
 from lina.core.ops.rotary import apply_rotary
 from lina.core.protocols import Backbone
 from lina.core.state import State, tree_map
@@ -30,7 +31,7 @@ class TextMemory(NamedTuple):
     positions: Float[Tensor, "B J P"]
     """Sinusoidal positions, which position-aware attention reads; P is 0 for plain attention."""
     text: Int[Tensor, "B J"]
-    """Index of the row's text that a position belongs to, from 0; all 0 where a row has one text."""
+    """Zeros; exported graphs name them."""
 
 
 class AttentionState(NamedTuple):
@@ -67,19 +68,23 @@ class CrossAttention(nn.Module):
         x: Float[Tensor, "B T D"],
         state: AttentionState,
         memory: TextMemory,
-        starts: Bool[Tensor, "B T"] | None = None,
+        texts: TextSwaps | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
         """Values that each frame reads, the final state, and the attention of the first head over the text.
 
         The first head is the one that training may guide (``lina.training.losses``) and that plots show.
 
-        ``starts``: frames at which a row continues with the next text of its memory and its state restarts.
+        ``texts``: the text of each frame, where it is not the one of its row; the state restarts where it is swapped.
         """
-        times = _times(state.time, x.shape[1], starts)
-        weights = _softmax(self._scores(x, times, memory), _readable(memory, starts))
+        times, blocks, memory = _layout(state, x.shape[1], memory, texts)
+        queries = self._queries(x, times)
+        weights = _softmax(self._scores(queries if blocks is None else blocks.cut(queries), memory), memory)
         values = memory.values.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         out = (weights @ _matched(values, weights)).transpose(1, 2).flatten(2)
-        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), weights[:, 0]
+        first = weights[:, 0]
+        if blocks is not None:
+            out, first = blocks.join(out), blocks.join(first)
+        return out.to(x.dtype), state._replace(time=times[:, -1] + 1), first
 
     def step(
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
@@ -87,10 +92,11 @@ class CrossAttention(nn.Module):
         out, state, weights = self.parallel_forward(x[:, None], state, memory)
         return out[:, 0], state, weights[:, 0]
 
-    def _scores(
-        self, x: Float[Tensor, "B T D"], times: Int[Tensor, "B T"], memory: TextMemory
-    ) -> Float[Tensor, "B H T J"]:
-        queries = self._turn(self.ln_q(self.q(x)), times).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+    def _queries(self, x: Float[Tensor, "B T D"], times: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        return self._turn(self.ln_q(self.q(x)), times)
+
+    def _scores(self, queries: Float[Tensor, "B T D"], memory: TextMemory) -> Float[Tensor, "B H T J"]:
+        queries = queries.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         keys = memory.keys.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
         scores: Tensor = queries @ _matched(keys, queries).transpose(-1, -2) * queries.shape[-1] ** -0.5
         return scores
@@ -104,8 +110,8 @@ class CrossAttention(nn.Module):
         self, x: Float[Tensor, "B T D"], state: AttentionState, memory: TextMemory
     ) -> Float[Tensor, "B M T J"]:
         """All attentions over the text in ``parallel_forward``: one per head."""
-        times, readable = _times(state.time, x.shape[1], None), _readable(memory, None)
-        return _softmax(self._scores(x, times, memory), readable)
+        times = _times(state.time, x.shape[1], None)
+        return _softmax(self._scores(self._queries(x, times), memory), memory)
 
 
 class PositionCrossAttention(CrossAttention):
@@ -136,14 +142,19 @@ class PositionCrossAttention(CrossAttention):
         x: Float[Tensor, "B T D"],
         state: AttentionState,
         memory: TextMemory,
-        starts: Bool[Tensor, "B T"] | None = None,
+        texts: TextSwaps | None = None,
     ) -> tuple[Float[Tensor, "B T D"], AttentionState, Float[Tensor, "B T J"]]:
-        times, readable = _times(state.time, x.shape[1], starts), _readable(memory, starts)
-        query = self._query_weights(x, times, memory, readable)
-        where = query @ _matched(memory.positions, query)
-        options = {} if starts is None else {"starts": starts}
-        where, position = self.pos_net.parallel_forward(where.to(x.dtype), state.position, **options)
-        out, weights = self._read(where, memory, readable)
+        times, blocks, memory = _layout(state, x.shape[1], memory, texts)
+        queries = self._queries(x, times)
+        if texts is None or blocks is None:
+            where, position = self.pos_net.parallel_forward(
+                self._point(queries, memory).to(x.dtype), state.position
+            )
+            out, weights = self._read(where, memory)
+        else:
+            where = blocks.join(self._point(blocks.cut(queries), memory)).to(x.dtype)
+            where, position = self.pos_net.parallel_forward(where, state.position, starts=texts.swaps)
+            out, weights = (blocks.join(part) for part in self._read(blocks.cut(where), memory))
         return out.to(x.dtype), AttentionState(times[:, -1] + 1, position), weights
 
     def step(
@@ -157,14 +168,14 @@ class PositionCrossAttention(CrossAttention):
         self, x: Float[Tensor, "B D"], state: AttentionState, memory: TextMemory
     ) -> Float[Tensor, "B P"]:
         """The first half of ``step``: the mean text position that each query points at."""
-        weights = self._query_weights(x[:, None], state.time[:, None], memory, _readable(memory, None))
-        return (weights @ _matched(memory.positions, weights))[:, 0].to(x.dtype)
+        queries = self._queries(x[:, None], state.time[:, None])
+        return self._point(queries, memory)[:, 0].to(x.dtype)
 
     def read(
         self, where: Float[Tensor, "B P"], memory: TextMemory
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B J"]]:
         """The second half of ``step``, after the position network: the values read there, and the attention."""
-        out, weights = self._read(where[:, None], memory, _readable(memory, None))
+        out, weights = self._read(where[:, None], memory)
         return out[:, 0], weights[:, 0]
 
     def maps(
@@ -172,25 +183,22 @@ class PositionCrossAttention(CrossAttention):
     ) -> Float[Tensor, "B M T J"]:
         """Attention of the queries, and of the position network's output."""
         read = self.parallel_forward(x, state, memory)[2]
-        query_weights = self._query_weights(
-            x, _times(state.time, x.shape[1], None), memory, _readable(memory, None)
-        )
-        return torch.stack([query_weights, read], dim=1)
+        queries = self._queries(x, _times(state.time, x.shape[1], None))
+        return torch.stack([self._query_weights(queries, memory), read], dim=1)
 
-    def _query_weights(
-        self,
-        x: Float[Tensor, "B T D"],
-        times: Int[Tensor, "B T"],
-        memory: TextMemory,
-        readable: Bool[Tensor, "B #T J"],
-    ) -> Float[Tensor, "B T J"]:
-        return _softmax(self._scores(x, times, memory)[:, 0], readable)
+    def _query_weights(self, queries: Float[Tensor, "B T D"], memory: TextMemory) -> Float[Tensor, "B T J"]:
+        return _softmax(self._scores(queries, memory)[:, 0], memory)
+
+    def _point(self, queries: Float[Tensor, "B T D"], memory: TextMemory) -> Float[Tensor, "B T P"]:
+        """The mean text position that each query points at."""
+        weights = self._query_weights(queries, memory)
+        return weights @ _matched(memory.positions, weights)
 
     def _read(
-        self, where: Float[Tensor, "B T P"], memory: TextMemory, readable: Bool[Tensor, "B #T J"]
+        self, where: Float[Tensor, "B T P"], memory: TextMemory
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T J"]]:
         scores = where @ _matched(memory.positions, where).transpose(-1, -2) * self.d_position**-0.5
-        weights = _softmax(scores, readable)
+        weights = _softmax(scores, memory)
         return weights @ _matched(memory.values, weights), weights
 
 
@@ -219,33 +227,23 @@ def pad_memory(memory: TextMemory, positions: int) -> TextMemory:
     return tree_map(pad, memory)
 
 
-def side_by_side(memory: TextMemory, rows: Int[Tensor, "B N"]) -> TextMemory:
-    """Join the memories of several texts into one per row, which reads them in order (``starts``).
-
-    ``rows``: indices of the texts of each row, in order; -1 after the last one of a row with fewer.
-    """
-    count, width = rows.shape[1], memory.mask.shape[1]
-    chosen = rows.clamp(min=0).flatten()  # the filler of a missing text is never read
-    laid = tree_map(lambda leaf: leaf[chosen].unflatten(0, rows.shape).flatten(1, 2), memory)
-    place = torch.arange(count, device=memory.text.device).repeat_interleave(width)
-    return laid._replace(text=place.expand(len(rows), -1))
+def _layout(
+    state: AttentionState, frames: int, memory: TextMemory, texts: TextSwaps | None
+) -> tuple[Int[Tensor, "B T"], TextBlocks | None, TextMemory]:
+    """Steps with the present text before each frame, the blocks of packed rows, and the text of each row or block."""
+    if texts is None:
+        return _times(state.time, frames, None), None, memory
+    blocks = text_blocks(texts, len(memory.mask))
+    return _times(state.time, frames, texts.swaps), blocks, blocks.each(memory)
 
 
-def _times(time: Int[Tensor, "B"], frames: int, starts: Bool[Tensor, "B T"] | None) -> Int[Tensor, "B T"]:
+def _times(time: Int[Tensor, "B"], frames: int, swaps: Bool[Tensor, "B T"] | None) -> Int[Tensor, "B T"]:
     """Steps with the present text before each frame."""
     frame = torch.arange(frames, device=time.device)
-    if starts is None:
+    if swaps is None:
         return time[:, None] + frame
-    start = torch.where(starts, frame, -1).cummax(1).values
+    start = torch.where(swaps, frame, -1).cummax(1).values
     return torch.where(start < 0, time[:, None] + frame, frame - start)
-
-
-def _readable(memory: TextMemory, starts: Bool[Tensor, "B T"] | None) -> Bool[Tensor, "B #T J"]:
-    """Mask of the positions that each frame may read: those of its own text, which is the row's first at frame 0."""
-    if starts is None:
-        return memory.mask[:, None]
-    reading = starts.long().cumsum(1) - starts[:, :1].long()
-    return memory.mask[:, None] & (memory.text[:, None] == reading[..., None])
 
 
 def _matched(x: Float[Tensor, "..."], other: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -253,10 +251,8 @@ def _matched(x: Float[Tensor, "..."], other: Float[Tensor, "..."]) -> Float[Tens
     return x if torch.is_autocast_enabled(x.device.type) else x.to(other.dtype)
 
 
-def _softmax(
-    scores: Float[Tensor, "B *H T J"], readable: Bool[Tensor, "B #T J"]
-) -> Float[Tensor, "B *H T J"]:
-    """Attention weights over the readable positions, in float32 or better."""
-    allowed = readable[:, None] if scores.dim() == 4 else readable
+def _softmax(scores: Float[Tensor, "B *H T J"], memory: TextMemory) -> Float[Tensor, "B *H T J"]:
+    """Attention weights over the text, in float32 or better."""
+    allowed = memory.mask[:, None, None] if scores.dim() == 4 else memory.mask[:, None]
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return scores.masked_fill(~allowed, -torch.inf).softmax(-1)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lina.core.model.cross_attention import AttentionState, CrossAttention, TextMemory
+from lina.core.model.text_blocks import TextSwaps
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Backbone
@@ -146,13 +147,16 @@ class DelayLM(nn.Module):
         state: LMState,
         conditions: Conditions,
         starts: Bool[Tensor, "B S"] | None = None,
+        texts: TextSwaps | None = None,
     ) -> tuple[Float[Tensor, "B S Q V"], LMState, Float[Tensor, "B S J"]]:
         """Logits of the next column at every step, the final state, and the attention over the text.
 
-        ``starts``: steps before which ``next_text`` comes, where the conditions hold several texts per row
-        (``lina.training.packing``).
+        Packed rows (``lina.training.packing``) hold several streams end to end, and streams several texts.
+        ``starts``: first steps of streams, where the backbones' states restart; only if the backbones take it.
+        ``texts``: the conditions of each step, which are then counted over all rows; where they are swapped,
+        ``next_text`` comes before the step.
         """
-        hidden, state, weights = self.hidden_states(tokens, state, conditions, starts)
+        hidden, state, weights = self.hidden_states(tokens, state, conditions, starts, texts)
         return self.logits(hidden), state, weights
 
     def hidden_states(
@@ -161,14 +165,16 @@ class DelayLM(nn.Module):
         state: LMState,
         conditions: Conditions,
         starts: Bool[Tensor, "B S"] | None = None,
+        texts: TextSwaps | None = None,
     ) -> tuple[Float[Tensor, "B S D"], LMState, Float[Tensor, "B S J"]]:
         """``parallel_forward`` up to the heads, which a loss may apply in pieces (``heads``)."""
-        x = self._embed(tokens) + conditions.speaker[:, None]
-        y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder)
-        read, attention, weights = self.cross_att.parallel_forward(
-            y, state.attention, conditions.text, starts
-        )
-        out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder)
+        speaker = conditions.speaker
+        x = self._embed(tokens)
+        x = x + (speaker[:, None] if texts is None else nn.functional.embedding(texts.text, speaker))
+        options = {} if starts is None else {"starts": starts}
+        y, encoder = self.encoder.parallel_forward(self.dropout(x), state.encoder, **options)
+        read, attention, weights = self.cross_att.parallel_forward(y, state.attention, conditions.text, texts)
+        out, decoder = self.decoder.parallel_forward(self.dropout(y + read), state.decoder, **options)
         return self.head_norm(out), LMState(encoder, attention, decoder), weights
 
     def step(

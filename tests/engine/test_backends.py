@@ -34,9 +34,9 @@ SIZES, VOCABULARY, STREAMS = (7, 4, 11), 20, 6
 
 @pytest.fixture(autouse=True)
 def fresh_compiler() -> Iterator[None]:
-    torch._dynamo.reset()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compiler, about itself
+        warnings.simplefilter("ignore")  # of the compiler, about itself, from its import on
+        torch._dynamo.reset()
         yield
 
 

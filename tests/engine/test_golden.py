@@ -97,8 +97,8 @@ def test_onnxruntime(golden: tuple[str, DelayLM], tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", GPU)
 def test_a_gpu(golden: tuple[str, DelayLM], backend: BackendName) -> None:
     name, lm = golden
-    torch._dynamo.reset()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compiler, about itself
+        warnings.simplefilter("ignore")  # of the compiler, about itself, from its import on
+        torch._dynamo.reset()
         assert_golden(lm.cuda(), name, backend)
     lm.cpu()

@@ -85,7 +85,8 @@ def load(
     Args:
         run: the directory, such as ``runs/first``; by default the voice that comes with lina.
         settings: values for keys of the spec's ``synthesize``, such as ``"synthesize.window={}"``.
-        device: ``auto`` (a CUDA device if there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (a CUDA device if there is one; exported graphs speak short texts on the CPU until it is ready),
+            ``cpu`` or ``cuda``.
         threads: CPU threads of PyTorch within the voice's calls; by default 1 for a model of at most 64 million
             parameters, and PyTorch's own number for a larger one. ``torch.set_num_threads`` stays as it is outside.
         lexicon: a file with a word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.

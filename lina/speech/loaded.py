@@ -1,14 +1,15 @@
 """A run or voice that ``lina.load`` gives: audio as NumPy arrays, by exported graphs where they serve, else by PyTorch.
 
 PyTorch and the model are loaded at the first call that graphs do not serve, and at the first use of an attribute of
-``lina.speech.voice.Voice``.
+``lina.speech.voice.Voice``. Where there is a GPU, graphs speak short texts on the CPU until the model is on it, which
+takes seconds: it is loaded beside the second call.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -31,6 +32,9 @@ log = logging.getLogger("lina")
 choice_log = logging.getLogger("lina.engine")
 """Of the backend, as ``lina.engine.backend`` logs it."""
 
+SHORT = 400
+"""Characters of a text that graphs speak on a CPU before PyTorch and a GPU are ready."""
+
 
 class LoadedVoice:
     """``Voice`` whose ``say``, ``stream`` and ``read`` give arrays float32 [C, n]; all else is ``Voice``'s."""
@@ -49,6 +53,10 @@ class LoadedVoice:
             raise LinaError(f"backend: unknown backend {backend!r}{did_you_mean(backend, BACKENDS)}")
         self._arguments = directory, device, settings, threads, lexicon, backend
         self._graphs: GraphVoice | None = None
+        self._voice: Voice | None = None
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._loading: threading.Thread | None = None
         reason = folder_obstacle(directory) if self._wants_graphs() else ""
         if reason is None:
             own = None if lexicon is None else Path(lexicon)
@@ -67,12 +75,18 @@ class LoadedVoice:
             and not isinstance(threads, bool)
             and (threads is None or threads > 0)
         )
-        on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
-        return plain and on_cpu and not settings and backend in ("auto", "onnx", "onnx-int8")
+        at_first = device == "cpu" or (device == "auto" and (backend == "auto" or not _has_gpu()))
+        return plain and at_first and not settings and backend in ("auto", "onnx", "onnx-int8")
 
-    @cached_property
+    @property
     def voice(self) -> Voice:
         """The voice in PyTorch."""
+        with self._lock:
+            if self._voice is None:
+                self._voice = self._load()
+            return self._voice
+
+    def _load(self) -> Voice:
         try:
             from lina.speech.voice import load
         except ModuleNotFoundError as error:
@@ -106,7 +120,7 @@ class LoadedVoice:
 
     def resolve_options(self, options: dict[str, Any]) -> SpeechOptions:
         """As ``Voice.resolve_options``."""
-        graphs = self._serving(dict(options))
+        graphs = self._serving(dict(options), 0)
         return self.voice.resolve_options(options) if graphs is None else graphs.resolve_options(options)
 
     def input(self, text: str, prompt: Prompt | None = None) -> Any:
@@ -123,21 +137,24 @@ class LoadedVoice:
 
     def stream(self, text: str, **options: Any) -> Iterator[Audio]:
         """As ``Voice.stream``: the same audio in chunks of one frame, as they are computed."""
-        graphs = self._serving(options)
+        graphs = self._serving(options, len(text))
         if graphs is not None:
             return graphs.stream(text, **options)
         return (chunk.numpy() for chunk in self.voice.stream(text, **options))
 
     def read(self, texts: Iterable[str], **options: Any) -> Iterator[Audio]:
         """As ``Voice.read``: sentences one after the other as one stream of chunks."""
-        graphs = self._serving(options)
+        graphs = self._serving(options, sum(map(len, texts)) if isinstance(texts, Sequence) else None)
         if graphs is not None:
             return graphs.read(texts, **options)
         return (chunk.numpy() for chunk in self.voice.read(texts, **options))
 
-    def _serving(self, options: dict[str, Any]) -> GraphVoice | None:
-        """The graphs, if they serve a call with these options; removes options that are switched off."""
-        if self._graphs is None:
+    def _serving(self, options: dict[str, Any], characters: int | None) -> GraphVoice | None:
+        """The graphs, if they serve a call with these options; removes options that are switched off.
+
+        ``characters``: of the text, None if it comes bit by bit; 0: nothing is spoken.
+        """
+        if self._graphs is None or (characters != 0 and self._leaves_to_gpu(characters)):
             return None
         reason = self._graphs.obstacle(options)
         if reason is None:
@@ -145,6 +162,29 @@ class LoadedVoice:
             return self._graphs
         choice_log.info("graphs do not serve %s; loading PyTorch", reason)
         return None
+
+    def _leaves_to_gpu(self, characters: int | None) -> bool:
+        """Choose between graphs and a GPU, which is prepared beside the second call: speaking once does not need it."""
+        _, device, *_ = self._arguments
+        if device != "auto" or not _has_gpu():
+            return False
+        self._calls += 1
+        if self._voice is None and self._loading is None and self._calls == 2:
+            self._loading = threading.Thread(target=self._load_beside, name="lina voice")
+            self._loading.start()
+        ready = self._voice is not None and (self._loading is None or not self._loading.is_alive())
+        if not ready and characters is not None and characters <= SHORT:
+            return False
+        if self.voice.engines.device.type == "cuda":
+            return True
+        self._arguments = self._arguments[0], "cpu", *self._arguments[2:]  # PyTorch sees no GPU
+        return False
+
+    def _load_beside(self) -> None:
+        try:
+            _ = self.voice
+        except Exception as error:  # whoever needs it meets the error
+            log.info("loading the voice on a GPU: %s", error)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "voice":

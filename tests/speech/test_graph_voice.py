@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,47 @@ def test_what_graphs_do_not_serve_is_spoken_by_pytorch(
     with caplog.at_level(logging.INFO, "lina.engine"):
         voice.say("Why?", top_k=65)
     assert "graphs do not serve a top_k beyond 64" in caplog.text
+
+
+class Remote:
+    """A voice in PyTorch, quickly loaded."""
+
+    def __init__(self, device: str) -> None:
+        self.engines = SimpleNamespace(device=torch.device(device))
+
+    def stream(self, text: str, **_: Any) -> Iterator[torch.Tensor]:
+        yield torch.ones(1, 3)
+
+
+def test_a_gpu_is_prepared_beside_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, allowed = threading.Event(), threading.Event()
+
+    def load(*_: Any) -> Remote:
+        asked.set()
+        assert allowed.wait(20)
+        return Remote("cuda")
+
+    monkeypatch.setattr("lina.speech.loaded._has_gpu", lambda: True)
+    monkeypatch.setattr("lina.speech.voice.load", load)
+    voice = lina.load()
+    first = voice.say("Why?")
+    assert not asked.is_set()
+    np.testing.assert_array_equal(voice.say("Why?"), first)
+    assert asked.wait(20)
+    allowed.set()
+    voice._loading.join()  # type: ignore[union-attr]
+    assert voice.say("Why?").shape == (1, 3)
+    assert lina.load().say("Why? " * 100).shape == (1, 3), "a long text is worth the wait"
+    np.testing.assert_array_equal(lina.load(device="cpu").say("Why? "), first)
+
+
+def test_graphs_go_on_where_pytorch_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lina.speech.loaded._has_gpu", lambda: True)
+    monkeypatch.setattr("lina.speech.voice.load", lambda *_: Remote("cpu"))
+    voice = lina.load()
+    long = voice.say("Why? " * 90, max_seconds=0.1)
+    assert long.shape[1] > 3
+    assert voice.say("Why?").shape[1] > 3
 
 
 def test_bad_calls(light: LoadedVoice) -> None:

@@ -2,12 +2,12 @@
 
     python -m benchmarks.streams --json benchmarks/streams.json
 
-Parts. ``first``: in processes of their own, the first sentence after ``lina.load()`` on the GPU and on the CPU (one
-thread), at once and a second later, and a later sentence. ``one``: a single stream. ``saturated``: all of ``--streams``
-are always running, each begins its next text when one is complete; text ids are there. ``listeners``: each of
-``--streams`` begins its next text when the last one would have been played to the end; texts are encoded within the
-measured time. First audio counts from the submission to samples on the host. A stream is late if a chunk comes after
-the moment at which it should be played, had playback begun with the first one.
+Parts. ``first``: in processes of their own, the first sentence after ``lina.load()`` by default, on the GPU and on the
+CPU (one thread), at once and a second later, and a later sentence. ``one``: a single stream. ``saturated``: all of
+``--streams`` are always running, each begins its next text when one is complete; text ids are there. ``listeners``:
+each of ``--streams`` begins its next text when the last one would have been played to the end; texts are encoded within
+the measured time. First audio counts from the submission to samples on the host. A stream is late if a chunk comes
+after the moment at which it should be played, had playback begun with the first one.
 """
 
 import argparse
@@ -51,8 +51,8 @@ TEXTS = (
 )
 PARTS = ("first", "one", "saturated", "listeners")
 CHILD = """
-import json, sys, time, torch, lina
-device, wait, text = json.loads(sys.argv[1])
+import json, sys, time, lina
+device, wait, pause, text = json.loads(sys.argv[1])
 began = time.perf_counter()
 voice = lina.load(device=device)
 load = time.perf_counter() - began
@@ -60,7 +60,7 @@ time.sleep(wait)
 rows = []
 for number in range(12):
     if number == 10:
-        time.sleep(wait and 8)
+        time.sleep(pause)
     began = time.perf_counter()
     chunks = iter(voice.stream(text))
     samples = next(chunks).shape[1]
@@ -209,7 +209,9 @@ def summary(load: Load, since: float, until: float) -> dict[str, Any]:
 def one_stream(voice: Any, seconds: float) -> dict[str, Any]:
     """A single voice, text by text."""
     voice.say(" ".join(TEXTS))
-    time.sleep(8)  # fused kernels are prepared beside the first sentences
+    engine = voice.engines._free[0][1]
+    if engine._preparation is not None:  # of fused kernels, beside the first sentences
+        engine._preparation.join()
     voice.say(TEXTS[0])
     firsts, speech, began = [], 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -219,7 +221,6 @@ def one_stream(voice: Any, seconds: float) -> dict[str, Any]:
         firsts.append(time.perf_counter() - at)
         speech += sum(chunk.shape[1] for chunk in chunks)
     rate = speech / voice.sample_rate / (time.perf_counter() - began)
-    engine = voice.engines._free[0][1]
     return {
         "times_real_time": round(rate, 1),
         "first_audio_ms": round(float(np.median(firsts)) * 1e3, 1),
@@ -227,9 +228,9 @@ def one_stream(voice: Any, seconds: float) -> dict[str, Any]:
     }
 
 
-def first_sentence(device: str, wait: float) -> dict[str, Any]:
-    """A process that loads the voice and speaks."""
-    arguments = [sys.executable, "-c", CHILD, json.dumps([device, wait, TEXTS[0]])]
+def first_sentence(device: str, wait: float, pause: float) -> dict[str, Any]:
+    """A process that loads the voice, waits, and speaks; it pauses before the later sentence."""
+    arguments = [sys.executable, "-c", CHILD, json.dumps([device, wait, pause, TEXTS[0]])]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     (first, whole, speech), (later_first, later, _) = found["first"], found["last"]
@@ -282,7 +283,7 @@ def main() -> int:
         if all(before[key] == results[key] for key in ("gpu", "torch")):
             results["parts"] = before["parts"]
     if "first" in arguments.parts:
-        kinds = [("cuda", 0.0), ("cuda", 1.5), ("cpu", 0.0)]
+        kinds = [("auto", 0.0, 3.0), ("cuda", 0.0, 0.0), ("cuda", 1.5, 3.0), ("cpu", 0.0, 0.0)]
         results["parts"]["first"] = [first_sentence(*kind) for kind in kinds]
     voice = lina.load(ROOT / "lina/voices/english-1", device="cuda")
     voice.model.requires_grad_(False)

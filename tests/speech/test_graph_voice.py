@@ -110,21 +110,21 @@ class Remote:
 
 
 def test_a_gpu_is_prepared_beside_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, allowed = threading.Event(), threading.Event()
+    request, permit = threading.Event(), threading.Event()
 
     def load(*_: Any) -> Remote:
-        asked.set()
-        assert allowed.wait(20)
+        request.set()
+        assert permit.wait(20)
         return Remote("cuda")
 
     monkeypatch.setattr("lina.speech.loaded._has_gpu", lambda: True)
     monkeypatch.setattr("lina.speech.voice.load", load)
     voice = lina.load()
     first = voice.say("Why?")
-    assert not asked.is_set()
+    assert not request.is_set()
     np.testing.assert_array_equal(voice.say("Why?"), first)
-    assert asked.wait(20)
-    allowed.set()
+    assert request.wait(20)
+    permit.set()
     voice._loading.join()  # type: ignore[union-attr]
     assert voice.say("Why?").shape == (1, 3)
     assert lina.load().say("Why? " * 100).shape == (1, 3), "a long text is worth the wait"

@@ -8,6 +8,7 @@ the first use of a name.
 import importlib
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -125,19 +126,27 @@ def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:
     from lina.config.spec import Spec
     from lina.config.training_choices import hook_choices
     from lina.runs.hook_manager import build_manager
+    from lina.runs.made_with import made_with
+    from lina.training.launcher import is_rank, launch
+    from lina.training.process_group import is_main_process
 
     job = load_job(spec, settings)
-    hooks = build_manager(chosen=hook_choices(job)).hook
     if isinstance(job, Spec):
         from lina.config.resolve import resolve
         from lina.pipeline.speech_job import run_spec
-        from lina.runs.made_with import made_with
 
-        return run_spec(resolve(job, made_with(job.train.out)), hooks)
-    from lina.config.codec_resolve import resolve_codec
-    from lina.pipeline.codec_job import run_codec_spec
+        start = partial(run_spec, resolve(job, made_with(job.train.out)))
+    else:
+        from lina.config.codec_resolve import resolve_codec
+        from lina.pipeline.codec_job import run_codec_spec
 
-    return run_codec_spec(resolve_codec(job), hooks)
+        start = partial(run_codec_spec, resolve_codec(job))
+    if job.train.gpus > 1 and not is_rank():
+        launch(job.train, [str(spec), *settings])
+        return job.train.out
+    chosen = hook_choices(job)
+    manager = build_manager(chosen=chosen) if is_main_process() else build_manager(())
+    return start(manager.hook)
 
 
 def evaluate(

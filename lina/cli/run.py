@@ -25,5 +25,10 @@ def run(spec: str, overrides: tuple[str, ...]) -> None:
     import lina
 
     directory = lina.run(spec, overrides)
+    from lina.training.launcher import is_launched
+    from lina.training.process_group import is_main_process
+
+    if is_launched() or not is_main_process():
+        return
     report = directory / "report.html"
     click.echo(f"done: {report if report.is_file() else directory}")

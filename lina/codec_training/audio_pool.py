@@ -142,7 +142,7 @@ def build_pool(
         key=key, sample_rate=sample_rate, samples=position, rejects=len(rejects), entries=tuple(entries)
     )
     write_atomic(directory / INDEX_FILE, index.model_dump_json().encode())
-    return _memory_map(directory, index)
+    return map_pool(directory, index)
 
 
 def split_held_out(pool: AudioPool, valid: float, seed: int) -> tuple[list[int], list[int]]:
@@ -202,10 +202,11 @@ def _open_existing(directory: Path, key: str) -> AudioPool | None:
         size = check_regular(directory / SAMPLES_FILE)
     except (OSError, FileError):
         return None
-    return _memory_map(directory, index) if index.key == key and size == 2 * index.samples else None
+    return map_pool(directory, index) if index.key == key and size == 2 * index.samples else None
 
 
-def _memory_map(directory: Path, index: PoolIndex) -> AudioPool:
+def map_pool(directory: Path, index: PoolIndex) -> AudioPool:
+    """The pool in ``directory``, which has this index."""
     samples = torch.from_file(
         str(directory / SAMPLES_FILE), shared=False, size=index.samples, dtype=torch.int16
     )

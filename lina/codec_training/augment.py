@@ -38,7 +38,7 @@ def add_band_limit_and_noise(
     cutoff: Float64[Tensor, "B"],
     noise: Float64[Tensor, "B"],
     tilt: Float64[Tensor, "B"],
-    generator: torch.Generator,
+    white: Float[Tensor, "B N"],
 ) -> Float[Tensor, "B N"]:
     """Low-pass each row and add noise, in one Fourier transform; clipped to [-1, 1].
 
@@ -47,7 +47,7 @@ def add_band_limit_and_noise(
         cutoff: relative to the Nyquist frequency; 2 leaves the row as it is, up to rounding.
         noise: RMS of the noise relative to that of the row; 0 adds none.
         tilt: exponent of the noise's 1/f power spectrum.
-        generator: on the device of ``audio``.
+        white: random numbers of a normal distribution, from which the noise is made.
     """
     samples = audio.shape[-1]
     spectrum = torch.fft.rfft(audio)
@@ -55,9 +55,8 @@ def add_band_limit_and_noise(
     edge = cutoff.float()[:, None]
     response = ((edge * (1.0 + EDGE) - frequency) / (edge * EDGE)).clamp(0.0, 1.0)
     response = torch.sin(response * (torch.pi / 2)).square()
-    white = torch.fft.rfft(torch.randn(audio.shape, generator=generator, device=audio.device))
     # The offset ends the slope below about 60 Hz, where there is no speech to mask.
-    tilted: Tensor = white * (frequency + 0.005) ** (-tilt.float()[:, None] / 2)
+    tilted: Tensor = torch.fft.rfft(white) * (frequency + 0.005) ** (-tilt.float()[:, None] / 2)
     level = noise.float()[:, None] * _rms(spectrum) / _rms(tilted)
     changed: Tensor = torch.fft.irfft(spectrum * response + tilted * level, n=samples)
     return changed.clamp(-1.0, 1.0)

@@ -18,6 +18,7 @@ from lina.codec_training.crops import (
 from lina.codec_training.prepare import CodecData
 from lina.config.codec_spec import CodecSpec
 from lina.core.protocols import TrainableCodec
+from lina.training.process_group import ProcessGroup
 
 NOISE_SEED = 0x2545F4914F6CDD1D
 """Mask that separates the random numbers of the noise from those of the crops."""
@@ -26,7 +27,15 @@ NOISE_SEED = 0x2545F4914F6CDD1D
 class CropBatches:
     """Batches for ``codec``, as a function of a step's seed. The pool is copied to ``device`` if it fits there."""
 
-    def __init__(self, spec: CodecSpec, codec: TrainableCodec, data: CodecData, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: CodecSpec,
+        codec: TrainableCodec,
+        data: CodecData,
+        device: torch.device,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        self.group = group or ProcessGroup()
         self.spec, self.codec, self.data, self.device = spec.train, codec, data, device
         self.samples = max(1, round(spec.train.crop_seconds * codec.sample_rate / codec.hop)) * codec.hop
         """Length of a crop."""
@@ -37,8 +46,9 @@ class CropBatches:
         self.distribution = build_distribution(data.pool, data.train, weights)
 
     def draw(self, seed: int) -> tuple[CropParameters, Float[Tensor, "B samples"]]:
-        """The crop parameters and the augmented audio of a step, both on the device."""
-        augment, on_cpu = self.spec.augment, self._draw(seed)
+        """The crop parameters and the augmented audio of this rank's rows of a step, both on the device."""
+        augment, group = self.spec.augment, self.group
+        on_cpu = CropParameters(*(group.own_rows(one) for one in self._draw(seed)))
         crops = to_device(on_cpu, self.device)
         audio = extract_crops(
             self.pool,
@@ -49,8 +59,9 @@ class CropBatches:
         if not augment.band and not augment.noise:
             return crops, audio.clamp(-1.0, 1.0)
         generator = torch.Generator(self.device).manual_seed((seed ^ NOISE_SEED) % 2**63)
+        white = torch.randn(self.spec.batch, self.samples, generator=generator, device=self.device)
         return crops, add_band_limit_and_noise(
-            audio, cutoff=crops.cutoff, noise=crops.noise, tilt=crops.tilt, generator=generator
+            audio, cutoff=crops.cutoff, noise=crops.noise, tilt=crops.tilt, white=group.own_rows(white)
         )
 
     def utterances(self, seed: int) -> list[str]:

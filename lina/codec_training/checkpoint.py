@@ -64,6 +64,15 @@ class TrainingState(NamedTuple):
 
 
 @torch.no_grad()
+def round_moments(state: TrainingState) -> None:
+    """Round the moments to bfloat16 in place, as a checkpoint holds them; on every rank, so that they stay equal."""
+    for _, module, optimizer in _optimizers(state):
+        for moment in optimizer_state(module, optimizer)[0].values():
+            if moment.dim():  # not the step counter
+                moment.copy_(moment.bfloat16())
+
+
+@torch.no_grad()
 def save(
     folder: Path,
     state: TrainingState,
@@ -75,7 +84,7 @@ def save(
     discriminators_precision: str,
     keep: int,
 ) -> Checkpoint:
-    """Write ``folder/step-N``, rounding the moments to bfloat16 in place, and delete all but the newest ``keep``.
+    """Write ``folder/step-N``, of moments after ``round_moments``, and delete all but the newest ``keep``.
 
     Raises:
         CheckpointError: the files cannot be written; existing checkpoints stay.
@@ -87,9 +96,6 @@ def save(
     numbers: dict[str, Any] = {"discriminators_precision": discriminators_precision}
     for prefix, module, optimizer in _optimizers(state):
         moments, numbers[prefix] = optimizer_state(module, optimizer)
-        for moment in moments.values():
-            if moment.dim():  # not the step counter
-                moment.copy_(moment.bfloat16())
         rounded = {name: value.bfloat16() if value.dim() else value for name, value in moments.items()}
         tensors |= _add_prefix(prefix, rounded)
 

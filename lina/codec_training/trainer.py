@@ -5,6 +5,7 @@ there, and reported with the metrics and before a checkpoint.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from lina.codec_training.batches import CropBatches
 from lina.codec_training.discriminators import Discriminators
 from lina.codec_training.prepare import CodecData, CodecRun
 from lina.codec_training.running_means import CODEC_TERMS, TERMS, RunningMeans, codebook_use
-from lina.core.protocols import TrainableCodec
+from lina.core.protocols import Reconstruction, TrainableCodec
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import choose_device, keep_precision, precision_name
 from lina.runs.metrics import append_metrics
@@ -25,6 +26,7 @@ from lina.runs.records import MetricsRecord
 from lina.training.finite_steps import SkippedSteps, step_if_finite
 from lina.training.micro_batches import step_seed
 from lina.training.optimizer import MovingAverage, adamw, parameter_groups
+from lina.training.process_group import ProcessGroup
 from lina.training.schedules import cosine_rate
 
 CODEBOOK_SEED = 0x5DEECE66D
@@ -32,10 +34,18 @@ CODEBOOK_SEED = 0x5DEECE66D
 
 
 class CodecTrainer:
-    """Training of a codec and its discriminators on one device."""
+    """Training of a codec and its discriminators; one rank of ``group``, which computes its rows of each step."""
 
-    def __init__(self, run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any) -> None:
+    def __init__(
+        self,
+        run: CodecRun,
+        codec: TrainableCodec,
+        data: CodecData,
+        hooks: Any,
+        group: ProcessGroup | None = None,
+    ) -> None:
         spec = run.spec.train
+        self.group = group or ProcessGroup()
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)
         self.codec = codec
@@ -57,7 +67,7 @@ class CodecTrainer:
             ),
         )
         self.backward_pass = CodecBackwardPass(spec, codec, discriminators, self.device)
-        self.batches = CropBatches(run.spec, codec, data, self.device)
+        self.batches = CropBatches(run.spec, codec, data, self.device, self.group)
         self.step = 0
         self.seconds = 0.0
         self.began = time.perf_counter()
@@ -76,8 +86,11 @@ class CodecTrainer:
             )
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
-    def save(self) -> Checkpoint:
+    def save(self) -> Checkpoint | None:
         self.skipped.report(self._utterances)
+        checkpoint_files.round_moments(self.state)
+        if not self.group.is_main:
+            return None
         written = checkpoint_files.save(
             checkpoint_folder(self.run.directory),
             self.state,
@@ -95,8 +108,11 @@ class CodecTrainer:
         spec = self.spec
         return f"{spec.batch} crops of {spec.crop_seconds:g} s", f"train.batch ({spec.batch})"
 
-    def advance(self) -> None:
-        """One optimizer step of the codec and, after ``train.adversarial_from`` steps, of the discriminators."""
+    def advance(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """One optimizer step of the codec and, after ``train.adversarial_from`` steps, of the discriminators.
+
+        True if a rank is ``stopping`` after it.
+        """
         spec, state, step = self.spec, self.state, self.step + 1
         seed = step_seed(self.run.spec.seed, step)
         torch.manual_seed(seed)
@@ -109,6 +125,7 @@ class CodecTrainer:
         modules = [(state.codec, state.optimizer)]
         if adversarial:
             modules.append((state.discriminators, state.discriminators_optimizer))
+        reconstruction, terms = self._over_ranks(reconstruction, terms, [module for module, _ in modules])
         norms = [torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip) for module, _ in modules]
         losses = [terms[name] for name in ("total", "discriminators") if name in terms]
         finite = torch.stack([*losses, *norms]).isfinite().all()
@@ -125,6 +142,27 @@ class CodecTrainer:
         self.skipped.add(step, finite)
         if step % spec.log_every == 0 or step in (1, spec.steps):
             self._log(reconstruction.codes)
+        return self.group.any(stopping()) if self.group.size > 1 else stopping()
+
+    def _over_ranks(
+        self, reconstruction: Reconstruction, terms: dict[str, Tensor], modules: Sequence[nn.Module]
+    ) -> tuple[Reconstruction, dict[str, Tensor]]:
+        """Average gradients and losses over the ranks, and collect the evidence of all rows."""
+        group = self.group
+        if group.size == 1:
+            return reconstruction, terms
+        parameters = [one for module in modules for one in module.parameters()]
+        group.all_reduce_gradients(parameters)
+        torch._foreach_div_([one.grad for one in parameters if one.grad is not None], group.size)
+        sums = group.all_reduce(torch.stack(list(terms.values())).double())
+        means = (sums / group.size).float().unbind()
+        return (
+            reconstruction._replace(
+                codes=group.all_rows(reconstruction.codes),
+                evidence=tuple(group.all_rows(one) for one in reconstruction.evidence),
+            ),
+            dict(zip(terms, means, strict=True)),
+        )
 
     @torch.no_grad()
     def validate(self) -> None:
@@ -133,13 +171,16 @@ class CodecTrainer:
             return
         average, module = self.state.average, self.state.codec
         module.eval()
-        distances: list[Tensor] = []
+        group, batch = self.group, self.spec.batch
+        total = torch.zeros(1, dtype=torch.float64, device=self.device)
         with average.in_place(module) if average else nullcontext():
-            for start in range(0, len(self.data.valid), self.spec.batch):
-                real = self.batches.centers(self.data.valid[start : start + self.spec.batch])
+            for start in range(group.rank * batch, len(self.data.valid), group.size * batch):
+                real = self.batches.centers(self.data.valid[start : start + batch])
                 codebooks = torch.full((len(real),), len(self.codec.codebook_sizes), device=self.device)
-                distances.append(self.backward_pass.distance(real, codebooks) * len(real))
-        loss = float(torch.stack(distances).sum()) / len(self.data.valid)
+                total += self.backward_pass.distance(real, codebooks) * len(real)
+        loss = float(group.all_reduce(total)) / len(self.data.valid)
+        if not group.is_main:
+            return
         metrics: dict[str, Any] = {"loss": loss, "seconds": self.seconds + time.perf_counter() - self.began}
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
@@ -168,6 +209,8 @@ class CodecTrainer:
 
     def _log(self, codes: Tensor) -> None:
         self.skipped.report(self._utterances)
+        if not self.group.is_main:
+            return
         means = self._mean_terms()
         if not means:
             self.hooks.stage_progress(run=self.run, stage="train", done=self.step, info={})

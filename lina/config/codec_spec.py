@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lina.config.patience import Patience
 from lina.config.sections import (
     CodecSection,
     Count,
@@ -132,7 +133,12 @@ class CodecTrainSection(SpecSection):
     steps: Count = 20_000
     """Optimizer steps."""
     batch: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Crops per step."""
+    """Crops per step, of all ranks together."""
+    gpus: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Ranks on this machine that share the crops of a step, each on a GPU of its own."""
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Times that ``gpus`` ranks start again by themselves after one of them has died or hung."""
+    patience: Patience = Patience()
     crop_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 1.0
     """Length of a crop, in whole frames of the codec."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 5e-4
@@ -179,6 +185,15 @@ class CodecTrainSection(SpecSection):
     """CPU threads of PyTorch; its own default if left out."""
     out: Path = Path("runs/${name}")
     """Run directory, relative to the working directory."""
+
+    @model_validator(mode="after")
+    def _gpus_share_a_batch_evenly(self) -> Self:
+        if self.batch % self.gpus:
+            raise ValueError(
+                f"batch ({self.batch}) is not a multiple of gpus ({self.gpus}), which share the crops of a step; "
+                f"set batch: {-(-self.batch // self.gpus) * self.gpus}, or change gpus"
+            )
+        return self
 
     @model_validator(mode="after")
     def _crops_are_long_enough(self) -> Self:

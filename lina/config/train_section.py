@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lina.config.patience import Patience
 from lina.config.sections import Count, Fraction, NamedChoice, SpecSection
 
 
@@ -19,6 +20,11 @@ class TrainSection(SpecSection):
     """Micro-batches per optimizer step (gradient accumulation)."""
     gpus: Annotated[int, Field(ge=1, le=1024)] = 1
     """Ranks on this machine that share the micro-batches of a step, each on a GPU of its own."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """``ddp``: each rank has all weights; ``fsdp``: a shard of weights, gradients and moments, for large models."""
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Times that ``gpus`` ranks start again by themselves after one of them has died or hung."""
+    patience: Patience = Patience()
     lr: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
     """Peak learning rate."""
     min_lr: Fraction = 0.1
@@ -34,6 +40,8 @@ class TrainSection(SpecSection):
     """Decay rates of the optimizer's two moments."""
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
     """Gradient clipping: largest norm."""
+    max_spike: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    """A step is not applied if its gradient norm exceeds the mean of the last by more than so many deviations."""
     optimizer: NamedChoice = "adamw"
     """``adamw``, ``muon``, or one of a plugin; with options: ``{muon: {momentum: 0.9}}``."""
     schedule: NamedChoice = "cosine"
@@ -62,6 +70,8 @@ class TrainSection(SpecSection):
     """Less memory for more time: recompute layers in the backward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto``: a GPU if there is one."""
+    minutes: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    """Longest training time per start in minutes; then the run saves and stops as on a signal."""
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     """CPU threads of PyTorch; its own default if left out."""
     out: Path = Path("runs/${name}")
@@ -83,6 +93,18 @@ class TrainSection(SpecSection):
             raise ValueError(
                 f"accumulate ({self.accumulate}) is not a multiple of gpus ({self.gpus}), which share the "
                 f"micro-batches of a step; set accumulate: {least}, or change gpus"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_have_limits(self) -> Self:
+        if self.parallel == "fsdp" and self.cuda_graph:
+            raise ValueError(
+                "parallel: fsdp gathers weights as it goes, which no CUDA graph can; set cuda_graph: false"
+            )
+        if self.parallel == "fsdp" and self.optimizer != "adamw":
+            raise ValueError(
+                f"parallel: fsdp updates shards, which only optimizer: adamw can, not {self.optimizer}"
             )
         return self
 

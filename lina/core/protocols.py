@@ -191,7 +191,7 @@ class Reconstruction(NamedTuple):
     """Commitment loss of the encoder: distance of the latents from their quantized values."""
     codes: Int[Tensor, "B T Q"]
     evidence: tuple[Tensor, ...]
-    """Input of ``learn_codebooks``, without gradients."""
+    """Input of ``learn_codebooks``, without gradients, each tensor with the batch as its first axis."""
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from lina.codec_training.audio_pool import PoolIndex, map_pool
 from lina.codec_training.evaluate import evaluate_codec
 from lina.codec_training.matmul_precision import tf32_matmul
 from lina.codec_training.prepare import CodecData, CodecRun, prepare_audio
@@ -27,11 +28,15 @@ from lina.runs.records import ModelInfo
 from lina.runs.signals import raise_on_sigterm
 from lina.runs.stage_cache import finish, is_up_to_date
 from lina.training.loop import resume_point, run_steps
+from lina.training.process_group import ProcessGroup, join_ranks
 
 FREE_KEYS = (
     "evaluate.",
     "train.steps",
     "train.minutes",
+    "train.gpus",
+    "train.restarts",
+    "train.patience.",
     "train.valid_every",
     "train.keep",
     "train.log_every",
@@ -60,23 +65,46 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
     named = hook_choices(resolved.spec)
     spec = place_hooks(resolved.spec, named)
     resolved = replace(resolved, spec=spec)
-    device = choose_device(spec.train.device)
-    codec = _build(resolved)
-    with raise_on_sigterm(), locked(directory), tf32_matmul(device):
+    with join_ranks(spec.train) as group:
+        device = choose_device(spec.train.device)
+        check_share(spec.train.batch, group.size)
+        codec = _build(resolved)
         run = CodecRun(directory, spec)
-        claim(directory, spec, FREE_KEYS)
         if spec.train.threads:
             torch.set_num_threads(spec.train.threads)
-        hooks.run_started(run=run)
-        records = (*resolved.records, *(one.record for one in named))
-        write_info(directory, records, ModelInfo(parameters=count_parameters(cast(nn.Module, codec))))
-        data = prepare_audio(run, resolved, codec, hooks)
-        checkpoint, trainer = _train(run, codec, data, hooks)
-        _export(run, resolved, checkpoint, trainer, hooks)
-        evaluate_codec(run, resolved, data, checkpoint, directory / EXPORTED, hooks)
-        report(run, hooks)
-        hooks.run_finished(run=run)
+        if not group.is_main:
+            with raise_on_sigterm(), tf32_matmul(device):
+                index, train, valid = cast(tuple[PoolIndex, list[int], list[int]], group.broadcast(None))
+                _train(run, codec, CodecData(map_pool(directory / "data", index), train, valid), hooks, group)
+            return directory
+        with raise_on_sigterm(), locked(directory), tf32_matmul(device):
+            claim(directory, spec, FREE_KEYS)
+            hooks.run_started(run=run)
+            records = (*resolved.records, *(one.record for one in named))
+            write_info(directory, records, ModelInfo(parameters=count_parameters(cast(nn.Module, codec))))
+            data = prepare_audio(run, resolved, codec, hooks)
+            group.broadcast((data.pool.index, data.train, data.valid))
+            checkpoint, trainer = _train(run, codec, data, hooks, group)
+            group.finish()
+            assert checkpoint is not None
+            _export(run, resolved, checkpoint, trainer, hooks)
+            evaluate_codec(run, resolved, data, checkpoint, directory / EXPORTED, hooks)
+            report(run, hooks)
+            hooks.run_finished(run=run)
     return directory
+
+
+def check_share(batch: int, ranks: int) -> None:
+    """Check that ranks can share the crops of a step evenly.
+
+    Raises:
+        SpecError: they cannot.
+    """
+    if batch % ranks:
+        raise SpecError(
+            f"train.batch ({batch}) is not a multiple of the {ranks} ranks, which share the crops of a step; set "
+            f"batch: {-(-batch // ranks) * ranks}, or start another number of ranks"
+        )
 
 
 def _build(resolved: ResolvedCodecSpec) -> TrainableCodec:
@@ -105,13 +133,14 @@ def _build(resolved: ResolvedCodecSpec) -> TrainableCodec:
 
 
 def _train(
-    run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any
-) -> tuple[Checkpoint, CodecTrainer]:
-    """Train until ``train.steps``, from the newest checkpoint if there is one."""
+    run: CodecRun, codec: TrainableCodec, data: CodecData, hooks: Any, group: ProcessGroup
+) -> tuple[Checkpoint | None, CodecTrainer]:
+    """Train until ``train.steps``, from the newest checkpoint if there is one; on rank 0 return the last one."""
     began, spec = time.perf_counter(), run.spec.train
     corpus = "" if run.spec.data.may_change else data.pool.identity
-    last = resume_point(run, corpus, "set data.may_change=true to go on with the changed audio, ")
-    trainer = CodecTrainer(run, codec, data, hooks)
+    remedy = "set data.may_change=true to go on with the changed audio, "
+    last: Checkpoint | None = group.broadcast(resume_point(run, corpus, remedy) if group.is_main else None)
+    trainer = CodecTrainer(run, codec, data, hooks, group)
     if last is not None:
         trainer.restore(last)
     if last is not None and last.step >= spec.steps:
@@ -119,10 +148,7 @@ def _train(
         return last, trainer
     hooks.stage_started(run=run, stage="train", total=spec.steps, done=trainer.step)
     keep_freed_memory()
-    if spec.minutes is None:
-        last = run_steps(trainer, run)
-    else:
-        last = run_steps(trainer, run, began + spec.minutes * 60, f"after {spec.minutes:g} minutes")
+    last = run_steps(trainer, run, group, began)
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last, trainer
 

@@ -14,11 +14,12 @@ from torch import nn
 
 from lina.config.resolve import ResolvedSpec
 from lina.config.training_choices import hook_choices, place_hooks, training_choices
-from lina.core.errors import ContractError, PluginError
+from lina.core.errors import ContractError, PluginError, SpecError
 from lina.core.model.contract import check_backbone
 from lina.core.model.delay_lm import DelayLM
 from lina.core.registry import Record
 from lina.data.prepare import PreparedData, prepare
+from lina.data.training_data import TrainingData
 from lina.evaluation.text_set import read_text_set
 from lina.pipeline.speech_stages import evaluate_samples, evaluate_text_set, synthesize_texts
 from lina.runs.build_model import build_lm, sketch_lm
@@ -30,9 +31,9 @@ from lina.runs.lexicon_copy import copy_lexicon
 from lina.runs.provenance import record_run
 from lina.runs.signals import raise_on_sigterm
 from lina.speech.voice import load
-from lina.training.data_parallel import check_gpus
 from lina.training.init.initialize import check_init, initialize, source_speakers
 from lina.training.packing import validate_packing
+from lina.training.process_group import ProcessGroup, join_ranks
 from lina.training.trainer import train
 
 FREE_KEYS = (
@@ -46,6 +47,9 @@ FREE_KEYS = (
     "train.out",
     "train.device",
     "train.gpus",
+    "train.restarts",
+    "train.patience.",
+    "train.minutes",
     "data.max_rejects",
     "data.workers",
     "hooks.",
@@ -70,31 +74,48 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
     training, named = training_choices(resolved.spec), hook_choices(resolved.spec)
     spec = place_hooks(training.place(resolved.spec), named)
     resolved = replace(resolved, spec=spec)
-    # Fail fast: check everything possible before hours of encoding.
-    choose_device(spec.train.device)
-    check_gpus(spec.train)
-    sketch = sketch_lm(resolved)
-    check_init(resolved, sketch)
-    validate_packing(sketch.cross_att, resolved.backbone.record.name, spec.train.consecutive)
-    if spec.evaluate.texts is not None:
-        read_text_set(spec.evaluate.texts)
-    with raise_on_sigterm(), locked(directory):
-        run = Run(directory, spec)
-        claim(directory, spec, FREE_KEYS, DATA_KEYS, GROWING_KEYS)
-        copy_lexicon(spec.synthesize.lexicon, directory)
-        if spec.train.threads:
-            torch.set_num_threads(spec.train.threads)
-        hooks.run_started(run=run)
-        prepared = prepare(run, resolved, hooks, source_speakers(run))
-        records = (*resolved.records, *training.records, *(one.record for one in named))
-        checkpoint = _train(run, resolved, records, prepared, hooks)
-        voice = load(directory, device=spec.train.device)
-        evaluate_samples(run, resolved, prepared, voice, checkpoint, hooks)
-        evaluate_text_set(run, resolved, voice, checkpoint, hooks)
-        synthesize_texts(run, voice, checkpoint, hooks)
-        report(run, hooks)
-        hooks.run_finished(run=run)
+    with join_ranks(spec.train) as group:
+        # Fail fast: check everything possible before hours of encoding.
+        choose_device(spec.train.device)
+        check_share(spec.train.accumulate, group.size)
+        if not group.is_main:
+            _train_with_main(directory, resolved, hooks, group)
+            return directory
+        sketch = sketch_lm(resolved)
+        check_init(resolved, sketch)
+        validate_packing(sketch.cross_att, resolved.backbone.record.name, spec.train.consecutive)
+        if spec.evaluate.texts is not None:
+            read_text_set(spec.evaluate.texts)
+        with raise_on_sigterm(), locked(directory):
+            run = Run(directory, spec)
+            claim(directory, spec, FREE_KEYS, DATA_KEYS, GROWING_KEYS)
+            copy_lexicon(spec.synthesize.lexicon, directory)
+            if spec.train.threads:
+                torch.set_num_threads(spec.train.threads)
+            hooks.run_started(run=run)
+            prepared = prepare(run, resolved, hooks, source_speakers(run))
+            records = (*resolved.records, *training.records, *(one.record for one in named))
+            checkpoint = _train(run, resolved, records, prepared, hooks, group)
+            voice = load(directory, device=spec.train.device)
+            evaluate_samples(run, resolved, prepared, voice, checkpoint, hooks)
+            evaluate_text_set(run, resolved, voice, checkpoint, hooks)
+            synthesize_texts(run, voice, checkpoint, hooks)
+            report(run, hooks)
+            hooks.run_finished(run=run)
     return directory
+
+
+def check_share(accumulate: int, ranks: int) -> None:
+    """Check that ranks can share the micro-batches of a step evenly.
+
+    Raises:
+        SpecError: they cannot.
+    """
+    if accumulate % ranks:
+        raise SpecError(
+            f"train.accumulate ({accumulate}) is not a multiple of the {ranks} ranks, which share the micro-batches of "
+            f"a step; set accumulate: {-(-accumulate // ranks) * ranks}, or start another number of ranks"
+        )
 
 
 def _check_backbones(resolved: ResolvedSpec, model: DelayLM) -> None:
@@ -108,7 +129,12 @@ def _check_backbones(resolved: ResolvedSpec, model: DelayLM) -> None:
 
 
 def _train(
-    run: Run, resolved: ResolvedSpec, records: Sequence[Record], prepared: PreparedData, hooks: Any
+    run: Run,
+    resolved: ResolvedSpec,
+    records: Sequence[Record],
+    prepared: PreparedData,
+    hooks: Any,
+    group: ProcessGroup,
 ) -> Checkpoint:
     model = build_lm(
         resolved,
@@ -120,4 +146,18 @@ def _train(
     _check_backbones(resolved, model)
     record_run(run, records, model)
     initialize(run, resolved, model, prepared)
-    return train(run, model, prepared.training, hooks)
+    group.broadcast((model, prepared.training))
+    checkpoint = train(run, model, prepared.training, hooks, group)
+    assert checkpoint is not None
+    group.finish()
+    return checkpoint
+
+
+def _train_with_main(directory: Path, resolved: ResolvedSpec, hooks: Any, group: ProcessGroup) -> None:
+    """All that other ranks do than rank 0: train the model that it has made, on the data that it has prepared."""
+    spec = resolved.spec
+    if spec.train.threads:
+        torch.set_num_threads(spec.train.threads)
+    with raise_on_sigterm():
+        prepared: tuple[DelayLM, TrainingData] = group.broadcast(None)
+        train(Run(directory, spec), *prepared, hooks, group)

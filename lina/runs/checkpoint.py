@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -31,6 +31,7 @@ from lina.runs.checkpoint_store import (
     seal,
     storable,
 )
+from lina.runs.shards import scatter
 from lina.runs.weight_quantization import AS_TRAINED, unpack
 
 OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
@@ -62,6 +63,50 @@ def save_checkpoint(
     average: Mapping[str, Tensor] | None,
     keep: int,
     precision: str | None = None,
+    norms: tuple[float, ...] = (),
+) -> Checkpoint:
+    """Write ``folder/step-N`` of a model that is not sharded, as ``save_tensors``."""
+    content = checkpoint_content(model, optimizer, average)
+    return save_tensors(
+        folder,
+        content,
+        step=step,
+        seconds=seconds,
+        corpus=corpus,
+        keep=keep,
+        precision=precision,
+        norms=norms,
+    )
+
+
+class CheckpointContent(NamedTuple):
+    """Tensors by file and name, and the optimizer's numbers."""
+
+    files: Mapping[str, Mapping[str, Tensor]]
+    numbers: dict[str, Any]
+
+
+def checkpoint_content(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor] | None
+) -> CheckpointContent:
+    """All that a checkpoint holds; tensors are those of the model and the optimizer, not copies."""
+    moments, numbers = optimizer_state(model, optimizer)
+    files: dict[str, Mapping[str, Tensor]] = {MODEL: model.state_dict(), OPTIMIZER: moments}
+    if average is not None:
+        files[AVERAGE] = average
+    return CheckpointContent(files, numbers)
+
+
+def save_tensors(
+    folder: Path,
+    content: CheckpointContent,
+    *,
+    step: int,
+    seconds: float,
+    corpus: str,
+    keep: int,
+    precision: str | None = None,
+    norms: tuple[float, ...] = (),
 ) -> Checkpoint:
     """Write ``folder/step-N``, as ``commit_checkpoint``.
 
@@ -70,10 +115,9 @@ def save_checkpoint(
     """
     facts = {"format": FORMAT, "step": step, "seconds": round(seconds, 3), "corpus": corpus}
     facts |= {"precision": precision} if precision else {}
-    final, sums = commit_checkpoint(
-        folder, step, keep, lambda temporary: _write(temporary, facts, model, optimizer, average)
-    )
-    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL], precision)
+    facts |= {"norms": norms} if norms else {}
+    final, sums = commit_checkpoint(folder, step, keep, lambda temporary: _write(temporary, facts, content))
+    return Checkpoint(final, step, seconds, corpus, sums.get(AVERAGE) or sums[MODEL], precision, norms=norms)
 
 
 def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
@@ -125,7 +169,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, average: bool, *, ass
     if not is_adapted(own):
         tensors = _merged(path, tensors)
     check_matching(path, tensors, own)
-    model.load_state_dict(tensors, assign=assign)
+    model.load_state_dict(scatter(tensors, own), assign=assign)
 
 
 def check_matching(path: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
@@ -187,8 +231,9 @@ def load_average(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
     """
     path = checkpoint.path / AVERAGE
     tensors = read_safetensors(path)
-    check_matching(path, tensors, model.state_dict())
-    return tensors
+    own = model.state_dict()
+    check_matching(path, tensors, own)
+    return scatter(tensors, own)
 
 
 def _merged(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -211,22 +256,12 @@ def _read(path: Path, layout: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _write(
-    temporary: Path,
-    facts: Mapping[str, Any],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Mapping[str, Tensor] | None,
-) -> dict[str, str]:
+def _write(temporary: Path, facts: Mapping[str, Any], content: CheckpointContent) -> dict[str, str]:
     """Write and sync all files; return the SHA-256 of each."""
-    moments, numbers = optimizer_state(model, optimizer)
-    files: dict[str, Mapping[str, Tensor]] = {MODEL: model.state_dict(), OPTIMIZER: moments}
-    if average is not None:
-        files[AVERAGE] = average
-    for name, tensors in files.items():
+    for name, tensors in content.files.items():
         save_file(storable(tensors), temporary / name)
-    (temporary / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
-    return seal(temporary, facts, (*files, NUMBERS))
+    (temporary / NUMBERS).write_text(json.dumps(content.numbers, indent=1) + "\n")
+    return seal(temporary, facts, (*content.files, NUMBERS))
 
 
 def optimizer_state(
@@ -265,12 +300,15 @@ def restore_optimizer(
     Raises:
         KeyError, ValueError: it is another model's or another optimizer's.
     """
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    parameters = dict(model.named_parameters())
+    names = {parameter: name for name, parameter in parameters.items()}
     order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
     places = {name: place for place, name in enumerate(order)}
     state: dict[int, dict[str, Any]] = {}
     for full, value in {**tensors, **numbers["state"]}.items():
         name, _, key = full.rpartition("|")
+        if isinstance(value, Tensor) and value.shape == parameters[name].shape:
+            value = scatter({name: value}, parameters)[name]
         state.setdefault(places[name], {})[key] = value
     plain = optimizer.state_dict()
     groups = [one | stored for one, stored in zip(plain["param_groups"], numbers["groups"], strict=True)]

@@ -48,6 +48,8 @@ class Checkpoint(NamedTuple):
     """Precision of the matrix products in training, as in a spec; None in early checkpoints."""
     layout: str = AS_TRAINED
     """Storage of the weights: one of ``lina.runs.weight_quantization.LAYOUTS``."""
+    norms: tuple[float, ...] = ()
+    """Statistics of the gradient norms (``lina.training.gradient_spikes``); none in other checkpoints."""
 
 
 class _Facts(BaseModel):
@@ -64,6 +66,7 @@ class _Facts(BaseModel):
     weights: str | None = None
     precision: str | None = None
     layout: str = AS_TRAINED
+    norms: tuple[float, float, int] | tuple[()] = ()
 
 
 _FORMAT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
@@ -188,7 +191,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
     weights = facts.sha256.get(AVERAGE) or facts.sha256.get(MODEL) or facts.weights
     if weights is None:
         raise DamagedError(f"{path}: no readable {FACTS} (it lists no {MODEL})")
-    return Checkpoint(path, facts.step, facts.seconds, facts.corpus, weights, facts.precision, facts.layout)
+    return Checkpoint(
+        path, facts.step, facts.seconds, facts.corpus, weights, facts.precision, facts.layout, facts.norms
+    )
 
 
 def _check_listed(path: Path, sums: Mapping[str, str]) -> None:

@@ -53,8 +53,11 @@ def raise_on_sigterm(remedy: str = "run the same command to resume") -> Iterator
 
 
 @contextmanager
-def stop_requested() -> Iterator[threading.Event]:
+def stop_requested(ranks: int = 1) -> Iterator[threading.Event]:
     """An event that the first SIGTERM or SIGINT sets; a second one is handled as before. Only in the main thread.
+
+    On several ``ranks`` a second one does nothing: a launcher repeats those that its user sends to all processes, and
+    kills what has not saved after a while.
 
     It is set from the beginning if ``raise_on_sigterm`` around it had a SIGTERM whose exception was swallowed.
     """
@@ -69,7 +72,8 @@ def stop_requested() -> Iterator[threading.Event]:
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
+        if ranks == 1:
+            signal.signal(number, previous[signal.Signals(number)] or signal.SIG_DFL)
 
     for number in previous:
         signal.signal(number, request)

@@ -1,37 +1,79 @@
-"""Backward pass of a micro-batch; with ``train.cuda_graph``, one captured CUDA graph per shape."""
+"""Backward pass of a micro-batch, on one rank or several; with ``train.cuda_graph``, one captured graph per shape.
 
+On several ranks DistributedDataParallel sums gradients in buckets while the backward pass goes on, in the last
+micro-batch of a step. The loss of each micro-batch is weighed by its share in the targets of the whole step.
+"""
+
+import warnings
+from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lina.config.train_section import TrainSection
 from lina.training.cuda_graph import EAGER_CALLS, CapturedFunction
 from lina.training.objective import MicroBatch, Objective, StepMeasures
 from lina.training.packing import RowStarts, row_starts
+from lina.training.process_group import ProcessGroup
 from lina.training.shape_buckets import Shape, columns_of, pad_to_shape, shape_of
+from lina.training.sharding import layers_of, shard
 
 
 class BackwardPass:
     """Compute gradients and accumulate them on the parameters; a captured graph accumulates them in place."""
 
-    def __init__(self, spec: TrainSection, objective: Objective, budget: int) -> None:
+    def __init__(
+        self, spec: TrainSection, objective: Objective, budget: int, group: ProcessGroup | None = None
+    ) -> None:
         """``budget``: frames per micro-batch, from which captured shapes get their rows."""
         self.spec, self.objective, self.budget = spec, objective, budget
+        self.group = group or ProcessGroup()
         self.device = objective.device
         self.graphs = spec.cuda_graph and self.device.type == "cuda"
         self.captured: dict[Shape, CapturedFunction[StepMeasures]] = {}
         self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self.places = _places(objective.model) if self.graphs else []
         """Each parameter with its gradient, at one address for all shapes."""
+        self.module: nn.Module = WeighedObjective(objective, spec.guided_attention)
+        self.sharded = spec.parallel == "fsdp" and self.group.size > 1
+        if self.sharded:
+            shard(self.module, layers_of(objective.model), self.device, self.group.size)
+        elif self.group.size > 1 and not self.graphs:
+            # A graph's gradients are summed after its replay, which runs no hooks of autograd.
+            with warnings.catch_warnings():
+                # Of PyTorch 2.13, which renames ``broadcast_buffers``; earlier ones know no other name.
+                warnings.simplefilter("ignore", FutureWarning)
+                self.module = DistributedDataParallel(
+                    self.module,
+                    broadcast_buffers=False,
+                    find_unused_parameters=True,
+                    gradient_as_bucket_view=True,
+                )
 
-    def __call__(self, batch: MicroBatch, precision: torch.dtype) -> StepMeasures:
-        """``precision`` is equal in all calls. The next call may overwrite the result."""
+    def __call__(
+        self, batch: MicroBatch, precision: torch.dtype, share: float = 1.0, *, last: bool = True
+    ) -> StepMeasures:
+        """Gradients of ``share`` times the loss. The next call may overwrite the result.
+
+        Args:
+            precision: equal in all calls.
+            last: of the micro-batches of a step on this rank; the gradients of all ranks are summed in it.
+        """
+        weight = torch.tensor(share)
         if not self.graphs:
             codebooks = batch.codes.shape[2]
             starts = row_starts(batch.lengths, batch.rows, batch.groups, codebooks, self.device)
             return self._compute(
-                *batch.to(self.device), steps=columns_of(batch), precision=precision, starts=starts
+                weight,
+                *batch.to(self.device),
+                steps=columns_of(batch),
+                precision=precision,
+                starts=starts,
+                last=last,
             )
         shape = shape_of(batch, self.budget)
         if shape not in self.captured:
@@ -40,26 +82,94 @@ class BackwardPass:
             # Libraries warm up with the first shape; another shape may still have kernels to autotune.
             eager = 1 if self.captured else EAGER_CALLS
             self.captured[shape] = CapturedFunction(compute, parameters, self.device, self.pool, eager)
-        measured = self.captured[shape](*pad_to_shape(batch, shape))
+        measured = self.captured[shape](weight, *pad_to_shape(batch, shape))
         for parameter, place in self.places:
             if parameter.grad is not None:
                 parameter.grad = place
+        if last:
+            self.group.all_reduce_gradients(parameter for parameter, _ in self.places)
         return measured
 
-    def _compute_in_place(self, *batch: Tensor, steps: int, precision: torch.dtype) -> StepMeasures:
-        measured = self._compute(*batch, steps=steps, precision=precision)
+    def _compute_in_place(
+        self, weight: Float[Tensor, ""], *batch: Tensor, steps: int, precision: torch.dtype
+    ) -> StepMeasures:
+        measured = self._compute(weight, *batch, steps=steps, precision=precision)
         found = [(place, one.grad) for one, place in self.places if one.grad is not None]
         torch._foreach_copy_([place for place, _ in found], [gradient for _, gradient in found])
         return measured
 
     def _compute(
-        self, *batch: Tensor, steps: int, precision: torch.dtype, starts: RowStarts | None = None
+        self,
+        weight: Float[Tensor, ""],
+        *batch: Tensor,
+        steps: int,
+        precision: torch.dtype,
+        starts: RowStarts | None = None,
+        last: bool = True,
     ) -> StepMeasures:
+        module, accumulated = self.module, None
+        if self.group.size > 1 and not self.graphs:
+            weight = weight * self.group.size  # torch's engines divide the sum of the gradients by it
+        if isinstance(module, DistributedDataParallel) and last:
+            # It takes a parameter without gradient in this micro-batch for one without any in this step.
+            accumulated = [one for one in module.parameters() if one.grad is not None]
+        with module.no_sync() if isinstance(module, DistributedDataParallel) and not last else nullcontext():
+            loss, measured = module(
+                weight, accumulated, batch, steps=steps, precision=precision, starts=starts
+            )
+            torch.autograd.backward(loss)
+        return StepMeasures(*measured)
+
+    @torch.no_grad()
+    def measure(self, batch: MicroBatch, precision: torch.dtype) -> StepMeasures:
+        """Measures without gradients, for validation; with shards, all ranks call it as often as each other."""
+        steps, tensors = columns_of(batch), batch.to(self.device)
+        if not self.sharded:
+            return self.objective(tensors, steps, precision)
+        _, measured = self.module(torch.tensor(1.0), None, tuple(tensors), steps=steps, precision=precision)
+        self.module.reshard()  # type: ignore[operator]  # the root keeps its weights whole for a backward pass
+        return StepMeasures(*measured)
+
+
+class WeighedObjective(nn.Module):
+    """The objective as a module, as torch's engines of data parallelism want it."""
+
+    def __init__(self, objective: Objective, guided_attention: float) -> None:
+        super().__init__()
+        self.model = objective.model
+        self.objective, self.guided_attention = objective, guided_attention
+
+    def forward(
+        self,
+        weight: Float[Tensor, ""],
+        connected: list[nn.Parameter] | None,
+        batch: tuple[Tensor, ...],
+        *,
+        steps: int,
+        precision: torch.dtype,
+        starts: RowStarts | None = None,
+    ) -> tuple[Float[Tensor, ""], tuple[Tensor, ...]]:
+        """The weighed loss, and the measures without gradients; ``connected`` get gradients of zeros at least."""
         measured = self.objective(MicroBatch._make(batch), steps, precision, starts)
-        loss = measured.loss + self.spec.guided_attention * measured.guided_attention_loss
-        loss = loss + measured.auxiliary_loss
-        torch.autograd.backward(loss / self.spec.accumulate)
-        return StepMeasures(*(value.detach() for value in measured))
+        loss = measured.loss + self.guided_attention * measured.guided_attention_loss
+        loss = (loss + measured.auxiliary_loss) * weight
+        if connected:
+            loss = _Connected.apply(loss, *connected)  # type: ignore[no-untyped-call]
+        return loss, tuple(value.detach() for value in measured)
+
+
+class _Connected(torch.autograd.Function):
+    """Identity of a loss that also has a gradient, of zeros, for each of the parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.shapes = [one.shape for one in parameters]
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        [gradient] = gradients
+        return gradient, *(gradient.new_zeros(()).expand(shape) for shape in ctx.shapes)
 
 
 def _places(model: torch.nn.Module) -> list[tuple[torch.nn.Parameter, Tensor]]:

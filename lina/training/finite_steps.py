@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lina.core.errors import DataError
+from lina.runs.shards import is_sharded
 
 LIMIT = 10
 NAMED = 8
@@ -21,8 +22,12 @@ log = logging.getLogger("lina")
 
 
 def step_if_finite(optimizer: torch.optim.Optimizer, finite: Bool[Tensor, ""]) -> None:
-    """Step the optimizer unless ``finite`` is false. Waits for the device, but for PyTorch's fused AdamW."""
-    if isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["fused"]:
+    """Step the optimizer unless ``finite`` is false. Waits for the device, but for PyTorch's fused AdamW.
+
+    That reads the flag on the device, of parameters that are not sharded.
+    """
+    fused = isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["fused"]
+    if fused and not any(is_sharded(one) for one in optimizer.param_groups[0]["params"][:1]):
         optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         optimizer.step()
     elif bool(finite):
@@ -43,7 +48,12 @@ class SkippedSteps:
         row = torch.where(finite, 0.0, row + 1)
         self.counts = torch.stack([count + ~finite, first, row, torch.maximum(longest, row)])
 
-    def report(self, utterances: Callable[[int], Sequence[str]], detail: str = "") -> None:
+    def report(
+        self,
+        utterances: Callable[[int], Sequence[str]],
+        detail: str = "",
+        cause: str = "the loss or a gradient is not finite",
+    ) -> None:
         """Log the steps that were not applied since the last call. ``utterances(step)``: the ids of a step's batch.
 
         Raises:
@@ -58,12 +68,12 @@ class SkippedSteps:
         of = f"{', '.join(ids[:NAMED])}{' …' if len(ids) > NAMED else ''}"
         if longest >= LIMIT:
             raise DataError(
-                f"train: {longest} steps in a row were not applied, because the loss or a gradient is not finite"
+                f"train: {longest} steps in a row were not applied, because {cause}"
                 f"{detail}; the weights are those of before; start a run of another name with a lower train.lr, or "
                 f"look at these utterances of step {first}: {of}"
             )
         which = f"step {first} was" if count == 1 else f"{count} steps from step {first} on were"
         log.warning(
-            f"train: {which} not applied, because the loss or a gradient is not finite{detail}; "
+            f"train: {which} not applied, because {cause}{detail}; "
             f"utterances of step {first}: {of}; {self.total} not applied since this start"
         )

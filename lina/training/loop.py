@@ -1,12 +1,17 @@
 """Training loop of both jobs: steps, validation and checkpoints until the last step, a signal or a deadline."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from lina.core.errors import CheckpointError, LinaError, is_out_of_memory, one_line
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder, newest_checkpoint
 from lina.runs.metrics import rewind_metrics
 from lina.runs.signals import RunStopped, stop_requested
+from lina.training.process_group import ProcessGroup
+
+COMPILING = 3
+"""First steps of a start, in which kernels are compiled and tuned."""
 
 
 class Steps(Protocol):
@@ -15,14 +20,14 @@ class Steps(Protocol):
     step: int
     """Steps finished so far."""
 
-    def advance(self) -> None:
-        """Do one optimizer step."""
+    def advance(self, stopping: Callable[[], bool]) -> bool:
+        """Do one optimizer step; true, on all ranks, if a rank is ``stopping`` after it."""
 
     def validate(self) -> None:
         """Measure and log the validation loss."""
 
-    def save(self) -> Checkpoint:
-        """Write a checkpoint."""
+    def save(self) -> Checkpoint | None:
+        """Write a checkpoint; None on other ranks than rank 0, which writes it."""
 
     def next_batch(self) -> tuple[str, str]:
         """Size of the next step's batch in words, and the key of the spec that sets it."""
@@ -48,44 +53,57 @@ def resume_point(run: Any, corpus: str, remedy: str) -> Checkpoint | None:
     return last
 
 
-def run_steps(trainer: Steps, run: Any, deadline: float = float("inf"), limit: str = "") -> Checkpoint:
-    """Train from ``trainer.step`` until ``train.steps`` and return the last checkpoint.
+def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Checkpoint | None:
+    """Train from ``trainer.step`` until ``train.steps`` and return the last checkpoint, on rank 0.
 
     Args:
         run: ``lina.runs.hooks.Run`` of either job; metrics after ``trainer.step`` are removed from its file.
-        deadline: time of ``time.perf_counter()`` at which to save and stop; ``limit`` describes it in the message.
+        began: time of ``time.perf_counter()`` from which ``train.minutes`` count.
 
     Raises:
-        RunStopped: SIGTERM or SIGINT came or the deadline passed; a checkpoint has been saved.
+        RunStopped: SIGTERM or SIGINT came or ``train.minutes`` are over; a checkpoint has been saved.
         LinaError: memory ran out; the step was not applied.
     """
     spec = run.spec.train
-    rewind_metrics(run.directory, trainer.step)
-    with stop_requested() as stop:
+    deadline = float("inf") if spec.minutes is None else began + spec.minutes * 60
+    if group.is_main:
+        rewind_metrics(run.directory, trainer.step)
+    first = trainer.step
+    with stop_requested(ranks=group.size) as stop:
         while True:
+            group.enter("compilation" if trainer.step < first + COMPILING else "step")
             try:
-                trainer.advance()
+                stopping = trainer.advance(lambda: stop.is_set() or time.perf_counter() >= deadline)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                last = newest_checkpoint(checkpoint_folder(run.directory))
-                batch, key = trainer.next_batch()
-                raise LinaError(
-                    f"train: out of memory in step {trainer.step + 1}, whose batch is {batch} ({one_line(error)}); the "
-                    f"last checkpoint is of step {last.step if last else 0}: run the same command where there is more "
-                    f"memory, or start a run of another name with a smaller {key}"
-                ) from error
+                raise _out_of_memory(trainer, run, group, error) from error
             finished = trainer.step >= spec.steps
-            stopping = stop.is_set() or time.perf_counter() >= deadline
             if finished or trainer.step % spec.valid_every == 0:
+                group.enter("validation")
                 trainer.validate()
             if not (finished or stopping or trainer.step % spec.checkpoint_every == 0):
                 continue
+            group.enter("saving")
             saved = trainer.save()
-            if stop.is_set() or (stopping and not finished):
-                cause = "by a signal" if stop.is_set() else limit
+            if not finished and not stopping:
+                continue
+            group.barrier()  # no rank leaves before the checkpoint is complete
+            by_signal = group.any(stop.is_set())
+            if by_signal or not finished:
+                cause = "by a signal" if by_signal else f"after {spec.minutes:g} minutes"
                 raise RunStopped(
                     f"stopped {cause} at step {trainer.step} of {spec.steps}; run the same command to resume"
                 )
-            if finished:
-                return saved
+            return saved
+
+
+def _out_of_memory(trainer: Steps, run: Any, group: ProcessGroup, error: Exception) -> LinaError:
+    last = newest_checkpoint(checkpoint_folder(run.directory))
+    batch, key = trainer.next_batch()
+    rank = f" on rank {group.rank}" if group.size > 1 else ""
+    return LinaError(
+        f"train: out of memory in step {trainer.step + 1}{rank}, whose batch is {batch} ({one_line(error)}); the "
+        f"last checkpoint is of step {last.step if last else 0}: run the same command where there is more "
+        f"memory, or start a run of another name with a smaller {key}"
+    )

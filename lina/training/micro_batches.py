@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from lina.config.spec import Spec
 from lina.data.collate import drop_conditions
@@ -20,6 +23,16 @@ CONDITIONS = 0x5DEECE66D
 def step_seed(seed: int, step: int, micro_batch: int = 0) -> int:
     """The RNG seed of a micro-batch of a step, on any rank, so that no RNG state goes into checkpoints."""
     return (seed * 1_000_000_007 + step + micro_batch * STRIDE) % 2**63
+
+
+class StepBatches(NamedTuple):
+    """Micro-batches of a step that one rank computes."""
+
+    batches: list[MicroBatch]
+    shares: list[float]
+    """Share of each in the targets of the whole step, by which its loss is weighed: the sum over the step's
+    micro-batches is then the mean over its targets, on any number of ranks.
+    """
 
 
 class MicroBatches:
@@ -41,7 +54,7 @@ class MicroBatches:
         self.own = range(train.accumulate) if own is None else own
         self.plan = data.plan(data.train, train.batch_seconds, spec.seed, train.consecutive)
         self.executor = ThreadPoolExecutor(1)
-        self.prefetched: tuple[int, Future[list[MicroBatch]]] | None = None
+        self.prefetched: tuple[int, Future[StepBatches]] | None = None
         """A coming step and its micro-batches."""
 
     @property
@@ -49,13 +62,13 @@ class MicroBatches:
         """Frames per micro-batch, padding included."""
         return self.plan.budget
 
-    def __call__(self, step: int) -> list[MicroBatch]:
+    def __call__(self, step: int) -> StepBatches:
         """The micro-batches of ``step``; begin to prefetch those of the next step."""
         prefetched, future = self.prefetched or (None, None)
-        batches = future.result() if future is not None and prefetched == step else self._prepare(step)
+        found = future.result() if future is not None and prefetched == step else self._prepare(step)
         if step < self.spec.train.steps:
             self.prefetched = step + 1, self.executor.submit(self._prepare, step + 1)
-        return batches
+        return found
 
     def numbers(self, step: int) -> list[list[list[int]]]:
         """Utterances, by their numbers in the corpus, per row, per micro-batch of ``step``."""
@@ -63,14 +76,36 @@ class MicroBatches:
         planned = [self.plan.rows(number) for number in range((step - 1) * accumulate, step * accumulate)]
         return [[[self.data.train[i] for i in row] for row in rows] for rows in planned]
 
-    def _prepare(self, step: int) -> list[MicroBatch]:
+    def _prepare(self, step: int) -> StepBatches:
         conditions = self.spec.conditions
         drop = (conditions.drop_text, conditions.drop_speaker, conditions.prompt)
-        numbers, batches = self.numbers(step), []
-        for own in self.own:
-            generator = torch.Generator().manual_seed(step_seed(self.spec.seed, step, own) ^ CONDITIONS)
-            batches.append(make_micro_batch(self.data, numbers[own], drop, generator, self.end_to_end))
-        return batches
+        numbers = self.numbers(step)
+        batches = [
+            make_micro_batch(self.data, numbers[own], drop, self._generator(step, own), self.end_to_end)
+            for own in self.own
+        ]
+        if len(numbers) == 1:
+            return StepBatches(batches, [1.0])
+        targets = [
+            self._count(rows, drop, self._generator(step, number)) for number, rows in enumerate(numbers)
+        ]
+        return StepBatches(batches, [targets[own] / sum(targets) for own in self.own])
+
+    def _generator(self, step: int, number: int) -> torch.Generator:
+        return torch.Generator().manual_seed(step_seed(self.spec.seed, step, number) ^ CONDITIONS)
+
+    def _count(
+        self, rows: Sequence[Sequence[int]], drop: tuple[float, float, float], generator: torch.Generator
+    ) -> int:
+        """Targets of a micro-batch, which another rank may compute."""
+        lengths = torch.tensor([self.data.lengths[number] for row in rows for number in row])
+        prompts = drop_conditions(lengths, *drop, generator).prompts
+        return count_targets(lengths, prompts, self.data.codes(rows[0][0]).shape[1])
+
+
+def count_targets(lengths: Int[Tensor, "U"], prompts: Int[Tensor, "U"], codebooks: int) -> int:
+    """Size of the loss mask of ``teacher_forcing``: each frame after the prompt, and one STOP."""
+    return int(((lengths - prompts) * codebooks + 1).sum())
 
 
 def make_micro_batch(

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lina.core.training_plugin import OptimizerPlugin, ParameterGroups
+from lina.runs.shards import is_sharded, local
 
 
 def adamw(
@@ -102,11 +103,9 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Average in the weights of step ``step`` (from 1)."""
-        torch._foreach_lerp_(
-            list(self.average.values()),
-            [value.detach() for _, value in _trained(model)],
-            1.0 - self.decay_of(step),
-        )
+        averages = [local(value) for value in self.average.values()]
+        values = [local(value.detach()) for _, value in _trained(model)]
+        torch._foreach_lerp_(averages, values, 1.0 - self.decay_of(step))
 
     @torch.no_grad()
     def move(self, model: nn.Module, weight: Float[Tensor, ""]) -> None:
@@ -119,7 +118,7 @@ class MovingAverage:
     def load(self, average: Mapping[str, Tensor]) -> None:
         """Restore the result of ``state``."""
         for name, value in self.average.items():
-            value.copy_(average[name])
+            local(value).copy_(local(average[name]))
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """The model's whole state dict with its parameters averaged; tied ones under each of their names."""
@@ -129,16 +128,23 @@ class MovingAverage:
 
     @contextmanager
     def in_place(self, model: nn.Module) -> Iterator[None]:
-        """Swap the averaged weights into the model within the context; nothing is copied."""
+        """Swap the averaged weights into the model within the context; only shards are copied."""
         self._swap(model)
         try:
             yield
         finally:
             self._swap(model)
 
+    @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
         for name, value in _trained(model):
-            value.data, self.average[name] = self.average[name], value.data
+            if not is_sharded(value):
+                value.data, self.average[name] = self.average[name], value.data
+                continue
+            shard, other = local(value.detach()), local(self.average[name])
+            kept = shard.clone()
+            shard.copy_(other)
+            other.copy_(kept)
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

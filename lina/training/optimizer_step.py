@@ -1,11 +1,14 @@
 """Optimizer step: gradient clipping, parameter update, update of the exponential moving average (EMA)."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lina.config.train_section import TrainSection
 from lina.core.model.delay_lm import DelayLM
+from lina.runs.shards import whole
 from lina.training.cuda_graph import CapturedFunction
 from lina.training.finite_steps import step_if_finite
 from lina.training.optimizer import MovingAverage
@@ -31,16 +34,21 @@ class OptimizerStep:
                 group["capturable"] = True
             self.captured = CapturedFunction(self._on_device, (), device)
 
-    def __call__(self, loss: Float[Tensor, ""], rate: float, step: int) -> Float[Tensor, ""]:
+    def __call__(
+        self, loss: Float[Tensor, ""], rate: float, step: int, largest: float = math.inf
+    ) -> Float[Tensor, ""]:
         """Return the norm of the gradients; leave everything unchanged if that or the loss is not finite.
 
-        ``rate``: the learning rate. ``step``: from 1.
+        Args:
+            rate: the learning rate.
+            step: from 1.
+            largest: norm above which the step is not applied either.
         """
         if self.captured is not None:
             keep = self.average.decay_of(step) if self.average else 0.0
-            return self.captured(loss, torch.tensor(rate), torch.tensor(1.0 - keep))
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip)
-        finite = loss.isfinite() & norm.isfinite()
+            return self.captured(loss, *map(torch.tensor, (rate, 1.0 - keep, largest)))
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip))
+        finite = loss.isfinite() & norm.isfinite() & (norm <= largest)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         step_if_finite(self.optimizer, finite)
@@ -50,10 +58,14 @@ class OptimizerStep:
         return norm
 
     def _on_device(
-        self, loss: Float[Tensor, ""], rate: Float[Tensor, ""], weight: Float[Tensor, ""]
+        self,
+        loss: Float[Tensor, ""],
+        rate: Float[Tensor, ""],
+        weight: Float[Tensor, ""],
+        largest: Float[Tensor, ""],
     ) -> Float[Tensor, ""]:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip)
-        finite = loss.isfinite() & norm.isfinite()
+        finite = loss.isfinite() & norm.isfinite() & (norm <= largest)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         step_if_finite(self.optimizer, finite)

@@ -1,12 +1,12 @@
 """Training: every step is a function of (weights, moments, seed, step), so a run resumes where it was, bit for bit.
 
 The order of batches comes from the plan, and all random numbers of a step from (seed, step, micro-batch): neither is
-stored, and the step of the checkpoint is all that resuming needs, on any number of GPUs.
+stored, and the step of the checkpoint is all that resuming needs, on any number of ranks.
 """
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,7 +19,13 @@ from lina.core.ops.dispatch import log_once
 from lina.core.process.malloc import keep_freed_memory
 from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
-from lina.runs.checkpoint import load_average, load_optimizer, load_weights, save_checkpoint
+from lina.runs.checkpoint import (
+    checkpoint_content,
+    load_average,
+    load_optimizer,
+    load_weights,
+    save_tensors,
+)
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
 from lina.runs.device import (
     choose_device,
@@ -27,13 +33,13 @@ from lina.runs.device import (
     keep_precision,
     precision_name,
 )
-from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run
 from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
+from lina.runs.shards import gather
 from lina.training.backward import BackwardPass
-from lina.training.data_parallel import spawn_workers
 from lina.training.finite_steps import SkippedSteps
+from lina.training.gradient_spikes import NormStatistics
 from lina.training.loop import resume_point, run_steps
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
 from lina.training.objective import Objective, StepMeasures
@@ -41,45 +47,34 @@ from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
 from lina.training.packing import packs_groups
 from lina.training.process_group import ProcessGroup
-from lina.training.shape_buckets import columns_of
 
 
-def train(run: Run, model: DelayLM, data: TrainingData, hooks: Any) -> Checkpoint:
-    """Train until ``train.steps``, from the newest checkpoint if there is one.
+def train(
+    run: Run, model: DelayLM, data: TrainingData, hooks: Any, group: ProcessGroup | None = None
+) -> Checkpoint | None:
+    """Train until ``train.steps``, from the newest checkpoint if there is one; return the last checkpoint.
+
+    Every rank of ``group`` calls this, and other ranks than rank 0 get None.
 
     Raises:
-        RunStopped: SIGTERM or SIGINT came; the state is saved.
+        RunStopped: SIGTERM or SIGINT came, or ``train.minutes`` are over; the state is saved.
         DataError: the loss or the gradient was not finite in many consecutive steps, which were not applied.
         CheckpointError: the checkpoints cannot be used, or are of another corpus.
-        LinaError: another rank of ``train.gpus`` has exited.
+        LostError: another rank has exited.
     """
-    spec = run.spec.train
-    last = resume_point(run, data.identity, "")
+    spec, began, group = run.spec.train, time.perf_counter(), group or ProcessGroup()
+    last: Checkpoint | None = group.broadcast(resume_point(run, data.identity, "") if group.is_main else None)
     if last is not None and last.step >= spec.steps:
         hooks.stage_finished(run=run, stage="train", seconds=0.0)
         return last
-    began = time.perf_counter()
     hooks.stage_started(run=run, stage="train", total=spec.steps, done=last.step if last else 0)
     keep_freed_memory()
-    with spawn_workers(spec, _run_rank, run, model, data, last) as group:
-        trainer = Trainer(run, model, data, hooks, group)
-        if last is not None:
-            trainer.restore(last)
-        last = run_steps(trainer, run)
-    hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
-    return last
-
-
-def _run_rank(
-    run: Run, model: DelayLM, data: TrainingData, last: Checkpoint | None, group: ProcessGroup
-) -> None:
-    """Entry point of non-zero ranks: run the same steps on their share of the micro-batches."""
-    keep_freed_memory()
-    trainer = Trainer(run, model, data, build_manager().hook, group)
+    trainer = Trainer(run, model, data, hooks, group)
     if last is not None:
         trainer.restore(last)
-    while trainer.step < run.spec.train.steps:
-        trainer.advance()
+    last = run_steps(trainer, run, group, began)
+    hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
+    return last
 
 
 class Trainer:
@@ -99,6 +94,13 @@ class Trainer:
             if hasattr(module, "gradient_checkpointing"):
                 setattr(module, "gradient_checkpointing", spec.gradient_checkpointing)  # noqa: B010 (a plain bool)
         chosen = training_choices(run.spec)
+        loss = chosen.loss.plugin.build(config=chosen.loss.config)
+        guided = spec.guided_attention > 0
+        self.objective = Objective(model, loss, self.device, guided=guided, name=chosen.loss.record.name)
+        self.micro_batches = MicroBatches(
+            run.spec, data, self.group.micro_batches(spec.accumulate), self._packs_groups()
+        )
+        self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget, self.group)
         self.optimizer = chosen.optimizer.plugin.build(
             parameters=parameter_groups(model),
             lr=spec.lr,
@@ -109,16 +111,10 @@ class Trainer:
         self.schedule = chosen.schedule.plugin.build(
             steps=spec.steps, warmup=spec.warmup, floor=spec.min_lr, config=chosen.schedule.config
         )
-        loss = chosen.loss.plugin.build(config=chosen.loss.config)
-        guided = spec.guided_attention > 0
-        self.objective = Objective(model, loss, self.device, guided=guided, name=chosen.loss.record.name)
-        self.average = MovingAverage(model, spec.ema) if spec.ema and self.group.is_main else None
-        self.micro_batches = MicroBatches(
-            run.spec, data, self.group.micro_batches(spec.accumulate), self._packs_groups()
-        )
-        self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget)
+        self.average = MovingAverage(model, spec.ema) if spec.ema else None
         self.optimizer_step = OptimizerStep(spec, model, self.optimizer, self.average, self.device)
         self.skipped = SkippedSteps(torch.device("cpu"))
+        self.norms = NormStatistics()
         self.step = 0
         self.seconds = 0.0
 
@@ -141,18 +137,25 @@ class Trainer:
         load_optimizer(self.model, self.optimizer, checkpoint)
         if self.average is not None:
             self.average.load(load_average(checkpoint, self.model))
+        self.norms = NormStatistics.of(checkpoint.norms)
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
-    def save(self) -> Checkpoint:
-        written = save_checkpoint(
+    def save(self) -> Checkpoint | None:
+        average = self.average.state(self.model) if self.average else None
+        content = checkpoint_content(self.model, self.optimizer, average)
+        if self.backward.sharded:
+            files = {name: gather(one, self.group.is_main) for name, one in content.files.items()}
+            content = content._replace(files=files)
+        if not self.group.is_main:
+            return None
+        written = save_tensors(
             checkpoint_folder(self.run.directory),
+            content,
             step=self.step,
             seconds=self.seconds,
             corpus=self.data.identity,
             precision=precision_name(self.precision),
-            model=self.model,
-            optimizer=self.optimizer,
-            average=self.average.state(self.model) if self.average else None,
+            norms=tuple(self.norms),
             keep=self.spec.keep,
         )
         self.hooks.checkpoint_written(run=self.run, step=self.step, path=written.path)
@@ -169,37 +172,48 @@ class Trainer:
             f"train.batch_seconds ({self.spec.batch_seconds:g})",
         )
 
-    def advance(self) -> None:
-        """One optimizer step over ``train.accumulate`` micro-batches."""
+    def advance(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """One optimizer step over ``train.accumulate`` micro-batches; true if a rank is ``stopping`` after it."""
         began = time.perf_counter()
-        spec, step = self.spec, self.step + 1
+        spec, step, group = self.spec, self.step + 1, self.group
         self.model.train()
-        measures, frames, batches = [], 0, self.micro_batches(step)
-        for number, batch in zip(self.micro_batches.own, batches, strict=True):
+        measures: list[StepMeasures] = []
+        batches, shares = self.micro_batches(step)
+        for number, batch, share in zip(self.micro_batches.own, batches, shares, strict=True):
             torch.manual_seed(step_seed(self.run.spec.seed, step, number))
-            measures.append(self.backward(batch, self.precision))
-            frames += int(batch.lengths.sum())
-        numbers = self.group.all_reduce_gradients(self.model.parameters(), _numbers(measures, frames))
+            last = len(measures) == len(batches) - 1
+            measures.append(self.backward(batch, self.precision, share, last=last))
+        frames = sum(int(batch.lengths.sum()) for batch in batches)
+        # One exchange for all that the ranks decide by, so that they decide alike.
+        numbers = group.all_reduce(_numbers(measures, shares, frames, group.size > 1 and stopping()))
         further: dict[str, float] = {}
         if self.group.is_main:
             for one in self.hooks.step_metrics(run=self.run, step=step, model=self.model, batches=batches):
                 further |= one
         rate = spec.lr * self.schedule(step)
-        norm = self.optimizer_step(numbers[0], rate, step)
-        total, attention_loss = float(numbers[0]) / spec.accumulate, float(numbers[1]) / spec.accumulate
-        auxiliary_loss = float(numbers[2]) / spec.accumulate
-        n_correct, n_targets = numbers[4:].long().chunk(2)
-        finite = norm.isfinite() & math.isfinite(total)
-        self.skipped.add(step, finite.cpu())
-        self.skipped.report(self._utterances, f" (loss {total}, gradient norm {float(norm)})")
+        largest = self.norms.limit(spec.max_spike)
+        norm = self.optimizer_step(numbers[0], rate, step, largest)
+        total, attention_loss, auxiliary_loss = numbers[:3].tolist()
+        stopped = bool(numbers[4])
+        n_correct, n_targets = numbers[5:].long().chunk(2)
+        applied = norm.isfinite().cpu() & math.isfinite(total) & (norm.cpu() <= largest)
+        if applied:
+            self.norms = self.norms.after(float(norm))
+        self.skipped.add(step, applied)
+        detail = f" (loss {total}, gradient norm {float(norm)})"
+        if largest < float(norm) < math.inf:
+            spike = f"the gradient norm is a spike: above {largest:.4g} (train.max_spike)"
+            self.skipped.report(self._utterances, detail, spike)
+        else:
+            self.skipped.report(self._utterances, detail)
         self.step = step
-        if not self.group.is_main:
-            return
+        if not group.is_main:
+            return stopped
         spent = time.perf_counter() - began
         self.seconds += spent
-        if not finite:
+        if not applied:
             self.hooks.stage_progress(run=self.run, stage="train", done=step, info={})
-            return
+            return stopped if group.size > 1 else stopping()
         metrics: dict[str, Any] = {
             "loss": total,
             "accuracy": _shares(n_correct, n_targets),
@@ -218,6 +232,7 @@ class Trainer:
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
         brief = {"frames/s": metrics["frames/s"], "loss": total}
         self.hooks.stage_progress(run=self.run, stage="train", done=step, info=brief)
+        return stopped if group.size > 1 else stopping()
 
     def _utterances(self, step: int) -> list[str]:
         return [self.data.ids[i] for rows in self.micro_batches.numbers(step) for row in rows for i in row]
@@ -228,20 +243,27 @@ class Trainer:
         if not len(self.data.valid):
             return
         self.model.eval()
-        total = 0.0
-        n_correct = n_targets = torch.zeros(
-            len(self.model.codebook_sizes), dtype=torch.int64, device=self.device
-        )
+        group = self.group
+        numbers = torch.zeros(1 + 2 * len(self.model.codebook_sizes), dtype=torch.float64, device=self.device)
         generator = torch.Generator().manual_seed(0)
+        planned = self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0)
         with self.average.in_place(self.model) if self.average else nullcontext():
-            for numbers in self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0):
-                rows = [[self.data.valid[i]] for i in numbers]
+            for first in range(0, len(planned), group.size):
+                place = first + group.rank
+                rows = [[self.data.valid[i]] for i in planned[place % len(planned)]]
                 batch = make_micro_batch(self.data, rows, KEEP_ALL, generator)
-                measured = self.objective(batch.to(self.device), columns_of(batch), self.precision)
-                total += float(measured.loss) * int(measured.n_targets.sum())
-                n_correct, n_targets = n_correct + measured.n_correct, n_targets + measured.n_targets
+                measured = self.backward.measure(batch, self.precision)
+                loss = measured.loss.double() * measured.n_targets.sum()
+                if place < len(planned):  # else computed once more, to gather weights with the others
+                    numbers += torch.cat([loss[None], measured.n_correct, measured.n_targets])
+        total, *counts = group.all_reduce(numbers).split(
+            [1, len(self.model.codebook_sizes), len(self.model.codebook_sizes)]
+        )
+        if not group.is_main:
+            return
+        n_correct, n_targets = counts
         metrics: dict[str, Any] = {
-            "loss": total / int(n_targets.sum()),
+            "loss": float(total) / int(n_targets.sum()),
             "accuracy": _shares(n_correct, n_targets),
             "seconds": self.seconds,
         }
@@ -249,20 +271,23 @@ class Trainer:
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
 
 
-def _numbers(measures: Sequence[StepMeasures], frames: int) -> Tensor:
-    """Exact sums over a step's micro-batches: three losses, frames, correct and all targets per codebook."""
+def _numbers(
+    measures: Sequence[StepMeasures], shares: Sequence[float], frames: int, stopping: bool
+) -> Tensor:
+    """Sums over a step's micro-batches: three weighed losses, frames, a request to stop, correct and all targets."""
     rows = [
         torch.cat(
             [
-                torch.stack([one.loss, one.guided_attention_loss, one.auxiliary_loss]).double(),
+                torch.stack([one.loss, one.guided_attention_loss, one.auxiliary_loss]).double() * share,
                 one.n_correct.double(),
                 one.n_targets.double(),
             ]
         )
-        for one in measures
+        for one, share in zip(measures, shares, strict=True)
     ]
     sums = torch.stack(rows).sum(dim=0)
-    return torch.cat([sums[:3], torch.full_like(sums[:1], frames), sums[3:]])
+    here = [torch.full_like(sums[:1], one) for one in (frames, stopping)]
+    return torch.cat([sums[:3], *here, sums[3:]])
 
 
 def _shares(n_correct: Tensor, n_targets: Tensor) -> list[float]:

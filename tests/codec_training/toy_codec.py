@@ -59,12 +59,17 @@ class ToyCodec(nn.Module):
         quantized, codes, before = self.quantize(latents, codebooks)
         passed = latents + (quantized - latents).detach()
         commitment = (latents - quantized).square().mean()
-        return Reconstruction(self.decoder(passed).flatten(1)[:, None], commitment, codes, (before.detach(),))
+        return Reconstruction(
+            self.decoder(passed).flatten(1)[:, None], commitment, codes, (before.transpose(0, 1).detach(),)
+        )
 
     @torch.no_grad()
     def learn_codebooks(self, reconstruction: Reconstruction, generator: torch.Generator) -> None:
         for q in range(len(self.codebook_sizes)):
-            seen, codes = reconstruction.evidence[0][q].flatten(0, 1), reconstruction.codes[..., q].flatten()
+            seen, codes = (
+                reconstruction.evidence[0][:, q].flatten(0, 1),
+                reconstruction.codes[..., q].flatten(),
+            )
             counts = torch.bincount(codes, minlength=SIZES[q])[:, None]
             means = torch.zeros_like(self.codebooks[q]).index_add_(0, codes, seen) / counts.clamp_min(1)
             chosen = torch.randint(len(seen), (SIZES[q],), generator=generator)

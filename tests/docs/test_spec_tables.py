@@ -48,6 +48,7 @@ def test_every_section_and_plugin_has_its_table() -> None:
         == {
             "spec",
             "init.lora",
+            "train.patience",
             "synthesize.window",
             "synthesize.repetition",
             *SECTIONS,
@@ -61,7 +62,11 @@ def test_every_section_and_plugin_has_its_table() -> None:
 def test_every_key_of_a_spec_is_explained(section: str) -> None:
     model = model_of(section)
     keys = {field.alias or name for name, field in model.model_fields.items()}
-    sections = {"spec": set(SECTIONS), "job-codec.train": {"losses", "discriminators", "augment"}}
+    sections = {
+        "spec": set(SECTIONS),
+        "train": {"patience"},
+        "job-codec.train": {"losses", "discriminators", "augment", "patience"},
+    }
     assert set(documented(model)) == keys - sections.get(section, set())
 
 

@@ -55,7 +55,7 @@ def test_both_forms_make_the_same_weights_and_averages() -> None:
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-@pytest.mark.parametrize("broken", ["loss", "gradient"])
+@pytest.mark.parametrize("broken", ["loss", "gradient", "spike"])
 def test_a_step_that_is_not_finite_changes_nothing(on_device: bool, broken: str) -> None:
     lm = toy_lm()
     update = updates(lm, on_device)
@@ -69,8 +69,9 @@ def test_a_step_that_is_not_finite_changes_nothing(on_device: bool, broken: str)
         first = next(lm.parameters()).grad
         assert first is not None
         first.view(-1)[0] = math.inf
-    norm = update(torch.tensor(math.nan if broken == "loss" else 1.0), 0.01, 2)
-    assert bool(norm.isfinite()) == (broken == "loss")
+    largest = 1e-3 if broken == "spike" else math.inf
+    norm = update(torch.tensor(math.nan if broken == "loss" else 1.0), 0.01, 2, largest)
+    assert bool(norm.isfinite()) == (broken != "gradient")
     for name, value in lm.named_parameters():
         assert torch.equal(value, before[0][name])
         assert torch.equal(update.average.average[name], before[1][name])
@@ -84,8 +85,8 @@ def test_the_form_of_a_gpu_neither_waits_for_it_nor_brings_it_anything() -> None
     lm = toy_lm()
     update = updates(lm, on_device=True)
     gradients(lm, 0)
-    loss, rate, weight = torch.tensor(1.0), torch.tensor(0.01), torch.tensor(0.1)
+    numbers = [torch.tensor(one) for one in (1.0, 0.01, 0.1, math.inf)]
     with Waits() as waits, Brings() as brings:
-        update._on_device(loss, rate, weight)
+        update._on_device(*numbers)
     assert waits.seen == []
     assert brings.seen == []

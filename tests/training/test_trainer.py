@@ -20,8 +20,7 @@ from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
 from lina.training.finite_steps import LIMIT
 from lina.training.losses import CrossEntropy, cross_entropy
-from lina.training.micro_batches import MicroBatches
-from lina.training.objective import MicroBatch
+from lina.training.micro_batches import MicroBatches, StepBatches
 from lina.training.trainer import Trainer, train
 from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import (
@@ -161,9 +160,9 @@ def test_an_epoch_has_every_sample_once_also_across_a_stop(
     seen: list[int] = []
     real = MicroBatches.__call__
 
-    def recorded(self: MicroBatches, step: int) -> list[MicroBatch]:
+    def recorded(self: MicroBatches, step: int) -> StepBatches:
         every, parts = [self.data.codes(number).long() for number in range(6)], real(self, step)
-        for part in parts:
+        for part in parts.batches:
             for codes, frames in zip(part.codes.long(), part.lengths.tolist(), strict=True):
                 seen.append(next(n for n in range(6) if torch.equal(every[n], codes[:frames])))
         return parts
@@ -263,12 +262,12 @@ def test_the_gradient_is_clipped_to_its_norm(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("sgd")
-def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
+def test_accumulated_batches_count_by_their_targets(tmp_path: Path) -> None:
     hooks = hooks_of()
     run, model, data = ready(small(tmp_path, *SGD, "train.clip=1e6", "train.accumulate=2"), hooks)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     plan = data.plan(data.train, 1.0, run.spec.seed)
-    gradients = []
+    gradients, targets = [], []
     for number in (0, 1):
         batch = data.batch([data.train[i] for i in plan.batch(number)])
         columns = teacher_forcing(batch.codes, batch.lengths)
@@ -278,10 +277,14 @@ def test_accumulated_batches_count_as_their_mean(tmp_path: Path) -> None:
         )
         loss = cross_entropy(logits, columns.targets, columns.loss_mask)
         gradients.append(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
+        targets.append(int(columns.loss_mask.sum()))
+    assert targets[0] != targets[1]
     train(run, model, data, hooks)
+    share = targets[0] / sum(targets)
     for (name, value), first, second in zip(model.named_parameters(), *gradients, strict=True):
         if first is not None:
-            torch.testing.assert_close(value, before[name] - (first + second) / 2, rtol=1e-4, atol=1e-6)
+            step = first * share + second * (1 - share)
+            torch.testing.assert_close(value, before[name] - step, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.usefixtures("sgd")

@@ -87,11 +87,12 @@ class Network(nn.Module):
             latents, _ = self.encoder(ahead, self.encoder.initial_state(len(samples)))
             found = self.quantizer.quantize(latents[:, waits:], codebooks)
             decoded, _ = self.decoder(found.latents, self.decoder.initial_state(len(samples)))
-        return Reconstruction(decoded[:, None], found.commitment, found.codes, (found.rests, found.used))
+        evidence = (found.rests.transpose(0, 1), found.used)
+        return Reconstruction(decoded[:, None], found.commitment, found.codes, evidence)
 
     def learn_codebooks(self, reconstruction: Reconstruction, generator: torch.Generator) -> None:
         rests, used = reconstruction.evidence
-        self.quantizer.learn(rests, reconstruction.codes, used, generator)
+        self.quantizer.learn(rests.transpose(0, 1), reconstruction.codes, used, generator)
 
     def codec_weights(self) -> dict[str, Tensor]:
         """Tensors of encoding and decoding, by name: all but the quantizer's counts."""

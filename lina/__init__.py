@@ -84,7 +84,8 @@ def load(
     [C, n]. Where graphs have been exported, as for the voice that comes with lina, a CPU speaks without PyTorch.
 
     Args:
-        run: the directory, such as ``runs/first``; by default the voice that comes with lina.
+        run: the directory, such as ``runs/first``, or an address on the Hugging Face hub,
+            ``hf://ORGANIZATION/NAME@REVISION``; by default the voice that comes with lina.
         settings: values for keys of the spec's ``synthesize``, such as ``"synthesize.window={}"``.
         device: ``auto`` (a CUDA device if there is one; exported graphs speak short texts on the CPU until it is ready),
             ``cpu`` or ``cuda``.
@@ -98,14 +99,14 @@ def load(
         LinaError: there is no such device or backend, or ``threads`` is not a number of threads.
         SpecError: a setting is wrong.
         CheckpointError: the directory is missing or has no undamaged checkpoint.
+        DataError: the hub cannot be reached, or has no such repository.
         PluginError: a plugin of the run is missing or has another version.
         TextError: the lexicon cannot be read, or the run's tokenizer has no phonemes.
     """
-    from lina.speech.default_voice import shipped_voice
+    from lina.speech.default_voice import voice_directory
     from lina.speech.loaded import LoadedVoice
 
-    directory = shipped_voice() if run is None else Path(run)
-    return LoadedVoice(directory, device, settings, threads, lexicon, backend)
+    return LoadedVoice(voice_directory(run), device, settings, threads, lexicon, backend)
 
 
 def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:

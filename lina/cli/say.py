@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import click
 
 from lina.cli.loudspeaker import find_player, loudspeaker
+from lina.cli.run_path import RunPath
 from lina.core.errors import CheckpointError, DataError, LinaError, TextError, did_you_mean
 from lina.engine.backend_names import BACKENDS
 from lina.speech.default_voice import shipped_voice
@@ -26,9 +27,9 @@ MAX_STDIN = 1_000_000
 @click.option(
     "--run",
     "directory",
-    type=Path,
+    type=RunPath(),
     metavar="DIR",
-    help="A run or an exported voice; default: lina's own.",
+    help="A run, an exported voice or hf://ORG/NAME; default: lina's own.",
 )
 @click.option("-o", "--out", type=Path, metavar="FILE", help="Write a WAV file instead of playing.")
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")

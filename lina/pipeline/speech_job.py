@@ -144,7 +144,7 @@ def _train(
         seed=run.spec.seed,
     )
     _check_backbones(resolved, model)
-    record_run(run, records, model)
+    record_run(run, records, model, resolved.codec)
     initialize(run, resolved, model, prepared)
     group.broadcast((model, prepared.training))
     checkpoint = train(run, model, prepared.training, hooks, group)

@@ -5,14 +5,19 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
+from lina.config.resolve import PluginChoice
+from lina.core.files.checks import sha256
+from lina.core.files.hub import is_address, local_folder
 from lina.core.registry import Record
 from lina.runs.build_model import count_parameters
 from lina.runs.code_fingerprint import Definition, fingerprint
@@ -33,14 +38,32 @@ PACKAGES = (
 log = logging.getLogger("lina")
 
 
-def record_run(run: Run, records: Sequence[Record], model: Any) -> None:
-    """Write ``run.json`` of a run of job speech."""
+def record_run(run: Run, records: Sequence[Record], model: Any, codec: PluginChoice[Any]) -> None:
+    """Write ``run.json`` of a run of job speech, with the SHA-256 of its codec's files."""
     backbone = count_parameters(model.encoder) + count_parameters(model.decoder)
     size = ModelInfo(parameters=count_parameters(model), backbone=backbone)
-    write_info(run.directory, records, size)
+    write_info(run.directory, records, size, {codec.record: files_of(codec.config)})
 
 
-def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> None:
+def files_of(config: BaseModel) -> dict[str, str]:
+    """SHA-256 of the files that a configuration names, by name; those fetched from the hub by their address."""
+    found: dict[str, str] = {}
+    for value in config.model_dump().values():
+        if not isinstance(value, Path) and not is_address(value):
+            continue
+        path, prefix = (local_folder(value), f"{value}/") if isinstance(value, str) else (value, "")
+        for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+            if file.is_file():
+                found[f"{prefix}{file.name}"] = sha256(file)
+    return found
+
+
+def write_info(
+    directory: Path,
+    records: Sequence[Record],
+    model: ModelInfo,
+    files: Mapping[Record, dict[str, str]] = MappingProxyType({}),
+) -> None:
     """Write ``run.json`` at the first start; record and log later starts with other versions or code of plugins.
 
     The versions of the first start stay: they trained the run, or began to.
@@ -50,7 +73,7 @@ def write_info(directory: Path, records: Sequence[Record], model: ModelInfo) -> 
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         lina=version("lina"),
         versions=_versions(),
-        plugins=tuple(_plugin_info(record) for record in records),
+        plugins=tuple(_plugin_info(record, files.get(record)) for record in records),
         commit=lina_commit(),
     )
     machine = MachineInfo(
@@ -93,13 +116,14 @@ def exported(info: RunInfo) -> RunInfo:
     )
 
 
-def _plugin_info(record: Record) -> PluginInfo:
+def _plugin_info(record: Record, files: dict[str, str] | None = None) -> PluginInfo:
     return PluginInfo(
         role=record.role,
         name=record.name,
         distribution=record.distribution,
         version=record.version,
         source=source_fingerprint(record),
+        files=files or {},
     )
 
 
@@ -117,6 +141,12 @@ def _log_changes(directory: Path, before: Sequence[PluginInfo], now: Sequence[Pl
         then = earlier.get((one.role, one.name))
         if then is None:
             continue
+        for file in sorted(then.files.keys() & one.files.keys()):
+            if then.files[file] != one.files[file]:
+                log.warning(
+                    "%s: %s of %s:%s is another file than before; results may differ",
+                    *(directory, file, one.role, one.name),
+                )
         if (then.distribution, then.version) != (one.distribution, one.version):
             log.warning(
                 "%s: %s:%s was %s %s, now it is %s %s; results may differ",

@@ -35,6 +35,8 @@ class PluginInfo(FileRecord):
     version: str = ""
     source: str = ""
     """Fingerprint of its code (``lina.runs.code_fingerprint``), without the parts that cannot change results."""
+    files: dict[str, str] = Field(default={})
+    """SHA-256 of the files that its configuration names, such as a codec's weights, by name or address."""
 
 
 class ModelInfo(FileRecord):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lina.core.errors import CheckpointError, did_you_mean
+from lina.core.files.hub import fetch, is_address
 
 VOICES = Path(__file__).parents[1] / "voices"
 SPEC = "spec.yaml"
@@ -32,6 +33,18 @@ def voice_or_path(name: Path) -> Path:
             f"{did_you_mean(str(name), known)}; name a run"
         )
     return named[-1]
+
+
+def voice_directory(run: str | Path | None) -> Path:
+    """Directory of a run or voice: a path, an address on the hub, which is fetched, or None for the shipped voice.
+
+    Raises:
+        CheckpointError: this installation ships no voice.
+        DataError: the hub cannot be reached, or has no such repository.
+    """
+    if run is None:
+        return shipped_voice()
+    return fetch(str(run)) if is_address(run) else Path(run)
 
 
 def shipped_voice(voices: Path = VOICES) -> Path:

@@ -1,7 +1,6 @@
 """Plugin ``codec:encodec``: its configuration and its two codecs."""
 
 from math import prod
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,6 +14,7 @@ from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
 from lina.codecs.encodec.weights import REMEDY, fill_randomly, load_weights
 from lina.core.audio.codec import validate_audio, validate_codes
 from lina.core.errors import PluginError, SpecError
+from lina.core.files.hub import WeightsSource
 from lina.core.plugin import CodecPlugin, PluginConfig
 
 
@@ -22,8 +22,9 @@ class EnCodecConfig(PluginConfig):
     variant: Literal["24khz", "48khz"] = "24khz"
     codebooks: int = Field(default=8, ge=1, le=32)
     """0.75 kbit/s each at 24 kHz (32 in the release), 1.5 kbit/s at 48 kHz (16)."""
-    weights: Path | None = None
-    """A local file: EnCodec's release (.th), or transformers' layout (model.safetensors or its directory)."""
+    weights: WeightsSource | None = None
+    """EnCodec's release (.th), transformers' layout (model.safetensors or its folder), or its address on the hub:
+    hf://ORGANIZATION/NAME@REVISION."""
     random_weights: bool = False
     """Random weights instead of trained ones: for tests only."""
     seed: int = 0
@@ -119,7 +120,7 @@ class EnCodec(CodecPlugin):
 
 def _check(config: EnCodecConfig, causal: bool) -> None:
     if config.weights is None and not config.random_weights:
-        raise PluginError(f"codec:encodec has no weights, and none are downloaded; {REMEDY}")
+        raise PluginError(f"codec:encodec has no weights; {REMEDY}")
     if config.weights is not None and config.random_weights:
         raise SpecError("codec:encodec: config has both weights and random_weights; remove one")
     if not causal and config.codebooks > 16:

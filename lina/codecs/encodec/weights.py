@@ -1,6 +1,6 @@
-"""Weights of EnCodec from a local file: the original release's or transformers', old or new weight norm.
+"""Weights of EnCodec: the original release's or transformers', old or new weight norm, from a file or the hub.
 
-Nothing is downloaded, and a pickle is read as tensors only.
+A pickle is read as tensors only.
 """
 
 import re
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lina.codecs.encodec.network import Network
 from lina.core.errors import FileError, PluginError
+from lina.core.files.hub import fetch
 from lina.core.files.tensor_file import is_whole, read_pickled_tensors, read_safetensors
 
 _RENAMES = (
@@ -23,21 +24,24 @@ _RENAMES = (
     (r"^quantizer\.vq\.", "quantizer."),
     (r"\._codebook\.", ".codebook."),
 )
+MODEL = "model.safetensors"
 _TRAINING_ONLY = ("codebook.inited", "codebook.cluster_size", "codebook.embed_avg")
 _CODEBOOK = re.compile(r"quantizer\.layers\.(\d+)\.codebook\.embed")
 
 
-def load_weights(network: Network, path: Path) -> None:
-    """Fill ``network`` from a file, or from a directory with ``model.safetensors``; use as many codebooks as
-    the network has.
+def load_weights(network: Network, source: str | Path) -> None:
+    """Fill ``network`` from a file, a directory with ``model.safetensors``, or an address on the hub; use as many
+    codebooks as the network has.
 
     Weight norm is multiplied out here by the operation that would otherwise run at every call, so results are the
     same.
 
     Raises:
         PluginError: no such file, unreadable, or tensors missing, unknown or of other shapes (count, names).
+        DataError: the hub cannot be reached, or has no such repository.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
+    path = fetch(source, (MODEL,)) if isinstance(source, str) else source
+    file = path / MODEL if path.is_dir() else path
     found = _canonical(_read(file))
     expected = network.state_dict()
     embed = expected["quantizer.embed"]
@@ -84,8 +88,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 REMEDY = (
     "config.weights must be encodec_24khz-d7cc33bc.th or encodec_48khz-7e698e3e.th of EnCodec's release "
-    "(dl.fbaipublicfiles.com/encodec/v0), or model.safetensors of facebook/encodec_24khz or encodec_48khz in "
-    "transformers' layout"
+    "(dl.fbaipublicfiles.com/encodec/v0), model.safetensors of facebook/encodec_24khz or encodec_48khz in "
+    "transformers' layout, or hf://facebook/encodec_24khz@REVISION"
 )
 
 

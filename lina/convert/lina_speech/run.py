@@ -86,7 +86,7 @@ def convert(
         write_atomic(directory / TOKENIZER_FILE, json.dumps({"key": "", "trained": None}).encode())
         write_atomic(directory / SPEAKERS_FILE, b"[]")
         write_data_summary(directory, _no_data(sizes))
-        record_run(Run(directory, spec), resolved.records, model)
+        record_run(Run(directory, spec), resolved.records, model, resolved.codec)
         _save(directory, spec, model, sha256(checkpoint))
         check(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())

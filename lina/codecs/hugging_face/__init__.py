@@ -1,0 +1,1 @@
+"""Codecs of the transformers package, with weights in its layout: Mimi and DAC."""

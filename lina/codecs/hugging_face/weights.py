@@ -1,0 +1,93 @@
+"""Models of transformers with weights from a folder or from the hub, complete or refused."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lina.codecs.hugging_face.config import PretrainedConfig
+from lina.core.errors import PluginError
+from lina.core.files.hub import fetch
+
+CONFIG, MODEL = "config.json", "model.safetensors"
+
+
+def load_model(plugin: str, model_class: str, config_class: str, config: PretrainedConfig) -> Any:
+    """A model of transformers in evaluation mode, without gradients; ``fill`` draws random weights.
+
+    Raises:
+        PluginError: transformers is missing, the folder has no such files, or they are of another architecture.
+        DataError: the hub cannot be reached, or has no such repository.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise PluginError(
+            f"codec:{plugin} needs transformers ({error}); pip install 'lina[codecs]'"
+        ) from None
+    sizes: Any = getattr(transformers, config_class)
+    network: Any = getattr(transformers, model_class)
+    if config.weights is None:
+        try:
+            shape = sizes(**config.sizes)
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(config.seed)
+                model = network(shape)
+        except Exception as error:
+            raise PluginError(
+                f"codec:{plugin}: config.sizes: {_line(error)}; use keys of config.json"
+            ) from error
+        _fill(model, config.seed)
+        return model.requires_grad_(False).eval()
+    return _read(plugin, network, sizes, weights_folder(plugin, config.weights))
+
+
+def weights_folder(plugin: str, weights: str | Path) -> Path:
+    """The folder with both files.
+
+    Raises:
+        PluginError: a file is missing.
+    """
+    folder = fetch(weights, (CONFIG, MODEL)) if isinstance(weights, str) else weights
+    for name in (CONFIG, MODEL):
+        if not (folder / name).is_file():
+            raise PluginError(
+                f"codec:{plugin}: {folder}: has no {name}; name a folder with {CONFIG} and {MODEL}"
+            )
+    return folder
+
+
+def _read(plugin: str, network: Any, sizes: Any, folder: Path) -> Any:
+    remedy = f"name a folder of {plugin} in transformers' layout"
+    try:
+        found = sizes.from_pretrained(folder, local_files_only=True)
+        if found.model_type != sizes.model_type:
+            raise PluginError(f"codec:{plugin}: {folder / CONFIG}: is of {found.model_type}; {remedy}")
+        model, report = network.from_pretrained(
+            folder, config=found, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(f"codec:{plugin}: {folder}: cannot be read ({_line(error)}); {remedy}") from error
+    wrong = sorted({str(name) for key in ("missing_keys", "mismatched_keys") for name in report[key]})
+    if wrong:
+        raise PluginError(
+            f"codec:{plugin}: {folder / MODEL}: {len(wrong)} tensors are missing or of another shape "
+            f"({', '.join(wrong[:3])}); {remedy}"
+        )
+    return model.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def _fill(model: Any, seed: int) -> None:
+    """Random codebooks, where a model begins with zeros, so that codes differ."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.named_buffers():
+        if name.endswith("embed_sum"):
+            tensor.normal_(generator=generator)
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -86,7 +86,8 @@ class CodecTrainer:
             )
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
-    def save(self) -> Checkpoint | None:
+    def save(self, wait: bool = True) -> Checkpoint | None:
+        """Write a checkpoint; training waits for it, whatever ``wait`` says."""
         self.skipped.report(self._utterances)
         checkpoint_files.round_moments(self.state)
         if not self.group.is_main:

@@ -8,12 +8,15 @@ from pydantic import Field, model_validator
 from lina.config.patience import Patience
 from lina.config.sections import Count, Fraction, NamedChoice, SpecSection
 
+FIXED_BATCH_SECONDS = 60.0
+"""Seconds of a micro-batch where nothing else is known."""
+
 
 class TrainSection(SpecSection):
     steps: Count = 800
     """Optimizer steps."""
-    batch_seconds: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
-    """Audio per micro-batch, padding included."""
+    batch_seconds: Literal["auto"] | Annotated[float, Field(gt=0.0, le=1e6)] = FIXED_BATCH_SECONDS
+    """Audio per micro-batch, padding included; ``auto``: as much as fits on the GPU; 60 on a CPU."""
     consecutive: Annotated[int, Field(ge=1, le=64)] = 1
     """Utterances of one speaker packed per row; from 2 on the model learns to continue with another text."""
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
@@ -107,6 +110,11 @@ class TrainSection(SpecSection):
                 f"parallel: fsdp updates shards, which only optimizer: adamw can, not {self.optimizer}"
             )
         return self
+
+    @property
+    def batch_size(self) -> float:
+        """``batch_seconds`` as a number; training has replaced ``auto`` before its first step."""
+        return FIXED_BATCH_SECONDS if self.batch_seconds == "auto" else self.batch_seconds
 
     def _one_batch_per_gpu(self) -> str:
         if self.gpus == 1:

@@ -35,11 +35,16 @@ def model_size(build: Callable[[], DelayLM], train: TrainSection) -> Size:
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = build()
-        for module in model.modules():
-            if hasattr(module, "gradient_checkpointing"):
-                setattr(module, "gradient_checkpointing", train.gradient_checkpointing)  # noqa: B010 (a plain bool)
+        checkpoint_layers(model, train.gradient_checkpointing)
         short, long = (_saved_bytes(model, train, frames) for frames in FRAMES)
     return Size(count_parameters(model), (long - short) / (FRAMES[1] - FRAMES[0]))
+
+
+def checkpoint_layers(model: DelayLM, enabled: bool) -> None:
+    """Let stacks recompute their layers in the backward pass, or not."""
+    for module in model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            setattr(module, "gradient_checkpointing", enabled)  # noqa: B010 (a plain bool)
 
 
 def _saved_bytes(model: DelayLM, train: TrainSection, frames: int) -> int:

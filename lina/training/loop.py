@@ -26,8 +26,8 @@ class Steps(Protocol):
     def validate(self) -> None:
         """Measure and log the validation loss."""
 
-    def save(self) -> Checkpoint | None:
-        """Write a checkpoint; None on other ranks than rank 0, which writes it."""
+    def save(self, wait: bool) -> Checkpoint | None:
+        """Write a checkpoint, on rank 0; return it, there and with ``wait``: else training goes on meanwhile."""
 
     def next_batch(self) -> tuple[str, str]:
         """Size of the next step's batch in words, and the key of the spec that sets it."""
@@ -85,7 +85,7 @@ def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Ch
             if not (finished or stopping or trainer.step % spec.checkpoint_every == 0):
                 continue
             group.enter("saving")
-            saved = trainer.save()
+            saved = trainer.save(wait=finished or stopping)
             if not finished and not stopping:
                 continue
             group.barrier()  # no rank leaves before the checkpoint is complete

@@ -39,7 +39,8 @@ class MicroBatches:
     """Micro-batches of each step, on the CPU, each a function of (corpus, spec, step, its number).
 
     A step has ``train.accumulate`` of them; ``own`` are the numbers of those that this rank computes. ``end_to_end``:
-    all groups of a micro-batch lie in one row, so that nothing is padded.
+    all groups of a micro-batch lie in one row, so that nothing is padded. ``pinned``: in page-locked memory, from which
+    a GPU copies while it computes.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class MicroBatches:
         data: TrainingData,
         own: Sequence[int] | None = None,
         end_to_end: bool = False,
+        pinned: bool = False,
     ) -> None:
         train = spec.train
-        self.spec, self.data, self.end_to_end = spec, data, end_to_end
+        self.spec, self.data, self.end_to_end, self.pinned = spec, data, end_to_end, pinned
         self.own = range(train.accumulate) if own is None else own
-        self.plan = data.plan(data.train, train.batch_seconds, spec.seed, train.consecutive)
+        self.plan = data.plan(data.train, train.batch_size, spec.seed, train.consecutive)
         self.executor = ThreadPoolExecutor(1)
         self.prefetched: tuple[int, Future[StepBatches]] | None = None
         """A coming step and its micro-batches."""
@@ -84,6 +86,8 @@ class MicroBatches:
             make_micro_batch(self.data, numbers[own], drop, self._generator(step, own), self.end_to_end)
             for own in self.own
         ]
+        if self.pinned:
+            batches = [MicroBatch._make(tensor.pin_memory() for tensor in batch) for batch in batches]
         if len(numbers) == 1:
             return StepBatches(batches, [1.0])
         targets = [

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from lina.runs.checkpoint import (
     save_tensors,
 )
 from lina.runs.checkpoint_store import Checkpoint, checkpoint_folder
+from lina.runs.checkpoint_writer import CheckpointWriter, copied
 from lina.runs.device import (
     choose_device,
     choose_precision,
@@ -37,7 +39,9 @@ from lina.runs.hooks import Run
 from lina.runs.metrics import append_metrics
 from lina.runs.records import MetricsRecord
 from lina.runs.shards import gather
+from lina.training.activation_memory import checkpoint_layers
 from lina.training.backward import BackwardPass
+from lina.training.batch_size import resolved_run, with_batch_size
 from lina.training.finite_steps import SkippedSteps
 from lina.training.gradient_spikes import NormStatistics
 from lina.training.loop import resume_point, run_steps
@@ -72,7 +76,10 @@ def train(
     trainer = Trainer(run, model, data, hooks, group)
     if last is not None:
         trainer.restore(last)
-    last = run_steps(trainer, run, group, began)
+    try:
+        last = run_steps(trainer, run, group, began)
+    finally:
+        trainer.writer.close()
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last
 
@@ -83,22 +90,27 @@ class Trainer:
     def __init__(
         self, run: Run, model: DelayLM, data: TrainingData, hooks: Any, group: ProcessGroup | None = None
     ) -> None:
-        spec = run.spec.train
         self.group = group or ProcessGroup()
+        if run.spec.train.batch_seconds == "auto":
+            found = with_batch_size(run, model, data) if self.group.is_main else None
+            run = resolved_run(run, self.group.broadcast(found))
+        spec = run.spec.train
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)
         self.precision = choose_precision(spec.precision, self.device)
         """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
         self.model = model.to(self.device)
-        for module in model.modules():
-            if hasattr(module, "gradient_checkpointing"):
-                setattr(module, "gradient_checkpointing", spec.gradient_checkpointing)  # noqa: B010 (a plain bool)
+        checkpoint_layers(model, spec.gradient_checkpointing)
         chosen = training_choices(run.spec)
         loss = chosen.loss.plugin.build(config=chosen.loss.config)
         guided = spec.guided_attention > 0
         self.objective = Objective(model, loss, self.device, guided=guided, name=chosen.loss.record.name)
         self.micro_batches = MicroBatches(
-            run.spec, data, self.group.micro_batches(spec.accumulate), self._packs_groups()
+            run.spec,
+            data,
+            self.group.micro_batches(spec.accumulate),
+            self._packs_groups(),
+            pinned=self.device.type == "cuda",
         )
         self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget, self.group)
         self.optimizer = chosen.optimizer.plugin.build(
@@ -115,6 +127,7 @@ class Trainer:
         self.optimizer_step = OptimizerStep(spec, model, self.optimizer, self.average, self.device)
         self.skipped = SkippedSteps(torch.device("cpu"))
         self.norms = NormStatistics()
+        self.writer = CheckpointWriter(self._report)
         self.step = 0
         self.seconds = 0.0
 
@@ -140,7 +153,8 @@ class Trainer:
         self.norms = NormStatistics.of(checkpoint.norms)
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
-    def save(self) -> Checkpoint | None:
+    def save(self, wait: bool = True) -> Checkpoint | None:
+        """Write a checkpoint; without ``wait`` its files are written while training goes on."""
         average = self.average.state(self.model) if self.average else None
         content = checkpoint_content(self.model, self.optimizer, average)
         if self.backward.sharded:
@@ -148,9 +162,10 @@ class Trainer:
             content = content._replace(files=files)
         if not self.group.is_main:
             return None
-        written = save_tensors(
+        write = partial(
+            save_tensors,
             checkpoint_folder(self.run.directory),
-            content,
+            content if wait else copied(content),
             step=self.step,
             seconds=self.seconds,
             corpus=self.data.identity,
@@ -158,8 +173,11 @@ class Trainer:
             norms=tuple(self.norms),
             keep=self.spec.keep,
         )
-        self.hooks.checkpoint_written(run=self.run, step=self.step, path=written.path)
-        return written
+        self.writer.submit(write)
+        return self.writer.finish() if wait else None
+
+    def _report(self, written: Checkpoint) -> None:
+        self.hooks.checkpoint_written(run=self.run, step=written.step, path=written.path)
 
     def next_batch(self) -> tuple[str, str]:
         lengths, batches = self.data.lengths, self.micro_batches.numbers(self.step + 1)
@@ -169,12 +187,13 @@ class Trainer:
         )
         return (
             f"{rows} rows of up to {longest:,} frames",
-            f"train.batch_seconds ({self.spec.batch_seconds:g})",
+            f"train.batch_seconds ({self.spec.batch_size:g})",
         )
 
     def advance(self, stopping: Callable[[], bool] = lambda: False) -> bool:
         """One optimizer step over ``train.accumulate`` micro-batches; true if a rank is ``stopping`` after it."""
         began = time.perf_counter()
+        self.writer.poll()
         spec, step, group = self.spec, self.step + 1, self.group
         self.model.train()
         measures: list[StepMeasures] = []
@@ -246,7 +265,7 @@ class Trainer:
         group = self.group
         numbers = torch.zeros(1 + 2 * len(self.model.codebook_sizes), dtype=torch.float64, device=self.device)
         generator = torch.Generator().manual_seed(0)
-        planned = self.data.plan(self.data.valid, self.spec.batch_seconds, 0).batches(0)
+        planned = self.data.plan(self.data.valid, self.spec.batch_size, 0).batches(0)
         with self.average.in_place(self.model) if self.average else nullcontext():
             for first in range(0, len(planned), group.size):
                 place = first + group.rank

@@ -1,0 +1,75 @@
+"""Writing of checkpoints while training goes on: a copy is taken at once, files are written and synced in a thread.
+
+One checkpoint is written at a time. It counts when it is complete, as any other: a kill during the writing leaves the
+one before. An error of the writing is raised by the next call.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from lina.core.errors import LinaError
+from lina.runs.checkpoint import CheckpointContent
+from lina.runs.checkpoint_store import Checkpoint
+
+log = logging.getLogger("lina")
+
+
+def copied(content: CheckpointContent) -> CheckpointContent:
+    """The same content in memory of its own on the CPU, which training does not change."""
+    files = {
+        file: {name: _copy(value) for name, value in tensors.items()}
+        for file, tensors in content.files.items()
+    }
+    return content._replace(files=files)
+
+
+def _copy(value: Tensor) -> Tensor:
+    return torch.empty_like(value, device="cpu", requires_grad=False).copy_(value.detach())
+
+
+class CheckpointWriter:
+    """Thread that writes checkpoints; ``written`` is called with each one, in the caller's thread."""
+
+    def __init__(self, written: Callable[[Checkpoint], None]) -> None:
+        self.written = written
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.pending: Future[Checkpoint] | None = None
+
+    def submit(self, write: Callable[[], Checkpoint]) -> None:
+        """Begin to write, once the checkpoint before is complete."""
+        self.finish()
+        self.pending = self.executor.submit(write)
+
+    def poll(self) -> None:
+        """Report a checkpoint that is complete by now.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        if self.pending is not None and self.pending.done():
+            self.finish()
+
+    def finish(self) -> Checkpoint | None:
+        """Wait for the checkpoint that is being written, and return it.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        if self.pending is None:
+            return None
+        pending, self.pending = self.pending, None
+        checkpoint = pending.result()
+        self.written(checkpoint)
+        return checkpoint
+
+    def close(self) -> None:
+        """Wait for the end of the writing; log an error, since another one is on its way."""
+        try:
+            self.finish()
+        except LinaError as error:
+            log.warning("%s", error)
+        self.executor.shutdown()

@@ -1,0 +1,146 @@
+"""``train.batch_seconds: auto``: the largest micro-batch that fits on the GPU, found before the first step.
+
+The memory of a step grows linearly with its frames, so two sizes tell how many fit. The result is kept in the run
+directory: the order of batches depends on it, and a run that resumes, on any machine, has the same.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from pydantic import Field, TypeAdapter
+
+from lina.config.train_section import FIXED_BATCH_SECONDS
+from lina.core.errors import LinaError, is_out_of_memory
+from lina.core.files.atomic import write_atomic
+from lina.core.files.json_file import read_json
+from lina.core.model.delay_lm import DelayLM
+from lina.core.ops.dispatch import log_once
+from lina.data.collate import KEEP_ALL
+from lina.data.training_data import TrainingData
+from lina.runs.device import choose_device, choose_precision
+from lina.runs.hooks import Run
+from lina.training.activation_memory import checkpoint_layers
+from lina.training.losses import fused_cross_entropy
+from lina.training.micro_batches import make_micro_batch
+from lina.training.objective import Objective
+from lina.training.packing import packs_groups, row_starts
+from lina.training.shape_buckets import columns_of
+
+FILE = "batch_seconds.json"
+FIRST = 30.0
+"""Seconds of the first size that is measured."""
+SHARE = 0.85
+"""Share of the GPU's memory that a step may take: batches differ in shape, and memory is in pieces."""
+PARTS = 20
+"""A micro-batch is at most this part of the corpus: an epoch of few batches trains badly."""
+_SECONDS = TypeAdapter(Annotated[float, Field(gt=0.0, le=1e6)])
+
+
+def with_batch_size(run: Run, model: DelayLM, data: TrainingData) -> float:
+    """Seconds per micro-batch of a run with ``train.batch_seconds: auto``: of its first start, or found now.
+
+    Raises:
+        LinaError: not even the smallest micro-batch fits.
+    """
+    file = run.directory / FILE
+    if file.is_file():
+        return read_json(file, _SECONDS, strict=False)
+    device = choose_device(run.spec.train.device)
+    seconds = FIXED_BATCH_SECONDS
+    if device.type == "cuda":
+        memory = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+        seconds = largest_batch(
+            lambda seconds: _bytes_of_step(run, model, data, device, seconds),
+            SHARE * memory,
+            max(FIRST, sum(data.lengths[i] for i in data.train) / data.frame_rate / PARTS),
+        )
+    write_atomic(file, (json.dumps(seconds) + "\n").encode())
+    log_once(f"train.batch_seconds: auto: {seconds:g} s per micro-batch, kept in {file}")
+    return seconds
+
+
+def largest_batch(bytes_of: Callable[[float], float], available: float, most: float) -> float:
+    """Largest number of seconds, up to ``most``, whose step takes at most ``available`` bytes.
+
+    ``bytes_of`` measures a step of so many seconds, with an exception that ``is_out_of_memory`` if it does not fit. Two
+    sizes give a first line through the bytes, and half of its answer a better one.
+
+    Raises:
+        LinaError: the first sizes do not fit.
+    """
+    try:
+        points = [(seconds, bytes_of(seconds)) for seconds in (FIRST, 2 * FIRST)]
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise LinaError(
+            f"train.batch_seconds: auto: a micro-batch of {2 * FIRST:g} s does not fit on the GPU; set a smaller "
+            "train.batch_seconds, or train.gradient_checkpointing: true"
+        ) from error
+    guess = min(_solve(points, available), most)
+    if guess > 8 * FIRST:
+        half = guess / 2
+        try:
+            guess = min(_solve([points[-1], (half, bytes_of(half))], available), most)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            guess = _largest_halved(bytes_of, half / 2)
+    return float(f"{max(FIRST, guess):.3g}")
+
+
+def _largest_halved(bytes_of: Callable[[float], float], seconds: float) -> float:
+    """``seconds``, halved until a step of so many fits."""
+    while seconds > 2 * FIRST:
+        try:
+            bytes_of(seconds)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            seconds /= 2
+        else:
+            break
+    return seconds
+
+
+def _solve(points: list[tuple[float, float]], available: float) -> float:
+    """Where the line through two points reaches ``available``."""
+    (near, less), (far, more) = points
+    slope = max((more - less) / (far - near), 1e-6)
+    return far + (available - more) / slope
+
+
+def _bytes_of_step(
+    run: Run, model: DelayLM, data: TrainingData, device: torch.device, seconds: float
+) -> float:
+    """Peak memory of forward and backward pass over the longest utterances, and of what the optimizer adds."""
+    spec = run.spec.train
+    precision = choose_precision(spec.precision, device)
+    checkpoint_layers(model, spec.gradient_checkpointing)
+    objective = Objective(
+        model.to(device).train(), fused_cross_entropy, device, guided=spec.guided_attention > 0
+    )
+    longest = sorted(data.train, key=lambda number: -data.lengths[number])
+    budget, groups = int(seconds * data.frame_rate), list[list[int]]()
+    while budget > 0:
+        number = longest[len(groups) % len(longest)]
+        groups.append([number])
+        budget -= data.lengths[number]
+    packed = packs_groups(model) and not spec.cuda_graph
+    batch = make_micro_batch(data, groups, KEEP_ALL, torch.Generator().manual_seed(0), packed)
+    starts = row_starts(batch.lengths, batch.rows, batch.groups, batch.codes.shape[2], device)
+    torch.cuda.reset_peak_memory_stats(device)
+    measured = objective(batch.to(device), columns_of(batch), precision, starts)
+    torch.autograd.backward(measured.loss + spec.guided_attention * measured.guided_attention_loss)
+    model.zero_grad(set_to_none=True)
+    weights = sum(4 * one.numel() for one in model.parameters() if one.requires_grad)
+    return torch.cuda.max_memory_allocated(device) + weights * (3 if spec.ema else 2)
+
+
+def resolved_run(run: Run, seconds: float) -> Run:
+    """The run with a number for ``train.batch_seconds``."""
+    train = run.spec.train.model_copy(update={"batch_seconds": seconds})
+    return replace(run, spec=run.spec.model_copy(update={"train": train}))

@@ -1,0 +1,66 @@
+"""Checkpoints that are written while training goes on."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lina.core.errors import CheckpointError
+from lina.runs.checkpoint import CheckpointContent, checkpoint_content, load_weights, save_tensors
+from lina.runs.checkpoint_store import Checkpoint, newest_checkpoint
+from lina.runs.checkpoint_writer import CheckpointWriter, copied
+
+
+def write(folder: Path, content: CheckpointContent, step: int, gate: threading.Event) -> Checkpoint:
+    assert gate.wait(30)
+    return save_tensors(folder, content, step=step, seconds=0.0, corpus="c", keep=2)
+
+
+def test_training_goes_on_while_the_checkpoint_holds_its_step(tmp_path: Path) -> None:
+    model, reports, gate = nn.Linear(3, 2), [], threading.Event()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    model.weight.grad = model.bias.grad = None
+    before = model.weight.detach().clone()
+    writer = CheckpointWriter(reports.append)
+    content = copied(checkpoint_content(model, optimizer, {"weight": model.weight}))
+    writer.submit(lambda: write(tmp_path, content, 1, gate))
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    writer.poll()
+    assert reports == []
+    assert newest_checkpoint(tmp_path) is None
+    gate.set()
+    for _ in range(300):
+        writer.poll()
+        if reports:
+            break
+        time.sleep(0.1)
+    assert [one.step for one in reports] == [1]
+    other = nn.Linear(3, 2)
+    load_weights(other, reports[0], average=False)
+    assert torch.equal(other.weight, before)
+    writer.close()
+
+
+def test_one_checkpoint_follows_the_other_and_errors_are_raised(tmp_path: Path) -> None:
+    model, reports, gate = nn.Linear(3, 2), [], threading.Event()
+    gate.set()
+    content = copied(checkpoint_content(model, torch.optim.AdamW(model.parameters()), None))
+    writer = CheckpointWriter(reports.append)
+    for step in (1, 2):
+        writer.submit(lambda step=step: write(tmp_path / "there", content, step, gate))
+    assert [one.step for one in reports] == [1], "the first is complete before the second begins"
+    last = writer.finish()
+    assert last is not None
+    assert last.step == 2
+    assert writer.finish() is None
+    writer.submit(lambda: write(tmp_path / "not" / "there", content, 3, gate))
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        writer.submit(lambda: write(tmp_path / "there", content, 4, gate))
+    writer.close()
+    found = newest_checkpoint(tmp_path / "there")
+    assert found is not None
+    assert found.step == 2

@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,13 @@ def train(out: Path, steps: int, corpus: Path) -> None:
     """Run the small spec; write the utterances of each step to the ledger before its weights can be saved."""
     advance = Trainer.advance
 
-    def recorded(trainer: Trainer) -> None:
+    def recorded(trainer: Trainer, stopping: Callable[[], bool] = lambda: False) -> bool:
         step = trainer.step + 1
         line = json.dumps([step, trainer._utterances(step)]) + "\n"
-        advance(trainer)
+        stopped = advance(trainer, stopping)
         with (out / LEDGER).open("a") as file:
             file.write(line)
+        return stopped
 
     Trainer.advance = recorded  # type: ignore[method-assign, assignment]
     overrides = (*SMALL, f"train.steps={steps}", f"train.out={out}", f"data.config.path={corpus}")

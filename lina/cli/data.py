@@ -1,4 +1,4 @@
-"""``lina data``: list, fetch and inspect corpora."""
+"""``lina data``: list, fetch, inspect and encode corpora."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from lina.config.resolve import PluginChoice
     from lina.core.plugin import CorpusPlugin
     from lina.data.inspect import CorpusStatistics
+    from lina.runs.device import Device
 
 SHOWN = 10
 """Maximum speakers and rejects that are printed; others are counted."""
 
 
-@click.group(short_help="List, fetch and inspect corpora.")
+@click.group(short_help="List, fetch, inspect, encode corpora.")
 def data() -> None:
-    """List, fetch and inspect corpora.
+    """List, fetch, inspect and encode corpora.
 
     \b
     Example:
@@ -85,6 +86,51 @@ def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
     from lina.data.inspect import inspect_corpus
 
     _print(inspect_corpus(corpus.plugin.read(config=corpus.config), decode=decode))
+
+
+@data.command(short_help="Encode a part of a spec's corpus.")
+@click.argument("spec")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--shard", metavar="I/N", help="Part I of N, from 0; default: the rank of torchrun, else all.")
+@click.option("--device", default="auto", metavar="NAME", help="Of the codec: auto, cpu or cuda.")
+@click.option("--readers", type=click.IntRange(0, 256), default=2, help="Threads that decode recordings.")
+def encode(spec: str, overrides: tuple[str, ...], shard: str | None, device: "Device", readers: int) -> None:
+    """Encode part I of N of the corpus of SPEC to its run directory.
+
+    All parts may run at once, on any machines that share the directory.
+    `lina run` then finds the corpus encoded.
+
+    \b
+    Example:
+      lina data encode specs/first.yaml
+      seq 0 3 | xargs -P 4 -I I lina data encode specs/first.yaml --shard I/4
+    """
+    import os
+    import time
+
+    from lina.config.loader import load_spec
+    from lina.config.resolve import resolve
+    from lina.data.parts import part_of
+    from lina.data.prepare import encode_part
+    from lina.runs.device import choose_device
+    from lina.runs.signals import raise_on_sigterm
+
+    part, parts = part_of(shard, os.environ)
+    resolved = resolve(load_spec(spec, overrides))
+    began, finished = time.perf_counter(), []
+
+    def report(done: int, total: int) -> None:
+        finished.append((done, total))
+
+    with raise_on_sigterm():
+        found = encode_part(resolved, part, parts, choose_device(device), readers, report)
+    seconds = time.perf_counter() - began
+    kept = finished[0][0]
+    rate = "" if kept else f": {found.hours / seconds * 3600:,.1f} hours of audio per hour"
+    click.echo(
+        f"part {part} of {parts}: {found.utterances} utterances, {found.rejects} rejects, {found.hours:.2f} h in "
+        f"{seconds:.1f} s, {kept} kept{rate}"
+    )
 
 
 def _corpus(source: str, settings: tuple[str, ...]) -> "PluginChoice[CorpusPlugin]":

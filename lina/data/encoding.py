@@ -63,6 +63,10 @@ class Encoder:
             raise PluginError(f"a codebook of {largest} entries: shards hold at most {LARGEST_CODEBOOK}")
 
     def __call__(self, utterance: Utterance) -> Int16[Tensor, "T Q"] | Reject:
+        return self.codes(utterance, self.read(utterance))
+
+    def read(self, utterance: Utterance) -> Float[Tensor, "C N"] | Reject:
+        """The recording in whole frames; needs the CPU alone."""
         facts = self.facts
         try:
             if self.check_text is not None:
@@ -76,10 +80,17 @@ class Encoder:
             return Reject(id=utterance.id, where=str(utterance.audio), reason=error.reason)
         except TextError as error:
             return Reject(id=utterance.id, where=str(utterance.audio), reason=f"text refused: {error}")
-        padded = pad(audio, (0, -audio.shape[1] % facts.hop))
+        return pad(audio, (0, -audio.shape[1] % facts.hop))
+
+    def codes(
+        self, utterance: Utterance, audio: Float[Tensor, "C N"] | Reject
+    ) -> Int16[Tensor, "T Q"] | Reject:
+        """The codes of a recording that ``read`` gave."""
+        if isinstance(audio, Reject):
+            return audio
         with torch.no_grad():
-            codes = self.encode(padded.unsqueeze(0))
-        self._check(codes, padded.shape[1] // facts.hop, utterance.id)
+            codes = self.encode(audio.unsqueeze(0))
+        self._check(codes, audio.shape[1] // self.facts.hop, utterance.id)
         return codes[0].to("cpu", torch.int16)
 
     def _check(self, codes: Int[Tensor, "B T Q"], frames: int, id: str) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
 
 from lina.config.resolve import ResolvedSpec
 from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
-from lina.core.files.atomic import write_atomic
+from lina.core.files.atomic import make_directory, write_atomic
 from lina.core.files.checks import sha256
 from lina.core.generation.settings import Sampling
 from lina.core.protocols import Tokenizer
@@ -23,7 +26,7 @@ from lina.core.text.validate import check_text
 from lina.core.utterance import Utterance
 from lina.data.text_ids import encode_corpus_texts
 from lina.data.token_dataset import TokenDataset
-from lina.data.token_shards import CodecFacts, EncodingTools, build_tokens
+from lina.data.token_shards import CodecFacts, EncodingTools, Report, build_part, build_tokens
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_codec
 from lina.runs.checkpoint_store import checkpoint_folder
@@ -127,6 +130,57 @@ def prepare(
     )
     recordings = {item.id: item.audio for item in utterances}
     return PreparedData(codec, tokenizer, dataset, speakers, training, recordings)
+
+
+class EncodedPart(NamedTuple):
+    """Counts of one part of a corpus."""
+
+    utterances: int
+    rejects: int
+    hours: float
+    """Of audio, in its shards."""
+
+
+def encode_part(
+    resolved: ResolvedSpec, part: int, parts: int, device: torch.device, readers: int, report: Report
+) -> EncodedPart:
+    """Encode one part of a run's corpus, into its directory; a run of the spec then only writes the manifest.
+
+    Args:
+        part: of ``parts``, from 0; other processes encode the others, at any time and on any machine.
+        device: of the codec, if it is a module.
+        readers: threads that read recordings ahead of it.
+
+    Raises:
+        DataError, LinaError: as ``prepare``.
+    """
+    spec, directory = resolved.spec, resolved.spec.train.out
+    make_directory(directory, parents=True)
+    items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
+    tokenizer, _ = _tokenizer(resolved, [one for one in items if isinstance(one, Utterance)], directory)
+    codec: Any = build_codec(resolved.codec)
+    if isinstance(codec, nn.Module):
+        codec.to(device)
+    facts = CodecFacts.of(codec)
+    tools = EncodingTools(
+        lambda audio: encode(codec, audio.to(device)), partial(_check, tokenizer, spec.text.max_characters)
+    )
+    records = build_part(
+        items,
+        part,
+        parts,
+        directory=directory / "data",
+        tools=lambda: tools,
+        facts=facts,
+        settings=_settings(resolved),
+        min_seconds=spec.data.min_seconds,
+        max_seconds=spec.data.max_seconds,
+        readers=readers,
+        report=report,
+    )
+    hours = sum(record.frames for record in records) * facts.hop / facts.sample_rate / 3600
+    rejects = sum(len(record.rejects) for record in records)
+    return EncodedPart(sum(record.utterances for record in records), rejects, hours)
 
 
 def _by_content(value: Any) -> Any:

@@ -48,7 +48,7 @@ class Heartbeat:
         self.phase: Phase = "data"
         self.since = time.monotonic()
         self.published = 0
-        self.store = _connect()
+        self.store = connect_store()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.thread.start()
@@ -97,7 +97,7 @@ class Heartbeat:
         return 0 if OUTCOME in os.environ else code
 
     def _run(self) -> None:
-        store, neighbor = _connect(), (self.rank + 1) % self.size
+        store, neighbor = connect_store(), (self.rank + 1) % self.size
         beat, last_beat, ended = -1, time.monotonic(), 0.0
         while not self.stopped.wait(PERIOD):
             now = time.monotonic()
@@ -131,10 +131,10 @@ class Heartbeat:
         self.end(code)
 
 
-def _connect() -> Any:
+def connect_store(timeout: timedelta = timedelta(seconds=20)) -> Any:
     """A client of the store that the launcher or rank 0 serves; each attempt of the launcher has its own keys."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store: Any = dist.TCPStore  # type: ignore[attr-defined]
-    client = store(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=20))
+    client = store(host, port, is_master=False, wait_for_workers=False, timeout=timeout)
     prefixed: Any = dist.PrefixStore  # type: ignore[attr-defined]
     return prefixed(f"attempt/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)

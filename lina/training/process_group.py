@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from lina.config.patience import Patience
 from lina.core.errors import LinaError, one_line
 from lina.runs.device import Device, choose_device
-from lina.training.heartbeat import LOST, Heartbeat, LostError, Phase
+from lina.training.heartbeat import LOST, Heartbeat, LostError, Phase, connect_store
 from lina.training.launcher import discard_outcome, is_rank, leave_outcome
 
 TIMEOUT = timedelta(days=30)
 """Longest wait for a collective operation. A rank that exits or hangs ends the others by their heartbeats."""
+STARTING = timedelta(minutes=30)
+"""Longest time between the starts of the first and the last rank."""
 BUCKET = 32 * 2**20
 """Bytes of gradients that are reduced at once, where DistributedDataParallel does not do it."""
 
@@ -186,7 +188,13 @@ def join_ranks(spec: _TrainSection) -> Iterator[ProcessGroup]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # All-reduce through NVLink switches needs rights that not every machine grants.
     os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # The launcher's store still has the addresses of ranks of an earlier attempt, under torch's own keys.
+        place = {"store": connect_store(STARTING), "rank": rank, "world_size": world_size()}
+        dist.init_process_group(backend, timeout=TIMEOUT, **place)
+    else:
+        dist.init_process_group(backend, timeout=TIMEOUT)
     heartbeat = Heartbeat(rank, world_size(), spec.patience)
     if rank == 0:
         discard_outcome()
@@ -219,7 +227,7 @@ def _is_lost_connection(error: Exception) -> bool:
 
 def _leave(on_gpus: bool) -> None:
     """Leave without waiting: other ranks may have exited during an all-reduce."""
-    with suppress(RuntimeError):
+    with suppress(RuntimeError, AttributeError):
         if on_gpus:
             dist.distributed_c10d._get_default_group()._get_backend(torch.device("cuda")).abort()
     with suppress(RuntimeError):

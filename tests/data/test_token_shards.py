@@ -16,7 +16,7 @@ from torch import Tensor
 from lina.core.errors import DataError, PluginError, TextError
 from lina.core.files.atomic import write_atomic
 from lina.core.utterance import Reject, Utterance
-from lina.data import token_shards
+from lina.data import shard_builder, token_shards
 from lina.data.rejects import count_kinds, reason_kind
 from lina.data.token_dataset import TokenDataset
 from lina.data.token_shards import CodecFacts, EncodingTools, build_tokens
@@ -191,13 +191,15 @@ def test_a_disk_that_fails_at_any_write(
             raise OSError(28, "No space left on device")
         real(path, content)
 
-    monkeypatch.setattr(token_shards, "write_atomic", failing)
+    for module in (token_shards, shard_builder):
+        monkeypatch.setattr(module, "write_atomic", failing)
     if step <= 11:
         with pytest.raises(OSError, match="No space left"):
             build(corpus, tmp_path / "tokens")
     else:
         build(corpus, tmp_path / "tokens")
-    monkeypatch.setattr(token_shards, "write_atomic", real)
+    for module in (token_shards, shard_builder):
+        monkeypatch.setattr(module, "write_atomic", real)
     build(corpus, tmp_path / "tokens")
     assert snapshot(tmp_path / "tokens") == snapshot(tmp_path / "whole")
 

@@ -620,7 +620,7 @@ def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
 
 def test_a_second_run_takes_the_shards_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, "train.steps=1")
-    monkeypatch.setattr("lina.data.token_shards.Encoder", None)
+    monkeypatch.setattr("lina.data.shard_builder.Encoder", None)
     run(tmp_path, "train.steps=1", "train.lr=0.5", out="second")
     shards = [tmp_path / out / "data/shard-00000.safetensors" for out in ("run", "second")]
     assert shards[0].read_bytes() == shards[1].read_bytes()

@@ -1,0 +1,45 @@
+"""A corpus that several processes encode part by part, and a run that finds it encoded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lina.core.errors import LinaError
+from lina.data.parts import part_of
+from lina.data.prepare import encode_part, prepare
+from lina.data.token_dataset import TokenDataset
+from lina.runs.hooks import Run
+from tests.pipeline.small_run import Listener, hooks_of, small
+
+CPU = torch.device("cpu")
+
+
+def test_parts_in_any_order_make_the_corpus_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lina.data.shard_builder.SHARD_SIZE", 2)
+    whole, parts = small(tmp_path, out="whole"), small(tmp_path, out="parts/run")
+    whole.spec.train.out.mkdir()
+    prepare(Run(whole.spec.train.out, whole.spec), whole, hooks_of())
+    seen: list[tuple[int, int]] = []
+    for part in (1, 0):
+        found = encode_part(parts, part, 2, CPU, 2, lambda done, total: seen.append((done, total)))
+        assert (found.utterances, found.rejects) == ((2, 0) if part else (4, 0))
+        assert 0 < found.hours < 0.001
+    assert seen == [(0, 2), (2, 2), (0, 4), (2, 4), (4, 4)]
+    assert not (tmp_path / "parts" / "run" / "data" / "manifest.json").exists()
+    assert encode_part(parts, 0, 2, CPU, 0, lambda done, total: seen.append((done, total))).utterances == 4
+    assert seen[-1] == (4, 4)
+    listener = Listener()
+    prepare(Run(parts.spec.train.out, parts.spec), parts, hooks_of(listener))
+    assert listener.stages == [("already done", "data")]
+    one, other = (TokenDataset(tmp_path / name / "data") for name in ("whole", "parts/run"))
+    assert one.content == other.content
+
+
+def test_a_part_is_given_by_hand_or_by_torchrun() -> None:
+    assert part_of("3/8", {"RANK": "1", "WORLD_SIZE": "2"}) == (3, 8)
+    assert part_of(None, {"RANK": "1", "WORLD_SIZE": "2"}) == (1, 2)
+    assert part_of(None, {}) == (0, 1)
+    for wrong in ("4/4", "x", "1/0", "-1/3"):
+        with pytest.raises(LinaError, match="I from 0 to N - 1"):
+            part_of(wrong, {})

@@ -107,7 +107,7 @@ def _largest_halved(bytes_of: Callable[[float], float], seconds: float) -> float
 
 
 def _solve(points: list[tuple[float, float]], available: float) -> float:
-    """Where the line through two points reaches ``available``."""
+    """The seconds at which the line through two points reaches ``available`` bytes."""
     (near, less), (far, more) = points
     slope = max((more - less) / (far - near), 1e-6)
     return far + (available - more) / slope

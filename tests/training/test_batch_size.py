@@ -17,22 +17,22 @@ ROOM = 1_000.0
 
 def a_step(fixed: float, slope: float, bend: float = 0.0) -> Any:
     """Bytes of a step of so many seconds, which fails where there are no more than ``ROOM``; notes its calls."""
-    asked: list[float] = []
+    sizes: list[float] = []
 
     def bytes_of(seconds: float) -> float:
-        asked.append(seconds)
+        sizes.append(seconds)
         needed = fixed + slope * seconds + bend * seconds**2
         if needed > ROOM:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return needed
 
-    return SimpleNamespace(bytes_of=bytes_of, asked=asked)
+    return SimpleNamespace(bytes_of=bytes_of, sizes=sizes)
 
 
 def test_the_answer_lies_on_the_line() -> None:
     step = a_step(fixed=100.0, slope=1.0)
     assert largest_batch(step.bytes_of, ROOM, most=10_000.0) == 900.0
-    assert step.asked == [30.0, 60.0, 450.0]
+    assert step.sizes == [30.0, 60.0, 450.0]
 
 
 def test_a_bend_is_seen_halfway() -> None:

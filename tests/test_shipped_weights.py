@@ -22,11 +22,11 @@ WEIGHTS = {
         "8ed2ed019a8b77f3ebe77eff785eb0a05510d350c9b58b304e4b55e4470cc0b7"
     ),
     "voices/english-1/onnx/int8.onnx": ("e8043f431687b1d97e1dbae4ca369b92510cc3b94cb79e7b343570d0976dcb53"),
-    "voices/english-1/onnx/start.onnx": ("37f76ad09e81628f41851e48a3e86a05d8816fdf799ecc03701adef751ef5686"),
+    "voices/english-1/onnx/start.onnx": ("412ea170d2648a9d20b8e9ec01210b3b4598494b037962ad7d13c1b0a28d940b"),
     "voices/english-1/onnx/step-int8.onnx": (
-        "63edc641c3e34c64413c2d787770433b45625e7e85c0102d4a9ac42a70739331"
+        "58325f98ce6538e16fb97a62c1692a05f87fc02013943206ed48db7ffa7016c6"
     ),
-    "voices/english-1/onnx/step.onnx": ("292dd12a5d8a6efa6ba5eedc2546644c07cce9476ee40763743324953973a215"),
+    "voices/english-1/onnx/step.onnx": ("56659bf6d362a03fc30fc1df0d9c766964c8f9b94c47cb144fb096bf6c81580e"),
 }
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lina.core.generation.attention_window import follow, may_stop, must_stop, readable
-from lina.core.generation.counter_random import uniform
+from lina.core.generation.counter_random import draw_keys
 from lina.core.generation.repetition import draw_again
 from lina.core.generation.sampling import sample
 from lina.core.model.delay_lm import Conditions, LMState
@@ -121,7 +121,7 @@ class DecodeStep:
         """Chosen tokens, and the latest of codebook 0 with its new one."""
         if not self.features.sampled:
             return sample(logits, allowed, state.sampling, None), state.recent
-        draws = uniform(state.key, state.step, self.codebooks + 1)
+        draws = draw_keys(state.key, state.step, self.codebooks + 1)
         chosen = sample(
             logits, allowed, state.sampling, draws[:, :-1], self.features.widest, self.features.nucleus
         )

@@ -1,6 +1,6 @@
 """From decoded frames to the output: fades, speaking rates, and silence where segments ask for it.
 
-For tensors and, in a voice of graphs, for arrays. Imports no torch, unless a segment has a rate.
+For tensors and, in a voice of graphs, for arrays. Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lina.core.errors import LinaError
+from lina.core.audio.time_stretch import TimeStretch
 
 if TYPE_CHECKING:
     from lina.speech.segments import Segment
@@ -96,21 +96,13 @@ def _with_rate(
         if rate == 1:
             yield from run
             continue
-        try:
-            import torch
-
-            from lina.core.audio.time_stretch import TimeStretch
-        except ModuleNotFoundError:
-            raise LinaError(
-                "a speaking rate needs PyTorch, which is not installed; leave out <prosody rate>, or pip install lina"
-            ) from None
         stretch = TimeStretch(rate, sound.sample_rate, sound.channels)
         state, segment = stretch.initial_state(), None
         for frame, segment in run:
-            audio, state = stretch.step(torch.as_tensor(frame), state)
-            yield convert(audio.numpy()), segment
+            audio, state = stretch.step(np.asarray(frame), state)
+            yield convert(audio), segment
         assert segment is not None
-        yield convert(stretch.flush(state).numpy()), segment
+        yield convert(stretch.flush(state)), segment
 
 
 def _with_silence(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lina.core.audio.codec import decode_stream
 from lina.core.errors import LinaError
-from lina.core.generation.counter_random import uniform
+from lina.core.generation.counter_random import draw_keys, gumbel
 from lina.core.generation.guidance import Guided
 from lina.core.generation.settings import Repetition, Sampling, Window
 from lina.core.generation.stream_key import stream_key
@@ -150,8 +150,11 @@ def test_reduced_precision_passes_its_check(name: str) -> None:
 
 def test_random_numbers_are_those_of_the_cpu() -> None:
     keys, frames = torch.arange(100) * 977, torch.arange(100)
-    drawn: Tensor = uniform(keys.cuda(), frames.cuda(), 9)
-    assert torch.equal(drawn.cpu(), uniform(keys, frames, 9))
+    drawn: Tensor = draw_keys(keys.cuda(), frames.cuda(), 9)
+    assert torch.equal(drawn.cpu(), draw_keys(keys, frames, 9))
+    tokens = torch.arange(1027).expand(*drawn.shape, -1)
+    noise = gumbel(drawn, tokens.cuda())
+    torch.testing.assert_close(noise.cpu(), gumbel(drawn.cpu(), tokens), atol=1e-14, rtol=1e-14)
 
 
 def test_a_model_that_waits_for_the_gpu_cannot_be_captured(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from lina.core.registry import load
 from lina.engine.backend import _log_choice
 from lina.engine.backend_names import BackendName
 from lina.engine.engine import Engine
-from lina.engine.onnx.export import Rules, translations
+from lina.engine.onnx.export import Rules, trace, translations, without_weights
 from lina.engine.onnx.files import FACTS, GraphFolder, read_folder
 from lina.engine.onnx.session import Graphs
 from lina.engine.onnx.weights import weight_of
@@ -141,6 +142,21 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(LinaError, match="with extreme parameters the exported step differs from eager"):
         export(lm, "gla", tmp_path)
     assert read_folder(tmp_path) is None
+
+
+def test_cosines_are_of_a_type_that_older_onnxruntime_has() -> None:
+    """Before 1.30 it has no cosine in float64, and lina-voice runs from 1.22 on."""
+
+    class Cosine(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.cos()
+
+    x = torch.linspace(-3000, 3000, 1001, dtype=torch.float64)
+    model = without_weights(trace(Cosine(), {"x": x}, ["y"], {"x": {}}), [])
+    assert "Cos" not in {node.op_type for node in model.graph.node}
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (found,) = session.run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), x.cos(), atol=1e-12, rtol=0)
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,12 +187,13 @@ def test_a_stream_that_is_left_ends_its_thread(light: LoadedVoice) -> None:
 def test_weights_in_8_bits_are_multiplied_in_8_bits(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, exact = (lina.load(device="cpu", backend=one).say("Why?") for one in ("onnx-int8", "onnx"))
-    np.testing.assert_array_equal(lina.load(device="cpu").say("Why?"), found)
+    text = "The bridge is closed, and nobody knows the reason."
+    found, exact = (lina.load(device="cpu", backend=one).say(text) for one in ("onnx-int8", "onnx"))
+    np.testing.assert_array_equal(lina.load(device="cpu").say(text), found)
     assert found.shape != exact.shape or not np.array_equal(found, exact)
     monkeypatch.setattr("lina.engine.onnx.session.saturates", lambda _: True)
     with caplog.at_level(logging.INFO, "lina"):
-        np.testing.assert_array_equal(lina.load(device="cpu").say("Why?"), exact)
+        np.testing.assert_array_equal(lina.load(device="cpu").say(text), exact)
     assert "products in float32, for its sums of 8-bit products saturate" in caplog.text
     with pytest.raises(LinaError, match="'onnx-int8' cannot be used: its sums of 8-bit products saturate"):
         lina.load(device="cpu", backend="onnx-int8")

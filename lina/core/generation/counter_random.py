@@ -1,4 +1,4 @@
-"""Uniform random numbers as a function of (key, frame, draw): the same bits on every device, in any order.
+"""Random numbers as a function of (key, frame, draw, token): the same bits on every device, in any order.
 
 SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", OOPSLA, figures 13 and 16): its
 n-th output is ``mix(key + n * GOLDEN)``, a function of the counter alone. Nothing is stored and nothing is shared, so a
@@ -16,26 +16,32 @@ GOLDEN, FIRST, SECOND = (number - WORD for number in (stream_key.GOLDEN, stream_
 """As signed numbers."""
 
 DRAWS = 2**10
-"""Draws per frame that have counters of their own."""
+"""Draws per frame that have keys of their own."""
 
 
-def uniform(key: Int[Tensor, "S"], frame: Int[Tensor, "S"], draws: int) -> Float[Tensor, "S draws"]:
-    """``draws`` numbers (at most ``DRAWS``) in [0, 1) for each stream's ``frame``, in float64, of 53 random bits."""
+def draw_keys(key: Int[Tensor, "S"], frame: Int[Tensor, "S"], draws: int) -> Int[Tensor, "S draws"]:
+    """The keys of ``draws`` draws (at most ``DRAWS``) for each stream's ``frame``."""
     number = torch.arange(1, draws + 1, device=key.device)
-    counter = frame[:, None] * DRAWS + number
-    bits = _mix(key[:, None] + counter * GOLDEN)
-    found: Tensor = _shift_right(bits, 11).double() * 2.0**-53
-    return found
+    return mix(key[:, None] + (frame[:, None] * DRAWS + number) * GOLDEN)
 
 
-def _mix(bits: Int[Tensor, "*N"]) -> Int[Tensor, "*N"]:
-    bits = (bits ^ _shift_right(bits, 30)) * FIRST
-    bits = (bits ^ _shift_right(bits, 27)) * SECOND
-    mixed: Tensor = bits ^ _shift_right(bits, 31)
+def gumbel(key: Int[Tensor, "*B"], token: Int[Tensor, "*B V"]) -> Float[Tensor, "*B V"]:
+    """Noise of the standard Gumbel distribution for each token of each draw, in float64, of 53 random bits."""
+    bits = mix(key[..., None] + (token + 1) * GOLDEN)
+    uniform = (shift_right(bits, 11).double() + 0.5) * 2.0**-53  # between 0 and 1, and never either
+    noise: Tensor = -(-uniform.log()).log()
+    return noise
+
+
+def mix(bits: Int[Tensor, "*N"]) -> Int[Tensor, "*N"]:
+    """The output function of SplitMix64."""
+    bits = (bits ^ shift_right(bits, 30)) * FIRST
+    bits = (bits ^ shift_right(bits, 27)) * SECOND
+    mixed: Tensor = bits ^ shift_right(bits, 31)
     return mixed
 
 
-def _shift_right(bits: Int[Tensor, "*N"], by: int) -> Int[Tensor, "*N"]:
+def shift_right(bits: Int[Tensor, "*N"], by: int) -> Int[Tensor, "*N"]:
     """Without the sign."""
     shifted: Tensor = (bits >> by) & (2 ** (64 - by) - 1)
     return shifted

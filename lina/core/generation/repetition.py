@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lina.core.generation.counter_random import gumbel
 from lina.core.generation.settings import Repetition
 
 
@@ -35,16 +36,15 @@ def draw_again(
     logits: Float[Tensor, "S V"],
     allowed: Bool[Tensor, "*#S V"],
     rules: RepetitionRules,
-    uniform: Float[Tensor, "S"],
+    keys: Int[Tensor, "S"],
 ) -> Int[Tensor, "S"]:
     """Each row's token, or where it makes up more than ``ratio`` of its latest another draw, at temperature 1.
 
     ``recent``: the latest tokens, oldest first, of which a row looks at its ``last``, at most K.
+    ``keys``: of the draws.
     """
-    cumulative = logits.masked_fill(~allowed, -torch.inf).double().softmax(-1).cumsum(-1)
-    threshold = uniform[:, None] * cumulative[:, -1:]
-    # Where nothing is added, nothing is allowed: the first sum above the threshold is of an allowed token.
-    drawn = (cumulative <= threshold).sum(-1).clamp(max=logits.shape[-1] - 1)
+    every = torch.arange(logits.shape[-1], device=logits.device).expand_as(logits)
+    drawn = (logits.double() + gumbel(keys, every)).masked_fill(~allowed, -torch.inf).argmax(-1)
     age = torch.arange(recent.shape[1] - 1, -1, -1, device=recent.device)
     same = (recent == token[:, None]) & (age < rules.last[:, None])
     return torch.where(same.sum(-1) > rules.ratio * rules.last, drawn, token)

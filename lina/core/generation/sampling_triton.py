@@ -1,7 +1,7 @@
 """The Triton kernel of ``lina.core.generation.sampling``: one program draws one token, without sorting.
 
 The k-th largest logit, and the smallest probability that top-p keeps, are found by bisection over the bits of the
-logits; the draw is the inverse of the distribution in the order of the tokens, in float64.
+logits; the draw is the largest sum of log-probability and Gumbel noise, in float64.
 """
 
 import torch
@@ -9,10 +9,31 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lina.core.generation import counter_random
 from lina.core.generation.settings import GREEDY
 from lina.core.ops.operator import operator
 
 LIKELIEST = tl.constexpr(GREEDY)
+GOLDEN, FIRST, SECOND = (
+    tl.constexpr(number) for number in (counter_random.GOLDEN, counter_random.FIRST, counter_random.SECOND)
+)
+
+
+@triton.jit
+def shift_right(bits, by: tl.constexpr):
+    """Without the sign."""
+    return (bits >> by) & ((1 << (64 - by)) - 1)
+
+
+@triton.jit
+def gumbel(key, token):
+    """As ``lina.core.generation.counter_random.gumbel``."""
+    bits = key + (token.to(tl.int64) + 1) * GOLDEN
+    bits = (bits ^ shift_right(bits, 30)) * FIRST
+    bits = (bits ^ shift_right(bits, 27)) * SECOND
+    bits = bits ^ shift_right(bits, 31)
+    uniform = (shift_right(bits, 11).to(tl.float64) + 0.5) * 1.1102230246251565e-16  # 2^-53
+    return -tl.log(-tl.log(uniform))
 
 
 @triton.jit
@@ -22,7 +43,7 @@ def sample_kernel(
     temperature,
     top_k,
     top_p,
-    uniform,
+    keys,
     out,
     tokens,
     row_stride,
@@ -52,9 +73,10 @@ def sample_kernel(
             enough = tl.sum((key >= middle).to(tl.int32), axis=0) >= kept
             low = tl.where(enough, middle, low)
             high = tl.where(enough, high, middle)
-        weight = tl.exp((x - tl.max(x, axis=0)).to(tl.float64) / heat)
-        weight = tl.where((key >= low) & may, weight, 0.0)
+        likely = (x - tl.max(x, axis=0)).to(tl.float64) / heat
+        keep = (key >= low) & may
         if NUCLEUS:
+            weight = tl.where(keep, tl.exp(likely), 0.0)
             # A token stays if those that are likelier hold less than the share.
             share = tl.load(top_p + draw) * tl.sum(weight, axis=0)
             low, high = tl.full((), -(2**31) - 1, tl.int64), tl.full((), 2**31, tl.int64)
@@ -63,10 +85,9 @@ def sample_kernel(
                 little = tl.sum(tl.where(key > middle, weight, 0.0), axis=0) < share
                 high = tl.where(little, middle, high)
                 low = tl.where(little, low, middle)
-            weight = tl.where(key >= high, weight, 0.0)
-        cumulative = tl.cumsum(weight, axis=0)
-        threshold = tl.load(uniform + draw) * tl.max(cumulative, axis=0)
-        chosen = tl.minimum(tl.sum((cumulative <= threshold).to(tl.int32), axis=0), tokens - 1)
+            keep = keep & (key >= high)
+        noise = gumbel(tl.load(keys + draw), token)
+        chosen = tl.argmax(tl.where(keep, likely + noise, float("-inf")), axis=0)
     tl.store(out + draw, chosen.to(tl.int64))
 
 
@@ -76,7 +97,7 @@ def _shape(
     temperature: Tensor,
     top_k: Tensor,
     top_p: Tensor,
-    uniform: Tensor,
+    keys: Tensor,
     nucleus: bool,
 ) -> Tensor:
     return torch.empty(logits.shape[:2], dtype=torch.int64, device=logits.device)
@@ -89,7 +110,7 @@ def sample(
     temperature: Tensor,
     top_k: Tensor,
     top_p: Tensor,
-    uniform: Tensor,
+    keys: Tensor,
     nucleus: bool,
 ) -> Tensor:
     """As ``lina.core.generation.sampling.sample``, on a GPU."""
@@ -101,7 +122,7 @@ def sample(
         temperature,
         top_k,
         top_p,
-        uniform.contiguous(),
+        keys.contiguous(),
         out,
         tokens,
         allowed.stride(0),

@@ -8,6 +8,7 @@ initializers outside of the file, under the names of the model's ``state_dict``.
 import importlib.util
 import inspect
 import logging
+import math
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -188,8 +189,19 @@ def trace(
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
-    """Operators that the exporter lacks or writes unstably: its logsigmoid is log(sigmoid(x)), -inf below -88."""
+    """Operators that the exporter lacks or writes unstably: its logsigmoid is log(sigmoid(x)), -inf below -88.
+
+    Cosines are sines of float64: before version 1.30, onnxruntime has no others in that type.
+    """
+    from onnx import TensorProto
+    from onnx.helper import make_tensor
     from onnxscript import opset18 as op
+
+    def cos(x: Any) -> Any:
+        quarter: Any = op.Constant(value=make_tensor("quarter", TensorProto.DOUBLE, [], [math.pi / 2]))
+        exact: Any = op.Cast(x, to=TensorProto.DOUBLE)
+        sine: Any = op.Sin(op.Add(exact, quarter))
+        return op.CastLike(sine, x)
 
     def log_sigmoid(x: Any) -> Any:
         return op.Neg(op.Softplus(op.Neg(x)))
@@ -199,7 +211,8 @@ def translations() -> dict[Any, Callable[..., Any]]:
             x, op.Shape(x, start=-1), axis=dim, largest=int(descending), sorted=1
         )  # of equals the first
 
-    return {torch.ops.aten.log_sigmoid.default: log_sigmoid, torch.ops.aten.sort.stable: stable_sort}
+    aten = torch.ops.aten
+    return {aten.log_sigmoid.default: log_sigmoid, aten.sort.stable: stable_sort, aten.cos.default: cos}
 
 
 class TransformsAsProducts(TorchFunctionMode):

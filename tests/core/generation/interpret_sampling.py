@@ -25,10 +25,10 @@ def main() -> None:
         logits = torch.randn(ROWS, BOOKS, TOKENS, generator=generator) * 3
         allowed = torch.rand(ROWS, BOOKS, TOKENS, generator=generator) < 0.6
         logits[:, :, 5] = -torch.inf
-        uniform = torch.rand(ROWS, BOOKS, generator=generator, dtype=torch.float64)
+        keys = torch.randint(-(2**62), 2**62, (ROWS, BOOKS), generator=generator)
         for mask in (allowed, allowed[:1].expand_as(allowed)):
-            expected = sample(logits, mask, rules, uniform)
-            found = fused(logits, mask, *rules, uniform, sampling.has_top_p)
+            expected = sample(logits, mask, rules, keys)
+            found = fused(logits, mask, *rules, keys, sampling.has_top_p)
             assert torch.equal(found, expected), (sampling, (found != expected).sum())
         print("agrees", flush=True)
 

@@ -23,7 +23,7 @@ def again(token: int, recent: list[int], rows: int = 1, seed: int = 3) -> Tensor
         LOGITS.expand(rows, -1),
         ALLOWED,
         RepetitionRules(*(rule.expand(rows) for rule in repetition_rules(RULE))),
-        torch.rand(rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64),
+        torch.randint(-(2**62), 2**62, (rows,), generator=torch.Generator().manual_seed(seed)),
     )
 
 
@@ -45,9 +45,9 @@ def test_a_row_looks_at_its_own_latest_tokens() -> None:
         torch.tensor([2, 4, 1]), torch.tensor([0.5, 0.25, torch.inf], dtype=torch.float64)
     )
     recent = torch.tensor([[3, 3, 1, 3], [3, 3, 1, 2], [3, 3, 3, 3]])
-    token, uniform = torch.tensor([3, 3, 3]), torch.full((3,), 0.5, dtype=torch.float64)
-    drawn = draw_again(token, recent, LOGITS.expand(3, -1), ALLOWED, rules, uniform)
-    assert drawn.tolist() == [3, 2, 3]
+    token, keys = torch.tensor([3, 3, 3]), torch.full((3,), 5)
+    drawn = draw_again(token, recent, LOGITS.expand(3, -1), ALLOWED, rules, keys)
+    assert drawn.tolist() == [3, 1, 3]
 
 
 def test_a_loop_is_broken_in_codebook_0_alone() -> None:

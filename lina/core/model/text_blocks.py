@@ -1,7 +1,7 @@
 """Frames of packed rows in blocks of one text each, so that attention never computes [a whole row x all its texts].
 
 A packed row holds utterances end to end, each with a text of its own. Cut into blocks of ``BLOCK`` frames, each block
-attends to one text: a row of 32,000 frames holds [250 blocks x 128 frames x one text] of weights per head.
+attends to one text: a row of 32,000 frames holds [500 blocks x 64 frames x one text] of weights per head.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lina.core.state import State, tree_map
 
-BLOCK = 128
+BLOCK = 64
 """Frames per block; an utterance's last block is half empty on average."""
 
 S = TypeVar("S", bound=State)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator
 
 from lina.core.errors import DataError
 from lina.core.files.names import cache_folder
@@ -55,7 +55,7 @@ def _path_or_pinned(value: Any) -> Any:
     return value
 
 
-WeightsSource = Annotated[str | Path, BeforeValidator(_path_or_pinned)]
+WeightsSource = Annotated[str | Path, AfterValidator(_path_or_pinned)]
 """Type of a configuration's key: a local path, or an address on the hub with its revision (a string)."""
 
 

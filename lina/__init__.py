@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lina.runs.metrics import read_metrics
     from lina.speech.export import Export
     from lina.speech.loaded import LoadedVoice
+    from lina.speech.model import SpeechModel
     from lina.speech.prompt import Prompt
 
 __version__ = "0.0.0+source"
@@ -42,6 +43,7 @@ __all__ = [
     "export",
     "hookimpl",
     "load",
+    "load_model",
     "read_init",
     "read_metrics",
     "run",
@@ -87,8 +89,8 @@ def load(
         run: the directory, such as ``runs/first``, or an address on the Hugging Face hub,
             ``hf://ORGANIZATION/NAME@REVISION``; by default the voice that comes with lina.
         settings: values for keys of the spec's ``synthesize``, such as ``"synthesize.window={}"``.
-        device: ``auto`` (a CUDA device if there is one; exported graphs speak short texts on the CPU until it is ready),
-            ``cpu`` or ``cuda``.
+        device: ``auto`` (a CUDA device if there is one; exported graphs speak short texts on the CPU until it is
+            ready), ``cpu`` or ``cuda``.
         threads: CPU threads of PyTorch within the voice's calls; by default 1 for a model of at most 64 million
             parameters, and PyTorch's own number for a larger one. ``torch.set_num_threads`` stays as it is outside.
         lexicon: a file with a word, a tab and its phonemes per line, instead of the spec's ``synthesize.lexicon``.
@@ -107,6 +109,26 @@ def load(
     from lina.speech.loaded import LoadedVoice
 
     return LoadedVoice(voice_directory(run), device, settings, threads, lexicon, backend)
+
+
+def load_model(run: str | Path | None = None, *, device: "Device" = "auto") -> "SpeechModel":
+    """Load the language model of a run or voice as an ``nn.Module`` in evaluation mode, in float32.
+
+    ``model(codes, text)`` gives logits for training, ``model.generate(text, max_frames=...)`` codes;
+    ``model.state_dict()`` has the names of ``model.safetensors``.
+
+    Args:
+        run: as in ``load``.
+        device: as in ``load``.
+
+    Raises:
+        LinaError: as ``load``.
+    """
+    from lina.speech.default_voice import voice_directory
+    from lina.speech.voice import load as load_voice
+
+    model: SpeechModel = load_voice(voice_directory(run), device, backend="eager").model  # type: ignore[assignment]
+    return model
 
 
 def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:

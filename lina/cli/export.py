@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
+from lina.core.files.hub import parse_address, upload
+
 
 @click.command(short_help="Make a small voice directory of a trained run.")
 @click.argument("run", type=Path)
 @click.option("-o", "--out", type=Path, metavar="DIR", help="The directory to write.")
 @click.option("--onnx", type=Path, metavar="DIR", help="Write ONNX graphs for other programs instead.")
 @click.option("--graphs", is_flag=True, help="Add graphs, for speed on CPUs.")
+@click.option("--hub", metavar="ADDRESS", help="Upload DIR, too, to hf://ORGANIZATION/NAME.")
+@click.option("--license", "license_id", metavar="ID", help="Of the model card, such as apache-2.0.")
+@click.option("--language", metavar="CODE", help="Of the model card, such as en.")
 @click.option(
     "--weights",
     "layout",
@@ -27,7 +32,15 @@ import click
     help="A file outside of RUN to be copied, such as its codec's weights.",
 )
 def export(
-    run: Path, out: Path | None, onnx: Path | None, graphs: bool, layout: str, files: tuple[Path, ...]
+    run: Path,
+    out: Path | None,
+    onnx: Path | None,
+    graphs: bool,
+    hub: str | None,
+    license_id: str | None,
+    language: str | None,
+    layout: str,
+    files: tuple[Path, ...],
 ) -> None:
     """Write the files of RUN that synthesis needs into a new directory.
 
@@ -44,10 +57,15 @@ def export(
 
     if (out is None) == (onnx is None):
         raise click.UsageError("export: pass either -o DIR for a voice or --onnx DIR for graphs")
-    if onnx is not None and (graphs or files or layout != "int8"):
+    if onnx is not None and (graphs or files or hub or license_id or language or layout != "int8"):
         raise click.UsageError(
-            "export: --graphs, --weights and --file are of voices; leave them out with --onnx"
+            "export: --graphs, --weights, --file, --hub, --license and --language are of voices; leave them out "
+            "with --onnx"
         )
+    if hub is not None:
+        parse_address(hub)
+        if license_id is None:
+            raise click.UsageError("export: --hub publishes; state the license of the voice by --license ID")
     check_run_exists(run, "RUN")
     if onnx is not None:
         from lina.speech.graph_export import export_graphs
@@ -56,10 +74,15 @@ def export(
         return
     from lina.speech.export import CARD
     from lina.speech.export import export as write
+    from lina.speech.model_card import UNKNOWN_LICENSE
 
     assert out is not None
-    done = write(run, out, layout, files, graphs=graphs)
+    done = write(
+        run, out, layout, files, graphs=graphs, license_id=license_id or UNKNOWN_LICENSE, language=language
+    )
     click.echo(
         f"{out}: step {done.step}, {done.parameters / 1e6:.1f} million parameters, {done.size / 1e6:.2f} MB; "
         f"fill in {out / CARD}"
     )
+    if hub is not None:
+        click.echo(f"{upload(out, hub, f'Export {out.name} by lina')}: uploaded")

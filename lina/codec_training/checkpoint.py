@@ -31,7 +31,8 @@ from lina.runs.checkpoint import (
     optimizer_state,
     restore_optimizer,
 )
-from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, read_safetensors, seal, storable
+from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, seal
+from lina.runs.weight_files import read_safetensors, storable
 from lina.training.optimizer import MovingAverage
 
 SHARD_BYTES = 15_000_000

@@ -27,7 +27,7 @@ from lina.evaluation import records as evaluations
 from lina.pipeline.signature import SUFFIX, verify
 from lina.runs import files
 from lina.runs.checkpoint import check_finite
-from lina.runs.checkpoint_store import checkpoint_folder, open_checkpoint
+from lina.runs.checkpoint_store import CONFIG, FACTS, checkpoint_folder, open_checkpoint
 from lina.runs.metrics import METRICS_FILE, read_metrics
 from lina.speech.export import CARD, SUMS
 from lina.speech.voice import load
@@ -99,9 +99,12 @@ def _examine_run(run: Path, key: Path | None) -> Iterator[Finding]:
 
     yield _checked(SPEC_FILE, read_spec)
     steps = sorted(checkpoint_folder(run).glob("step-*"), reverse=True)
+    exported = (run / CONFIG).is_file() and not steps
+    if exported:
+        yield _checked(CONFIG, lambda: _describe_checkpoint(run, CONFIG))
     for step in steps:
         yield _checked(f"checkpoints/{step.name}", lambda step=step: _describe_checkpoint(step))  # type: ignore[misc]
-    if not steps:
+    if not steps and not exported:
         yield Finding(
             "fault", "checkpoints", f"there are none yet; train it with: lina run {run / SPEC_FILE}"
         )
@@ -147,8 +150,8 @@ def _special_files(run: Path) -> Iterator[Finding]:
                 )
 
 
-def _describe_checkpoint(path: Path) -> str:
-    found = open_checkpoint(path)
+def _describe_checkpoint(path: Path, facts: str = FACTS) -> str:
+    found = open_checkpoint(path, facts)
     numbers = 0
     for file in sorted(path.glob("*.safetensors")):
         tensors = read_safetensors(file)

@@ -11,7 +11,7 @@ from lina.core.plugin import RecognizerPlugin
 from lina.evaluation.records import TextSetEvaluation
 from lina.evaluation.run import TextSetJob, evaluate_texts
 from lina.evaluation.text_set import check_text_set, read_text_set
-from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+from lina.runs.checkpoint_store import find_checkpoint
 from lina.runs.device import Device
 from lina.runs.directory import locked, report
 from lina.runs.hook_manager import build_manager
@@ -68,7 +68,7 @@ def evaluate_voice(
     )
     with raise_on_sigterm(), locked(out):
         hooks = build_manager().hook
-        checkpoint = newest_checkpoint(checkpoint_folder(directory))
+        checkpoint = find_checkpoint(directory)
         assert checkpoint is not None, "a voice was loaded from it"
         found = evaluate_texts(Run(out, spec), job, voice, checkpoint, hooks)
         report(Run(out, load_run_spec(directory)), hooks)

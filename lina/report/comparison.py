@@ -115,8 +115,8 @@ def cells(row: Row) -> list[str]:
         return [row.label, f"failed: {row.error}", *[""] * (len(HEADER) - 2)]
     return [
         row.label + (f" (a seed failed: {row.error})" if row.error else ""),
-        _shown(row.loss, 3),
-        "" if row.behind is None else _shown(row.behind, 3, sign=True),
+        _shown(row.loss, ".3f", row.seeds),
+        "" if row.behind is None else _shown(row.behind, "+.3f", row.seeds),
         "" if row.error_rate is None else f"{100 * row.error_rate.value:.1f} %",
         f"{row.lr:.3g}" + (" (edge of the sweep)" if row.at_edge else ""),
         f"2 × {row.layers}",
@@ -145,11 +145,12 @@ HEADER = (
 )
 
 
-def _shown(one: Interval | None, digits: int, sign: bool = False) -> str:
+def _shown(one: Interval | None, form: str, seeds: int) -> str:
+    """A mean with its interval, which one seed does not have."""
     if one is None:
         return "none"
-    form = f"+.{digits}f" if sign else f".{digits}f"
-    return f"{one.value:{form}} ± {one.high - one.value:.{digits}f}"
+    width = "" if seeds == 1 else f" ± {one.high - one.value:.3f}"
+    return f"{one.value:{form}}{width}"
 
 
 def summary(record: ComparisonRecord) -> str:

@@ -17,7 +17,13 @@ from lina.core.protocols import Backbone, Codec, StreamingCodec
 
 
 def build_lm(
-    resolved: ResolvedSpec, *, codebook_sizes: tuple[int, ...], vocab_size: int, speakers: int, seed: int
+    resolved: ResolvedSpec,
+    *,
+    codebook_sizes: tuple[int, ...],
+    vocab_size: int,
+    speakers: int,
+    seed: int,
+    model_class: type[DelayLM] = DelayLM,
 ) -> DelayLM:
     """The model of a spec, initialized from ``seed`` alone; the global random state is unchanged."""
     spec = resolved.spec
@@ -25,7 +31,7 @@ def build_lm(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs too
         attention = _attention(resolved)
-        return DelayLM(
+        return model_class(
             codebook_sizes=codebook_sizes,
             vocab_size=vocab_size,
             d_model=width,

@@ -19,19 +19,19 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, FileError, PluginError
 from lina.core.files.json_file import read_json
-from lina.core.files.tensor_file import not_finite, shapes_of
+from lina.core.files.tensor_file import not_finite
 from lina.core.model.lora import is_adapted, merged
 from lina.runs.checkpoint_store import (
     AVERAGE,
     FORMAT,
+    INDEX,
     MODEL,
     Checkpoint,
     commit_checkpoint,
-    read_safetensors,
     seal,
-    storable,
 )
 from lina.runs.shards import scatter
+from lina.runs.weight_files import read_safetensors, read_weights_file, storable, weight_shapes
 from lina.runs.weight_quantization import AS_TRAINED, unpack
 
 OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
@@ -123,7 +123,8 @@ def save_tensors(
 def weights_file(checkpoint: Checkpoint, average: bool) -> tuple[Path, bool]:
     """File of the averaged or the raw weights, and whether it holds averaged ones."""
     averaged = average and (checkpoint.path / AVERAGE).exists()
-    return checkpoint.path / (AVERAGE if averaged else MODEL), averaged
+    name = INDEX if (checkpoint.path / INDEX).exists() else MODEL
+    return checkpoint.path / (AVERAGE if averaged else name), averaged
 
 
 def count_numbers(checkpoint: Checkpoint, average: bool) -> int:
@@ -134,7 +135,7 @@ def count_numbers(checkpoint: Checkpoint, average: bool) -> int:
     """
     path, _ = weights_file(checkpoint, average)
     try:
-        return sum(math.prod(shape) for shape in shapes_of(path).values())
+        return sum(math.prod(shape) for shape in weight_shapes(path).values())
     except (FileError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read: {getattr(error, 'reason', error)}") from None
 
@@ -249,7 +250,7 @@ def _merged(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _read(path: Path, layout: str) -> dict[str, Tensor]:
     try:
-        return unpack(read_safetensors(path), layout)
+        return unpack(read_weights_file(path), layout)
     except CheckpointError as error:
         if layout == AS_TRAINED:
             raise

@@ -19,10 +19,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 from safetensors import SafetensorError
-from torch import Tensor
 
 from lina.core.errors import CheckpointError, FileError, one_line
-from lina.core.files import tensor_file
 from lina.core.files.atomic import make_directory, sync_directory
 from lina.core.files.checks import entry, sha256
 from lina.core.files.json_file import read_json
@@ -30,6 +28,8 @@ from lina.runs.weight_quantization import AS_TRAINED, LAYOUTS
 
 FORMAT = 1
 FACTS = "checkpoint.json"
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+"""In place of ``checkpoint.json`` in an exported voice, and the index of weights in several files."""
 MODEL, AVERAGE = "model.safetensors", "average.safetensors"
 """Files of the weights and of their moving average."""
 log = logging.getLogger("lina")
@@ -71,6 +71,17 @@ class _Facts(BaseModel):
 
 _FORMAT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _FACTS = TypeAdapter(_Facts)
+
+
+class _Config(BaseModel):
+    """Content of ``config.json`` of an exported voice."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    lina: _Facts
+
+
+_CONFIG = TypeAdapter(_Config)
 LARGEST_FACTS = 1_000_000
 """Bytes of ``checkpoint.json``."""
 
@@ -155,60 +166,82 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Check every file of a checkpoint.
+def find_checkpoint(directory: Path) -> Checkpoint | None:
+    """The weights of a run, as ``newest_checkpoint``, or of an exported voice.
+
+    Raises:
+        CheckpointError: they are damaged, or in another format.
+    """
+    folder = checkpoint_folder(directory)
+    if (directory / CONFIG).is_file() and not folder.is_dir():
+        try:
+            return open_checkpoint(directory, CONFIG)
+        except DamagedError as error:
+            raise CheckpointError(f"{error}; put it back, or export the voice again") from None
+    return newest_checkpoint(folder)
+
+
+def open_checkpoint(path: Path, name: str = FACTS) -> Checkpoint:
+    """Check every file of a checkpoint, or (``name`` is ``config.json``) of the weights of an exported voice.
 
     Raises:
         DamagedError: a file is missing or differs from its hash.
         CheckpointError: it is in another format, or a file may not be read.
     """
     try:
-        version = read_json(path / FACTS, _FORMAT, limit=LARGEST_FACTS).get("format")
+        content = read_json(path / name, _FORMAT, limit=LARGEST_FACTS)
+        own = content.get("lina") if name == CONFIG else content
+        version = own.get("format") if isinstance(own, dict) else None
         if isinstance(version, int) and version != FORMAT:
             raise CheckpointError(
                 f"{path}: is in format {version}, this lina reads format {FORMAT}; use the lina that wrote it, "
                 "or delete that checkpoint"
             )
-        facts = read_json(path / FACTS, _FACTS, limit=LARGEST_FACTS)
+        if name == CONFIG:
+            facts = read_json(path / name, _CONFIG, limit=LARGEST_FACTS).lina
+        else:
+            facts = read_json(path / name, _FACTS, limit=LARGEST_FACTS)
     except PermissionError as error:
         raise CheckpointError(f"{path}: may not be read: {error.strerror}; fix its permissions") from None
     except FileError as error:
-        raise DamagedError(f"{path}: no readable {FACTS} (it {error.reason})") from None
+        raise DamagedError(f"{path}: no readable {name} (it {error.reason})") from None
     except OSError as error:
-        raise DamagedError(f"{path}: no readable {FACTS} ({error.strerror})") from None
+        raise DamagedError(f"{path}: no readable {name} ({error.strerror})") from None
     if version != FORMAT:
-        raise DamagedError(f"{path}: no readable {FACTS} (it names no format)")
+        raise DamagedError(f"{path}: no readable {name} (it names no format)")
     if facts.layout not in LAYOUTS:
         raise CheckpointError(
             f"{path}: its weights are stored as {facts.layout!r}, this lina reads {', '.join(LAYOUTS)}; use the lina "
             "that wrote it"
         )
-    if _number(path) != facts.step:
+    if name == FACTS and _number(path) != facts.step:
         raise DamagedError(f"{path}: its {FACTS} is of step {facts.step}")
-    _check_listed(path, facts.sha256)
-    for name, expected in facts.sha256.items():
-        _check_digest(path, name, expected)
-    weights = facts.sha256.get(AVERAGE) or facts.sha256.get(MODEL) or facts.weights
+    _check_listed(path, facts.sha256, name)
+    for file, expected in facts.sha256.items():
+        _check_digest(path, file, expected, name)
+    sums = facts.sha256
+    weights = sums.get(AVERAGE) or sums.get(MODEL) or sums.get(INDEX) or facts.weights
     if weights is None:
-        raise DamagedError(f"{path}: no readable {FACTS} (it lists no {MODEL})")
+        raise DamagedError(f"{path}: no readable {name} (it lists no {MODEL})")
     return Checkpoint(
         path, facts.step, facts.seconds, facts.corpus, weights, facts.precision, facts.layout, facts.norms
     )
 
 
-def _check_listed(path: Path, sums: Mapping[str, str]) -> None:
-    """Refuse a file that a job would read without a hash to check it by."""
-    files = {one.name for pattern in ("*.safetensors", "*.json") for one in path.glob(pattern)} - {FACTS}
+def _check_listed(path: Path, sums: Mapping[str, str], facts: str) -> None:
+    """Refuse a file that a job would read without a hash in ``facts`` to check it by."""
+    patterns = ("*.safetensors", "*.json" if facts == FACTS else INDEX)
+    files = {one.name for pattern in patterns for one in path.glob(pattern)} - {facts}
     if not any(name.endswith(".safetensors") for name in sums):
-        raise DamagedError(f"{path}: its {FACTS} has no SHA-256 of weights, so they cannot be checked")
+        raise DamagedError(f"{path}: its {facts} has no SHA-256 of weights, so they cannot be checked")
     if unlisted := sorted(files - sums.keys()):
         raise DamagedError(
-            f"{path / unlisted[0]}: has no SHA-256 in {FACTS}, so it cannot be checked; remove it, or restore "
-            f"the {FACTS} that was written with it"
+            f"{path / unlisted[0]}: has no SHA-256 in {facts}, so it cannot be checked; remove it, or restore "
+            f"the {facts} that was written with it"
         )
 
 
-def _check_digest(path: Path, name: str, expected: str) -> None:
+def _check_digest(path: Path, name: str, expected: str, facts: str) -> None:
     try:
         file = entry(path, name)
         found = sha256(file)
@@ -223,7 +256,7 @@ def _check_digest(path: Path, name: str, expected: str) -> None:
     except OSError as error:
         raise DamagedError(f"{path / name}: cannot be read: {error.strerror}") from None
     if found != expected:
-        raise DamagedError(f"{file}: is damaged (its SHA-256 is not the one in {FACTS})")
+        raise DamagedError(f"{file}: is damaged (its SHA-256 is not the one in {facts})")
 
 
 def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
@@ -234,32 +267,6 @@ def seal(temporary: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dic
         _sync(temporary / name)
     sync_directory(temporary)
     return sums
-
-
-def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU, each with its own storage: safetensors refuses tied weights."""
-    stored: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, value in tensors.items():
-        value = value.detach().cpu().contiguous()
-        place = value.untyped_storage().data_ptr()
-        stored[name] = value.clone() if place in seen else value
-        seen.add(place)
-    return stored
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of one file of a checkpoint.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    try:
-        return tensor_file.read_safetensors(path)
-    except FileError as error:
-        raise CheckpointError(f"{path}: {error.reason}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _steps(folder: Path) -> dict[int, Path]:

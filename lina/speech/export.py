@@ -5,20 +5,20 @@ run.json                 distributions and versions of its plugins, and of the p
 tokenizer.json, speakers.json
 codec/, tokenizer/, backbone/    files that the plugins' configurations name
 lexicon-HASH.tsv         the lexicon, if the spec names one
-checkpoints/step-N/      model.safetensors (``lina.runs.weight_quantization``) and checkpoint.json
+config.json              model type and facts of the weights (``lina.runs.weight_files``)
+model.safetensors        weights (``lina.runs.weight_quantization``); in several files above 1 GB
 onnx/                    graphs for onnxruntime, if they are asked for (``lina.engine.onnx.files``)
 README.md                model card
 SHA256SUMS               of all files but the model card, which is to be edited: ``sha256sum -c SHA256SUMS``
 """
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from safetensors.torch import save_file
 
 from lina.config.resolve import PluginChoice, ResolvedSpec, as_written, resolve
 from lina.config.sections import EvaluateSection, InitSection
@@ -28,23 +28,15 @@ from lina.core.errors import CheckpointError, DataError, FileError, did_you_mean
 from lina.core.files.atomic import sync_directory, write_atomic
 from lina.core.files.checks import check_regular, is_inside, sha256
 from lina.runs.checkpoint import read_weights
-from lina.runs.checkpoint_store import (
-    FORMAT,
-    MODEL,
-    Checkpoint,
-    checkpoint_folder,
-    commit_checkpoint,
-    newest_checkpoint,
-    seal,
-    storable,
-)
+from lina.runs.checkpoint_store import FORMAT, Checkpoint, find_checkpoint
 from lina.runs.files import read_data_summary, read_run_info, write_run_info
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
 from lina.runs.made_with import made_with
 from lina.runs.provenance import exported
+from lina.runs.weight_files import write_voice_weights
 from lina.runs.weight_quantization import LAYOUTS, pack
-from lina.speech.model_card import model_card
+from lina.speech.model_card import LICENSES, UNKNOWN_LICENSE, model_card
 
 CARD = "README.md"
 SUMS = "SHA256SUMS"
@@ -64,7 +56,14 @@ class Export:
 
 
 def export(
-    run: Path, out: Path, layout: str = LAYOUTS[0], files: Sequence[Path] = (), *, graphs: bool = False
+    run: Path,
+    out: Path,
+    layout: str = LAYOUTS[0],
+    files: Sequence[Path] = (),
+    *,
+    graphs: bool = False,
+    license_id: str = UNKNOWN_LICENSE,
+    language: str | None = None,
 ) -> Export:
     """Export the newest checkpoint of ``run`` to ``out``, with its averaged weights if it has them.
 
@@ -74,20 +73,30 @@ def export(
         files: files and folders outside of ``run`` that may be copied. A run from elsewhere could name any file of this
             machine as the weights of its codec.
         graphs: with graphs for onnxruntime (``lina.speech.graph_export.write_voice_graphs``).
+        license_id, language: of the model card (``lina.speech.model_card``).
 
     Raises:
         LinaError: the graphs cannot be exported.
         CheckpointError: ``run`` is no run or has no complete checkpoint, a weight is not finite, or the voice needs a
             file outside of ``run`` that is not in ``files``.
-        DataError: ``out`` exists already, or its parent folder does not exist.
+        DataError: ``out`` exists already, its parent folder does not exist, or there is no such license or language.
     """
+    if license_id not in LICENSES:
+        raise DataError(
+            f"license: {license_id!r} is none of the hub's{did_you_mean(license_id, LICENSES)}; known: "
+            f"{', '.join(LICENSES)}"
+        )
+    if language is not None and not re.fullmatch("[a-z]{2,3}", language):
+        raise DataError(
+            f"language: {language!r} is no code of ISO 639; write two or three letters, such as en"
+        )
     if out.exists():
         raise DataError(f"{out}: exists already; name a new directory")
     if not out.parent.is_dir():
         raise DataError(f"{out}: there is no folder {out.parent}; create it first")
     if not (run / SPEC_FILE).is_file():
         raise CheckpointError(f"{run}: is not a run (it has no {SPEC_FILE}); train one with: lina run SPEC")
-    checkpoint = newest_checkpoint(checkpoint_folder(run))
+    checkpoint = find_checkpoint(run)
     if checkpoint is None:
         raise CheckpointError(
             f"{run}: has no complete checkpoint yet; train it with: lina run {run / SPEC_FILE}"
@@ -95,7 +104,8 @@ def export(
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     temporary.mkdir()
     try:
-        parameters = _write(run, temporary, checkpoint, layout, files)
+        card = {"license_id": license_id, "language": language}
+        parameters = _write(run, temporary, checkpoint, layout, files, card)
         if graphs:
             from lina.speech.graph_export import write_voice_graphs
 
@@ -115,7 +125,14 @@ def sums_of(folder: Path) -> str:
     return "".join(f"{sha256(folder / name)}  {name}\n" for name in names if name not in (CARD, SUMS))
 
 
-def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str, files: Sequence[Path]) -> int:
+def _write(
+    run: Path,
+    folder: Path,
+    checkpoint: Checkpoint,
+    layout: str,
+    files: Sequence[Path],
+    own_facts: Mapping[str, Any],
+) -> int:
     resolved = resolve(load_run_spec(run), made_with(run))
     lexicon = copy_lexicon(lexicon_of(run, resolved.spec.synthesize.lexicon), folder)
     permitted = _Permitted(run, files)
@@ -137,12 +154,7 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str, files: 
     facts: dict[str, Any] = {"format": FORMAT, "layout": layout, "step": checkpoint.step}
     facts |= {"seconds": checkpoint.seconds, "corpus": checkpoint.corpus}
 
-    def fill(temporary: Path) -> dict[str, str]:
-        save_file(storable(packed), temporary / MODEL)
-        (temporary / MODEL).chmod(0o644)  # safetensors creates files readable by their owner only
-        return seal(temporary, facts, (MODEL,))
-
-    _, sums = commit_checkpoint(checkpoint_folder(folder), checkpoint.step, 1, fill)
+    digest = write_voice_weights(folder, packed, facts)
     parameters = sum(value.numel() for value in weights.values())
     card = model_card(
         spec,
@@ -153,7 +165,8 @@ def _write(run: Path, folder: Path, checkpoint: Checkpoint, layout: str, files: 
         seconds=checkpoint.seconds,
         parameters=parameters,
         layout=layout,
-        sha256=sums[MODEL],
+        sha256=digest,
+        **own_facts,
     )
     write_atomic(folder / CARD, card.encode())
     return parameters

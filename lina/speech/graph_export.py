@@ -50,7 +50,7 @@ from lina.engine.onnx.session import Graphs
 from lina.engine.onnx.write import write_graphs
 from lina.engine.state import Features, first_state
 from lina.runs.checkpoint import weights_file
-from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
+from lina.runs.checkpoint_store import INDEX, find_checkpoint
 from lina.runs.layout import TOKENIZER_FILE
 from lina.speech.graph_key import graph_key
 from lina.speech.graph_loading import inputs_of
@@ -205,9 +205,11 @@ def compare_decoder(folder: GraphFolder, decoder: DecoderStream, codebooks: int)
 
 def _weights_of(directory: Path) -> dict[str, str]:
     """The file of the language model's weights."""
-    checkpoint = newest_checkpoint(checkpoint_folder(directory))
+    checkpoint = find_checkpoint(directory)
     assert checkpoint is not None
     path, _ = weights_file(checkpoint, average=True)
+    if path.name == INDEX:
+        raise LinaError(f"{directory}: graphs are for models of one weights file; leave out --graphs")
     return {"file": path.relative_to(directory).as_posix(), "sha256": sha256(path)}
 
 

@@ -6,6 +6,31 @@ from lina.config.spec import Spec
 from lina.runs.records import DataSummary, RunInfo
 
 UNKNOWN = "???"
+UNKNOWN_LICENSE = "unknown"
+LICENSES = (
+    *(
+        "apache-2.0",
+        "mit",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "isc",
+        "mpl-2.0",
+        "lgpl-3.0",
+        "gpl-2.0",
+        "gpl-3.0",
+    ),
+    *("agpl-3.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0"),
+    *(
+        "cc-by-nc-sa-4.0",
+        "cc-by-nd-4.0",
+        "cc-by-nc-nd-4.0",
+        "unlicense",
+        "openrail",
+        "other",
+        UNKNOWN_LICENSE,
+    ),
+)
+"""Identifiers that the Hugging Face hub knows and that suit a voice; ``other`` is named in the card."""
 
 
 def model_card(
@@ -19,8 +44,13 @@ def model_card(
     parameters: int,
     layout: str,
     sha256: str,
+    license_id: str = UNKNOWN_LICENSE,
+    language: str | None = None,
 ) -> str:
-    """Render the card as Markdown with the YAML front matter of model hubs."""
+    """Render the card as Markdown with the YAML front matter of model hubs.
+
+    ``license_id`` is one of ``LICENSES``; ``language`` a code of ISO 639, such as ``en``.
+    """
     corpus = f"`{spec.data.source}`"
     if data is not None:
         corpus = f"{corpus}: {data.utterances:,} utterances, {data.seconds / 60:,.0f} minutes"
@@ -29,10 +59,10 @@ def model_card(
     )
     started = info.started[:10] if info else UNKNOWN
     machine = (info.machine.gpu or info.machine.cpu) if info else ""
+    languages = f"language:\n- {language}\n" if language else ""
     return f"""---
-license: "{UNKNOWN}"
-language: "{UNKNOWN}"
-library_name: lina
+license: {license_id}
+{languages}library_name: lina
 pipeline_tag: text-to-speech
 ---
 

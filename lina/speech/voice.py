@@ -36,7 +36,7 @@ from lina.engine.onnx.weights import weight_of
 from lina.engine.request import Request
 from lina.runs.build_model import build_codec, build_lm
 from lina.runs.checkpoint import count_numbers, load_weights
-from lina.runs.checkpoint_store import newest_checkpoint
+from lina.runs.checkpoint_store import find_checkpoint
 from lina.runs.device import Device, choose_device
 from lina.runs.layout import SPEC_FILE, build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import lexicon_of
@@ -46,6 +46,7 @@ from lina.speech.batch import synthesize_batch
 from lina.speech.engines import Engines
 from lina.speech.graphs import find_graphs
 from lina.speech.long_form import read
+from lina.speech.model import SpeechModel
 from lina.speech.options import SpeechOptions
 from lina.speech.prompt import Prompt, encode_prompt
 from lina.speech.result import Speech
@@ -281,7 +282,7 @@ def load(
         raise CheckpointError(
             f"{directory}: is not a run (it has no {SPEC_FILE}); train one with: lina run SPEC"
         )
-    checkpoint = newest_checkpoint(directory / "checkpoints")
+    checkpoint = find_checkpoint(directory)
     if checkpoint is None:
         raise CheckpointError(
             f"{directory}: has no complete checkpoint yet; train it with: lina run {directory / SPEC_FILE}"
@@ -306,6 +307,7 @@ def load(
                 vocab_size=tokenizer.vocab_size,
                 speakers=len(speakers),
                 seed=resolved.spec.seed,
+                model_class=SpeechModel,
             )
     except TooLargeError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}; use the run's own spec") from None

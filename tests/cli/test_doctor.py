@@ -82,7 +82,7 @@ def test_a_signature_is_verified_by_a_key(lina: Lina, run: Path, tmp_path: Path)
     assert "SHA256SUMS.minisig: is no signature of minisign" in examined("author.pub")[1]
 
 
-@pytest.mark.parametrize("name", ["checkpoints/step-00000009", "onnx", "lexicon-0.tsv"])
+@pytest.mark.parametrize("name", ["checkpoints", "onnx", "lexicon-0.tsv"])
 def test_files_that_no_signature_covers_are_a_fault(lina: Lina, run: Path, tmp_path: Path, name: str) -> None:
     voice = export(run, tmp_path / "voice").path
     (voice / name).symlink_to(tmp_path)

@@ -31,7 +31,10 @@ GROUPS = {
             "compare",
         )
     ],
-    "speech": [f"docs/{name}.md" for name in ("speaking", "long_texts", "lina_speech", "troubleshooting")],
+    "speech": [
+        f"docs/{name}.md"
+        for name in ("speaking", "long_texts", "lina_speech", "hugging_face", "troubleshooting")
+    ],
     "plugins": ["docs/plugins.md", "docs/codec_plugins.md"],
     "results": ["docs/codecs.md", "docs/voices.md", "docs/design.md"],
 }

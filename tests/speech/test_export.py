@@ -1,15 +1,18 @@
 """Export of a run, and use of the exported voice as a run."""
 
+import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCardData
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 
 from lina.config.loader import load_spec
 from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
@@ -17,8 +20,9 @@ from lina.pipeline.speech_job import run_spec
 from lina.pipeline.text_set_job import evaluate_voice
 from lina.runs.build_model import sketch_lm
 from lina.runs.checkpoint import read_weights
-from lina.runs.checkpoint_store import newest_checkpoint, seal
+from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.files import read_init
+from lina.runs.weight_files import read_weights_file, write_voice_weights
 from lina.speech import export as exporting
 from lina.speech.export import export
 from lina.speech.voice import Voice, load
@@ -45,8 +49,7 @@ def voice(exported: Path, tmp_path: Path) -> Path:
 
 
 def weights(path: Path) -> Path:
-    (found,) = path.glob("checkpoints/*/model.safetensors")
-    return found
+    return path / "model.safetensors"
 
 
 def logits(voice: Voice) -> torch.Tensor:
@@ -75,8 +78,8 @@ def test_it_has_only_the_files_that_synthesis_needs(exported: Path, run: Path) -
     assert files == [
         "README.md",
         "SHA256SUMS",
-        "checkpoints/step-00000002/checkpoint.json",
-        "checkpoints/step-00000002/model.safetensors",
+        "config.json",
+        "model.safetensors",
         "run.json",
         "speakers.json",
         "spec.yaml",
@@ -120,9 +123,67 @@ def test_an_exported_voice_is_exported_again(voice: Path, tmp_path: Path) -> Non
     assert weights(tmp_path / "again").read_bytes() == weights(voice).read_bytes()
 
 
+def test_large_weights_are_several_files_with_an_index(
+    run: Path, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout of the hub: any reader of it finds each tensor, and the voice speaks the same codes."""
+    monkeypatch.setattr(exporting, "write_voice_weights", partial(write_voice_weights, largest=100_000))
+    done = export(run, tmp_path / "large")
+    index = json.loads((done.path / "model.safetensors.index.json").read_text())
+    files = sorted(path.name for path in done.path.glob("*.safetensors"))
+    assert len(files) > 2
+    assert files[0] == f"model-00001-of-{len(files):05d}.safetensors"
+    assert set(index["weight_map"].values()) == set(files)
+    stored = {name: load_file(done.path / file)[name] for name, file in index["weight_map"].items()}
+    assert index["metadata"]["total_size"] == sum(value.nbytes for value in stored.values())
+    one, several = load(voice, "cpu"), load(done.path, "cpu")
+    assert several.speak(["a text"], seed=1, temperature=1.0)[0].codes.equal(
+        one.speak(["a text"], seed=1, temperature=1.0)[0].codes
+    )
+    config = json.loads((done.path / "config.json").read_text())
+    assert config["model_type"] == "lina"
+    assert config["lina"]["sha256"].keys() == {*files, "model.safetensors.index.json"}
+    (done.path / files[0]).unlink()
+    with pytest.raises(
+        CheckpointError, match=r"model-00001.*is missing; put it back, or export the voice again"
+    ):
+        load(done.path, "cpu")
+
+
+def test_an_index_that_does_not_fit_its_files_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "write_voice_weights", partial(write_voice_weights, largest=100_000))
+    path = export(run, tmp_path / "large").path / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    name = min(index["weight_map"])
+    for harm, message in (
+        ({name: "../outside.safetensors"}, "is no name of a file in this folder"),
+        ({"more": index["weight_map"][name]}, "its files and it differ in more"),
+    ):
+        path.write_text(json.dumps(index | {"weight_map": index["weight_map"] | harm}))
+        with pytest.raises(CheckpointError, match=message):
+            read_weights_file(path)
+
+
+def test_the_card_has_a_license_of_the_hub(run: Path, tmp_path: Path) -> None:
+    done = export(run, tmp_path / "voice", license_id="cc0-1.0", language="en")
+    head = yaml.safe_load((done.path / "README.md").read_text().split("---\n")[1])
+    assert head["license"] == "cc0-1.0"
+    assert head["language"] == ["en"]
+    card: Any = ModelCardData(**head)  # the hub's own reader
+    assert card.to_dict()["pipeline_tag"] == "text-to-speech"
+    with pytest.raises(
+        DataError, match=r"license: 'apache' is none of the hub's; did you mean 'apache-2\.0'"
+    ):
+        export(run, tmp_path / "other", license_id="apache")
+    with pytest.raises(DataError, match="is no code of ISO 639"):
+        export(run, tmp_path / "other", language="English")
+
+
 def test_the_card_has_the_facts_of_the_run(exported: Path) -> None:
     _, head, text = (exported / "README.md").read_text().split("---\n", 2)
-    assert yaml.safe_load(head)["license"] == "???"
+    assert yaml.safe_load(head)["license"] == "unknown"
     assert "stored as int8. Speakers: `anna`, `bert`." in text
     assert "Corpus `jsonl`: 6 utterances, 0 minutes." in text
     assert "2 steps in " in text
@@ -140,12 +201,12 @@ def truncate(path: Path) -> None:
 
 
 def other_layout(path: Path) -> None:
-    facts = path.with_name("checkpoint.json")
+    facts = path.with_name("config.json")
     facts.write_text(facts.read_text().replace('"int8"', '"int3"'))
 
 
 def other_format(path: Path) -> None:
-    facts = path.with_name("checkpoint.json")
+    facts = path.with_name("config.json")
     facts.write_text(facts.read_text().replace('"format": 1', '"format": 7'))
 
 
@@ -154,9 +215,8 @@ def no_scales(path: Path) -> None:
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if "|" not in name]  # noqa: SIM118 (no mapping)
         kept = {name: file.get_tensor(name) for name in names}
-    save_file(kept, path)
     facts = {"format": 1, "layout": "int8", "step": 2, "seconds": 1.0, "corpus": ""}
-    seal(path.parent, facts, [path.name])
+    write_voice_weights(path.parent, kept, facts)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +224,7 @@ def no_scales(path: Path) -> None:
     [
         (
             damage,
-            r"model\.safetensors: is damaged \(its SHA-256 is not the one in checkpoint\.json\); put it back",
+            r"model\.safetensors: is damaged \(its SHA-256 is not the one in config\.json\); put it back",
         ),
         (truncate, r"model\.safetensors: is damaged .*; put it back"),
         (Path.unlink, r"model\.safetensors: is missing; put it back"),

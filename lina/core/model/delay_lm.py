@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lina.core.model.cross_attention import AttentionState, CrossAttention, TextMemory
 from lina.core.model.text_blocks import TextSwaps
 from lina.core.model.text_encoder import TextEncoder
-from lina.core.model.tokens import MARKS
+from lina.core.model.tokens import MARKS, teacher_forcing
 from lina.core.protocols import Backbone
 from lina.core.state import State
 
@@ -55,6 +55,9 @@ class DelayLM(nn.Module):
     Logits are [..., Q, V] with V the largest codebook plus its marks; entries beyond a smaller codebook are
     -inf.
     """
+
+    marks = MARKS
+    """Entries of each codebook before its codes."""
 
     def __init__(
         self,
@@ -133,6 +136,31 @@ class DelayLM(nn.Module):
             )
             voice = self.speaker_embed(who)
         return Conditions(self.cross_att.remember(encoded, mask), voice)
+
+    def forward(
+        self,
+        codes: Int[Tensor, "B T Q"],
+        text: Int[Tensor, "B J"],
+        text_mask: Bool[Tensor, "B J"] | None = None,
+        speaker: Int[Tensor, "B"] | None = None,
+    ) -> Float[Tensor, "B T Q V"]:
+        """Logits of every code, given the codes before it in the delay pattern and the whole text.
+
+        Entry ``marks`` + c of the last axis is code c (``lina.core.model.tokens``), so the loss is
+        ``cross_entropy(logits.flatten(0, 2), codes.flatten() + model.marks)``. The final state is discarded.
+
+        Args:
+            codes: of utterances of equal length; pad shorter ones, and leave their padding out of the loss.
+            text: ids of the tokenizer; ``text_mask`` is true where they are valid, by default everywhere.
+            speaker: numbers from 1 on; 0, or None, is no speaker.
+        """
+        frames = codes.shape[1]
+        columns = teacher_forcing(codes, codes.new_full((len(codes),), frames, dtype=torch.int64))
+        mask = torch.ones_like(text, dtype=torch.bool) if text_mask is None else text_mask
+        conditions = self.conditions(text, mask, speaker)
+        logits, _, _ = self.parallel_forward(columns.inputs, self.initial_state(len(codes)), conditions)
+        # Codebook q of frame t is predicted at step t + q.
+        return torch.stack([logits[:, q : q + frames, q] for q in range(logits.shape[2])], dim=2)
 
     def initial_state(self, batch: int) -> LMState:
         return LMState(

@@ -13,14 +13,14 @@ from lina.config.resolve import choose_plugin
 from lina.config.spec import Spec
 from lina.config.stored import load_run_spec
 from lina.core.errors import CheckpointError, FileError, LinaError, did_you_mean
-from lina.core.files.tensor_file import shapes_of
 from lina.core.model.tokens import MARKS
 from lina.core.protocols import Tokenizer
 from lina.runs.build_model import build_codec
 from lina.runs.checkpoint import read_weights, weights_file
-from lina.runs.checkpoint_store import FACTS, Checkpoint, newest_checkpoint, open_checkpoint
+from lina.runs.checkpoint_store import FACTS, Checkpoint, find_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, read_speakers, tokenizer_of
+from lina.runs.weight_files import weight_shapes
 
 TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"
 
@@ -80,7 +80,7 @@ def open_source(path: Path, average: bool) -> InitSource:
             f"init.from: {path}: {kind} (no {run / SPEC_FILE}); name the directory of a run"
         )
     try:
-        checkpoint = open_checkpoint(path) if single else newest_checkpoint(run / "checkpoints")
+        checkpoint = open_checkpoint(path) if single else find_checkpoint(run)
     except CheckpointError as error:
         reason = str(error).partition(";")[0]  # drop the advice, which is for resuming a run
         raise CheckpointError(f"init.from: {reason}; name another run or checkpoint") from None
@@ -90,7 +90,7 @@ def open_source(path: Path, average: bool) -> InitSource:
         )
     file, averaged = weights_file(checkpoint, average)
     try:
-        shapes = shapes_of(file)
+        shapes = weight_shapes(file)
     except (FileError, OSError) as error:
         raise CheckpointError(f"init.from: {error}; name another run or checkpoint") from None
     if missing := {name for name in (TEXT, AUDIO) if len(shapes.get(name, ())) != 2}:

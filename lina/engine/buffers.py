@@ -1,6 +1,6 @@
 """Slots in static buffers, which every step advances in place, as a CUDA graph captures it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Int
@@ -35,7 +35,7 @@ class BufferBackend:
         self.lm, self.step, self.state, self.numerics = lm, step, state, numerics
         self.device = state.step.device
         self._model = InPlaceLM(lm).eval()
-        self._tail = self._finish
+        self._compiled_tail: Callable[[Tensor, Tensor], None] | None = None
         self._ring: StepOutput | None = None
         self._cursor = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._logits: Tensor | None = None
@@ -87,7 +87,7 @@ class BufferBackend:
         if self._ring is None:
             _, output = self.step.choose(state, logits, attention)
             self._ring = StepOutput(*(leaf.new_zeros(RING, *leaf.shape) for leaf in output))
-        self._tail(logits, attention)
+        (self._compiled_tail or self._finish)(logits, attention)
         return logits
 
     def _finish(self, logits: Tensor, attention: Tensor) -> None:

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 import torch
@@ -20,7 +21,7 @@ from lina.core.generation.guidance import LanguageModel
 from lina.core.model.delay_lm import LMState
 from lina.core.ops.dispatch import HAS_TRITON
 from lina.core.protocols import DecoderStream
-from lina.core.state import take_rows, tree_map
+from lina.core.state import leaves, take_rows, tree_map
 from lina.engine.audio import AudioDecoder
 from lina.engine.audio_stream import AudioStream
 from lina.engine.backend import Backend, build_backend, choose_graph
@@ -34,6 +35,7 @@ from lina.engine.onnx.session import Graphs
 from lina.engine.prefill import Prefill
 from lina.engine.preparation import Preparation
 from lina.engine.request import Request, RowResult
+from lina.engine.side_stream import side_stream
 from lina.engine.state import POSITIONS, DecodeState, Features, fit, together
 from lina.engine.step import DecodeStep
 from lina.engine.stream import Stream
@@ -263,8 +265,25 @@ class Engine:
         self._queue.extendleft(one for one in reversed(self._streams) if one is not None)
         self._streams = [None] * self.slots
 
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Work for later requests beside the steps under way, on a GPU in a CUDA stream that does not wait for them.
+
+        Steps issued afterwards wait for that work.
+        """
+        device = torch.device("cpu") if self._backend is None else self._backend.state.step.device
+        if device.type != "cuda":
+            yield
+            return
+        side, here = side_stream(device), torch.cuda.current_stream(device)
+        try:
+            with torch.cuda.stream(side):
+                yield
+        finally:
+            here.wait_stream(side)
+
     def prefill(self, stream: Stream) -> None:
-        """Make the state of a waiting stream now, beside the steps under way."""
+        """Make the state of a waiting stream now, to be called ``beside`` the steps under way."""
         with self._lock:
             if stream in self._queue and self._features is not None:
                 needed = Features.of([stream.request], len(self.lm.codebook_sizes))
@@ -313,7 +332,13 @@ class Engine:
             return None
         own, rows = streams[0].prefilled
         streams[0].prefilled = None
-        return rows if own == features else None
+        if own != features:
+            return None
+        with torch.inference_mode():  # their CUDA stream goes on before the slots have been filled
+            for leaf in leaves(rows):
+                if leaf.is_cuda:
+                    leaf.record_stream(torch.cuda.current_stream(leaf.device))
+        return rows
 
     @cached_property
     def _first_states(self) -> Prefill:

@@ -17,6 +17,7 @@ from lina.engine.block import Block, HostBlock
 from lina.engine.buffers import BufferBackend
 from lina.engine.compilation import compile_regions, compiling
 from lina.engine.numerics import Numerics
+from lina.engine.side_stream import side_stream
 from lina.engine.state import DecodeState
 from lina.engine.step import DecodeStep, StepOutput
 
@@ -53,13 +54,13 @@ class GraphBackend(BufferBackend):
             kept = tree_map(torch.clone, state) if running else None
             if self._compiled:
                 compile_regions(self._model.regions())
-                self._tail = torch.compile(self._finish, dynamic=False)
+                self._compiled_tail = torch.compile(self._finish, dynamic=False)
             self._capture()
             if kept is not None:
                 copy_into(self.state, kept)
 
     def _capture(self) -> None:
-        side, here = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
+        side, here = side_stream(self.device), torch.cuda.current_stream(self.device)
         side.wait_stream(here)
         with self._compiling(), torch.cuda.stream(side):
             for _ in range(WARM_UP if self._fused else 1):

@@ -11,6 +11,7 @@ import torch
 from lina.core.generation.guidance import LanguageModel
 from lina.engine.buffers import BufferBackend
 from lina.engine.numerics import Numerics
+from lina.engine.side_stream import side_stream
 from lina.engine.state import DecodeState
 from lina.engine.step import DecodeStep
 
@@ -18,7 +19,7 @@ log = logging.getLogger("lina")
 
 
 class Preparation:
-    """One step in place with fused kernels, on a copy of the slots, in a thread and a CUDA stream of its own."""
+    """One step in place with fused kernels, on a copy of the slots, in a thread and a CUDA stream beside the steps."""
 
     def __init__(self, lm: LanguageModel, step: DecodeStep, state: DecodeState, numerics: Numerics) -> None:
         self.ready = False
@@ -44,7 +45,7 @@ class Preparation:
     ) -> None:
         device = state.step.device
         try:
-            with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)):
+            with torch.cuda.device(device), torch.cuda.stream(side_stream(device)):
                 torch.cuda.current_stream(device).wait_event(copied)
                 BufferBackend(lm, step, state, numerics, running=True).run(1)
                 torch.cuda.current_stream(device).synchronize()

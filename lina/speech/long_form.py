@@ -143,12 +143,11 @@ def _frames(
                     waiting, waits = None, ahead
                     for chunk in engine.audio_of(stream):
                         if waits and engine.issue_ahead(BLOCKS_AHEAD):
-                            following, waits = sentences.prepare(), False
-                            if (
-                                following is not None and engine.slots == 1
-                            ):  # in another slot it would not wait
-                                waiting = _submit(engine, following, audio, order)
-                                engine.prefill(waiting)
+                            with engine.beside():
+                                following, waits = sentences.prepare(), False
+                                if following is not None and engine.slots == 1:  # else it would not wait
+                                    waiting = _submit(engine, following, audio, order)
+                                    engine.prefill(waiting)
                         yield from order.tagged(chunk.split(hop, dim=1))
                     yield from order.tagged([])
                     rows = [stream.result()]

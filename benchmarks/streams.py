@@ -3,11 +3,11 @@
     python -m benchmarks.streams --json benchmarks/streams.json
 
 Parts. ``first``: in processes of their own, the first sentence after ``lina.load()`` by default, on the GPU and on the
-CPU (one thread), and a later one. ``one``: a single stream. ``saturated``: all of
-``--streams`` are always running, each begins its next text when one is complete; text ids are there. ``listeners``:
-each of ``--streams`` begins its next text when the last one would have been played to the end; texts are encoded within
-the measured time. First audio counts from the submission to samples on the host. A stream is late if a chunk comes
-after the moment at which it should be played, had playback begun with the first one.
+CPU (one thread), and a later one. ``one``: a single stream. ``saturated``: all of ``--streams`` are always running,
+each begins its next text when one is complete; text ids are there. ``listeners``: each of ``--streams`` begins its next
+text when the last one would have been played to the end; texts are encoded within the measured time. First audio counts
+from the submission to samples on the host. A stream is late if a chunk comes after the moment at which it should be
+played, had playback begun with the first one.
 """
 
 import argparse

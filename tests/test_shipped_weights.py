@@ -15,6 +15,9 @@ WEIGHTS = {
     "voices/english-1/checkpoints/step-00042000/model.safetensors": (
         "f422c3d123d7bd190d3df44b99608a3c108974583bec1a5c8f68ad52002d2b76"
     ),
+    "voices/english-1/onnx/decoder-4.onnx": (
+        "d2156aca264e75a95773bc24c140697100fc087f482d47f51bb3430c0adf4cf8"
+    ),
     "voices/english-1/onnx/decoder.onnx": (
         "f4d6ef229102843bcaa38f753032c51e2bec796c45498b203bc9584ded95a797"
     ),
@@ -24,9 +27,9 @@ WEIGHTS = {
     "voices/english-1/onnx/int8.onnx": ("e8043f431687b1d97e1dbae4ca369b92510cc3b94cb79e7b343570d0976dcb53"),
     "voices/english-1/onnx/start.onnx": ("412ea170d2648a9d20b8e9ec01210b3b4598494b037962ad7d13c1b0a28d940b"),
     "voices/english-1/onnx/step-int8.onnx": (
-        "58325f98ce6538e16fb97a62c1692a05f87fc02013943206ed48db7ffa7016c6"
+        "21976d33275eca47111abe6397132de7de38c5b0308fdfb83a05b8cd16415933"
     ),
-    "voices/english-1/onnx/step.onnx": ("56659bf6d362a03fc30fc1df0d9c766964c8f9b94c47cb144fb096bf6c81580e"),
+    "voices/english-1/onnx/step.onnx": ("bc2726c49fe6205acec052b27d0aba016a892c9e1a229767b6d459fdb9947e9f"),
 }
 
 

@@ -40,6 +40,8 @@ from lina.engine.onnx.files import (
     DECODER_WEIGHTS,
     FACTS,
     FOLDER,
+    GROUP,
+    GROUP_DECODER,
     LM,
     STEP_INT8,
     WEIGHTS,
@@ -113,14 +115,15 @@ def export_graphs(run: Path, out: Path) -> int:
         folder = _write(voice, run, temporary)
         tensors = {LM + name: one.float() for name, one in voice.model.state_dict().items()}
         tensors |= _decoder_weights(voice, folder.facts["outside"][DECODER])
-        names = [name for name in folder.facts["outside"] if name not in (STEP_INT8, CHECK_INT8)]
+        left_out = (STEP_INT8, CHECK_INT8, GROUP_DECODER)
+        names = [name for name in folder.facts["outside"] if name not in left_out]
         used = {one for name in names for one in folder.facts["outside"][name]}
         places = _write_weights({name: tensors[name] for name in sorted(used)}, temporary / WEIGHTS)
         for name in names:
             model = onnx.load(temporary / name, load_external_data=False)
             point_at(model, places)
             write_atomic(temporary / name, model.SerializeToString())
-        for name in (STEP_INT8, CHECK_INT8):
+        for name in left_out:
             (temporary / name).unlink()
         facts = {
             key: value
@@ -165,7 +168,10 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
         extreme=saturate
         if voice.resolved.layers or voice.resolved.after
         else voice.resolved.backbone.plugin.extreme,
-        others={DECODER: export_decoder(decoder, len(codec.codebook_sizes))},
+        others={
+            name: export_decoder(decoder, len(codec.codebook_sizes), frames)
+            for name, frames in ((DECODER, 1), (GROUP_DECODER, GROUP))
+        },
         facts={
             "key": graph_key(voice.resolved, voice.model),
             "weights": _weights_of(directory),
@@ -173,13 +179,16 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
             "speech": _facts(voice, directory),
         },
     )
-    compare_decoder(folder, decoder, len(codec.codebook_sizes))
+    for name, frames in ((DECODER, 1), (GROUP_DECODER, GROUP)):
+        compare_decoder(folder, decoder, len(codec.codebook_sizes), name, frames)
     return folder
 
 
 @torch.no_grad()
-def compare_decoder(folder: GraphFolder, decoder: DecoderStream, codebooks: int) -> None:
-    """Compare the exported decoder with the codec's own over ``FRAMES`` frames of codes.
+def compare_decoder(
+    folder: GraphFolder, decoder: DecoderStream, codebooks: int, name: str = DECODER, frames: int = 1
+) -> None:
+    """Compare the exported decoder of ``frames`` frames with the codec's own over ``FRAMES`` frames of codes.
 
     Raises:
         LinaError: they differ.
@@ -187,11 +196,11 @@ def compare_decoder(folder: GraphFolder, decoder: DecoderStream, codebooks: int)
     own: dict[str, Tensor] = decoder.state_dict()  # type: ignore[attr-defined]
     graphs = Graphs(folder, lambda name: own[name.removeprefix(CODEC)].float().numpy())
     state = {STATE + name: leaf.numpy() for name, leaf in named_leaves(decoder.initial_state(1)).items()}
-    sound = Feedback(graphs.graph(DECODER), state | {CODES: np.zeros((1, 1, codebooks), np.int64)}, [AUDIO])
+    sound = Feedback(graphs.graph(name), state | {CODES: np.zeros((1, frames, codebooks), np.int64)}, [AUDIO])
     codes = torch.arange(FRAMES * codebooks).view(1, FRAMES, codebooks) % 2
     found = []
-    for frame in codes.split(1, dim=1):
-        sound.values[CODES][...] = frame.numpy()
+    for some in codes.split(frames, dim=1):
+        sound.values[CODES][...] = some.numpy()
         found.append(torch.from_numpy(sound.run()[AUDIO].copy()))
     expected, after = decoder.parallel_forward(codes, decoder.initial_state(1))
     new = [torch.from_numpy(sound.values[name]) for name in state]

@@ -18,6 +18,7 @@ from lina.engine.onnx.files import (
     DECODER_WEIGHTS,
     FACTS,
     FOLDER,
+    GROUP_DECODER,
     LM,
     START,
     STEP,
@@ -38,6 +39,8 @@ def folder_obstacle(directory: Path) -> str | None:
     folder = read_folder(directory / FOLDER)
     if folder is None or not (folder.path / DECODER_WEIGHTS).is_file():
         return "it has no exported graphs"
+    if GROUP_DECODER not in folder.facts.get("outside", {}):
+        return "its graphs are of an older lina; export them again"
     if folder.facts["speech"]["tokenizer"] is None:
         return "its tokenizer reads files of its own"
     facts = folder.facts.get("weights")
@@ -75,7 +78,8 @@ def load_graph_voice(
         graphs = other.submit(_graphs, directory, folder, threads or 1, int8)
         tokenizer = _tokenizer(directory, folder, lexicon)
         try:
-            return GraphVoice(folder, *graphs.result(), tokenizer)
+            start, step, codec = graphs.result()
+            return GraphVoice(folder, start, step, codec, tokenizer)
         except ValidationError as error:
             raise CheckpointError(
                 f"{folder.path / FACTS}: synthesize: {first_reason(error)}; export the graphs again"
@@ -84,7 +88,7 @@ def load_graph_voice(
 
 def _graphs(
     directory: Path, folder: GraphFolder, threads: int, int8: bool | None
-) -> tuple[Graph, Graph, Graph]:
+) -> tuple[Graph, Graph, Graphs]:
     weights = StoredWeights(directory / folder.facts["weights"]["file"], LM)
     lm = Graphs(folder, weights, threads)
     codec = Graphs(folder, StoredWeights(folder.path / DECODER_WEIGHTS), threads)
@@ -94,7 +98,8 @@ def _graphs(
             raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
         log.info("%s: products in float32, for %s", directory, reason)
         chosen = False
-    return lm.graph(START), lm.graph(STEP_INT8 if chosen else STEP), codec.graph(DECODER)
+    codec.graph(DECODER)  # loaded here; that of several frames when it is needed, after the first audio
+    return lm.graph(START), lm.graph(STEP_INT8 if chosen else STEP), codec
 
 
 def _tokenizer(directory: Path, folder: GraphFolder, lexicon: Path | None) -> Tokenizer:

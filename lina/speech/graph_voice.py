@@ -21,9 +21,10 @@ from lina.core.text.sentences import sentences_of_text
 from lina.core.text.speakable import part_ids, plain_text
 from lina.engine.flags import COMPLETE, ENDED_BY_WINDOW, FINISHED, FLAGS, STOPPED
 from lina.engine.onnx.feedback import Feedback
-from lina.engine.onnx.files import AUDIO, CODES, OUTPUTS, GraphFolder
-from lina.engine.onnx.session import Graph, ort_value
+from lina.engine.onnx.files import OUTPUTS, GraphFolder
+from lina.engine.onnx.session import Graph, Graphs, ort_value
 from lina.speech.ahead import iterate_ahead
+from lina.speech.graph_sound import Audio, Codes, GraphSound, grouped
 from lina.speech.options import SpeechOptions
 from lina.speech.segments import Segment, iterate_segments, list_segments
 from lina.speech.shaping import FrameTag, shape_frames, tag_frames
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from lina.speech.prompt import Prompt
 
 log = logging.getLogger("lina")
-
-Audio = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.int64]
 
 FRAMES_AHEAD = 8
 """Frames that the language model may be ahead of the codec, each in a thread of its own."""
@@ -52,7 +50,7 @@ class GraphVoice:
     """``Voice`` in so far as graphs serve it; ``obstacle`` names what they do not."""
 
     def __init__(
-        self, folder: GraphFolder, start: Graph, step: Graph, decoder: Graph, tokenizer: Tokenizer
+        self, folder: GraphFolder, start: Graph, step: Graph, codec: Graphs, tokenizer: Tokenizer
     ) -> None:
         self.folder, self.tokenizer = folder, tokenizer
         facts = folder.facts["speech"]
@@ -63,7 +61,7 @@ class GraphVoice:
         self.parameters: int = facts["parameters"]
         self._facts: dict[str, Any] = facts
         self._section = SynthesizeSection.model_validate(facts["synthesize"])
-        self._start, self.step, self._decoder = start, step, decoder
+        self._start, self.step, self._codec = start, step, codec
 
     def obstacle(self, options: Mapping[str, Any]) -> str | None:
         """The reason why graphs cannot speak with these options; None if they can."""
@@ -130,24 +128,19 @@ class GraphVoice:
                     yield from tag_frames(stream, segment, stream)
 
         def frames() -> Iterator[tuple[Audio, FrameTag]]:
-            sound = self._first_sound()
+            codebooks = len(self._facts["codebook_sizes"])
+            sound = GraphSound(self._codec, self._facts["decoder_state"], codebooks)
             # Texts that come one by one are read in the caller's thread, and no sooner than they are needed.
             together = [segments] if isinstance(segments, list) else ([one] for one in segments)
             for some in together:
                 with contextlib.closing(iterate_ahead(tagged_codes(some), FRAMES_AHEAD)) as ahead:
-                    for codes, tag in ahead:
-                        sound.values[CODES][...] = codes
-                        yield sound.run()[AUDIO][0].copy(), tag
+                    for group in grouped(ahead):
+                        audio = sound.decode([codes for codes, _ in group])
+                        for place, (_, tag) in enumerate(group):
+                            yield audio[:, place * self.hop : (place + 1) * self.hop], tag
 
         for chunk in shape_frames(self, frames(), lambda: seconds, lambda array: array):
             yield chunk.audio
-
-    def _first_sound(self) -> Feedback:
-        """The codec's decoder before its first frame."""
-        shapes = self._facts["decoder_state"]
-        state: dict[str, Any] = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        codes = np.zeros((1, 1, len(self._facts["codebook_sizes"])), np.int64)
-        return Feedback(self._decoder, state | {CODES: codes}, [AUDIO])
 
     def first_state(
         self, ids: Sequence[int], options: SpeechOptions, key: int

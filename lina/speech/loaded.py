@@ -19,7 +19,8 @@ from lina.core.errors import LinaError, did_you_mean
 from lina.engine.backend_names import BACKENDS, OnnxName
 from lina.engine.onnx.files import FOLDER, read_folder
 from lina.speech.graph_loading import folder_obstacle, load_graph_voice
-from lina.speech.graph_voice import Audio, GraphVoice
+from lina.speech.graph_sound import Audio
+from lina.speech.graph_voice import GraphVoice
 
 if TYPE_CHECKING:
     from lina.core.protocols import Tokenizer

@@ -1,4 +1,4 @@
-"""Export of a codec's decoder: one frame of one row, as a graph. Needs ``onnx`` and ``onnxscript``."""
+"""Export of a codec's decoder: one or more frames of one row, as a graph. Needs ``onnx`` and ``onnxscript``."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ STATE = "state."
 """Beginning of the names of the state's leaves in the graph."""
 
 
-def export_decoder(decoder: DecoderStream, codebooks: int) -> Any:
-    """The graph of one frame: codes [1, 1, Q] and the state to samples [1, C, hop] and the next state.
+def export_decoder(decoder: DecoderStream, codebooks: int, frames: int = 1) -> Any:
+    """The graph of T frames: codes [1, T, Q] and the state to samples [1, C, T * hop] and the next state.
 
     Raises:
         LinaError: the decoder is no module, so that its weights are not known.
@@ -30,7 +30,7 @@ def export_decoder(decoder: DecoderStream, codebooks: int) -> Any:
     structure = pytree.tree_structure(before)
     names = [STATE + name for name in named_leaves(before)]
 
-    class Frame(nn.Module):
+    class Frames(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.codec = decoder
@@ -40,7 +40,7 @@ def export_decoder(decoder: DecoderStream, codebooks: int) -> Any:
             audio, after = self.codec.parallel_forward(codes, state)
             return audio, *(leaf.clone() for leaf in leaves(after))
 
-    inputs = {CODES: torch.zeros(1, 1, codebooks, dtype=torch.int64)}
+    inputs = {CODES: torch.zeros(1, frames, codebooks, dtype=torch.int64)}
     inputs |= dict(zip(names, leaves(before), strict=True))
-    model = trace(Frame(), inputs, [AUDIO, *(NEXT + name for name in names)])
+    model = trace(Frames(), inputs, [AUDIO, *(NEXT + name for name in names)])
     return without_weights(model, [f"{CODEC}{name}" for name in decoder.state_dict()])

@@ -2,7 +2,7 @@
 
 start.onnx      ids, mask and speaker of a text -> the state of a stream
 step.onnx       state -> next state and outputs; step-int8.onnx the same with 8-bit products
-decoder.onnx    codes of a frame and the codec decoder's state -> samples and its next state
+decoder.onnx    codes of a frame and the codec decoder's state -> samples and its next state; decoder-4.onnx of 4 frames
 int8.onnx       one 8-bit product, by which a processor is checked
 facts.json      all else that speaking needs
 weights.safetensors, decoder.safetensors    weights, see ``WEIGHTS`` and ``DECODER_WEIGHTS``
@@ -25,6 +25,9 @@ FORMAT = "lina-onnx-1"
 START, STEP, STEP_INT8, DECODER, CHECK_INT8 = (
     f"{name}.onnx" for name in ("start", "step", "step-int8", "decoder", "int8")
 )
+GROUP = 4
+"""Frames that are decoded together where time allows: the decoder's weights are then read once for all of them."""
+GROUP_DECODER = f"decoder-{GROUP}.onnx"
 NEXT = "next."
 """Prefix of a step's outputs that are the next step's inputs."""
 OUTPUTS = ("codes", "attention", "flags", "logits")

@@ -67,8 +67,8 @@ class TrainSection(SpecSection):
     """Number of checkpoints to keep."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
-    cuda_graph: bool = False
-    """On a GPU: pad micro-batches to a few shapes and replay each as a CUDA graph; for small models."""
+    cuda_graph: Literal["auto"] | bool = False
+    """On a GPU: pad micro-batches to a few shapes and replay each as a CUDA graph; ``auto``: if the model is small."""
     gradient_checkpointing: bool = False
     """Less memory for more time: recompute layers in the backward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -82,7 +82,7 @@ class TrainSection(SpecSection):
 
     @model_validator(mode="after")
     def _a_graph_is_a_whole_step(self) -> Self:
-        if self.cuda_graph and self.accumulate > self.gpus:
+        if self.cuda_graph is True and self.accumulate > self.gpus:
             raise ValueError(
                 f"cuda_graph replays whole steps of one micro-batch per GPU; {self._one_batch_per_gpu()} and raise "
                 "batch_seconds"
@@ -101,7 +101,7 @@ class TrainSection(SpecSection):
 
     @model_validator(mode="after")
     def _shards_have_limits(self) -> Self:
-        if self.parallel == "fsdp" and self.cuda_graph:
+        if self.parallel == "fsdp" and self.cuda_graph is True:
             raise ValueError(
                 "parallel: fsdp gathers weights as it goes, which no CUDA graph can; set cuda_graph: false"
             )

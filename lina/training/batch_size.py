@@ -140,7 +140,7 @@ def _bytes_of_step(
     return torch.cuda.max_memory_allocated(device) + weights * (3 if spec.ema else 2)
 
 
-def resolved_run(run: Run, seconds: float) -> Run:
-    """The run with a number for ``train.batch_seconds``."""
-    train = run.spec.train.model_copy(update={"batch_seconds": seconds})
+def resolved_run(run: Run, **values: float | bool) -> Run:
+    """The run with values for keys of ``train`` that are ``auto``."""
+    train = run.spec.train.model_copy(update=values)
     return replace(run, spec=run.spec.model_copy(update={"train": train}))

@@ -44,6 +44,7 @@ from lina.training.backward import BackwardPass
 from lina.training.batch_size import resolved_run, with_batch_size
 from lina.training.finite_steps import SkippedSteps
 from lina.training.gradient_spikes import NormStatistics
+from lina.training.graph_choice import uses_cuda_graph
 from lina.training.loop import resume_point, run_steps
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
 from lina.training.objective import Objective, StepMeasures
@@ -93,7 +94,9 @@ class Trainer:
         self.group = group or ProcessGroup()
         if run.spec.train.batch_seconds == "auto":
             found = with_batch_size(run, model, data) if self.group.is_main else None
-            run = resolved_run(run, self.group.broadcast(found))
+            run = resolved_run(run, batch_seconds=self.group.broadcast(found))
+        frames = int(run.spec.train.batch_size * data.frame_rate)
+        run = resolved_run(run, cuda_graph=uses_cuda_graph(run.spec.train, model, frames))
         spec = run.spec.train
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)

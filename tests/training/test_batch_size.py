@@ -63,7 +63,7 @@ def test_a_run_keeps_its_size(tmp_path: Path) -> None:
     assert Trainer(run, model, data, hooks).micro_batches.budget == int(60 * data.frame_rate)
     (run.directory / FILE).write_text("2.5\n")
     assert with_batch_size(run, model, data) == 2.5
-    assert resolved_run(run, 2.5).spec.train.batch_seconds == 2.5
+    assert resolved_run(run, batch_seconds=2.5).spec.train.batch_seconds == 2.5
     trainer = Trainer(run, model, data, hooks)
     assert trainer.micro_batches.budget == int(2.5 * data.frame_rate)
     assert "train.batch_seconds (2.5)" in trainer.next_batch()[1]

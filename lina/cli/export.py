@@ -10,7 +10,7 @@ from lina.core.files.hub import parse_address, upload
 @click.command(short_help="Make a small voice directory of a trained run.")
 @click.argument("run", type=Path)
 @click.option("-o", "--out", type=Path, metavar="DIR", help="The directory to write.")
-@click.option("--onnx", type=Path, metavar="DIR", help="Write ONNX graphs for other programs instead.")
+@click.option("--onnx", type=Path, metavar="DIR", help="Write graphs for other programs.")
 @click.option("--graphs", is_flag=True, help="Add graphs, for speed on CPUs.")
 @click.option("--hub", metavar="ADDRESS", help="Upload DIR, too, to hf://ORGANIZATION/NAME.")
 @click.option("--license", "license_id", metavar="ID", help="Of the model card, such as apache-2.0.")
@@ -29,7 +29,7 @@ from lina.core.files.hub import parse_address, upload
     multiple=True,
     type=Path,
     metavar="FILE",
-    help="A file outside of RUN to be copied, such as its codec's weights.",
+    help="A file outside of RUN to be copied.",
 )
 def export(
     run: Path,

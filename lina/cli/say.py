@@ -29,7 +29,7 @@ MAX_STDIN = 1_000_000
     "directory",
     type=RunPath(),
     metavar="DIR",
-    help="A run, an exported voice or hf://ORG/NAME; default: lina's own.",
+    help="A run or voice, or hf://ORG/NAME; default: own.",
 )
 @click.option("-o", "--out", type=Path, metavar="FILE", help="Write a WAV file instead of playing.")
 @click.option("--speaker", metavar="NAME", help="One of the run's speakers.")

@@ -14,7 +14,7 @@ from lina.codecs.encodec.stream import EnCodecDecoder, EnCodecEncoder
 from lina.codecs.encodec.weights import REMEDY, fill_randomly, load_weights
 from lina.core.audio.codec import validate_audio, validate_codes
 from lina.core.errors import PluginError, SpecError
-from lina.core.files.hub import WeightsSource
+from lina.core.files.weights_source import WeightsSource
 from lina.core.plugin import CodecPlugin, PluginConfig
 
 

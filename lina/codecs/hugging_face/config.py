@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from lina.core.errors import PluginError, SpecError
-from lina.core.files.hub import WeightsSource
+from lina.core.files.weights_source import WeightsSource
 from lina.core.plugin import PluginConfig
 
 

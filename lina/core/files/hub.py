@@ -3,9 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-from pydantic import AfterValidator
+from typing import Any, NamedTuple
 
 from lina.core.errors import DataError
 from lina.core.files.names import cache_folder
@@ -41,22 +39,6 @@ def parse_address(address: str) -> Repository:
             f"{address}: is no address of the hub; write hf://ORGANIZATION/NAME or hf://ORGANIZATION/NAME@REVISION"
         )
     return Repository(f"{found[1]}/{found[2]}", found[3])
-
-
-def _path_or_pinned(value: Any) -> Any:
-    if not is_address(value):
-        return Path(value) if isinstance(value, str) else value
-    try:
-        revision = parse_address(value).revision
-    except DataError as error:
-        raise ValueError(str(error)) from None
-    if revision is None:
-        raise ValueError(f"{value}: has no revision; add @COMMIT, so that the weights stay the same")
-    return value
-
-
-WeightsSource = Annotated[str | Path, AfterValidator(_path_or_pinned)]
-"""Type of a configuration's key: a local path, or an address on the hub with its revision (a string)."""
 
 
 def local_folder(address: str) -> Path:

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from lina.core.errors import DataError
 from lina.core.files import hub
+from lina.core.files.weights_source import WeightsSource
 
-SOURCE = TypeAdapter(hub.WeightsSource)
+SOURCE = TypeAdapter(WeightsSource)
 
 
 def test_an_address_has_parts() -> None:

@@ -6,13 +6,12 @@ stored, and the step of the checkpoint is all that resuming needs, on any number
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lina.config.training_choices import training_choices
 from lina.core.model.delay_lm import DelayLM
@@ -52,6 +51,7 @@ from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
 from lina.training.packing import packs_groups
 from lina.training.process_group import ProcessGroup
+from lina.training.step_numbers import accuracies, step_numbers
 
 
 def train(
@@ -207,7 +207,7 @@ class Trainer:
             measures.append(self.backward(batch, self.precision, share, last=last))
         frames = sum(int(batch.lengths.sum()) for batch in batches)
         # One exchange for all that the ranks decide by, so that they decide alike.
-        numbers = group.all_reduce(_numbers(measures, shares, frames, group.size > 1 and stopping()))
+        numbers = group.all_reduce(step_numbers(measures, shares, frames, group.size > 1 and stopping()))
         further: dict[str, float] = {}
         if self.group.is_main:
             for one in self.hooks.step_metrics(run=self.run, step=step, model=self.model, batches=batches):
@@ -238,7 +238,7 @@ class Trainer:
             return stopped if group.size > 1 else stopping()
         metrics: dict[str, Any] = {
             "loss": total,
-            "accuracy": _shares(n_correct, n_targets),
+            "accuracy": accuracies(n_correct, n_targets),
             "lr": rate,
             "grad_norm": float(norm),
             "frames/s": float(numbers[3]) / spent,
@@ -286,31 +286,8 @@ class Trainer:
         n_correct, n_targets = counts
         metrics: dict[str, Any] = {
             "loss": float(total) / int(n_targets.sum()),
-            "accuracy": _shares(n_correct, n_targets),
+            "accuracy": accuracies(n_correct, n_targets),
             "seconds": self.seconds,
         }
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)
-
-
-def _numbers(
-    measures: Sequence[StepMeasures], shares: Sequence[float], frames: int, stopping: bool
-) -> Tensor:
-    """Sums over a step's micro-batches: three weighed losses, frames, a request to stop, correct and all targets."""
-    rows = [
-        torch.cat(
-            [
-                torch.stack([one.loss, one.guided_attention_loss, one.auxiliary_loss]).double() * share,
-                one.n_correct.double(),
-                one.n_targets.double(),
-            ]
-        )
-        for one, share in zip(measures, shares, strict=True)
-    ]
-    sums = torch.stack(rows).sum(dim=0)
-    here = [torch.full_like(sums[:1], one) for one in (frames, stopping)]
-    return torch.cat([sums[:3], *here, sums[3:]])
-
-
-def _shares(n_correct: Tensor, n_targets: Tensor) -> list[float]:
-    return [round(share, 6) for share in (n_correct / n_targets.clamp(min=1)).tolist()]

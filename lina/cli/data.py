@@ -94,7 +94,17 @@ def inspect(source: str, settings: tuple[str, ...], decode: bool) -> None:
 @click.option("--shard", metavar="I/N", help="Part I of N, from 0; default: the rank of torchrun, else all.")
 @click.option("--device", default="auto", metavar="NAME", help="Of the codec: auto, cpu or cuda.")
 @click.option("--readers", type=click.IntRange(0, 256), default=2, help="Threads that decode recordings.")
-def encode(spec: str, overrides: tuple[str, ...], shard: str | None, device: "Device", readers: int) -> None:
+@click.option("--ray", type=click.IntRange(1, 10**6), metavar="N", help="N parts as tasks of a Ray cluster.")
+@click.option("--ray-gpus", type=click.FloatRange(0, 16), default=0, help="GPUs per task of Ray, or a share.")
+def encode(
+    spec: str,
+    overrides: tuple[str, ...],
+    shard: str | None,
+    device: "Device",
+    readers: int,
+    ray: int | None,
+    ray_gpus: float,
+) -> None:
     """Encode part I of N of the corpus of SPEC to its run directory.
 
     All parts may run at once, on any machines that share the directory.
@@ -115,6 +125,17 @@ def encode(spec: str, overrides: tuple[str, ...], shard: str | None, device: "De
     from lina.runs.device import choose_device
     from lina.runs.signals import raise_on_sigterm
 
+    if ray is not None:
+        from lina.data.ray_encoding import encode_with_ray
+
+        began = time.perf_counter()
+        every = encode_with_ray(os.path.abspath(spec), overrides, ray, ray_gpus)
+        seconds, hours = time.perf_counter() - began, sum(one.hours for one in every)
+        click.echo(
+            f"{ray} parts: {sum(one.utterances for one in every)} utterances, {hours:.2f} h in {seconds:.1f} s: "
+            f"{hours / seconds * 3600:,.1f} hours of audio per hour"
+        )
+        return
     part, parts = part_of(shard, os.environ)
     resolved = resolve(load_spec(spec, overrides))
     began, finished = time.perf_counter(), []

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.fsdp  # with DistributedDataParallel, a second and a half in every rank otherwise
 
+import lina.backbones.gla
+import lina.codecs.codec2
+import lina.corpora.jsonl
+import lina.tokenizers.bytes
+import lina.training.schedules  # noqa: F401
 from lina.training.process_group import join_ranks
 from lina.training.trainer import train
 from tests.pipeline.small_run import EVERYTHING, hooks_of, ready, small

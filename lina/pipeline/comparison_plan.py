@@ -3,12 +3,12 @@
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lina.config.loader import load_spec
 from lina.config.resolve import ResolvedSpec, resolve
 from lina.core.errors import SpecError
-from lina.runs.build_model import count_parameters
+from lina.runs.build_model import count_parameters, sketch_lm
 
 SWEEP = (1 / 3, 1.0, 3.0)
 """Learning rates of a sweep, as factors of the spec's."""
@@ -110,13 +110,11 @@ def check_combinations(
 
 
 def backbone_parameters(resolved: ResolvedSpec, n_layers: int | None = None) -> int:
-    """Trained numbers of one half of the backbone."""
-    chosen, section = resolved.backbone, resolved.spec.backbone
-    return count_parameters(
-        chosen.plugin.build(
-            d_model=section.d_model, n_layers=n_layers or section.n_layers, config=chosen.config
-        )
-    )
+    """Trained numbers of the backbone before the text, whatever its layers are."""
+    spec = resolved.spec
+    section = spec.backbone.model_copy(update={"n_layers": n_layers or spec.backbone.n_layers})
+    model = sketch_lm(replace(resolved, spec=spec.model_copy(update={"backbone": section})))
+    return count_parameters(model.encoder)
 
 
 def layers_nearest(resolved: ResolvedSpec, target: int) -> int:

@@ -172,6 +172,16 @@ def test_layers_are_chosen_for_the_size_of_the_spec(tmp_path: Path, trials: Fake
     assert all(any("backbone.n_layers=" in one for one in each) for each in trials.overrides)
 
 
+def test_layers_of_several_kinds_count_for_the_size(tmp_path: Path) -> None:
+    def size(layers: str, n_layers: int) -> int:
+        return backbone_parameters(
+            resolve(load_spec(write_spec(tmp_path), [f"backbone.layers={layers}"])), n_layers
+        )
+
+    assert size("[gla,mamba]", 2) == pytest.approx(size("[gla]", 1) + size("[mamba]", 1), rel=1e-3)
+    assert size("[gla,mamba]", 2) != size("[gla]", 2)
+
+
 def test_an_interval_is_students() -> None:
     assert interval([]) is None
     single = interval([2.0])

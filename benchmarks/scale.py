@@ -2,7 +2,7 @@
 
     python -m benchmarks.scale gpus --json benchmarks/scale.json     GLA of 230 million by DDP, of 1 billion by FSDP2
     python -m benchmarks.scale gpu --json benchmarks/scale.json      one GPU: both models, and two ranks that share it
-    python -m benchmarks.scale ranks --json benchmarks/scale.json    1, 2 and 4 CPU ranks: ledgers, losses, weights
+    python -m benchmarks.scale ranks --json benchmarks/scale.json    1 to 8 CPU ranks: ledgers, losses, weights
     python -m benchmarks.scale kills --kills 20 --stops 5 --json benchmarks/scale.json
 
 Ranks are started by torch's elastic launcher. ``kills`` sends SIGKILL or SIGSTOP to a rank drawn at random, at random

@@ -1,4 +1,4 @@
-"""Ranks on a CPU, by gloo: 1, 2 and 4 of them train alike, and runs whose ranks are killed or stopped resume."""
+"""Ranks on a CPU, by gloo: 1, 2, 4 and 8 of them train alike, and runs whose ranks are killed or stopped resume."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def train(out: str, steps: int, silence: float) -> None:
     Trainer.advance = recorded  # type: ignore[method-assign, assignment]
     overrides = (
         *SMALL,
-        *("train.accumulate=4", f"train.steps={steps}", f"train.out={out}", "train.device=cpu"),
+        *("train.accumulate=8", f"train.steps={steps}", f"train.out={out}", "train.device=cpu"),
         *("train.precision=float32", f"train.patience.silence={silence}", "data.workers=1"),
     )
     run_spec(resolve(load_spec(ROOT / "specs" / "first.yaml", overrides)), build_manager(()).hook)
@@ -65,9 +65,9 @@ def ledger(out: Path) -> dict[str, list[str]]:
 
 
 def equal_ranks(steps: int = 20) -> dict[str, Any]:
-    """Ledgers, losses and weights on 1, 2 and 4 ranks."""
+    """Ledgers, losses and weights on 1, 2, 4 and 8 ranks."""
     with tempfile.TemporaryDirectory() as folder:
-        out = {ranks: Path(folder) / f"on{ranks}" for ranks in (1, 2, 4)}
+        out = {ranks: Path(folder) / f"on{ranks}" for ranks in (1, 2, 4, 8)}
         for ranks, directory in out.items():
             on_ranks(ranks, train, str(directory), steps, 60.0, start="fork")
         one, runs = out[1], []

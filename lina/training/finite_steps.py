@@ -34,6 +34,11 @@ def step_if_finite(optimizer: torch.optim.Optimizer, finite: Bool[Tensor, ""]) -
         optimizer.step()
 
 
+def some_of(ids: Sequence[str]) -> str:
+    """The first utterances of a step, for its message."""
+    return f"{', '.join(ids[:NAMED])}{' …' if len(ids) > NAMED else ''}"
+
+
 class SkippedSteps:
     """Counts the steps that were not applied, on ``device``, and brings nothing back from there before ``report``."""
 
@@ -65,7 +70,7 @@ class SkippedSteps:
         self.counts = self.counts.new_tensor([0, 0, row, row])
         self.total += count
         ids = utterances(first)
-        of = f"{', '.join(ids[:NAMED])}{' …' if len(ids) > NAMED else ''}"
+        of = some_of(ids)
         if longest >= LIMIT:
             raise DataError(
                 f"train: {longest} steps in a row were not applied, because {cause}"

@@ -41,7 +41,7 @@ from lina.runs.shards import gather
 from lina.training.activation_memory import checkpoint_layers
 from lina.training.backward import BackwardPass
 from lina.training.batch_size import resolved_run, with_batch_size
-from lina.training.finite_steps import SkippedSteps
+from lina.training.finite_steps import SkippedSteps, some_of
 from lina.training.gradient_spikes import NormStatistics
 from lina.training.graph_choice import uses_cuda_graph
 from lina.training.loop import resume_point, run_steps
@@ -184,12 +184,12 @@ class Trainer:
 
     def next_batch(self) -> tuple[str, str]:
         lengths, batches = self.data.lengths, self.micro_batches.numbers(self.step + 1)
-        rows, longest = max(
-            ((len(rows), max(sum(lengths[i] for i in row) for row in rows)) for rows in batches),
-            key=math.prod,
-        )
+        sizes = [(len(rows), max(sum(lengths[i] for i in row) for row in rows)) for rows in batches]
+        largest = max(range(len(sizes)), key=lambda number: math.prod(sizes[number]))
+        rows, longest = sizes[largest]
+        ids = [self.data.ids[i] for row in batches[largest] for i in row]
         return (
-            f"{rows} rows of up to {longest:,} frames",
+            f"{rows} rows of up to {longest:,} frames of {some_of(ids)}",
             f"train.batch_seconds ({self.spec.batch_size:g})",
         )
 

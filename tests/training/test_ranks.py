@@ -74,15 +74,10 @@ def test_ranks_train_as_one_process_does_and_write_no_more(whole: Path) -> None:
     assert files(whole / "one") == files(whole / "four")
 
 
-def test_shards_train_as_whole_models_do_and_resume_without_them(whole: Path) -> None:
-    sharded = ("train.parallel=fsdp",)
-    stop = (Signal(1, signal.SIGTERM),)
-    assert "RunStopped: stopped by a signal at step 2 of 6" in str(
-        on_ranks(2, trained, whole, sharded, "sharded", stop)
-    )
-    with pytest.raises(LinaError, match="at step 4 of 6"):
-        trained(whole, (), "sharded", (Signal(4, signal.SIGTERM),))
-    assert on_ranks(2, trained, whole, sharded, "sharded") == ["finished"] * 2
+def test_a_run_goes_on_in_shards_as_it_would_without_them(whole: Path) -> None:
+    with pytest.raises(LinaError, match="at step 2 of 6"):
+        trained(whole, (), "sharded", (Signal(2, signal.SIGTERM),))
+    assert on_ranks(2, trained, whole, ("train.parallel=fsdp",), "sharded") == ["finished"] * 2
     assert_alike(whole / "one", whole / "sharded")
 
 

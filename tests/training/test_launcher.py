@@ -1,0 +1,157 @@
+"""``lina run`` with ``train.gpus``: torch's launcher, how its end becomes an exit code, and heartbeats of a store."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher import api
+
+from lina.config.patience import Patience
+from lina.config.train_section import TrainSection
+from lina.core.errors import LinaError
+from lina.runs.signals import RunStopped
+from lina.training.heartbeat import LOST, OUTCOME, Heartbeat
+from lina.training.launcher import launch, leave_outcome
+from tests.pipeline.small_run import write_spec
+
+TWO = TrainSection(gpus=2, accumulate=2, device="cpu", restarts=3)
+
+
+class Failure(NamedTuple):
+    exitcode: int
+    timestamp: int
+
+
+def launched(monkeypatch: pytest.MonkeyPatch, ranks: Callable[[], None]) -> dict[str, Any]:
+    """Launch with a function in the place of torch's launcher and its ranks; what that was asked to start."""
+    found: dict[str, Any] = {}
+
+    def elastic_launch(config: Any, program: str) -> Callable[..., None]:
+        def start(*arguments: str) -> None:
+            found.update(config=config, command=[program, *arguments], environment=dict(os.environ))
+            ranks()
+
+        return start
+
+    monkeypatch.setattr(api, "elastic_launch", elastic_launch)
+    launch(TWO, ["spec.yaml", "train.lr=1"])
+    return found
+
+
+def test_ranks_are_those_of_lina_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(os.environ)
+    found = launched(monkeypatch, lambda: None)
+    assert found["command"] == [sys.executable, "-m", "lina", "run", "spec.yaml", "train.lr=1"]
+    assert (found["config"].nproc_per_node, found["config"].max_restarts) == (2, 3)
+    assert OUTCOME in found["environment"]
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("error", [RunStopped("stopped at step 3"), LinaError("a mistake")])
+def test_an_error_that_a_rank_leaves_is_raised_with_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, error: LinaError
+) -> None:
+    def ranks() -> None:
+        with pytest.raises(SystemExit) as left:
+            leave_outcome(error)
+        assert left.value.code == 0  # any other is a reason to start again
+        if isinstance(error, RunStopped):
+            raise SignalException("signal", signal.SIGTERM)
+
+    with pytest.raises(type(error), match=str(error)) as raised:
+        launched(monkeypatch, ranks)
+    assert raised.value.exit_code == error.exit_code
+
+
+def test_a_signal_before_anything_could_be_saved_is_resumable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ranks() -> None:
+        raise SignalException("signal", signal.SIGTERM)
+
+    with pytest.raises(RunStopped, match="run the same command to resume"):
+        launched(monkeypatch, ranks)
+
+
+def test_the_rank_that_died_is_named_not_those_that_lost_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ranks() -> None:
+        failures = {0: Failure(LOST, 1), 1: Failure(-9, 2)}
+        raise ChildFailedError("lina", failures)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(
+        ChildFailedError, "__init__", lambda self, name, failures: setattr(self, "failures", failures)
+    )
+    with pytest.raises(
+        LinaError, match=r"process 2 of 2 was killed by SIGKILL; fix this and run the same command"
+    ):
+        launched(monkeypatch, ranks)
+
+
+def waits(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_rank_ends_when_it_or_its_neighbor_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    monkeypatch.setattr("lina.training.heartbeat.PERIOD", 0.05)
+    ends: list[list[int]] = [[], []]
+    patience = Patience(step=0.5, silence=1.0)
+    ranks = [Heartbeat(rank, 2, patience, ends[rank].append) for rank in range(2)]
+    ranks[0].enter("validation")
+    time.sleep(1.5)
+    assert ends == [[], []]  # both are heard, and a validation may take an hour
+    ranks[0].enter("step")
+    assert waits(lambda: ends[0][:1] == [LOST])
+    ranks[0].enter("data")
+    assert ends[1] == []
+    ranks[1].stop()
+    ends[0].clear()
+    assert waits(lambda: ends[0][:1] == [LOST])
+    assert ranks[0].report_end(2, "a mistake")
+    assert not ranks[1].report_end(75, "stopped")
+    assert ranks[1].reported() == 2
+    ranks[0].stop()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_signal_to_one_rank_stops_lina_run_with_75(tmp_path: Path) -> None:
+    write_spec(tmp_path)
+    settings = (
+        "train.gpus=2",
+        "train.accumulate=2",
+        "train.device=cpu",
+        "train.steps=100000",
+        "train.out=run",
+    )
+    command = [sys.executable, "-m", "lina", "run", "small.yaml", *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    try:
+        assert waits(lambda: any(checkpoints.glob("step-*")), 120)
+        children = subprocess.run(
+            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+        ).stdout.split()
+        ranks = [one for one in children if "\0run\0" in Path(f"/proc/{one}/cmdline").read_text()]
+        assert len(ranks) == 2
+        os.kill(int(ranks[-1]), signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 75
+    assert errors.count("lina: stopped by a signal at step") == 1
+    step = max(checkpoints.glob("step-*"))
+    assert json.loads((step / "checkpoint.json").read_text())["step"] == int(step.name[5:])

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,7 +83,7 @@ def compare(job: ComparisonJob, log: Log) -> ComparisonRecord:
         record = _claim(job, fixed, rates, spec.train.steps)
         state = _Comparison(job, record, fixed, spec.evaluate.recognizer is not None, log)
         first = spec.seed
-        steps = {one.label: state.steps(one, spec.train.steps) for one in combinations}
+        steps = state.steps(combinations, spec.train.steps)
         chosen = {one.label: spec.train.lr for one in combinations}
         if rates:
             state.run([(Trial(one, first, lr), steps[one.label]) for one in combinations for lr in rates])
@@ -133,19 +133,30 @@ class _Comparison:
         self.job, self.record, self.fixed, self.scored, self.log = job, record, fixed, scored, log
         self.running: set[subprocess.Popen[bytes]] = set()
 
-    def steps(self, combination: Combination, planned: int) -> int:
-        """Steps of each trial of a combination: for a budget of seconds by the speed of a probe, measured once."""
+    def steps(self, combinations: Sequence[Combination], planned: int) -> dict[str, int]:
+        """Steps of each trial by label: for a budget of seconds by the speed of a probe, measured once.
+
+        Probes run as many at a time as trials do, so that they share the processor alike.
+        """
         if self.job.budget == "steps":
-            return planned
+            return {one.label: planned for one in combinations}
         seed = load_spec(self.job.spec, self.fixed).seed
-        probe = Trial(Combination(f"probe {combination.label}", combination.settings), seed, 1e-4)
-        result = self._one(probe, PROBE_STEPS, None)
-        if result.error is not None or not result.step_seconds:
-            return planned
-        return max(1, round(self.job.seconds / result.step_seconds))
+        probes = [Trial(Combination(f"probe {one.label}", one.settings), seed, 1e-4) for one in combinations]
+        results: list[TrialRecord] = []
+        self._spread([(probe, PROBE_STEPS) for probe in probes], results.append)
+        return {
+            one.label: max(1, round(self.job.seconds / found.step_seconds))
+            if found.error is None and found.step_seconds
+            else planned
+            for one, found in zip(combinations, results, strict=True)
+        }
 
     def run(self, trials: Iterable[tuple[Trial, int]]) -> None:
         """Run the trials that have no result yet, and add each result to the record."""
+        self._spread(trials, self._add)
+
+    def _spread(self, trials: Iterable[tuple[Trial, int]], take: Callable[[TrialRecord], None]) -> None:
+        """Run trials, each on a device that is free, and hand on their results in order."""
         devices: SimpleQueue[int | None] = SimpleQueue()
         for device in range(self.job.gpus) if self.job.gpus else [None]:
             devices.put(device)
@@ -161,7 +172,7 @@ class _Comparison:
             futures = [pool.submit(one, *each) for each in trials]
             try:
                 for future in futures:
-                    self._add(_wait(future))
+                    take(_wait(future))
             except BaseException:
                 for future in futures:
                     future.cancel()

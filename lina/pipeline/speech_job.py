@@ -47,6 +47,7 @@ FREE_KEYS = (
     "train.out",
     "train.device",
     "train.gpus",
+    "train.parallel",
     "train.restarts",
     "train.patience.",
     "train.minutes",

@@ -192,7 +192,8 @@ def augment(audio: Tensor, seed: int, **changes: list[float]) -> Tensor:
     rows = len(audio)
     settings = {"cutoff": [2.0] * rows, "noise": [0.0] * rows, "tilt": [0.0] * rows} | changes
     columns = {name: torch.tensor(value, dtype=torch.float64) for name, value in settings.items()}
-    return add_band_limit_and_noise(audio, **columns, generator=torch.Generator().manual_seed(seed))
+    white = torch.randn(audio.shape, generator=torch.Generator().manual_seed(seed))
+    return add_band_limit_and_noise(audio, **columns, white=white)
 
 
 def band(audio: Tensor, low: float, high: float) -> float:

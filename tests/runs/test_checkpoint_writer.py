@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def write(folder: Path, content: CheckpointContent, step: int, gate: threading.E
 
 
 def test_training_goes_on_while_the_checkpoint_holds_its_step(tmp_path: Path) -> None:
-    model, reports, gate = nn.Linear(3, 2), [], threading.Event()
+    model, gate = nn.Linear(3, 2), threading.Event()
+    reports: list[Checkpoint] = []
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     model.weight.grad = model.bias.grad = None
     before = model.weight.detach().clone()
@@ -46,12 +48,13 @@ def test_training_goes_on_while_the_checkpoint_holds_its_step(tmp_path: Path) ->
 
 
 def test_one_checkpoint_follows_the_other_and_errors_are_raised(tmp_path: Path) -> None:
-    model, reports, gate = nn.Linear(3, 2), [], threading.Event()
+    model, gate = nn.Linear(3, 2), threading.Event()
+    reports: list[Checkpoint] = []
     gate.set()
     content = copied(checkpoint_content(model, torch.optim.AdamW(model.parameters()), None))
     writer = CheckpointWriter(reports.append)
     for step in (1, 2):
-        writer.submit(lambda step=step: write(tmp_path / "there", content, step, gate))
+        writer.submit(partial(write, tmp_path / "there", content, step, gate))
     assert [one.step for one in reports] == [1], "the first is complete before the second begins"
     last = writer.finish()
     assert last is not None

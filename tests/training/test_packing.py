@@ -235,6 +235,8 @@ def test_groups_end_to_end_cost_what_they_cost_in_rows_of_their_own(
         assert starts is not None
         assert (starts.groups is None) == (batch is rows)
     ends = (rows.lengths + CODEBOOKS).cumsum(0).tolist()
+    assert starts is not None
+    assert starts.groups is not None
     assert starts.utterances.nonzero()[:, 1].tolist() == [0, *ends[:-1]]
     assert starts.groups.nonzero()[:, 1].tolist() == [0, ends[1], ends[2], ends[5]]
     assert segments_of(starts.groups).offsets_on_cpu.tolist() == [0, ends[1], ends[2], ends[5], ends[6]]

@@ -17,16 +17,9 @@ from lina.config.source_map import Origin
 from lina.config.validation import validate
 from lina.core.audio.codec import decode, decoder_stream, encode
 from lina.core.errors import DataError, PluginError, SpecError
-from lina.core.laws import law_cases
-from lina.core.laws.law import LawCase
 from lina.runs.provenance import files_of
 
 PLUGINS: Any = (DAC, Mimi)
-
-
-@pytest.mark.parametrize("case", [case for plugin in PLUGINS for case in law_cases(plugin)], ids=str)
-def test_laws(case: LawCase) -> None:
-    case.check()
 
 
 @pytest.fixture(params=PLUGINS, ids=["dac", "mimi"])

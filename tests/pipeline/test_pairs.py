@@ -72,8 +72,17 @@ def check_speaks(folder: Path, *names: str) -> None:
     assert decode(voice.codec, speech.codes[None]).shape[2] == len(audio)
 
 
-@pytest.mark.parametrize("backbone", installed("backbone"))
-@pytest.mark.parametrize("codec", installed("codec"))
+ALIKE = ("dac", "mimi")
+"""Codecs of one class, which meet one backbone instead of all."""
+PAIRS = [
+    pytest.param(codec.values[0], backbone.values[0], id=f"{codec.id}-{backbone.id}")
+    for codec in installed("codec")
+    for backbone in installed("backbone")
+    if not (str(codec.id).endswith(ALIKE) and backbone.id != "gla")
+]
+
+
+@pytest.mark.parametrize(("codec", "backbone"), PAIRS)
 def test_every_backbone_speaks_with_every_codec(tmp_path: Path, backbone: Record, codec: Record) -> None:
     with_line(tmp_path, backbone_line(backbone))
     with_line(tmp_path, line_of(codec))

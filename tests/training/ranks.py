@@ -25,7 +25,7 @@ from tests.pipeline.small_run import EVERYTHING, hooks_of, ready, small
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.training.ranks"])
-PATIENCE = ("train.patience.silence=3",)
+PATIENCE = ("train.patience.silence=6",)
 
 
 def on_ranks(size: int, function: Callable[..., Any], *arguments: Any, hung: int | None = None) -> list[Any]:
@@ -43,7 +43,7 @@ def on_ranks(size: int, function: Callable[..., Any], *arguments: Any, hung: int
         found.append((process, receiver))
     results = []
     for rank, (process, receiver) in enumerate(found):
-        process.join(0 if rank == hung else 100)
+        process.join(0 if rank == hung else 60)
         try:
             results.append(receiver.recv() if receiver.poll() else process.exitcode)
         except EOFError:  # it was killed

@@ -139,9 +139,7 @@ class Trainer:
         if self.device.type != "cuda" or self.spec.cuda_graph:
             return False
         packs = packs_groups(self.model)
-        log_once(
-            f"train: {'rows end to end, without padding' if packs else 'padded rows: the backbone takes no starts'}"
-        )
+        log_once(f"train: {'rows end to end, without padding' if packs else 'padded rows'}")
         return packs
 
     def restore(self, checkpoint: Checkpoint) -> None:

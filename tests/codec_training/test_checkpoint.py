@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lina.codec_training import checkpoint
-from lina.codec_training.checkpoint import TrainingState, restore, save
+from lina.codec_training.checkpoint import TrainingState, restore, round_moments, save
 from lina.core.errors import CheckpointError
 from lina.runs.checkpoint_store import FACTS, newest_checkpoint
 from lina.training.optimizer import MovingAverage
@@ -34,6 +34,7 @@ def train(one: TrainingState, steps: int) -> None:
 
 def write(folder: Path, one: TrainingState, step: int = 3) -> Path:
     settings = {"corpus": "c", "precision": "float32", "discriminators_precision": "float32"}
+    round_moments(one)
     return save(folder, one, step=step, seconds=1.0, keep=2, **settings).path
 
 

@@ -58,9 +58,10 @@ def test_speech_continues_its_own_beginning(voice: Voice) -> None:
 
 @pytest.mark.parametrize("frames", [1, 7])
 def test_the_samples_of_the_prompt_are_removed_exactly(frames: int) -> None:
-    voice = make(Smooth(), stop=-0.5, temperature=8.0, max_seconds=0.012)
+    voice = make(Smooth(), stop=0.5, temperature=8.0, max_seconds=0.012)
     start = Prompt(random_codes(1, frames, (16,))[0], "and so")
     speech = voice.speak(["hello"], prompt=start)[0]
+    assert speech.stopped, "speech that is cut would fade"
     both = decode(voice.codec, torch.cat([start.audio, speech.codes])[None])[0]  # type: ignore[list-item]
     assert torch.equal(speech.audio, both[:, frames * HOP :])
     assert speech.audio.shape == (1, len(speech.codes) * HOP)

@@ -7,8 +7,8 @@
 
 Tensors are named ``codec/…``, ``average/…`` and ``discriminators/…`` (float32, including buffers such as codebooks),
 ``codec_moments/parameter|name`` and ``discriminators_moments/…`` (bfloat16). Before it saves, training rounds the
-moments of its own optimizers to bfloat16 (``round_moments``), so that continuing and resuming from the checkpoint are equivalent: bit for bit on the
-CPU. A run that a signal has stopped was rounded once more than an uninterrupted one.
+moments of its own optimizers to bfloat16 (``round_moments``), so that continuing and resuming from the checkpoint are
+equivalent: bit for bit on the CPU. A run that a signal has stopped was rounded once more than an uninterrupted one.
 """
 
 import hashlib

@@ -9,8 +9,10 @@ from lina.core.model.tokens import teacher_forcing
 from lina.training.losses import WIDTH, guided_attention
 from lina.training.packing import pack_columns
 
-ONE = torch.zeros(1, 1, dtype=torch.int64)
-"""Every step reads the first text."""
+
+def first(progress: Tensor) -> Tensor:
+    """Every step reads the first text."""
+    return torch.zeros_like(progress, dtype=torch.int64)
 
 
 def memory(lengths: list[int], width: int) -> TextMemory:
@@ -32,7 +34,7 @@ def test_the_papers_formula() -> None:
         for t in range(4)
         for j in range(5)
     )
-    assert float(guided_attention(attention, progress, memory([5], 7), ONE)) == pytest.approx(
+    assert float(guided_attention(attention, progress, memory([5], 7), first(progress))) == pytest.approx(
         total / 4, rel=1e-5
     )
 
@@ -42,7 +44,7 @@ def test_the_diagonal_costs_least() -> None:
     progress = torch.arange(frames)[None] / frames
     diagonal = torch.arange(frames)[None] * places // frames
     costs = [
-        float(guided_attention(pointing(at, places), progress, memory([places], places), ONE))
+        float(guided_attention(pointing(at, places), progress, memory([places], places), first(progress)))
         for at in (diagonal, torch.zeros_like(diagonal), diagonal.flip(1))
     ]
     assert costs[0] < 1e-2 < 0.3 < costs[1]
@@ -59,8 +61,8 @@ def test_utterances_end_to_end_cost_what_they_cost_alone() -> None:
     beside = torch.cat([attention[:1, :7], attention[1:]], 1)
     together = guided_attention(beside, joined.progress, texts, swaps.text)
     alone = [
-        guided_attention(attention[i : i + 1], columns.progress[i : i + 1], memory([length], width), ONE)
-        for i, length in enumerate((3, 6))
+        guided_attention(attention[i : i + 1], own, memory([length], width), first(own))
+        for i, (length, own) in enumerate(zip((3, 6), columns.progress.split(1), strict=True))
     ]
     torch.testing.assert_close(together, (5 * alone[0] + 9 * alone[1]) / 14)
 
@@ -72,8 +74,12 @@ def test_a_text_of_one_position_has_no_path_and_does_not_count() -> None:
     columns = teacher_forcing(torch.zeros(2, 9, 2, dtype=torch.int64), lengths)
     attention = torch.rand(2, 11, width, generator=torch.Generator().manual_seed(2)) * texts.mask[:, None]
     both = guided_attention(attention, columns.progress, texts, torch.arange(2)[:, None].expand(-1, 11))
-    kept = guided_attention(attention[1:], columns.progress[1:], memory([6], width), ONE)
+    kept = guided_attention(
+        attention[1:], columns.progress[1:], memory([6], width), first(columns.progress[1:])
+    )
     torch.testing.assert_close(both, kept)
     assert kept > 0
-    nothing = guided_attention(attention[:1], columns.progress[:1], memory([1], width), ONE)
+    nothing = guided_attention(
+        attention[:1], columns.progress[:1], memory([1], width), first(columns.progress[:1])
+    )
     assert float(nothing) == 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lina.config.codec_resolve import ResolvedCodecSpec, resolve_codec
 from lina.config.loader import load_job
+from lina.core.files.atomic import write_atomic
 from lina.pipeline.codec_job import run_codec_spec
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hook_manager import add_plugin, build_manager
@@ -77,7 +78,7 @@ def small(folder: Path, *overrides: str, out: str = "run") -> ResolvedCodecSpec:
     path = folder / "codec.yaml"
     if not (folder / "one").exists():
         write_corpora(folder)
-    path.write_text(SPEC)
+    write_atomic(path, SPEC.encode())  # ranks write it at once, and read it
     return resolve_codec(load_job(path, (*overrides, f"train.out={folder / out}")))  # type: ignore[arg-type]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lina.config.loader import load_spec
 from lina.config.resolve import ResolvedSpec, resolve
+from lina.core.files.atomic import write_atomic
 from lina.core.model.delay_lm import DelayLM
 from lina.data.prepare import prepare
 from lina.data.training_data import TrainingData
@@ -69,7 +70,7 @@ def write_spec(folder: Path) -> Path:
     path = folder / "small.yaml"
     if not (folder / "corpus").exists():
         write_corpus(folder / "corpus")
-    path.write_text(SPEC)
+    write_atomic(path, SPEC.encode())  # ranks write it at once, and read it
     return path
 
 

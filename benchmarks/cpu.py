@@ -29,6 +29,7 @@ import torch
 from benchmarks.cpu_quality import quality_rows
 from benchmarks.cpu_voice import texts
 from benchmarks.decode_models import request, spec_model
+from lina.core.errors import LinaError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.registry import load
 from lina.core.state import state_bytes
@@ -110,7 +111,11 @@ def model_rows(name: str, lm: DelayLM, backbone: str, seconds: float) -> Iterato
         )
         graphs = Graphs(found, weight_of(lm))
         for backend in BACKENDS:
-            rate = frames_per_second(lm, backend, graphs, seconds)
+            try:
+                rate = frames_per_second(lm, backend, graphs, seconds)
+            except LinaError as error:  # a backend that differs from eager is refused
+                yield {**facts, "backend": backend, "refused": str(error)}
+                continue
             yield {**facts, "backend": backend, "frames_per_second": rate}
 
 
@@ -150,7 +155,10 @@ def table(results: dict[str, Any]) -> str:
     for name in dict.fromkeys(one["name"] for one in models):
         own = {one["backend"]: one for one in models if one["name"] == name}
         first = next(iter(own.values()))
-        rates = " | ".join(f"{own[one]['frames_per_second']:.0f}" if one in own else "" for one in BACKENDS)
+        rates = " | ".join(
+            f"{own[one]['frames_per_second']:.0f}" if "frames_per_second" in own.get(one, {}) else "refused"
+            for one in BACKENDS
+        )
         lines.append(f"| {name} | {first['parameters'] / 1e6:.1f} M | {first['state_bytes']:,} | {rates} |")
     return "\n".join(lines)
 

@@ -47,12 +47,21 @@ def folder_obstacle(directory: Path) -> str | None:
     if facts is None:
         return "its graphs are for other programs"
     weights = directory / facts["file"]
-    checkpoints = list((directory / "checkpoints").glob("step-*"))
-    if checkpoints != [weights.parent] or not weights.is_file() or sha256(weights) != facts["sha256"]:
+    if (
+        _weights_folders(directory) != [weights.parent]
+        or not weights.is_file()
+        or sha256(weights) != facts["sha256"]
+    ):
         return "its weights are not those that were exported"
     if folder.facts.get("inputs") != inputs_of(directory):
         return "its spec, tokenizer or speakers are not those that were exported"
     return None if find_spec("onnxruntime") else "onnxruntime is not installed"
+
+
+def _weights_folders(directory: Path) -> list[Path]:
+    """Folders of weights, as ``find_checkpoint`` looks for them: a run's checkpoints, else the top of a voice."""
+    checkpoints = directory / "checkpoints"
+    return list(checkpoints.glob("step-*")) if checkpoints.is_dir() else [directory]
 
 
 def inputs_of(directory: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -35,6 +36,8 @@ choice_log = logging.getLogger("lina.engine")
 
 SHORT = 400
 """Characters of a text that graphs speak on a CPU before PyTorch and a GPU are ready."""
+GPUS = ("/dev/nvidia0", "/dev/dxg")
+"""Files that a machine with an NVIDIA GPU has: on Linux, and on Windows' subsystem for it."""
 
 
 class LoadedVoice:
@@ -58,26 +61,27 @@ class LoadedVoice:
         self._lock = threading.Lock()
         self._calls = 0
         self._loading: threading.Thread | None = None
-        reason = folder_obstacle(directory) if self._wants_graphs() else ""
+        reason = self._unwanted_graphs() or folder_obstacle(directory)
         if reason is None:
             own = None if lexicon is None else Path(lexicon)
             int8 = None if backend == "auto" else backend == "onnx-int8"
             self._graphs = load_graph_voice(directory, threads, own, int8)
             choice_log.info("%s: speaking by onnxruntime, without PyTorch", directory)
             return
-        if reason:
-            choice_log.info("%s: %s; loading PyTorch", directory, reason)
+        choice_log.info("%s: %s; loading PyTorch", directory, reason)
         _ = self.voice  # whose errors belong to loading
 
-    def _wants_graphs(self) -> bool:
+    def _unwanted_graphs(self) -> str | None:
+        """The reason why these arguments are not for graphs; None if they are."""
         _, device, settings, threads, _, backend = self._arguments
-        plain = (
-            isinstance(threads, int | None)
-            and not isinstance(threads, bool)
-            and (threads is None or threads > 0)
-        )
-        at_first = device == "cpu" or (device == "auto" and (backend == "auto" or not _has_gpu()))
-        return plain and at_first and not settings and backend in ("auto", "onnx", "onnx-int8")
+        if backend not in ("auto", "onnx", "onnx-int8"):
+            return f"backend {backend!r} is PyTorch's"
+        if device != "cpu" and (device != "auto" or (backend != "auto" and _has_gpu())):
+            return f"device {device!r} is not the CPU"
+        if settings:
+            return "graphs do not serve settings"
+        plain = isinstance(threads, int | None) and not isinstance(threads, bool)
+        return None if plain and (threads is None or threads > 0) else f"threads is {threads!r}"
 
     @property
     def voice(self) -> Voice:
@@ -127,6 +131,7 @@ class LoadedVoice:
     def input(self, text: str, prompt: Prompt | None = None) -> Any:
         """As ``Voice.input``; by graphs only ids and text."""
         if self._graphs is None or prompt is not None:
+            self._log_first_use("a prompt")
             return self.voice.input(text, prompt)
         return self._graphs.input(text)
 
@@ -164,6 +169,11 @@ class LoadedVoice:
         choice_log.info("graphs do not serve %s; loading PyTorch", reason)
         return None
 
+    def _log_first_use(self, name: str) -> None:
+        """Log why PyTorch is loaded, if it is loaded now."""
+        if self._graphs is not None and self._voice is None:
+            choice_log.info("graphs do not serve %s; loading PyTorch", name)
+
     def _leaves_to_gpu(self, characters: int | None) -> bool:
         """Choose between graphs and a GPU, which is prepared beside the second call: speaking once does not need it."""
         _, device, *_ = self._arguments
@@ -190,9 +200,10 @@ class LoadedVoice:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "voice":
             raise AttributeError(name)
+        self._log_first_use(name)
         return getattr(self.voice, name)
 
 
 def _has_gpu() -> bool:
-    """Look for an NVIDIA GPU without PyTorch."""
-    return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg"))
+    """Look for an NVIDIA GPU that PyTorch could use, without importing PyTorch, which lina-voice is without."""
+    return find_spec("torch") is not None and any(Path(path).exists() for path in GPUS)

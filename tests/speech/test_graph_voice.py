@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,15 +19,18 @@ import lina
 from lina.core.errors import CheckpointError, LinaError, TextError
 from lina.engine.onnx.files import FACTS, FOLDER, read_folder
 from lina.engine.onnx.stored import StoredWeights
+from lina.pipeline.speech_job import run_spec
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.layout import SPEC_FILE
 from lina.speech.default_voice import shipped_voice
+from lina.speech.export import export
 from lina.speech.graph_export import compare_decoder
 from lina.speech.graph_loading import folder_obstacle
-from lina.speech.loaded import LoadedVoice
+from lina.speech.loaded import LoadedVoice, _has_gpu
 from lina.speech.voice import Voice
 from lina.speech.voice import load as load_torch
+from tests.pipeline.small_run import hooks_of, small
 
 TEXT = 'The bridge is closed.<break time="300ms"/> Why?'
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None\n"
@@ -97,6 +100,57 @@ def test_what_graphs_do_not_serve_is_spoken_by_pytorch(
     with caplog.at_level(logging.INFO, "lina.engine"):
         voice.say("Why?", top_k=65)
     assert "graphs do not serve a top_k beyond 64" in caplog.text
+
+
+def test_an_exported_voice_is_spoken_by_graphs(tmp_path: Path) -> None:
+    """The layout of ``lina export RUN --graphs`` has its weights at the top, the shipped voice's in a checkpoint."""
+    pytest.importorskip("onnxscript")
+    resolved = small(tmp_path, "codec.plugin=lina", "backbone.d_model=64", "train.steps=1")
+    voice = export(run_spec(resolved, hooks_of()), tmp_path / "voice", graphs=True).path
+    assert folder_obstacle(voice) is None
+    eager = load_torch(voice, "cpu", backend="eager").say("one", temperature=0.0).numpy()
+    code = f"""
+import lina
+import numpy as np
+audio = lina.load({str(voice)!r}, backend="onnx").say("one", temperature=0.0)
+np.save({str(tmp_path / "audio.npy")!r}, audio)
+"""
+    subprocess.run([sys.executable, "-c", WITHOUT_TORCH + code], check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "audio.npy"), eager, atol=1e-4)
+    weights = voice / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert folder_obstacle(voice) == "its weights are not those that were exported"
+
+
+@pytest.mark.parametrize(
+    ("use", "reason"),
+    [
+        (lambda: lina.load(device="cpu", settings=["synthesize.seed=1"]), "graphs do not serve settings"),
+        (lambda: lina.load(device="cpu", backend="eager"), "backend 'eager' is PyTorch's"),
+        (lambda: lina.load(device="cpu", threads=0), "threads is 0"),
+        (lambda: lina.load(device="cpu").parameters, "graphs do not serve parameters"),
+        (lambda: lina.load(device="cpu").input("Hi.", cast(Any, "a prompt")), "graphs do not serve a prompt"),
+    ],
+    ids=str,
+)
+def test_a_fallback_to_pytorch_logs_its_reason(
+    use: Callable[[], Any], reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lina.speech.voice.load", lambda *_: SimpleNamespace(parameters=1, input=print))
+    with caplog.at_level(logging.INFO, "lina.engine"):
+        use()
+    assert f"{reason}; loading PyTorch" in caplog.text
+
+
+def test_a_gpu_does_not_serve_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torch installed, graphs speak long texts on a machine with a GPU, too."""
+    monkeypatch.setattr("lina.speech.loaded.GPUS", ("/",))
+    assert _has_gpu()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert not _has_gpu()
+    assert lina.load().say("Why? " * 90, max_seconds=0.1).shape[0] == 1
 
 
 class Remote:

@@ -30,10 +30,16 @@ from lina.data.token_shards import CodecFacts, EncodingTools, Report, build_part
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_codec
 from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.directory import claim
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
-from lina.runs.layout import SPEAKERS_FILE, TOKENIZER_FILE, build_tokenizer, read_tokenizer_key
+from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_tokenizer_key
 from lina.runs.records import CodecInfo, DataSummary
+
+DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
+"""Keys on which the encoded corpus depends."""
+FREE_DATA_KEYS = ("data.max_rejects", "data.workers")
+"""Those of them that may change between two starts."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,11 @@ def encode_part(
 
     Raises:
         DataError, LinaError: as ``prepare``.
+        CheckpointError: the directory holds a corpus that was encoded with other settings.
     """
     spec, directory = resolved.spec, resolved.spec.train.out
     make_directory(directory, parents=True)
+    _claim(directory, spec)
     items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
     tokenizer, _ = _tokenizer(resolved, [one for one in items if isinstance(one, Utterance)], directory)
     codec: Any = build_codec(resolved.codec)
@@ -181,6 +189,21 @@ def encode_part(
     hours = sum(record.frames for record in records) * facts.hop / facts.sample_rate / 3600
     rejects = sum(len(record.rejects) for record in records)
     return EncodedPart(sum(record.utterances for record in records), rejects, hours)
+
+
+def _claim(directory: Path, spec: Spec) -> None:
+    """Write ``spec.yaml``, without which a run refuses shards that it finds; a trained run keeps its own.
+
+    Other parts may do the same at once, and have encoded already.
+
+    Raises:
+        CheckpointError: the corpus has been encoded with other settings.
+    """
+    path = directory / SPEC_FILE
+    if not path.exists():
+        write_atomic(path, spec.to_yaml().encode())
+    elif not any(checkpoint_folder(directory).glob("step-*")):
+        claim(directory, spec, FREE_DATA_KEYS, DATA_KEYS)
 
 
 def _by_content(value: Any) -> Any:

@@ -18,7 +18,7 @@ from lina.core.errors import ContractError, PluginError, SpecError
 from lina.core.model.contract import check_backbone
 from lina.core.model.delay_lm import DelayLM
 from lina.core.registry import Record
-from lina.data.prepare import PreparedData, prepare
+from lina.data.prepare import DATA_KEYS, PreparedData, prepare
 from lina.data.training_data import TrainingData
 from lina.evaluation.text_set import read_text_set
 from lina.pipeline.speech_stages import evaluate_samples, evaluate_text_set, synthesize_texts
@@ -59,9 +59,6 @@ FREE_KEYS = (
 
 GROWING_KEYS = ("train.steps",)
 """Keys whose numbers may become larger: the schedule of the learning rate is that of the new number from then on."""
-
-DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")
-"""Keys on which the encoded corpus depends."""
 
 
 def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lina.core.errors import LinaError
+from lina.core.errors import CheckpointError, LinaError
 from lina.data.parts import part_of
 from lina.data.prepare import encode_part, prepare
 from lina.data.token_dataset import TokenDataset
+from lina.pipeline.speech_job import run_spec
 from lina.runs.hooks import Run
 from tests.pipeline.small_run import Listener, hooks_of, small
 
@@ -30,10 +31,24 @@ def test_parts_in_any_order_make_the_corpus_of_a_run(tmp_path: Path, monkeypatch
     assert encode_part(parts, 0, 2, CPU, 0, lambda done, total: seen.append((done, total))).utterances == 4
     assert seen[-1] == (4, 4)
     listener = Listener()
-    prepare(Run(parts.spec.train.out, parts.spec), parts, hooks_of(listener))
-    assert listener.stages == [("already done", "data")]
+    run_spec(small(tmp_path, "train.steps=1", out="parts/run"), hooks_of(listener))
+    assert listener.stages[:2] == [("already done", "data"), ("started", "train", 1, 0)]
     one, other = (TokenDataset(tmp_path / name / "data") for name in ("whole", "parts/run"))
     assert one.content == other.content
+
+
+def test_parts_of_other_settings_are_refused_and_a_trained_run_keeps_its_spec(tmp_path: Path) -> None:
+    def encoded(*overrides: str) -> int:
+        return encode_part(small(tmp_path, *overrides), 0, 1, CPU, 0, lambda done, total: None).utterances
+
+    assert encoded("data.workers=2") == 6
+    assert encoded("data.workers=1", "train.lr=0.5") == 6
+    with pytest.raises(CheckpointError, match=r"another spec: data\.max_seconds: .* -> 0\.4;"):
+        encoded("data.max_seconds=0.4")
+    run_spec(small(tmp_path, "train.steps=1"), hooks_of())
+    before = (tmp_path / "run/spec.yaml").read_bytes()
+    assert encoded("train.lr=0.25") == 6
+    assert (tmp_path / "run/spec.yaml").read_bytes() == before
 
 
 def test_a_part_is_given_by_hand_or_by_torchrun() -> None:

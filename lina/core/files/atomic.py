@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import platform
 from pathlib import Path
 
 _unfinished: set[Path] = set()
@@ -10,8 +11,11 @@ _unfinished: set[Path] = set()
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside ``path``, unique to this process and recognized by ``remove_temporary``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A hidden name beside ``path``, unique to this process and recognized by ``remove_temporary``.
+
+    Hosts that share a file system may have processes of equal numbers, so it names the host, too.
+    """
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
     _unfinished.add(temporary)
     return temporary
 

@@ -40,6 +40,16 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(found.name for found in tmp_path.iterdir()) == [".hidden", "a.json"]
 
 
+def test_processes_of_equal_number_on_two_hosts_have_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    for host in ("node-1", "node-2"):
+        monkeypatch.setattr("platform.node", lambda host=host: host)
+        names.add(atomic.temporary_name(tmp_path / "a"))
+    assert len(names) == 2
+
+
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert checks.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

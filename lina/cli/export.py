@@ -72,7 +72,7 @@ def export(
 
         click.echo(f"{onnx}: {export_graphs(run, onnx) / 1e6:.2f} MB of graphs, weights and facts")
         return
-    from lina.speech.export import CARD
+    from lina.speech.export import CARD, REPLACED
     from lina.speech.export import export as write
     from lina.speech.model_card import UNKNOWN_LICENSE
 
@@ -85,4 +85,4 @@ def export(
         f"fill in {out / CARD}"
     )
     if hub is not None:
-        click.echo(f"{upload(out, hub, f'Export {out.name} by lina')}: uploaded")
+        click.echo(f"{upload(out, hub, f'Export {out.name} by lina', REPLACED)}: uploaded")

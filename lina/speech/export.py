@@ -27,11 +27,12 @@ from lina.config.stored import load_run_spec
 from lina.core.errors import CheckpointError, DataError, FileError, did_you_mean
 from lina.core.files.atomic import sync_directory, write_atomic
 from lina.core.files.checks import check_regular, is_inside, sha256
+from lina.engine.onnx.files import FOLDER
 from lina.runs.checkpoint import read_weights
-from lina.runs.checkpoint_store import FORMAT, Checkpoint, find_checkpoint
-from lina.runs.files import read_data_summary, read_run_info, write_run_info
+from lina.runs.checkpoint_store import CONFIG, FORMAT, INDEX, Checkpoint, find_checkpoint
+from lina.runs.files import RUN_FILE, read_data_summary, read_run_info, write_run_info
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_speakers
-from lina.runs.lexicon_copy import copy_lexicon, lexicon_of
+from lina.runs.lexicon_copy import PATTERN, copy_lexicon, lexicon_of
 from lina.runs.made_with import made_with
 from lina.runs.provenance import exported
 from lina.runs.weight_files import write_voice_weights
@@ -42,6 +43,11 @@ CARD = "README.md"
 SUMS = "SHA256SUMS"
 SPEAKING = ("backbone", "codec", "tokenizer")
 """Sections of a spec whose plugins take part in synthesis."""
+REPLACED = (
+    *("*.safetensors", INDEX, CONFIG, SPEC_FILE, str(RUN_FILE), TOKENIZER_FILE, SPEAKERS_FILE, PATTERN, SUMS),
+    *(f"{folder}/*" for folder in (*SPEAKING, FOLDER, "checkpoints")),
+)
+"""Files on the hub that belong to an earlier export; others there, such as samples, are the author's."""
 
 
 @dataclass(frozen=True)

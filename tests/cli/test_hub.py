@@ -1,6 +1,7 @@
 """Voices on the Hugging Face hub from the shell: uploaded by ``export``, fetched by ``say``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,12 @@ ADDRESS = "hf://org/voice"
 def test_a_voice_is_uploaded(lina: Lina, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads: list[tuple[Path, str]] = []
 
-    def upload(folder: Path, address: str, message: str) -> str:
-        assert (folder / "config.json").is_file()
+    def upload(folder: Path, address: str, message: str, replaced: Sequence[str]) -> str:
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert "config.json" in files
+        left = [name for name in files if not any(fnmatch(name, pattern) for pattern in replaced)]
+        assert left == ["README.md"], "files that a later upload may lack, and leaves on the hub"
+        assert not any(fnmatch("samples/one.wav", pattern) for pattern in replaced)
         uploads.append((folder, address))
         return f"{address}@abc"
 

@@ -1,17 +1,25 @@
 """Files on the Hugging Face hub by address, ``hf://ORGANIZATION/NAME@REVISION``, in a folder of this machine."""
 
+import errno
+import os
 import re
+import socket
+import ssl
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lina.core.errors import DataError
+from lina.core.errors import SYSTEM_ERRORS, DataError, one_line
 from lina.core.files.names import cache_folder
 
 PREFIX = "hf://"
 FORM = re.compile(r"hf://([\w-][\w.-]*)/([\w-][\w.-]*)(?:@([\w-][\w./-]*))?")
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.th")
-"""Files that are never fetched: reading them could execute code."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.th")
+"""Files that are neither fetched nor uploaded: reading them could execute code."""
+NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
+NETWORK_ERROR_NAMES = {"TransportError", "RequestException"}
+"""Base classes of the HTTP clients of huggingface_hub's versions, which are not imported for their errors."""
 
 
 class Repository(NamedTuple):
@@ -58,8 +66,8 @@ def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
         patterns: names to fetch, such as ``model.safetensors`` or ``*.json``; all but pickles if left out.
 
     Raises:
-        DataError: the address has another form, huggingface_hub is not installed, the hub cannot be reached, or it has
-            no such repository or revision.
+        DataError: the address has another form, huggingface_hub is not installed, the hub cannot be reached, it has no
+            such repository or revision, or the folder cannot be written.
     """
     repository = parse_address(address)
     hub = _hub(address)
@@ -72,17 +80,32 @@ def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
             ignore_patterns=list(PICKLES),
         )
     except Exception as error:  # the package raises errors of its own, of its HTTP client and of the system
-        raise DataError(f"{address}: {_cause(hub, error)}") from error
+        own = _Causes(
+            "cannot be reached, and is not in the cache; connect to the network, or name a local folder",
+            f"{local_folder(address)} cannot be written",
+            "make room or fix its permissions, or set LINA_CACHE to another folder",
+        )
+        raise DataError(f"{address}: {_cause(hub, error, own)}") from error
     return Path(found)
 
 
-def upload(folder: Path, address: str, message: str) -> str:
+def upload(folder: Path, address: str, message: str, replaced: Sequence[str] = ()) -> str:
     """Upload the files of ``folder`` as one commit, to a repository that is created if it is missing; its address.
 
+    Args:
+        replaced: names, such as ``*.safetensors``, of files that the same commit deletes in the repository unless
+            ``folder`` has them.
+
     Raises:
-        DataError: as in ``fetch``, or there is no right to write.
+        DataError: as in ``fetch``, there is no right to write, or ``folder`` has a pickle or cannot be read.
     """
     repository = parse_address(address)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and any(fnmatch(path.name.lower(), pattern) for pattern in PICKLES):
+            raise DataError(
+                f"{path}: is a pickle by its name, which nobody would fetch, for reading it could execute code; store "
+                "it as safetensors, or remove it"
+            )
     hub = _hub(address)
     try:
         api = hub.HfApi()
@@ -92,9 +115,15 @@ def upload(folder: Path, address: str, message: str) -> str:
             folder_path=folder,
             revision=repository.revision,
             commit_message=message,
+            delete_patterns=list(replaced) or None,
         )
     except Exception as error:
-        raise DataError(f"{address}: {_cause(hub, error)}") from error
+        own = _Causes(
+            "cannot be reached; connect to the network, and upload again",
+            f"{folder} cannot be read",
+            "fix this and upload again",
+        )
+        raise DataError(f"{address}: {_cause(hub, error, own)}") from error
     return f"{PREFIX}{repository.id}@{done.oid}"
 
 
@@ -106,7 +135,17 @@ def _hub(address: str) -> Any:
     return huggingface_hub
 
 
-def _cause(hub: Any, error: Exception) -> str:
+class _Causes(NamedTuple):
+    """Causes that read differently for a download and an upload."""
+
+    offline: str
+    disk: str
+    remedy: str
+    """Of the disk's failure."""
+
+
+def _cause(hub: Any, error: Exception, own: _Causes) -> str:
+    """The cause of a failure and its remedy, in one line."""
     errors = hub.errors
     gated = isinstance(error, errors.GatedRepoError)
     if isinstance(error, errors.RepositoryNotFoundError) and not gated:
@@ -116,15 +155,29 @@ def _cause(hub: Any, error: Exception) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such revision; check it, or leave out @REVISION"
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if gated or status in (401, 403):
+    if gated or status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
         return "access is refused; accept the repository's terms, and log in with: hf auth login"
-    offline = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled)
-    broken = isinstance(error, OSError) or type(error).__name__ in (
-        "ConnectError",
-        "ConnectTimeout",
-        "ReadTimeout",
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return own.offline
+    if status is None and _is_of_network(error):
+        return own.offline
+    if status is None and (number := _system_error(error)) in SYSTEM_ERRORS:
+        return f"{own.disk} ({os.strerror(number)}); {own.remedy}"
+    return f"failed ({type(error).__name__}: {one_line(error)}); try again later, or use a local folder"
+
+
+def _is_of_network(error: Exception) -> bool:
+    names = {one.__name__ for one in type(error).__mro__}
+    return (
+        isinstance(error, NETWORK_ERRORS)
+        or bool(names & NETWORK_ERROR_NAMES)
+        or getattr(error, "errno", None) in (errno.ENETUNREACH, errno.EHOSTUNREACH)
     )
-    if offline or (broken and status is None):
-        return "cannot be reached, and is not in the cache; connect to the network, or name a local folder"
-    reason = str(error).strip().splitlines() or [""]
-    return f"failed ({type(error).__name__}: {reason[0][:200]})"
+
+
+def _system_error(error: Exception) -> int | None:
+    """Number of an error of the system, also of one that huggingface_hub's library in Rust reports by its message."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None

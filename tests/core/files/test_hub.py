@@ -1,6 +1,9 @@
 """Addresses on the Hugging Face hub: their form, what is fetched, and one line where it cannot be."""
 
+import errno
+import re
 import shutil
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,7 +96,7 @@ def test_without_the_package_it_is_one_line(cache: Path, monkeypatch: pytest.Mon
         ("RevisionNotFoundError", 404, "has no such revision"),
         ("GatedRepoError", 403, "access is refused"),
         ("HfHubHTTPError", 401, "access is refused"),
-        ("HfHubHTTPError", 500, "failed (HfHubHTTPError: first line)"),
+        ("HfHubHTTPError", 500, "failed (HfHubHTTPError: first line); try again later"),
     ],
 )
 def test_errors_of_the_hub_are_one_line(
@@ -130,11 +133,85 @@ def test_a_folder_is_uploaded_as_one_commit(tmp_path: Path, monkeypatch: pytest.
         def upload_folder(self, *, repo_id: str, folder_path: Path, **options: Any) -> SimpleNamespace:
             shutil.copytree(folder_path, tmp_path / "there")
             assert Api.repositories == (repo_id,)
-            assert options == {"revision": None, "commit_message": "Add a voice"}
+            assert options == {
+                "revision": None,
+                "commit_message": "Add a voice",
+                "delete_patterns": ["*.safetensors"],
+            }
             return SimpleNamespace(oid="abc")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     (tmp_path / "voice").mkdir()
     (tmp_path / "voice" / "config.json").write_text("{}")
-    assert hub.upload(tmp_path / "voice", "hf://me/voice", "Add a voice") == "hf://me/voice@abc"
+    address = hub.upload(tmp_path / "voice", "hf://me/voice", "Add a voice", ("*.safetensors",))
+    assert address == "hf://me/voice@abc"
     assert (tmp_path / "there" / "config.json").exists()
+
+
+NETWORK = "cannot be reached"
+
+
+@pytest.mark.parametrize(
+    ("error", "fetched", "uploaded"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "cannot be written (No space left on device); make room or fix its permissions, or set LINA_CACHE",
+            "cannot be read (No space left on device); fix this and upload again",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "cannot be written (Permission",
+            "cannot be read",
+        ),
+        (
+            RuntimeError("write failed: no space (os error 28)"),
+            "cannot be written (No space",
+            "cannot be read",
+        ),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), NETWORK, NETWORK),
+        (OSError(errno.ENETUNREACH, "unreachable"), NETWORK, NETWORK),
+        (socket.gaierror(-2, "Name or service not known"), NETWORK, NETWORK),
+        (type("ReadTimeout", (type("TransportError", (Exception,), {}),), {})("slow"), NETWORK, NETWORK),
+        (
+            OSError("odd.\nMore."),
+            "failed (OSError: odd.); try again later",
+            "failed (OSError: odd.); try again",
+        ),
+    ],
+    ids=repr,
+)
+def test_errors_of_the_disk_are_not_those_of_the_network(
+    error: Exception,
+    fetched: str,
+    uploaded: str,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import huggingface_hub
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", fail)
+    with pytest.raises(DataError, match=re.escape(fetched)) as found:
+        hub.fetch("hf://a/b")
+    assert "\n" not in str(found.value)
+    assert (str(cache) in str(found.value)) == ("written" in fetched)
+    with pytest.raises(DataError, match=re.escape(uploaded)) as found:
+        hub.upload(tmp_path, "hf://a/b", "Add")
+    assert "cache" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["codec/weights.th", "a.BIN", "b.pt", "c.pkl", "d.ckpt"])
+def test_pickles_are_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # nothing is created before
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=f"{file}: is a pickle by its name.*store it as safetensors, or remove it"
+    ):
+        hub.upload(tmp_path, "hf://a/b", "Add")

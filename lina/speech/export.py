@@ -89,8 +89,8 @@ def export(
     """
     if license_id not in LICENSES:
         raise DataError(
-            f"license: {license_id!r} is none of the hub's{did_you_mean(license_id, LICENSES)}; known: "
-            f"{', '.join(LICENSES)}"
+            f"license: {license_id!r} is none that lina knows{did_you_mean(license_id, LICENSES)}; for another one "
+            f"pass other, and name it in {CARD}"
         )
     if language is not None and not re.fullmatch("[a-z]{2,3}", language):
         raise DataError(

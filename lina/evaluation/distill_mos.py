@@ -4,15 +4,14 @@ Unlike DNSMOS, which was trained to judge noise suppression, it hears the artifa
 """
 
 import contextlib
-import importlib.util
 import io
-import sys
-from collections.abc import Iterator
 from types import ModuleType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lina.evaluation.stand_in import stand_in
 
 INSTALL = "pip install --no-deps distillmos xls-r-sqa"
 """Without dependencies: the packages name torchaudio, librosa and transformers, which inference does not need."""
@@ -24,7 +23,8 @@ def load() -> "DistillMos":
     Raises:
         ImportError: distillmos or xls-r-sqa is not installed.
     """
-    with _without_torchaudio(), contextlib.redirect_stdout(io.StringIO()):
+    # It calls torchaudio for reading files only.
+    with stand_in(ModuleType("torchaudio")), contextlib.redirect_stdout(io.StringIO()):
         import distillmos
 
         return DistillMos(distillmos.ConvTransformerSQAModel().eval())
@@ -42,16 +42,3 @@ class DistillMos:
             return float("nan")
         with torch.inference_mode():
             return float(self.model(audio[None]))
-
-
-@contextlib.contextmanager
-def _without_torchaudio() -> Iterator[None]:
-    """Let distillmos import torchaudio where it is not installed: it calls it for reading files only."""
-    if importlib.util.find_spec("torchaudio") is not None:
-        yield
-        return
-    sys.modules["torchaudio"] = ModuleType("torchaudio")
-    try:
-        yield
-    finally:
-        del sys.modules["torchaudio"]

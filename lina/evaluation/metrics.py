@@ -3,10 +3,12 @@
 A metric whose package is not installed is left out, with a remark. All but the recognizer take 16 kHz audio.
 """
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,6 +23,7 @@ from lina.core.protocols import Recognizer
 from lina.evaluation import distill_mos
 from lina.evaluation.error_rates import count_errors
 from lina.evaluation.records import RECORDINGS, ClipRecord
+from lina.evaluation.stand_in import stand_in
 
 RATE = 16_000
 """Sample rate of the metrics and of the speaker encoder, in Hz."""
@@ -155,7 +158,11 @@ def speaker_encoder() -> SpeakerEncoder:
     Raises:
         ImportError: Resemblyzer or one of its dependencies is not installed.
     """
-    from resemblyzer import VoiceEncoder, preprocess_wav
+    # webrtcvad asks pkg_resources, which setuptools 82 removed, for its own version.
+    resources = ModuleType("pkg_resources")
+    resources.__dict__["get_distribution"] = importlib.metadata.distribution
+    with stand_in(resources):
+        from resemblyzer import VoiceEncoder, preprocess_wav
 
     encoder = VoiceEncoder("cpu", verbose=False)
 

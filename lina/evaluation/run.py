@@ -104,13 +104,17 @@ def evaluate_texts(
         recognizer = None if job.recognizer is None else build_recognizer(job.recognizer)
         _score(Scorer(recognizer, audio_metrics), folder, clips, scored, progress)
     clips = [with_errors(scored.records[key]) for key in keys]
+    complete = True
     if any(clip.system == RECORDINGS for clip in clips):
         encode = load_optional("speaker similarity", metrics.speaker_encoder, SIMILARITY_INSTALL, remarks)
+        # A package that lacks one of its own dependencies: the next evaluation tries again.
+        complete = encode is not None or not metrics.has_speaker_encoder()
         if encode is not None:
             clips = with_similarity(folder, clips, {item.id: item.speaker for item in job.items}, encode)
     found = _evaluation(run, job, voice, checkpoint, drop_uninformative(clips, remarks), remarks)
     write_atomic(folder / EVALUATION_FILE, found.model_dump_json(indent=2).encode())
-    finish(folder, "evaluate", inputs)
+    if complete:
+        finish(folder, "evaluate", inputs)
     hooks.stage_finished(run=run, stage="evaluate", seconds=time.perf_counter() - began)
     return found
 

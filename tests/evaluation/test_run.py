@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lina.config.resolve import PluginChoice
@@ -152,6 +153,18 @@ def test_recordings_and_their_resynthesis_are_evaluated_too(run: Run, trained: P
     assert codec.measures["duration_ratio"].value == pytest.approx(1.0, abs=0.05)
     assert found.groups[0].minus_ceiling["word_error_rate"].value == 0.0
     assert "speaker similarity is left out: not here; pip install resemblyzer" in found.remarks
+
+
+def test_similarity_is_tried_again_after_a_failed_import(
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = read_text_set(trained.parent / "corpus/manifest.jsonl")[:3]
+    monkeypatch.setattr(metrics, "has_speaker_encoder", lambda: True)
+    assert "similarity" not in evaluate(run, items=items).groups[0].measures
+    monkeypatch.setattr(metrics, "speaker_encoder", lambda: lambda audio: np.ones(2, np.float32))
+    found = evaluate(run, items=items)
+    assert found.groups[0].measures["similarity"].value == pytest.approx(1.0)
+    assert not any("similarity" in remark for remark in found.remarks)
 
 
 def test_an_interrupted_evaluation_resumes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Mimi and DAC over transformers' classes, on random weights in the layout of the released ones."""
 
+import copy
 import logging
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lina.codecs.encodec import EnCodec, EnCodecConfig
-from lina.codecs.hugging_face.config import PretrainedConfig
+from lina.codecs.hugging_face.config import HuggingFaceConfig
 from lina.codecs.hugging_face.dac import DAC
 from lina.codecs.hugging_face.mimi import Mimi
 from lina.config.source_map import Origin
@@ -41,20 +42,34 @@ def speech(codec: Any) -> torch.Tensor:
 
 def test_a_folder_gives_the_same_codes_and_audio(plugin: Any, saved: Path) -> None:
     built = plugin.build(**plugin.example())
-    read = plugin.build(config=PretrainedConfig(weights=saved))
+    read = plugin.build(config=HuggingFaceConfig(weights=saved))
     codes = encode(built, speech(built))
     assert codes.equal(encode(read, speech(built)))
     assert decode(built, codes).equal(decode(read, codes))
     assert codes.equal(built.model.encode(speech(built)).audio_codes.transpose(1, 2))
 
 
+@torch.no_grad()
+def test_a_copy_uses_its_own_weights(plugin: Any) -> None:
+    built = plugin.build(**plugin.example())
+    audio = speech(built)
+    codes = encode(built, audio)
+    expected = decode(built, codes)
+    copied = copy.deepcopy(built)
+    for parameter in copied.parameters():
+        parameter.zero_()
+    assert not decode(copied, codes).equal(expected)
+    assert not encode(copied, audio).equal(codes)
+    assert decode(built, codes).equal(expected)
+
+
 def test_fewer_codebooks_are_the_first_ones(plugin: Any, saved: Path) -> None:
-    full = plugin.build(config=PretrainedConfig(weights=saved))
-    few = plugin.build(config=PretrainedConfig(weights=saved, codebooks=2))
+    full = plugin.build(config=HuggingFaceConfig(weights=saved))
+    few = plugin.build(config=HuggingFaceConfig(weights=saved, codebooks=2))
     assert few.codebook_sizes == full.codebook_sizes[:2]
     assert encode(few, speech(full)).equal(encode(full, speech(full))[..., :2])
     with pytest.raises(SpecError, match=r"config\.codebooks is 60; these weights"):
-        plugin.build(config=PretrainedConfig(weights=saved, codebooks=60))
+        plugin.build(config=HuggingFaceConfig(weights=saved, codebooks=60))
 
 
 def test_mimi_streams_through_windows() -> None:
@@ -73,7 +88,7 @@ def test_mimi_streams_through_windows() -> None:
 def test_a_missing_file_is_named(plugin: Any, saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(PluginError, match=f"has no {name}; name a folder"):
-        plugin.build(config=PretrainedConfig(weights=saved))
+        plugin.build(config=HuggingFaceConfig(weights=saved))
 
 
 def test_incomplete_weights_are_refused(plugin: Any, saved: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -84,13 +99,13 @@ def test_incomplete_weights_are_refused(plugin: Any, saved: Path, caplog: pytest
     del tensors[name]
     save_file(tensors, saved / "model.safetensors", {"format": "pt"})
     with pytest.raises(PluginError, match="1 tensors are missing or of another shape"):
-        plugin.build(config=PretrainedConfig(weights=saved))
+        plugin.build(config=HuggingFaceConfig(weights=saved))
 
 
 def test_another_architecture_is_refused(saved: Path, plugin: Any) -> None:
     other = next(one for one in PLUGINS if one is not plugin)
     with pytest.raises(PluginError) as error:
-        other.build(config=PretrainedConfig(weights=saved))
+        other.build(config=HuggingFaceConfig(weights=saved))
     assert "\n" not in str(error.value)
 
 
@@ -98,11 +113,11 @@ def test_there_is_one_source_of_weights(plugin: Any, tmp_path: Path) -> None:
     with pytest.raises(
         PluginError, match=r"has no weights; write config\.weights: FOLDER .* or config\.weights: hf://"
     ):
-        plugin.build(config=PretrainedConfig())
+        plugin.build(config=HuggingFaceConfig())
     with pytest.raises(SpecError, match="remove random_weights and sizes"):
-        plugin.build(config=PretrainedConfig(weights=tmp_path, random_weights=True))
+        plugin.build(config=HuggingFaceConfig(weights=tmp_path, random_weights=True))
     with pytest.raises(PluginError, match=r"config\.sizes: .*; use keys of config\.json"):
-        plugin.build(config=PretrainedConfig(random_weights=True, sizes={"codebook_size": "many"}))
+        plugin.build(config=HuggingFaceConfig(random_weights=True, sizes={"codebook_size": "many"}))
 
 
 def test_without_transformers_it_is_one_line(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +134,7 @@ def test_weights_may_be_on_the_hub(plugin: Any, saved: Path, monkeypatch: pytest
         return saved
 
     monkeypatch.setattr("lina.codecs.hugging_face.weights.fetch", fetch)
-    config = validate(PretrainedConfig, {"weights": "hf://org/name@abc"}, Origin(), ())
+    config = validate(HuggingFaceConfig, {"weights": "hf://org/name@abc"}, Origin(), ())
     plugin.build(config=config)
     assert requests == [("hf://org/name@abc", ("config.json", "model.safetensors"))]
 
@@ -135,13 +150,13 @@ def test_encodec_takes_an_address_too(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_hashes_of_weights_are_recorded(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (name,) = files_of(PretrainedConfig(weights=saved))
+    (name,) = files_of(HuggingFaceConfig(weights=saved))
     assert name == "model.safetensors"
     monkeypatch.setenv("LINA_CACHE", str(tmp_path))
     folder = tmp_path / "hub" / "org--name@abc"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
     address = "hf://org/name@abc"
-    found = files_of(PretrainedConfig(weights=address))
+    found = files_of(HuggingFaceConfig(weights=address))
     assert list(found) == [f"{address}/model.safetensors"]
     assert len(found[f"{address}/model.safetensors"]) == 64

@@ -9,7 +9,7 @@ from lina.core.files.weights_source import WeightsSource
 from lina.core.plugin import PluginConfig
 
 
-class PretrainedConfig(PluginConfig):
+class HuggingFaceConfig(PluginConfig):
     codebooks: int | None = Field(default=None, ge=1, le=64)
     """Number of codebooks, from the first on; by default all of the weights."""
     weights: WeightsSource | None = None
@@ -22,7 +22,7 @@ class PretrainedConfig(PluginConfig):
     """Of the random weights."""
 
 
-def check_config(plugin: str, config: PretrainedConfig, published: str) -> None:
+def check_config(plugin: str, config: HuggingFaceConfig, published: str) -> None:
     """Validate that there is one source of weights.
 
     Raises:

@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, ClassVar
 
-from lina.codecs.hugging_face.config import PretrainedConfig, check_config
+from lina.codecs.hugging_face.config import HuggingFaceConfig, check_config
 from lina.codecs.hugging_face.weights import load_model
 from lina.codecs.hugging_face.whole import WholeCodec
 from lina.core.errors import SpecError
@@ -11,10 +11,10 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 
 
 class DAC(CodecPlugin):
-    Config: ClassVar[type[PluginConfig]] = PretrainedConfig
+    Config: ClassVar[type[PluginConfig]] = HuggingFaceConfig
 
     @classmethod
-    def build(cls, *, config: PretrainedConfig) -> WholeCodec:
+    def build(cls, *, config: HuggingFaceConfig) -> WholeCodec:
         """Raises PluginError without weights or transformers, SpecError for more codebooks than the weights have."""
         check_config("dac", config, "descript/dac_44khz")
         model = load_model("dac", "DacModel", "DacConfig", config)
@@ -27,8 +27,8 @@ class DAC(CodecPlugin):
             sample_rate=sizes.sampling_rate,
             hop=prod(sizes.downsampling_ratios),
             codebook_sizes=(sizes.codebook_size,) * count,
-            encoder=lambda audio: model.encode(audio, n_quantizers=count).audio_codes,
-            decoder=lambda codes: model.decode(audio_codes=codes).audio_values[:, None],
+            encoder=lambda model, audio: model.encode(audio, n_quantizers=count).audio_codes,
+            decoder=lambda model, codes: model.decode(audio_codes=codes).audio_values[:, None],
         )
 
     @classmethod
@@ -41,4 +41,4 @@ class DAC(CodecPlugin):
             "codebook_size": 16,
             "codebook_dim": 4,
         }
-        return {"config": PretrainedConfig(random_weights=True, sizes=sizes)}
+        return {"config": HuggingFaceConfig(random_weights=True, sizes=sizes)}

@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, ClassVar
 
-from lina.codecs.hugging_face.config import PretrainedConfig, check_config
+from lina.codecs.hugging_face.config import HuggingFaceConfig, check_config
 from lina.codecs.hugging_face.weights import load_model
 from lina.codecs.hugging_face.whole import WholeCodec
 from lina.core.errors import SpecError
@@ -11,10 +11,10 @@ from lina.core.plugin import CodecPlugin, PluginConfig
 
 
 class Mimi(CodecPlugin):
-    Config: ClassVar[type[PluginConfig]] = PretrainedConfig
+    Config: ClassVar[type[PluginConfig]] = HuggingFaceConfig
 
     @classmethod
-    def build(cls, *, config: PretrainedConfig) -> WholeCodec:
+    def build(cls, *, config: HuggingFaceConfig) -> WholeCodec:
         """Raises PluginError without weights or transformers, SpecError for more codebooks than the weights have."""
         check_config("mimi", config, "kyutai/mimi")
         model = load_model("mimi", "MimiModel", "MimiConfig", config)
@@ -30,8 +30,8 @@ class Mimi(CodecPlugin):
             sample_rate=sizes.sampling_rate,
             hop=round(sizes.sampling_rate / sizes.frame_rate),
             codebook_sizes=(sizes.codebook_size,) * count,
-            encoder=lambda audio: model.encode(audio, num_quantizers=count).audio_codes,
-            decoder=lambda codes: model.decode(codes).audio_values,
+            encoder=lambda model, audio: model.encode(audio, num_quantizers=count).audio_codes,
+            decoder=lambda model, codes: model.decode(codes).audio_values,
         )
 
     @classmethod
@@ -54,4 +54,4 @@ class Mimi(CodecPlugin):
             "num_key_value_heads": 2,
             "sliding_window": 8,
         }
-        return {"config": PretrainedConfig(random_weights=True, sizes=sizes)}
+        return {"config": HuggingFaceConfig(random_weights=True, sizes=sizes)}

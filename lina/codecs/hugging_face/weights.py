@@ -5,19 +5,26 @@ from typing import Any
 
 import torch
 
-from lina.codecs.hugging_face.config import PretrainedConfig
+from lina.codecs.hugging_face.config import HuggingFaceConfig
 from lina.core.errors import PluginError
 from lina.core.files.hub import fetch
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 
 
-def load_model(plugin: str, model_class: str, config_class: str, config: PretrainedConfig) -> Any:
-    """A model of transformers in evaluation mode, without gradients; ``fill`` draws random weights.
+def load_model(plugin: str, model_class: str, config_class: str, config: HuggingFaceConfig) -> Any:
+    """A model of transformers in evaluation mode, without gradients: trained, or with random weights of ``config``.
+
+    Args:
+        plugin: name of the codec, for messages.
+        model_class, config_class: names in transformers, such as ``MimiModel`` and ``MimiConfig``.
+        config: a source of weights that ``check_config`` has accepted.
 
     Raises:
-        PluginError: transformers is missing, the folder has no such files, or they are of another architecture.
-        DataError: the hub cannot be reached, or has no such repository.
+        PluginError: transformers is missing; the folder lacks a file, or its files are damaged, incomplete or of
+            another architecture; or ``config.sizes`` has values that the architecture refuses.
+        DataError: the address has another form, huggingface_hub is not installed, the hub cannot be reached or has no
+            such repository, or the cache cannot be written.
     """
     try:
         import transformers

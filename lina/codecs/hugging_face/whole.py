@@ -1,6 +1,7 @@
 """A codec of whole utterances over a model of transformers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -22,10 +23,13 @@ class WholeCodec(nn.Module):
         sample_rate: int,
         hop: int,
         codebook_sizes: tuple[int, ...],
-        encoder: Callable[[Tensor], Tensor],
-        decoder: Callable[[Tensor], Tensor],
+        encoder: Callable[[Any, Tensor], Tensor],
+        decoder: Callable[[Any, Tensor], Tensor],
     ) -> None:
-        """``encoder`` maps audio [B, 1, N] to codes [B, Q, T]; ``decoder`` codes to audio [B, 1, about T * hop]."""
+        """``encoder`` maps audio [B, 1, N] to codes [B, Q, T]; ``decoder`` codes to audio [B, 1, about T * hop].
+
+        Both get ``model`` first, and do not close over it: a deep copy of the codec uses its own weights.
+        """
         super().__init__()
         self.model = model
         self.sample_rate, self.hop, self.codebook_sizes = sample_rate, hop, codebook_sizes
@@ -34,13 +38,13 @@ class WholeCodec(nn.Module):
     @torch.no_grad()
     def encode(self, audio: Float[Tensor, "B 1 samples"]) -> Int[Tensor, "B T Q"]:
         validate_audio(self, audio)
-        codes = self._encoder(audio)[:, : len(self.codebook_sizes)]
+        codes = self._encoder(self.model, audio)[:, : len(self.codebook_sizes)]
         return codes.transpose(1, 2).long()
 
     @torch.no_grad()
     def decode(self, codes: Int[Tensor, "B T Q"]) -> Float[Tensor, "B 1 samples"]:
         validate_codes(self, codes)
-        audio = self._decoder(codes.long().transpose(1, 2))
+        audio = self._decoder(self.model, codes.long().transpose(1, 2))
         # An odd ratio of upsampling leaves a few samples less than whole frames.
         samples = codes.shape[1] * self.hop
         return functional.pad(audio[..., :samples], (0, max(0, samples - audio.shape[-1])))

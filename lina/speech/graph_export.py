@@ -8,7 +8,7 @@ float32 weights, so that onnxruntime alone can load them.
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,10 @@ from lina.engine.onnx.files import (
     CHECK_INT8,
     CODEC,
     CODES,
-    DECODER,
     DECODER_WEIGHTS,
+    DECODERS,
     FACTS,
     FOLDER,
-    GROUP,
-    GROUP_DECODER,
     LM,
     STEP_INT8,
     WEIGHTS,
@@ -76,10 +74,13 @@ def write_voice_graphs(directory: Path) -> GraphFolder:
         LinaError: as ``lina.engine.onnx.write.write_graphs``, or the codec's decoder cannot be exported.
     """
     voice, folder = load(directory, "cpu", backend="eager"), directory / FOLDER
+    weights = _weights_of(directory)  # which may refuse the model: before the work of exporting it
     temporary = directory / f".{FOLDER}.{os.getpid()}.part"
     try:
-        found = _write(voice, directory, temporary)
-        tensors = _decoder_weights(voice, found.facts["outside"][DECODER])
+        key = graph_key(voice.resolved, voice.model)
+        own = {"key": key, "weights": weights, "inputs": inputs_of(directory)}
+        found = _write(voice, directory, temporary, DECODERS, own)
+        tensors = _decoder_weights(voice, found.facts["outside"][DECODERS[1]])
         # In half the bytes where nothing is lost, as with lina's own codec, whose files are in bfloat16.
         exact = all(torch.equal(one.bfloat16().float(), one) for one in tensors.values())
         stored = {name: one.bfloat16() if exact else one for name, one in tensors.items()}
@@ -112,10 +113,10 @@ def export_graphs(run: Path, out: Path) -> int:
     voice = load(run, "cpu", backend="eager")
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        folder = _write(voice, run, temporary)
+        folder = _write(voice, run, temporary, (1,), {})
         tensors = {LM + name: one.float() for name, one in voice.model.state_dict().items()}
-        tensors |= _decoder_weights(voice, folder.facts["outside"][DECODER])
-        left_out = (STEP_INT8, CHECK_INT8, GROUP_DECODER)
+        tensors |= _decoder_weights(voice, folder.facts["outside"][DECODERS[1]])
+        left_out = (STEP_INT8, CHECK_INT8)
         names = [name for name in folder.facts["outside"] if name not in left_out]
         used = {one for name in names for one in folder.facts["outside"][name]}
         places = _write_weights({name: tensors[name] for name in sorted(used)}, temporary / WEIGHTS)
@@ -125,11 +126,7 @@ def export_graphs(run: Path, out: Path) -> int:
             write_atomic(temporary / name, model.SerializeToString())
         for name in left_out:
             (temporary / name).unlink()
-        facts = {
-            key: value
-            for key, value in folder.facts.items()
-            if key not in ("outside", "key", "weights", "inputs")
-        }
+        facts = {key: value for key, value in folder.facts.items() if key != "outside"}
         write_atomic(temporary / FACTS, json.dumps(facts, indent=1, ensure_ascii=False).encode())
         for example in EXAMPLES.iterdir():
             if example.is_file():
@@ -140,8 +137,10 @@ def export_graphs(run: Path, out: Path) -> int:
     return sum(path.stat().st_size for path in out.iterdir())
 
 
-def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
-    """The graphs without weights."""
+def _write(
+    voice: Voice, directory: Path, path: Path, frames: Iterable[int], facts: Mapping[str, Any]
+) -> GraphFolder:
+    """The graphs without weights; ``frames``: of ``DECODERS``, which are exported; ``facts``: further ones."""
     spec, codec = voice.resolved.spec, voice.codec
     if not implements(codec, StreamingCodec):
         raise LinaError(
@@ -168,26 +167,16 @@ def _write(voice: Voice, directory: Path, path: Path) -> GraphFolder:
         extreme=saturate
         if voice.resolved.layers or voice.resolved.after
         else voice.resolved.backbone.plugin.extreme,
-        others={
-            name: export_decoder(decoder, len(codec.codebook_sizes), frames)
-            for name, frames in ((DECODER, 1), (GROUP_DECODER, GROUP))
-        },
-        facts={
-            "key": graph_key(voice.resolved, voice.model),
-            "weights": _weights_of(directory),
-            "inputs": inputs_of(directory),
-            "speech": _facts(voice, directory),
-        },
+        others={DECODERS[one]: export_decoder(decoder, len(codec.codebook_sizes), one) for one in frames},
+        facts={**facts, "speech": _facts(voice, directory)},
     )
-    for name, frames in ((DECODER, 1), (GROUP_DECODER, GROUP)):
-        compare_decoder(folder, decoder, len(codec.codebook_sizes), name, frames)
+    for one in frames:
+        compare_decoder(folder, decoder, len(codec.codebook_sizes), one)
     return folder
 
 
 @torch.no_grad()
-def compare_decoder(
-    folder: GraphFolder, decoder: DecoderStream, codebooks: int, name: str = DECODER, frames: int = 1
-) -> None:
+def compare_decoder(folder: GraphFolder, decoder: DecoderStream, codebooks: int, frames: int = 1) -> None:
     """Compare the exported decoder of ``frames`` frames with the codec's own over ``FRAMES`` frames of codes.
 
     Raises:
@@ -196,7 +185,9 @@ def compare_decoder(
     own: dict[str, Tensor] = decoder.state_dict()  # type: ignore[attr-defined]
     graphs = Graphs(folder, lambda name: own[name.removeprefix(CODEC)].float().numpy())
     state = {STATE + name: leaf.numpy() for name, leaf in named_leaves(decoder.initial_state(1)).items()}
-    sound = Feedback(graphs.graph(name), state | {CODES: np.zeros((1, frames, codebooks), np.int64)}, [AUDIO])
+    sound = Feedback(
+        graphs.graph(DECODERS[frames]), state | {CODES: np.zeros((1, frames, codebooks), np.int64)}, [AUDIO]
+    )
     codes = torch.arange(FRAMES * codebooks).view(1, FRAMES, codebooks) % 2
     found = []
     for some in codes.split(frames, dim=1):
@@ -218,7 +209,9 @@ def _weights_of(directory: Path) -> dict[str, str]:
     assert checkpoint is not None
     path, _ = weights_file(checkpoint, average=True)
     if path.name == INDEX:
-        raise LinaError(f"{directory}: graphs are for models of one weights file; leave out --graphs")
+        raise LinaError(
+            f"{directory}: graphs are for models of one weights file; leave out --graphs, or use backend auto"
+        )
     return {"file": path.relative_to(directory).as_posix(), "sha256": sha256(path)}
 
 

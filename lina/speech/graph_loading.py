@@ -14,11 +14,10 @@ from lina.core.registry import find, load_record
 from lina.core.text.contract import check_tokenizer
 from lina.core.text.speakable import speaking_tokenizer
 from lina.engine.onnx.files import (
-    DECODER,
     DECODER_WEIGHTS,
+    DECODERS,
     FACTS,
     FOLDER,
-    GROUP_DECODER,
     LM,
     START,
     STEP,
@@ -39,7 +38,7 @@ def folder_obstacle(directory: Path) -> str | None:
     folder = read_folder(directory / FOLDER)
     if folder is None or not (folder.path / DECODER_WEIGHTS).is_file():
         return "it has no exported graphs"
-    if GROUP_DECODER not in folder.facts.get("outside", {}):
+    if not folder.facts.get("outside", {}).keys() >= set(DECODERS.values()):
         return "its graphs are of an older lina; export them again"
     if folder.facts["speech"]["tokenizer"] is None:
         return "its tokenizer reads files of its own"
@@ -107,7 +106,7 @@ def _graphs(
             raise LinaError(f"backend 'onnx-int8' cannot be used: {reason}; use auto")
         log.info("%s: products in float32, for %s", directory, reason)
         chosen = False
-    codec.graph(DECODER)  # loaded here; that of several frames when it is needed, after the first audio
+    codec.graph(DECODERS[1])  # loaded here; that of several frames when it is needed, after the first audio
     return lm.graph(START), lm.graph(STEP_INT8 if chosen else STEP), codec
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lina.engine.onnx.feedback import Feedback
-from lina.engine.onnx.files import AUDIO, CODES, DECODER, GROUP, GROUP_DECODER
+from lina.engine.onnx.files import AUDIO, CODES, DECODERS, GROUP
 from lina.engine.onnx.session import Graphs
 from lina.speech.shaping import FrameTag
 
@@ -53,7 +53,7 @@ class GraphSound:
         """The audio [C, n * hop] of the next 1 or ``GROUP`` frames, each [1, 1, Q]."""
         sound = self._by_size.get(len(codes))
         if sound is None:
-            graph = self._graphs.graph(DECODER if len(codes) == 1 else GROUP_DECODER)
+            graph = self._graphs.graph(DECODERS[len(codes)])
             empty = np.zeros((1, len(codes), self._codebooks), np.int64)
             sound = self._by_size[len(codes)] = Feedback(graph, self._state | {CODES: empty}, [AUDIO])
         if self._latest not in (None, sound):

@@ -16,6 +16,8 @@ import lina
 from lina.core.errors import DataError, LinaError
 from lina.core.generation.stream_key import stream_key
 from lina.engine.onnx.files import FACTS, WEIGHTS, read_folder
+from lina.runs.checkpoint_store import INDEX
+from lina.speech import graph_export
 from lina.speech.default_voice import shipped_voice
 from lina.speech.graph_export import export_graphs
 
@@ -66,6 +68,34 @@ def test_weights_are_one_file_that_all_graphs_name(folder: Path) -> None:
     found = read_folder(folder)
     assert found is not None
     assert not {"key", "weights", "inputs", "outside"} & found.facts.keys()
+
+
+class EnoughError(Exception):
+    """The part under test is over."""
+
+
+def test_only_the_decoder_that_other_programs_use_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, Any] = {}
+
+    def write(*_: Any, others: dict[str, Any], facts: dict[str, Any], **options: Any) -> None:
+        found.update(others, facts=set(facts))
+        raise EnoughError
+
+    monkeypatch.setattr(graph_export, "export_decoder", lambda decoder, codebooks, frames: frames)
+    monkeypatch.setattr(graph_export, "write_graphs", write)
+    with pytest.raises(EnoughError):
+        export_graphs(shipped_voice(), tmp_path / "graphs")
+    assert found == {"decoder.onnx": 1, "facts": {"speech"}}
+
+
+def test_weights_in_several_files_are_refused_before_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_export, "weights_file", lambda *_, **options: (shipped_voice() / INDEX, None))
+    monkeypatch.setattr(graph_export, "write_graphs", None)
+    monkeypatch.setattr(graph_export, "export_decoder", None)
+    with pytest.raises(LinaError, match="graphs are for models of one weights file; leave out --graphs"):
+        graph_export.write_voice_graphs(shipped_voice())
 
 
 def test_refused_places(folder: Path, tmp_path: Path) -> None:

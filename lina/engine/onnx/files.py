@@ -22,12 +22,11 @@ FOLDER = "onnx"
 """Of the graphs in a run or a voice."""
 FACTS = "facts.json"
 FORMAT = "lina-onnx-1"
-START, STEP, STEP_INT8, DECODER, CHECK_INT8 = (
-    f"{name}.onnx" for name in ("start", "step", "step-int8", "decoder", "int8")
-)
+START, STEP, STEP_INT8, CHECK_INT8 = (f"{name}.onnx" for name in ("start", "step", "step-int8", "int8"))
 GROUP = 4
 """Frames that are decoded together where time allows: the decoder's weights are then read once for all of them."""
-GROUP_DECODER = f"decoder-{GROUP}.onnx"
+DECODERS = {1: "decoder.onnx", GROUP: f"decoder-{GROUP}.onnx"}
+"""Files of the codec's decoder by the frames that each decodes at once."""
 NEXT = "next."
 """Prefix of a step's outputs that are the next step's inputs."""
 OUTPUTS = ("codes", "attention", "flags", "logits")

@@ -177,7 +177,7 @@ def texts() -> list[str]:
         words = lemmas(database, common)
         meanings = list(defined(database))
     tests = [
-        line for file in sorted(TEST_TEXTS.glob("*.txt")) for line in file.read_text("utf-8").splitlines()
+        line for file in sorted(TEST_TEXTS.rglob("*.txt")) for line in file.read_text("utf-8").splitlines()
     ]
     out = KeptOut([*chosen(examples, KEPT["hibari"]), *tests])
     examples = [one for one in examples if one not in out]

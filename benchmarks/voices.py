@@ -18,7 +18,8 @@ the memory over a text of ten minutes. Its bars are shown, and one that does not
 
 --json FILE writes the numbers there and the clips with their transcripts beside them; --recount FILE counts their
 errors again, after a change of the normalization, without any audio. --keep-speed leaves times and memory as FILE has
-them, for a machine that is busy.
+them, for a machine that is busy. --development takes the texts of ``benchmarks/texts/development``, for choosing
+settings by; the test's are for what was chosen.
 
 Audio and judgements are kept in --out, so that a second call does what is missing; --again ROW does a row anew (needed
 after a change of code; other weights or settings are noticed). A row that cannot be had here is left out and said.
@@ -56,7 +57,7 @@ OTHER_NAMES = {"espeak": "espeak-ng"}
 def measure(options: argparse.Namespace) -> tuple[list[Voice], list[str]]:
     """All rows that were asked for and can be had, and a line for each thing that cannot."""
     remarks: list[str] = []
-    sets = list(text_sets(options.limit).values())
+    sets = list(text_sets(options.limit, options.development).values())
     test = [item for items in sets for item in items]
     items = [*test, *(real_set(options.real, options.limit) if options.real else [])]
     listeners = panel(options.whisper_base, options.quick, remarks)
@@ -144,10 +145,11 @@ def record(options: argparse.Namespace, voices: Sequence[Voice], remarks: Sequen
         "run": options.run and options.run.resolve().name,
         "settings": list(options.set),
         "limit": options.limit,
+        "development": options.development,
         "cores": os.cpu_count(),
     }
     if options.recount:
-        before = known_numbers(options.recount)
+        before = {"development": False} | known_numbers(options.recount)
         facts = {key: before[key] for key in facts}
     return facts | {
         "normalization": identity(),
@@ -231,6 +233,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--again", type=_rows, default=[], metavar="ROWS", help="say and judge these anew")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N texts of each set")
+    parser.add_argument(
+        "--development",
+        action="store_true",
+        help="other texts, to choose settings and checkpoints by; the test's are for what is chosen",
+    )
     parser.add_argument("--quick", action="store_true", help="leave out failed texts: half the time")
     parser.add_argument("--whisper-base", type=Path, metavar="DIR", help="CTranslate2 Whisper base")
     parser.add_argument("--real", type=Path, metavar="MANIFEST", help="also kept-out sentences of recordings")

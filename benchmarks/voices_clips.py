@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.voices_sets import text_sets
+from benchmarks.voices_sets import all_texts
 from benchmarks.voices_table import Voice
 from lina.core.errors import DataError
 from lina.core.files.atomic import write_atomic
@@ -27,7 +27,7 @@ def clips_file(numbers: Path) -> Path:
 
 
 def write_clips(path: Path, voices: Sequence[Voice]) -> None:
-    known = _texts()
+    known = all_texts()
     lines = []
     for voice in voices:
         again = {clip.id: clip.transcript for clip in voice.again}
@@ -46,7 +46,7 @@ def read_clips(path: Path) -> list[Voice]:
     Raises:
         DataError: The file is missing or damaged.
     """
-    known = _texts()
+    known = all_texts()
     first: dict[str, list[ClipRecord]] = {}
     again: dict[str, list[ClipRecord]] = {}
     number = 0
@@ -66,7 +66,3 @@ def read_clips(path: Path) -> list[Voice]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: line {number} is no clip of this benchmark; measure again") from None
     return [Voice(name, clips, again.get(name, ())) for name, clips in first.items()]
-
-
-def _texts() -> dict[str, str]:
-    return {item.id: item.text for items in text_sets().values() for item in items}

@@ -14,6 +14,8 @@ from lina.core.errors import DataError
 from lina.evaluation.text_set import Item, read_text_set
 
 TEXTS = Path(__file__).parent / "texts"
+DEVELOPMENT = TEXTS / "development"
+"""Other texts of the same kinds, to choose settings and checkpoints by."""
 SETS = ("everyday", "long", "hard")
 ALL = "all"
 """The sets together."""
@@ -21,14 +23,25 @@ REAL = "real"
 """Sentences that were kept out of training, with their recordings."""
 
 
-def text_sets(limit: int | None = None) -> dict[str, list[Item]]:
-    """Of each set the first ``limit`` texts, or all; ids say the set."""
+def text_sets(limit: int | None = None, development: bool = False) -> dict[str, list[Item]]:
+    """Of each set the first ``limit`` texts, or all, of the test or of development; ids begin with the set."""
+    folder, letter = (DEVELOPMENT, "d") if development else (TEXTS, "")
     return {
         name: [
-            Item(f"{name}-{item.id}", item.text, where=item.where)
-            for item in read_text_set(TEXTS / f"{name}.txt")[:limit]
+            Item(f"{name}-{letter}{item.id}", item.text, where=item.where)
+            for item in read_text_set(folder / f"{name}.txt")[:limit]
         ]
         for name in SETS
+    }
+
+
+def all_texts() -> dict[str, str]:
+    """Texts of the test and of development by id."""
+    return {
+        item.id: item.text
+        for development in (False, True)
+        for items in text_sets(development=development).values()
+        for item in items
     }
 
 
@@ -61,7 +74,7 @@ def shared(texts: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def main(files: Sequence[str]) -> int:
-    texts = [item.text for items in text_sets().values() for item in items]
+    texts = list(all_texts().values())
     try:
         found = {file: shared(texts, [item.text for item in read_text_set(Path(file))]) for file in files}
     except DataError as error:

@@ -67,27 +67,39 @@ def write_audio(path: Path, seconds: float = 0.5) -> None:
 # Texts
 
 
-def test_the_sets_are_as_documented() -> None:
-    sets = voices_sets.text_sets()
-    assert {name: len(items) for name, items in sets.items()} == {"everyday": 100, "long": 100, "hard": 50}
+@pytest.mark.parametrize(
+    ("development", "sizes"),
+    [(False, {"everyday": 100, "long": 100, "hard": 50}), (True, {"everyday": 30, "long": 30, "hard": 20})],
+)
+def test_the_sets_are_as_documented(development: bool, sizes: dict[str, int]) -> None:
+    sets = voices_sets.text_sets(development=development)
+    assert {name: len(items) for name, items in sets.items()} == sizes
     lengths = {name: [len(item.text.split()) for item in items] for name, items in sets.items()}
     assert 3 <= min(lengths["everyday"]) <= max(lengths["everyday"]) <= 9
     assert 18 <= min(lengths["long"]) <= max(lengths["long"]) <= 35
     assert any(len(item.text.split()) == 1 for item in sets["hard"])
-    assert sum(any(map(str.isdigit, item.text)) for item in sets["hard"]) >= 10
-    assert sum(item.text.endswith("?") for item in sets["hard"]) >= 5
+    assert sum(any(map(str.isdigit, item.text)) for item in sets["hard"]) >= sizes["hard"] // 5
+    assert sum(item.text.endswith("?") for item in sets["hard"]) >= sizes["hard"] // 10
     items = [item for one in sets.values() for item in one]
     assert len({item.id for item in items}) == len(items)
     for place, item in enumerate(items):
         assert not voices_sets.shared([item.text], [other.text for other in items[:place]]), item.text
 
 
+def test_no_text_of_development_is_nearly_one_of_the_test() -> None:
+    test, development = (
+        [item.text for items in voices_sets.text_sets(development=which).values() for item in items]
+        for which in (False, True)
+    )
+    assert voices_sets.shared(development, test) == []
+    assert len(voices_sets.all_texts()) == len(test) + len(development)
+
+
 def test_all_texts_can_be_read() -> None:
     plugin = load("tokenizer", "phonemes")
     tokenizer: Any = plugin.build(config=plugin.Config(), trained=None)
-    for items in voices_sets.text_sets().values():
-        for item in items:
-            assert tokenizer.phonemes(item.text), item.text
+    for text in voices_sets.all_texts().values():
+        assert tokenizer.phonemes(text), text
 
 
 def test_a_limit_takes_the_first_of_each_set() -> None:

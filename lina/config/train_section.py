@@ -81,15 +81,6 @@ class TrainSection(SpecSection):
     """Run directory, relative to the working directory."""
 
     @model_validator(mode="after")
-    def _a_graph_is_a_whole_step(self) -> Self:
-        if self.cuda_graph is True and self.accumulate > self.gpus:
-            raise ValueError(
-                f"cuda_graph replays whole steps of one micro-batch per GPU; {self._one_batch_per_gpu()} and raise "
-                "batch_seconds"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _gpus_share_a_step_evenly(self) -> Self:
         if self.accumulate % self.gpus:
             least = -(-self.accumulate // self.gpus) * self.gpus
@@ -115,8 +106,3 @@ class TrainSection(SpecSection):
     def batch_size(self) -> float:
         """``batch_seconds`` as a number; training has replaced ``auto`` before its first step."""
         return FIXED_BATCH_SECONDS if self.batch_seconds == "auto" else self.batch_seconds
-
-    def _one_batch_per_gpu(self) -> str:
-        if self.gpus == 1:
-            return f"leave out accumulate ({self.accumulate})"
-        return f"set accumulate: {self.gpus} instead of {self.accumulate}"

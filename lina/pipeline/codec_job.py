@@ -28,7 +28,7 @@ from lina.runs.records import ModelInfo
 from lina.runs.signals import raise_on_sigterm
 from lina.runs.stage_cache import finish, is_up_to_date
 from lina.training.loop import resume_point, run_steps
-from lina.training.process_group import ProcessGroup, join_ranks
+from lina.training.process_group import ProcessGroup, check_share, join_ranks
 
 FREE_KEYS = (
     "evaluate.",
@@ -67,7 +67,7 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
     resolved = replace(resolved, spec=spec)
     with join_ranks(spec.train) as group:
         device = choose_device(spec.train.device)
-        check_share(spec.train.batch, group.size)
+        check_share("batch", spec.train.batch, group.size, "crops")
         codec = _build(resolved)
         run = CodecRun(directory, spec)
         if spec.train.threads:
@@ -92,19 +92,6 @@ def run_codec_spec(resolved: ResolvedCodecSpec, hooks: Any) -> Path:
             report(run, hooks)
             hooks.run_finished(run=run)
     return directory
-
-
-def check_share(batch: int, ranks: int) -> None:
-    """Check that ranks can share the crops of a step evenly.
-
-    Raises:
-        SpecError: they cannot.
-    """
-    if batch % ranks:
-        raise SpecError(
-            f"train.batch ({batch}) is not a multiple of the {ranks} ranks, which share the crops of a step; set "
-            f"batch: {-(-batch // ranks) * ranks}, or start another number of ranks"
-        )
 
 
 def _build(resolved: ResolvedCodecSpec) -> TrainableCodec:

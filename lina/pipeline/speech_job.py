@@ -14,7 +14,7 @@ from torch import nn
 
 from lina.config.resolve import ResolvedSpec
 from lina.config.training_choices import hook_choices, place_hooks, training_choices
-from lina.core.errors import ContractError, PluginError, SpecError
+from lina.core.errors import ContractError, PluginError
 from lina.core.model.contract import check_backbone
 from lina.core.model.delay_lm import DelayLM
 from lina.core.registry import Record
@@ -31,9 +31,10 @@ from lina.runs.lexicon_copy import copy_lexicon
 from lina.runs.provenance import record_run
 from lina.runs.signals import raise_on_sigterm
 from lina.speech.voice import load
+from lina.training.graph_choice import check_cuda_graph
 from lina.training.init.initialize import check_init, initialize, source_speakers
 from lina.training.packing import validate_packing
-from lina.training.process_group import ProcessGroup, join_ranks
+from lina.training.process_group import ProcessGroup, check_share, join_ranks
 from lina.training.trainer import train
 
 FREE_KEYS = (
@@ -75,7 +76,8 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
     with join_ranks(spec.train) as group:
         # Fail fast: check everything possible before hours of encoding.
         choose_device(spec.train.device)
-        check_share(spec.train.accumulate, group.size)
+        check_share("accumulate", spec.train.accumulate, group.size, "micro-batches")
+        check_cuda_graph(spec.train, group.size)
         if not group.is_main:
             _train_with_main(directory, resolved, hooks, group)
             return directory
@@ -101,19 +103,6 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
             report(run, hooks)
             hooks.run_finished(run=run)
     return directory
-
-
-def check_share(accumulate: int, ranks: int) -> None:
-    """Check that ranks can share the micro-batches of a step evenly.
-
-    Raises:
-        SpecError: they cannot.
-    """
-    if accumulate % ranks:
-        raise SpecError(
-            f"train.accumulate ({accumulate}) is not a multiple of the {ranks} ranks, which share the micro-batches of "
-            f"a step; set accumulate: {-(-accumulate // ranks) * ranks}, or start another number of ranks"
-        )
 
 
 def _check_backbones(resolved: ResolvedSpec, model: DelayLM) -> None:

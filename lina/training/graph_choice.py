@@ -1,6 +1,7 @@
 """``train.cuda_graph: auto``: capture steps in CUDA graphs where launching kernels takes longer than running them."""
 
 from lina.config.train_section import TrainSection
+from lina.core.errors import SpecError
 from lina.core.model.delay_lm import DelayLM
 from lina.runs.build_model import count_parameters
 
@@ -14,9 +15,29 @@ LONG_RUN = 1000
 """Steps from which the capture of all shapes pays."""
 
 
-def uses_cuda_graph(train: TrainSection, model: DelayLM, frames: int) -> bool:
-    """Choose for a model and ``frames`` per micro-batch; a spec that says true or false has chosen."""
+def check_cuda_graph(train: TrainSection, ranks: int) -> None:
+    """Check that a graph can be a whole step: each replay overwrites the gradients of the one before.
+
+    Raises:
+        SpecError: ``train.cuda_graph`` is true, and a rank has several micro-batches per step.
+    """
+    if train.cuda_graph is True and train.accumulate > ranks:
+        present = "is 1 rank" if ranks == 1 else f"are {ranks} ranks"
+        raise SpecError(
+            "train.cuda_graph replays whole steps of one micro-batch per rank, but train.accumulate is "
+            f"{train.accumulate} and there {present}; set accumulate: {ranks} and raise batch_seconds, or set "
+            "cuda_graph: false"
+        )
+
+
+def uses_cuda_graph(train: TrainSection, model: DelayLM, frames: int, ranks: int = 1) -> bool:
+    """Choose for a model and ``frames`` per micro-batch; a spec that says true or false has chosen.
+
+    Raises:
+        SpecError: as ``check_cuda_graph``.
+    """
+    check_cuda_graph(train, ranks)
     if train.cuda_graph != "auto":
         return train.cuda_graph
-    possible = train.accumulate <= train.gpus and train.parallel != "fsdp"
+    possible = train.accumulate <= ranks and train.parallel != "fsdp"
     return possible and train.steps >= LONG_RUN and count_parameters(model) * frames <= LAUNCH_BOUND

@@ -19,7 +19,7 @@ from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
 from lina.config.patience import Patience
-from lina.core.errors import LinaError, one_line
+from lina.core.errors import LinaError, SpecError, one_line
 from lina.runs.device import Device, choose_device
 from lina.training.heartbeat import LOST, Heartbeat, LostError, Phase, connect_store
 from lina.training.launcher import discard_outcome, is_rank, leave_outcome
@@ -169,6 +169,19 @@ def world_size() -> int:
 def is_main_process() -> bool:
     """True for rank 0, and without a launcher."""
     return world_size() == 1 or os.environ["RANK"] == "0"
+
+
+def check_share(key: str, count: int, ranks: int, parts: str) -> None:
+    """Check that ranks can share the ``parts`` of a step evenly, of which ``train.KEY`` is the ``count``.
+
+    Raises:
+        SpecError: they cannot.
+    """
+    if count % ranks:
+        raise SpecError(
+            f"train.{key} ({count}) is not a multiple of the {ranks} ranks, which share the {parts} of a step; "
+            f"set {key}: {-(-count // ranks) * ranks}, or start another number of ranks"
+        )
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class Trainer:
             found = with_batch_size(run, model, data) if self.group.is_main else None
             run = resolved_run(run, batch_seconds=self.group.broadcast(found))
         frames = int(run.spec.train.batch_size * data.frame_rate)
-        run = resolved_run(run, cuda_graph=uses_cuda_graph(run.spec.train, model, frames))
+        run = resolved_run(run, cuda_graph=uses_cuda_graph(run.spec.train, model, frames, self.group.size))
         spec = run.spec.train
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
         self.device = choose_device(spec.device)

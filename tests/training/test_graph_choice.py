@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from lina.core.errors import SpecError
+from lina.pipeline.speech_job import run_spec
 from lina.training.graph_choice import LAUNCH_BOUND, uses_cuda_graph
 from tests.core.toy_model import toy_lm
-from tests.pipeline.small_run import small
+from tests.pipeline.small_run import hooks_of, small
 
 LONG, AUTO = "train.steps=5000", "train.cuda_graph=auto"
 
@@ -29,3 +31,22 @@ def test_small_steps_of_long_runs_are_captured(
     train, lm = small(tmp_path, *settings).spec.train, toy_lm()
     frames = round(share * LAUNCH_BOUND / sum(one.numel() for one in lm.parameters()))
     assert uses_cuda_graph(train, lm, frames) is captured
+
+
+def test_a_graph_has_one_micro_batch_on_each_rank_that_there_is(tmp_path: Path) -> None:
+    """``train.gpus`` does not count: torchrun may start another number of ranks."""
+    lm = toy_lm()
+    for gpus in (1, 4):
+        auto = small(tmp_path, LONG, AUTO, "train.accumulate=4", f"train.gpus={gpus}").spec.train
+        graph = auto.model_copy(update={"cuda_graph": True})
+        assert [uses_cuda_graph(auto, lm, 1, ranks) for ranks in (1, 2, 4)] == [False, False, True]
+        assert uses_cuda_graph(graph, lm, 1, 4)
+        with pytest.raises(SpecError, match=r"accumulate is 4 and there are 2 ranks; set accumulate: 2 and"):
+            uses_cuda_graph(graph, lm, 1, 2)
+
+
+def test_a_graph_of_several_micro_batches_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    resolved = small(tmp_path, "train.accumulate=2", "train.cuda_graph=true")
+    with pytest.raises(SpecError, match="accumulate is 2 and there is 1 rank; set accumulate: 1"):
+        run_spec(resolved, hooks_of())
+    assert not (tmp_path / "run").exists()

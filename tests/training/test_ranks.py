@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError, SpecError
 from lina.core.model.tokens import teacher_forcing
-from lina.pipeline.speech_job import check_share
 from lina.runs.hooks import hookimpl
 from lina.training import trainer as trainer_module
 from lina.training.backward import BackwardPass
@@ -21,7 +20,7 @@ from lina.training.gradient_spikes import NormStatistics
 from lina.training.launcher import check_gpus
 from lina.training.micro_batches import count_targets, step_seed
 from lina.training.objective import MicroBatch, StepMeasures
-from lina.training.process_group import ProcessGroup, join_ranks
+from lina.training.process_group import ProcessGroup, check_share, join_ranks
 from lina.training.shape_buckets import columns_of
 from tests.pipeline.small_run import learned, small, stored
 from tests.training.ranks import on_ranks, trained
@@ -238,10 +237,9 @@ def test_ranks_share_a_step_evenly(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"accumulate \(3\) is not a multiple of gpus \(2\).*accumulate: 4"):
         small(tmp_path, "train.gpus=2", "train.accumulate=3")
     with pytest.raises(SpecError, match=r"accumulate \(6\) is not a multiple of the 4 ranks.*accumulate: 8"):
-        check_share(6, 4)
-    with pytest.raises(SpecError, match="one micro-batch per GPU; set accumulate: 2 instead of 4"):
-        small(tmp_path, "train.gpus=2", "train.accumulate=4", "train.cuda_graph=true")
-    small(tmp_path, "train.gpus=2", "train.accumulate=2", "train.cuda_graph=true")
+        check_share("accumulate", 6, 4, "micro-batches")
+    with pytest.raises(SpecError, match=r"batch \(6\).*share the crops of a step; set batch: 8"):
+        check_share("batch", 6, 4, "crops")
     with pytest.raises(SpecError, match="gpus"):
         small(tmp_path, "train.gpus=0")
 

@@ -8,12 +8,10 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import torch
-from torch import Tensor
-
 from lina.core.errors import LinaError
 from lina.runs.checkpoint import CheckpointContent
 from lina.runs.checkpoint_store import Checkpoint
+from lina.runs.shards import cpu_copy
 
 log = logging.getLogger("lina")
 
@@ -21,14 +19,10 @@ log = logging.getLogger("lina")
 def copied(content: CheckpointContent) -> CheckpointContent:
     """The same content in memory of its own on the CPU, which training does not change."""
     files = {
-        file: {name: _copy(value) for name, value in tensors.items()}
+        file: {name: cpu_copy(value) for name, value in tensors.items()}
         for file, tensors in content.files.items()
     }
     return content._replace(files=files)
-
-
-def _copy(value: Tensor) -> Tensor:
-    return torch.empty_like(value, device="cpu", requires_grad=False).copy_(value.detach())
 
 
 class CheckpointWriter:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -20,24 +21,30 @@ def whole(value: Any) -> Tensor:
     return value.full_tensor() if is_sharded(value) else value  # type: ignore[no-any-return]
 
 
+def cpu_copy(value: Tensor) -> Tensor:
+    """The same tensor in memory of its own on the CPU."""
+    return torch.empty_like(value, device="cpu", requires_grad=False).copy_(value.detach())
+
+
 def gather(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Whole tensors on the CPU, gathered one after the other by all ranks, for those ranks that ``keep`` them."""
+    """Copies of whole tensors on the CPU, gathered one after the other by all ranks, for those that ``keep`` them."""
     found: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        one = whole(value.detach())
+        sharded = is_sharded(value)
+        one = whole(value.detach()) if sharded else value
         if keep:
-            found[name] = one.cpu()
+            found[name] = one.cpu() if sharded else cpu_copy(one)
     return found
 
 
 def scatter(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """This rank's shards of whole tensors that all ranks have, where those of ``like`` are sharded."""
-    from torch.distributed.tensor import distribute_tensor
-
     found = {}
     for name, value in tensors.items():
         own: Any = like.get(name)
         if own is not None and is_sharded(own):
+            from torch.distributed.tensor import distribute_tensor  # half a second, in use by now
+
             place = value.to(own.device)
             value = distribute_tensor(place, own.device_mesh, own.placements, src_data_rank=None)
         found[name] = value

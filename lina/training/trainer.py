@@ -163,10 +163,12 @@ class Trainer:
             content = content._replace(files=files)
         if not self.group.is_main:
             return None
+        if not wait and not self.backward.sharded:  # what has been gathered is a copy
+            content = copied(content)
         write = partial(
             save_tensors,
             checkpoint_folder(self.run.directory),
-            content if wait else copied(content),
+            content,
             step=self.step,
             seconds=self.seconds,
             corpus=self.data.identity,

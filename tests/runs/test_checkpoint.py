@@ -338,3 +338,21 @@ def test_tied_weights_are_stored_and_loaded(tmp_path: Path) -> None:
     assert other.get_parameter("0.weight").equal(model.get_parameter("0.weight"))
     load_weights(other, saved, average=True)
     assert bool((other.get_parameter("0.weight") == 7.0).all())
+
+
+def test_a_load_without_shards_does_not_import_what_shards_need(tmp_path: Path) -> None:
+    """torch.distributed.tensor takes half a second, at every load of a voice."""
+    save(tmp_path, 1)
+    code = f"""
+import sys
+from pathlib import Path
+from torch import nn
+from lina.runs.checkpoint import load_average, load_weights
+from lina.runs.checkpoint_store import newest_checkpoint
+model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+found = newest_checkpoint(Path({str(tmp_path)!r}))
+load_weights(model, found, average=False)
+load_average(found, model)
+assert "torch.distributed.tensor" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

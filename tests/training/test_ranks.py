@@ -14,6 +14,7 @@ from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError, SpecError
 from lina.core.model.tokens import teacher_forcing
 from lina.runs.hooks import hookimpl
+from lina.runs.shards import gather
 from lina.training import trainer as trainer_module
 from lina.training.backward import BackwardPass
 from lina.training.gradient_spikes import NormStatistics
@@ -73,10 +74,25 @@ def test_ranks_train_as_one_process_does_and_write_no_more(whole: Path) -> None:
     assert files(whole / "one") == files(whole / "two")
 
 
+def trained_in_shards(folder: Path, out: str) -> str:
+    """Training in shards, whose checkpoints are copied by their gathering, and not once more."""
+    trainer_module.copied = None  # type: ignore[attr-defined]
+    return trained(folder, ("train.parallel=fsdp",), out)
+
+
+def test_what_is_gathered_has_memory_of_its_own() -> None:
+    """Also what no rank has a shard of, such as AdamW's count of steps: training changes it in place."""
+    steps = torch.tensor(3.0)
+    found = gather({"step": steps}, True)["step"]
+    steps += 1
+    assert found == 3.0
+    assert gather({"step": steps}, False) == {}
+
+
 def test_a_run_goes_on_in_shards_as_it_would_without_them(whole: Path) -> None:
     with pytest.raises(LinaError, match="at step 2 of 6"):
         trained(whole, (), "sharded", (Signal(2, signal.SIGTERM),))
-    assert on_ranks(2, trained, whole, ("train.parallel=fsdp",), "sharded") == ["finished"] * 2
+    assert on_ranks(2, trained_in_shards, whole, "sharded") == ["finished"] * 2
     assert_alike(whole / "one", whole / "sharded")
 
 

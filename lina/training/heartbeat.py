@@ -47,6 +47,8 @@ class Heartbeat:
         self.rank, self.size, self.patience, self.end = rank, size, patience, end
         self.phase: Phase = "data"
         self.since = time.monotonic()
+        self.ending = False
+        """True once this rank has an error to report itself, and needs no signal to hear of others'."""
         self.published = 0
         self.store = connect_store()
         self.stopped = threading.Event()
@@ -55,13 +57,15 @@ class Heartbeat:
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase; its time counts from now."""
-        self.phase, self.since = phase, time.monotonic()
+        # In this order: the thread may look in between, and must not hold an old time against a new limit.
+        self.since = time.monotonic()
+        self.phase = phase
 
     def finish(self) -> None:
-        """Let the ranks that watch this one know that it needs no others any more."""
-        self.enter("data")
+        """Let the ranks that watch this one know that it needs no others any more, and watch them no more."""
         with suppress(RuntimeError):  # rank 0, which may serve the store, has finished before
             self.store.add(f"lina/finished/{self.rank}", 1)
+        self.stop()
 
     def publish(self) -> None:
         """Let the other ranks go on that ``wait`` for rank 0."""
@@ -79,6 +83,7 @@ class Heartbeat:
 
     def report_end(self, code: int, message: str) -> bool:
         """Report the error that ends this rank; true for the first one, which is to tell the user."""
+        self.ending = True
         report = json.dumps({"rank": self.rank, "code": code, "message": message})
         with suppress(RuntimeError):
             first: bool = self.store.compare_set("lina/end", "", report) == report.encode()
@@ -98,7 +103,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         store, neighbor = connect_store(), (self.rank + 1) % self.size
-        beat, last_beat, ended = -1, time.monotonic(), 0.0
+        beat, last_beat, ended, signalled = -1, time.monotonic(), 0.0, False
         while not self.stopped.wait(PERIOD):
             now = time.monotonic()
             with suppress(RuntimeError):
@@ -107,22 +112,27 @@ class Heartbeat:
                 if count != beat or store.add(f"lina/finished/{neighbor}", 0):
                     beat, last_beat = count, now
                 if store.check(["lina/end"]):
-                    if not ended and self.phase == "data":
-                        os.kill(
-                            os.getpid(), signal.SIGTERM
-                        )  # it may be hours before it hears of it otherwise
                     ended = ended or now
+                    if not signalled and self._hears_signals():
+                        signalled = True
+                        os.kill(os.getpid(), signal.SIGTERM)
                     if now - ended > GRACE:
                         self._exit("", self.exit_code(json.loads(store.get("lina/end"))["code"]))
             if now - last_beat > self.patience.silence:
                 self._exit(
                     f"has no heartbeat of rank {neighbor} for {now - last_beat:.0f} s (train.patience.silence)"
                 )
-            limit = getattr(self.patience, self.phase, None)
+            phase = self.phase
+            limit = getattr(self.patience, phase, None)
             if limit is not None and now - self.since > limit and not ended:
-                self._exit(
-                    f"has been in phase {self.phase} for more than {limit:g} s (train.patience.{self.phase})"
-                )
+                self._exit(f"has been in phase {phase} for more than {limit:g} s (train.patience.{phase})")
+
+    def _hears_signals(self) -> bool:
+        """True if SIGTERM ends this rank in order, and nothing else will for hours: other phases lose a connection.
+
+        Without a handler it would kill, which the launcher takes for a reason to start again.
+        """
+        return self.phase == "data" and not self.ending and callable(signal.getsignal(signal.SIGTERM))
 
     def _exit(self, reason: str, code: int = LOST) -> None:
         if reason:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lina.config.patience import Patience
 from lina.core.errors import LinaError, SpecError, one_line
 from lina.runs.device import Device, choose_device
+from lina.runs.signals import raise_on_sigterm
 from lina.training.heartbeat import LOST, Heartbeat, LostError, Phase, connect_store
 from lina.training.launcher import discard_outcome, is_rank, leave_outcome
 
@@ -197,6 +198,8 @@ def join_ranks(spec: _TrainSection) -> Iterator[ProcessGroup]:
         yield ProcessGroup()
         return
     rank, on_gpus = int(os.environ["RANK"]), choose_device(spec.device).type == "cuda"
+    if rank == 0:
+        discard_outcome()  # before the others are let in, which may leave one at once
     if on_gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # All-reduce through NVLink switches needs rights that not every machine grants.
@@ -209,12 +212,11 @@ def join_ranks(spec: _TrainSection) -> Iterator[ProcessGroup]:
     else:
         dist.init_process_group(backend, timeout=TIMEOUT)
     heartbeat = Heartbeat(rank, world_size(), spec.patience)
-    if rank == 0:
-        discard_outcome()
-    else:
+    if rank != 0:
         log.setLevel(logging.ERROR)
     try:
-        yield ProcessGroup(rank, world_size(), heartbeat)
+        with raise_on_sigterm():  # another rank's error comes as a signal, as early as this
+            yield ProcessGroup(rank, world_size(), heartbeat)
         heartbeat.finish()
     except LinaError as error:
         if heartbeat.report_end(error.exit_code, str(error)):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from lina.core.errors import LinaError
 from lina.runs.signals import RunStopped
 from lina.training.heartbeat import LOST, OUTCOME, Heartbeat
 from lina.training.launcher import launch, leave_outcome
+from lina.training.process_group import join_ranks
 from tests.pipeline.small_run import write_spec
 
 TWO = TrainSection(gpus=2, accumulate=2, device="cpu", restarts=3)
@@ -102,11 +103,27 @@ def waits(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     return condition()
 
 
-def test_a_rank_ends_when_it_or_its_neighbor_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A launcher's store, in which heartbeats of this process beat twenty times as fast."""
+    served = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    monkeypatch.setenv("MASTER_PORT", str(served.port))
     monkeypatch.setattr("lina.training.heartbeat.PERIOD", 0.05)
+    return served
+
+
+@pytest.fixture
+def signals() -> Iterator[list[int]]:
+    """The SIGTERMs that this process gets."""
+    found: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: found.append(number))
+    yield found
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_rank_ends_when_it_or_its_neighbor_is_late() -> None:
     ends: list[list[int]] = [[], []]
     patience = Patience(step=0.5, silence=1.0)
     ranks = [Heartbeat(rank, 2, patience, ends[rank].append) for rank in range(2)]
@@ -124,6 +141,80 @@ def test_a_rank_ends_when_it_or_its_neighbor_is_late(monkeypatch: pytest.MonkeyP
     assert not ranks[1].report_end(75, "stopped")
     assert ranks[1].reported() == 2
     ranks[0].stop()
+
+
+def test_a_new_phase_has_a_new_time_before_its_own_limit() -> None:
+    class Recorded(Heartbeat):
+        def __init__(self) -> None:
+            self.assigned: list[str] = []
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            self.assigned.append(name)
+
+    heartbeat = Recorded()
+    heartbeat.enter("step")
+    assert heartbeat.assigned[-2:] == ["since", "phase"]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_rank_that_has_finished_watches_nobody() -> None:
+    ends: list[int] = []
+    one, other = (Heartbeat(rank, 2, Patience(silence=0.3), ends.append) for rank in range(2))
+    time.sleep(0.2)
+    one.finish()
+    one.thread.join(5)
+    assert not one.thread.is_alive()
+    other.stop()  # as if it were gone
+    time.sleep(0.5)
+    assert ends == []
+
+
+@pytest.mark.usefixtures("store")
+def test_a_rank_that_waits_for_data_hears_of_anothers_error_by_one_signal(signals: list[int]) -> None:
+    one, other = (Heartbeat(rank, 2, Patience()) for rank in range(2))
+    assert other.report_end(2, "a mistake")
+    assert waits(lambda: bool(signals))
+    time.sleep(0.3)
+    assert signals == [signal.SIGTERM], "the one that has reported gets none"
+    one.stop()
+    other.stop()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_rank_without_a_handler_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher would report the kill in place of the error, and start all ranks again."""
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda process, number: killed.append(number))
+    monkeypatch.setattr("lina.training.heartbeat.GRACE", 0.2)
+    monkeypatch.setenv(OUTCOME, "outcome.json")
+    ends: list[int] = []
+    one, other = (Heartbeat(rank, 2, Patience(), ends.append) for rank in range(2))
+    other.report_end(2, "a mistake")
+    assert waits(lambda: bool(ends))
+    assert (set(ends), killed) == ({0}, [])
+    one.stop()
+    other.stop()
+
+
+def test_an_earlier_outcome_goes_before_another_rank_may_leave_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = tmp_path / "outcome.json"
+    outcome.write_text("{}")
+
+    class Met(Exception):
+        pass
+
+    def meet(*arguments: Any, **options: Any) -> None:
+        assert not outcome.exists()
+        raise Met
+
+    monkeypatch.setattr(dist, "init_process_group", meet)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", OUTCOME: str(outcome)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Met), join_ranks(TWO):
+        pass
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,18 @@ def test_a_killed_rank_ends_the_others(whole: Path) -> None:
 
 def test_a_stopped_rank_ends_the_others_after_its_silence(whole: Path) -> None:
     assert on_ranks(2, hung, whole, int(signal.SIGSTOP), hung=1) == [3, None]
+
+
+def mistaken() -> None:
+    """A mistake of rank 1 while rank 0 is at other things, before any training."""
+    with join_ranks(TrainSection(device="cpu")) as group:
+        if group.rank:
+            raise LinaError("a mistake")
+        time.sleep(30)
+
+
+def test_a_mistake_of_one_rank_ends_the_others_before_they_train() -> None:
+    assert on_ranks(2, mistaken) == [75, "LinaError: a mistake"]
 
 
 class Partial(nn.Module):

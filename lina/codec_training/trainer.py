@@ -143,7 +143,7 @@ class CodecTrainer:
         self.skipped.add(step, finite)
         if step % spec.log_every == 0 or step in (1, spec.steps):
             self._log(reconstruction.codes)
-        return self.group.any(stopping()) if self.group.size > 1 else stopping()
+        return self.group.any(stopping())
 
     def _over_ranks(
         self, reconstruction: Reconstruction, terms: dict[str, Tensor], modules: Sequence[nn.Module]

@@ -103,6 +103,6 @@ class TrainSection(SpecSection):
         return self
 
     @property
-    def batch_size(self) -> float:
+    def fixed_batch_seconds(self) -> float:
         """``batch_seconds`` as a number; training has replaced ``auto`` before its first step."""
         return FIXED_BATCH_SECONDS if self.batch_seconds == "auto" else self.batch_seconds

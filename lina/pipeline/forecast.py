@@ -139,7 +139,7 @@ def _plan(resolved: ResolvedSpec, corpus: CorpusLengths, rate: float) -> BatchPl
     """The plan of the training side, whose share is ``1 - data.valid`` of the utterances."""
     spec = resolved.spec
     count = max(1, len(corpus.frames) - round(spec.data.valid * len(corpus.frames)))
-    budget = max(1, int(spec.train.batch_size * rate))
+    budget = max(1, int(spec.train.fixed_batch_seconds * rate))
     frames, speakers = corpus.frames[:count], corpus.speakers[:count]
     if spec.train.consecutive == 1:
         return BatchPlan(frames, budget, spec.seed)

@@ -1,7 +1,7 @@
 """``train.batch_seconds: auto``: the largest micro-batch that fits on the GPU, found before the first step.
 
 The memory of a step grows linearly with its frames, so two sizes tell how many fit. The result is kept in the run
-directory: the order of batches depends on it, and a run that resumes, on any machine, has the same.
+directory: the order of batches depends on it, and a run that resumes from a checkpoint, on any machine, has the same.
 """
 
 import json
@@ -20,14 +20,15 @@ from lina.core.model.delay_lm import DelayLM
 from lina.core.ops.dispatch import log_once
 from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
+from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.device import choose_device, choose_precision
 from lina.runs.hooks import Run
 from lina.training.activation_memory import checkpoint_layers
-from lina.training.losses import fused_cross_entropy
+from lina.training.backward import BackwardPass
+from lina.training.graph_choice import uses_cuda_graph
 from lina.training.micro_batches import make_micro_batch
-from lina.training.objective import Objective
-from lina.training.packing import packs_groups, row_starts
-from lina.training.shape_buckets import columns_of
+from lina.training.objective import build_objective
+from lina.training.packing import packs_groups
 
 FILE = "batch_seconds.json"
 FIRST = 30.0
@@ -39,21 +40,23 @@ PARTS = 20
 _SECONDS = TypeAdapter(Annotated[float, Field(gt=0.0, le=1e6)])
 
 
-def with_batch_size(run: Run, model: DelayLM, data: TrainingData) -> float:
-    """Seconds per micro-batch of a run with ``train.batch_seconds: auto``: of its first start, or found now.
+def choose_batch_seconds(run: Run, model: DelayLM, data: TrainingData, ranks: int = 1) -> float:
+    """Seconds per micro-batch of a run with ``train.batch_seconds: auto``: those of its checkpoints, or found now.
+
+    Before the first checkpoint the spec may change, and the model with it.
 
     Raises:
         LinaError: not even the smallest micro-batch fits.
     """
     file = run.directory / FILE
-    if file.is_file():
+    if file.is_file() and any(checkpoint_folder(run.directory).glob("step-*")):
         return read_json(file, _SECONDS, strict=False)
     device = choose_device(run.spec.train.device)
     seconds = FIXED_BATCH_SECONDS
     if device.type == "cuda":
         memory = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
         seconds = largest_batch(
-            lambda seconds: _bytes_of_step(run, model, data, device, seconds),
+            lambda seconds: _bytes_of_step(run, model, data, device, seconds, ranks),
             SHARE * memory,
             max(FIRST, sum(data.lengths[i] for i in data.train) / data.frame_rate / PARTS),
         )
@@ -71,39 +74,44 @@ def largest_batch(bytes_of: Callable[[float], float], available: float, most: fl
     Raises:
         LinaError: the first sizes do not fit.
     """
-    try:
-        points = [(seconds, bytes_of(seconds)) for seconds in (FIRST, 2 * FIRST)]
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise LinaError(
-            f"train.batch_seconds: auto: a micro-batch of {2 * FIRST:g} s does not fit on the GPU; set a smaller "
-            "train.batch_seconds, or train.gradient_checkpointing: true"
-        ) from error
+    points: list[tuple[float, float]] = []
+    for seconds in (FIRST, 2 * FIRST):
+        found = _measured(bytes_of, seconds)
+        if found is None:
+            raise LinaError(
+                f"train.batch_seconds: auto: a micro-batch of {seconds:g} s does not fit on the GPU; set a smaller "
+                "train.batch_seconds, or train.gradient_checkpointing: true"
+            )
+        points.append((seconds, found))
     guess = min(_solve(points, available), most)
     if guess > 8 * FIRST:
         half = guess / 2
-        try:
-            guess = min(_solve([points[-1], (half, bytes_of(half))], available), most)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
+        found = _measured(bytes_of, half)
+        if found is None:
             guess = _largest_halved(bytes_of, half / 2)
+        else:
+            guess = min(_solve([points[-1], (half, found)], available), most)
     return float(f"{max(FIRST, guess):.3g}")
 
 
 def _largest_halved(bytes_of: Callable[[float], float], seconds: float) -> float:
     """``seconds``, halved until a step of so many fits."""
-    while seconds > 2 * FIRST:
-        try:
-            bytes_of(seconds)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            seconds /= 2
-        else:
-            break
+    while seconds > 2 * FIRST and _measured(bytes_of, seconds) is None:
+        seconds /= 2
     return seconds
+
+
+def _measured(bytes_of: Callable[[float], float], seconds: float) -> float | None:
+    """The bytes of a step, None if it does not fit.
+
+    Whoever measures a smaller one next does so after the handler of the error, whose traceback holds the tensors.
+    """
+    try:
+        return bytes_of(seconds)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _solve(points: list[tuple[float, float]], available: float) -> float:
@@ -114,28 +122,27 @@ def _solve(points: list[tuple[float, float]], available: float) -> float:
 
 
 def _bytes_of_step(
-    run: Run, model: DelayLM, data: TrainingData, device: torch.device, seconds: float
+    run: Run, model: DelayLM, data: TrainingData, device: torch.device, seconds: float, ranks: int
 ) -> float:
     """Peak memory of forward and backward pass over the longest utterances, and of what the optimizer adds."""
-    spec = run.spec.train
-    precision = choose_precision(spec.precision, device)
+    frames = int(seconds * data.frame_rate)
+    graph = uses_cuda_graph(run.spec.train, model, frames, ranks)
+    spec = run.spec.train.model_copy(update={"cuda_graph": False})  # its padded rows, without a capture
     checkpoint_layers(model, spec.gradient_checkpointing)
-    objective = Objective(
-        model.to(device).train(), fused_cross_entropy, device, guided=spec.guided_attention > 0
-    )
+    backward = BackwardPass(spec, build_objective(run.spec, model.to(device).train(), device), frames)
     longest = sorted(data.train, key=lambda number: -data.lengths[number])
-    budget, groups = int(seconds * data.frame_rate), list[list[int]]()
+    budget, groups = frames, list[list[int]]()
     while budget > 0:
         number = longest[len(groups) % len(longest)]
         groups.append([number])
         budget -= data.lengths[number]
-    packed = packs_groups(model) and not spec.cuda_graph
-    batch = make_micro_batch(data, groups, KEEP_ALL, torch.Generator().manual_seed(0), packed)
-    starts = row_starts(batch.lengths, batch.rows, batch.groups, batch.codes.shape[2], device)
+    end_to_end = packs_groups(model) and not graph
+    batch = make_micro_batch(data, groups, KEEP_ALL, torch.Generator().manual_seed(0), end_to_end=end_to_end)
     torch.cuda.reset_peak_memory_stats(device)
-    measured = objective(batch.to(device), columns_of(batch), precision, starts)
-    torch.autograd.backward(measured.loss + spec.guided_attention * measured.guided_attention_loss)
-    model.zero_grad(set_to_none=True)
+    try:
+        backward(batch, choose_precision(spec.precision, device))
+    finally:
+        model.zero_grad(set_to_none=True)
     weights = sum(4 * one.numel() for one in model.parameters() if one.requires_grad)
     return torch.cuda.max_memory_allocated(device) + weights * (3 if spec.ema else 2)
 

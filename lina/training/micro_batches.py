@@ -54,7 +54,7 @@ class MicroBatches:
         train = spec.train
         self.spec, self.data, self.end_to_end, self.pinned = spec, data, end_to_end, pinned
         self.own = range(train.accumulate) if own is None else own
-        self.plan = data.plan(data.train, train.batch_size, spec.seed, train.consecutive)
+        self.plan = data.plan(data.train, train.fixed_batch_seconds, spec.seed, train.consecutive)
         self.executor = ThreadPoolExecutor(1)
         self.prefetched: tuple[int, Future[StepBatches]] | None = None
         """A coming step and its micro-batches."""
@@ -90,8 +90,13 @@ class MicroBatches:
             batches = [MicroBatch._make(tensor.pin_memory() for tensor in batch) for batch in batches]
         if len(numbers) == 1:
             return StepBatches(batches, [1.0])
+        known = {
+            own: count_targets(batch.lengths, batch.prompts, batch.codes.shape[2])
+            for own, batch in zip(self.own, batches, strict=True)
+        }
         targets = [
-            self._count(rows, drop, self._generator(step, number)) for number, rows in enumerate(numbers)
+            known[number] if number in known else self._count(rows, drop, self._generator(step, number))
+            for number, rows in enumerate(numbers)
         ]
         return StepBatches(batches, [targets[own] / sum(targets) for own in self.own])
 
@@ -101,7 +106,7 @@ class MicroBatches:
     def _count(
         self, rows: Sequence[Sequence[int]], drop: tuple[float, float, float], generator: torch.Generator
     ) -> int:
-        """Targets of a micro-batch, which another rank may compute."""
+        """Targets of a micro-batch that another rank computes."""
         lengths = torch.tensor([self.data.lengths[number] for row in rows for number in row])
         prompts = drop_conditions(lengths, *drop, generator).prompts
         return count_targets(lengths, prompts, self.data.codes(rows[0][0]).shape[1])

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lina.config.spec import Spec
+from lina.config.training_choices import training_choices
 from lina.core.model.auxiliary import collect_auxiliary_losses
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import teacher_forcing
@@ -110,3 +112,15 @@ class Objective:
         with torch.no_grad():
             result = fused_cross_entropy(inputs.hidden, inputs.heads, inputs.targets, inputs.loss_mask)
         return LossResult(loss, result.n_correct)
+
+
+def build_objective(spec: Spec, model: DelayLM, device: torch.device) -> Objective:
+    """The objective of a spec, with the loss that it names.
+
+    Raises:
+        SpecError, PluginError: the loss or its options cannot be used.
+    """
+    chosen = training_choices(spec).loss
+    loss = chosen.plugin.build(config=chosen.config)
+    guided = spec.train.guided_attention > 0
+    return Objective(model, loss, device, guided=guided, name=chosen.record.name)

@@ -40,13 +40,13 @@ from lina.runs.records import MetricsRecord
 from lina.runs.shards import gather
 from lina.training.activation_memory import checkpoint_layers
 from lina.training.backward import BackwardPass
-from lina.training.batch_size import resolved_run, with_batch_size
+from lina.training.batch_size import choose_batch_seconds, resolved_run
 from lina.training.finite_steps import SkippedSteps, some_of
 from lina.training.gradient_spikes import NormStatistics
 from lina.training.graph_choice import uses_cuda_graph
 from lina.training.loop import resume_point, run_steps
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
-from lina.training.objective import Objective, StepMeasures
+from lina.training.objective import StepMeasures, build_objective
 from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
 from lina.training.packing import packs_groups
@@ -93,9 +93,10 @@ class Trainer:
     ) -> None:
         self.group = group or ProcessGroup()
         if run.spec.train.batch_seconds == "auto":
-            found = with_batch_size(run, model, data) if self.group.is_main else None
+            ranks = self.group.size
+            found = choose_batch_seconds(run, model, data, ranks) if self.group.is_main else None
             run = resolved_run(run, batch_seconds=self.group.broadcast(found))
-        frames = int(run.spec.train.batch_size * data.frame_rate)
+        frames = int(run.spec.train.fixed_batch_seconds * data.frame_rate)
         run = resolved_run(run, cuda_graph=uses_cuda_graph(run.spec.train, model, frames, self.group.size))
         spec = run.spec.train
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
@@ -105,9 +106,7 @@ class Trainer:
         self.model = model.to(self.device)
         checkpoint_layers(model, spec.gradient_checkpointing)
         chosen = training_choices(run.spec)
-        loss = chosen.loss.plugin.build(config=chosen.loss.config)
-        guided = spec.guided_attention > 0
-        self.objective = Objective(model, loss, self.device, guided=guided, name=chosen.loss.record.name)
+        self.objective = build_objective(run.spec, model, self.device)
         self.micro_batches = MicroBatches(
             run.spec,
             data,
@@ -190,7 +189,7 @@ class Trainer:
         ids = [self.data.ids[i] for row in batches[largest] for i in row]
         return (
             f"{rows} rows of up to {longest:,} frames of {some_of(ids)}",
-            f"train.batch_seconds ({self.spec.batch_size:g})",
+            f"train.batch_seconds ({self.spec.fixed_batch_seconds:g})",
         )
 
     def advance(self, stopping: Callable[[], bool] = lambda: False) -> bool:
@@ -268,7 +267,7 @@ class Trainer:
         group = self.group
         numbers = torch.zeros(1 + 2 * len(self.model.codebook_sizes), dtype=torch.float64, device=self.device)
         generator = torch.Generator().manual_seed(0)
-        planned = self.data.plan(self.data.valid, self.spec.batch_size, 0).batches(0)
+        planned = self.data.plan(self.data.valid, self.spec.fixed_batch_seconds, 0).batches(0)
         with self.average.in_place(self.model) if self.average else nullcontext():
             for first in range(0, len(planned), group.size):
                 place = first + group.rank

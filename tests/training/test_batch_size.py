@@ -1,5 +1,6 @@
 """The largest micro-batch that fits, by measurements of smaller ones."""
 
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,12 @@ import pytest
 import torch
 
 from lina.core.errors import LinaError
-from lina.training.batch_size import FILE, SHARE, largest_batch, resolved_run, with_batch_size
+from lina.training import batch_size
+from lina.training.backward import BackwardPass
+from lina.training.batch_size import FILE, SHARE, choose_batch_seconds, largest_batch, resolved_run
+from lina.training.objective import MicroBatch, StepMeasures
 from lina.training.trainer import Trainer, train
+from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import hooks_of, ready, small
 
 ROOM = 1_000.0
@@ -51,20 +56,85 @@ def test_what_does_not_fit_halfway_is_halved_again() -> None:
     assert step.bytes_of(found) <= ROOM
 
 
+def test_a_step_that_did_not_fit_is_gone_before_the_next_one_is_measured() -> None:
+    """A traceback holds the tensors of its frames as long as its error is handled."""
+    sizes, held = list[float](), list[weakref.ref[Any]]()
+
+    class Memory:
+        pass
+
+    def bytes_of(seconds: float) -> float:
+        assert all(one() is None for one in held)
+        memory = Memory()
+        held.append(weakref.ref(memory))
+        sizes.append(seconds)
+        if seconds > 200.0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return seconds
+
+    assert largest_batch(bytes_of, ROOM, most=1e6) == 125.0
+    assert sizes == [30.0, 60.0, 500.0, 250.0, 125.0]
+
+
 def test_a_gpu_too_small_for_a_minute_is_one_line() -> None:
     with pytest.raises(LinaError, match=r"60 s does not fit on the GPU; set a smaller train\.batch_seconds"):
         largest_batch(a_step(fixed=900.0, slope=2.0).bytes_of, ROOM, most=1e6)
 
 
 def test_a_run_keeps_its_size(tmp_path: Path) -> None:
-    """60 s on a CPU; the file decides from then on, wherever the run goes on."""
+    """60 s on a CPU; from the first checkpoint on the file decides, wherever the run goes on."""
     hooks = hooks_of()
     run, model, data = ready(small(tmp_path, "train.batch_seconds=auto", "train.steps=1"), hooks)
+    (run.directory / FILE).write_text("2.5\n")  # of another model, that a changed spec had before
     assert Trainer(run, model, data, hooks).micro_batches.budget == int(60 * data.frame_rate)
+    assert (run.directory / FILE).read_text() == "60.0\n"
+    train(run, model, data, hooks)
     (run.directory / FILE).write_text("2.5\n")
-    assert with_batch_size(run, model, data) == 2.5
+    assert choose_batch_seconds(run, model, data) == 2.5
     assert resolved_run(run, batch_seconds=2.5).spec.train.batch_seconds == 2.5
     trainer = Trainer(run, model, data, hooks)
     assert trainer.micro_batches.budget == int(2.5 * data.frame_rate)
     assert "train.batch_seconds (2.5)" in trainer.next_batch()[1]
-    train(run, model, data, hooks)
+
+
+LOSS_PACKAGE = """
+    from lina.core import LossPlugin
+    from lina.training.losses import cross_entropy
+    def of_logits(logits, targets, loss_mask):
+        return cross_entropy(logits, targets, loss_mask)
+    class Plain(LossPlugin):
+        @classmethod
+        def build(cls, *, config):
+            return of_logits
+        @classmethod
+        def example(cls): return {}
+"""
+
+
+@pytest.mark.parametrize(("steps", "graph"), [(6, False), (5000, True)])
+def test_a_step_is_measured_as_it_is_trained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    distributions: FakeDistributions,
+    steps: int,
+    graph: bool,
+) -> None:
+    """With the spec's own loss, end to end unless it is captured, and without gradients that stay when it fails."""
+    distributions.install("lina-loss", {"lina.losses": {"plain": "lina_loss:Plain"}}, lina_loss=LOSS_PACKAGE)
+    settings = (f"train.steps={steps}", "train.loss=plain", "train.cuda_graph=auto", "train.accumulate=2")
+    run, model, data = ready(small(tmp_path, *settings), hooks_of())
+    seen: list[tuple[Any, ...]] = []
+    real = BackwardPass.__call__
+
+    def failing(self: BackwardPass, batch: MicroBatch, *arguments: Any, **options: Any) -> StepMeasures:
+        real(self, batch, *arguments, **options)
+        seen.append((self.objective.reads, len(batch.rows) == 1, self.graphs))
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(BackwardPass, "__call__", failing)
+    monkeypatch.setattr(batch_size, "packs_groups", lambda model: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        batch_size._bytes_of_step(run, model, data, torch.device("cpu"), 1.0, ranks=2)
+    assert seen == [(("logits", "targets", "loss_mask"), not graph, False)]
+    assert all(one.grad is None for one in model.parameters())

@@ -14,17 +14,18 @@ from torch import Tensor, nn
 from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError, SpecError
 from lina.core.model.tokens import teacher_forcing
+from lina.data.collate import drop_conditions
 from lina.runs.hooks import hookimpl
 from lina.runs.shards import gather
 from lina.training import trainer as trainer_module
 from lina.training.backward import BackwardPass
 from lina.training.gradient_spikes import NormStatistics
 from lina.training.launcher import check_gpus
-from lina.training.micro_batches import count_targets, step_seed
+from lina.training.micro_batches import MicroBatches, count_targets, step_seed
 from lina.training.objective import MicroBatch, StepMeasures
 from lina.training.process_group import ProcessGroup, check_share, join_ranks
 from lina.training.shape_buckets import columns_of
-from tests.pipeline.small_run import learned, small, stored
+from tests.pipeline.small_run import EVERYTHING, hooks_of, learned, ready, small, stored
 from tests.training.ranks import on_ranks, trained
 
 ROUNDING = ("cross_att.ln_k.bias", "tmix.qkv.bias", "pos_net.layers.0.cmix.p_out.bias")
@@ -77,7 +78,7 @@ def test_ranks_train_as_one_process_does_and_write_no_more(whole: Path) -> None:
 
 def trained_in_shards(folder: Path, out: str) -> str:
     """Training in shards, whose checkpoints are copied by their gathering, and not once more."""
-    trainer_module.copied = None  # type: ignore[attr-defined]
+    vars(trainer_module)["copied"] = None
     return trained(folder, ("train.parallel=fsdp",), out)
 
 
@@ -249,6 +250,22 @@ def test_losses_are_weighed_by_the_targets_of_each_micro_batch() -> None:
     lengths, prompts = torch.tensor([3, 1, 9]), torch.tensor([1, 0, 4])
     codes = torch.zeros(3, 9, 2, dtype=torch.int64)
     assert count_targets(lengths, prompts, 2) == int(teacher_forcing(codes, lengths, prompts).loss_mask.sum())
+
+
+def test_each_micro_batch_of_a_step_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = small(tmp_path, *EVERYTHING, "train.accumulate=4")
+    run, _, data = ready(resolved, hooks_of())
+    whole = MicroBatches(run.spec, data)(3).shares
+    draws: list[int] = []
+
+    def drawn(*arguments: Any) -> Any:
+        draws.append(1)
+        return drop_conditions(*arguments)
+
+    monkeypatch.setattr("lina.training.micro_batches.drop_conditions", drawn)
+    found = MicroBatches(run.spec, data, own=range(1, 4, 2))._prepare(3)
+    assert found.shares == [whole[1], whole[3]]
+    assert len(draws) == 4
 
 
 def test_a_step_is_a_spike_only_after_a_hundred_and_far_above_them() -> None:

@@ -8,8 +8,8 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
@@ -21,7 +21,7 @@ from lina.core.generation.guidance import LanguageModel
 from lina.core.model.delay_lm import LMState
 from lina.core.ops.dispatch import HAS_TRITON
 from lina.core.protocols import DecoderStream
-from lina.core.state import leaves, take_rows, tree_map
+from lina.core.state import take_rows, tree_map
 from lina.engine.audio import AudioDecoder
 from lina.engine.audio_stream import AudioStream
 from lina.engine.backend import Backend, build_backend, choose_graph
@@ -32,10 +32,10 @@ from lina.engine.compare import DifferentError
 from lina.engine.graph import NAMES
 from lina.engine.numerics import Numerics
 from lina.engine.onnx.session import Graphs
-from lina.engine.prefill import Prefill
+from lina.engine.prefill import Prefill, take_prefilled
 from lina.engine.preparation import Preparation
 from lina.engine.request import Request, RowResult
-from lina.engine.side_stream import side_stream
+from lina.engine.side_stream import beside_steps
 from lina.engine.state import POSITIONS, DecodeState, Features, fit, together
 from lina.engine.step import DecodeStep
 from lina.engine.stream import Stream
@@ -137,20 +137,6 @@ class Engine:
             with self._lock:
                 chunks = list(self.audio.decode_now(audio, piece))
             yield from chunks
-
-    def audio_of(self, stream: Stream) -> Iterator[Float[Tensor, "C n"]]:
-        """The audio of a request in chunks of one frame or more, until all its codes are decoded; drives the engine."""
-        audio = stream.request.audio
-        assert audio is not None
-        try:
-            while True:
-                yield from audio.take()
-                if stream.has_all_audio:
-                    return
-                self.drive(lambda: audio.has_more or stream.has_all_audio)
-        finally:
-            if not stream.finished:
-                stream.close()
 
     def submit(self, request: Request) -> Stream:
         """Take a stream in; it joins as soon as a slot is free and somebody drives the engine."""
@@ -265,22 +251,10 @@ class Engine:
         self._queue.extendleft(one for one in reversed(self._streams) if one is not None)
         self._streams = [None] * self.slots
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        """Work for later requests beside the steps under way, on a GPU in a CUDA stream that does not wait for them.
-
-        Steps issued afterwards wait for that work.
-        """
+    def beside(self) -> AbstractContextManager[None]:
+        """Work for later requests beside the steps under way (``lina.engine.side_stream.beside_steps``)."""
         device = torch.device("cpu") if self._backend is None else self._backend.state.step.device
-        if device.type != "cuda":
-            yield
-            return
-        side, here = side_stream(device), torch.cuda.current_stream(device)
-        try:
-            with torch.cuda.stream(side):
-                yield
-        finally:
-            here.wait_stream(side)
+        return beside_steps(device)
 
     def prefill(self, stream: Stream) -> None:
         """Make the state of a waiting stream now, to be called ``beside`` the steps under way."""
@@ -302,7 +276,7 @@ class Engine:
         requests = [one.request for one in joining]
         features = self._provide(Features.of(requests, codebooks))
         for group in together(requests):
-            rows = self._take_prefilled([joining[index] for index in group], features)
+            rows = take_prefilled([joining[index] for index in group], features)
             if rows is None:
                 rows = self._first_states([requests[index] for index in group], features)
             if self._backend is None:
@@ -325,20 +299,6 @@ class Engine:
             self._backend = None
             self._start(take_rows(running, torch.tensor([0])), features, running)
         return features
-
-    def _take_prefilled(self, streams: Sequence[Stream], features: Features) -> DecodeState | None:
-        """The state of a stream that ``prefill`` has prepared, if the engine's features are still the same."""
-        if len(streams) > 1 or streams[0].prefilled is None:
-            return None
-        own, rows = streams[0].prefilled
-        streams[0].prefilled = None
-        if own != features:
-            return None
-        with torch.inference_mode():  # their CUDA stream goes on before the slots have been filled
-            for leaf in leaves(rows):
-                if leaf.is_cuda:
-                    leaf.record_stream(torch.cuda.current_stream(leaf.device))
-        return rows
 
     @cached_property
     def _first_states(self) -> Prefill:

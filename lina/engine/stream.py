@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lina.core.model.delay_lm import LMState
@@ -71,6 +71,25 @@ class Stream:
 
     def _has_more(self, seen: int) -> bool:
         return len(self._codes) > seen or self.finished
+
+    def audio(self) -> Iterator[Float[Tensor, "C n"]]:
+        """Audio in chunks of one frame or more, until all codes are decoded; closing it gives the slot back.
+
+        Raises:
+            ValueError: the request has no stream of audio.
+        """
+        audio = self.request.audio
+        if audio is None:
+            raise ValueError("this request has no audio; make it with audio=engine.open_audio()")
+        try:
+            while True:
+                yield from audio.take()
+                if self.has_all_audio:
+                    return
+                self._engine.drive(lambda: audio.has_more or self.has_all_audio)
+        finally:
+            if not self.finished:
+                self.close()
 
     def result(self) -> RowResult:
         """All frames; drives the engine to the end of this stream."""

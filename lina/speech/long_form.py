@@ -141,7 +141,7 @@ def _frames(
                 if options.best_of == 1:
                     stream = waiting or _submit(engine, sentence, audio, order)
                     waiting, waits = None, ahead
-                    for chunk in engine.audio_of(stream):
+                    for chunk in stream.audio():
                         if waits and engine.issue_ahead(BLOCKS_AHEAD):
                             with engine.beside():
                                 following, waits = sentences.prepare(), False

@@ -43,5 +43,5 @@ def _speak(voice: Synthesizer) -> None:
     with voice.engines.borrow(options.guidance, options.best_of, audio=True) as engine:
         (request, *_) = voice.requests(item, options, (0, 0))
         stream = engine.submit(replace(request, max_frames=1, audio=engine.open_audio()))
-        for _ in engine.audio_of(stream):
+        for _ in stream.audio():
             pass

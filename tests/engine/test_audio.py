@@ -48,8 +48,8 @@ def expected(decoder: DecoderStream, *codes: Tensor) -> Tensor:
     return decode_stream(decoder, torch.cat(codes)[None])[0]
 
 
-def audio_samples(engine: Engine, stream: Stream) -> Tensor:
-    return torch.cat([torch.zeros(1, 0), *engine.audio_of(stream)], 1)
+def audio_samples(stream: Stream) -> Tensor:
+    return torch.cat([torch.zeros(1, 0), *stream.audio()], 1)
 
 
 @pytest.mark.parametrize("name", ["lina", "lags"])
@@ -64,7 +64,7 @@ def test_streams_have_their_own_audio_in_any_company(name: str, frames: int) -> 
     for first in range(0, len(many), 3):
         group = [replace(one, audio=engine.open_audio()) for one in many[first : first + 3]]
         streams = [engine.submit(one) for one in group]
-        results += [(audio_samples(engine, stream), stream.result()) for stream in streams]
+        results += [(audio_samples(stream), stream.result()) for stream in streams]
     lengths = {len(result.codes) for _, result in results}
     assert len(lengths) > 3
     for audio, result in results:
@@ -80,7 +80,7 @@ def test_audio_goes_on_over_several_requests_after_a_prompt(name: str, frames: i
     pieces, codes = [], []
     for one in requests(toy_conditions(lm, *TEXTS), seed=5):
         stream = engine.submit(replace(one, audio=audio))
-        pieces.append(audio_samples(engine, stream))
+        pieces.append(audio_samples(stream))
         codes.append(stream.result().codes)
     other = torch.randint(0, 4, (6, 3), generator=torch.Generator().manual_seed(2))
     pieces += [*engine.decode_audio(audio, other), *engine.finish_audio(audio)]
@@ -98,13 +98,13 @@ def test_a_row_of_audio_is_given_back(frames: int) -> None:
     audio = engine.open_audio()
     with pytest.raises(LinaError, match=r"all 1 rows of audio are taken; close a stream, or use more slots"):
         engine.open_audio()
-    reading = engine.audio_of(engine.submit(replace(endless, audio=audio)))
+    reading = engine.submit(replace(endless, audio=audio)).audio()
     next(reading)
     reading.close()  # type: ignore[attr-defined]
     engine.close_audio(audio)
     assert engine.idle
     stream = engine.submit(replace(endless, max_frames=6, audio=engine.open_audio()))
-    found = audio_samples(engine, stream)
+    found = audio_samples(stream)
     torch.testing.assert_close(found, expected(decoder, stream.result().codes), atol=1e-5, rtol=1e-5)
 
 

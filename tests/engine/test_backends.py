@@ -213,7 +213,7 @@ def test_captured_audio_is_that_of_the_codec() -> None:
     for first in range(0, len(many), 4):
         group = [replace(one, audio=engine.open_audio()) for one in many[first : first + 4]]
         for stream in [engine.submit(one) for one in group]:
-            audio = torch.cat(list(engine.audio_of(stream)), 1)
+            audio = torch.cat(list(stream.audio()), 1)
             expected = decode_stream(codec.decoder, stream.result().codes[None])[0]
             torch.testing.assert_close(audio, expected, atol=1e-4, rtol=1e-4)
     assert isinstance(engine.audio, CapturedAudioDecoder)
@@ -221,7 +221,7 @@ def test_captured_audio_is_that_of_the_codec() -> None:
     long, pieces, codes = engine.open_audio(prompt, continues=True), [], [prompt]
     for one in many[:3]:
         stream = engine.submit(replace(one, audio=long))
-        pieces += list(engine.audio_of(stream))
+        pieces += list(stream.audio())
         codes.append(stream.result().codes)
     pieces += list(engine.finish_audio(long))
     expected = decode_stream(codec.decoder, torch.cat(codes)[None])[0][:, 5 * codec.hop :]

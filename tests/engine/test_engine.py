@@ -139,6 +139,47 @@ def test_greedy_speech_read_again_is_what_the_model_would_decode(frames: int) ->
 
 
 @torch.no_grad()
+def test_a_stream_takes_over_the_state_that_was_prefilled_while_it_waited(
+    lm: DelayLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = toy_conditions(lm, *TEXTS[:2])
+    many = requests(conditions, SAMPLED, seed=8, max_frames=9, prompt=random_codes(2, 3))
+    expected = list(Engine(lm, 1).run(many))
+    engine = Engine(lm, 1)
+    first, second = (engine.submit(request) for request in many)
+    next(frames := iter(first))
+    with engine.beside():
+        engine.prefill(second)
+    assert second.prefilled is not None
+    monkeypatch.setattr(engine, "_first_states", None)  # no state is made when it joins
+    for found, one in zip((first, second), expected, strict=True):
+        assert torch.equal(found.result().codes, one.codes)
+    assert [one.prefilled for one in (first, second)] == [None, None]
+    frames.close()  # type: ignore[attr-defined]
+
+
+def test_a_state_that_was_prefilled_for_other_features_is_made_again() -> None:
+    lm = push_stop(toy_lm(), -3.0)
+    short, plain = (replace(requests(toy_conditions(lm, TEXTS[0]))[0], max_frames=one) for one in (4, 9))
+    larger = replace(plain, sampling=SAMPLED, repetition=Repetition(4, 0.5))
+    expected = next(Engine(lm, 1).run([plain]))
+    engine = Engine(lm, 2)
+    streams = [engine.submit(one) for one in (short, plain, larger, plain)]
+    next(frames := iter(streams[0]))
+    engine.prefill(streams[3])
+    assert streams[3].prefilled is not None
+    assert torch.equal([one.result() for one in streams][3].codes, expected.codes)
+    frames.close()  # type: ignore[attr-defined]
+
+
+def test_a_request_without_audio_has_none(lm: DelayLM) -> None:
+    stream = Engine(lm, 1).submit(requests(toy_conditions(lm, TEXTS[0]), max_frames=2)[0])
+    with pytest.raises(
+        ValueError, match=r"this request has no audio; make it with audio=engine\.open_audio\(\)"
+    ):
+        next(stream.audio())
+
+
 def test_prefill_of_a_prompt_is_stepping_through_it(lm: DelayLM) -> None:
     conditions, prompt = toy_conditions(lm, *TEXTS), random_codes(4, 5)
     together = decode(lm, conditions, prompt=prompt, seed=3)

@@ -147,11 +147,15 @@ def _plan(resolved: ResolvedSpec, corpus: CorpusLengths, rate: float) -> BatchPl
 
 
 def _measured(resolved: ResolvedSpec) -> tuple[float | None, str]:
-    directory = resolved.spec.train.out
-    lines = [one.frames_per_second for one in read_metrics(directory) if one.frames_per_second]
+    """Frames per second per rank of the run, and where they were measured."""
+    train = resolved.spec.train
+    lines = [one for one in read_metrics(train.out) if one.frames_per_second][-MEASURED_LINES:]
     if not lines:
-        return None, f"not known: run some steps ({directory} has none), or name it by --throughput"
-    return statistics.median(lines[-MEASURED_LINES:]) / resolved.spec.train.gpus, f"measured in {directory}"
+        return None, f"not known: run some steps ({train.out} has none), or name it by --throughput"
+    ranks = [one.ranks or train.gpus for one in lines]
+    rates = [(one.frames_per_second or 0.0) / count for one, count in zip(lines, ranks, strict=True)]
+    numbers = " and ".join(map(str, sorted(set(ranks))))
+    return statistics.median(rates), f"measured in {train.out} on {numbers} rank{'s' * (numbers != '1')}"
 
 
 def _days(gpus: Sequence[int], accumulate: int, frames: float, throughput: float | None) -> Iterator[Days]:

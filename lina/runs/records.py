@@ -110,6 +110,9 @@ class MetricsRecord(FileRecord):
     grad_norm: float | None = None
     """Before clipping."""
     frames_per_second: float | None = Field(default=None, alias="frames/s")
+    """Of all ranks together."""
+    ranks: int | None = Field(default=None, ge=1)
+    """Ranks that shared the step; None in lines of earlier versions and of codecs."""
     seconds: float | None = None
     """Training time so far, over all resumptions."""
 

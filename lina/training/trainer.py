@@ -249,7 +249,8 @@ class Trainer:
             metrics["auxiliary"] = auxiliary_loss
         metrics |= further
         if step % spec.log_every == 0 or step in (1, spec.steps):
-            append_metrics(self.run.directory, MetricsRecord(step=step, split="train", **metrics))
+            record = MetricsRecord(step=step, split="train", **{"ranks": group.size} | metrics)
+            append_metrics(self.run.directory, record)
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
         brief = {"frames/s": metrics["frames/s"], "loss": total}
         self.hooks.stage_progress(run=self.run, stage="train", done=step, info=brief)

@@ -10,6 +10,8 @@ from lina.core.errors import DataError, LinaError
 from lina.data.corpus_lengths import CorpusLengths, drawn
 from lina.pipeline.forecast import Forecast, forecast
 from lina.pipeline.speech_job import run_spec
+from lina.runs.metrics import append_metrics, read_metrics, rewind_metrics
+from lina.runs.records import MetricsRecord
 from tests.cli.conftest import Lina, lina
 from tests.pipeline.small_run import hooks_of, small, write_spec
 
@@ -57,6 +59,22 @@ def test_days_by_gpus(tmp_path: Path) -> None:
     for number in (float("nan"), float("inf"), -1.0):
         with pytest.raises(LinaError, match="plan: a throughput of"):
             of(tmp_path, throughput=number)
+
+
+def test_the_throughput_is_that_of_the_ranks_which_trained(tmp_path: Path) -> None:
+    """torchrun starts them without ``train.gpus``; lines of earlier versions have no number of ranks."""
+    run_spec(small(tmp_path, "train.accumulate=4"), hooks_of())
+    out = tmp_path / "run"
+    assert {line.ranks for line in read_metrics(out)} == {1}
+    (out / "metrics.jsonl").unlink()
+    for step, ranks in enumerate((2, 4, 4, None), start=1):
+        values = {"frames/s": 100.0 * (ranks or 2), "ranks": ranks}
+        append_metrics(out, MetricsRecord(step=step, split="train", loss=1.0, **values))  # type: ignore[arg-type]
+    found = of(tmp_path, "train.accumulate=4", "train.gpus=2", throughput=None)
+    assert found.throughput == 100.0
+    assert found.throughput_origin == f"measured in {out} on 2 and 4 ranks"
+    rewind_metrics(out, 1)
+    assert of(tmp_path, throughput=None).throughput_origin == f"measured in {out} on 2 ranks"
 
 
 def test_padding_and_epochs(tmp_path: Path) -> None:

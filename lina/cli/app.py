@@ -15,7 +15,7 @@ import click
 
 import lina
 from lina.cli.extra import extra_commands
-from lina.core.errors import SYSTEM_ERRORS, LinaError, did_you_mean, is_out_of_memory, one_line
+from lina.core.errors import SYSTEM_ERRORS, LinaError, did_you_mean, is_out_of_memory, out_of_memory
 
 COMMANDS = {
     "run": "lina.cli.run",
@@ -118,11 +118,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 130
     except Exception as error:
         if is_out_of_memory(error):
-            click.echo(
-                f"lina: error: out of memory ({one_line(error)}); use fewer workers, shorter texts or smaller "
-                "batches, or end other programs, and run the same command again",
-                err=True,
-            )
+            click.echo(f"lina: error: {out_of_memory(error)}", err=True)
             return LinaError.exit_code
         _name_plugin(error)
         raise

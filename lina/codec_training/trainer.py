@@ -105,6 +105,9 @@ class CodecTrainer:
         self.hooks.checkpoint_written(run=self.run, step=self.step, path=written.path)
         return written
 
+    def finish_writing(self) -> None:
+        """Nothing: ``save`` has waited."""
+
     def next_batch(self) -> tuple[str, str]:
         spec = self.spec
         return f"{spec.batch} crops of {spec.crop_seconds:g} s", f"train.batch ({spec.batch})"

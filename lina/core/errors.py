@@ -91,6 +91,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def out_of_memory(error: BaseException) -> LinaError:
+    """The line for a user whose memory ran out at a place that knows no better remedy."""
+    return LinaError(
+        f"out of memory ({one_line(error)}); use fewer workers, shorter texts or smaller batches, or end other "
+        "programs, and run the same command again"
+    )
+
+
 def one_line(error: BaseException) -> str:
     """First line of an error's message, without PyTorch's advice, or the error's type."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

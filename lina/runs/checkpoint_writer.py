@@ -55,10 +55,17 @@ class CheckpointWriter:
         """
         if self.pending is None:
             return None
-        pending, self.pending = self.pending, None
-        checkpoint = pending.result()
+        try:
+            checkpoint = self.pending.result()
+        finally:
+            self.pending = None
         self.written(checkpoint)
         return checkpoint
+
+    def is_writing(self) -> bool:
+        """True until the checkpoint that was begun is complete; for other threads, too."""
+        pending = self.pending
+        return pending is not None and not pending.done()
 
     def close(self) -> None:
         """Wait for the end of the writing; log an error, since another one is on its way."""

@@ -49,6 +49,8 @@ class Heartbeat:
         self.since = time.monotonic()
         self.ending = False
         """True once this rank has an error to report itself, and needs no signal to hear of others'."""
+        self.writing: Callable[[], bool] = lambda: False
+        """True while a file is being written that should be complete before this rank ends."""
         self.published = 0
         self.store = connect_store()
         self.stopped = threading.Event()
@@ -116,7 +118,7 @@ class Heartbeat:
                     if not signalled and self._hears_signals():
                         signalled = True
                         os.kill(os.getpid(), signal.SIGTERM)
-                    if now - ended > GRACE:
+                    if now - ended > (self.patience.saving if self.writing() else GRACE):
                         self._exit("", self.exit_code(json.loads(store.get("lina/end"))["code"]))
             if now - last_beat > self.patience.silence:
                 self._exit(

@@ -1,5 +1,6 @@
 """Training loop of both jobs: steps, validation and checkpoints until the last step, a signal or a deadline."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,6 +13,8 @@ from lina.training.process_group import ProcessGroup
 
 COMPILING = 3
 """First steps of a start, in which kernels are compiled and tuned."""
+
+log = logging.getLogger("lina")
 
 
 class Steps(Protocol):
@@ -28,6 +31,13 @@ class Steps(Protocol):
 
     def save(self, wait: bool) -> Checkpoint | None:
         """Write a checkpoint, on rank 0; return it, there and with ``wait``: else training goes on meanwhile."""
+
+    def finish_writing(self) -> None:
+        """Wait for a checkpoint that is being written, if there is one.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
 
     def next_batch(self) -> tuple[str, str]:
         """Size of the next step's batch in words, and the key of the spec that sets it."""
@@ -68,7 +78,7 @@ def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Ch
     deadline = float("inf") if spec.minutes is None else began + spec.minutes * 60
     if group.is_main:
         rewind_metrics(run.directory, trainer.step)
-    first = trainer.step
+    first = saved_step = trainer.step
     with stop_requested(ranks=group.size) as stop:
         while True:
             group.enter("compilation" if trainer.step < first + COMPILING else "step")
@@ -77,7 +87,7 @@ def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Ch
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                raise _out_of_memory(trainer, run, group, error) from error
+                raise _out_of_memory(trainer, run, group, error, saved_step) from error
             finished = trainer.step >= spec.steps
             if finished or trainer.step % spec.valid_every == 0:
                 group.enter("validation")
@@ -85,7 +95,7 @@ def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Ch
             if not (finished or stopping or trainer.step % spec.checkpoint_every == 0):
                 continue
             group.enter("saving")
-            saved = trainer.save(wait=finished or stopping)
+            saved, saved_step = trainer.save(wait=finished or stopping), trainer.step
             if not finished and not stopping:
                 continue
             group.barrier()  # no rank leaves before the checkpoint is complete
@@ -98,12 +108,21 @@ def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Ch
             return saved
 
 
-def _out_of_memory(trainer: Steps, run: Any, group: ProcessGroup, error: Exception) -> LinaError:
-    last = newest_checkpoint(checkpoint_folder(run.directory))
+def _out_of_memory(
+    trainer: Steps, run: Any, group: ProcessGroup, error: Exception, saved_step: int
+) -> LinaError:
+    """The error of a step; ``saved_step``: that of the last checkpoint that was begun, which rank 0 may be writing."""
+    if group.is_main:
+        try:
+            trainer.finish_writing()
+        except LinaError as failure:
+            log.warning("%s", failure)
+        last = newest_checkpoint(checkpoint_folder(run.directory))
+        saved_step = last.step if last else 0
     batch, key = trainer.next_batch()
     rank = f" on rank {group.rank}" if group.size > 1 else ""
     return LinaError(
         f"train: out of memory in step {trainer.step + 1}{rank}, whose batch is {batch} ({one_line(error)}); the "
-        f"last checkpoint is of step {last.step if last else 0}: run the same command where there is more "
+        f"last checkpoint is of step {saved_step}: run the same command where there is more "
         f"memory, or start a run of another name with a smaller {key}"
     )

@@ -8,7 +8,7 @@ Rank 0 prepares the data, writes, validates and logs; decisions that end a train
 import logging
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
 from lina.config.patience import Patience
-from lina.core.errors import LinaError, SpecError, one_line
+from lina.core.errors import LinaError, SpecError, is_out_of_memory, one_line, out_of_memory
 from lina.runs.device import Device, choose_device
 from lina.runs.signals import raise_on_sigterm
 from lina.training.heartbeat import LOST, Heartbeat, LostError, Phase, connect_store
@@ -66,6 +66,11 @@ class ProcessGroup:
         """Begin a phase, whose limit of ``train.patience`` holds from now on."""
         if self.heartbeat is not None:
             self.heartbeat.enter(phase)
+
+    def end_after(self, writing: Callable[[], bool]) -> None:
+        """Let another rank's error end this one only when ``writing()`` is false, within the limit of saving."""
+        if self.heartbeat is not None:
+            self.heartbeat.writing = writing
 
     def barrier(self) -> None:
         """Wait for all ranks."""
@@ -218,12 +223,17 @@ def join_ranks(spec: _TrainSection) -> Iterator[ProcessGroup]:
         with raise_on_sigterm():  # another rank's error comes as a signal, as early as this
             yield ProcessGroup(rank, world_size(), heartbeat)
         heartbeat.finish()
-    except LinaError as error:
-        if heartbeat.report_end(error.exit_code, str(error)):
-            leave_outcome(error)
+    except Exception as error:
+        ending = out_of_memory(error) if is_out_of_memory(error) else error
+        if isinstance(ending, LinaError):
+            if heartbeat.report_end(ending.exit_code, str(ending)):
+                leave_outcome(ending)
+                if ending is error:
+                    raise
+                raise ending from error
+            raise SystemExit(heartbeat.exit_code(ending.exit_code)) from None
+        if not isinstance(error, LostError | RuntimeError):
             raise
-        raise SystemExit(heartbeat.exit_code(error.exit_code)) from None
-    except (LostError, RuntimeError) as error:
         if (reported := heartbeat.reported()) is not None:
             raise SystemExit(heartbeat.exit_code(reported)) from None
         if not _is_lost_connection(error):

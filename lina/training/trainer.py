@@ -130,6 +130,7 @@ class Trainer:
         self.skipped = SkippedSteps(torch.device("cpu"))
         self.norms = NormStatistics()
         self.writer = CheckpointWriter(self._report)
+        self.group.end_after(self.writer.is_writing)
         self.step = 0
         self.seconds = 0.0
 
@@ -177,6 +178,9 @@ class Trainer:
         )
         self.writer.submit(write)
         return self.writer.finish() if wait else None
+
+    def finish_writing(self) -> None:
+        self.writer.finish()
 
     def _report(self, written: Checkpoint) -> None:
         self.hooks.checkpoint_written(run=self.run, step=written.step, path=written.path)

@@ -67,3 +67,23 @@ def test_one_checkpoint_follows_the_other_and_errors_are_raised(tmp_path: Path) 
     found = newest_checkpoint(tmp_path / "there")
     assert found is not None
     assert found.step == 2
+
+
+def test_a_checkpoint_is_being_written_until_it_is_complete_whoever_waits_for_it() -> None:
+    gate, checkpoint = threading.Event(), Checkpoint(Path("there"), 1, 0.0, "c", "w")
+
+    def hold() -> Checkpoint:
+        assert gate.wait(30)
+        return checkpoint
+
+    writer = CheckpointWriter(lambda one: None)
+    assert not writer.is_writing()
+    writer.submit(hold)
+    waiting = threading.Thread(target=writer.finish)
+    waiting.start()
+    time.sleep(0.1)
+    assert writer.is_writing()
+    gate.set()
+    waiting.join(30)
+    assert not writer.is_writing()
+    writer.close()

@@ -197,6 +197,23 @@ def test_a_rank_without_a_handler_is_not_killed(monkeypatch: pytest.MonkeyPatch)
     other.stop()
 
 
+@pytest.mark.usefixtures("store")
+def test_a_rank_ends_after_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lina.training.heartbeat.GRACE", 0.2)
+    ends: list[int] = []
+    one, other = (Heartbeat(rank, 2, Patience(saving=30), ends.append) for rank in range(2))
+    one.enter("step")
+    other.ending = True
+    one.writing = other.writing = lambda: True
+    other.report_end(2, "a mistake")
+    time.sleep(0.6)
+    assert ends == []
+    one.writing = lambda: False
+    assert waits(lambda: ends[:1] == [2])
+    one.stop()
+    other.stop()
+
+
 def test_an_earlier_outcome_goes_before_another_rank_may_leave_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,49 @@ def test_a_mistake_of_one_rank_ends_the_others_before_they_train() -> None:
     assert on_ranks(2, mistaken) == [75, "LinaError: a mistake"]
 
 
+def without_memory() -> None:
+    """Memory that runs out on rank 1 outside of a step."""
+    with join_ranks(TrainSection(device="cpu")) as group:
+        if group.rank:
+            raise MemoryError("no room")
+        time.sleep(30)
+
+
+def test_memory_that_runs_out_anywhere_on_a_rank_is_a_mistake_of_the_user() -> None:
+    """Not a crash, after which the launcher would start all again."""
+    waiting, failed = on_ranks(2, without_memory)
+    assert waiting == 75
+    assert failed.startswith("LinaError: out of memory (no room); use fewer workers")
+
+
+def without_memory_in_a_step(folder: Path) -> str:
+    """Training of which rank 1 has no memory in step 3, while rank 0 still writes the checkpoint of step 2."""
+    advance, save = BackwardPass.__call__, vars(trainer_module)["save_tensors"]
+    calls: list[int] = []
+
+    def failing(self: BackwardPass, *arguments: Any, **options: Any) -> StepMeasures:
+        calls.append(1)
+        if os.environ["RANK"] == "1" and len(calls) == 5:
+            raise MemoryError("no room")
+        return advance(self, *arguments, **options)
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(2)
+        return save(*arguments, **options)
+
+    BackwardPass.__call__ = failing  # type: ignore[method-assign]
+    vars(trainer_module)["save_tensors"] = slow
+    return trained(folder, (), "memory")
+
+
+def test_a_rank_without_memory_names_the_checkpoint_that_another_writes(whole: Path) -> None:
+    code, message = on_ranks(2, without_memory_in_a_step, whole)
+    assert code == 2
+    assert "out of memory in step 3 on rank 1" in message
+    assert "the last checkpoint is of step 2:" in message
+    assert (whole / "memory/checkpoints/step-00000002").is_dir()
+
+
 class Partial(nn.Module):
     """An objective whose parameters are used in some micro-batches only, as the codes of a micro-batch say."""
 
@@ -255,7 +298,7 @@ def test_losses_are_weighed_by_the_targets_of_each_micro_batch() -> None:
 def test_each_micro_batch_of_a_step_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = small(tmp_path, *EVERYTHING, "train.accumulate=4")
     run, _, data = ready(resolved, hooks_of())
-    whole = MicroBatches(run.spec, data)(3).shares
+    whole = MicroBatches(run.spec, data)._prepare(3).shares
     draws: list[int] = []
 
     def drawn(*arguments: Any) -> Any:

@@ -4,23 +4,28 @@ import math
 import os
 import re
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lina.core.errors import CheckpointError, DataError, PluginError
+from lina.core.errors import CheckpointError, DataError, LinaError, PluginError
 from lina.core.model.delay_lm import next_text
 from lina.core.model.tokens import teacher_forcing
 from lina.runs import device
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
+from lina.training import trainer as trainer_module
+from lina.training.backward import BackwardPass
 from lina.training.finite_steps import LIMIT
 from lina.training.losses import CrossEntropy, cross_entropy
 from lina.training.micro_batches import MicroBatches, StepBatches
+from lina.training.objective import StepMeasures
 from lina.training.trainer import Trainer, train
 from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import (
@@ -411,3 +416,25 @@ def test_rows_end_to_end_train_as_padded_rows_do(tmp_path: Path, monkeypatch: py
     assert packed.keys() == padded.keys()
     for name, value in packed.items():
         torch.testing.assert_close(value, padded[name], atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_memory_that_runs_out_beside_the_writing_of_a_checkpoint_names_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    real, save = BackwardPass.__call__, vars(trainer_module)["save_tensors"]
+
+    def failing(self: BackwardPass, *arguments: Any, **options: Any) -> StepMeasures:
+        calls.append(1)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, *arguments, **options)
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.5)
+        return save(*arguments, **options)
+
+    monkeypatch.setattr(BackwardPass, "__call__", failing)
+    monkeypatch.setattr(trainer_module, "save_tensors", slow)
+    with pytest.raises(LinaError, match=r"out of memory in step 3, .*the last checkpoint is of step 2:"):
+        trained(tmp_path)

@@ -105,7 +105,8 @@ def launch(spec: _TrainSection, arguments: Sequence[str]) -> None:
             if not outcome.exists():
                 raise RunStopped("stopped by a signal; run the same command to resume") from None
         except ChildFailedError as error:
-            raise LinaError(_failure_message(error, spec.gpus)) from None
+            if not outcome.exists():  # else a rank's own error came before, and is the better reason
+                raise LinaError(_failure_message(error, spec.gpus)) from None
         finally:
             os.environ.clear()
             os.environ.update(before)

@@ -96,9 +96,9 @@ def run_steps(trainer: Steps, run: Any, group: ProcessGroup, began: float) -> Ch
                 continue
             group.enter("saving")
             saved, saved_step = trainer.save(wait=finished or stopping), trainer.step
+            group.barrier()  # no rank leaves, or has its next step held against time, while rank 0 is not through
             if not finished and not stopping:
                 continue
-            group.barrier()  # no rank leaves before the checkpoint is complete
             by_signal = group.any(stop.is_set())
             if by_signal or not finished:
                 cause = "by a signal" if by_signal else f"after {spec.minutes:g} minutes"

@@ -82,17 +82,36 @@ def test_a_signal_before_anything_could_be_saved_is_resumable(monkeypatch: pytes
         launched(monkeypatch, ranks)
 
 
+@pytest.fixture
+def deaths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch whose error needs no more of its failures than their exit codes."""
+    monkeypatch.setattr(
+        ChildFailedError, "__init__", lambda self, name, failures: setattr(self, "failures", failures)
+    )
+
+
+@pytest.mark.usefixtures("deaths")
 def test_the_rank_that_died_is_named_not_those_that_lost_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def ranks() -> None:
         failures = {0: Failure(LOST, 1), 1: Failure(-9, 2)}
         raise ChildFailedError("lina", failures)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(
-        ChildFailedError, "__init__", lambda self, name, failures: setattr(self, "failures", failures)
-    )
     with pytest.raises(
         LinaError, match=r"process 2 of 2 was killed by SIGKILL; fix this and run the same command"
     ):
+        launched(monkeypatch, ranks)
+
+
+@pytest.mark.usefixtures("deaths")
+def test_the_error_that_a_rank_leaves_is_a_better_reason_than_those_that_lost_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ranks() -> None:
+        with pytest.raises(SystemExit):
+            leave_outcome(LinaError("a mistake"))
+        raise ChildFailedError("lina", {0: Failure(LOST, 1)})  # type: ignore[dict-item]
+
+    with pytest.raises(LinaError, match=r"^a mistake$"):
         launched(monkeypatch, ranks)
 
 

@@ -229,6 +229,24 @@ def test_a_rank_without_memory_names_the_checkpoint_that_another_writes(whole: P
     assert (whole / "memory/checkpoints/step-00000002").is_dir()
 
 
+def slow_to_save(folder: Path) -> str:
+    """Training of which rank 0 takes longer to save than a step may take."""
+    save = trainer_module.Trainer.save
+
+    def slow(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.group.is_main and self.step == 4:
+            time.sleep(5)
+        return save(self, *arguments, **options)
+
+    trainer_module.Trainer.save = slow  # type: ignore[method-assign]
+    return trained(folder, ("train.patience.step=2",), "slow")
+
+
+def test_ranks_wait_for_a_checkpoint_as_long_as_saving_may_take(whole: Path) -> None:
+    """In that phase, not in their next step, whose limit is shorter."""
+    assert on_ranks(2, slow_to_save, whole) == ["finished"] * 2
+
+
 class Partial(nn.Module):
     """An objective whose parameters are used in some micro-batches only, as the codes of a micro-batch say."""
 

@@ -29,7 +29,7 @@ from lina.data.token_dataset import TokenDataset
 from lina.data.token_shards import CodecFacts, EncodingTools, Report, build_part, build_tokens
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_codec
-from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.checkpoint_store import has_checkpoints
 from lina.runs.directory import claim
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
@@ -202,7 +202,7 @@ def _claim(directory: Path, spec: Spec) -> None:
     path = directory / SPEC_FILE
     if not path.exists():
         write_atomic(path, spec.to_yaml().encode())
-    elif not any(checkpoint_folder(directory).glob("step-*")):
+    elif not has_checkpoints(directory):
         claim(directory, spec, FREE_DATA_KEYS, DATA_KEYS)
 
 
@@ -297,7 +297,7 @@ def _tokenizer(
     if known == by_paths:
         key = by_paths  # of an earlier version of lina: checkpoints refer to it
     if known != key:
-        if known is not None and any(checkpoint_folder(directory).glob("step-*")):
+        if known is not None and has_checkpoints(directory):
             raise CheckpointError(
                 f"{directory}: was trained on other utterances: the corpus has changed since; "
                 "choose another name or train.out, or delete that directory"

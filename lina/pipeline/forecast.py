@@ -19,6 +19,7 @@ from lina.runs.build_model import build_codec, build_lm
 from lina.runs.layout import TOKENIZER_FILE, build_tokenizer
 from lina.runs.metrics import read_metrics
 from lina.training.activation_memory import model_size
+from lina.training.batch_size import kept_batch_seconds
 
 UNTRAINED_VOCABULARY = 512
 """Assumed as long as the tokenizer is not trained: too small to matter in the number of parameters."""
@@ -139,7 +140,8 @@ def _plan(resolved: ResolvedSpec, corpus: CorpusLengths, rate: float) -> BatchPl
     """The plan of the training side, whose share is ``1 - data.valid`` of the utterances."""
     spec = resolved.spec
     count = max(1, len(corpus.frames) - round(spec.data.valid * len(corpus.frames)))
-    budget = max(1, int(spec.train.fixed_batch_seconds * rate))
+    kept = kept_batch_seconds(spec.train.out) if spec.train.batch_seconds == "auto" else None
+    budget = max(1, int((kept or spec.train.fixed_batch_seconds) * rate))
     frames, speakers = corpus.frames[:count], corpus.speakers[:count]
     if spec.train.consecutive == 1:
         return BatchPlan(frames, budget, spec.seed)

@@ -95,6 +95,11 @@ def checkpoint_folder(directory: Path) -> Path:
     return directory / "checkpoints"
 
 
+def has_checkpoints(directory: Path) -> bool:
+    """True for a run that has trained: its files describe those weights, and its settings stay."""
+    return any(checkpoint_folder(directory).glob("step-*"))
+
+
 def commit_checkpoint(
     folder: Path, step: int, keep: int, write: Callable[[Path], dict[str, str]]
 ) -> tuple[Path, dict[str, str]]:

@@ -13,7 +13,7 @@ from lina.config.spec import AnySpec, changes
 from lina.config.stored import load_stored_spec
 from lina.core.errors import SYSTEM_ERRORS, CheckpointError, LinaError
 from lina.core.files.atomic import make_directory, write_atomic
-from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.checkpoint_store import has_checkpoints
 from lina.runs.layout import SPEC_FILE
 
 INPUTS = ("data.config.", "codec.config.", "tokenizer.config.", "init.from", "init.backbone")
@@ -72,7 +72,7 @@ def claim(
         CheckpointError: a key has changed on which existing results depend, or ``spec.yaml`` has gone.
     """
     path = directory / SPEC_FILE
-    trained = any(checkpoint_folder(directory).glob("step-*"))
+    trained = has_checkpoints(directory)
     encoded = any((directory / "data").glob("shard-*.json"))
     if trained or encoded:
         if not path.exists():

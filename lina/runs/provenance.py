@@ -20,6 +20,7 @@ from lina.core.files.checks import sha256
 from lina.core.files.hub import is_address, local_folder
 from lina.core.registry import Record
 from lina.runs.build_model import count_parameters
+from lina.runs.checkpoint_store import has_checkpoints
 from lina.runs.code_fingerprint import Definition, fingerprint
 from lina.runs.files import read_run_info, write_run_info
 from lina.runs.hooks import Run
@@ -66,7 +67,8 @@ def write_info(
 ) -> None:
     """Write ``run.json`` at the first start; record and log later starts with other versions or code of plugins.
 
-    The versions of the first start stay: they trained the run, or began to.
+    The versions of the first start stay: they trained the run, or began to. A start with plugins of other names before
+    the first checkpoint, as a changed spec has them, is the first.
     """
     before = read_run_info(directory)
     now = StartInfo(
@@ -81,6 +83,9 @@ def write_info(
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     )
+    if before is not None and not has_checkpoints(directory):
+        names = ({(one.role, one.name) for one in start.plugins} for start in (before, now))
+        before = before if next(names) == next(names) else None
     if before is None:
         info = RunInfo(**now.model_dump(), machine=machine, model=model)
     else:

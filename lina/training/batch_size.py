@@ -7,6 +7,7 @@ directory: the order of batches depends on it, and a run that resumes from a che
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -20,7 +21,7 @@ from lina.core.model.delay_lm import DelayLM
 from lina.core.ops.dispatch import log_once
 from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
-from lina.runs.checkpoint_store import checkpoint_folder
+from lina.runs.checkpoint_store import has_checkpoints
 from lina.runs.device import choose_device, choose_precision
 from lina.runs.hooks import Run
 from lina.training.activation_memory import checkpoint_layers
@@ -48,10 +49,9 @@ def choose_batch_seconds(run: Run, model: DelayLM, data: TrainingData, ranks: in
     Raises:
         LinaError: not even the smallest micro-batch fits.
     """
-    file = run.directory / FILE
-    if file.is_file() and any(checkpoint_folder(run.directory).glob("step-*")):
-        return read_json(file, _SECONDS, strict=False)
-    device = choose_device(run.spec.train.device)
+    if (kept := kept_batch_seconds(run.directory)) is not None:
+        return kept
+    file, device = run.directory / FILE, choose_device(run.spec.train.device)
     seconds = FIXED_BATCH_SECONDS
     if device.type == "cuda":
         memory = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
@@ -63,6 +63,16 @@ def choose_batch_seconds(run: Run, model: DelayLM, data: TrainingData, ranks: in
     write_atomic(file, (json.dumps(seconds) + "\n").encode())
     log_once(f"train.batch_seconds: auto: {seconds:g} s per micro-batch, kept in {file}")
     return seconds
+
+
+def kept_batch_seconds(directory: Path) -> float | None:
+    """The seconds per micro-batch that a run with checkpoints has found, None if it has not.
+
+    Raises:
+        FileError: the file is damaged.
+    """
+    file = directory / FILE
+    return read_json(file, _SECONDS, strict=False) if file.is_file() and has_checkpoints(directory) else None
 
 
 def largest_batch(bytes_of: Callable[[float], float], available: float, most: float) -> float:

@@ -86,6 +86,15 @@ def test_padding_and_epochs(tmp_path: Path) -> None:
     assert packed.micro_batches_per_epoch == 1
 
 
+def test_batches_are_those_that_the_run_has_found(tmp_path: Path) -> None:
+    auto = ("train.batch_seconds=auto", "train.steps=1")
+    assert of(tmp_path, *auto).micro_batches_per_epoch == 1
+    run_spec(small(tmp_path, *auto), hooks_of())
+    (tmp_path / "run/batch_seconds.json").write_text("0.3\n")
+    assert of(tmp_path, *auto).micro_batches_per_epoch == 6
+    assert of(tmp_path, "train.batch_seconds=100").micro_batches_per_epoch == 1
+
+
 def test_memory(tmp_path: Path) -> None:
     found = of(tmp_path)
     weights = 4 * found.parameters / 2**30

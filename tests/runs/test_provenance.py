@@ -119,6 +119,28 @@ def test_the_versions_that_trained_a_run_stay(
     assert (voice.plugins[0].source, voice.machine.cpu, voice.later) == ("", "", ())
 
 
+def test_a_run_that_has_trained_nothing_names_the_plugins_of_its_spec_alone(
+    tmp_path: Path, distributions: FakeDistributions
+) -> None:
+    distributions.install(
+        "lina-mine",
+        {"lina.backbones": {"mine": "mine_mod:Mine", "other": "mine_mod:Mine"}},
+        mine_mod=BACKBONE,
+    )
+
+    def names(backbone: str) -> list[list[str]]:
+        write_info(tmp_path, [find("backbone", backbone)], ModelInfo(parameters=1))
+        info = read_run_info(tmp_path)
+        assert info is not None
+        starts = [info.plugins, *(one.plugins for one in info.later)]
+        return [[one.name for one in plugins] for plugins in starts]
+
+    assert names("mine") == [["mine"]]
+    assert names("other") == [["other"]]
+    (tmp_path / "checkpoints/step-00000001").mkdir(parents=True)
+    assert names("mine") == [["other"], ["mine"]]
+
+
 def test_the_voice_of_lina_takes_the_plugins_of_lina(distributions: FakeDistributions) -> None:
     """A package whose entry point is named as one of lina's breaks specs that do not say which, and no voice."""
     distributions.install("lina-mine", {"lina.backbones": {"gla": "mine_mod:Mine"}}, mine_mod=BACKBONE)

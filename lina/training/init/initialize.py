@@ -5,7 +5,6 @@ The source is read once, at step 0. A report of the transfer goes to ``init.json
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -16,8 +15,8 @@ from lina.core.errors import CheckpointError, SpecError
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.lora import adapt, choose_targets, train_only
 from lina.data.prepare import PreparedData
-from lina.runs.checkpoint_store import checkpoint_folder
-from lina.runs.files import init_table, read_init, write_init
+from lina.runs.checkpoint_store import has_checkpoints
+from lina.runs.files import INIT_FILE, init_table, read_init, write_init
 from lina.runs.hooks import Run
 from lina.runs.layout import SPEAKERS_FILE, read_speakers
 from lina.runs.records import InitPart, InitRecord
@@ -45,7 +44,7 @@ def check_init(resolved: ResolvedSpec, sketch: DelayLM) -> None:
         SpecError: the targets of LoRA do not exist.
     """
     init = resolved.spec.init
-    if _has_checkpoint(resolved.spec.train.out):
+    if has_checkpoints(resolved.spec.train.out):
         return
     if init.lora is not None:
         _lora_targets(resolved.spec, sketch)
@@ -63,7 +62,7 @@ def source_speakers(run: Run) -> list[str]:
     """
     if run.spec.init.source is None or not run.spec.conditions.speaker:
         return []
-    if _has_checkpoint(run.directory):
+    if has_checkpoints(run.directory):
         return read_speakers(run.directory)
     source = _open_source(run.spec)
     known = source.spec.conditions.speaker and (source.path / SPEAKERS_FILE).exists()
@@ -78,8 +77,10 @@ def initialize(run: Run, resolved: ResolvedSpec, model: DelayLM, prepared: Prepa
     """
     init = run.spec.init
     if init.source is None and init.backbone is None:
+        if not has_checkpoints(run.directory):
+            (run.directory / INIT_FILE).unlink(missing_ok=True)  # of a spec that has changed since
         return
-    if _has_checkpoint(run.directory):
+    if has_checkpoints(run.directory):
         if init.lora is not None:
             record = read_init(run.directory)
             if record is None:
@@ -117,10 +118,6 @@ def _load(
     name = f"{source.path}, step {source.checkpoint.step}, {kind}"
     result = transfer(model.state_dict(), tensors, target_layout, layout)
     return result, name, [*_spec_differences(source.spec, spec), *remarks]
-
-
-def _has_checkpoint(directory: Path) -> bool:
-    return any(checkpoint_folder(directory).glob("step-*"))
 
 
 def _open_source(spec: Spec) -> InitSource:

@@ -32,7 +32,7 @@ def initial_state(folder: Path, *overrides: str) -> dict[str, Tensor]:
     resolved = small(folder, *overrides, out="initial")
     hooks = hooks_of()
     new = Run(resolved.spec.train.out, resolved.spec)
-    new.directory.mkdir()
+    new.directory.mkdir(exist_ok=True)
     prepared = prepare(new, resolved, hooks)
     model = build_lm(
         resolved,

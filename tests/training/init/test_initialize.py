@@ -154,6 +154,14 @@ def test_source_is_read_again_if_there_is_no_checkpoint(tmp_path: Path, base: Pa
     assert all(value.equal(before[name]) for name, value in weights(run(tmp_path, *overrides)).items())
 
 
+def test_the_record_goes_with_an_init_that_the_spec_no_longer_has(tmp_path: Path, base: Path) -> None:
+    """Before the first checkpoint a changed spec replaces the old one: the weights are new then."""
+    initial_state(tmp_path, SPEAKERS, f"init.from={base}")
+    assert read_init(tmp_path / "initial") is not None
+    initial_state(tmp_path, SPEAKERS)
+    assert read_init(tmp_path / "initial") is None
+
+
 def test_resuming_without_init_json_is_rejected(tmp_path: Path, base: Path) -> None:
     overrides = (*LORA, f"init.from={base}", "train.steps=1")
     folder = run(tmp_path, *overrides)

@@ -134,7 +134,8 @@ def test_a_rate_in_a_text_and_in_files(lina: Lina, refused: Refused, tmp_path: P
     (tmp_path / "t.txt").write_text('One two. <prosody rate="50%">Three four.</prosody>\n')
     assert usual < samples("--file", str(tmp_path / "t.txt")) < 2 * usual
     (tmp_path / "t.xml").write_bytes(b"<speak>" + b" a" * 500_000)
-    assert "at most 1000000 bytes; split it" in refused("say", "--file", str(tmp_path / "t.xml"))
+    out = str(tmp_path / "o.wav")
+    assert "at most 1000000 bytes; split it" in refused("say", "--file", str(tmp_path / "t.xml"), "-o", out)
     (tmp_path / "t.xml").write_bytes(b"<speak>\xff</speak>")
     assert "is not UTF-8 text" in refused("say", "--file", str(tmp_path / "t.xml"))
     _log_choice.cache_clear()
@@ -219,7 +220,7 @@ def test_a_failing_player_is_reported(
 def test_a_missing_player_is_reported_before_the_voice_is_loaded(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "lina.speech.voice", None)
+    monkeypatch.setitem(sys.modules, "lina.speech.voice_loading", None)
     message = refused("say", "Hi.")
     assert (
         "neither the package sounddevice nor aplay, paplay, ffplay or afplay is installed; pass -o" in message

@@ -24,7 +24,7 @@ import lina
 from benchmarks.decode import release
 from benchmarks.decode_models import ROOT, request
 from benchmarks.decode_peers import musicgen
-from benchmarks.streams import TEXTS
+from benchmarks.streams_load import TEXTS
 from lina.core.generation.stream_key import stream_key
 from lina.core.model.in_place import in_place_step
 from lina.core.registry import load

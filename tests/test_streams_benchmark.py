@@ -9,7 +9,8 @@ import pytest
 
 import lina
 from benchmarks import streams
-from benchmarks.streams import Load, Playback, saturated, table
+from benchmarks.streams import table
+from benchmarks.streams_load import Load, Playback, saturated
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/streams.json"
 

@@ -24,14 +24,9 @@ from torch import Tensor, nn
 
 from lina.core.errors import CheckpointError, FileError
 from lina.core.files.json_file import read_json
-from lina.runs.checkpoint import (
-    OptimizerNumbers,
-    check_finite,
-    check_matching,
-    optimizer_state,
-    restore_optimizer,
-)
+from lina.runs.checkpoint import check_finite, check_matching
 from lina.runs.checkpoint_store import FORMAT, Checkpoint, commit_checkpoint, seal
+from lina.runs.optimizer_state import OptimizerNumbers, optimizer_state, restore_optimizer
 from lina.runs.weight_files import read_safetensors, storable
 from lina.training.optimizer import MovingAverage
 

@@ -10,14 +10,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lina.core.errors import CheckpointError, FileError, PluginError
+from lina.core.errors import CheckpointError, FileError
 from lina.core.files.json_file import read_json
 from lina.core.files.tensor_file import not_finite
 from lina.core.model.lora import is_adapted, merged
@@ -30,6 +30,7 @@ from lina.runs.checkpoint_store import (
     commit_checkpoint,
     seal,
 )
+from lina.runs.optimizer_state import OptimizerNumbers, optimizer_state, restore_optimizer
 from lina.runs.shards import scatter
 from lina.runs.weight_files import read_safetensors, read_weights_file, storable, weight_shapes
 from lina.runs.weight_quantization import AS_TRAINED, unpack
@@ -38,15 +39,6 @@ OPTIMIZER, NUMBERS = "optimizer.safetensors", "optimizer.json"
 RESTORE = "use an earlier checkpoint, or restore the file"
 STORED_DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
 """Of tensors in weights files as trained; the other layouts are converted to float32 at reading."""
-
-
-class OptimizerNumbers(BaseModel):
-    """Content of ``optimizer.json``, and of each optimizer in a codec's ``numbers.json``."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    state: dict[str, bool | int | float | str | None]
-    groups: Annotated[list[dict[str, int | float]], Field(max_length=10_000)]
 
 
 _NUMBERS = TypeAdapter(OptimizerNumbers)
@@ -263,58 +255,3 @@ def _write(temporary: Path, facts: Mapping[str, Any], content: CheckpointContent
         save_file(storable(tensors), temporary / name)
     (temporary / NUMBERS).write_text(json.dumps(content.numbers, indent=1) + "\n")
     return seal(temporary, facts, (*content.files, NUMBERS))
-
-
-def optimizer_state(
-    model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that an optimizer remembers: tensors as ``parameter|name``, and numbers as a value JSON can hold.
-
-    Raises:
-        PluginError: it remembers something else, which no checkpoint can hold.
-    """
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    for parameter, entries in optimizer.state.items():
-        for key, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"{names[parameter]}|{key}"] = value
-            elif value is None or isinstance(value, bool | int | float | str):
-                numbers[f"{names[parameter]}|{key}"] = value
-            else:
-                raise PluginError(
-                    f"train.optimizer: {type(optimizer).__name__} keeps a {type(value).__name__} in {key!r}; "
-                    "a checkpoint holds tensors and numbers only"
-                )
-    groups = [
-        {key: value for key, value in one.items() if _is_number(value)} for one in optimizer.param_groups
-    ]
-    return tensors, {"state": numbers, "groups": groups}
-
-
-def restore_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: dict[str, Any]
-) -> None:
-    """Undo ``optimizer_state``; PyTorch puts each tensor where its parameter's device and kernel want it.
-
-    Raises:
-        KeyError, ValueError: it is another model's or another optimizer's.
-    """
-    parameters = dict(model.named_parameters())
-    names = {parameter: name for name, parameter in parameters.items()}
-    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-    places = {name: place for place, name in enumerate(order)}
-    state: dict[int, dict[str, Any]] = {}
-    for full, value in {**tensors, **numbers["state"]}.items():
-        name, _, key = full.rpartition("|")
-        if isinstance(value, Tensor) and value.shape == parameters[name].shape:
-            value = scatter({name: value}, parameters)[name]
-        state.setdefault(places[name], {})[key] = value
-    plain = optimizer.state_dict()
-    groups = [one | stored for one, stored in zip(plain["param_groups"], numbers["groups"], strict=True)]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lina.core.errors import PluginError
 from lina.core.model.lora import adapt
 from lina.core.registry import load
-from lina.runs.checkpoint import optimizer_state, restore_optimizer
+from lina.runs.optimizer_state import optimizer_state, restore_optimizer
 from lina.training.muon import Chained, Muon
 from lina.training.optimizer import MovingAverage, adamw, parameter_groups
 

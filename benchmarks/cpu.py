@@ -41,7 +41,7 @@ from lina.engine.onnx.weights import weight_of
 from lina.engine.onnx.write import write_graphs
 from lina.speech.default_voice import shipped_voice
 from lina.speech.threads import limit_threads
-from lina.speech.voice import load as load_voice
+from lina.speech.voice_loading import load as load_voice
 
 SPEC = "specs/lina_speech/gla-60m.yaml"
 BACKBONES = ("gla", "mamba", "mamba2", "retnet", "gated_deltanet", "kda", "rwkv6", "rwkv7", "transformer")

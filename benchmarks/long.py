@@ -41,7 +41,8 @@ from lina.data.token_dataset import TokenDataset
 from lina.evaluation.error_rates import error_rates
 from lina.evaluation.process_memory import resident_mib
 from lina.speech.long_form import read
-from lina.speech.voice import Voice, load
+from lina.speech.voice import Voice
+from lina.speech.voice_loading import load
 
 LIMITS = {"word_error_rate": 0.03, "frame_time": 1.25, "memory": 1.05}
 """Largest difference of error rates and largest ratios, last minute to first."""

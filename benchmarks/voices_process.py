@@ -30,7 +30,8 @@ from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
 from lina.runs.layout import SPEC_FILE
 from lina.runs.stage_cache import finish, invalidate, is_up_to_date
-from lina.speech.voice import Voice, load
+from lina.speech.voice import Voice
+from lina.speech.voice_loading import load
 
 PROCESS, LONG = Path("process.json"), Path("long.json")
 SPEAKER = "hibari-heart"

@@ -125,7 +125,7 @@ def load_model(run: str | Path | None = None, *, device: "Device" = "auto") -> "
         LinaError: as ``load``.
     """
     from lina.speech.default_voice import voice_directory
-    from lina.speech.voice import load as load_voice
+    from lina.speech.voice_loading import load as load_voice
 
     model: SpeechModel = load_voice(voice_directory(run), device, backend="eager").model  # type: ignore[assignment]
     return model

@@ -30,7 +30,7 @@ from lina.runs.hook_manager import build_manager
 from lina.runs.metrics import read_metrics
 from lina.runs.records import MetricsRecord
 from lina.runs.signals import RunStopped
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 
 TRIAL_FILE = Path("trial.json")
 DECODE_SECONDS = 1.0

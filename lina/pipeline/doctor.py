@@ -30,7 +30,7 @@ from lina.runs.checkpoint import check_finite
 from lina.runs.checkpoint_store import CONFIG, FACTS, checkpoint_folder, open_checkpoint
 from lina.runs.metrics import METRICS_FILE, read_metrics
 from lina.speech.export import CARD, SUMS
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 
 State = Literal["ok", "note", "fault"]
 LARGEST_SUMS = 1_000_000

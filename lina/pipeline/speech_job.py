@@ -30,7 +30,7 @@ from lina.runs.hooks import Run
 from lina.runs.lexicon_copy import copy_lexicon
 from lina.runs.provenance import record_run
 from lina.runs.signals import raise_on_sigterm
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from lina.training.graph_choice import check_cuda_graph
 from lina.training.init.initialize import check_init, initialize, source_speakers
 from lina.training.packing import validate_packing

@@ -17,7 +17,7 @@ from lina.runs.directory import locked, report
 from lina.runs.hook_manager import build_manager
 from lina.runs.hooks import Run
 from lina.runs.signals import raise_on_sigterm
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 
 
 def choose_recognizer(

@@ -55,7 +55,8 @@ from lina.runs.layout import TOKENIZER_FILE
 from lina.speech.graph_key import graph_key
 from lina.speech.graph_loading import inputs_of
 from lina.speech.synthesis_input import SynthesisInput
-from lina.speech.voice import Voice, load
+from lina.speech.voice import Voice
+from lina.speech.voice_loading import load
 
 SORTED = 64
 """Tokens that the step sorts, at least, so that a call may raise the spec's top_k a little."""

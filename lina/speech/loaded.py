@@ -52,7 +52,7 @@ class LoadedVoice:
         lexicon: str | Path | None = None,
         backend: BackendName = "auto",
     ) -> None:
-        """Arguments as of ``lina.speech.voice.load``."""
+        """Arguments as of ``lina.speech.voice_loading.load``."""
         if backend not in BACKENDS:
             raise LinaError(f"backend: unknown backend {backend!r}{did_you_mean(backend, BACKENDS)}")
         self._arguments = directory, device, settings, threads, lexicon, backend
@@ -92,14 +92,12 @@ class LoadedVoice:
             return self._voice
 
     def _load(self) -> Voice:
-        try:
-            from lina.speech.voice import load
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
+        if find_spec("torch") is None:
             raise LinaError(
                 "this call needs PyTorch, which is not installed; pip install lina (lina-voice is without it)"
-            ) from None
+            )
+        from lina.speech.voice_loading import load
+
         directory, *_, backend = self._arguments
         if backend in get_args(OnnxName) and read_folder(directory / FOLDER) is None:
             from lina.speech.graph_export import write_voice_graphs

@@ -117,7 +117,7 @@ class FakeVoice:
 @pytest.fixture
 def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
     fake = FakeVoice()
-    module = ModuleType("lina.speech.voice")
+    module = ModuleType("lina.speech.voice_loading")
 
     def load(
         directory: Path,
@@ -131,8 +131,8 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> FakeVoice:
         return fake
 
     module.load = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lina.speech.voice", module)
-    monkeypatch.setattr("lina.speech.voice", module, raising=False)
+    monkeypatch.setitem(sys.modules, "lina.speech.voice_loading", module)
+    monkeypatch.setattr("lina.speech.voice_loading", module, raising=False)
     return fake
 
 

@@ -28,7 +28,7 @@ from lina.evaluation.text_set import Item, read_text_set
 from lina.pipeline.speech_job import run_spec
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.runs.hooks import Run
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from tests.pipeline.small_run import Listener, hooks_of, small
 
 TEXTS = (Item("1", "one"), Item("2", "two words"))

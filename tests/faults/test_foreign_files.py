@@ -18,7 +18,7 @@ from lina.core.errors import CheckpointError, LinaError, SpecError
 from lina.core.files.checks import sha256
 from lina.runs.checkpoint_store import newest_checkpoint
 from lina.speech.export import export
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from lina.training.init.import_backbone import read_foreign_tensors
 from lina.training.init.source import open_source
 from tests.faults.conftest import change_facts, change_spec, checkpoint
@@ -162,7 +162,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from lina.core.errors import LinaError
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from lina.convert.lina_speech.run import convert
 from lina.training.init.import_backbone import read_foreign_tensors
 from lina.training.init.source import open_source

@@ -14,7 +14,7 @@ from lina.core.errors import CheckpointError
 from lina.core.files.checks import sha256
 from lina.runs.weight_quantization import LAYOUTS
 from lina.speech.export import export
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from lina.training.init.import_backbone import read_foreign_tensors
 from lina.training.init.source import open_source
 from tests.faults.conftest import change_facts, change_weights, checkpoint, resume

@@ -14,7 +14,7 @@ from lina.core.registry import Record, load_record, records
 from lina.pipeline.speech_job import run_spec
 from lina.runs.files import read_run_info, read_samples
 from lina.runs.metrics import read_metrics
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from tests.pipeline.small_run import Listener, hooks_of, write_spec
 
 SHORT = (

@@ -21,7 +21,8 @@ from lina.runs.files import read_data_summary, read_evaluation, read_samples
 from lina.runs.hook_manager import add_plugin, build_manager
 from lina.runs.hooks import hookimpl
 from lina.runs.signals import RunStopped
-from lina.speech.voice import Voice, load
+from lina.speech.voice import Voice
+from lina.speech.voice_loading import load
 from tests.fakes import FakeDistributions
 from tests.pipeline.small_run import Listener, assert_same_training, hooks_of, small, stored, write_corpus
 

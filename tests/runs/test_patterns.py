@@ -12,7 +12,7 @@ from lina.core.model.stack import Block, MixerStack
 from lina.pipeline.speech_job import run_spec
 from lina.runs.build_model import sketch_lm
 from lina.runs.files import read_run_info
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from tests.pipeline.small_run import hooks_of, small
 
 LAYERS = "backbone.layers=[{gla: {n_heads: 2}}, mamba]"

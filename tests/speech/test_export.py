@@ -25,7 +25,8 @@ from lina.runs.files import read_init
 from lina.runs.weight_files import read_weights_file, write_voice_weights
 from lina.speech import export as exporting
 from lina.speech.export import export
-from lina.speech.voice import Voice, load
+from lina.speech.voice import Voice
+from lina.speech.voice_loading import load
 from lina.training.init.initialize import check_init
 from tests.pipeline.small_run import hooks_of, small
 

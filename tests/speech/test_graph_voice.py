@@ -29,7 +29,7 @@ from lina.speech.graph_export import compare_decoder
 from lina.speech.graph_loading import folder_obstacle
 from lina.speech.loaded import LoadedVoice, _has_gpu
 from lina.speech.voice import Voice
-from lina.speech.voice import load as load_torch
+from lina.speech.voice_loading import load as load_torch
 from tests.pipeline.small_run import hooks_of, small
 
 TEXT = 'The bridge is closed.<break time="300ms"/> Why?'
@@ -138,7 +138,9 @@ np.save({str(tmp_path / "audio.npy")!r}, audio)
 def test_a_fallback_to_pytorch_logs_its_reason(
     use: Callable[[], Any], reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lina.speech.voice.load", lambda *_: SimpleNamespace(parameters=1, input=print))
+    monkeypatch.setattr(
+        "lina.speech.voice_loading.load", lambda *_: SimpleNamespace(parameters=1, input=print)
+    )
     with caplog.at_level(logging.INFO, "lina.engine"):
         use()
     assert f"{reason}; loading PyTorch" in caplog.text
@@ -172,7 +174,7 @@ def test_a_gpu_is_prepared_beside_the_second_call(monkeypatch: pytest.MonkeyPatc
         return Remote("cuda")
 
     monkeypatch.setattr("lina.speech.loaded._has_gpu", lambda: True)
-    monkeypatch.setattr("lina.speech.voice.load", load)
+    monkeypatch.setattr("lina.speech.voice_loading.load", load)
     voice = lina.load()
     first = voice.say("Why?")
     assert not request.is_set()
@@ -187,7 +189,7 @@ def test_a_gpu_is_prepared_beside_the_second_call(monkeypatch: pytest.MonkeyPatc
 
 def test_graphs_go_on_where_pytorch_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lina.speech.loaded._has_gpu", lambda: True)
-    monkeypatch.setattr("lina.speech.voice.load", lambda *_: Remote("cpu"))
+    monkeypatch.setattr("lina.speech.voice_loading.load", lambda *_: Remote("cpu"))
     voice = lina.load()
     long = voice.say("Why? " * 90, max_seconds=0.1)
     assert long.shape[1] > 3

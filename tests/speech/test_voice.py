@@ -10,7 +10,8 @@ from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec
 from lina.core.errors import CheckpointError, LinaError, TextError
 from lina.runs.layout import build_tokenizer
-from lina.speech.voice import Voice, load
+from lina.speech.voice import Voice
+from lina.speech.voice_loading import load
 from tests.core.toy_codec import HOP, Levels, ToyStreamingCodec
 from tests.core.toy_model import push_stop, toy_lm
 from tests.core.toy_tokenizer import Letters

@@ -13,7 +13,7 @@ from lina.core.model.lora import is_adapted, merged
 from lina.runs.files import read_init
 from lina.runs.layout import read_speakers
 from lina.runs.signals import RunStopped
-from lina.speech.voice import load
+from lina.speech.voice_loading import load
 from tests.pipeline.small_run import EVERYTHING, assert_same_training, write_corpus
 from tests.training.init.fine_tuning import SPEAKERS, base, initial_state, run, weights
 from tests.training.test_trainer import Interrupter

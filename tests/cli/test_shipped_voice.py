@@ -137,7 +137,7 @@ def test_a_rate_in_a_text_and_in_files(lina: Lina, refused: Refused, tmp_path: P
     out = str(tmp_path / "o.wav")
     assert "at most 1000000 bytes; split it" in refused("say", "--file", str(tmp_path / "t.xml"), "-o", out)
     (tmp_path / "t.xml").write_bytes(b"<speak>\xff</speak>")
-    assert "is not UTF-8 text" in refused("say", "--file", str(tmp_path / "t.xml"))
+    assert "is not UTF-8 text" in refused("say", "--file", str(tmp_path / "t.xml"), "-o", out)
     _log_choice.cache_clear()
     assert "decode engine: eager" in lina("say", "One.", "-v", "-o", str(tmp_path / "o.wav")).err
 

@@ -17,8 +17,9 @@ from queue import SimpleQueue
 from typing import Literal
 
 from lina.config.loader import load_spec
+from lina.config.spec import Spec, differences
 from lina.core.errors import CheckpointError, LinaError
-from lina.core.files.atomic import make_directory
+from lina.core.files.atomic import make_directory, write_atomic
 from lina.pipeline.comparison_plan import (
     LEAST_VALIDATION,
     SWEEP,
@@ -29,6 +30,7 @@ from lina.pipeline.comparison_plan import (
 )
 from lina.pipeline.comparison_trial import TRIAL_FILE
 from lina.runs.comparison import (
+    BASE_FILE,
     ComparisonRecord,
     TrialRecord,
     read_comparison,
@@ -80,7 +82,7 @@ def compare(job: ComparisonJob, log: Log) -> ComparisonRecord:
     rates = tuple(spec.train.lr * factor for factor in SWEEP) if job.sweep is True else job.sweep or ()
     make_directory(job.out, parents=True)
     with raise_on_sigterm("run the same command again"), locked(job.out):
-        record = _claim(job, fixed, rates, spec.train.steps)
+        record = _claim(job, fixed, rates, spec)
         state = _Comparison(job, record, fixed, spec.evaluate.recognizer is not None, log)
         first = spec.seed
         steps = state.steps(combinations, spec.train.steps)
@@ -99,8 +101,10 @@ def compare(job: ComparisonJob, log: Log) -> ComparisonRecord:
     return state.record
 
 
-def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], steps: int) -> ComparisonRecord:
-    amount = f"{steps} steps" if job.budget == "steps" else f"{job.seconds:g} seconds"
+def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], spec: Spec) -> ComparisonRecord:
+    """The record of this comparison, with the trials of an earlier call of the same plan and spec."""
+    base = job.out / BASE_FILE
+    amount = f"{spec.train.steps} steps" if job.budget == "steps" else f"{job.seconds:g} seconds"
     new = ComparisonRecord(
         spec=job.spec,
         settings=tuple(fixed),
@@ -114,6 +118,7 @@ def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], steps
     )
     before = read_comparison(job.out)
     if before is None:
+        write_atomic(base, spec.to_yaml().encode())
         return new
     for key in ("spec", "settings", "budget", "sweep", "matched"):
         if getattr(before, key) != getattr(new, key):
@@ -121,6 +126,12 @@ def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], steps
                 f"{job.out}: holds a comparison with {key} {getattr(before, key)!r}, not {getattr(new, key)!r}; "
                 "choose another --out, or delete that directory"
             )
+    if base.is_file() and (changed := differences(load_spec(base, includes=False), spec)):
+        more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+        raise CheckpointError(
+            f"{job.out}: holds a comparison of another {job.spec}: {'; '.join(changed[:3])}{more}; choose another "
+            "--out, or delete that directory"
+        )
     return new.model_copy(update={"trials": before.trials, "date": before.date, "chosen": before.chosen})
 
 

@@ -1,5 +1,6 @@
 """Plan of a comparison: combinations of settings, seeds and learning rates, and models of equal size."""
 
+import hashlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ SWEEP = (1 / 3, 1.0, 3.0)
 """Learning rates of a sweep, as factors of the spec's."""
 LEAST_VALIDATION = "data.valid=0.1"
 """Set where the spec holds nothing back: the loss compares on utterances that no model has seen."""
+LONGEST = 60
+"""Characters of a label in the name of a run; of a longer one a part and a hash, as labels may differ at their ends."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ class Trial:
     def name(self) -> str:
         """Name of its run, from the settings alone, so that the same command finds it again."""
         plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.combination.label).strip("-.") or "spec"
-        return f"{plain[:60]}-lr{self.lr:.3g}-seed{self.seed}"
+        if len(plain) > LONGEST:
+            plain = (
+                f"{plain[: LONGEST - 9]}-{hashlib.sha256(self.combination.label.encode()).hexdigest()[:8]}"
+            )
+        return f"{plain}-lr{self.lr:.3g}-seed{self.seed}"
 
 
 def split_settings(settings: Sequence[str]) -> tuple[list[Combination], list[str]]:

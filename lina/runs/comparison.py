@@ -11,6 +11,8 @@ from lina.core.files.json_file import read_json
 from lina.runs.records import FileRecord, MachineInfo
 
 COMPARISON_FILE = Path("comparison.json")
+BASE_FILE = Path("base.yaml")
+"""The spec with the settings of all trials."""
 Curve = tuple[tuple[float, float], ...]
 F = TypeVar("F", bound=FileRecord)
 

@@ -12,6 +12,8 @@ from lina.core.errors import CheckpointError, LinaError, SpecError
 from lina.pipeline import comparison
 from lina.pipeline.comparison import ComparisonJob, compare
 from lina.pipeline.comparison_plan import (
+    Combination,
+    Trial,
     backbone_parameters,
     layers_nearest,
     split_settings,
@@ -113,6 +115,27 @@ def test_a_killed_comparison_resumes_and_refuses_another_plan(tmp_path: Path, tr
     assert len(compare(job(tmp_path, seeds=4), print).trials) == len(trials.calls) == 8
     with pytest.raises(CheckpointError, match=r"holds a comparison with budget '6 steps', not '9 seconds'"):
         compare(job(tmp_path, budget="seconds", seconds=9), print)
+
+
+def test_trials_of_a_spec_that_has_changed_are_not_those_of_another(
+    tmp_path: Path, trials: FakeTrials
+) -> None:
+    compared = job(tmp_path)
+    compare(compared, print)
+    spec = Path(compared.spec)
+    spec.write_text(spec.read_text().replace("lr: 1.0e-2", "lr: 2.0e-2"))
+    with pytest.raises(
+        CheckpointError, match=r"comparison of another .*small\.yaml: train\.lr: 0\.01 -> 0\.02;"
+    ):
+        compare(compared, print)
+    assert len(trials.calls) == 6
+
+
+def test_long_labels_that_differ_at_their_ends_have_runs_of_their_own() -> None:
+    labels = [f"{'backbone.config.of.a.plugin=' * 4}{end}" for end in "ab"]
+    names = {Trial(Combination(label, ()), 3, 0.1).name for label in labels}
+    assert len(names) == 2
+    assert all(len(name) <= 80 for name in names)
 
 
 def test_the_best_rate_of_a_sweep_gets_the_other_seeds(tmp_path: Path, trials: FakeTrials) -> None:

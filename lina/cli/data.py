@@ -122,7 +122,7 @@ def encode(
     from lina.config.resolve import resolve
     from lina.data.parts import part_of
     from lina.data.prepare import encode_part
-    from lina.runs.device import choose_device
+    from lina.runs.device import choose_own_device
     from lina.runs.signals import raise_on_sigterm
 
     if ray is not None:
@@ -144,7 +144,7 @@ def encode(
         finished.append((done, total))
 
     with raise_on_sigterm():
-        found = encode_part(resolved, part, parts, choose_device(device), readers, report)
+        found = encode_part(resolved, part, parts, choose_own_device(device), readers, report)
     seconds = time.perf_counter() - began
     kept = finished[0][0]
     rate = "" if kept else f": {found.hours / seconds * 3600:,.1f} hours of audio per hour"

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lina.core.errors import LinaError
+from lina.core.errors import LinaError, one_line
 from lina.runs.checkpoint import CheckpointContent
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.shards import cpu_copy
@@ -73,4 +73,7 @@ class CheckpointWriter:
             self.finish()
         except LinaError as error:
             log.warning("%s", error)
-        self.executor.shutdown()
+        except Exception as error:
+            log.warning("the last checkpoint was not written: %s", one_line(error))
+        finally:
+            self.executor.shutdown()

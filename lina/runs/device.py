@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from typing import Any, Literal, get_args
 
 import torch
@@ -26,6 +27,14 @@ def choose_device(requested: Device) -> torch.device:
     if requested == "cuda" and not torch.cuda.is_available():
         raise LinaError("device: 'cuda', but PyTorch sees no CUDA device here; use auto or cpu")
     return torch.device("cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_own_device(requested: Device) -> torch.device:
+    """As ``choose_device``; in a rank of a launcher the GPU of its number becomes the current one of this process."""
+    device = choose_device(requested)
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return device
 
 
 def choose_precision(requested: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:

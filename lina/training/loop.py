@@ -115,8 +115,8 @@ def _out_of_memory(
     if group.is_main:
         try:
             trainer.finish_writing()
-        except LinaError as failure:
-            log.warning("%s", failure)
+        except Exception as failure:  # it may want memory, too
+            log.warning("the last checkpoint was not written: %s", one_line(failure))
         last = newest_checkpoint(checkpoint_folder(run.directory))
         saved_step = last.step if last else 0
     batch, key = trainer.next_batch()

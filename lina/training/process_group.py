@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lina.config.patience import Patience
 from lina.core.errors import LinaError, SpecError, is_out_of_memory, one_line, out_of_memory
-from lina.runs.device import Device, choose_device
+from lina.runs.device import Device, choose_own_device
 from lina.runs.signals import raise_on_sigterm
 from lina.training.heartbeat import LOST, Heartbeat, LostError, Phase, connect_store
 from lina.training.launcher import discard_outcome, is_rank, leave_outcome
@@ -202,11 +202,9 @@ def join_ranks(spec: _TrainSection) -> Iterator[ProcessGroup]:
     if world_size() == 1:
         yield ProcessGroup()
         return
-    rank, on_gpus = int(os.environ["RANK"]), choose_device(spec.device).type == "cuda"
+    rank, on_gpus = int(os.environ["RANK"]), choose_own_device(spec.device).type == "cuda"
     if rank == 0:
         discard_outcome()  # before the others are let in, which may leave one at once
-    if on_gpus:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # All-reduce through NVLink switches needs rights that not every machine grants.
     os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"

@@ -69,6 +69,18 @@ def test_one_checkpoint_follows_the_other_and_errors_are_raised(tmp_path: Path) 
     assert found.step == 2
 
 
+def test_the_error_that_ends_training_is_not_replaced_by_one_of_the_writing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> Checkpoint:
+        raise MemoryError("no room")
+
+    writer = CheckpointWriter(lambda one: None)
+    writer.submit(fail)
+    writer.close()
+    assert caplog.messages == ["the last checkpoint was not written: no room"]
+
+
 def test_a_checkpoint_is_being_written_until_it_is_complete_whoever_waits_for_it() -> None:
     gate, checkpoint = threading.Event(), Checkpoint(Path("there"), 1, 0.0, "c", "w")
 

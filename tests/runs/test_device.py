@@ -6,7 +6,14 @@ import torch
 import lina
 from lina.core.errors import CheckpointError, LinaError
 from lina.runs import device as module
-from lina.runs.device import choose_device, choose_precision, keep_precision, mixed_precision, precision_name
+from lina.runs.device import (
+    choose_device,
+    choose_own_device,
+    choose_precision,
+    keep_precision,
+    mixed_precision,
+    precision_name,
+)
 
 CPU = torch.device("cpu")
 
@@ -97,3 +104,16 @@ def test_a_voice_is_loaded_on_the_device_that_is_requested(monkeypatch: pytest.M
     assert voice.model.logits_head.weight.device.type == "cpu"
     assert voice.threads == 2
     assert lina.load().threads == 1
+
+
+def test_each_rank_has_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert choose_own_device("auto").type == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert choose_own_device("cpu").type == "cpu"
+    assert chosen == []
+    choose_own_device("auto")
+    assert chosen == [3]

@@ -39,22 +39,30 @@ class Result:
 
 @dataclass
 class Listeners:
-    """Recognizers by language: English ones for English, ``multilingual`` for all others."""
+    """Recognizers by language: Whisper tiny.en for English, ``multilingual`` or Whisper base for all others."""
 
     multilingual: Path | None = None
     enabled: bool = True
+    missing: str = field(default="", init=False)
+    """Reason why Whisper base cannot be built."""
 
     def __post_init__(self) -> None:
         self.of = cache(self._build)
 
     def _build(self, language: str) -> Recognizer | None:
-        if not self.enabled or (language != "en" and self.multilingual is None):
+        if not self.enabled:
             return None
         plugin = load("recognizer", "faster-whisper")
         keys: dict[str, Any] = {"language": language}
         if language != "en":
-            keys["weights"] = self.multilingual
-        return plugin.build(config=plugin.Config.model_validate(keys))
+            keys |= {"weights": self.multilingual} if self.multilingual else {"model": "base"}
+        try:
+            return plugin.build(config=plugin.Config.model_validate(keys))
+        except PluginError as error:
+            if "model" not in keys:
+                raise
+            self.missing = str(error)
+            return None
 
     def complaint(self, languages: set[str]) -> str | None:
         """Reason of missing word error rates of some languages; None if there are none."""
@@ -68,7 +76,9 @@ class Listeners:
             return f"WER is left out: {error}"
         if not deaf:
             return None
-        return f"WER is left out for {', '.join(deaf)}: name a multilingual Whisper by --multilingual DIR"
+        return (
+            f"WER is left out for {', '.join(deaf)}: {self.missing}, or name a Whisper by --multilingual DIR"
+        )
 
 
 @dataclass

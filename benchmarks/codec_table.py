@@ -109,10 +109,6 @@ def _speed(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _latency(milliseconds: float | None) -> str:
-    return "whole" if milliseconds is None else f"{milliseconds:.0f}"
-
-
 def _delays(results: dict[str, Any]) -> list[str]:
     late = [
         f"{codec}: its audio comes {row['delay']:.0f} ms late; taken off before judging"

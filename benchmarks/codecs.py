@@ -1,17 +1,18 @@
 """All codecs on the same recordings: how good, how small, how fast. One table, and JSON for machines.
 
     python -m benchmarks.codecs --audio data/asterisk-sample --json codecs.json
-    python -m benchmarks.codecs --audio known --audio unknown --lyra DIR --multilingual DIR --json codecs.json --jobs 2
+    python -m benchmarks.codecs --audio known --audio unknown --lyra DIR --json codecs.json --jobs 2
     python -m benchmarks.codecs --audio known --weights runs/codec/codec.safetensors --quick 10
     python -m benchmarks.codecs --codec "lina codebooks=4" --stress
 
 Each --audio is a folder with a manifest.jsonl, as lina's corpus plugin jsonl reads it; a line may name its
 ``language`` (``en`` by default). Recordings over 15 s or under 0.4 s are left out. All are brought to 24 kHz, one
 channel and -23 dB; each codec gets them at its own rate, and everything is judged at 16 kHz: PESQ wide band, STOI,
-ViSQOL for speech, DNSMOS P.835 overall, Distill-MOS, WER by Whisper tiny.en (other languages: by the model that
---multilingual names), and distance of mel spectra. The delay of a codec whose audio comes late is reported, and removed
-before judging. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose packages are
-missing stay empty, with a line that says what to install (pip install 'lina[bench]'; Distill-MOS by itself).
+ViSQOL for speech, DNSMOS P.835 overall, Distill-MOS, WER by Whisper tiny.en (other languages: by Whisper base, or the
+model that --multilingual names), and distance of mel spectra. The delay of a codec whose audio comes late is reported,
+and removed before judging. 95 % intervals are bootstrapped over recordings, differences are paired. Measures whose
+packages are missing stay empty, with a line that says what to install (pip install 'lina[bench]'; Distill-MOS and
+Whisper base by themselves).
 
 Codecs are plugins with their configuration: --codec "codec2 mode=1300", as often as wanted. By default lina's own
 with 2, 4, 6 and 8 codebooks and three modes of Codec2; with --lyra also Lyra V2, by its own quantizer and by refitted
@@ -76,7 +77,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of the codecs named lina")
     parser.add_argument("--lyra", type=Path, metavar="DIR", help="a folder with Lyra's three .tflite files")
     parser.add_argument(
-        "--multilingual", type=Path, metavar="DIR", help="a CTranslate2 Whisper for languages but en"
+        "--multilingual",
+        type=Path,
+        metavar="DIR",
+        help="a CTranslate2 Whisper for languages but en (default: Whisper base, if its packages are installed)",
     )
     parser.add_argument(
         "--against", metavar="NAME", help=f"a codec to tell differences to (default: {AGAINST})"

@@ -75,13 +75,15 @@ def missing(name: str) -> None:
     raise ImportError(f"No module named {name!r}")
 
 
-def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False) -> None:
-    """A recognizer that hears one text in whatever is loud enough."""
+def hears(monkeypatch: pytest.MonkeyPatch, text: str, broken: bool = False, base: bool = False) -> None:
+    """A recognizer that hears one text in whatever is loud enough; of other languages only with ``base``."""
 
     class Config(SimpleNamespace):
         model_validate = classmethod(lambda cls, keys: cls(**keys))
 
     def build(config: Any) -> Any:
+        if not base and getattr(config, "model", None) == "base":
+            raise PluginError("recognizer: no base; pip install base")
         if broken:
             raise PluginError("recognizer: no package; pip install it")
         return SimpleNamespace(
@@ -161,7 +163,9 @@ def test_rows_of_codecs_on_the_same_recordings(run: Any, folder: Path, tmp_path:
     assert fine["latency"] == {"encoder": None, "decoder": 10.0}
     assert "dnsmos is left out: No module named 'dnsmos'; pip install 'lina[bench]'" in err
     assert "distill_mos is left out: No module named 'distill_mos'; pip install --no-deps distillmos" in err
-    assert "WER is left out for nl: name a multilingual Whisper" in err
+    assert (
+        "WER is left out for nl: recognizer: no base; pip install base, or name a Whisper by --multi" in err
+    )
     assert "toy levels=4 late=80: its audio comes 10 ms late" in out
     assert "differences to toy, paired" in out
     assert "EnCodec 24 kHz, 2 codebooks (published)" in out
@@ -214,6 +218,19 @@ def test_rows_without_transcripts_are_transcribed_again_and_keep_their_measures(
     assert again["recordings"]["errors"] == [0, 0, None]
     assert again["recordings"]["pesq"] == [2.5, 2.5, 2.5]
     assert len(again["transcripts"]) == 3
+
+
+def test_other_languages_are_transcribed_by_whisper_base(
+    run: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    hears(monkeypatch, "one two", base=True)
+    file = tmp_path / "codecs.json"
+    code, _, err = run(f"--audio={folder}", "--codec=toy", f"--json={file}")
+    assert code == 0
+    assert "WER" not in err
+    found = json.loads(file.read_text())
+    assert found["codecs"]["toy"]["sets"]["known"]["recordings"]["errors"] == [1, 1, 1]
+    assert found["sets"]["known"]["unheard"] == []
 
 
 def test_known_rows_are_not_measured_again(

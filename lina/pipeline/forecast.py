@@ -105,7 +105,7 @@ def forecast(
         speakers=speakers,
         seed=spec.seed,
     )
-    size = model_size(build, train)
+    size = model_size(build, spec)
     weights = 4 * size.parameters
     memory = {
         "weights": weights,

@@ -71,6 +71,12 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+def _require_pytorch() -> None:
+    from lina.core.process.pytorch import require_pytorch
+
+    require_pytorch()
+
+
 def load(
     run: str | Path | None = None,
     settings: Sequence[str] = (),
@@ -122,8 +128,9 @@ def load_model(run: str | Path | None = None, *, device: "Device" = "auto") -> "
         device: as in ``load``.
 
     Raises:
-        LinaError: as ``load``.
+        LinaError: as ``load``, or PyTorch is not installed.
     """
+    _require_pytorch()
     from lina.speech.default_voice import voice_directory
     from lina.speech.voice_loading import load as load_voice
 
@@ -145,6 +152,7 @@ def run(spec: str | Path, settings: Sequence[str] = ()) -> Path:
         PluginError: a plugin is missing or broken.
         LinaError: the data or the run directory has a mistake, or a signal stopped the run. Finished work stays.
     """
+    _require_pytorch()
     from lina.config.loader import load_job
     from lina.config.spec import Spec
     from lina.config.training_choices import hook_choices
@@ -202,6 +210,7 @@ def evaluate(
         DataError: the texts cannot be read.
         LinaError: as in ``load``, or the recognizer is missing.
     """
+    _require_pytorch()
     from lina.pipeline.text_set_job import choose_recognizer, evaluate_voice
 
     return evaluate_voice(
@@ -238,6 +247,7 @@ def export(
             is not in ``files``.
         DataError: ``out`` exists, or its parent does not.
     """
+    _require_pytorch()
     from lina.speech.export import export as write
 
     return write(Path(run), Path(out), weights, [Path(one) for one in files], graphs=graphs)

@@ -16,6 +16,7 @@ import click
 import lina
 from lina.cli.extra import extra_commands
 from lina.core.errors import SYSTEM_ERRORS, LinaError, did_you_mean, is_out_of_memory, out_of_memory
+from lina.core.process.pytorch import require_pytorch
 
 COMMANDS = {
     "run": "lina.cli.run",
@@ -117,12 +118,23 @@ def _run(arguments: Sequence[str] | None) -> int:
         click.echo("lina: stopped", err=True)
         return 130
     except Exception as error:
-        if is_out_of_memory(error):
-            click.echo(f"lina: error: {out_of_memory(error)}", err=True)
+        known = out_of_memory(error) if is_out_of_memory(error) else _missing_pytorch(error)
+        if known is not None:
+            click.echo(f"lina: error: {known}", err=True)
             return LinaError.exit_code
         _name_plugin(error)
         raise
     return code if isinstance(code, int) else 0
+
+
+def _missing_pytorch(error: Exception) -> LinaError | None:
+    """The line for a command that imports PyTorch where it is not installed, as with ``lina-voice``."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "torch":
+        try:
+            require_pytorch()
+        except LinaError as missing:
+            return missing
+    return None
 
 
 def _name_plugin(error: Exception) -> None:

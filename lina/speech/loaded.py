@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from lina.core.errors import LinaError, did_you_mean
+from lina.core.process.pytorch import require_pytorch
 from lina.engine.backend_names import BACKENDS, OnnxName
 from lina.engine.onnx.files import FOLDER, read_folder
 from lina.speech.graph_loading import folder_obstacle, load_graph_voice
@@ -92,10 +93,7 @@ class LoadedVoice:
             return self._voice
 
     def _load(self) -> Voice:
-        if find_spec("torch") is None:
-            raise LinaError(
-                "this call needs PyTorch, which is not installed; pip install lina (lina-voice is without it)"
-            )
+        require_pytorch()
         from lina.speech.voice_loading import load
 
         directory, *_, backend = self._arguments

@@ -88,6 +88,29 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
     assert "this call needs PyTorch, which is not installed" in done.stderr
 
 
+CALLS = """
+import lina
+from lina.cli.app import run_command
+
+calls = (lina.load_model, lambda: lina.run("x.yaml"), lambda: lina.evaluate("x", "y"), lambda: lina.export("x", "y"))
+for call in calls:
+    try:
+        call()
+    except lina.core.errors.LinaError as error:
+        print(error)
+print(run_command(["plan", "x.yaml"]))
+"""
+
+
+def test_what_needs_pytorch_says_so_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH + CALLS], capture_output=True, text=True, check=False
+    )
+    line = "this call needs PyTorch, which is not installed; pip install lina (lina-voice is without it)"
+    assert done.stdout.splitlines() == [line] * 4 + ["2"], done.stderr
+    assert done.stderr == f"lina: error: {line}\n"
+
+
 def test_what_graphs_do_not_serve_is_spoken_by_pytorch(
     eager: Voice, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,16 +1,19 @@
 """Files on the Hugging Face hub by address, ``hf://ORGANIZATION/NAME@REVISION``, in a folder of this machine."""
 
 import errno
+import hashlib
 import os
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lina.core.errors import SYSTEM_ERRORS, DataError, one_line
+from lina.core.files.checks import sha256
 from lina.core.files.names import cache_folder
 
 PREFIX = "hf://"
@@ -62,6 +65,8 @@ def local_folder(address: str) -> Path:
 def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
     """Download what is missing or has changed, and return the folder. Without a network, the folder is used as it is.
 
+    Files that an earlier call brought, and that a branch has no longer, are deleted; others in the folder stay.
+
     Args:
         patterns: names to fetch, such as ``model.safetensors`` or ``*.json``; all but pickles if left out.
 
@@ -79,6 +84,7 @@ def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
             allow_patterns=None if patterns is None else list(patterns),
             ignore_patterns=list(PICKLES),
         )
+        _remove_outdated(hub, repository, Path(found))
     except Exception as error:  # the package raises errors of its own, of its HTTP client and of the system
         own = _Causes(
             "cannot be reached, and is not in the cache; connect to the network, or name a local folder",
@@ -87,6 +93,52 @@ def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
         )
         raise DataError(f"{address}: {_cause(hub, error, own)}") from error
     return Path(found)
+
+
+class _Fetched(NamedTuple):
+    """A file that a download brought, by the record that huggingface_hub keeps of it."""
+
+    name: str
+    """Path in the repository."""
+    commit: str
+    etag: str
+    """SHA-256 of the content, or for a small file the hash by which git names it."""
+    time: float
+    """Seconds since the epoch at which the record was written."""
+    record: Path
+
+
+def _fetched(folder: Path) -> Iterator[_Fetched]:
+    records = folder / ".cache" / "huggingface" / "download"
+    for record in sorted(records.rglob("*.metadata")):
+        lines = record.read_text().splitlines()
+        with suppress(ValueError, IndexError):  # cut off: as if there were none
+            name = record.relative_to(records).as_posix().removesuffix(".metadata")
+            yield _Fetched(name, lines[0], lines[1], float(lines[2]), record)
+
+
+def _git_hash(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+def _remove_outdated(hub: Any, repository: Repository, folder: Path) -> None:
+    """Delete the files that earlier downloads brought and that the commit of the last one lacks."""
+    fetched = list(_fetched(folder))
+    if len({one.commit for one in fetched}) < 2:
+        return
+    commit = max(fetched, key=lambda one: one.time).commit
+    try:
+        there = set(hub.HfApi().list_repo_files(repository.id, revision=commit))
+    except Exception:  # as the download does without a network: the folder is used as it is
+        return
+    for one in fetched:
+        if one.commit == commit or one.name in there:
+            continue
+        path = folder / one.name
+        if path.is_file() and one.etag == (sha256(path) if len(one.etag) == 64 else _git_hash(path)):
+            path.unlink()  # with another content it is the user's own by now
+        one.record.unlink()
 
 
 def upload(folder: Path, address: str, message: str, replaced: Sequence[str] = ()) -> str:

@@ -1,10 +1,12 @@
 """Addresses on the Hugging Face hub: their form, what is fetched, and one line where it cannot be."""
 
 import errno
+import hashlib
 import re
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +67,68 @@ def test_files_are_fetched_into_a_folder_of_their_revision(
     assert request["revision"] == "abc"
     assert request["allow_patterns"] == ["config.json"]
     assert "*.bin" in request["ignore_patterns"], "pickles could execute code"
+
+
+class Branch:
+    """The hub with a branch whose commits replace each other, and the records that a download keeps of its files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import huggingface_hub
+
+        self.commit, self.files, self.listed = "", dict[str, str](), 0
+        self.is_online = True
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
+
+    def commit_files(self, commit: str, **files: str) -> None:
+        self.commit, self.files = commit, {name.replace("_", "."): text for name, text in files.items()}
+
+    def download(self, repository: str, *, local_dir: Path, allow_patterns: Any, **options: Any) -> str:
+        for name, text in self.files.items() if self.is_online else ():
+            if allow_patterns and name not in allow_patterns:
+                continue
+            record = local_dir / ".cache/huggingface/download" / f"{name}.metadata"
+            record.parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / name).write_text(text)
+            git = hashlib.sha1(f"blob {len(text)}\0{text}".encode())
+            etag = hashlib.sha256(text.encode()) if name.endswith("safetensors") else git
+            record.write_text(f"{self.commit}\n{etag.hexdigest()}\n{time.time()}\n")
+        return str(local_dir)
+
+    def list_repo_files(self, repository: str, *, revision: str) -> list[str]:
+        self.listed += 1
+        if not self.is_online:
+            raise ConnectionError("no network")
+        assert (repository, revision) == ("a/b", self.commit)
+        return list(self.files)
+
+
+def test_files_that_a_branch_has_no_longer_are_deleted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    branch = Branch(monkeypatch)
+    branch.commit_files("1" * 40, config_json="{}", a_safetensors="a", b_txt="b", notes_txt="theirs")
+    folder = hub.fetch("hf://a/b")
+    hub.fetch("hf://a/b")
+    assert branch.listed == 0, "a request where nothing has changed"
+    (folder / "own.txt").write_text("mine")
+    (folder / "notes.txt").write_text("mine, too")
+
+    branch.commit_files("2" * 40, config_json="{1}", model_safetensors="m")
+    assert hub.fetch("hf://a/b") == folder
+    left = sorted(path.name for path in folder.iterdir() if path.is_file())
+    assert left == ["config.json", "model.safetensors", "notes.txt", "own.txt"]
+    assert (folder / "notes.txt").read_text() == "mine, too"
+
+
+def test_without_a_network_nothing_is_deleted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    branch = Branch(monkeypatch)
+    branch.commit_files("1" * 40, config_json="{}", a_safetensors="a")
+    hub.fetch("hf://a/b")
+    branch.commit_files("2" * 40, config_json="{}", a_safetensors="a")
+    folder = hub.fetch("hf://a/b", ["config.json"])
+    branch.is_online = False
+    assert hub.fetch("hf://a/b") == folder
+    assert (folder / "a.safetensors").exists()
+    assert branch.listed == 2
 
 
 def test_without_a_network_it_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from lina.core.files.hub import parse_address, upload
 @click.option("--onnx", type=Path, metavar="DIR", help="Write graphs for other programs.")
 @click.option("--graphs", is_flag=True, help="Add graphs, for speed on CPUs.")
 @click.option("--hub", metavar="ADDRESS", help="Upload DIR, too, to hf://ORGANIZATION/NAME.")
+@click.option("--replace-card", is_flag=True, help="Replace an edited README.md on the hub, too.")
 @click.option("--license", "license_id", metavar="ID", help="Of the model card, such as apache-2.0.")
 @click.option("--language", metavar="CODE", help="Of the model card, such as en.")
 @click.option(
@@ -37,6 +38,7 @@ def export(
     onnx: Path | None,
     graphs: bool,
     hub: str | None,
+    replace_card: bool,
     license_id: str | None,
     language: str | None,
     layout: str,
@@ -62,6 +64,8 @@ def export(
             "export: --graphs, --weights, --file, --hub, --license and --language are of voices; leave them out "
             "with --onnx"
         )
+    if replace_card and hub is None:
+        raise click.UsageError("export: --replace-card is of an upload; add --hub ADDRESS, or leave it out")
     if hub is not None:
         parse_address(hub)
         if license_id is None:
@@ -85,4 +89,20 @@ def export(
         f"fill in {out / CARD}"
     )
     if hub is not None:
-        click.echo(f"{upload(out, hub, f'Export {out.name} by lina', REPLACED)}: uploaded")
+        kept = () if replace_card else _edited_card(hub, out / CARD)
+        click.echo(f"{upload(out, hub, f'Export {out.name} by lina', REPLACED, kept)}: uploaded")
+
+
+def _edited_card(hub: str, card: Path) -> tuple[str, ...]:
+    """The name of the model card if the one on the hub has been edited, which an upload then keeps."""
+    from lina.core.files.hub import read_remote
+    from lina.speech.model_card import is_untouched
+
+    there = read_remote(hub, card.name)
+    if there is None or is_untouched(there.decode(errors="replace")):
+        return ()
+    click.echo(
+        f"{hub}: its {card.name} is not as lina wrote it, and stays; update it there by {card}, or replace it with "
+        "--replace-card"
+    )
+    return (card.name,)

@@ -1,5 +1,6 @@
 """Model card of an exported voice: the facts that its run records, and ``???`` for the author to fill in."""
 
+import hashlib
 from collections.abc import Sequence
 
 from lina.config.spec import Spec
@@ -7,6 +8,8 @@ from lina.runs.records import DataSummary, RunInfo
 
 UNKNOWN = "???"
 UNKNOWN_LICENSE = "unknown"
+MARK = "\n<!-- As lina export wrote it while the SHA-256 of the text above is "
+"""Beginning of the comment at a card's end, by which an upload knows a card that its author has edited."""
 LICENSES = (
     "apache-2.0",
     "mit",
@@ -62,7 +65,7 @@ def model_card(
     started = info.started[:10] if info else UNKNOWN
     machine = (info.machine.gpu or info.machine.cpu) if info else ""
     languages = f"language:\n- {language}\n" if language else ""
-    return f"""---
+    text = f"""---
 license: {license_id}
 {languages}library_name: lina
 pipeline_tag: text-to-speech
@@ -88,3 +91,14 @@ by lina {info.lina if info else UNKNOWN}: backbone `{spec.backbone.plugin}`, cod
 
 SHA-256 of `model.safetensors`: `{sha256}`
 """
+    return text + _mark(text)
+
+
+def is_untouched(card: str) -> bool:
+    """Test for a card as ``model_card`` rendered it, for whichever voice, in which an author has changed nothing."""
+    text = card[: max(0, card.rfind(MARK))]
+    return bool(text) and card == text + _mark(text)
+
+
+def _mark(text: str) -> str:
+    return f"{MARK}{hashlib.sha256(text.encode()).hexdigest()} -->\n"

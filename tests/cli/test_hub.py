@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,10 @@ ADDRESS = "hf://org/voice"
 def test_a_voice_is_uploaded(lina: Lina, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads: list[tuple[Path, str]] = []
 
-    def upload(folder: Path, address: str, message: str, replaced: Sequence[str]) -> str:
+    def upload(
+        folder: Path, address: str, message: str, replaced: Sequence[str], left_out: Sequence[str]
+    ) -> str:
+        assert left_out == ()
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert "config.json" in files
         left = [name for name in files if not any(fnmatch(name, pattern) for pattern in replaced)]
@@ -25,12 +29,48 @@ def test_a_voice_is_uploaded(lina: Lina, tmp_path: Path, monkeypatch: pytest.Mon
         return f"{address}@abc"
 
     monkeypatch.setattr("lina.cli.export.upload", upload)
+    monkeypatch.setattr("lina.core.files.hub.read_remote", lambda address, name: None)
     out = tmp_path / "voice"
     done = lina("export", str(shipped_voice()), "-o", str(out), "--license", "cc0-1.0", "--hub", ADDRESS)
     assert done.code == 0
     assert uploads == [(out, ADDRESS)]
     assert done.out.splitlines()[-1] == f"{ADDRESS}@abc: uploaded"
     assert "license: cc0-1.0" in (out / "README.md").read_text()
+
+
+def test_an_edited_card_stays_on_the_hub(
+    lina: Lina, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Sequence[str]] = []
+    there: list[bytes] = []
+
+    def upload(*arguments: Any) -> str:
+        left.append(arguments[-1])
+        return f"{ADDRESS}@abc"
+
+    monkeypatch.setattr("lina.cli.export.upload", upload)
+    monkeypatch.setattr("lina.core.files.hub.read_remote", lambda address, name: there[-1])
+
+    def exported(name: str, *options: str) -> str:
+        out = str(tmp_path / name)
+        arguments = ("export", str(shipped_voice()), "-o", out, "--license", "mit", *options)
+        done = lina(*arguments)
+        assert done.code == 0
+        return done.out
+
+    exported("zero", "--language", "en")
+    there.append((tmp_path / "zero" / "README.md").read_bytes())
+    hub = ("--hub", ADDRESS)
+    assert "not as lina wrote it" not in exported("one", *hub), "a card of another export, as lina wrote it"
+    there.append(there[0].replace(b"**How good.** ???", b"**How good.** Quite."))
+    line = f"{ADDRESS}: its README.md is not as lina wrote it, and stays; update it there by {tmp_path}/two/README.md"
+    assert line in exported("two", *hub)
+    assert "not as lina wrote it" not in exported("three", *hub, "--replace-card")
+    there.append(b"")
+    assert "not as lina wrote it" in exported("four", *hub)
+    assert left == [(), ("README.md",), (), ("README.md",)]
+    line = refused("export", str(shipped_voice()), "-o", str(tmp_path / "five"), "--replace-card")
+    assert "--replace-card is of an upload; add --hub ADDRESS" in line
 
 
 def test_publishing_needs_a_license_and_an_address(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from lina.core.errors import SYSTEM_ERRORS, DataError, one_line
@@ -141,12 +142,46 @@ def _remove_outdated(hub: Any, repository: Repository, folder: Path) -> None:
         one.record.unlink()
 
 
-def upload(folder: Path, address: str, message: str, replaced: Sequence[str] = ()) -> str:
+def read_remote(address: str, name: str) -> bytes | None:
+    """Content of one small file as it is on the hub; None if the file, its revision or the repository is missing.
+
+    Raises:
+        DataError: as in ``fetch``.
+    """
+    repository = parse_address(address)
+    hub = _hub(address)
+    with TemporaryDirectory() as folder:
+        try:
+            path = hub.hf_hub_download(repository.id, name, revision=repository.revision, local_dir=folder)
+            return Path(path).read_bytes()
+        except Exception as error:
+            errors = hub.errors
+            missing = (
+                errors.RepositoryNotFoundError,
+                errors.RevisionNotFoundError,
+                errors.EntryNotFoundError,
+            )
+            if isinstance(error, missing) and not isinstance(
+                error, errors.GatedRepoError | errors.LocalEntryNotFoundError
+            ):
+                return None
+            own = _Causes(
+                "cannot be reached; connect to the network, and upload again",
+                f"{folder} cannot be written",
+                "fix this and upload again",
+            )
+            raise DataError(f"{address}: {_cause(hub, error, own)}") from error
+
+
+def upload(
+    folder: Path, address: str, message: str, replaced: Sequence[str] = (), left_out: Sequence[str] = ()
+) -> str:
     """Upload the files of ``folder`` as one commit, to a repository that is created if it is missing; its address.
 
     Args:
         replaced: names, such as ``*.safetensors``, of files that the same commit deletes in the repository unless
             ``folder`` has them.
+        left_out: names of files of ``folder`` that are not uploaded.
 
     Raises:
         DataError: as in ``fetch``, there is no right to write, or ``folder`` has a pickle or cannot be read.
@@ -168,6 +203,7 @@ def upload(folder: Path, address: str, message: str, replaced: Sequence[str] = (
             revision=repository.revision,
             commit_message=message,
             delete_patterns=list(replaced) or None,
+            ignore_patterns=list(left_out) or None,
         )
     except Exception as error:
         own = _Causes(

@@ -201,15 +201,46 @@ def test_a_folder_is_uploaded_as_one_commit(tmp_path: Path, monkeypatch: pytest.
                 "revision": None,
                 "commit_message": "Add a voice",
                 "delete_patterns": ["*.safetensors"],
+                "ignore_patterns": ["README.md"],
             }
             return SimpleNamespace(oid="abc")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     (tmp_path / "voice").mkdir()
     (tmp_path / "voice" / "config.json").write_text("{}")
-    address = hub.upload(tmp_path / "voice", "hf://me/voice", "Add a voice", ("*.safetensors",))
+    address = hub.upload(
+        tmp_path / "voice", "hf://me/voice", "Add a voice", ("*.safetensors",), ("README.md",)
+    )
     assert address == "hf://me/voice@abc"
     assert (tmp_path / "there" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["RepositoryNotFoundError", "RevisionNotFoundError", "RemoteEntryNotFoundError", None]
+)
+def test_a_file_of_the_hub_is_read_or_missing(monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
+    import huggingface_hub
+
+    def download(repository: str, file: str, *, revision: str | None, local_dir: str) -> str:
+        if name is not None:
+            kind = getattr(huggingface_hub.errors, name)
+            raise kind.__new__(kind)
+        (Path(local_dir) / file).write_text(f"{file} of {repository} at {revision}")
+        return f"{local_dir}/{file}"
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    found = hub.read_remote("hf://a/b@c", "README.md")
+    assert found == (b"README.md of a/b at c" if name is None else None)
+
+
+def test_a_file_of_the_hub_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        DataError, match=r"^hf://a/b: cannot be reached; connect to the network, and upload again$"
+    ):
+        hub.read_remote("hf://a/b", "README.md")
 
 
 NETWORK = "cannot be reached"

@@ -30,7 +30,7 @@ from lina.data.token_shards import CodecFacts, EncodingTools, Report, build_part
 from lina.data.training_data import TrainingData
 from lina.runs.build_model import build_codec
 from lina.runs.checkpoint_store import has_checkpoints
-from lina.runs.directory import claim
+from lina.runs.directory import claim, part_locked
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
 from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_tokenizer_key
@@ -158,11 +158,18 @@ def encode_part(
         readers: threads that read recordings ahead of it.
 
     Raises:
-        DataError, LinaError: as ``prepare``.
+        DataError, LinaError: as ``prepare``; the part is being encoded already, or a run is under way there.
         CheckpointError: the directory holds a corpus that was encoded with other settings.
     """
+    make_directory(resolved.spec.train.out, parents=True)
+    with part_locked(resolved.spec.train.out, part, parts):
+        return _encode_part(resolved, part, parts, device, readers, report)
+
+
+def _encode_part(
+    resolved: ResolvedSpec, part: int, parts: int, device: torch.device, readers: int, report: Report
+) -> EncodedPart:
     spec, directory = resolved.spec, resolved.spec.train.out
-    make_directory(directory, parents=True)
     _claim(directory, spec)
     items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
     tokenizer, _ = _tokenizer(resolved, [one for one in items if isinstance(one, Utterance)], directory)

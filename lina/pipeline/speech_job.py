@@ -25,7 +25,7 @@ from lina.pipeline.speech_stages import evaluate_samples, evaluate_text_set, syn
 from lina.runs.build_model import build_lm, sketch_lm
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.device import choose_device
-from lina.runs.directory import claim, locked, report
+from lina.runs.directory import check_no_part_is_encoded, claim, locked, report
 from lina.runs.hooks import Run
 from lina.runs.lexicon_copy import copy_lexicon
 from lina.runs.provenance import record_run
@@ -87,6 +87,7 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
         if spec.evaluate.texts is not None:
             read_text_set(spec.evaluate.texts)
         with raise_on_sigterm(), locked(directory):
+            check_no_part_is_encoded(directory)
             run = Run(directory, spec)
             claim(directory, spec, FREE_KEYS, DATA_KEYS, GROWING_KEYS)
             copy_lexicon(spec.synthesize.lexicon, directory)

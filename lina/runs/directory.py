@@ -19,6 +19,11 @@ from lina.runs.layout import SPEC_FILE
 INPUTS = ("data.config.", "codec.config.", "tokenizer.config.", "init.from", "init.backbone")
 """Prefixes of keys of input files. Training depends on their contents, which the identity of the corpus covers."""
 
+PART_LOCKS = "part-*.lock"
+"""Of the parts of a corpus that are being encoded, in ``data`` of the run directory."""
+LOCK_SECONDS = 5.0
+"""Longest wait for a lock that others only test."""
+
 log = logging.getLogger("lina")
 
 
@@ -49,6 +54,51 @@ def locked(directory: Path) -> Iterator[None]:
             raise LinaError(
                 f"{error.filename or directory}: {error.strerror}; fix this and run the same command to resume"
             ) from error
+
+
+@contextmanager
+def part_locked(directory: Path, part: int, parts: int) -> Iterator[None]:
+    """Lock one part of the corpus of a run, to be encoded beside other parts but beside no run.
+
+    Raises:
+        LinaError: the same part is being encoded already, or a run is under way in the directory.
+    """
+    make_directory(directory / "data")
+    path = directory / "data" / PART_LOCKS.replace("*", f"{part}-of-{parts}")
+    try:
+        lock = FileLock(path).acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise LinaError(
+            f"{directory}: part {part} of {parts} is being encoded by another process; wait for it, or end it"
+        ) from None
+    with lock:
+        # Tested after the own lock is held, as a run tests the parts' after its own: one of both sees the other.
+        try:
+            with FileLock(directory / "lock").acquire(timeout=LOCK_SECONDS):
+                pass
+        except Timeout:
+            raise LinaError(
+                f"{directory}: a run is under way there, which encodes the corpus itself; wait for it, or end it to "
+                "encode in parts"
+            ) from None
+        yield
+
+
+def check_no_part_is_encoded(directory: Path) -> None:
+    """Refuse a run, which would clear away what processes that encode parts of its corpus are writing.
+
+    Raises:
+        LinaError: there is such a process.
+    """
+    for path in sorted((directory / "data").glob(PART_LOCKS)):
+        try:
+            with FileLock(path).acquire(timeout=0):
+                pass
+        except Timeout:
+            raise LinaError(
+                f"{directory}: lina data encode is encoding {path.stem.replace('-', ' ')} of the corpus; wait until "
+                "all parts are finished, and run the same command again"
+            ) from None
 
 
 def claim(

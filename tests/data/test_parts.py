@@ -10,6 +10,7 @@ from lina.data.parts import part_of
 from lina.data.prepare import encode_part, prepare
 from lina.data.token_dataset import TokenDataset
 from lina.pipeline.speech_job import run_spec
+from lina.runs.directory import locked
 from lina.runs.hooks import Run
 from tests.pipeline.small_run import Listener, hooks_of, small
 
@@ -49,6 +50,37 @@ def test_parts_of_other_settings_are_refused_and_a_trained_run_keeps_its_spec(tm
     before = (tmp_path / "run/spec.yaml").read_bytes()
     assert encoded("train.lr=0.25") == 6
     assert (tmp_path / "run/spec.yaml").read_bytes() == before
+
+
+def test_a_run_and_a_part_do_not_encode_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run clears away temporary files, which may be those of a part."""
+    monkeypatch.setattr("lina.runs.directory.LOCK_SECONDS", 0.1)
+    resolved = small(tmp_path, "train.steps=1")
+    errors: list[str] = []
+
+    def report(done: int, total: int) -> None:
+        """Called while the part is encoded."""
+        for start in (
+            lambda: run_spec(resolved, hooks_of()),
+            lambda: encode_part(resolved, 0, 2, CPU, 0, lambda done, total: None),
+        ):
+            with pytest.raises(LinaError) as error:
+                start()
+            errors.append(str(error.value))
+
+    encode_part(resolved, 0, 2, CPU, 0, report)
+    directory = resolved.spec.train.out
+    assert errors[:2] == [
+        f"{directory}: lina data encode is encoding part 0 of 2 of the corpus; wait until all parts are finished, and "
+        "run the same command again",
+        f"{directory}: part 0 of 2 is being encoded by another process; wait for it, or end it",
+    ]
+    with (
+        locked(directory),
+        pytest.raises(LinaError, match="a run is under way there, which encodes the corpus"),
+    ):
+        encode_part(resolved, 0, 2, CPU, 0, lambda done, total: None)
+    run_spec(resolved, hooks_of())
 
 
 def test_a_part_is_given_by_hand_or_by_torchrun() -> None:

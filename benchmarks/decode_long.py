@@ -31,7 +31,7 @@ from lina.core.registry import load
 from lina.core.state import tree_map
 from lina.engine.engine import Engine
 
-BACKBONES = ("gla", "retnet", "mamba2", "gated_deltanet", "kda", "rwkv6", "rwkv7")
+BACKBONES = ("gla", "retnet", "mamba", "mamba2", "gated_deltanet", "kda", "rwkv6", "rwkv7")
 FRAMES = (100, 1_000, 10_000)
 FRAME_RATE = 25
 MINUTES = (1, 15, 30, 60)

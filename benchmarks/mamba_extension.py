@@ -252,7 +252,7 @@ def model_errors(dtype: torch.dtype, gates: str, frames: int, device: str = "cud
     fast.load_state_dict(plain.state_dict())
     x = torch.randn(2, frames, SIZES["d_model"], device=device)
     weight = torch.randn_like(x)
-    truth, got = (outcome(copy.deepcopy(model).to(device), x, weight, dtype) for model in (plain, fast))
+    truth, got = (outcome(copy.deepcopy(model).to(device), x, weight, dtype, {}) for model in (plain, fast))
     errors = {name: relative(got[name], truth[name]) for name in truth}
     worst = max(errors, key=lambda name: errors[name])
     return {

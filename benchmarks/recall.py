@@ -2,10 +2,12 @@
 
     python -m benchmarks.recall --only gla mamba --task recall --rates 0.003 --seeds 0
     python -m benchmarks.recall --device cuda --jobs 12 --json benchmarks/recall.json
+    python -m benchmarks.recall --task parity --only kda kda+allow_neg_eigval --frames 24 --steps 400 --rows 32
 
 *Recall* (multi-query associative recall, Arora et al. 2023, "Zoology", arXiv 2312.04927): pairs of a key and a value,
 then keys drawn from them; at each of these the value is to be predicted. Chance is one in the number of pairs. *Parity*
-(Grazzi et al. 2024, arXiv 2411.12537): the parity of all bits so far; chance is 1/2, and the last quarter is counted.
+(Grazzi et al. 2024, arXiv 2411.12537): the parity of all bits so far; chance is 1/2. The last quarter is counted, of
+sequences as long as in training and twice as long, which a memory whose sign cannot change does not solve.
 
 Each backbone has 2 layers of width 64 and 4,096 floats of recurrent state per layer (the transformer a window over the
 whole sequence), an embedding and a linear head. AdamW with warm-up and a cosine schedule; every step draws new
@@ -23,7 +25,7 @@ import sys
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,16 +46,24 @@ TASKS = ("recall", "parity")
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "gla": {"n_heads": 2},
+    "gla+short_conv": {"n_heads": 2, "short_conv": 4},
     "retnet": {"n_heads": 2},
+    "retnet+short_conv": {"n_heads": 2, "short_conv": 4},
     "gated_deltanet": {"n_heads": 2},
+    "gated_deltanet+a_max": {"n_heads": 2, "a_min": 0.01, "a_max": 0.3},
+    "gated_deltanet+allow_neg_eigval": {"n_heads": 2, "allow_neg_eigval": True},
     "kda": {"n_heads": 1},
+    "kda+allow_neg_eigval": {"n_heads": 1, "allow_neg_eigval": True},
     "rwkv6": {"n_heads": 1},
     "rwkv7": {"n_heads": 1},
+    "rwkv7+removal_scale": {"n_heads": 1, "removal_scale": 1.5},
     "mamba": {"d_state": 32},
+    "mamba+d_state_16": {"d_state": 16},
     "mamba2": {"d_state": 32},
     "transformer": {"window": 128},
 }
-"""Backbone, or backbone+option -> the configuration that gives 4,096 floats of state per layer."""
+"""Backbone, or backbone+option -> the configuration, which gives 4,096 floats of state per layer, but for the
+transformer's window and mamba+d_state_16, which has half of that."""
 
 
 class Model(nn.Module):
@@ -156,8 +166,13 @@ class Member:
         self.loss.copy_(loss.detach())
 
     def result(self, device: str) -> dict[str, Any]:
+        task, longer = self.trial.task, {}
+        if task.name == "parity":
+            double = replace(task, frames=2 * task.frames)
+            longer = {"accuracy_at_twice": round(accuracy(self.model, double, device), 4)}
         return self.trial.key() | {
-            "accuracy": round(accuracy(self.model, self.trial.task, device), 4),
+            "accuracy": round(accuracy(self.model, task, device), 4),
+            **longer,
             "loss": round(self.loss.item(), 4),
             "state_floats": self.model.state_floats(),
             "parameters": sum(p.numel() for p in self.model.backbone.parameters()),
@@ -200,25 +215,32 @@ def accuracy(model: Model, task: Task, device: str) -> float:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: of each backbone and task the best rate, mean and worst accuracy over its seeds."""
+    """Markdown: of each backbone, number of steps and task the best rate, mean and worst accuracy over its seeds."""
     by_rate = defaultdict(list)
     for one in results:
-        by_rate[one["backbone"], one["task"], one["rate"]].append(one["accuracy"])
-    lines = ["| backbone | state per layer | recall (worst seed) | rate | parity (worst seed) | rate |"]
-    lines.append("|---|---:|---:|---:|---:|---:|")
-    for name in dict.fromkeys(one["backbone"] for one in results):
+        by_rate[one["backbone"], one["steps"], one["task"], one["rate"]].append(one)
+    heads = ["backbone", "state per layer", "steps", "recall (worst seed)", "rate"]
+    heads += ["parity (worst seed)", "at twice the length", "rate"]
+    lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    for name, steps in dict.fromkeys((one["backbone"], one["steps"]) for one in results):
         state = next(one["state_floats"] for one in results if one["backbone"] == name)
-        cells = [name, f"{state:,}"]
+        cells = [name, f"{state:,}", f"{steps:,}"]
         for task in TASKS:
-            found = {rate: seeds for (n, t, rate), seeds in by_rate.items() if (n, t) == (name, task)}
+            own = name, steps, task
+            found = {rate: trials for (*key, rate), trials in by_rate.items() if tuple(key) == own}
+            keys = ["accuracy", "accuracy_at_twice"] if task == "parity" else ["accuracy"]
             if not found:
-                cells += ["", ""]
+                cells += [""] * (len(keys) + 1)
                 continue
-            best = max(found, key=lambda rate: sum(found[rate]) / len(found[rate]))
-            seeds = found[best]
-            cells += [f"{sum(seeds) / len(seeds):.2f} ({min(seeds):.2f})", f"{best:g}"]
+            best = max(found, key=lambda rate: sum(one["accuracy"] for one in found[rate]) / len(found[rate]))
+            cells += [*(_mean_and_worst(found[best], key) for key in keys), f"{best:g}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _mean_and_worst(trials: list[dict[str, Any]], key: str) -> str:
+    seeds = [one[key] for one in trials if key in one]
+    return f"{sum(seeds) / len(seeds):.2f} ({min(seeds):.2f})" if seeds else ""
 
 
 def main() -> None:

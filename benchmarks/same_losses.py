@@ -63,7 +63,7 @@ def trained(checkout: Path, spec: Path, seed: int, steps: int, settings: list[st
     command = [sys.executable, "-c", TRAIN, str(spec), str(seed), str(steps), *settings]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"same_losses: {checkout}: {done.stderr.strip().splitlines()[-1]}")
+        raise SystemExit(f"same_losses: {checkout} failed:\n{done.stderr[-4000:]}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 

@@ -78,7 +78,7 @@ class Losses:
 
 def throughput(model: str, accumulate: int, parallel: str, warmup: int, steps: int) -> dict[str, Any] | None:
     """Frames per second of the median step of all ranks, in this process's launcher; on rank 0."""
-    settings = (f"train.parallel={parallel}", f"train.steps={warmup + steps}", "train.compile=never")
+    settings = (f"train.parallel={parallel}", f"train.steps={warmup + steps}", "train.compile=false")
     resolved, lm, data = setup(model, accumulate, *(one for one in settings if _known(one)))
     manager, listener = build_manager(()), Losses()
     manager.register(listener)
@@ -117,7 +117,7 @@ def resumed(directory: str, steps: int, parallel: str) -> dict[str, Any] | None:
     """Train a small model until ``steps`` in ``directory``, from its last checkpoint; its losses, on rank 0."""
     settings = (
         *(f"train.parallel={parallel}", f"train.steps={steps}", "train.schedule=constant"),
-        *(f"train.out={directory}", "train.checkpoint_every=1000", "train.compile=never"),
+        *(f"train.out={directory}", "train.checkpoint_every=1000", "train.compile=false"),
     )
     resolved, lm, data = setup("gla-small", 4, *(one for one in settings if _known(one)))
     Path(directory).mkdir(parents=True, exist_ok=True)

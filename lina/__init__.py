@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from lina.core.model.stack import Layers
     from lina.engine.backend_names import BackendName
     from lina.evaluation.records import TextSetEvaluation
     from lina.runs.device import Device
@@ -39,6 +40,7 @@ __all__ = [
     "Run",
     "Section",
     "__version__",
+    "build_backbone",
     "evaluate",
     "export",
     "hookimpl",
@@ -115,6 +117,35 @@ def load(
     from lina.speech.loaded import LoadedVoice
 
     return LoadedVoice(voice_directory(run), device, settings, threads, lexicon, backend)
+
+
+def build_backbone(
+    name: str,
+    *,
+    d_model: int,
+    n_layers: int,
+    final_norm: Literal["own", "layer", "rms", "none"] = "own",
+    **options: Any,
+) -> "Layers":
+    """Build a backbone by itself, with random weights: an ``nn.Module`` from [B, T, d_model] to [B, T, d_model].
+
+    ``module(x)`` begins from the initial state, in time linear in T; ``module.step(x_t, state)`` takes one frame, and
+    ``module.initial_state(batch)`` gives the state before the first.
+
+    Args:
+        name: the plugin, such as ``gla`` (``lina plugins`` lists them).
+        d_model: width of inputs and outputs.
+        n_layers: depth.
+        final_norm: the norm of the outputs: as the architecture has it (``own``), or the same for all.
+        options: the plugin's keys, such as ``n_heads=4``.
+
+    Raises:
+        PluginError: there is no such backbone.
+        SpecError: an option is unknown or out of range, or sizes do not fit each other.
+    """
+    from lina.runs.build_model import build_backbone as build
+
+    return build(name, d_model=d_model, n_layers=n_layers, final_norm=final_norm, options=options)  # type: ignore[return-value]
 
 
 def load_model(run: str | Path | None = None, *, device: "Device" = "auto") -> "SpeechModel":

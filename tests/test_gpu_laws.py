@@ -28,7 +28,7 @@ def test_default_forms_have_current_results() -> None:
             f"run `make gpu-laws` on a GPU machine and commit it: {name} has changed"
         )
         assert result["laws"] > 20
-        assert len(result["fast_against_plain"]) == (16 if forms[name] else 0)
+        assert len(result["fast_against_plain"]) == (20 if forms[name] else 0)
         assert gpu_laws.is_well(result)
         for form in result["fast_against_plain"]:
             mixed = form["dtype"] == "bfloat16"
@@ -65,13 +65,19 @@ def test_the_comparison_finds_a_wrong_fused_form(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(fused_gla, "gated_linear_attention", gated_linear_attention)
     assert gpu_laws.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
 
-    def wrong(
-        q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, memory: Tensor, scale: float
-    ) -> tuple[Tensor, Tensor]:
-        return gated_linear_attention(q, k, v, log_decay, 0.9 * memory, scale)
+    def wrong(*arguments: Any) -> tuple[Tensor, Tensor]:
+        q, k, v, log_decay, memory, *rest = arguments
+        return gated_linear_attention(q, k, v, log_decay, 0.9 * memory, *rest)
 
     monkeypatch.setattr(fused_gla, "gated_linear_attention", wrong)
     assert not gpu_laws.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
+
+    def runs_on(*arguments: Any) -> tuple[Tensor, Tensor]:
+        return gated_linear_attention(*arguments[:-1])
+
+    monkeypatch.setattr(fused_gla, "gated_linear_attention", runs_on)
+    assert gpu_laws.compare(plugin, torch.float32, "ordinary", 20, "cpu")["passed"]
+    assert not gpu_laws.compare(plugin, torch.float32, "ordinary", 400, "cpu", restarts=True)["passed"]
 
 
 def test_both_forms_have_the_same_buffers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,16 +41,17 @@ def test_a_memory_learns_to_recall() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_states_have_one_size(name: str) -> None:
-    assert Model(name).state_floats() == (16_384 if name == "transformer" else 4_096)
+    others = {"transformer": 16_384, "mamba+d_state_16": 2_048}
+    assert Model(name).state_floats() == others.get(name, 4_096)
 
 
 def test_the_table_has_the_best_rate_and_the_worst_seed() -> None:
     def result(rate: float, seed: int, accuracy: float) -> dict[str, Any]:
-        about = {"backbone": "gla", "task": "recall", "state_floats": 4_096}
+        about = {"backbone": "gla", "task": "recall", "state_floats": 4_096, "steps": 50}
         return about | {"rate": rate, "seed": seed, "accuracy": accuracy}
 
     lines = table([result(0.1, 0, 0.4), result(0.1, 1, 0.9), result(0.2, 0, 0.6), result(0.2, 1, 0.6)])
-    assert lines.splitlines()[2] == "| gla | 4,096 | 0.65 (0.40) | 0.1 |  |  |"
+    assert lines.splitlines()[2] == "| gla | 4,096 | 50 | 0.65 (0.40) | 0.1 |  |  |  |"
 
 
 def test_results_that_are_there_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +64,22 @@ def test_results_that_are_there_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
     recall.main()
 
 
-def test_the_page_shows_the_committed_results() -> None:
-    results = json.loads((ROOT / "benchmarks" / "recall.json").read_text())["results"]
-    assert {one["backbone"] for one in results} == CONFIGS.keys()
-    page = (ROOT / "docs" / "operators.md").read_text()
-    assert table(results) in page
+def test_accuracy_at_twice_the_length_has_a_column() -> None:
+    about = {"backbone": "kda", "task": "parity", "state_floats": 4_096, "rate": 0.1, "steps": 50}
+    trials = [about | {"accuracy": 1.0, "accuracy_at_twice": twice} for twice in (0.5, 1.0)]
+    assert table(trials).splitlines()[2] == "| kda | 4,096 | 50 |  |  | 1.00 (1.00) | 0.75 (0.50) | 0.1 |"
+
+
+@pytest.mark.no_shape_checks
+def test_parity_is_measured_at_twice_the_length() -> None:
+    (found,) = train([Trial("kda", Task("parity", 2, 8), 0.01, 0, 2, 4)], "cpu")
+    assert 0 < found["accuracy_at_twice"] < 1
+
+
+def test_the_pages_show_the_committed_results() -> None:
+    names = set()
+    for file, page in (("recall", "operators"), ("parity", "backbones")):
+        results = json.loads((ROOT / "benchmarks" / f"{file}.json").read_text())["results"]
+        names |= {one["backbone"] for one in results}
+        assert table(results) in (ROOT / "docs" / f"{page}.md").read_text()
+    assert names == CONFIGS.keys()

@@ -15,11 +15,18 @@ from torch import Tensor, nn
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import gated_linear_attention as fused_gla
 from lina.backbones.fused.gated_norm import gated_norm
-from lina.backbones.fused.memory_step import has_kernel, packed_memory_step, store_memory
+from lina.backbones.fused.memory_step import (
+    MemoryStep,
+    has_kernel,
+    memory_step,
+    packed_memory_step,
+    store_memory,
+)
+from lina.backbones.short_conv import ShortConvolutions
 from lina.core.errors import SpecError
 from lina.core.model.in_place import InPlaceStep, linear_of
 from lina.core.model.stack import MixerPlugin
-from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
+from lina.core.ops.dispatch import KernelConfig, operand_dtype, use_fused_kernel
 from lina.core.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from lina.core.ops.small_linear import is_small, small_linear
 from lina.core.protocols import Backbone
@@ -35,10 +42,23 @@ class GLAConfig(KernelConfig):
     gate_rank: int = Field(default=16, ge=1)
     gate_temperature: float = Field(default=16.0, gt=0)
     """The log-decay is logsigmoid(gate) / gate_temperature: higher remembers longer."""
+    short_conv: int = Field(default=0, ge=0, le=64)
+    """Taps, in frames, of causal convolutions of queries, keys and values; 0 or 1: none."""
 
 
 class GLAState(NamedTuple):
     memory: Float[Tensor, "B H K V"]
+
+
+class ConvolvedGLAState(NamedTuple):
+    """The state with ``short_conv``."""
+
+    tail: Float[Tensor, "B W_minus_1 C"]
+    """The last inputs of the convolutions: queries, keys and values side by side."""
+    memory: Float[Tensor, "B H K V"]
+
+
+AnyState = GLAState | ConvolvedGLAState
 
 
 class GLAMixer(nn.Module):
@@ -60,45 +80,75 @@ class GLAMixer(nn.Module):
         self.o_proj = nn.Linear(d_value, d_model, bias=False)
         self.g_norm_swish_gate = nn.RMSNorm(d_value // config.n_heads, eps=1e-5)
         self.scale = (d_key // config.n_heads) ** -0.5
+        taps = config.short_conv
+        self.short_conv = ShortConvolutions((d_key, d_key, d_value), taps) if taps > 1 else None
 
-    def initial_state(self, batch: int) -> GLAState:
+    def initial_state(self, batch: int) -> AnyState:
         d_key, d_value = self.q_proj.out_features // self.n_heads, self.v_proj.out_features // self.n_heads
         weight = self.q_proj.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        return GLAState(torch.zeros(batch, self.n_heads, d_key, d_value, dtype=dtype, device=weight.device))
+        memory = torch.zeros(batch, self.n_heads, d_key, d_value, dtype=dtype, device=weight.device)
+        if self.short_conv is None:
+            return GLAState(memory)
+        return ConvolvedGLAState(self.short_conv.initial_tail(batch, dtype), memory)
 
     def parallel_forward(
-        self, x: Float[Tensor, "B T D"], state: GLAState, starts: Bool[Tensor, "B T"] | None = None
-    ) -> tuple[Float[Tensor, "B T D"], GLAState]:
-        q, k, v, log_decay = self._project(x, state)
-        if starts is not None:
-            log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
-        # The kernels support neither restarts nor float64.
-        supported = starts is None and q.dtype == torch.float32
-        fused = supported and use_fused_kernel("gla", self.config, flash_linear_attention.obstacle, x.device)
+        self, x: Float[Tensor, "B T D"], state: AnyState, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], AnyState]:
+        exact = state.memory.dtype
+        # The kernels do not support float64.
+        obstacle = flash_linear_attention.obstacle
+        fused = exact == torch.float32 and use_fused_kernel("gla", self.config, obstacle, x.device, starts)
+        operands = operand_dtype(x.device, exact) if fused else exact
         operator = fused_gla.gated_linear_attention if fused else gated_linear_attention
+        projected, tail = self._project(x), None
+        if self.short_conv is not None and isinstance(state, ConvolvedGLAState):
+            exactly = tuple(part.to(exact) for part in projected)
+            projected, tail = self.short_conv.parallel_forward(exactly, state.tail, starts)
+        q, k, v = self._heads(projected, operands)
+        log_decay = self._gates(x, exact)
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = operator(q, k, v, log_decay, state.memory, self.scale)
-        return self.output(out, self.g_proj(x)), GLAState(memory)
+            out, memory = operator(q, k, v, log_decay, state.memory, self.scale, starts)
+        return self.output(out, self.g_proj(x)), _state(tail, memory)
 
-    def step(self, x: Float[Tensor, "B D"], state: GLAState) -> tuple[Float[Tensor, "B D"], GLAState]:
-        q, k, v, log_decay = self._project(x, state)
+    def step(self, x: Float[Tensor, "B D"], state: AnyState) -> tuple[Float[Tensor, "B D"], AnyState]:
+        q, k, v, log_decay, tail = self._project_frame(x, state)
         with torch.autocast(x.device.type, enabled=False):
             out, memory = gated_linear_attention_step(q, k, v, log_decay, state.memory, self.scale)
-        return self.output(out, self.g_proj(x)), GLAState(memory)
+        return self.output(out, self.g_proj(x)), _state(tail, memory)
+
+    def step_in_place(self, x: Float[Tensor, "B D"], state: ConvolvedGLAState) -> Float[Tensor, "B D"]:
+        q, k, v, log_decay, tail = self._project_frame(x, state, torch.float32)
+        out = memory_step(q, k, v, log_decay, state.memory, self.scale)
+        state.tail.copy_(cast(Tensor, tail))
+        return self.output(out, self.g_proj(x))
 
     def fused_step(self) -> InPlaceStep | None:
-        return GLAStep(self) if has_kernel() else None
+        if not has_kernel():
+            return None
+        return GLAStep(self) if self.short_conv is None else MemoryStep(self)
 
-    def _project(self, x: Float[Tensor, "*B D"], state: GLAState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q, k, v and log-decay as [..., H, channels], in the memory's dtype."""
-        dtype = state.memory.dtype
-        heads = (self.n_heads, -1)
-        q, k, v = (
-            project(x).unflatten(-1, heads).to(dtype) for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        gate = self.gk_proj(x).unflatten(-1, heads).to(dtype)
-        return q, k, v, self.log_decay(gate)
+    def _project(self, x: Float[Tensor, "*B D"]) -> tuple[Tensor, ...]:
+        """q, k and v of all heads."""
+        return self.q_proj(x), self.k_proj(x), self.v_proj(x)
+
+    def _heads(self, projected: tuple[Tensor, ...], dtype: torch.dtype) -> list[Tensor]:
+        """q, k and v as [..., H, channels]."""
+        return [part.unflatten(-1, (self.n_heads, -1)).to(dtype) for part in projected]
+
+    def _gates(self, x: Float[Tensor, "*B D"], dtype: torch.dtype) -> Float[Tensor, "*B H K"]:
+        return self.log_decay(self.gk_proj(x).unflatten(-1, (self.n_heads, -1)).to(dtype))
+
+    def _project_frame(
+        self, x: Float[Tensor, "B D"], state: AnyState, dtype: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """q, k, v and log-decay of one frame, and the next tail of the convolutions, if there are any."""
+        dtype = dtype or state.memory.dtype
+        projected, tail = self._project(x), None
+        if self.short_conv is not None and isinstance(state, ConvolvedGLAState):
+            projected, tail = self.short_conv.step(tuple(part.to(dtype) for part in projected), state.tail)
+        q, k, v = self._heads(projected, dtype)
+        return q, k, v, self._gates(x, dtype), tail
 
     def log_decay(self, gate: Float[Tensor, "*B H K"]) -> Float[Tensor, "*B H K"]:
         return F.logsigmoid(gate) / self.config.gate_temperature
@@ -118,6 +168,10 @@ class GLAMixer(nn.Module):
             gate.bias.copy_(bias[torch.randperm(gate.out_features)])
 
 
+def _state(tail: Tensor | None, memory: Tensor) -> AnyState:
+    return GLAState(memory) if tail is None else ConvolvedGLAState(tail, memory)
+
+
 class GLAStep(InPlaceStep):
     """One frame in place: one product for all that is projected from the input, one pass over the memory."""
 
@@ -129,7 +183,7 @@ class GLAStep(InPlaceStep):
         self.offsets = [sum(self.widths[:place]) for place in range(len(layers))]
         self.enter = linear_of(torch.cat([layer.weight.detach() for layer in layers]))
 
-    def forward(self, x: Float[Tensor, "B D"], state: GLAState) -> Float[Tensor, "B D"]:
+    def forward(self, x: Float[Tensor, "B D"], state: AnyState) -> Float[Tensor, "B D"]:
         mixer = self.mixer
         packed = self.enter(x)
         gate, low = packed[:, self.offsets[3] :].split(self.widths[3:], -1)
@@ -140,7 +194,7 @@ class GLAStep(InPlaceStep):
         mixed: Tensor = mixer.o_proj(gated_norm(out, norm.weight, gate, cast(float, norm.eps)))
         return mixed
 
-    def add(self, x: Float[Tensor, "B D"], norm: nn.LayerNorm, state: GLAState) -> Float[Tensor, "B D"]:
+    def add(self, x: Float[Tensor, "B D"], norm: nn.LayerNorm, state: AnyState) -> Float[Tensor, "B D"]:
         mixer = self.mixer
         if not is_small(x, self.enter.in_features, mixer.o_proj.in_features):
             return super().add(x, norm, state)

@@ -13,10 +13,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lina.core.errors import SpecError
+from lina.core.model.in_place import InPlaceStep
 from lina.core.model.stack import MixerPlugin
+from lina.core.ops.dispatch import operand_dtype
 from lina.core.ops.rotary import apply_rotary
 from lina.core.plugin import PluginConfig
 from lina.core.protocols import Backbone
+from lina.core.state import S, State
 
 
 class TransformerConfig(PluginConfig):
@@ -95,7 +98,8 @@ class WindowAttention(nn.Module):
     def _project(
         self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"], state: WindowState
     ) -> tuple[Tensor, Tensor, Tensor]:
-        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).to(state.keys.dtype)
+        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))
+        qkv = qkv.to(torch.promote_types(state.keys.dtype, torch.float32))
         q, k = apply_rotary(qkv[:, :, :2].flatten(2, 3), positions).unflatten(2, (2, -1)).unbind(2)
         return q, k, qkv[:, :, 2]
 
@@ -109,18 +113,26 @@ class WindowAttention(nn.Module):
         """Attention of query t to keys t + 1 .. t + W of the W + T, computed W queries at a time."""
         frames, size = q.shape[1], min(self.window, q.shape[1])
         padding = -frames % size
-        q = F.pad(q, (0, 0, 0, 0, 0, padding)).unflatten(1, (-1, size)).permute(0, 1, 3, 2, 4)
+        if q.device.type == "cuda":
+            operands = operand_dtype(q.device, q.dtype)
+            q, keys, values = (tensor.to(operands) for tensor in (q, keys, values))
+        # Blocks are rows: fused kernels take four axes.
+        q = F.pad(q, (0, 0, 0, 0, 0, padding)).unflatten(1, (-1, size)).permute(0, 1, 3, 2, 4).flatten(0, 1)
         span = self.window + size
         keys, values = (
-            F.pad(t, (0, 0, 0, 0, 0, padding)).unfold(1, span, size).permute(0, 1, 2, 4, 3)
+            F.pad(t, (0, 0, 0, 0, 0, padding)).unfold(1, span, size).permute(0, 1, 2, 4, 3).flatten(0, 1)
             for t in (keys, values)
         )
         exists = F.pad(exists, (0, padding), value=True).unfold(1, span, size)
         lag = torch.arange(size, device=q.device)[:, None] + self.window - torch.arange(span, device=q.device)
-        allowed = exists[:, :, None, None] & (lag >= 0) & (lag < self.window)
+        allowed = exists.flatten(0, 1)[:, None, None] & (lag >= 0) & (lag < self.window)
         with torch.autocast(q.device.type, enabled=False):
             out = F.scaled_dot_product_attention(q, keys, values, attn_mask=allowed)
-        return out.permute(0, 1, 3, 2, 4).flatten(1, 2)[:, :frames]
+        joined: Tensor = out.transpose(1, 2).unflatten(0, (-1, (frames + padding) // size)).flatten(1, 2)
+        return joined[:, :frames]
+
+    def fused_step(self) -> InPlaceStep:
+        return WindowStep(self)
 
     def extreme(self) -> None:
         """Sharpen the attention, short of ties that rounding decides, for the laws; there are no gates."""
@@ -134,6 +146,37 @@ def _spread(slots: Int[Tensor, "B N"], like: Float[Tensor, "B M H D"]) -> Int[Te
 
 def _take(ring: Float[Tensor, "B W H D"], slots: Int[Tensor, "B W"]) -> Float[Tensor, "B W H D"]:
     return ring.gather(1, _spread(slots, ring))
+
+
+class WindowStep(InPlaceStep):
+    """A step that writes its frame into the ring, which is not copied: at 2,000 frames it is nearly all of a state."""
+
+    def __init__(self, attention: WindowAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Float[Tensor, "B D"], state: State) -> Float[Tensor, "B D"]:
+        assert isinstance(state, WindowState)
+        own = self.attention
+        q, k, v = own._project(x[:, None], state.position[:, None], state)
+        slot = _spread((state.position % own.window)[:, None], k)
+        state.keys.scatter_(1, slot, k.to(state.keys.dtype))
+        state.values.scatter_(1, slot, v.to(state.values.dtype))
+        filled = torch.arange(own.window, device=x.device) <= state.position[:, None]
+        with torch.autocast(x.device.type, enabled=False):
+            out = F.scaled_dot_product_attention(
+                q.transpose(1, 2).to(state.keys.dtype),
+                state.keys.transpose(1, 2),
+                state.values.transpose(1, 2),
+                attn_mask=filled[:, None, None],
+            )
+        state.position.add_(1)
+        mixed: Tensor = own.out(out.transpose(1, 2).flatten(1).to(x.dtype))
+        return mixed
+
+    def stored(self, state: S, dtype: torch.dtype) -> S:
+        assert isinstance(state, WindowState)
+        return state._replace(keys=state.keys.to(dtype), values=state.values.to(dtype))
 
 
 class Transformer(MixerPlugin):

@@ -42,6 +42,8 @@ class BackboneSection(SpecSection):
     """Layers of each half, before and after the cross-attention."""
     head_norm: bool = True
     """LayerNorm between the last layer and the heads that predict codes."""
+    final_norm: Literal["own", "layer", "rms", "none"] = "own"
+    """Norm at the end of each half: the architecture's own (that of mamba and mamba2), or the same for all."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""
     layers: Annotated[tuple[NamedChoice, ...], Field(min_length=1, max_length=1000)] | None = None

@@ -69,6 +69,8 @@ class TrainSection(SpecSection):
     """Steps between lines of metrics.jsonl."""
     cuda_graph: Literal["auto"] | bool = False
     """On a GPU: pad micro-batches to a few shapes and replay each as a CUDA graph; ``auto``: if the model is small."""
+    compile: Literal["auto"] | bool = "auto"
+    """On a GPU: compile layers, in about a minute at the first start; ``auto``: in runs of at least 1,000 steps."""
     gradient_checkpointing: bool = False
     """Less memory for more time: recompute layers in the backward pass."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

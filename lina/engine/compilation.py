@@ -11,10 +11,15 @@ RECOMPILES = 64
 """Kinds of layers times sizes that one piece of code is compiled for; torch's own limit is 8."""
 
 
-def compile_regions(regions: Iterable[nn.Module]) -> None:
-    """Compile each module's ``forward`` for fixed shapes, at its first call."""
+def cache_compiled_code() -> None:
+    """Keep compiled code in lina's cache folder from here on, unless the environment names another."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lina" / "inductor"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+
+
+def compile_regions(regions: Iterable[nn.Module]) -> None:
+    """Compile each module's ``forward`` for fixed shapes, at its first call."""
+    cache_compiled_code()
     for region in regions:
         region.compile(dynamic=False)
 

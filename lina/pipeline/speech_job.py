@@ -45,6 +45,7 @@ FREE_KEYS = (
     "train.keep",
     "train.log_every",
     "train.threads",
+    "train.compile",
     "train.out",
     "train.device",
     "train.gpus",

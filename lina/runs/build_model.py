@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 
-from lina.config.resolve import PluginChoice, ResolvedSpec
+from lina.config.resolve import PluginChoice, ResolvedSpec, choose_plugin
+from lina.config.source_map import Origin
 from lina.core.audio.contract import check_codec
 from lina.core.errors import LinaError
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
+from lina.core.model.final_norm import FinalNorm
 from lina.core.model.pattern import ModelPart, build_part, build_pattern
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.plugin import BackbonePlugin, CodecPlugin
@@ -44,6 +46,26 @@ def build_lm(
             head_norm=spec.backbone.head_norm,
             dropout=spec.train.dropout,
         )
+
+
+def build_backbone(
+    name: str, *, d_model: int, n_layers: int, final_norm: FinalNorm, options: dict[str, Any]
+) -> Backbone:
+    """A stack by itself, as the encoder of a model has it; ``options`` are the plugin's keys.
+
+    Raises:
+        PluginError: there is no such backbone, or it is broken.
+        SpecError: an option is wrong, or sizes do not fit each other.
+    """
+    chosen = choose_plugin("backbone", name, options, Origin())
+    return build_part(
+        chosen.plugin,
+        part="encoder",
+        d_model=d_model,
+        n_layers=n_layers,
+        config=chosen.config,
+        final_norm=final_norm,
+    )
 
 
 def sketch_lm(resolved: ResolvedSpec) -> DelayLM:
@@ -101,6 +123,8 @@ def _stack(
 ) -> Backbone:
     section, chosen = resolved.spec.backbone, resolved.backbone
     sizes = {"d_model": section.d_model, "n_layers": section.n_layers}
+    norm = section.final_norm
     if pattern:
-        return build_pattern([(one.plugin, one.config) for one in pattern], part=part, **sizes)
-    return build_part(chosen.plugin, part=part, config=chosen.config, **sizes)
+        choices = [(one.plugin, one.config) for one in pattern]
+        return build_pattern(choices, part=part, final_norm=norm, **sizes)
+    return build_part(chosen.plugin, part=part, config=chosen.config, final_norm=norm, **sizes)

@@ -75,6 +75,7 @@ class CapturedFunction(Generic[R]):
         self._clear_gradients()
         self.inputs = tuple(tensor.to(self.device, copy=True) for tensor in inputs)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=self.pool):
+        # Other threads go on meanwhile: the one that pins coming batches allocates page-locked memory.
+        with torch.cuda.graph(self.graph, pool=self.pool, capture_error_mode="thread_local"):
             self.result = self.function(*self.inputs)
         self.gradients = [parameter.grad for parameter in self.parameters]

@@ -7,7 +7,8 @@ the other. A row holds one group, padded to the longest; or all groups of a micr
 ``starts`` marks the first steps of groups: there the state restarts.
 """
 
-from typing import NamedTuple
+import importlib.util
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
@@ -18,6 +19,7 @@ from lina.core.model.cross_attention import CrossAttention, PositionCrossAttenti
 from lina.core.model.delay_lm import Conditions, DelayLM
 from lina.core.model.text_blocks import TextSwaps
 from lina.core.model.tokens import STOP, Columns
+from lina.core.ops.dispatch import KernelConfig
 from lina.core.ops.segments import keep_segments
 from lina.core.protocols import takes_starts
 
@@ -103,17 +105,25 @@ def row_starts(
     return RowStarts(marked(first) if first[:, 1:].any() else None, utterances)
 
 
-RESTARTING_KERNELS: bool = False
-"""Fused kernels run on rows that restart. Today all but Mamba's leave such rows to the reference form, which takes
-several times as long on a GPU as padding does."""
+def packs_groups(model: DelayLM, precision: torch.dtype) -> bool:
+    """Check that all streams of a model can restart within a row on a GPU, and are faster there than in padded rows.
+
+    They are with fused kernels. Reference forms loop over the frames of a row, and a row end to end is long.
+    """
+    streams = [model.encoder, model.decoder]
+    if isinstance(model.cross_att, PositionCrossAttention):
+        streams.append(model.cross_att.pos_net)
+    return all(takes_starts(one) and _has_fused_kernels(one, precision) for one in streams)
 
 
-def packs_groups(model: DelayLM) -> bool:
-    """Check that all streams of a model can restart within a row, and that it is faster than padded rows."""
-    if not RESTARTING_KERNELS:
-        return False
-    position_net = getattr(model.cross_att, "pos_net", model.encoder)
-    return all(takes_starts(one) for one in (model.encoder, model.decoder, position_net))
+def _has_fused_kernels(backbone: Any, precision: torch.dtype) -> bool:
+    configs = [getattr(module, "config", None) for module in backbone.modules()]
+    kernels = [config for config in configs if isinstance(config, KernelConfig)]
+    mixed, installed = precision != torch.float32, all(map(importlib.util.find_spec, ("triton", "fla")))
+    return bool(kernels) and all(
+        one.kernels == "fused" or (one.kernels == "auto" and installed and one.auto_uses_fused_kernels(mixed))
+        for one in kernels
+    )
 
 
 def validate_packing(attention: CrossAttention, backbone: str, utterances: int) -> None:

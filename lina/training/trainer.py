@@ -7,7 +7,7 @@ stored, and the step of the checkpoint is all that resuming needs, on any number
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ from lina.runs.shards import gather
 from lina.training.activation_memory import checkpoint_layers
 from lina.training.backward import BackwardPass
 from lina.training.batch_size import choose_batch_seconds, resolved_run
+from lina.training.compile_blocks import compile_blocks, compiles_layers
 from lina.training.finite_steps import SkippedSteps, some_of
 from lina.training.gradient_spikes import NormStatistics
 from lina.training.graph_choice import uses_cuda_graph
@@ -81,6 +82,7 @@ def train(
         last = run_steps(trainer, run, group, began)
     finally:
         trainer.writer.close()
+        trainer.compilation.close()
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last
 
@@ -105,6 +107,8 @@ class Trainer:
         """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
         self.model = model.to(self.device)
         checkpoint_layers(model, spec.gradient_checkpointing)
+        compiles = compiles_layers(spec, self.device)
+        self.compilation = compile_blocks(model, self.device, self.precision) if compiles else ExitStack()
         chosen = training_choices(run.spec)
         self.objective = build_objective(run.spec, model, self.device)
         self.micro_batches = MicroBatches(
@@ -138,7 +142,7 @@ class Trainer:
         """Lay all rows of a micro-batch end to end: on a GPU, where kernels take restarts and shapes are free."""
         if self.device.type != "cuda" or self.spec.cuda_graph:
             return False
-        packs = packs_groups(self.model)
+        packs = packs_groups(self.model, self.precision)
         log_once(f"train: {'rows end to end, without padding' if packs else 'padded rows'}")
         return packs
 

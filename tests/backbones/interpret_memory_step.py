@@ -1,4 +1,4 @@
-"""Runs the Triton kernel of the memory step on a CPU, against the plain form; needs TRITON_INTERPRET=1."""
+"""Runs the Triton kernels of the memory steps on a CPU, against the plain forms; needs TRITON_INTERPRET=1."""
 
 import torch
 
@@ -7,6 +7,8 @@ from lina.backbones.fused.gated_norm_triton import gated_norm as fused_norm
 from lina.backbones.fused.memory_step import memory_step, packed_memory_step
 from lina.backbones.fused.memory_step_triton import memory_step as fused
 from lina.backbones.fused.memory_step_triton import packed_memory_step as fused_packed
+from lina.backbones.fused.selective_step import selective_step
+from lina.backbones.fused.selective_step_triton import selective_step as fused_selective
 
 B, H = 2, 4
 
@@ -53,6 +55,20 @@ def main() -> None:
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
         torch.testing.assert_close(other, memory, atol=1e-5, rtol=1e-5)
         print("agrees", keys, values, flush=True)
+    for channels, numbers in ((64, 16), (40, 5)):
+        u, size = torch.randn(B, channels), torch.randn(B, channels) * 10
+        a_log, skip = torch.randn(channels, numbers) * 3, torch.randn(channels)
+        selected, entered = torch.randn(B, 3 + 2 * numbers), torch.randn(B, 2 * channels)
+        for dtype in (torch.float32, torch.bfloat16):
+            memory = torch.randn(B, channels, numbers).to(dtype)
+            other = memory.clone()
+            expected = selective_step(u, size, a_log, skip, selected, entered, memory)
+            found = fused_selective(u, size, a_log, skip, selected, entered, other)
+            torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
+            torch.testing.assert_close(
+                other, memory, atol=1e-5 if dtype == torch.float32 else 0.04, rtol=1e-2
+            )
+        print("agrees", channels, numbers, flush=True)
 
 
 if __name__ == "__main__":

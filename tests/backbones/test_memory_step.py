@@ -12,8 +12,16 @@ from lina.core.model.in_place import CopiedStep, InPlaceStep, in_place_step
 from lina.core.registry import load
 from lina.core.state import State, leaves, named_leaves, tree_map
 
-NAMES = ("gated_deltanet", "gla", "kda", "mamba2", "retnet", "rwkv6", "rwkv7")
-MODULES = ("delta.gated_delta", "gla", "mamba.mamba2", "retnet", "rwkv.rwkv6", "rwkv.rwkv7")
+NAMES = ("gated_deltanet", "gla", "kda", "mamba", "mamba2", "retnet", "rwkv6", "rwkv7")
+MODULES = (
+    "delta.gated_delta",
+    "gla",
+    "mamba.mamba",
+    "mamba.mamba2",
+    "retnet",
+    "rwkv.rwkv6",
+    "rwkv.rwkv7",
+)
 
 
 @pytest.fixture
@@ -25,11 +33,13 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.import_module(f"lina.backbones.{module}"), "has_kernel", lambda: True)
 
 
-def built(name: str, gates: str) -> Any:
+def built(name: str, gates: str, **options: int) -> Any:
     plugin: Any = load("backbone", name)
+    example = plugin.example()
+    example["config"] = example["config"].model_copy(update=options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        backbone = plugin.build(**plugin.example())
+        backbone = plugin.build(**example)
         if gates == "extreme":
             plugin.extreme(backbone)
     return backbone
@@ -42,14 +52,26 @@ def noise(leaf: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("gates", ["ordinary", "extreme"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {}) for name in (*NAMES, "transformer")),
+        ("gla", {"short_conv": 4}),
+        ("retnet", {"short_conv": 4}),
+    ],
+)
 @torch.no_grad()
 def test_a_fused_step_is_the_step(
-    name: str, gates: str, small: bool, kernels: None, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    options: dict[str, int],
+    gates: str,
+    small: bool,
+    kernels: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in (gla, stack):
         monkeypatch.setattr(module, "is_small", lambda *_: small)
-    backbone = built(name, gates)
+    backbone = built(name, gates, **options)
     step = in_place_step(backbone)
     assert not any(isinstance(part, CopiedStep) for part in step.modules())
     state: State = tree_map(noise, backbone.initial_state(3))

@@ -35,7 +35,7 @@ GROUPS = {
         f"docs/{name}.md"
         for name in ("speaking", "long_texts", "lina_speech", "hugging_face", "troubleshooting")
     ],
-    "plugins": ["docs/plugins.md", "docs/codec_plugins.md"],
+    "plugins": ["docs/plugins.md", "docs/codec_plugins.md", "docs/backbones.md"],
     "results": ["docs/codecs.md", "docs/voices.md", "docs/design.md"],
 }
 """Pages that are followed in one clone, in this order: a later page may use files of an earlier one."""

@@ -156,7 +156,7 @@ np.save({str(tmp_path / "audio.npy")!r}, audio)
         (lambda: lina.load(device="cpu").parameters, "graphs do not serve parameters"),
         (lambda: lina.load(device="cpu").input("Hi.", cast(Any, "a prompt")), "graphs do not serve a prompt"),
     ],
-    ids=str,
+    ids=["settings", "backend", "threads", "parameters", "prompt"],
 )
 def test_a_fallback_to_pytorch_logs_its_reason(
     use: Callable[[], Any], reason: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -132,7 +132,7 @@ def test_a_step_is_measured_as_it_is_trained(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(BackwardPass, "__call__", failing)
-    monkeypatch.setattr(batch_size, "packs_groups", lambda model: True)
+    monkeypatch.setattr(batch_size, "packs_groups", lambda model, precision: True)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     with pytest.raises(torch.OutOfMemoryError):
         batch_size._bytes_of_step(run, model, data, torch.device("cpu"), 1.0, ranks=2)

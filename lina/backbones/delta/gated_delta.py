@@ -23,6 +23,8 @@ class GatedDeltaConfig(MixedPrecisionKernelConfig):
     n_heads: int = Field(default=4, ge=1)
     convolution: int = Field(default=4, ge=2)
     """Taps, in frames, of the causal convolutions of queries, keys and values."""
+    allow_neg_eigval: bool = False
+    """Beta in 0 .. 2 instead of 0 .. 1, so that a memory can change its sign (Grazzi et al. 2024, arXiv 2411.12537)."""
 
 
 class GatedDeltaState(NamedTuple):
@@ -84,15 +86,14 @@ class GatedDeltaMixer(nn.Module, ABC):
             self._projected(x, dtype), self._taps(dtype), None, state.tail, starts
         )
         q, k, v, beta, log_decay = self._heads(mixed, x)
-        if starts is not None:
-            log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
-        # The kernels support neither restarts nor float64.
-        supported = starts is None and dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fused = supported and use_fused_kernel(self.plugin, self.config, obstacle, x.device)
+        # The kernels do not support float64.
+        fused = dtype == torch.float32 and use_fused_kernel(
+            self.plugin, self.config, obstacle, x.device, starts
+        )
         operator = fused_delta_rule.gated_delta_rule if fused else gated_delta_rule
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = operator(q, k, v, beta, log_decay, state.memory, self.scale)
+            out, memory = operator(q, k, v, beta, log_decay, state.memory, self.scale, starts)
         return self._output(out, x), GatedDeltaState(tail, memory)
 
     def step(
@@ -133,6 +134,8 @@ class GatedDeltaMixer(nn.Module, ABC):
             for part in F.silu(mixed).split([d_key, d_key, d_value], dim=-1)
         )
         beta = torch.sigmoid(self.b_proj(x).to(mixed.dtype))
+        if self.config.allow_neg_eigval:
+            beta = 2 * beta
         return _unit(q), _unit(k), v, beta, self.log_decay(x, mixed.dtype)
 
     def _output(self, out: Float[Tensor, "*B H V"], x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:

@@ -4,12 +4,12 @@ The value stored under a unit key moves by beta towards the new one; before that
 the head decays by exp(-A softplus(projection + bias)). Parameters are named as in flash-linear-attention's layer.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lina.backbones.delta.gated_delta import GatedDeltaConfig, GatedDeltaMixer, inverse_softplus
@@ -22,6 +22,16 @@ class GatedDeltaNetConfig(GatedDeltaConfig):
     """Key width over model width."""
     expand_v: float = Field(default=2.0, gt=0)
     """Value width over model width."""
+    a_min: float = Field(default=1.0, ge=0)
+    """Initial decay rates A are drawn from ``a_min`` .. ``a_max``; fla's begin at 0, with longer memories."""
+    a_max: float = Field(default=16.0, gt=0)
+    """With few heads, and all of them short memories at first, nothing learns to recall; with 0.01 .. 0.3 it does."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.a_min >= self.a_max:
+            raise ValueError(f"a_min = {self.a_min:g} is not below a_max = {self.a_max:g}")
+        return self
 
 
 class GatedDeltaNetMixer(GatedDeltaMixer):
@@ -31,7 +41,7 @@ class GatedDeltaNetMixer(GatedDeltaMixer):
         d_value = int(d_model * config.expand_v)
         super().__init__(d_model, int(d_model * config.expand_k), d_value, config)
         self.a_proj = nn.Linear(d_model, config.n_heads, bias=False)
-        self.A_log = nn.Parameter(torch.empty(config.n_heads).uniform_(1, 16).log())
+        self.A_log = nn.Parameter(torch.empty(config.n_heads).uniform_(config.a_min, config.a_max).log())
         # The steps of Mamba-2: from 1e-3 to 0.1, evenly in their logarithms.
         steps = 10 ** torch.empty(config.n_heads).uniform_(-3, -1)
         self.dt_bias = nn.Parameter(inverse_softplus(steps))

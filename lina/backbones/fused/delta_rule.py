@@ -4,10 +4,11 @@ import math
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lina.backbones.fused import flash_linear_attention
+from lina.core.ops.segments import run_segments
 
 STRONGEST_DECAY = math.exp(-0.5)
 """Lower bound of RWKV-7's log-decays, negated; the kernel needs a bound to use tensor cores in the chunks."""
@@ -28,6 +29,7 @@ def delta_rule(
     log_decay: Float[Tensor, "B T H K"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """As ``lina.core.ops.delta_rule.delta_rule``, on a GPU, for log-decays in RWKV-7's range.
 
@@ -35,9 +37,13 @@ def delta_rule(
     """
     from fla.ops.rwkv7 import chunk_rwkv7, fused_recurrent_rwkv7
 
+    chunks = partial(chunk_rwkv7, lower_bound=-STRONGEST_DECAY)
+    if starts is not None:
+        kernel = partial(chunks, scale=scale, output_final_state=True)
+        return run_segments(kernel, memory.float(), starts, r=q, w=log_decay, k=k, v=v, a=a, b=b)
     tracked = any(tensor.requires_grad for tensor in (q, k, v, a, b, log_decay, memory))
     short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
-    operator = fused_recurrent_rwkv7 if short else partial(chunk_rwkv7, lower_bound=-STRONGEST_DECAY)
+    operator = fused_recurrent_rwkv7 if short else chunks
     return operator(  # type: ignore[no-any-return]
         r=q,
         w=log_decay,
@@ -59,11 +65,12 @@ def gated_delta_rule(
     log_decay: Float[Tensor, "B T H G"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """As ``lina.core.ops.delta_rule.gated_delta_rule``, on a GPU; float32 inputs go through TF32 units."""
     log_decay = log_decay.clamp(min=FORGOTTEN)
     tracked = any(tensor.requires_grad for tensor in (q, k, v, beta, log_decay, memory))
-    short = q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
+    short = starts is None and q.shape[1] <= SHORT and not (torch.is_grad_enabled() and tracked)
     if log_decay.shape[-1] == 1 and not flash_linear_attention.shared_decays_are_wrong():
         from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
 
@@ -74,6 +81,9 @@ def gated_delta_rule(
 
         log_decay = log_decay.expand(q.shape)
         operator = fused_recurrent_kda if short else chunk_kda
+    if starts is not None:
+        kernel = partial(operator, scale=scale, output_final_state=True)
+        return run_segments(kernel, memory.float(), starts, q=q, k=k, v=v, g=log_decay, beta=beta)
     return operator(  # type: ignore[no-any-return]
         q=q,
         k=k,

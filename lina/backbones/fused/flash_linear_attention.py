@@ -4,16 +4,20 @@ import functools
 import importlib.util
 import os
 import re
+from pathlib import Path
 
 import torch
 
 from lina.core.errors import PluginError
 from lina.core.ops.dispatch import log_once
+from lina.core.process.kernel_configurations import TRIED, install, read_configurations
 
+CONFIGURATIONS = Path(__file__).parent / "configurations"
+"""A file per compute capability, written by ``benchmarks.tune_kernels``."""
 VARIANTS = "LINA_KERNEL_VARIANTS"
-"""Environment variable: how many variants of each kernel are tried at its first use; all if it is not set.
+"""Environment variable: how many variants are tried of a kernel without a committed configuration.
 
-Trying all takes minutes and finds the fastest; two are right as well, and start in seconds.
+``all`` tries all of every kernel, in minutes, and finds the fastest; few are right as well, and start in seconds.
 """
 
 
@@ -29,8 +33,8 @@ def obstacle() -> str | None:
         import fla.ops  # noqa: F401
     except Exception as error:
         return f"flash-linear-attention does not import ({type(error).__name__}: {error}); pip install 'lina[fla]'"
-    if VARIANTS in os.environ:
-        _try_few(os.environ[VARIANTS])
+    tried = _tried()
+    install(read_configurations(configurations_file(), versions()) if tried else {}, tried)
     _tune_once_for_all_batches()
     return None
 
@@ -58,13 +62,28 @@ def shared_decays_are_wrong() -> bool:
     return True
 
 
-def _try_few(count: str) -> None:
-    if not count.isdecimal() or int(count) < 1:
-        raise PluginError(f"{VARIANTS} is {count!r}; give a whole number of at least 1, or leave it unset")
-    from triton.runtime.autotuner import Autotuner
+def configurations_file() -> Path:
+    """The file of this machine's kind of GPU."""
+    return CONFIGURATIONS / "sm_{}{}.json".format(*torch.cuda.get_device_capability())
 
-    every = Autotuner.prune_configs
-    Autotuner.prune_configs = lambda self, kwargs: every(self, kwargs)[: int(count)]
+
+def versions() -> dict[str, str]:
+    """Versions that a kernel's variants, and which of them is fastest, depend on."""
+    import fla
+    import triton
+
+    return {"triton": triton.__version__, "fla": fla.__version__}
+
+
+def _tried() -> int | None:
+    count = os.environ.get(VARIANTS, str(TRIED))
+    if count == "all":
+        return None
+    if not count.isdecimal() or int(count) < 1:
+        raise PluginError(
+            f"{VARIANTS} is {count!r}; give a whole number of at least 1, or all, or leave it unset ({TRIED})"
+        )
+    return int(count)
 
 
 def _tune_once_for_all_batches() -> None:

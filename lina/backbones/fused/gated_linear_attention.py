@@ -1,7 +1,11 @@
 """Fused kernels of gated linear attention: flash-linear-attention's Triton kernels."""
 
-from jaxtyping import Float
+from functools import partial
+
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from lina.core.ops.segments import run_segments
 
 SHORT = 64
 """Up to this many frames the recurrent kernel is as fast, in full float32, and needs next to no autotuning."""
@@ -20,10 +24,14 @@ def gated_linear_attention(
     log_decay: Float[Tensor, "B T H K"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """The operator of this name in ``lina.core.ops`` on a GPU; float32 inputs go through TF32 units."""
     from fla.ops.gla import chunk_gla, fused_recurrent_gla
 
+    if starts is not None:
+        kernel = partial(chunk_gla, scale=scale, output_final_state=True)
+        return run_segments(kernel, memory.float(), starts, q=q, k=k, v=v, g=log_decay)
     operator = chunk_gla if q.shape[1] > SHORT else fused_recurrent_gla
     return operator(  # type: ignore[no-any-return]
         q, k, v, log_decay, scale=scale, initial_state=memory.float(), output_final_state=True

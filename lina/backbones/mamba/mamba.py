@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from lina.backbones.fused import selective_scan as fused_scan
 from lina.backbones.fused import selective_scan_mamba_ssm
+from lina.backbones.fused.memory_step import MemoryStep, has_kernel
+from lina.backbones.fused.selective_step import selective_step
+from lina.core.model.in_place import InPlaceStep
 from lina.core.model.stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
@@ -101,6 +104,20 @@ class MambaMixer(nn.Module):
                 u, delta, self._rate(state), b, c, self._skip(state), state.memory
             )
         return self._output(y, gate), MambaState(tail, memory)
+
+    def step_in_place(self, x: Float[Tensor, "B D"], state: MambaState) -> Float[Tensor, "B D"]:
+        entered = self.in_proj(x)
+        inner = entered[:, : self.d_inner]
+        convolved, tail = causal_convolution_step(inner.to(state.tail.dtype), *self._taps(state), state.tail)
+        u = F.silu(convolved)
+        selected = self.x_proj(u.to(inner.dtype))
+        size = self.dt_proj(selected[:, : self.dt_rank])
+        y = selective_step(u, size, self.A_log, self.D, selected, entered, state.memory)
+        state.tail.copy_(tail)
+        return self.out_proj(y.to(inner.dtype))  # type: ignore[no-any-return]
+
+    def fused_step(self) -> InPlaceStep | None:
+        return MemoryStep(self) if has_kernel() else None
 
     def _fused_kernels(
         self, x: Float[Tensor, "B T D"], state: MambaState, starts: Bool[Tensor, "B T"] | None

@@ -19,12 +19,12 @@ from lina.backbones.fused import scalar_decay_attention as fused_scalar_decay
 from lina.backbones.fused.memory_step import MemoryStep, has_kernel, memory_step
 from lina.core.errors import SpecError
 from lina.core.model.in_place import InPlaceStep
+from lina.core.model.pattern import ModelPart
 from lina.core.model.stack import MixerStack
 from lina.core.ops.causal_conv import causal_convolution, causal_convolution_step
 from lina.core.ops.dispatch import KernelConfig, use_fused_kernel
 from lina.core.ops.scalar_decay_attention import scalar_decay_attention, scalar_decay_attention_step
 from lina.core.plugin import BackbonePlugin
-from lina.core.protocols import Backbone
 
 A_RANGE = (1.0, 16.0)
 DT_RANGE = (1e-3, 1e-1)
@@ -34,11 +34,11 @@ class Mamba2Config(KernelConfig):
     expand: int = Field(default=2, ge=1)
     """Inner width over model width."""
     head_dim: int = Field(default=64, ge=1)
-    """Value channels per head; the inner width is a multiple of it, or narrower: then there is one head."""
+    """Value channels per head; the inner width ``d_model * expand`` is a multiple of it."""
     d_state: int = Field(default=128, ge=1)
     """Key channels per head. 128 is the paper's; the memory is as large as that of gla at d_model 512."""
     n_groups: int = Field(default=1, ge=1)
-    """Sets of keys and queries, shared by the heads of a group; with fewer heads than that, each has its own."""
+    """Sets of keys and queries, each shared by the heads of a group; the number of heads is a multiple of it."""
     d_conv: int = Field(default=4, ge=1)
     """Taps of the convolution."""
 
@@ -56,18 +56,17 @@ class Mamba2Mixer(nn.Module):
         super().__init__()
         self.config = config
         d_inner = d_model * config.expand
-        # The position network of position-aware attention has the same configuration and is much narrower.
-        self.head_dim = min(config.head_dim, d_inner)
+        self.head_dim, self.n_groups = config.head_dim, config.n_groups
         if d_inner % self.head_dim:
             raise SpecError(
-                f"mamba2: d_model * expand = {d_inner} is not a multiple of head_dim = {config.head_dim}"
+                f"mamba2: d_model * expand = {d_inner} is not a multiple of head_dim = {config.head_dim}; "
+                f"write head_dim: {_largest_divisor(d_inner, config.head_dim)}"
             )
         self.n_heads = d_inner // self.head_dim
-        self.n_groups = min(config.n_groups, self.n_heads)
         if self.n_heads % self.n_groups:
             raise SpecError(
                 f"mamba2: its {self.n_heads} heads (d_model * expand / head_dim) are not a multiple of "
-                f"n_groups = {config.n_groups}"
+                f"n_groups = {config.n_groups}; write n_groups: {_largest_divisor(self.n_heads, config.n_groups)}"
             )
         shared = self.n_groups * config.d_state
         self.widths = (d_inner, shared, shared)
@@ -100,14 +99,13 @@ class Mamba2Mixer(nn.Module):
             weight, bias = self._taps(state)
             mixed, tail = causal_convolution(mixed, weight, bias, state.tail, starts)
             q, k, v, log_decay, skip = self._heads(mixed, dt)
-            if starts is not None:
-                log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
-            # The kernels support neither restarts nor float64.
-            supported = starts is None and q.dtype == torch.float32
             obstacle = flash_linear_attention.obstacle
-            fused = supported and use_fused_kernel("mamba2", self.config, obstacle, x.device)
+            # The kernels do not support float64.
+            fused = q.dtype == torch.float32 and use_fused_kernel(
+                "mamba2", self.config, obstacle, x.device, starts
+            )
             operator = fused_scalar_decay.scalar_decay_attention if fused else scalar_decay_attention
-            out, memory = operator(q, k, v, log_decay, state.memory, 1.0)
+            out, memory = operator(q, k, v, log_decay, state.memory, 1.0, starts)
             normed = self.norm((out + skip).flatten(-2), gate)
         return self.out_proj(normed.to(x.dtype)), Mamba2State(tail, memory)
 
@@ -188,6 +186,22 @@ class Mamba2(BackbonePlugin):
         return {"d_model": 32, "n_layers": 2, "config": config}
 
     @classmethod
-    def build(cls, *, d_model: int, n_layers: int, config: Mamba2Config) -> Backbone:
+    def build(
+        cls, *, d_model: int, n_layers: int, config: Mamba2Config, part: ModelPart = "encoder"
+    ) -> MixerStack:
+        if part == "position":  # much narrower, with the configuration of the others
+            config = _narrowed(config, d_model)
         mixers = [Mamba2Mixer(d_model, n_layers, config) for _ in range(n_layers)]
         return MixerStack(mixers, lambda: nn.RMSNorm(d_model, eps=1e-5))
+
+
+def _narrowed(config: Mamba2Config, d_model: int) -> Mamba2Config:
+    """The configuration with heads and groups that fit a narrow stack."""
+    inner = d_model * config.expand
+    head_dim = _largest_divisor(inner, config.head_dim)
+    n_groups = _largest_divisor(inner // head_dim, config.n_groups)
+    return config.model_copy(update={"head_dim": head_dim, "n_groups": n_groups})
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(size for size in range(min(number, limit), 0, -1) if number % size == 0)

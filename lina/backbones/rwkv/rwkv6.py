@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused import gated_linear_attention as fused_gla
 from lina.backbones.fused.memory_step import has_kernel, memory_step, store_memory
+from lina.backbones.rwkv.group_norm import NormInit, group_norm
 from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv.token_shift import shifted
 from lina.backbones.rwkv.weights import layers_for_half
@@ -47,6 +48,8 @@ class RWKV6Config(KernelConfig):
     """Rank of the input-dependent part of each blend with the previous frame."""
     decay_rank: int = Field(default=64, ge=1)
     """Rank of the input-dependent part of the decays."""
+    norm_init: NormInit = "ones"
+    """Initial weight of the group norm; ``depth``: ((layer + 1) / n_layers) ** 0.7, as in RWKV's own training."""
 
 
 class TimeMixing(nn.Module):
@@ -79,7 +82,7 @@ class TimeMixing(nn.Module):
         self.value = nn.Linear(d_model, d_model, bias=False)
         self.gate = nn.Linear(d_model, d_model, bias=False)
         self.output = nn.Linear(d_model, d_model, bias=False)
-        self.ln_x = nn.GroupNorm(self.n_heads, d_model, eps=64e-5)
+        self.ln_x = group_norm(self.n_heads, d_model, layer, n_layers, config.norm_init)
 
     def parallel_forward(
         self,
@@ -89,16 +92,17 @@ class TimeMixing(nn.Module):
         starts: Bool[Tensor, "B T"] | None,
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"]]:
         r, k, v, log_decay, gate = self._project(x, before, memory.dtype)
-        # The kernels support neither restarts nor float64.
-        supported = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fused = supported and use_fused_kernel("rwkv6", self.config, obstacle, x.device)
+        # The kernels do not support float64.
+        fused = memory.dtype == torch.float32 and use_fused_kernel(
+            "rwkv6", self.config, obstacle, x.device, starts
+        )
         bonus = self.time_faaaa.to(memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
             if fused:
                 log_decay = log_decay.clamp(min=fused_gla.FORGOTTEN)
                 inner = fused_gla.gated_linear_attention
-                out, memory = rwkv6_attention(r, k, v, log_decay, bonus, memory, inner=inner)
+                out, memory = rwkv6_attention(r, k, v, log_decay, bonus, memory, starts, inner)
             else:
                 out, memory = rwkv6_attention(r, k, v, log_decay, bonus, memory, starts)
         return self._output(out, gate), memory

@@ -21,9 +21,10 @@ from lina.backbones.rwkv.rwkv7_mixing import ChannelMixing, RWKV7Config, TimeMix
 from lina.backbones.rwkv.state import RWKVState, empty_state, state_after
 from lina.backbones.rwkv.token_shift import shifted
 from lina.backbones.rwkv.weights import layers_for_half
-from lina.core.model.in_place import InPlaceStep
+from lina.core.model.in_place import CopiedStep, InPlaceStep
+from lina.core.model.stack import Layers
 from lina.core.plugin import BackbonePlugin, Half
-from lina.core.state import S
+from lina.core.state import S, State
 
 PUBLISHED_SIZES = {
     "backbone.d_model": ("norm1.weight", 0),
@@ -107,38 +108,31 @@ class RWKV7StackStep(InPlaceStep):
 
     compiles_alone = False
 
-    def __init__(self, layers: Iterable[RWKV7Layer]) -> None:
+    def __init__(self, layers: Iterable[RWKV7Layer], norm: nn.Module | None) -> None:
         super().__init__()
         self.steps = nn.ModuleList(RWKV7Step(layer) for layer in layers)
+        self.norm = norm
 
     def forward(self, x: Float[Tensor, "B D"], state: tuple[RWKVState, ...]) -> Float[Tensor, "B D"]:
         first_values = None
         for step, own in zip(self.steps, state, strict=True):
             x, first_values = step(x, own, first_values)
-        return x
+        return x if self.norm is None else self.norm(x)
 
     def stored(self, state: S, dtype: torch.dtype) -> S:
         return tuple(store_memory(own, dtype) for own in state)  # type: ignore[return-value, attr-defined]
 
 
-class RWKV7Stack(nn.Module):
+class RWKV7Stack(Layers):
     """Layers, with the first one's values passed to the others within each frame."""
 
     def __init__(self, d_model: int, n_layers: int, config: RWKV7Config) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(RWKV7Layer(d_model, i, n_layers, config) for i in range(n_layers))
-        self.gradient_checkpointing = False
-        """Set by the trainer: save only each layer's input for the backward pass and recompute the rest."""
-
-    def initial_state(self, batch: int) -> tuple[RWKVState, ...]:
-        return tuple(layer.initial_state(batch) for layer in self._each())
+        layers: Iterable[Any] = (RWKV7Layer(d_model, i, n_layers, config) for i in range(n_layers))
+        super().__init__(layers)
 
     def parallel_forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        state: tuple[RWKVState, ...],
-        starts: Bool[Tensor, "B T"] | None = None,
-    ) -> tuple[Float[Tensor, "B T D"], tuple[RWKVState, ...]]:
+        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
+    ) -> tuple[Float[Tensor, "B T D"], State]:
         def run(layer: RWKV7Layer, *arguments: Any) -> Any:
             forward = partial(layer.parallel_forward, starts=starts)
             if self.gradient_checkpointing and self.training:
@@ -147,25 +141,20 @@ class RWKV7Stack(nn.Module):
 
         return self._through(x, state, run)
 
-    def step(
-        self, x: Float[Tensor, "B D"], state: tuple[RWKVState, ...]
-    ) -> tuple[Float[Tensor, "B D"], tuple[RWKVState, ...]]:
+    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
         return self._through(x, state, RWKV7Layer.step)
 
-    def fused_step(self) -> InPlaceStep | None:
-        return RWKV7StackStep(self._each()) if has_kernel() else None
+    def fused_step(self) -> InPlaceStep:
+        return RWKV7StackStep(self._each(), self.norm_f) if has_kernel() else CopiedStep(self)
 
     def _through(
-        self, x: Float[Tensor, "*B D"], state: tuple[RWKVState, ...], run: Callable[..., Any]
-    ) -> tuple[Float[Tensor, "*B D"], tuple[RWKVState, ...]]:
+        self, x: Float[Tensor, "*B D"], state: State, run: Callable[..., Any]
+    ) -> tuple[Float[Tensor, "*B D"], State]:
         after, first_values = [], None
         for layer, before in zip(self._each(), state, strict=True):
             x, new, first_values = run(layer, x, before, first_values)
             after.append(new)
-        return x, tuple(after)
-
-    def _each(self) -> list[Any]:
-        return list(self.layers)
+        return self.normed(x), tuple(after)
 
 
 class RWKV7(BackbonePlugin):

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from lina.backbones.fused import delta_rule as fused_delta_rule
 from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused.memory_step import memory_step
+from lina.backbones.rwkv.group_norm import NormInit, group_norm
 from lina.core.errors import SpecError
 from lina.core.ops.delta_rule import delta_rule, delta_rule_step
 from lina.core.ops.dispatch import MixedPrecisionKernelConfig, use_fused_kernel
 
+MAX_REMOVAL = 1 + math.exp(-math.exp(-0.5))
+"""Removal is bounded so that no eigenvalue falls below -1: the strongest decay leaves exp(-exp(-1/2)) of a channel."""
 BLENDS = ("r", "w", "k", "v", "a", "g")
 """Token-shift blends: receptance, decay, key, value, rate of removal, gate."""
 
@@ -30,6 +33,10 @@ class RWKV7Config(MixedPrecisionKernelConfig):
     """Rank of the input-dependent share of the first layer's values."""
     gate_rank: int | None = Field(default=None, ge=1)
     """Rank of the output gate."""
+    removal_scale: float = Field(default=1.0, gt=0, le=MAX_REMOVAL)
+    """Factor of the removal alone; above 1 a memory can change its sign, and above 1.5452 it could grow."""
+    norm_init: NormInit = "ones"
+    """Initial weight of the group norm; ``depth``: ((layer + 1) / n_layers) ** 0.7, as in RWKV's own training."""
 
 
 class Projected(NamedTuple):
@@ -40,8 +47,8 @@ class Projected(NamedTuple):
     v: Tensor
     removed: Tensor
     """Unit key of the removal."""
-    rate: Tensor
-    """Share that is removed, in 0 .. 1."""
+    removal: Tensor
+    """The unit key times the share that is removed, in 0 .. ``removal_scale``."""
     log_decay: Tensor
     gate: Tensor
     first_values: Tensor
@@ -80,7 +87,7 @@ class TimeMixing(nn.Module):
         self.key = _linear(d_model, d_model, 0.05)
         self.value = _linear(d_model, d_model, 0.5)
         self.output = _linear(d_model, d_model, 0.0)
-        self.ln_x = nn.GroupNorm(self.n_heads, d_model, eps=64e-5)
+        self.ln_x = group_norm(self.n_heads, d_model, layer, n_layers, config.norm_init)
 
     def parallel_forward(
         self,
@@ -92,17 +99,14 @@ class TimeMixing(nn.Module):
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B H K V"], Float[Tensor, "B T D"]]:
         """Mixed frames, final memory, and the first layer's values for later layers."""
         p = self._project(x, before, first_values, memory.dtype)
-        reading, log_decay = -p.removed, p.log_decay
-        if starts is not None:
-            log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
-            reading = reading.masked_fill(starts[..., None, None], 0.0)
-        # The kernels support neither restarts nor float64.
-        supported = starts is None and memory.dtype == torch.float32
         obstacle = flash_linear_attention.obstacle
-        fused = supported and use_fused_kernel("rwkv7", self.config, obstacle, x.device)
+        # The kernels do not support float64.
+        fused = memory.dtype == torch.float32 and use_fused_kernel(
+            "rwkv7", self.config, obstacle, x.device, starts
+        )
         operator = fused_delta_rule.delta_rule if fused else delta_rule
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = operator(p.r, p.k, p.v, reading, p.removed * p.rate, log_decay, memory, 1.0)
+            out, memory = operator(p.r, p.k, p.v, -p.removed, p.removal, p.log_decay, memory, 1.0, starts)
         return self._output(out, p), memory, p.first_values
 
     def step(
@@ -114,9 +118,7 @@ class TimeMixing(nn.Module):
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H K V"], Float[Tensor, "B D"]]:
         p = self._project(x, before, first_values, memory.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            out, memory = delta_rule_step(
-                p.r, p.k, p.v, -p.removed, p.removed * p.rate, p.log_decay, memory, 1.0
-            )
+            out, memory = delta_rule_step(p.r, p.k, p.v, -p.removed, p.removal, p.log_decay, memory, 1.0)
         return self._output(out, p), memory, p.first_values
 
     def step_in_place(
@@ -127,7 +129,7 @@ class TimeMixing(nn.Module):
         first_values: Float[Tensor, "B D"] | None,
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
         p = self._project(x, before, first_values, torch.float32)
-        out = memory_step(p.r, p.k, p.v, p.log_decay, memory, 1.0, -p.removed, p.removed * p.rate)
+        out = memory_step(p.r, p.k, p.v, p.log_decay, memory, 1.0, -p.removed, p.removal)
         return self._output(out, p), p.first_values
 
     def _project(
@@ -157,11 +159,14 @@ class TimeMixing(nn.Module):
             assert first_values is not None, "only the first layer has none"
             v = torch.lerp(v, heads(first_values), share)
         removed = F.normalize(k * heads(self.k_k.flatten()), dim=-1)
+        removal = removed * rate
+        if self.config.removal_scale != 1:
+            removal = self.config.removal_scale * removal
         k = k * torch.addcmul(torch.ones_like(rate), rate - 1, heads(self.k_a.flatten()))
         gate = torch.sigmoid(for_gate @ self.g1) @ self.g2
         r = heads(self.receptance(for_receptance))
         first = own if first_values is None else first_values
-        return Projected(r, k, v, removed, rate, -fused_delta_rule.STRONGEST_DECAY * decay, gate, first)
+        return Projected(r, k, v, removed, removal, -fused_delta_rule.STRONGEST_DECAY * decay, gate, first)
 
     def _output(self, out: Float[Tensor, "*B H V"], p: Projected) -> Float[Tensor, "*B D"]:
         dtype = self.ln_x.weight.dtype

@@ -34,8 +34,17 @@ def floor(dtype: torch.dtype, like: Tensor) -> float:
     return (_FLOAT_FLOORS if like.is_floating_point() else _CODE_FLOORS)[dtype]
 
 
-def require_as_good(group: str, found: Tensors, whole: Tensors, truth: Tensors, dtype: torch.dtype) -> None:
+def require_as_good(
+    group: str,
+    found: Tensors,
+    whole: Tensors,
+    truth: Tensors,
+    dtype: torch.dtype,
+    other: tuple[Tensors, Tensors] | None = None,
+) -> None:
     """Require that ``found`` is as near to ``truth`` as the parallel form ``whole``; see the module.
+
+    ``other``: another result of the parallel form and its truth, whose error is allowed as well.
 
     A group is compared by its largest error and its largest numbers, so that a gradient which is zero but for
     rounding (a key's bias under softmax) always passes.
@@ -43,8 +52,12 @@ def require_as_good(group: str, found: Tensors, whole: Tensors, truth: Tensors, 
     require_same_layout(group, found, truth)
     scale = max((_size(leaf) for leaf in truth.values()), default=0.0)
     for name, expected in truth.items():
+        if expected.isfinite().all():
+            require_finite(group, {name: found[name]})
         floats = expected.is_floating_point()
         whole_error = _largest_error(whole, truth, floats)
+        if other is not None:
+            whole_error = max(whole_error, _largest_error(*other, floats))
         allowed = ALLOWED_RATIO * whole_error + floor(dtype, expected) * (scale if floats else 1.0)
         found_error = error(found[name], expected)
         if not found_error <= allowed:
@@ -80,8 +93,19 @@ def require_finite(group: str, tensors: Tensors) -> None:
         if len(bad):
             raise Violation(
                 f"{group} {name}: expected finite numbers, found {leaf[tuple(bad[0])].item()} at "
-                f"{bad[0].tolist()} ({len(bad)} of {leaf.numel()} are not finite)"
+                f"{bad[0].tolist()} ({len(bad)} of {leaf.numel()} are not finite){_remedy(group)}"
             )
+
+
+def _remedy(group: str) -> str:
+    if "gradient" in group:
+        return (
+            "; a square root, logarithm, division or power has an infinite slope at the end of its range, such as "
+            "sqrt(1 - a * a) at a = 1: bound its argument, also where torch.where drops its value"
+        )
+    return (
+        "; bound the arguments of exponentials, logarithms and divisions, such as log-decays by F.logsigmoid"
+    )
 
 
 def _largest_error(found: Tensors, truth: Tensors, floats: bool) -> float:

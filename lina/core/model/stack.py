@@ -22,9 +22,15 @@ from lina.core.plugin import BackbonePlugin
 from lina.core.protocols import Backbone, takes_starts
 from lina.core.state import S, State
 
+TILE = 64
+"""Matrix products on a GPU are fastest in multiples of this; odd widths have slow kernels."""
+
 
 class SwiGLU(nn.Module):
-    """Gated channel mixing of hidden width 4 d / 3 (Shazeer 2020, arXiv 2002.05202, eq. 6)."""
+    """Gated channel mixing of hidden width 4 d / 3 (Shazeer 2020, arXiv 2002.05202, eq. 6).
+
+    Over many frames on a GPU it computes with hidden channels of zeros, up to whole tiles: the same numbers, sooner.
+    """
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -33,9 +39,20 @@ class SwiGLU(nn.Module):
         self.p_out = nn.Linear(hidden, d_model)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        gate, value = self.p_in(x).chunk(2, dim=-1)
-        mixed: Tensor = self.p_out(F.silu(gate) * value)
-        return mixed
+        missing = -self.p_out.in_features % TILE
+        if x.device.type != "cuda" or x.dim() < 3 or not missing:
+            gate, value = self.p_in(x).chunk(2, dim=-1)
+            mixed: Tensor = self.p_out(F.silu(gate) * value)
+            return mixed
+        gate, value = F.linear(x, *self.padded_entrance(missing)).chunk(2, dim=-1)
+        return F.linear(F.silu(gate) * value, F.pad(self.p_out.weight, (0, missing)), self.p_out.bias)
+
+    def padded_entrance(
+        self, missing: int
+    ) -> tuple[Float[Tensor, "2_H_plus_missing D"], Float[Tensor, "2_H_plus_missing"]]:
+        """Weight and bias of ``p_in`` with ``missing`` rows of zeros after the gates and after the values."""
+        weight, bias = (value.unflatten(0, (2, -1)) for value in (self.p_in.weight, self.p_in.bias))
+        return F.pad(weight, (0, 0, 0, missing)).flatten(0, 1), F.pad(bias, (0, missing)).flatten()
 
 
 class Block(nn.Module):
@@ -80,7 +97,7 @@ class BlockStep(InPlaceStep):
         super().__init__()
         self.norm1, self.norm2 = block.norm1, block.norm2
         self.tmix = in_place_step(block.tmix)
-        self.p_in, self.p_out = padded_hidden(block.cmix)
+        self.p_in, self.p_out = padded_layers(block.cmix)
 
     def forward(self, x: Float[Tensor, "B D"], state: State) -> Float[Tensor, "B D"]:
         x = self.tmix.add(x, self.norm1, state)
@@ -96,24 +113,22 @@ class BlockStep(InPlaceStep):
         return self.tmix.stored(state, dtype)
 
 
-def padded_hidden(mixing: SwiGLU, multiple: int = 64) -> tuple[nn.Linear, nn.Linear]:
-    """Copies of both layers with hidden channels that do nothing, up to a multiple (odd widths have slow kernels)."""
-    hidden = mixing.p_out.in_features
-    missing = -hidden % multiple
-    weight, bias = mixing.p_in.weight.detach(), mixing.p_in.bias.detach()
-    enter = linear_of(
-        F.pad(weight.unflatten(0, (2, hidden)), (0, 0, 0, missing)).flatten(0, 1),
-        F.pad(bias.unflatten(0, (2, hidden)), (0, missing)).flatten(),
-    )
-    return enter, linear_of(F.pad(mixing.p_out.weight.detach(), (0, missing)), mixing.p_out.bias.detach())
+@torch.no_grad()
+def padded_layers(mixing: SwiGLU) -> tuple[nn.Linear, nn.Linear]:
+    """Copies of both layers with hidden channels that do nothing, up to whole tiles."""
+    missing = -mixing.p_out.in_features % TILE
+    leave = F.pad(mixing.p_out.weight, (0, missing))
+    return linear_of(*mixing.padded_entrance(missing)), linear_of(leave, mixing.p_out.bias.clone())
 
 
 class Layers(nn.Module):
     """Backbones one after the other, themselves a backbone. The state is the tuple of the layers' states."""
 
-    def __init__(self, layers: Iterable[Backbone]) -> None:
+    def __init__(self, layers: Iterable[Backbone], norm: nn.Module | None = None) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)  # type: ignore[arg-type]
+        self.norm_f = norm
+        """Norm of the outputs; ``lina.core.model.final_norm`` replaces it where a spec asks for one."""
         self.takes_starts = all(takes_starts(layer) for layer in self._each())
         self.gradient_checkpointing = False
         """Set by the trainer: save only each layer's input for the backward pass and recompute the rest."""
@@ -135,17 +150,26 @@ class Layers(nn.Module):
             else:
                 x, new = layer.parallel_forward(x, before, **options)
             after.append(new)
-        return x, tuple(after)
+        return self.normed(x), tuple(after)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """Outputs from the initial state: the stack as an ordinary module, for training outside of lina."""
+        y, _ = self.parallel_forward(x, self.initial_state(len(x)))
+        return y
 
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
         after = []
         for layer, before in zip(self._each(), state, strict=True):
             x, new = layer.step(x, before)
             after.append(new)
-        return x, tuple(after)
+        return self.normed(x), tuple(after)
+
+    def normed(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        """The outputs of the last layer as the stack returns them."""
+        return x if self.norm_f is None else self.norm_f(x)
 
     def fused_step(self) -> InPlaceStep:
-        return InPlaceLayers([in_place_step(layer) for layer in self._each()])
+        return InPlaceLayers([in_place_step(layer) for layer in self._each()], self.norm_f)
 
     def extreme(self) -> None:
         """Saturate the gates of each layer, for the laws."""
@@ -212,21 +236,7 @@ class MixerStack(Layers):
     """Mixers with norms and residuals around them. The state is the tuple of the mixers' states."""
 
     def __init__(self, mixers: Iterable[Backbone], norm: Callable[[], nn.Module]) -> None:
-        super().__init__(ResidualMixer(mixer, norm()) for mixer in mixers)
-        self.norm_f = norm()
-
-    def parallel_forward(
-        self, x: Float[Tensor, "B T D"], state: State, starts: Bool[Tensor, "B T"] | None = None
-    ) -> tuple[Float[Tensor, "B T D"], State]:
-        x, after = super().parallel_forward(x, state, starts)
-        return self.norm_f(x), after
-
-    def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
-        x, after = super().step(x, state)
-        return self.norm_f(x), after
-
-    def fused_step(self) -> InPlaceStep:
-        return InPlaceLayers([in_place_step(layer) for layer in self._each()], self.norm_f)
+        super().__init__((ResidualMixer(mixer, norm()) for mixer in mixers), norm())
 
 
 class MixerPlugin(BackbonePlugin):

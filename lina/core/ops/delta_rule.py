@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lina.core.ops.chunk_scores import after_sums, decayed_scores
@@ -37,11 +37,15 @@ def delta_rule(
     log_decay: Float[Tensor, "B T H G"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """Parallel form. ``log_decay`` <= 0; -inf (with a = 0 there) forgets all before that frame.
+    """Parallel form. ``log_decay`` <= 0; -inf (with a = 0 there) forgets all before that frame, as ``starts`` do.
 
     Computes in the dtype of its arguments, which must agree. Cost: O(T (C K + C V + K V)) per head.
     """
+    if starts is not None:
+        a = a.masked_fill(starts[..., None, None], 0.0)
+        log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
     frames = q.shape[1]
     q, k, v, a, b, log_decay = _in_chunks(q, k, v, a, b, log_decay)
     decays = _decays(log_decay)
@@ -71,8 +75,11 @@ def gated_delta_rule(
     log_decay: Float[Tensor, "B T H G"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
     """As ``delta_rule``, with a = exp(log_decay) k, b = -beta k and values beta v, at about half its cost."""
+    if starts is not None:
+        log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
     frames = q.shape[1]
     q, k, v, beta, log_decay = _in_chunks(q, k, v, beta[..., None], log_decay)
     decays = _decays(log_decay)

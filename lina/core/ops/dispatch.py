@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from lina.core.errors import PluginError
+from lina.core.ops.segments import can_read
 from lina.core.plugin import PluginConfig
 from lina.core.renames import Renames
 
@@ -76,12 +79,22 @@ class MixedPrecisionKernelConfig(KernelConfig):
         return mixed_precision
 
 
+def operand_dtype(device: torch.device, exact: torch.dtype) -> torch.dtype:
+    """Dtype of the matrices that a fused kernel multiplies: autocast's, or ``exact``; decays and states stay exact."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else exact
+
+
 def use_fused_kernel(
-    plugin: str, config: KernelConfig, obstacle: Callable[[], str | None], device: torch.device
+    plugin: str,
+    config: KernelConfig,
+    obstacle: Callable[[], str | None],
+    device: torch.device,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> bool:
     """Choose the form of an operator for tensors on ``device``, in the precision of the current autocast.
 
-    ``obstacle`` returns in a few words why the kernels cannot run on this machine and what to do, or None.
+    ``obstacle`` returns in a few words why the kernels cannot run on this machine and what to do, or None. ``starts``:
+    restarts of the rows, for kernels that need their segments.
 
     Raises:
         PluginError: ``config.kernels`` is ``fused`` and there is an obstacle.
@@ -95,6 +108,8 @@ def use_fused_kernel(
         reason = (
             "its fused kernels are too inexact for float32; train with mixed precision, or set kernels: fused"
         )
+    elif starts is not None and not can_read(starts):
+        reason = "its kernels cannot learn in a CUDA graph where rows restart; set train.cuda_graph: false"
     else:
         reason = obstacle()
     if reason is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 CHUNK = 16
@@ -26,11 +26,14 @@ def gated_linear_attention(
     log_decay: Float[Tensor, "B T H K"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """Parallel form. ``log_decay`` <= 0; -inf forgets all before that frame.
+    """Parallel form. ``log_decay`` <= 0; -inf forgets all before that frame, as ``starts`` do.
 
     Computes in the dtype of its arguments, which must agree. Cost: O(T (C K + K V)) per head.
     """
+    if starts is not None:
+        log_decay = log_decay.masked_fill(starts[..., None, None], -torch.inf)
     frames = q.shape[1]
     padding = -frames % CHUNK
     if padding:  # padding writes nothing (k = 0) and forgets nothing (log_decay = 0)

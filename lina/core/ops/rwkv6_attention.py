@@ -34,11 +34,10 @@ def rwkv6_attention(
     """
     own = (r * bonus * k).sum(-1, keepdim=True) * v
     if starts is not None:
-        # A decay alone comes too late: it acts after its own frame has read.
-        restart = starts[..., None, None]
-        r, log_decay = r.masked_fill(restart, 0.0), log_decay.masked_fill(restart, -torch.inf)
+        # Too late for the frame itself: it reads the memory of the frame before.
+        r = r.masked_fill(starts[..., None, None], 0.0)
     ahead = F.pad(r[:, 1:], (0, 0, 0, 0, 0, 1))
-    read, after = inner(ahead, k, v, log_decay, memory, scale=1.0)
+    read, after = inner(ahead, k, v, log_decay, memory, scale=1.0, starts=starts)
     first = (r[:, 0, :, None] @ memory).transpose(1, 2)
     return torch.cat([first, read[:, :-1]], dim=1) + own, after
 

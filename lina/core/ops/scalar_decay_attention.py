@@ -13,7 +13,7 @@ channels per head, N chunks of C frames.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lina.core.ops.chunk_scores import segment_sums
@@ -28,11 +28,15 @@ def scalar_decay_attention(
     log_decay: Float[Tensor, "B T H"],
     memory: Float[Tensor, "B H K V"],
     scale: float,
+    starts: Bool[Tensor, "B T"] | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """Parallel form. ``log_decay`` <= 0; -inf forgets all before that frame. Head h reads group h // R.
+    """Parallel form. ``log_decay`` <= 0; -inf forgets all before that frame, as ``starts`` do.
 
-    Computes in the dtype of its arguments, which must agree. Cost: O(T (C (K + V) + K V)) per head.
+    Head h reads group h // R. Computes in the dtype of its arguments, which must agree. Cost per head:
+    O(T (C (K + V) + K V)).
     """
+    if starts is not None:
+        log_decay = log_decay.masked_fill(starts[..., None], -torch.inf)
     frames, groups = q.shape[1:3]
     size = min(CHUNK, frames)
     padding = -frames % size

@@ -52,6 +52,12 @@ def segments_of(starts: Bool[Tensor, "B T"]) -> Segments:
     return segments
 
 
+def can_read(starts: Bool[Tensor, "B T"]) -> bool:
+    """Check that segments are kept, or can be read now: the capture of a CUDA graph cannot wait for the device."""
+    capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    return starts in _kept or not capturing
+
+
 def run_segments(
     kernel: Callable[..., tuple[Tensor, Tensor]],
     memory: Float[Tensor, "B H K V"],

@@ -24,7 +24,7 @@ EACH = pytest.mark.parametrize("name", PLUGINS)
 def mixer(name: str, **config: object) -> Any:
     torch.manual_seed(0)
     _, configuration, layer = PLUGINS[name]
-    return layer(16, configuration(n_heads=2, **config))  # type: ignore[arg-type]
+    return layer(16, configuration(n_heads=2, **config))
 
 
 @EACH
@@ -49,7 +49,20 @@ def test_sizes_follow_the_configuration(name: str) -> None:
 def test_sizes_that_do_not_fit_are_refused(name: str, config: dict[str, float], message: str) -> None:
     plugin, configuration, _ = PLUGINS[name]
     with pytest.raises(SpecError, match=f"{name}: {message}"):
-        plugin.build(d_model=16, n_layers=1, config=configuration(**config))  # type: ignore[arg-type]
+        plugin.build(d_model=16, n_layers=1, config=configuration(**config))
+
+
+@pytest.mark.parametrize(("a_min", "a_max", "longest"), [(1.0, 16.0, 1_000), (0.01, 0.3, 100_000)])
+@torch.no_grad()
+def test_memories_begin_as_long_as_they_are_asked_to(a_min: float, a_max: float, longest: float) -> None:
+    """A times a step of .001 to .1, so within the bounds that both set."""
+    torch.manual_seed(0)
+    layer = GatedDeltaNetMixer(256, GatedDeltaNetConfig(n_heads=128, a_min=a_min, a_max=a_max))
+    frames = -1 / layer.log_decay(torch.zeros(1, 256), torch.float32).flatten()
+    assert 10 / a_max <= frames.min() < frames.max() <= longest
+    assert frames.max() > longest / 20
+    with pytest.raises(ValueError, match=r"a_min = 1 is not below a_max = 0\.5"):
+        GatedDeltaNetConfig(a_max=0.5)
 
 
 @EACH

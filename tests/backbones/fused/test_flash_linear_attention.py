@@ -2,12 +2,14 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from lina.backbones.fused import flash_linear_attention
 from lina.backbones.fused.flash_linear_attention import (
     VARIANTS,
     obstacle,
@@ -15,10 +17,12 @@ from lina.backbones.fused.flash_linear_attention import (
 )
 from lina.core.errors import PluginError
 from lina.core.ops.dispatch import log_once
+from lina.core.process.kernel_configurations import Known, describe, write_configurations
 
 
 @pytest.fixture(autouse=True)
-def asked_anew() -> Iterator[None]:
+def asked_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (0, 0))
     for cached in (obstacle, shared_decays_are_wrong, log_once):
         cached.cache_clear()
     yield
@@ -61,6 +65,35 @@ def with_fla(monkeypatch: pytest.MonkeyPatch, **kernels: Any) -> None:
     vars(cumsum).update(kernels)
     sys.modules["fla.ops.utils"].cumsum = cumsum  # type: ignore[attr-defined]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with_triton(monkeypatch)
+
+
+def kernel() -> None: ...
+
+
+kernel.__module__ = "fla.ops"
+
+
+class Autotuner:
+    arg_names = keys = ("K",)
+
+    base_fn = staticmethod(kernel)
+
+    def __init__(self) -> None:
+        self.nargs = {"K": 64}
+
+    def prune_configs(self, kwargs: dict[str, int]) -> list[Any]:
+        return [SimpleNamespace(num_warps=warps) for warps in range(8)]
+
+
+def with_triton(monkeypatch: pytest.MonkeyPatch) -> type[Autotuner]:
+    own = type("Autotuner", (Autotuner,), {"prune_configs": Autotuner.prune_configs})
+    for name in ("triton", "triton.runtime", "triton.runtime.autotuner"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["triton"].__version__ = "3.6.0"  # type: ignore[attr-defined]
+    sys.modules["fla"].__version__ = "0.6.0"  # type: ignore[attr-defined]
+    sys.modules["triton.runtime.autotuner"].Autotuner = own  # type: ignore[attr-defined]
+    return own
 
 
 def test_sums_are_tuned_once_for_all_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,20 +105,27 @@ def test_sums_are_tuned_once_for_all_numbers_of_rows(monkeypatch: pytest.MonkeyP
     assert other.keys == ["H"]
 
 
-def test_only_few_variants_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Autotuner:
-        def prune_configs(self, kwargs: dict[str, int]) -> list[str]:
-            return ["first", "second", "third"]
-
-    triton = ModuleType("triton.runtime.autotuner")
-    triton.Autotuner = Autotuner  # type: ignore[attr-defined]
-    for name in ("triton", "triton.runtime"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, "triton.runtime.autotuner", triton)
+@pytest.mark.parametrize(("count", "tried"), [(None, 4), ("2", 2), ("all", 8)])
+def test_only_few_variants_are_tried(monkeypatch: pytest.MonkeyPatch, count: str | None, tried: int) -> None:
     with_fla(monkeypatch)
-    monkeypatch.setenv(VARIANTS, "2")
+    own = with_triton(monkeypatch)
+    if count is not None:
+        monkeypatch.setenv(VARIANTS, count)
     assert obstacle() is None
-    assert Autotuner().prune_configs({}) == ["first", "second"]
+    assert len(own().prune_configs({})) == tried
+
+
+def test_committed_configurations_are_of_this_kind_of_gpu_and_these_versions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(flash_linear_attention, "CONFIGURATIONS", tmp_path)
+    with_fla(monkeypatch)
+    own = with_triton(monkeypatch)
+    name = "fla.ops.kernel"
+    known = Known((64,), describe(SimpleNamespace(num_warps=5)))
+    write_configurations(tmp_path / "sm_00.json", {"triton": "3.6.0", "fla": "0.6.0"}, {name: [known]})
+    assert obstacle() is None
+    assert [one.num_warps for one in own().prune_configs({})] == [5]
 
 
 @pytest.mark.parametrize(

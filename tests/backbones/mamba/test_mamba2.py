@@ -63,7 +63,8 @@ def test_sizes_follow_the_configuration() -> None:
 
 def test_a_narrow_network_has_one_head() -> None:
     """The position-aware attention's position network, of the same configuration."""
-    model = Mamba2.build(d_model=8, n_layers=1, config=Mamba2Config(head_dim=64, d_state=6, n_groups=4))
+    config = Mamba2Config(head_dim=64, d_state=6, n_groups=4)
+    model = Mamba2.build(d_model=8, n_layers=1, config=config, part="position")
     state = model.initial_state(2)
     assert [leaf.shape for leaf in leaves(state)] == [(2, 3, 16 + 2 * 6), (2, 1, 6, 16)]
     assert model.parallel_forward(torch.randn(2, 5, 8), state)[0].shape == (2, 5, 8)
@@ -81,8 +82,13 @@ def test_initial_values_are_those_of_the_papers_code() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"head_dim": 24}, r"d_model \* expand = 32 is not a multiple of head_dim = 24"),
-        ({"n_groups": 3}, r"its 4 heads \(d_model \* expand / head_dim\) are not a multiple of n_groups = 3"),
+        (
+            {"head_dim": 24},
+            r"d_model \* expand = 32 is not a multiple of head_dim = 24; write head_dim: 16",
+        ),
+        ({"head_dim": 64}, "not a multiple of head_dim = 64; write head_dim: 32"),
+        ({"n_groups": 3}, r"its 4 heads .* are not a multiple of n_groups = 3; write n_groups: 2"),
+        ({"n_groups": 8}, "not a multiple of n_groups = 8; write n_groups: 4"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(config: dict[str, int], message: str) -> None:

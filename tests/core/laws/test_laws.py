@@ -78,6 +78,19 @@ def test_a_backward_pass_that_differs_is_reported() -> None:
         check(RoundsItsGradients, "gradients_repeat")
 
 
+def test_a_gradient_of_nan_says_where_to_look() -> None:
+    class RootAtItsEnd(DiagonalDecay):
+        def parallel_forward(self, x: Tensor, state: DecayState) -> tuple[Tensor, DecayState]:
+            y, final = super().parallel_forward(x, state)
+            return y + (y - y).sqrt(), final
+
+    message = (
+        r"gradient of input x: expected finite numbers, found nan at .*sqrt\(1 - a \* a\) at a = 1: bound"
+    )
+    with pytest.raises(LawFailed, match=message):
+        check(RootAtItsEnd, "step_equals_parallel")
+
+
 def test_extreme_gates_drawn_at_random_are_the_truths_too() -> None:
     class Drawn(Toy):
         @classmethod

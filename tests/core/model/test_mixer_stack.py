@@ -25,6 +25,7 @@ def test_is_norms_and_residuals_around_mixers() -> None:
         mixed, expected = mixer.parallel_forward(layer.norm(reference), mixer.initial_state(2))
         reference = reference + mixed
         torch.testing.assert_close(after, expected)
+    assert model.norm_f is not None
     torch.testing.assert_close(y, model.norm_f(reference))
     first, _ = model.step(x[:, 0], model.initial_state(2))
     torch.testing.assert_close(first, y[:, 0])

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from lina.core.errors import PluginError
 from lina.core.ops import dispatch
 from lina.core.ops.dispatch import KernelConfig, MixedPrecisionKernelConfig, use_fused_kernel
+from lina.core.ops.segments import keep_segments
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 AUTO, REFERENCE, FUSED = (
@@ -83,3 +84,18 @@ def test_kernels_for_mixed_precision_run_there_and_where_they_are_forced(
     else:
         with pytest.raises(PluginError, match="the kernels are missing"):
             use_fused_kernel("toy", forced, obstacle, GPU)
+
+
+def test_a_graph_cannot_read_restarts_unless_they_are_kept(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts, kept = torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.bool)
+    keep_segments(kept, kept)
+    assert use_fused_kernel("toy", AUTO, none, GPU, starts)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert use_fused_kernel("toy", AUTO, none, GPU, kept)
+    assert not use_fused_kernel("toy", AUTO, none, GPU, starts)
+    assert "train.cuda_graph: false" in caplog.text
+    with pytest.raises(PluginError, match="where rows restart"):
+        use_fused_kernel("toy", FUSED, none, GPU, starts)

@@ -140,12 +140,12 @@ def build_backbone(
         options: the plugin's keys, such as ``n_heads=4``.
 
     Raises:
-        PluginError: there is no such backbone.
+        PluginError: there is no such backbone, or its stack is none of ``lina.core.Layers``.
         SpecError: an option is unknown or out of range, or sizes do not fit each other.
     """
     from lina.runs.build_model import build_backbone as build
 
-    return build(name, d_model=d_model, n_layers=n_layers, final_norm=final_norm, options=options)  # type: ignore[return-value]
+    return build(name, d_model=d_model, n_layers=n_layers, final_norm=final_norm, options=options)
 
 
 def load_model(run: str | Path | None = None, *, device: "Device" = "auto") -> "SpeechModel":

@@ -17,7 +17,7 @@ from lina.engine.eager import EagerBackend
 from lina.engine.memory import check_memory
 from lina.engine.numerics import Numerics
 from lina.engine.onnx.session import Graphs
-from lina.engine.state import DecodeState, empty_slots
+from lina.engine.state import DecodeState, empty_slots, in_exact_precision
 from lina.engine.step import DecodeStep
 
 log = logging.getLogger("lina")
@@ -156,7 +156,9 @@ def _eager(
     running: DecodeState | None,
 ) -> Backend:
     _log_choice("eager")
-    return EagerBackend(lm, step, empty_slots(row, slots) if running is None else running, numerics)
+    if running is None:
+        return EagerBackend(lm, step, empty_slots(row, slots), numerics)
+    return EagerBackend(lm, step, running._replace(lm=in_exact_precision(lm, running.lm)), numerics)
 
 
 @lru_cache

@@ -36,7 +36,7 @@ from lina.engine.prefill import Prefill, take_prefilled
 from lina.engine.preparation import Preparation
 from lina.engine.request import Request, RowResult
 from lina.engine.side_stream import beside_steps
-from lina.engine.state import POSITIONS, DecodeState, Features, fit, together
+from lina.engine.state import POSITIONS, DecodeState, Features, fit, in_exact_precision, together
 from lina.engine.step import DecodeStep
 from lina.engine.stream import Stream
 
@@ -353,4 +353,4 @@ class Engine:
         index = torch.tensor([slot])
         row: DecodeState = take_rows(self._backend.state, index)
         with self.numerics.context(row.step.device):
-            return self.lm.step(row.column, row.lm, row.conditions)[1]
+            return self.lm.step(row.column, in_exact_precision(self.lm, row.lm), row.conditions)[1]

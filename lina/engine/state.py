@@ -103,6 +103,11 @@ class Features:
         )
 
 
+def in_exact_precision(lm: LanguageModel, state: LMState) -> LMState:
+    """A state of a language model in the dtypes of its pure forms; fused steps may store memories in fewer bits."""
+    return tree_map(lambda leaf, like: leaf.to(like.dtype), state, lm.initial_state(1))
+
+
 def together(requests: Sequence[Request]) -> list[list[int]]:
     """Group requests, by their indices, for ``first_state``: those that begin alike, without a prompt."""
     groups: dict[Any, list[int]] = {}

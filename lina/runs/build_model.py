@@ -8,11 +8,12 @@ import torch
 from lina.config.resolve import PluginChoice, ResolvedSpec, choose_plugin
 from lina.config.source_map import Origin
 from lina.core.audio.contract import check_codec
-from lina.core.errors import LinaError
+from lina.core.errors import LinaError, PluginError
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.final_norm import FinalNorm
 from lina.core.model.pattern import ModelPart, build_part, build_pattern
+from lina.core.model.stack import Layers
 from lina.core.model.text_encoder import TextEncoder
 from lina.core.plugin import BackbonePlugin, CodecPlugin
 from lina.core.protocols import Backbone, Codec, StreamingCodec
@@ -50,15 +51,15 @@ def build_lm(
 
 def build_backbone(
     name: str, *, d_model: int, n_layers: int, final_norm: FinalNorm, options: dict[str, Any]
-) -> Backbone:
+) -> Layers:
     """A stack by itself, as the encoder of a model has it; ``options`` are the plugin's keys.
 
     Raises:
-        PluginError: there is no such backbone, or it is broken.
+        PluginError: there is no such backbone, it is broken, or its stack is none of ``Layers``.
         SpecError: an option is wrong, or sizes do not fit each other.
     """
     chosen = choose_plugin("backbone", name, options, Origin())
-    return build_part(
+    module = build_part(
         chosen.plugin,
         part="encoder",
         d_model=d_model,
@@ -66,6 +67,12 @@ def build_backbone(
         config=chosen.config,
         final_norm=final_norm,
     )
+    if not isinstance(module, Layers):
+        raise PluginError(
+            f"backbone {name!r}: its {type(module).__name__} is no stack of lina.core.Layers, so it is no module with "
+            "a forward of its own; call parallel_forward and step, or derive it from Layers"
+        )
+    return module
 
 
 def sketch_lm(resolved: ResolvedSpec) -> DelayLM:

@@ -2,7 +2,9 @@
 
 from lina.config.train_section import TrainSection
 from lina.core.errors import SpecError
+from lina.core.model.cross_attention import PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
+from lina.core.ops.dispatch import KernelConfig, log_once
 from lina.runs.build_model import count_parameters
 
 LAUNCH_BOUND = 3e11
@@ -41,3 +43,24 @@ def uses_cuda_graph(train: TrainSection, model: DelayLM, frames: int, ranks: int
         return train.cuda_graph
     possible = train.accumulate <= ranks and train.parallel != "fsdp"
     return possible and train.steps >= LONG_RUN and count_parameters(model) * frames <= LAUNCH_BOUND
+
+
+def choose_forms_for_graph(train: TrainSection, model: DelayLM) -> None:
+    """Let the position network of a captured step use its reference form, if it restarts within rows.
+
+    Kernels need the places of the restarts on the CPU, and a graph has none; the calls before the capture, and those
+    of a resumed run, have to compute as the graph does.
+    """
+    if (
+        not train.cuda_graph
+        or train.consecutive == 1
+        or not isinstance(model.cross_att, PositionCrossAttention)
+    ):
+        return
+    for module in model.cross_att.pos_net.modules():
+        config = getattr(module, "config", None)
+        if isinstance(config, KernelConfig) and config.kernels != "reference":
+            module.config = config.model_copy(update={"kernels": "reference"})
+            log_once(
+                "train: in a CUDA graph the position network uses its reference form, as its rows restart"
+            )

@@ -44,7 +44,7 @@ from lina.training.batch_size import choose_batch_seconds, resolved_run
 from lina.training.compile_blocks import compile_blocks, compiles_layers
 from lina.training.finite_steps import SkippedSteps, some_of
 from lina.training.gradient_spikes import NormStatistics
-from lina.training.graph_choice import uses_cuda_graph
+from lina.training.graph_choice import choose_forms_for_graph, uses_cuda_graph
 from lina.training.loop import resume_point, run_steps
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
 from lina.training.objective import StepMeasures, build_objective
@@ -107,6 +107,7 @@ class Trainer:
         """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
         self.model = model.to(self.device)
         checkpoint_layers(model, spec.gradient_checkpointing)
+        choose_forms_for_graph(spec, model)
         compiles = compiles_layers(spec, self.device)
         self.compilation = compile_blocks(model, self.device, self.precision) if compiles else ExitStack()
         chosen = training_choices(run.spec)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import lina
-from lina.core.errors import LinaError
+from lina.core.errors import LinaError, PluginError
 from lina.core.registry import load, records
 
 OWN = [record.name for record in records("backbone") if record.distribution == "lina"]
@@ -47,3 +47,9 @@ def test_a_mistake_is_one_line(name: str, options: dict[str, Any], message: str)
     with pytest.raises(LinaError, match=message) as error:
         lina.build_backbone(name, d_model=8, n_layers=1, **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_stack_of_its_own_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lina.runs.build_model.build_part", lambda plugin, **rest: nn.Linear(8, 8))
+    with pytest.raises(PluginError, match=r"its Linear is no stack of lina\.core\.Layers"):
+        lina.build_backbone("gla", d_model=8, n_layers=1)

@@ -6,7 +6,7 @@ import pytest
 
 from lina.core.errors import SpecError
 from lina.pipeline.speech_job import run_spec
-from lina.training.graph_choice import LAUNCH_BOUND, uses_cuda_graph
+from lina.training.graph_choice import LAUNCH_BOUND, choose_forms_for_graph, uses_cuda_graph
 from tests.core.toy_model import toy_lm
 from tests.pipeline.small_run import hooks_of, small
 
@@ -50,3 +50,24 @@ def test_a_graph_of_several_micro_batches_is_refused_before_anything_is_encoded(
     with pytest.raises(SpecError, match="accumulate is 2 and there is 1 rank; set accumulate: 1"):
         run_spec(resolved, hooks_of())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "attention", "kernels"),
+    [
+        (("train.cuda_graph=true", "train.consecutive=2"), "position", "reference"),
+        (("train.cuda_graph=true",), "position", "auto"),
+        (("train.consecutive=2",), "position", "auto"),
+        (("train.cuda_graph=true", "train.consecutive=2"), "plain", "auto"),
+    ],
+)
+def test_a_position_network_that_restarts_in_a_graph_has_one_form(
+    tmp_path: Path, settings: tuple[str, ...], attention: str, kernels: str
+) -> None:
+    lm = toy_lm(attention=attention)
+    choose_forms_for_graph(small(tmp_path, *settings).spec.train, lm)
+    own = getattr(lm.cross_att, "pos_net", lm.encoder)
+    assert {module.config.kernels for module in own.modules() if hasattr(module, "config")} == {kernels}
+    assert all(
+        module.config.kernels == "auto" for module in lm.decoder.modules() if hasattr(module, "config")
+    )

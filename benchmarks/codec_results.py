@@ -43,7 +43,7 @@ def earlier(path: Path | None, sets: Sequence[AudioSet], setting: Setting) -> di
     if path is None or not path.exists():
         return fresh
     try:
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         columns, known = results["columns"], results["sets"]
     except (OSError, ValueError, KeyError, TypeError):
         raise LinaError(f"{path}: not results of this benchmark; name another file") from None
@@ -77,9 +77,14 @@ def about(one: AudioSet, setting: Setting) -> dict[str, Any]:
 
 
 def in_order(codecs: Mapping[str, Any]) -> dict[str, Any]:
-    """The original first, then lina's codecs, then as they came."""
-    places = {name: 0 if name == ORIGINAL else 1 if name.startswith("lina ") else 2 for name in codecs}
-    return {name: codecs[name] for name in sorted(codecs, key=places.__getitem__)}
+    """The original first, then lina's codecs by falling rate, then as they came."""
+
+    def place(name: str) -> tuple[int, float]:
+        if name == ORIGINAL:
+            return 0, 0.0
+        return (1, -codecs[name]["bits_per_second"]) if name.startswith("lina ") else (2, 0.0)
+
+    return {name: codecs[name] for name in sorted(codecs, key=place)}
 
 
 def made_with() -> dict[str, Any]:
@@ -100,7 +105,7 @@ def short(value: float | None) -> float | None:
 def as_text(results: Mapping[str, Any]) -> str:
     """JSON with five digits a number and each list of numbers on one line."""
     rounded = json.loads(json.dumps(results), parse_float=lambda digits: short(float(digits)))
-    lines = json.dumps(rounded, indent=1).split("\n")
+    lines = json.dumps(rounded, indent=1, ensure_ascii=False).split("\n")
     text: list[str] = []
     inside = False
     for line in lines:

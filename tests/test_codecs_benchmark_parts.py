@@ -1,5 +1,6 @@
 """The parts of benchmarks/codecs.py: statistics, lag and length, what names a codec, codebooks for Lyra."""
 
+import json
 import math
 import os
 import sys
@@ -12,8 +13,10 @@ import pytest
 
 from benchmarks import codec_metrics, lyra
 from benchmarks.codec_metrics import fitted, lag, mel_distance
+from benchmarks.codec_results import as_text, in_order
 from benchmarks.codec_statistics import interval, usage
 from benchmarks.codec_subjects import Subject, parse
+from benchmarks.codec_table import tables
 from lina.core.errors import DataError, SpecError
 
 
@@ -61,6 +64,28 @@ def test_weights_are_distinguished_by_content(tmp_path: Path) -> None:
     assert Subject("codec2").weights_bytes is None
 
 
+def test_rows_of_lina_come_by_falling_rate() -> None:
+    rates = {
+        "toy": 9.0,
+        "lina codebooks=2": 500.0,
+        "other": 1.0,
+        "lina codebooks=8": 2000.0,
+        "original": None,
+    }
+    rows = {name: {"bits_per_second": rate} for name, rate in rates.items()}
+    assert [*in_order(rows)] == ["original", "lina codebooks=8", "lina codebooks=2", "toy", "other"]
+
+
+def test_the_page_has_the_tables_of_the_file() -> None:
+    root = Path(lyra.__file__).parents[1]
+    results = json.loads((root / "benchmarks/codecs.json").read_text(encoding="utf-8"))
+    page = (root / "docs/codecs.md").read_text(encoding="utf-8").splitlines()
+    # The page leaves out the tables of differences.
+    found = [line for line in tables(results | {"against": None}).splitlines() if line.startswith("|")]
+    assert len(found) > 20
+    assert [line for line in found if line not in page] == []
+
+
 def test_codebooks_for_lyra_are_checked(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
     np.save(good, np.zeros((3, 8, 64), np.float32))
@@ -103,3 +128,10 @@ def test_visqol_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = codec_metrics._visqol()
     assert threads == ["1"]
     assert judge(np.zeros(16, np.float32), np.zeros(16, np.float32)) == 2.0
+
+
+def test_lists_are_one_line_and_transcripts_stay_as_they_are() -> None:
+    results = {"transcripts": ["Добрый [день", "]"], "pesq": [1.234567, None]}
+    text = as_text(results)
+    assert text == '{\n "transcripts": ["Добрый [день", "]" ],\n "pesq": [1.2346, null ]\n}\n'
+    assert json.loads(text)["transcripts"] == results["transcripts"]

@@ -47,10 +47,8 @@ class SwiGLU(nn.Module):
         gate, value = F.linear(x, *self.padded_entrance(missing)).chunk(2, dim=-1)
         return F.linear(F.silu(gate) * value, F.pad(self.p_out.weight, (0, missing)), self.p_out.bias)
 
-    def padded_entrance(
-        self, missing: int
-    ) -> tuple[Float[Tensor, "2_H_plus_missing D"], Float[Tensor, "2_H_plus_missing"]]:
-        """Weight and bias of ``p_in`` with ``missing`` rows of zeros after the gates and after the values."""
+    def padded_entrance(self, missing: int) -> tuple[Float[Tensor, "P D"], Float[Tensor, "P"]]:
+        """Weight and bias of ``p_in``, with ``missing`` rows of zeros after gates and values; P rows in all."""
         weight, bias = (value.unflatten(0, (2, -1)) for value in (self.p_in.weight, self.p_in.bias))
         return F.pad(weight, (0, 0, 0, missing)).flatten(0, 1), F.pad(bias, (0, missing)).flatten()
 

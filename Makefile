@@ -18,10 +18,8 @@ demo: $(VENV)/demo.stamp
 
 test: lint pytest shapes
 
-# What fails runs once more, alone: tests of killed and stopped processes have time limits, and stall at times beside others.
 pytest: $(VENV)/dev.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto \
-		|| OMP_NUM_THREADS=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 # The tests of tensor code once more, with every shape annotation checked at run time.
 shapes: $(VENV)/dev.stamp

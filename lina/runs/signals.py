@@ -37,9 +37,13 @@ def raise_on_sigterm(remedy: str = "run the same command to resume") -> Iterator
         yield
         return
 
-    terminate = _Terminate()
-    previous = signal.signal(signal.SIGTERM, terminate)
+    previous = signal.getsignal(signal.SIGTERM)
+    # One within another remembers for both: what was swallowed before this one began would be lost.
+    terminate = previous if isinstance(previous, _Terminate) else _Terminate()
+    signal.signal(signal.SIGTERM, terminate)
     try:
+        if terminate.called:
+            raise _Terminated
         yield
         if terminate.called:
             raise _Terminated

@@ -55,3 +55,18 @@ def test_training_stops_after_its_first_step_if_an_earlier_exception_was_swallow
     with pytest.raises(RunStopped):
         run()
     assert seen == [False, True]
+
+
+def test_a_signal_that_was_swallowed_outside_stops_what_begins_inside() -> None:
+    began = []
+
+    def nested() -> None:
+        with raise_on_sigterm():
+            with suppress(BaseException):  # as finalizers and callbacks from C do
+                os.kill(os.getpid(), signal.SIGTERM)
+            with raise_on_sigterm():
+                began.append(True)
+
+    with pytest.raises(RunStopped):
+        nested()
+    assert not began

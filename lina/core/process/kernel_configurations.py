@@ -6,15 +6,24 @@ in a few variants, spread over the list of its author.
 """
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lina.core.process.chunk_counts import read_counts_once
+
+log = logging.getLogger("lina")
+
 TRIED = 4
 """Variants tried of a kernel that no file covers, unless the user sets another number."""
 PACKAGE = "fla."
+OFFSETS = ("torch.int32", "torch.int64")
+"""Types of tensors that say where sequences begin."""
+COUNTS = ("B", "H", "HV", "HQ", "N", "T")
+"""Names of tuning keys that are numbers of rows, heads, sequences or frames."""
 OF_A_CONFIGURATION = ("kwargs", "num_warps", "num_stages", "num_ctas", "maxnreg")
 
 
@@ -41,11 +50,16 @@ def install(known: dict[str, list[Known]], tried: int | None) -> None:
         if not kernel_name(tuner).startswith(PACKAGE):
             return configs
         entries = known.get(kernel_name(tuner), [])
-        found = nearest(entries, tuning_key(tuner, kwargs)) if entries else None
+        found = nearest(entries, tuning_key(tuner, kwargs), counts_in(tuner, kwargs)) if entries else None
         own = [one for one in configs if found is not None and describe(one) == found.config]
-        return own or compile_side_by_side(tuner, kwargs, spread(configs, tried))
+        if own:
+            return own
+        some = spread(configs, tried)
+        log.debug(f"{kernel_name(tuner)}: no known configuration, so {len(some)} variants are tried")
+        return compile_side_by_side(tuner, kwargs, some)
 
     Autotuner.prune_configs = choose
+    read_counts_once()
 
 
 def compile_side_by_side(tuner: Any, kwargs: dict[str, Any], configs: list[Any]) -> list[Any]:
@@ -73,31 +87,46 @@ def kernel_name(tuner: Any) -> str:
 
 def tuning_key(tuner: Any, kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """The key under which the tuner is about to keep its result, as Triton's ``Autotuner.run`` makes it."""
-    named = {name: value for name, value in {**tuner.nargs, **kwargs}.items() if name in tuner.arg_names}
+    named = _named(tuner, kwargs)
     values = [named[name] for name in tuner.keys if name in named]
     return (*values, *(str(value.dtype) for value in named.values() if hasattr(value, "dtype")))
 
 
-def nearest(entries: Iterable[Known], key: tuple[Any, ...]) -> Known | None:
-    """The entry of the most similar sizes, none of which is smaller; None if there is none.
+def counts_in(tuner: Any, kwargs: dict[str, Any]) -> set[int]:
+    """Places in the tuning key of numbers that say how often a kernel's blocks are repeated, not how large they are."""
+    named = _named(tuner, kwargs)
+    present = [name for name in tuner.keys if name in named]
+    return {place for place, name in enumerate(present) if name in COUNTS}
 
-    A configuration that fits sizes fits smaller ones: these need no more shared memory. Flags may differ, types not.
+
+def _named(tuner: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**tuner.nargs, **kwargs}.items() if name in tuner.arg_names}
+
+
+def nearest(entries: Iterable[Known], key: tuple[Any, ...], counts: Set[int] = frozenset()) -> Known | None:
+    """The entry of the most similar sizes, none of which is smaller but at the places of ``counts``; None: none is.
+
+    A configuration that fits sizes fits smaller ones: these need no more shared memory. Flags may differ, and so may
+    offsets, which rows end to end have and padded rows have not; other types may not.
     """
-    fitting = [(distance, entry) for entry in entries if (distance := _distance(entry.key, key)) is not None]
+    fitting = [
+        (distance, entry) for entry in entries if (distance := _distance(entry.key, key, counts)) is not None
+    ]
     return min(fitting, key=lambda one: one[0])[1] if fitting else None
 
 
-def _distance(known: Sequence[Any], sizes: Sequence[Any]) -> float | None:
+def _distance(known: Sequence[Any], sizes: Sequence[Any], counts: Set[int]) -> float | None:
+    known, sizes = ([part for part in key if part not in OFFSETS] for key in (known, sizes))
     if len(known) != len(sizes):
         return None
     distance = 0.0
-    for one, other in zip(known, sizes, strict=True):
+    for place, (one, other) in enumerate(zip(known, sizes, strict=True)):
         if isinstance(one, bool) or isinstance(other, bool):
             distance += one is not other
         elif isinstance(one, int | float) and isinstance(other, int | float):
-            if other > one:
+            if other > one and place not in counts:
                 return None
-            distance += 1 - other / one if one else 0
+            distance += 1 - min(one, other) / max(one, other) if one and other else one != other
         elif one != other:
             return None
     return distance

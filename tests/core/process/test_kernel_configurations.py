@@ -71,6 +71,14 @@ def test_a_known_configuration_is_the_only_one(tuner_class: type[Tuner]) -> None
     assert len(warps(tuner_class(128))) == TRIED  # may not fit a larger one
 
 
+def test_a_configuration_of_fewer_heads_is_taken(tuner_class: type[Tuner]) -> None:
+    install({NAME: [Known(KEY, describe(config(num_warps=7)))]}, TRIED)
+    tuner = tuner_class(128)
+    tuner.arg_names, tuner.keys = ("x", "H", "BLOCK"), ("H",)
+    tuner.nargs["H"] = tuner.nargs.pop("K")
+    assert warps(tuner) == [7]
+
+
 def test_a_known_configuration_that_the_kernel_does_not_have_is_not_taken(tuner_class: type[Tuner]) -> None:
     install({NAME: [Known(KEY, describe(config(num_warps=64)))]}, 2)
     assert warps(tuner_class(64)) == [1, 6]
@@ -123,6 +131,15 @@ def test_the_nearest_of_the_sizes_that_fit() -> None:
     assert nearest(entries, (300, False, "bf16")) is None
     assert nearest(entries, (64, False, "f32")) is None
     assert nearest(entries, (64, "bf16")) is None
+
+
+def test_heads_may_be_more_and_offsets_missing() -> None:
+    known = Known((4, 64, "torch.bfloat16", "torch.int64", "torch.int64"), {})
+    assert nearest([known], (5, 64, "torch.bfloat16", "torch.int64", "torch.int64")) is None
+    assert nearest([known], (5, 64, "torch.bfloat16"), {0}) == known
+    assert nearest([known], (4, 65, "torch.bfloat16"), {0}) is None
+    fewer = Known((2, 64, "torch.bfloat16"), {})
+    assert nearest([fewer, known], (4, 64, "torch.bfloat16"), {0}) == known
 
 
 def test_few_variants_are_spread_over_the_list() -> None:

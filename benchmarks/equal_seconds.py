@@ -2,29 +2,34 @@
 
     lina run kathleen.yaml train.steps=1              codes and phonemes of a corpus, as specs/voice.yaml has them
     python -m benchmarks.equal_seconds tokens runs/kathleen --out kathleen.safetensors
-    LINA_KERNEL_VARIANTS=1 python -m benchmarks.equal_seconds train kathleen.safetensors --json equal_seconds.json
+    python -m benchmarks.equal_seconds train kathleen.safetensors --json equal_seconds.json
 
-The model is that of specs/voice.yaml with as many layers as come nearest to 15 million parameters. Each is built and
-warmed up in a process of its own, all at once; then they take turns on the idle GPU, each for the same seconds of
-training steps, with a warm-up of the rate over a tenth of them and a cosine after it. The loss is that of held-out
-utterances, at the end. ``NAME+OPTION`` is a backbone with initial values as its authors have them.
+The model is that of specs/voice.yaml with as many layers as come nearest to 15 million parameters, trained as there,
+in CUDA graphs. Each is built in a process of its own, all at once, and trained until its graphs are captured; then
+they go back to their initial weights and take turns on the idle GPU, each for the same seconds of training steps, with
+a warm-up of the rate over a tenth of them and a cosine after it. The loss is that of held-out utterances, at the end.
+``NAME+OPTION`` is a backbone with initial values as its authors have them.
 """
 
 import argparse
 import json
 import math
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+
+from benchmarks.equal_seconds_data import FRAME_RATE, pack_tokens, training_data
+from lina.backbones.fused.flash_linear_attention import VARIANTS
+from lina.training.gradient_spikes import NormStatistics
 
 PARAMETERS = 15e6
 HEADS = {"n_heads": 5}
@@ -43,60 +48,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "rwkv7+norm_init": {**HEADS, "norm_init": "depth"},
 }
 """Backbone, or backbone+option -> its configuration at width 320."""
-WARM_STEPS = 4
-VALID = 32
-"""Every so many utterances, one is held out."""
-FRAME_RATE = 25.0
+WARM_STEPS = 80
+"""Enough for all shapes of 78 minutes of speech, in batches of 200 seconds."""
 BATCH_SECONDS = 200
 SPEC = Path(__file__).resolve().parent.parent / "specs" / "voice.yaml"
 SETTINGS = (
     "codec.config.codebooks=4",
     "tokenizer.plugin=bytes",  # texts are ids already
     "conditions.speaker=false",
-    "train.cuda_graph=false",
     "train.ema=0",
     "train.compile=false",  # which takes longer than the training
     f"train.batch_seconds={BATCH_SECONDS}",
     "train.log_every=1000000",
 )
-
-
-def pack_tokens(run: Path, out: Path) -> None:
-    """Write codes and text ids of a run's corpus into one file."""
-    from lina.data.token_dataset import TokenDataset
-
-    data = TokenDataset(run / "data")
-    texts = load_file(run / "data" / "text.safetensors")
-    codes = torch.cat([data.codes(i).short() for i in range(len(data))])
-    lengths = torch.tensor(data.lengths)
-    sizes = torch.tensor(data.codebook_sizes)
-    contents = {"codes": codes, "lengths": lengths, "ids": texts["ids"], "offsets": texts["offsets"]}
-    save_file({**contents, "codebook_sizes": sizes}, out)
-    print(f"{out}: {len(data)} utterances, {data.seconds / 60:.1f} min, {out.stat().st_size / 1e6:.2f} MB")
-
-
-def training_data(path: Path) -> tuple[Any, tuple[int, ...], int]:
-    """Training data, codebook sizes and the size of the vocabulary of a file of ``pack_tokens``."""
-    from lina.data.training_data import TrainingData
-
-    found = load_file(path)
-    lengths = found["lengths"].tolist()
-    codes = found["codes"].long().split(lengths)
-    texts = found["ids"].long().tensor_split(found["offsets"][1:-1].long())
-    count = len(lengths)
-    valid = range(0, count, VALID)
-    data = TrainingData(
-        codes=codes.__getitem__,
-        lengths=lengths,
-        texts=[one.tolist() for one in texts],
-        speakers=[0] * count,
-        ids=[str(i) for i in range(count)],
-        train=[i for i in range(count) if i % VALID],
-        valid=list(valid),
-        frame_rate=FRAME_RATE,
-        identity=path.name,
-    )
-    return data, tuple(found["codebook_sizes"].tolist()), int(found["ids"].max()) + 1
 
 
 def build(name: str, layers: int, rate: float, device: str) -> Any:
@@ -161,17 +125,19 @@ def timed_schedule(seconds: float) -> Callable[[int], float]:
     return schedule
 
 
-def train(name: str, tokens: Path, seconds: float, rate: float, device: str, pipe: Connection) -> None:
+def train(
+    name: str, tokens: Path, seconds: float, rate: float, device: str, warm_steps: int, pipe: Connection
+) -> None:
     """Build and warm up, wait for the turn, train, and send the result."""
     try:
-        pipe.send(_train(name, tokens, seconds, rate, device, pipe))
+        pipe.send(_train(name, tokens, seconds, rate, device, warm_steps, pipe))
     except BaseException as error:
         lines = str(error).strip().splitlines() or [""]
         pipe.send({"backbone": name, "error": f"{type(error).__name__}: {lines[-1][:200]}"})
 
 
 def _train(
-    name: str, tokens: Path, seconds: float, rate: float, device: str, pipe: Connection
+    name: str, tokens: Path, seconds: float, rate: float, device: str, warm_steps: int, pipe: Connection
 ) -> dict[str, Any]:
     from lina.core.state import state_bytes
     from lina.runs.build_model import build_lm, count_parameters
@@ -183,17 +149,15 @@ def _train(
     layers = layers_of(name, sizes, vocabulary)
     resolved = build(name, layers, rate, device)
 
-    def fresh(folder: str, hooks: Losses) -> Any:
-        lm = build_lm(resolved, codebook_sizes=sizes, vocab_size=vocabulary, speakers=0, seed=0)
-        return Trainer(Run(Path(folder), resolved.spec), lm, data, hooks)
-
     with tempfile.TemporaryDirectory() as scratch:
-        warm, losses = fresh(scratch, Losses()), Losses()
-        for _ in range(WARM_STEPS):
-            warm.advance()
-        warm.validate()
-        del warm
-        trainer = fresh(scratch, losses)
+        lm = build_lm(resolved, codebook_sizes=sizes, vocab_size=vocabulary, speakers=0, seed=0)
+        initial = {key: value.clone() for key, value in lm.state_dict().items()}
+        trainer: Any = Trainer(Run(Path(scratch), resolved.spec), lm, data, Losses())
+        for _ in range(warm_steps):
+            trainer.advance()
+        trainer.validate()
+        losses = Losses()
+        start_again(trainer, initial, losses)
         trainer.schedule = timed_schedule(seconds)
         pipe.send("ready")
         pipe.recv()
@@ -218,6 +182,15 @@ def _train(
         "rate": rate,
         "curve": [round(loss, 3) for loss in losses.steps],
     }
+
+
+def start_again(trainer: Any, initial: dict[str, torch.Tensor], hooks: Losses) -> None:
+    """Put weights, moments and the step back in place: captured graphs keep their addresses."""
+    trainer.model.load_state_dict(initial)
+    for state in trainer.optimizer.state.values():
+        for value in state.values():
+            value.zero_()
+    trainer.norms, trainer.step, trainer.hooks = NormStatistics(), 0, hooks
 
 
 def _finish(device: str) -> None:
@@ -256,7 +229,9 @@ def main() -> int:
     run.add_argument("--seconds", type=float, default=7.5, help="of training, each")
     run.add_argument("--rate", type=float, default=2e-3, help="learning rate, as specs/voice.yaml has it")
     run.add_argument("--only", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    run.add_argument("--together", type=int, default=6, help="processes at once; each takes about 12 GB")
     run.add_argument("--warm", type=float, default=120.0, help="seconds in which all have to be warm")
+    run.add_argument("--warm-steps", type=int, default=WARM_STEPS)
     run.add_argument("--limit", type=float, default=1e6, help="seconds after which no further one begins")
     run.add_argument("--device", default="cuda")
     run.add_argument("--json", type=Path)
@@ -269,49 +244,62 @@ def main() -> int:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Start all processes, give each its turn, and print the table."""
-    began = time.perf_counter()
-    context = multiprocessing.get_context("spawn")
+    """Train all, so many processes at once as fit in the GPU's memory, and print the table."""
+    began, names = time.perf_counter(), list(arguments.only)
+    results: list[dict[str, Any]] = []
+    for first in range(0, len(names), arguments.together):
+        for answer in take_turns(names[first : first + arguments.together], arguments, began):
+            results.append(answer)
+            brief = {key: value for key, value in answer.items() if key != "curve"}
+            print(f"{time.perf_counter() - began:.0f} s: {json.dumps(brief)}", flush=True)
+            if arguments.json:
+                _write(arguments, results)
+    print(table(results))
+
+
+def take_turns(names: Sequence[str], arguments: argparse.Namespace, began: float) -> Iterator[dict[str, Any]]:
+    """Start a process for each, wait until all are warm, and give each its turn."""
+    started, context = time.perf_counter(), multiprocessing.get_context("spawn")
     waiting = []
-    for name in arguments.only:
+    for name in names:
         ours, theirs = context.Pipe()
-        settings = (name, arguments.tokens, arguments.seconds, arguments.rate, arguments.device, theirs)
-        process = context.Process(target=train, args=settings, daemon=True)
+        settings = (name, arguments.tokens, arguments.seconds, arguments.rate, arguments.device)
+        process = context.Process(target=train, args=(*settings, arguments.warm_steps, theirs), daemon=True)
         process.start()
         waiting.append((name, process, ours))
-    results: list[dict[str, Any]] = []
+    late = set()
     for name, process, pipe in waiting:
-        left = arguments.warm - (time.perf_counter() - began)
-        if not pipe.poll(max(0.0, left)):
+        if pipe.poll(max(0.0, arguments.warm - (time.perf_counter() - started))):
+            print(f"{name}: warm after {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+        else:
             process.kill()  # its compiling would disturb the others
-            results.append({"backbone": name, "error": f"not warm after {arguments.warm:g} s"})
-            continue
-        print(f"{name}: warm after {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+            late.add(name)
     for name, process, pipe in waiting:
-        if any(one["backbone"] == name for one in results):
-            continue
-        if time.perf_counter() - began > arguments.limit:
+        if name in late:
+            yield {"backbone": name, "error": f"not warm after {arguments.warm:g} s"}
+        elif time.perf_counter() - began > arguments.limit:
             process.kill()
-            results.append({"backbone": name, "error": f"left out: {arguments.limit:g} s are over"})
-            continue
-        answer = pipe.recv()
-        if answer == "ready":
-            pipe.send("go")
+            yield {"backbone": name, "error": f"left out: {arguments.limit:g} s are over"}
+        else:
             answer = pipe.recv()
-        results.append(answer)
-        process.join(5)
-        brief = {key: value for key, value in answer.items() if key != "curve"}
-        print(f"{time.perf_counter() - began:.0f} s: {json.dumps(brief)}", flush=True)
-        if arguments.json:
-            device = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
-            about = {
-                "date": datetime.now(UTC).date().isoformat(),
-                "device": device,
-                "torch": torch.__version__,
-            }
-            about |= {"seconds": arguments.seconds, "rate": arguments.rate, "tokens": arguments.tokens.name}
-            arguments.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
-    print(table(results))
+            if answer == "ready":
+                pipe.send("go")
+                answer = pipe.recv()
+            process.join(5)
+            yield answer
+
+
+def _write(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU",
+        "torch": torch.__version__,
+        "kernel_variants": os.environ.get(VARIANTS),
+        "seconds": arguments.seconds,
+        "rate": arguments.rate,
+        "tokens": arguments.tokens.name,
+    }
+    arguments.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

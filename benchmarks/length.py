@@ -35,6 +35,7 @@ from lina.core.model.delay_lm import DelayLM
 from lina.core.model.stack import ResidualStack
 from lina.core.ops.rotary import apply_rotary
 from lina.runs.build_model import build_lm, count_parameters
+from lina.training.backward import ALIGNMENT
 from lina.training.losses import fused_cross_entropy
 from lina.training.objective import MicroBatch, Objective
 from lina.training.packing import row_starts
@@ -121,8 +122,10 @@ class Step:
 
     def __call__(self, batch: MicroBatch) -> float:
         """The loss of a step."""
-        starts = row_starts(batch.lengths, batch.rows, batch.groups, batch.codes.shape[2], self.device)
-        measured = self.objective(batch.to(self.device), columns_of(batch), torch.bfloat16, starts)
+        codebooks = batch.codes.shape[2]
+        starts = row_starts(batch.lengths, batch.rows, batch.groups, codebooks, self.device, ALIGNMENT)
+        steps = columns_of(batch) if starts is None else starts.utterances.shape[1]
+        measured = self.objective(batch.to(self.device), steps, torch.bfloat16, starts)
         torch.autograd.backward(measured.loss)
         self.optimizer.step()
         self.optimizer.zero_grad()

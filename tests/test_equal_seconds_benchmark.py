@@ -6,7 +6,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.equal_seconds import CONFIGS, PARAMETERS, layers_of, table, timed_schedule, training_data
+from benchmarks.equal_seconds import (
+    CONFIGS,
+    PARAMETERS,
+    Losses,
+    build,
+    layers_of,
+    start_again,
+    table,
+    timed_schedule,
+)
+from benchmarks.equal_seconds_data import training_data
+from lina.runs.build_model import build_lm
+from lina.runs.hooks import Run
+from lina.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("name", ["gla", "mamba2"])
@@ -28,6 +41,26 @@ def test_a_file_of_tokens_is_training_data(tmp_path: Path) -> None:
     assert data.codes(3).equal(codes[6:10].long())
     assert list(data.valid) == [0, 32]
     assert not set(data.valid) & set(data.train)
+
+
+def test_a_warm_trainer_starts_again_as_a_new_one(tmp_path: Path) -> None:
+    codes = torch.randint(16, (4000, 4), dtype=torch.int16, generator=torch.Generator().manual_seed(0))
+    tensors = {"codes": codes, "lengths": torch.full((40,), 100), "ids": torch.arange(80)}
+    tensors |= {"offsets": torch.arange(0, 81, 2), "codebook_sizes": torch.full((4,), 16)}
+    save_file(tensors, tmp_path / "tokens.safetensors")
+    data, sizes, vocabulary = training_data(tmp_path / "tokens.safetensors")
+    resolved = build("gla", 1, 1e-2, "cpu")
+    lm = build_lm(resolved, codebook_sizes=sizes, vocab_size=vocabulary, speakers=0, seed=0)
+    initial = {key: value.clone() for key, value in lm.state_dict().items()}
+    first, second = Losses(), Losses()
+    trainer = Trainer(Run(tmp_path, resolved.spec), lm, data, first)
+    for _ in range(2):
+        for _ in range(2):
+            trainer.advance()
+        start_again(trainer, initial, second)
+    assert len(first.steps) == 2
+    assert first.steps == second.steps
+    assert first.steps[0] != first.steps[1]
 
 
 def test_the_rate_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,13 @@ from lina.training.process_group import ProcessGroup
 from lina.training.shape_buckets import Shape, columns_of, pad_to_shape, shape_of
 from lina.training.sharding import layers_of, shard
 
+ALIGNMENT = 16
+"""Rows of several utterances have a multiple of so many steps on a GPU.
+
+Triton compiles a kernel once for numbers that 16 divides and once for others. Of the others, a kernel of rwkv7's
+backward pass ended in an illegal instruction where rows restart (fla 0.6.0, Triton 3.6.0, H200, 2026-12-01).
+"""
+
 
 class BackwardPass:
     """Compute gradients and accumulate them on the parameters; a captured graph accumulates them in place."""
@@ -66,11 +73,12 @@ class BackwardPass:
         weight = torch.tensor(share)
         if not self.graphs:
             codebooks = batch.codes.shape[2]
-            starts = row_starts(batch.lengths, batch.rows, batch.groups, codebooks, self.device)
+            multiple = ALIGNMENT if self.device.type == "cuda" else 1
+            starts = row_starts(batch.lengths, batch.rows, batch.groups, codebooks, self.device, multiple)
             return self._compute(
                 weight,
                 *batch.to(self.device),
-                steps=columns_of(batch),
+                steps=columns_of(batch) if starts is None else starts.utterances.shape[1],
                 precision=precision,
                 starts=starts,
                 last=last,

@@ -82,17 +82,22 @@ def row_starts(
     groups: Int[Tensor, "U"],
     codebooks: int,
     device: torch.device,
+    multiple: int = 1,
 ) -> RowStarts | None:
-    """The starts of packed rows on ``device``, from tables on the CPU; None where every row is one utterance."""
+    """The starts of packed rows on ``device``, from tables on the CPU; None where every row is one utterance.
+
+    ``multiple``: S is the smallest multiple of it that the longest row fits in.
+    """
     if rows.shape[1] == 1:
         return None
     numbers, exists = rows.clamp(min=0), rows >= 0
     ends = torch.where(exists, lengths[numbers] + codebooks, 0).cumsum(1)
+    width = int(ends.max()) + -int(ends.max()) % multiple
     begins = torch.cat([torch.zeros_like(ends[:, :1]), ends[:, :-1]], 1)
     first = exists & (groups[numbers] == numbers)
 
     def marked(which: Bool[Tensor, "B N"]) -> Bool[Tensor, "B S"]:
-        on_cpu = torch.zeros(len(rows), int(ends.max()), dtype=torch.bool)
+        on_cpu = torch.zeros(len(rows), width, dtype=torch.bool)
         row, place = which.nonzero().unbind(1)
         on_cpu[row, begins[row, place]] = True
         starts = on_cpu.to(device, non_blocking=True)

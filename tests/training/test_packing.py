@@ -225,10 +225,14 @@ def test_groups_end_to_end_cost_what_they_cost_in_rows_of_their_own(
     )
     row = rows._replace(rows=torch.arange(7)[None])
     found = []
-    for batch in (rows, row):
+    for batch, multiple in ((rows, 1), (row, 16), (row, 1)):
         lm.zero_grad()
-        starts = row_starts(batch.lengths, batch.rows, batch.groups, CODEBOOKS, torch.device("cpu"))
-        measured = objective(batch, columns_of(batch), torch.float32, starts)
+        starts = row_starts(batch.lengths, batch.rows, batch.groups, CODEBOOKS, torch.device("cpu"), multiple)
+        assert starts is not None
+        steps = starts.utterances.shape[1]
+        assert steps % multiple == 0
+        assert 0 <= steps - columns_of(batch) < multiple
+        measured = objective(batch, steps, torch.float32, starts)
         torch.autograd.backward(measured.loss + measured.guided_attention_loss)
         gradients = [p.grad.clone() for p in lm.parameters() if p.grad is not None]
         found.append([*(value.detach() for value in measured), *gradients])
@@ -240,8 +244,9 @@ def test_groups_end_to_end_cost_what_they_cost_in_rows_of_their_own(
     assert starts.utterances.nonzero()[:, 1].tolist() == [0, *ends[:-1]]
     assert starts.groups.nonzero()[:, 1].tolist() == [0, ends[1], ends[2], ends[5]]
     assert segments_of(starts.groups).offsets_on_cpu.tolist() == [0, ends[1], ends[2], ends[5], ends[6]]
-    for packed, padded in zip(*found, strict=True):
+    for padded, aligned, packed in zip(*found, strict=True):
         torch.testing.assert_close(packed, padded)
+        torch.testing.assert_close(aligned, padded)
 
 
 def test_no_attention_spans_two_texts(monkeypatch: pytest.MonkeyPatch) -> None:

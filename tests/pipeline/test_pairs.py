@@ -73,7 +73,7 @@ def check_speaks(folder: Path, *names: str) -> None:
 
 
 ALIKE = ("dac", "mimi")
-"""Codecs of one class, which meet one backbone instead of all."""
+"""Codecs over transformers, which meet one backbone instead of all."""
 PAIRS = [
     pytest.param(codec.values[0], backbone.values[0], id=f"{codec.id}-{backbone.id}")
     for codec in installed("codec")

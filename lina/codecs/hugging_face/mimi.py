@@ -1,13 +1,17 @@
 """Plugin ``codec:mimi``: Mimi (Défossez et al. 2024, "Moshi", arXiv 2410.00037), by transformers' ``MimiModel``."""
 
+import logging
 from math import prod
 from typing import Any, ClassVar
 
 from lina.codecs.hugging_face.config import HuggingFaceConfig, check_config
+from lina.codecs.hugging_face.mimi_stream import StreamingMimi, follow_the_module, streaming_obstacle
 from lina.codecs.hugging_face.weights import load_model
 from lina.codecs.hugging_face.whole import WholeCodec
 from lina.core.errors import SpecError
 from lina.core.plugin import CodecPlugin, PluginConfig
+
+log = logging.getLogger("lina")
 
 
 class Mimi(CodecPlugin):
@@ -25,10 +29,16 @@ class Mimi(CodecPlugin):
             raise SpecError(
                 f"codec:mimi: config.codebooks is {count}; these weights take {least} to {sizes.num_quantizers}"
             )
-        return WholeCodec(
+        follow_the_module(model)
+        hop = round(sizes.sampling_rate / sizes.frame_rate)
+        obstacle = streaming_obstacle(model, hop)
+        if obstacle is not None:
+            log.warning("codec:mimi: %s; streaming approximately, through windows of whole decodes", obstacle)
+        kind = StreamingMimi if obstacle is None else WholeCodec
+        return kind(
             model,
             sample_rate=sizes.sampling_rate,
-            hop=round(sizes.sampling_rate / sizes.frame_rate),
+            hop=hop,
             codebook_sizes=(sizes.codebook_size,) * count,
             encoder=lambda model, audio: model.encode(audio, num_quantizers=count).audio_codes,
             decoder=lambda model, codes: model.decode(codes).audio_values,
@@ -53,5 +63,7 @@ class Mimi(CodecPlugin):
             "num_attention_heads": 2,
             "num_key_value_heads": 2,
             "sliding_window": 8,
+            "layer_scale_initial_scale": 0.5,
+            "initializer_range": 0.3,
         }
         return {"config": HuggingFaceConfig(random_weights=True, sizes=sizes)}

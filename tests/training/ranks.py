@@ -1,9 +1,12 @@
 """Ranks of a test: processes of a server that has imported what they need, in the environment of a launcher."""
 
+import faulthandler
 import io
 import multiprocessing
 import os
+import signal
 import socket
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
@@ -29,7 +32,10 @@ PATIENCE = ("train.patience.silence=6",)
 
 
 def on_ranks(size: int, function: Callable[..., Any], *arguments: Any, hung: int | None = None) -> list[Any]:
-    """Run ``function(*arguments)`` on ranks; its results, or exit codes, by rank. ``hung``: a rank not to wait for."""
+    """Run ``function(*arguments)`` on ranks; its results, or exit codes, by rank. ``hung``: a rank not to wait for.
+
+    Of a rank that does not end in time, the result is where its threads are.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,8 +55,21 @@ def on_ranks(size: int, function: Callable[..., Any], *arguments: Any, hung: int
         except EOFError:  # it was killed
             results.append(process.exitcode)
         if process.exitcode is None:
+            if rank != hung:
+                results[-1] = f"still runs, result {results[-1]}:\n{_stacks(process)}"
             process.kill()
     return results
+
+
+def _stacks(process: Any) -> str:
+    """Stacks of the threads of a rank."""
+    os.kill(process.pid, signal.SIGUSR1)
+    process.join(2)
+    return _stacks_file(process.pid).read_text()
+
+
+def _stacks_file(pid: int) -> Path:
+    return Path(tempfile.gettempdir()) / f"lina-rank-{pid}"
 
 
 def _serve(
@@ -59,6 +78,15 @@ def _serve(
     os.environ |= {name: str(value) for name, value in place.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     torch.set_num_threads(1)
+    stacks = _stacks_file(os.getpid())
+    with stacks.open("w") as file:
+        faulthandler.register(signal.SIGUSR1, file)
+        _run(function, arguments, sender)
+        faulthandler.unregister(signal.SIGUSR1)
+    stacks.unlink()
+
+
+def _run(function: Callable[..., Any], arguments: tuple[Any, ...], sender: Connection) -> None:
     errors = io.StringIO()
     try:
         with redirect_stderr(errors):

@@ -6,6 +6,7 @@ flash-linear-attention 0.6 reads the number of chunks from the device three time
 """
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,19 +38,16 @@ def read_once(prepare: PrepareOffsets) -> PrepareOffsets:
         by_size: dict[int, CountedOffsets] = known[cu_seqlens]
         if chunk_size not in by_size:
             offsets = prepare(cu_seqlens, chunk_size)
-            counted = offsets.as_subclass(CountedOffsets)
-            counted.count = offsets[-1].cpu()
-            by_size[chunk_size] = counted
+            with_count = offsets.as_subclass(CountedOffsets)
+            with_count.count = offsets[-1].cpu()
+            by_size[chunk_size] = with_count
         return by_size[chunk_size]
 
     return prepare_once
 
 
 def read_counts_once() -> None:
-    """Set this up in flash-linear-attention, for the whole process, where it is installed."""
-    try:
-        from fla.ops.common import chunk_h
-    except ImportError:
-        return
-    if getattr(chunk_h, "prepare_chunk_offsets", None) is not None:
+    """Set this up in flash-linear-attention, for the whole process, once its operators have been imported."""
+    chunk_h: Any = sys.modules.get("fla.ops.common.chunk_h")
+    if hasattr(chunk_h, "prepare_chunk_offsets"):
         chunk_h.prepare_chunk_offsets = read_once(chunk_h.prepare_chunk_offsets)

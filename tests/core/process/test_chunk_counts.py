@@ -1,9 +1,12 @@
 import gc
+import sys
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
-from lina.core.process.chunk_counts import read_once
+from lina.core.process.chunk_counts import read_counts_once, read_once
 
 CUMULATIVE = torch.tensor([0, 100, 130, 300])
 
@@ -31,6 +34,15 @@ def test_offsets_are_the_same_and_are_read_once_per_batch(monkeypatch: pytest.Mo
             assert [int(one) for one in offsets[:-1]] == prepare(CUMULATIVE, size)[:-1].tolist()
             assert offsets.data_ptr() == once(CUMULATIVE, size).data_ptr()
     assert len(reads) == 2
+
+
+def test_the_operators_of_fla_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk_h: Any = ModuleType("fla.ops.common.chunk_h")
+    chunk_h.prepare_chunk_offsets = prepare
+    monkeypatch.setitem(sys.modules, "fla.ops.common.chunk_h", chunk_h)
+    read_counts_once()
+    offsets = chunk_h.prepare_chunk_offsets(CUMULATIVE, 64)
+    assert chunk_h.prepare_chunk_offsets(CUMULATIVE, 64) is offsets
 
 
 def test_equal_values_in_another_tensor_are_another_batch() -> None:

@@ -20,6 +20,7 @@ import torch
 from benchmarks.voices_rows import CLIP_FILE, has_clip
 from lina.cli.say_file import read_file
 from lina.config.loader import load_spec
+from lina.config.run_files import SPEC_FILE
 from lina.core.audio.wav import WavWriter
 from lina.core.errors import LinaError
 from lina.core.files.atomic import write_atomic
@@ -28,7 +29,6 @@ from lina.evaluation.records import MODEL, ClipFile
 from lina.evaluation.systems import ClipWriter
 from lina.evaluation.text_set import Item
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
-from lina.runs.layout import SPEC_FILE
 from lina.runs.stage_cache import finish, invalidate, is_up_to_date
 from lina.speech.voice import Voice
 from lina.speech.voice_loading import load

@@ -9,11 +9,11 @@ import importlib
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    __version__: str
     from lina.core.model.stack import Layers
     from lina.engine.backend_names import BackendName
     from lina.evaluation.records import TextSetEvaluation
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from lina.speech.loaded import LoadedVoice
     from lina.speech.model import SpeechModel
     from lina.speech.prompt import Prompt
-
-__version__ = "0.0.0+source"
-for _distribution in (
-    "lina",
-    "lina-voice",
-):  # neither in a source tree that is on the path without being installed
-    with suppress(PackageNotFoundError):
-        __version__ = version(_distribution)
-        break
 
 __all__ = [
     "Prompt",
@@ -62,11 +53,20 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in _MODULE_OF and name != "__version__":
         raise AttributeError(f"module 'lina' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    value = _version() if name == "__version__" else getattr(importlib.import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # which parse mail headers
+
+    for distribution in ("lina", "lina-voice"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "0.0.0+source"  # a tree that is on the path without being installed
 
 
 def __dir__() -> list[str]:

@@ -139,9 +139,14 @@ def test_lina_voice_speaks_without_torch(without_torch: Path, tmp_path: Path) ->
     run(program / "lina", "say", "Good morning to everybody.", "-o", "x.wav", cwd=tmp_path)
     with wave.open(str(tmp_path / "x.wav")) as sound:
         assert 0.5 < sound.getnframes() / sound.getframerate() < 10
-    speak = "import lina; print(lina.load().say('Hi.').shape[0], lina.__version__)"
-    channels, version = run(program / "python", "-c", speak, cwd=tmp_path).split()
+    speak = """
+import lina
+from lina.tokenizers.english.rule import CHARACTERS
+print(lina.load().say('Hi.').shape[0], lina.__version__, CHARACTERS.is_file())
+"""
+    channels, version, has_characters = run(program / "python", "-c", speak, cwd=tmp_path).split()
     assert (channels, version) == ("1", run(program / "lina", "--version", cwd=tmp_path).split()[-1])
+    assert has_characters == "True"
     command = [str(program / "lina"), "say", "Hi.", "--best-of", "2", "-o", "y.wav"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -60,10 +60,23 @@ class LazyCommands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _show_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"lina, version {lina.__version__}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyCommands, context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]}
 )
-@click.version_option(lina.__version__, prog_name="lina")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Text-to-speech with linear-attention language models.
 

@@ -7,11 +7,9 @@ from lina.config.codec_resolve import resolve_codec
 from lina.config.codec_spec import CodecSpec
 from lina.config.loader import load_job, load_spec
 from lina.config.resolve import resolve
+from lina.config.run_files import SPEC_FILE
 from lina.config.spec import Spec
 from lina.core.errors import PluginError, SpecError
-
-SPEC_FILE = "spec.yaml"
-"""Name of the spec in a run directory."""
 
 
 def load_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:

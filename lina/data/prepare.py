@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lina.config.resolve import ResolvedSpec
+from lina.config.run_files import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.config.spec import Spec
 from lina.core.audio.codec import AnyCodec, encode, frame_rate
 from lina.core.errors import CheckpointError, DataError, TextError
@@ -33,7 +34,7 @@ from lina.runs.checkpoint_store import has_checkpoints
 from lina.runs.directory import claim, part_locked
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_tokenizer_key
+from lina.runs.layout import build_tokenizer, read_tokenizer_key
 from lina.runs.records import CodecInfo, DataSummary
 
 DATA_KEYS = ("codec.", "tokenizer.", "data.", "text.max_characters")

@@ -14,9 +14,9 @@ from lina.config.codec_resolve import resolve_codec
 from lina.config.codec_spec import CodecSpec
 from lina.config.loader import load_job
 from lina.config.resolve import choose_plugin, resolve
+from lina.config.run_files import SPEC_FILE
 from lina.config.source_map import Origin
 from lina.config.spec import Spec
-from lina.config.stored import SPEC_FILE
 from lina.core.errors import FileError, LinaError
 from lina.core.files.checks import check_regular, entry, is_inside, read_bounded, sha256
 from lina.core.files.tensor_file import read_safetensors

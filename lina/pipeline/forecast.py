@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from lina.config.resolve import ResolvedSpec
+from lina.config.run_files import TOKENIZER_FILE
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.data.batch_plan import BatchPlan
@@ -16,7 +17,7 @@ from lina.data.corpus_lengths import CorpusLengths, corpus_lengths, drawn
 from lina.data.encoding import CodecFacts
 from lina.data.packing_plan import RowPlan
 from lina.runs.build_model import build_codec, build_lm
-from lina.runs.layout import TOKENIZER_FILE, build_tokenizer
+from lina.runs.layout import build_tokenizer
 from lina.runs.metrics import read_metrics
 from lina.training.activation_memory import model_size
 from lina.training.batch_size import kept_batch_seconds

@@ -9,12 +9,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lina.config.run_files import SPEC_FILE
 from lina.config.spec import AnySpec, changes
 from lina.config.stored import load_stored_spec
 from lina.core.errors import SYSTEM_ERRORS, CheckpointError, LinaError
 from lina.core.files.atomic import make_directory, write_atomic
 from lina.runs.checkpoint_store import has_checkpoints
-from lina.runs.layout import SPEC_FILE
 
 INPUTS = ("data.config.", "codec.config.", "tokenizer.config.", "init.from", "init.backbone")
 """Prefixes of keys of input files. Training depends on their contents, which the identity of the corpus covers."""

@@ -1,4 +1,4 @@
-"""Names of the small files of a run directory, and the tokenizer that they describe."""
+"""Small files of a run directory: its speakers, and the tokenizer that they describe."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -6,18 +6,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lina.config.resolve import PluginChoice, ResolvedSpec
-from lina.config.stored import SPEC_FILE
+from lina.config.run_files import SPEAKERS_FILE, TOKENIZER_FILE
 from lina.core.errors import CheckpointError, FileError
 from lina.core.files import json_file
 from lina.core.plugin import TokenizerPlugin
 from lina.core.protocols import Tokenizer
 from lina.core.text.contract import check_tokenizer
 
-__all__ = ["SPEAKERS_FILE", "SPEC_FILE", "TOKENIZER_FILE", "build_tokenizer", "read_speakers", "tokenizer_of"]
-
 T = TypeVar("T")
-
-TOKENIZER_FILE, SPEAKERS_FILE = "tokenizer.json", "speakers.json"
 
 
 def build_tokenizer(resolved: ResolvedSpec, directory: Path) -> Tokenizer:

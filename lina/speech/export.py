@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lina.config.resolve import PluginChoice, ResolvedSpec, as_written, resolve
+from lina.config.run_files import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.config.sections import EvaluateSection, InitSection
 from lina.config.spec import Spec
 from lina.config.stored import load_run_spec
@@ -31,7 +32,7 @@ from lina.engine.onnx.files import FOLDER
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import CONFIG, FORMAT, INDEX, Checkpoint, find_checkpoint
 from lina.runs.files import RUN_FILE, read_data_summary, read_run_info, write_run_info
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE, build_tokenizer, read_speakers
+from lina.runs.layout import build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import PATTERN, copy_lexicon, lexicon_of
 from lina.runs.made_with import made_with
 from lina.runs.provenance import exported

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lina.config.resolve import as_written
+from lina.config.run_files import TOKENIZER_FILE
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import DataError, LinaError
 from lina.core.extreme_gates import saturate
@@ -51,7 +52,6 @@ from lina.engine.onnx.write import write_graphs
 from lina.engine.state import Features, first_state
 from lina.runs.checkpoint import weights_file
 from lina.runs.checkpoint_store import INDEX, find_checkpoint
-from lina.runs.layout import TOKENIZER_FILE
 from lina.speech.graph_key import graph_key
 from lina.speech.graph_loading import inputs_of
 from lina.speech.synthesis_input import SynthesisInput

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lina.config.run_files import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.core.errors import CheckpointError, LinaError, first_reason, one_line
 from lina.core.files.checks import sha256
 from lina.core.protocols import Tokenizer
@@ -27,7 +28,6 @@ from lina.engine.onnx.files import (
 )
 from lina.engine.onnx.session import Graph, Graphs
 from lina.engine.onnx.stored import StoredWeights
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.runs.lexicon_copy import PATTERN, lexicon_of
 from lina.runs.made_with import made_with
 from lina.speech.graph_voice import GraphVoice, log

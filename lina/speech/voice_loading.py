@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lina.config.resolve import resolve
+from lina.config.run_files import SPEC_FILE
 from lina.config.stored import load_run_spec
 from lina.core.errors import CheckpointError, LinaError, SpecError, did_you_mean
 from lina.core.model.allocation_limit import AllocationLimit, TooLargeError
@@ -15,7 +16,7 @@ from lina.runs.build_model import build_codec, build_lm
 from lina.runs.checkpoint import count_numbers, load_weights
 from lina.runs.checkpoint_store import find_checkpoint
 from lina.runs.device import Device, choose_device
-from lina.runs.layout import SPEC_FILE, build_tokenizer, read_speakers
+from lina.runs.layout import build_tokenizer, read_speakers
 from lina.runs.lexicon_copy import lexicon_of
 from lina.runs.made_with import made_with
 from lina.runs.provenance import warn_of_changes

@@ -14,6 +14,7 @@ import logging
 import sys
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,14 @@ class G2P(hibari.G2P):  # type: ignore[misc, name-defined]  # of a package witho
 
     def __init__(self, british: bool = False) -> None:
         accent = "gb" if british else "us"
-        gold, silver = (_lexicon(f"lexicon_{accent}_{kind}.json.gz") for kind in ("gold", "silver"))
-        self.lexicon = hibari.Lexicon(gold, silver, british)
-        exceptions = json.loads((ASSETS / "tokenizer_exceptions.json").read_bytes())
-        self.tokenizer = hibari.Tokenizer(exceptions)
-        self.tagger = hibari.Tagger(_tagger("tagger.json.gz"))
+        with ThreadPoolExecutor(2) as other:  # unpacking needs no lock of the interpreter
+            gold, silver = (
+                other.submit(_lexicon, f"lexicon_{accent}_{kind}.json.gz") for kind in ("gold", "silver")
+            )
+            exceptions = json.loads((ASSETS / "tokenizer_exceptions.json").read_bytes())
+            self.tokenizer = hibari.Tokenizer(exceptions)
+            self.tagger = hibari.Tagger(_tagger("tagger.json.gz"))
+            self.lexicon = hibari.Lexicon(gold.result(), silver.result(), british)
         self.unk, self.british = "", british
         self._oov = None
 

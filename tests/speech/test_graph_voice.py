@@ -16,13 +16,13 @@ import pytest
 import torch
 
 import lina
+from lina.config.run_files import SPEC_FILE
 from lina.core.errors import CheckpointError, LinaError, TextError
 from lina.engine.onnx.files import FACTS, FOLDER, read_folder
 from lina.engine.onnx.stored import StoredWeights
 from lina.pipeline.speech_job import run_spec
 from lina.runs.checkpoint import read_weights
 from lina.runs.checkpoint_store import checkpoint_folder, newest_checkpoint
-from lina.runs.layout import SPEC_FILE
 from lina.speech.default_voice import shipped_voice
 from lina.speech.export import export
 from lina.speech.graph_export import compare_decoder

@@ -1,15 +1,21 @@
 """The normalizer as a stream: equality over splits, linear cost, rules found by their first characters."""
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.rule_characters import characters_of
 from lina.core.errors import TextError
 from lina.tokenizers.english import RULES
 from lina.tokenizers.english.first_characters import ALL, first_characters, needed_characters
 from lina.tokenizers.english.normalizer import LONGEST_SENTENCE, EnglishNormalizer
+from lina.tokenizers.english.rule import CHARACTERS, Rule, RuleTable, always, pattern_hash
 from tests.tokenizers.streams import cuts, split
 
 AWKWARD = [
@@ -130,3 +136,29 @@ def test_a_rule_matches_nowhere_else(text: str) -> None:
 
 def test_most_rules_begin_with_few_characters() -> None:
     assert sum(first_characters(one.pattern) == ALL for one in RULES) <= 2
+
+
+def test_the_file_of_characters_is_that_of_the_rules() -> None:
+    """After a change of a pattern: python -m benchmarks.rule_characters."""
+    known = json.loads(CHARACTERS.read_text())
+    assert known == {pattern_hash(one.source): characters_of(one.source) for one in RULES}
+
+
+def test_a_pattern_that_the_file_lacks_is_analyzed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = RuleTable([*RULES, Rule("qz+", always("new"))])
+    assert [one.source for one in table.of_text("qz")("q")][-1] == "qz+"
+    monkeypatch.setattr("lina.tokenizers.english.rule.CHARACTERS", tmp_path / "none.json")
+    derived, text = RuleTable(RULES), "On 3/4/2024 it cost $5.20 (e.g. 12 %) at www.example.org: IV & 2+2."
+    for character in set(text):
+        assert list(derived.of_text(text)(character)) == list(table.of_text(text)(character))
+
+
+def test_few_patterns_are_compiled_for_a_sentence() -> None:
+    code = """
+from lina.tokenizers.english import RULES, normalize
+assert normalize("Hello there, this is a test of 12 words.") == "Hello there, this is a test of twelve words."
+print(sum("pattern" in vars(one) for one in RULES), len(RULES))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    compiled, rules = map(int, found.stdout.split())
+    assert 0 < compiled < rules / 2

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lina.config.resolve import ResolvedSpec, choose_plugin, resolve
+from lina.config.run_files import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.config.source_map import Origin, SpecSource
 from lina.config.spec import Spec
 from lina.convert.lina_speech.names import fill
@@ -27,7 +28,6 @@ from lina.runs.checkpoint import load_weights, save_checkpoint
 from lina.runs.checkpoint_store import checkpoint_folder
 from lina.runs.files import write_data_summary
 from lina.runs.hooks import Run
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, TOKENIZER_FILE
 from lina.runs.provenance import record_run
 from lina.runs.records import CodecInfo, DataSummary
 from lina.training.optimizer import adamw, parameter_groups

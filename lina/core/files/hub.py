@@ -4,8 +4,6 @@ import errno
 import hashlib
 import os
 import re
-import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -21,9 +19,8 @@ PREFIX = "hf://"
 FORM = re.compile(r"hf://([\w-][\w.-]*)/([\w-][\w.-]*)(?:@([\w-][\w./-]*))?")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.th")
 """Files that are neither fetched nor uploaded: reading them could execute code."""
-NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
-NETWORK_ERROR_NAMES = {"TransportError", "RequestException"}
-"""Base classes of the HTTP clients of huggingface_hub's versions, which are not imported for their errors."""
+NETWORK_ERROR_NAMES = {"TransportError", "RequestException", "SSLError", "gaierror"}
+"""Classes of huggingface_hub's HTTP clients, of ``ssl`` and ``socket``, which are not imported for their errors."""
 
 
 class Repository(NamedTuple):
@@ -257,7 +254,7 @@ def _cause(hub: Any, error: Exception, own: _Causes) -> str:
 def _is_of_network(error: Exception) -> bool:
     names = {one.__name__ for one in type(error).__mro__}
     return (
-        isinstance(error, NETWORK_ERRORS)
+        isinstance(error, ConnectionError | TimeoutError)
         or bool(names & NETWORK_ERROR_NAMES)
         or getattr(error, "errno", None) in (errno.ENETUNREACH, errno.EHOSTUNREACH)
     )

@@ -10,7 +10,6 @@ from lina.tokenizers.english.rule import (
     ends_sentence,
     following,
     one_of,
-    rule,
     spell,
 )
 
@@ -150,18 +149,18 @@ def _without_vowels(match: re.Match[str], style: Style) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"({one_of(_TITLES)})\b\.?{_CAPITAL}", _title),
-    rule(r"St\.(?!\w)", _saint),
-    rule(r"Dr\.?(?!\w)", _doctor),
-    rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\(?\d)", _before_number),
-    rule(r"(№)\s?(?=\d)", _before_number),
-    rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
-    rule(rf"(?<=[a-z\d] )({one_of(_BARE_STREETS)})(?=[,;]|\s*$|\s[a-z])", _bare_street),
-    rule(r"(?:n/a|N/A|i/o|I/O|A/C|a/c|TCP/IP|A/B)(?!\w)", _slashed),
-    rule(r"Ph\.\s?D\.?(?!\w)", _doctorate),
-    rule(r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])", _company),
-    rule(rf"({one_of(_BARE)})(?!\w)", _bare),
-    rule(r"(?:[A-Za-z]\.){2,12}(?:[A-Za-z]\b)?", _initials),
-    rule(r"([A-Z])\.(?=\s*[A-Z])", _initial),
-    rule(r"[bcdfghj-np-tv-xz]{2,4}(?![\w'’.-]\w|[\w'’])", _without_vowels),
+    Rule(rf"({one_of(_TITLES)})\b\.?{_CAPITAL}", _title),
+    Rule(r"St\.(?!\w)", _saint),
+    Rule(r"Dr\.?(?!\w)", _doctor),
+    Rule(rf"({one_of(_BEFORE_NUMBER)})\.\s?(?=\(?\d)", _before_number),
+    Rule(r"(№)\s?(?=\d)", _before_number),
+    Rule(rf"({one_of([*_WORDS, *_STREETS])})\.(?!\w)", _word),
+    Rule(rf"(?<=[a-z\d] )({one_of(_BARE_STREETS)})(?=[,;]|\s*$|\s[a-z])", _bare_street),
+    Rule(r"(?:n/a|N/A|i/o|I/O|A/C|a/c|TCP/IP|A/B)(?!\w)", _slashed),
+    Rule(r"Ph\.\s?D\.?(?!\w)", _doctorate),
+    Rule(r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])", _company),
+    Rule(rf"({one_of(_BARE)})(?!\w)", _bare),
+    Rule(r"(?:[A-Za-z]\.){2,12}(?:[A-Za-z]\b)?", _initials),
+    Rule(r"([A-Z])\.(?=\s*[A-Z])", _initial),
+    Rule(r"[bcdfghj-np-tv-xz]{2,4}(?![\w'’.-]\w|[\w'’])", _without_vowels),
 )

@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import is_one, number
-from lina.tokenizers.english.rule import Rule, Style, before, following, one_of, rule
+from lina.tokenizers.english.rule import Rule, Style, before, following, one_of
 from lina.tokenizers.english.units import UNITS
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
@@ -240,28 +240,28 @@ _A_PLACE = r"\s(?:the|an?|his|her|its|their|my|our|your|height|length|width|dept
 _LAST = rf"(?:\s?[-–]\s?(?P<last>{NUMBER}))?"
 
 RULES: tuple[Rule, ...] = (
-    rule(
+    Rule(
         rf"{_MINUS}{_SIGN}\s?(?P<amount>{NUMBER})(?:(?P<first>[kKmMbBtT]|bn|mn)?\s?[-–—]\s?(?P=sign)?(?P<last>{NUMBER}))?{_BIG}{_PER}",
         _money,
     ),
-    rule(rf"{_MINUS}(?P<amount>{NUMBER}){_BIG}\s?{_SIGN}(?!\s?\d){_PER}", _money),
-    rule(rf"(?P<amount>{NUMBER})\s?¢{_PER}", _cents),
-    rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
-    rule(
+    Rule(rf"{_MINUS}(?P<amount>{NUMBER}){_BIG}\s?{_SIGN}(?!\s?\d){_PER}", _money),
+    Rule(rf"(?P<amount>{NUMBER})\s?¢{_PER}", _cents),
+    Rule(rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}\s?(?P<sign>[%‰])", _percent),
+    Rule(
         rf"(\d{{1,3}})\s?°\s?(\d{{1,2}})\s?['’′](?:\s?({NUMBER})\s?(?:[\"”″]|''))?(?:\s?([NSEW])(?!\w))?",
         _position,
     ),
-    rule(
+    Rule(
         rf"(?P<minus>[-−+])?(?P<amount>{NUMBER}){_LAST}\s?(?:°|º|(?=℃|℉))(?:\s?(?:(?P<scale>[CFK]\b)|(?P<direction>[NSEW])(?![\w'’])))?",
         _degrees,
     ),
-    rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
-    rule(rf"({NUMBER})\s?([\"”″]?)\s?[x×]\s?({NUMBER})\s?[\"”″](?!\w)", _inches_by),
-    rule(rf"(?P<amount>{NUMBER})(?:\s?″|[\"”]|'')(?!\w)", _inches),
-    rule(rf"(?P<amount>{NUMBER})\s?′(?!\w)", _feet_alone),
-    rule(rf"(?P<amount>{NUMBER})\s?A\b(?![.&]\w)", _amperes),
-    rule(rf"(\d{{1,2}})\s?ft\.?,?\s(\d{{1,2}})\s?in\b(?!{_A_PLACE})(?:\.(?=\s[a-z]))?", _feet_and_inches),
-    rule(
+    Rule(r"(\d)['’′]\s?(\d{1,2})(?:[\"”″]|'')", _feet),
+    Rule(rf"({NUMBER})\s?([\"”″]?)\s?[x×]\s?({NUMBER})\s?[\"”″](?!\w)", _inches_by),
+    Rule(rf"(?P<amount>{NUMBER})(?:\s?″|[\"”]|'')(?!\w)", _inches),
+    Rule(rf"(?P<amount>{NUMBER})\s?′(?!\w)", _feet_alone),
+    Rule(rf"(?P<amount>{NUMBER})\s?A\b(?![.&]\w)", _amperes),
+    Rule(rf"(\d{{1,2}})\s?ft\.?,?\s(\d{{1,2}})\s?in\b(?!{_A_PLACE})(?:\.(?=\s[a-z]))?", _feet_and_inches),
+    Rule(
         rf"{_MINUS}(?P<amount>{NUMBER}){_LAST}(?:\s|(?P<tied>-(?=[a-z])))?(?P<area>(?:[Ss]q|[Cc]u)\.?\s)?(?P<unit>{_UNIT})(?P<power>[²³]|(?<=[mt])[23])?{_PER}(?![\w²³]|[.]\w|['’]\w|-[A-Z\d])(?:\.(?=\s[a-z]|[,;:)]))?",
         _unit,
     ),

@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, ordinal, plural_of, year
-from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, before, ends_sentence, one_of, spell
 
 MONTHS = [
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -154,37 +154,37 @@ def _years(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"(\d{4})([-/.])(\d\d?)\2(\d\d?)(?![\d/-]|[.]\d)", _iso),
-    rule(
+    Rule(r"(\d{4})([-/.])(\d\d?)\2(\d\d?)(?![\d/-]|[.]\d)", _iso),
+    Rule(
         rf"({one_of(_WEEKDAYS)})\b\.?\s?(?:[-–—]|to\b)\s?({one_of(_WEEKDAYS)})\b(?:\.(?!$))?", _span_of_days
     ),
-    rule(
+    Rule(
         rf"({one_of(_SHORT_MONTHS)})\b\.?\s?[-–—]\s?({one_of(_SHORT_MONTHS)})\b(?:\.(?!$))?", _span_of_months
     ),
-    rule(
+    Rule(
         rf"({_WEEKDAY})\.?(?:{_AND}(?:{_WEEKDAY}))+(?:\.(?!$))?|({_WEEKDAY})\.?(?=,?\s(?:\d|{_MONTH}))",
         _weekdays,
     ),
-    rule(rf"({_MONTH})\s?['’](\d\d)\b", _month_short_year),
-    rule(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\d/-]|[.]\d)", _slashes),
-    rule(r"(\d{1,2})/(\d{1,2})(?![\d/%]|[.,]\d|\s(?:of|inch|cup)\b)", _short_date),
-    rule(
+    Rule(rf"({_MONTH})\s?['’](\d\d)\b", _month_short_year),
+    Rule(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![\d/-]|[.]\d)", _slashes),
+    Rule(r"(\d{1,2})/(\d{1,2})(?![\d/%]|[.,]\d|\s(?:of|inch|cup)\b)", _short_date),
+    Rule(
         rf"(?P<month>{_MONTH})\s(?:the\s)?(?P<day>{_DAY}){_ORDINAL_END}\b(?:\s?[-–]\s?(?P<to>{_DAY})\b)?"
         rf"{_NUMBER_AFTER}(?:,?\s(?P<year>{_YEAR})\b{_NUMBER_AFTER})?",
         _month_day,
     ),
-    rule(
+    Rule(
         rf"(?P<day>{_DAY}){_ORDINAL_END}\s(?:of\s)?(?P<month>{_MONTH})(?![a-z])(?:,?\s(?P<year>{_YEAR})\b{_NUMBER_AFTER})?",
         _day_month,
     ),
-    rule(rf"({_MONTH}),?\s({_YEAR})\b{_NUMBER_AFTER}", _month_year),
-    rule(r"(\d{1,2})(?:st|nd|rd|th)\s(?:[cC]|[Cc]ent)\.(?!\w)", _century),
-    rule(r"(10{2,6})s(?=\sof\b)", _many),
-    rule(r"([A-Za-z]?[a-z]{2,})-(?=\d)", _from_then),
-    rule(r"['’]0([1-9])(?![\w'’]|[.,:]\d)", _short_year),
-    rule(r"['’]?(\d0|[12]\d\d0)['’]?s\b", _decade),
-    rule(r"(\d{1,4})\s?(BCE|BC|AD|CE)\b", _era),
-    rule(r"(1[1-9]\d\d|20\d\d)\s?[-–]\s?((?:1[1-9]|20)\d\d|\d\d)(?![\w-]|[.,]\d)", _years),
-    rule(r"(1[1-9]\d\d|20\d\d)/(\d{4}|\d\d)(?![\w/-]|[.,]\d)", _season),
-    rule(r"(?:1[1-9]\d\d|20\d\d|10[1-9]\d)(?![\w%]|[.,]\d|[-–/]\d)", _year),
+    Rule(rf"({_MONTH}),?\s({_YEAR})\b{_NUMBER_AFTER}", _month_year),
+    Rule(r"(\d{1,2})(?:st|nd|rd|th)\s(?:[cC]|[Cc]ent)\.(?!\w)", _century),
+    Rule(r"(10{2,6})s(?=\sof\b)", _many),
+    Rule(r"([A-Za-z]?[a-z]{2,})-(?=\d)", _from_then),
+    Rule(r"['’]0([1-9])(?![\w'’]|[.,:]\d)", _short_year),
+    Rule(r"['’]?(\d0|[12]\d\d0)['’]?s\b", _decade),
+    Rule(r"(\d{1,4})\s?(BCE|BC|AD|CE)\b", _era),
+    Rule(r"(1[1-9]\d\d|20\d\d)\s?[-–]\s?((?:1[1-9]|20)\d\d|\d\d)(?![\w-]|[.,]\d)", _years),
+    Rule(r"(1[1-9]\d\d|20\d\d)/(\d{4}|\d\d)(?![\w/-]|[.,]\d)", _season),
+    Rule(r"(?:1[1-9]\d\d|20\d\d|10[1-9]\d)(?![\w%]|[.,]\d|[-–/]\d)", _year),
 )

@@ -4,7 +4,7 @@ import re
 
 from lina.tokenizers.english.amounts import NUMBER
 from lina.tokenizers.english.numbers import number
-from lina.tokenizers.english.rule import Rule, Style, always, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, spell
 from lina.tokenizers.english.units import UNITS
 
 _POWERS = {"²": "squared", "³": "cubed", "^2": "squared", "^3": "cubed", "**2": "squared", "**3": "cubed"}
@@ -58,15 +58,15 @@ def _difference(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"(?<![\w'’])([A-Za-z]{1,3})([²³]|(?:\^|\*\*)[23](?!\d))", _power),
-    rule(rf"({NUMBER})([A-Za-z])([²³]|\^[23](?!\d))(?!\w)", _coefficient),
-    rule(rf"({NUMBER})(?!e[-−+]?\d)([a-z])()(?=\s?[-+=)^*]\s?[\w(])(?<!\ds)", _coefficient),
-    rule(rf"(?<=[+=×] )({NUMBER})([a-z])()(?!\w)", _coefficient),
-    rule(rf"({NUMBER})\s?[x×](?=[\s.,;:!?)]|$)(?!\s?\d|\s?[x×=+])", _times),
-    rule(r"(?<![\w'’])([a-zA-Z]|sin|cos|tan|log|ln|exp)\(([a-z]|\d)\)", _function),
-    rule(rf"({NUMBER}|(?<![\w'’])[a-z](?!\w))\s[-−]\s(?=[\da-z](?:[\d.]*\b)[^.!?]{{0,20}}=)", _difference),
-    rule(r"(?<=\d )/(?= \d[^.!?]{0,20}=)", always("divided by")),
-    rule(r"(?<![\w/])(km|m|mi)/(h|s)([²2])?(?![\w/])", _speed),
-    rule(rf"{_VARIABLE}(?=\s?{_OPERATOR}\s?[\w(−-])", _letter),
-    rule(rf"(?<=[+=×÷≤≥≠≈] ){_VARIABLE}|(?<=[+=×÷]){_VARIABLE}", lambda match, style: match[0].upper()),
+    Rule(r"(?<![\w'’])([A-Za-z]{1,3})([²³]|(?:\^|\*\*)[23](?!\d))", _power),
+    Rule(rf"({NUMBER})([A-Za-z])([²³]|\^[23](?!\d))(?!\w)", _coefficient),
+    Rule(rf"({NUMBER})(?!e[-−+]?\d)([a-z])()(?=\s?[-+=)^*]\s?[\w(])(?<!\ds)", _coefficient),
+    Rule(rf"(?<=[+=×] )({NUMBER})([a-z])()(?!\w)", _coefficient),
+    Rule(rf"({NUMBER})\s?[x×](?=[\s.,;:!?)]|$)(?!\s?\d|\s?[x×=+])", _times),
+    Rule(r"(?<![\w'’])([a-zA-Z]|sin|cos|tan|log|ln|exp)\(([a-z]|\d)\)", _function),
+    Rule(rf"({NUMBER}|(?<![\w'’])[a-z](?!\w))\s[-−]\s(?=[\da-z](?:[\d.]*\b)[^.!?]{{0,20}}=)", _difference),
+    Rule(r"(?<=\d )/(?= \d[^.!?]{0,20}=)", always("divided by")),
+    Rule(r"(?<![\w/])(km|m|mi)/(h|s)([²2])?(?![\w/])", _speed),
+    Rule(rf"{_VARIABLE}(?=\s?{_OPERATOR}\s?[\w(−-])", _letter),
+    Rule(rf"(?<=[+=×÷≤≥≠≈] ){_VARIABLE}|(?<=[+=×÷]){_VARIABLE}", lambda match, style: match[0].upper()),
 )

@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import digits, number, pairs
-from lina.tokenizers.english.rule import Rule, Style, one_of, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, one_of, spell
 
 _NUMBERED = {
     "Apt": "apartment", "Ste": "suite", "Rm": "room", "Bldg": "building", "Fl": "floor", "Blk": "block",
@@ -111,21 +111,21 @@ def _software(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(rf"({one_of(_STATES)})\s(\d{{5}})(?:-(\d{{4}}))?(?![\w-])", _zip),
-    rule(rf"(?<=[a-z], )(?!{'|'.join(_WORDS_TOO)})({one_of(_STATES)})(?=[.,;:!?)]|\s|$)", _state),
-    rule(
+    Rule(rf"({one_of(_STATES)})\s(\d{{5}})(?:-(\d{{4}}))?(?![\w-])", _zip),
+    Rule(rf"(?<=[a-z], )(?!{'|'.join(_WORDS_TOO)})({one_of(_STATES)})(?=[.,;:!?)]|\s|$)", _state),
+    Rule(
         r"((?:ZIP|[Zz]ip)(?:\s?code)?:?|PIN:?|[Pp]asscode:?)\s(\d{4,6})(?:-(\d{4}))?(?![\w.,-]\d)",
         _digits_after,
     ),
-    rule(r"(ISBN|ISSN)(?:-1[03])?:?\s?(\d[\d -]{6,16}[\dXx])(?!\w)", _isbn),
-    rule(r"\d{1,8}(?:-\d{1,8}){3,9}(?![\w-])", _serial),
-    rule(rf"({one_of(_NUMBERED)})\.?\s?(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Za-z])?(?![\w]|[.,:]\d)", _numbered),
-    rule(rf"({_PLACE})\s(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Z])(?!\w)", _place),
-    rule(
+    Rule(r"(ISBN|ISSN)(?:-1[03])?:?\s?(\d[\d -]{6,16}[\dXx])(?!\w)", _isbn),
+    Rule(r"\d{1,8}(?:-\d{1,8}){3,9}(?![\w-])", _serial),
+    Rule(rf"({one_of(_NUMBERED)})\.?\s?(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Za-z])?(?![\w]|[.,:]\d)", _numbered),
+    Rule(rf"({_PLACE})\s(#|[Nn]o\.?\s)?(\d{{1,5}})([A-Z])(?!\w)", _place),
+    Rule(
         r"(Room|room|Flight|flight|Route|route|Highway|Interstate|Apartment|Suite)(s?)\s(#)?(\d{3,4})(?:\s?[-–]\s?(\d{3,4}))?(?!\w|[.,-]\d)",
         _room,
     ),
-    rule(r"(\d{3,4})((?:\([a-zA-Z0-9]\))+)(?!\w)", _clauses),
-    rule(r"(?:v|[vV]er\.|V(?=\d+\.))\s?(\d{1,6}(?:\.\d{1,6}){0,5})(?![\w.]?\d)(?!\w)", _version),
-    rule(rf"({_SOFTWARE})([\s-])(\d{{1,6}}(?:\.\d{{1,6}}){{1,5}})(?![\w.]?\d)(?!\w)", _software),
+    Rule(r"(\d{3,4})((?:\([a-zA-Z0-9]\))+)(?!\w)", _clauses),
+    Rule(r"(?:v|[vV]er\.|V(?=\d+\.))\s?(\d{1,6}(?:\.\d{1,6}){0,5})(?![\w.]?\d)(?!\w)", _version),
+    Rule(rf"({_SOFTWARE})([\s-])(\d{{1,6}}(?:\.\d{{1,6}}){{1,5}})(?![\w.]?\d)(?!\w)", _software),
 )

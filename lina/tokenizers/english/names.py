@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, ordinal, roman, year
-from lina.tokenizers.english.rule import NEAR, Rule, Style, always, before, one_of, rule, spell
+from lina.tokenizers.english.rule import NEAR, Rule, Style, always, before, one_of, spell
 
 _NUMERAL = r"(?=[IVXLCDM]+\b)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLCDM])"
 _NUMBERED_NOUNS = [
@@ -131,20 +131,20 @@ def _camel_acronym(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(
+    Rule(
         rf"({one_of(_NUMBERED_NOUNS)})\s({_NUMERAL}|i{{2,3}}|iv|vi{{0,3}}|ix|xi{{0,3}})\b(?![.'’]\w)",
         _numbered_noun,
     ),
-    rule(
+    Rule(
         rf"({one_of(_NUMBERED_ABBREVIATIONS)})\.\s(?![CDLM]\b)({_NUMERAL})\b(?![.'’]\w)",
         _numbered_abbreviation,
     ),
-    rule(rf"({_NUMERAL})\s[cC]entur(y|ies)\b", _century),
-    rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
-    rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
-    rule(r"(?=[MDCLXVI]{4,}\b)M{1,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b", _year_numeral),
-    rule(r"(?<=OS )X\b|(?<=iPhone )X\b", always("ten")),
-    rule(r"[A-Z]{2,}['’][A-Z]{1,2}\b(?!['’])|I['’](?:M|LL|VE|D)\b", _contraction),
-    rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
-    rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),
+    Rule(rf"({_NUMERAL})\s[cC]entur(y|ies)\b", _century),
+    Rule(rf"({one_of(_REIGNING)})\s({_NUMERAL})\b(?![.]\w|['’](?!s\b)\w)(['’]s)?", _reigning),
+    Rule(r"(?:X{0,2}(?:IX|IV|V?I{2,3}|VI)|X{2})\b(?!['’.]\w)", _numeral),
+    Rule(r"(?=[MDCLXVI]{4,}\b)M{1,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\b", _year_numeral),
+    Rule(r"(?<=OS )X\b|(?<=iPhone )X\b", always("ten")),
+    Rule(r"[A-Z]{2,}['’][A-Z]{1,2}\b(?!['’])|I['’](?:M|LL|VE|D)\b", _contraction),
+    Rule(r"PhDs?\b|BSc\b|MSc\b", _camel_acronym),
+    Rule(r"(MS-DOS|CD-ROM|[A-Z]{2,6})(['’]?s)?(?![\w])", _acronym),
 )

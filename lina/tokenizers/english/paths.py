@@ -2,7 +2,7 @@
 
 import re
 
-from lina.tokenizers.english.rule import Rule, Style, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, spell
 from lina.tokenizers.english.web import read_address
 
 _ENDINGS = (
@@ -40,9 +40,9 @@ def _option(match: re.Match[str], style: Style) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"[A-Za-z]:\\[\w.\\-]*\w", _windows),
-    rule(rf"(?<![\w/.~])(?:~|\.{{1,2}})?(?:/{_STEP}){{1,12}}/?(?<![.])", _path),
-    rule(rf"(?<![\w/.~-]){_STEP}(?:/{_STEP}){{1,12}}(?!\w)", _path_of_file),
-    rule(rf"(?<![\w/.~@-])[\w-]{{1,60}}+(?:\.[\w-]{{1,30}}+){{0,3}}?\.(?:{_ENDINGS})\b(?![./@-]?\w)", _path),
-    rule(r"(?<=\s)(--?)([a-z][a-z-]*)(?![\w])", _option),
+    Rule(r"[A-Za-z]:\\[\w.\\-]*\w", _windows),
+    Rule(rf"(?<![\w/.~])(?:~|\.{{1,2}})?(?:/{_STEP}){{1,12}}/?(?<![.])", _path),
+    Rule(rf"(?<![\w/.~-]){_STEP}(?:/{_STEP}){{1,12}}(?!\w)", _path_of_file),
+    Rule(rf"(?<![\w/.~@-])[\w-]{{1,60}}+(?:\.[\w-]{{1,30}}+){{0,3}}?\.(?:{_ENDINGS})\b(?![./@-]?\w)", _path),
+    Rule(r"(?<=\s)(--?)([a-z][a-z-]*)(?![\w])", _option),
 )

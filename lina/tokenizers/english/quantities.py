@@ -4,7 +4,7 @@ import re
 
 from lina.tokenizers.english.amounts import NUMBER
 from lina.tokenizers.english.numbers import cardinal, digits, number, ordinal, ordinal_of, pairs
-from lina.tokenizers.english.rule import Rule, Style, always, following, one_of, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, following, one_of, spell
 from lina.tokenizers.english.units import UNITS
 
 _PARTS = {2: "half", 4: "quarter"}
@@ -166,36 +166,36 @@ def _mixed(match: re.Match[str], style: Style) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"\+\d{1,3}(?:[\s.-]?\(?\d{2,5}\)?){2,5}(?!\w)", _telephone),
-    rule(r"(?:1[\s.-])?\(?\d{3}\)?[\s.-]\d{3}[.\s-]\d{4}(?![\w-])", _telephone),
-    rule(r"\(?0\d{2,4}\)?[\s-]\d{3,4}[\s-]\d{3,4}(?![\w-])", _telephone),
-    rule(r"\d{3}-\d{4}(?![\w-])", _telephone),
-    rule(r"\d{4}([\s-])\d{4}\1\d{4}\1\d{4}(?!\w)", _groups),
-    rule(r"\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
-    rule(r"\d{1,4}-\d{1,4}-\d{1,4}(?![\w-]|[.,]\d)", _triple),
-    rule(r"(\d{1,3}):(\d{1,3})\s?[-–]\s?(\d{1,3})(?![\d:]|[.]\d)", _verses),
-    rule(r"(\d)/(\d)(?= (?:time|meter|signature)\b)", _meter),
-    rule(
+    Rule(r"\+\d{1,3}(?:[\s.-]?\(?\d{2,5}\)?){2,5}(?!\w)", _telephone),
+    Rule(r"(?:1[\s.-])?\(?\d{3}\)?[\s.-]\d{3}[.\s-]\d{4}(?![\w-])", _telephone),
+    Rule(r"\(?0\d{2,4}\)?[\s-]\d{3,4}[\s-]\d{3,4}(?![\w-])", _telephone),
+    Rule(r"\d{3}-\d{4}(?![\w-])", _telephone),
+    Rule(r"\d{4}([\s-])\d{4}\1\d{4}\1\d{4}(?!\w)", _groups),
+    Rule(r"\d{3}-\d{2}-\d{4}(?![\w-])", _groups),
+    Rule(r"\d{1,4}-\d{1,4}-\d{1,4}(?![\w-]|[.,]\d)", _triple),
+    Rule(r"(\d{1,3}):(\d{1,3})\s?[-–]\s?(\d{1,3})(?![\d:]|[.]\d)", _verses),
+    Rule(r"(\d)/(\d)(?= (?:time|meter|signature)\b)", _meter),
+    Rule(
         rf"(?:(\d{{1,3}})[\s-])?(\d{{1,3}})[/⁄](\d{{1,3}})([\"″](?=\s\w))?(?![\w/]|[.]\d){_UNIT}",
         _fraction,
     ),
-    rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}]){_UNIT}", _fraction_sign),
-    rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
-    rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
-    rule(r"\d{1,9}(?:\.\d{1,9}){2,9}(?!\w)", _dotted),
-    rule(rf"({NUMBER})([²³])", _power),
-    rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
-    rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?=\s?=)", _product),
-    rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
-    rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
-    rule(rf"({NUMBER})(k|K|M|bn|B)\b", _magnitude),
-    rule(
+    Rule(rf"(\d{{1,3}})?\s?([{''.join(_SIGNS)}]){_UNIT}", _fraction_sign),
+    Rule(r"(\d+(?:\.\d+)?)[eE]([-−+]?)(\d{1,3})(?!\w)", _scientific),
+    Rule(r"(\d+(?:\.\d+)?)\s?[×x]\s?10(?:\^|\*\*)([-−]?)(\d{1,3})(?!\w)", _scientific),
+    Rule(r"\d{1,9}(?:\.\d{1,9}){2,9}(?!\w)", _dotted),
+    Rule(rf"({NUMBER})([²³])", _power),
+    Rule(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
+    Rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?=\s?=)", _product),
+    Rule(rf"({NUMBER})\s?[x×]\s?({NUMBER})(?!\w)", _times),
+    Rule(r"(?<=[Dd]ial |[Cc]all )(?:911|999|112)(?!\w|[.,-]\d)", _groups),
+    Rule(rf"({NUMBER})(k|K|M|bn|B)\b", _magnitude),
+    Rule(
         rf"(?:(?<=°[CFK])|(?<=\d%)|(?<=[Nn]oon)|(?<=midnight)|{_ORDINAL_END})\s?[–-]\s?(?=\d)", always(" to ")
     ),
-    rule(rf"(?:{_ORDINAL_END})\s?/\s?(?=\d)", always(" or ")),
-    rule(r"(\d{1,3}):(\d{1,3}(?:,\d{3})+|\d{1,7})(?![\d:]|[.,]\d)", _range),
-    rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d{1,9}|[A-Z]\d[A-Z\d]{0,9})){0,5}\b", _mixed),
-    rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),
-    rule(rf"({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-]|[.,]\d)", _range),
-    rule(rf"([-−+±]?)\s?({NUMBER}|\d[\d,]*)", _signed),
+    Rule(rf"(?:{_ORDINAL_END})\s?/\s?(?=\d)", always(" or ")),
+    Rule(r"(\d{1,3}):(\d{1,3}(?:,\d{3})+|\d{1,7})(?![\d:]|[.,]\d)", _range),
+    Rule(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]+(?:-(?:\d{1,9}|[A-Z]\d[A-Z\d]{0,9})){0,5}\b", _mixed),
+    Rule(r"[A-Z][A-Za-z]*(?:-\d+)\b(?![.,]\d)", _mixed),
+    Rule(rf"({NUMBER})\s?[-–]\s?({NUMBER})(?![\w-]|[.,]\d)", _range),
+    Rule(rf"([-−+±]?)\s?({NUMBER}|\d[\d,]*)", _signed),
 )

@@ -1,10 +1,14 @@
 """Rules of the normalizer: patterns with functions that write their matches out in words."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from lina.tokenizers.english.first_characters import first_characters, needed_characters
+from lina.tokenizers.english.first_characters import Characters, first_characters, needed_characters
 
 
 class Style(NamedTuple):
@@ -22,22 +26,31 @@ NEAR = 80
 Reader = Callable[[re.Match[str], Style], str | None]
 
 
-class Rule(NamedTuple):
+class Rule:
     """A pattern, tried at the start of a word, number or sign, and its reader; None passes to the next rule."""
 
-    pattern: re.Pattern[str]
-    read: Reader
+    def __init__(self, source: str, read: Reader) -> None:
+        self.source, self.read = source, read
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled at the first use: a text needs a tenth of the rules."""
+        return re.compile(self.source)
 
 
-def rule(pattern: str, read: Reader) -> Rule:
-    return Rule(re.compile(pattern), read)
+CHARACTERS = Path(__file__).parent / "rule_characters.json"
+"""First and needed characters of each pattern, by its hash: to derive them at each start takes a tenth of a second.
+
+``python -m benchmarks.rule_characters`` writes it. A pattern that it lacks is analyzed when the table is made.
+"""
 
 
 class RuleTable:
     """Rules in order of precedence, indexed by possible first characters."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = [(one, first_characters(one.pattern), needed_characters(one.pattern)) for one in rules]
+        known = json.loads(CHARACTERS.read_text()) if CHARACTERS.is_file() else {}
+        self._rules = [(one, *_characters(one, known)) for one in rules]
         self._starting: dict[str, list[tuple[Rule, frozenset[str]]]] = {}
 
     def of_text(self, text: str) -> Callable[[str], Sequence[Rule]]:
@@ -56,6 +69,20 @@ class RuleTable:
             return found[character]
 
         return starting
+
+
+def pattern_hash(source: str) -> str:
+    """The key of a pattern in ``CHARACTERS``."""
+    return sha256(source.encode()).hexdigest()[:16]
+
+
+def _characters(one: Rule, known: dict[str, Any]) -> tuple[Characters, frozenset[str]]:
+    """Possible first characters and needed characters of a rule."""
+    entry = known.get(pattern_hash(one.source))
+    if entry is None:
+        return first_characters(one.pattern), needed_characters(one.pattern)
+    named, others, needed = entry
+    return Characters(frozenset(named), others), frozenset(needed)
 
 
 def always(words: str) -> Reader:

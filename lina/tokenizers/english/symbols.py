@@ -2,7 +2,7 @@
 
 import re
 
-from lina.tokenizers.english.rule import Rule, Style, always, rule
+from lina.tokenizers.english.rule import Rule, Style, always
 
 SIGN_NAMES = {
     "&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "#": "hash", "<": "less than",
@@ -44,20 +44,20 @@ def _repeated(match: re.Match[str], style: Style) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(r"[A-Z]?[a-z]{1,30}+(?:/[A-Z]?[a-z]{1,30}+){1,5}(?![\w/])", _either),
-    rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
-    rule(r"(?<=\))\^2(?!\d)", always(" squared")),
-    rule(r"(?<=\))\^3(?!\d)", always(" cubed")),
-    rule(r"(?<=\w)(?:\*\*|\^)(?=-?\d|[A-Za-z]\b)", always("to the power of")),
-    rule(r"(?:(?<=\w\w )|(?<=\w\. ))/(?= \w)(?!\s\d[^.!?]{0,20}=)", always(",")),
-    rule(r"(?<=\w )[≤≥](?= )", lambda match, style: f"is {SIGN_NAMES[match[0]]}"),
-    rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", always("to")),
-    rule(r"([CF])#(?!\w)", _sharp),
-    rule(r"(?<=[\w)])\s?/\s?(?=\d)", always(" over ")),
-    rule(r"(?:[-=]|--)>", always("to")),
-    rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", always("…")),
-    rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", always("—")),
-    rule(r"[-=_*~#]{3,}", always("")),
-    rule(r"[!?]{2,}|,{2,}|;{2,}|:{2,}|\.{2}", _repeated),
-    rule(r"[" + re.escape("".join(SIGN_NAMES)) + "]", _sign_name),
+    Rule(r"[A-Z]?[a-z]{1,30}+(?:/[A-Z]?[a-z]{1,30}+){1,5}(?![\w/])", _either),
+    Rule(r"(?<=\d)\s?\*\s?(?=\d)|(?<=\s)\*(?=\s)", always("times")),
+    Rule(r"(?<=\))\^2(?!\d)", always(" squared")),
+    Rule(r"(?<=\))\^3(?!\d)", always(" cubed")),
+    Rule(r"(?<=\w)(?:\*\*|\^)(?=-?\d|[A-Za-z]\b)", always("to the power of")),
+    Rule(r"(?:(?<=\w\w )|(?<=\w\. ))/(?= \w)(?!\s\d[^.!?]{0,20}=)", always(",")),
+    Rule(r"(?<=\w )[≤≥](?= )", lambda match, style: f"is {SIGN_NAMES[match[0]]}"),
+    Rule(r"(?<=\d[AaPp][Mm])\s?[-–]\s?(?=\d)", always("to")),
+    Rule(r"([CF])#(?!\w)", _sharp),
+    Rule(r"(?<=[\w)])\s?/\s?(?=\d)", always(" over ")),
+    Rule(r"(?:[-=]|--)>", always("to")),
+    Rule(r"\.{3,}|…[.…]*|\.(?:\s\.){2,}", always("…")),
+    Rule(r"-{2,}|[―‒⸺]+|(?<=\s)-(?=\s)", always("—")),
+    Rule(r"[-=_*~#]{3,}", always("")),
+    Rule(r"[!?]{2,}|,{2,}|;{2,}|:{2,}|\.{2}", _repeated),
+    Rule(r"[" + re.escape("".join(SIGN_NAMES)) + "]", _sign_name),
 )

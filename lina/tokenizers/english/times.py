@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import cardinal, number
-from lina.tokenizers.english.rule import Rule, Style, following, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, following, spell
 
 AM_PM = r"\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm](?:\b|(?=\.)))(?![\w])"
 _CLOCK = r"\d{1,2}:\d\d"
@@ -76,22 +76,22 @@ def _stamp(match: re.Match[str], style: Style) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule(
+    Rule(
         r"(?<=\d-\d\d-\d\d)T(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d+)?)?(?:Z\b)?",
         _stamp,
     ),
-    rule(
+    Rule(
         rf"(?P<from>{_CLOCK}|\d{{1,2}}(?=\s?[-–—]\s?{_CLOCK}|\s?[AaPp]\.?\s?[Mm]\b|\s?[-–—]\s?\d{{1,2}}{_HALF}))"
         rf"(?:\s?(?P<first>[AaPp]\.?\s?[Mm]\b)\.?)?\s?[-–—]\s?(?P<to>\d{{1,2}}(?::\d\d)?)(?![\d:.]\d|:|\d)(?:{AM_PM})?",
         _span,
     ),
-    rule(
+    Rule(
         rf"(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))(?::(?P<second>\d\d))?(?![\d:]|,\d{{3}}(?!\d))(?:{AM_PM})?",
         _time,
     ),
-    rule(rf"(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d)(?P<second>)?{AM_PM}", _time),
-    rule(rf"(?P<hour>\d{{1,2}}){AM_PM}", _hour),
-    rule(
+    Rule(rf"(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d)(?P<second>)?{AM_PM}", _time),
+    Rule(rf"(?P<hour>\d{{1,2}}){AM_PM}", _hour),
+    Rule(
         r"(?:\d+\s?d\s)?\d+\s?h\s?\d{1,2}\s?m(?:\s?\d{1,2}\s?s)?\b|\d+\s?d\s\d{1,2}\s?h\b|\d+\s?m\s?\d{1,2}\s?s\b",
         _duration,
     ),

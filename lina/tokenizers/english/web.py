@@ -3,7 +3,7 @@
 import re
 
 from lina.tokenizers.english.numbers import digits, pairs
-from lina.tokenizers.english.rule import Rule, Style, always, rule, spell
+from lina.tokenizers.english.rule import Rule, Style, always, spell
 
 _ENDINGS = "com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|info|biz|us|ca|au|tv|me|ly|app|dev|ch|it|es|nl|se|in|jp"
 _ENDINGS += "|COM|ORG|NET|EDU|GOV|IO|AI|UK|Com|Org|Net"
@@ -66,11 +66,11 @@ def _hashtag(match: re.Match[str], style: Style) -> str:
 _PATH = r"(?:[/?#][\w/%&=+~#?@:.,-]*[\w/=]|/)?"
 
 RULES: tuple[Rule, ...] = (
-    rule(r"[\w.+-]{1,64}+@[\w-]{1,64}(?:\.[\w-]{1,64}){0,5}\.[A-Za-z]{2,24}", _address),
-    rule(rf"(?:https?|s?ftp)://[\w.-]*\w(?::\d+)?{_PATH}", _address),
-    rule(rf"www\.[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}(?<=\w){_PATH}", _address),
-    rule(rf"(?:[A-Za-z][\w-]{{0,63}}+\.){{1,5}}(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
-    rule(r"@([A-Za-z_]\w*)", _handle),
-    rule(r"#([A-Za-z_]\w*)", _hashtag),
-    rule(r"#(?=\d)", always("number ")),
+    Rule(r"[\w.+-]{1,64}+@[\w-]{1,64}(?:\.[\w-]{1,64}){0,5}\.[A-Za-z]{2,24}", _address),
+    Rule(rf"(?:https?|s?ftp)://[\w.-]*\w(?::\d+)?{_PATH}", _address),
+    Rule(rf"www\.[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,5}}(?<=\w){_PATH}", _address),
+    Rule(rf"(?:[A-Za-z][\w-]{{0,63}}+\.){{1,5}}(?:{_ENDINGS})\b(?![.]?\w){_PATH}", _address),
+    Rule(r"@([A-Za-z_]\w*)", _handle),
+    Rule(r"#([A-Za-z_]\w*)", _hashtag),
+    Rule(r"#(?=\d)", always("number ")),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from lina.config.resolve import ResolvedSpec
+from lina.config.run_files import SPEAKERS_FILE
 from lina.config.spec import Spec, differences
 from lina.core.errors import CheckpointError, SpecError
 from lina.core.model.delay_lm import DelayLM
@@ -18,7 +19,7 @@ from lina.data.prepare import PreparedData
 from lina.runs.checkpoint_store import has_checkpoints
 from lina.runs.files import INIT_FILE, init_table, read_init, write_init
 from lina.runs.hooks import Run
-from lina.runs.layout import SPEAKERS_FILE, read_speakers
+from lina.runs.layout import read_speakers
 from lina.runs.records import InitPart, InitRecord
 from lina.speech.default_voice import voice_or_path
 from lina.training.init.import_backbone import import_backbone

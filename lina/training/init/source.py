@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lina.config.resolve import choose_plugin
+from lina.config.run_files import SPEAKERS_FILE, SPEC_FILE
 from lina.config.spec import Spec
 from lina.config.stored import load_run_spec
 from lina.core.errors import CheckpointError, FileError, LinaError, did_you_mean
@@ -19,7 +20,7 @@ from lina.runs.build_model import build_codec
 from lina.runs.checkpoint import read_weights, weights_file
 from lina.runs.checkpoint_store import FACTS, Checkpoint, find_checkpoint, open_checkpoint
 from lina.runs.files import read_data_summary
-from lina.runs.layout import SPEAKERS_FILE, SPEC_FILE, read_speakers, tokenizer_of
+from lina.runs.layout import read_speakers, tokenizer_of
 from lina.runs.weight_files import weight_shapes
 
 TEXT, AUDIO = "txt_embed.weight", "rvq_embed.weight"

@@ -60,8 +60,8 @@ class LazyCommands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _show_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _show_version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
         click.echo(f"lina, version {lina.__version__}")
         ctx.exit()
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from lina.codecs.lina import LinaCodec, LinaCodecConfig
 from lina.codecs.lina.network import Network
+from lina.codecs.lina.plugin import RELEASES
 from lina.codecs.lina.quantizer import Quantizer
 from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.weights import load_network
@@ -127,6 +128,38 @@ def test_training_goes_on_from_weights(weights: Path) -> None:
     assert float((network.quantizer.entries - before).abs().max()) < 0.1
 
 
+def test_codes_stay_when_the_decoder_alone_is_trained(weights: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "weights": weights,
+        "freeze_codes": True,
+        "decoder_slow_blocks": 2,
+        "decoder_fast_blocks": 4,
+    }
+    network = LinaCodec.build_trainable(config=LinaCodecConfig(**settings))
+    before = LinaCodec.build(config=LinaCodecConfig(weights=weights))
+    audio = noise(12, rows=2)
+    reconstruction = network.reconstruct(audio, torch.tensor([3, 2]))
+    expected = load_network(weights).reconstruct(audio, torch.tensor([3, 2]))
+    assert torch.equal(reconstruction.audio, expected.audio), "added blocks are identities"
+    optimizer = torch.optim.Adam((one for one in network.parameters() if one.requires_grad), 1e-2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        reconstruction = network.reconstruct(audio, torch.tensor([3, 2]))
+        reconstruction.audio.square().mean().backward()
+        optimizer.step()
+        network.learn_codebooks(reconstruction, torch.Generator().manual_seed(0))
+    for name, parameter in network.named_parameters():
+        assert (parameter.grad is not None) == name.startswith("decoder."), name
+        assert parameter.grad is None or float(parameter.grad.abs().sum()) > 0, name
+    LinaCodec.save_trained(network, tmp_path / "next.safetensors")
+    after = LinaCodec.build(config=LinaCodecConfig(weights=tmp_path / "next.safetensors"))
+    codes = encode(before, audio)
+    assert torch.equal(encode(after, audio), codes)
+    assert not torch.equal(decode(after, codes), decode(before, codes))
+    sizes = load_network(tmp_path / "next.safetensors").sizes
+    assert sizes == TINY.model_copy(update={"decoder_slow_blocks": 2, "decoder_fast_blocks": 4})
+
+
 def test_a_fresh_codec_has_the_default_sizes() -> None:
     network = LinaCodec.build_trainable(config=LinaCodecConfig())
     assert (network.sample_rate, network.hop, network.codebook_sizes) == (24_000, 960, (1024,) * 8)
@@ -139,6 +172,8 @@ def test_a_fresh_codec_has_the_default_sizes() -> None:
         ({"weights": "w", "random_weights": True}, "both weights and random_weights"),
         ({"sizes": {}}, "describe a codec to be trained"),
         ({"sizes": {"codebooks": 4}, "random_weights": True, "codebooks": 5}, "these weights have 4"),
+        ({"freeze_codes": True}, "config.freeze_codes is for training"),
+        ({"decoder_fast_blocks": 9}, "config.decoder_fast_blocks is for training"),
     ],
 )
 def test_keys_that_do_not_go_together(changes: dict[str, Any], reason: str) -> None:
@@ -152,6 +187,9 @@ def test_keys_that_do_not_go_together(changes: dict[str, Any], reason: str) -> N
         ({"weights": "w", "sizes": {}}, "both weights and sizes"),
         ({"codebooks": 4}, "remove config.codebooks"),
         ({"random_weights": True}, "remove config.codebooks"),
+        ({"freeze_codes": True}, "config.freeze_codes needs weights"),
+        ({"decoder_slow_blocks": 2}, "config.decoder_slow_blocks needs weights"),
+        ({"weights": RELEASES / "speech-1.safetensors", "decoder_fast_blocks": 3}, "these weights have 4"),
     ],
 )
 def test_configurations_that_cannot_be_trained(changes: dict[str, Any], reason: str) -> None:

@@ -12,6 +12,9 @@ from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.spectra import Analysis, Synthesis
 from lina.core.protocols import Reconstruction
 
+DECODER_BLOCKS = {"slow": "decoder_slow_blocks", "fast": "decoder_fast_blocks"}
+"""Lists of layers of the decoder that end in ConvNeXt blocks, with the size that counts these."""
+
 States = tuple[Tensor, ...]
 
 
@@ -78,6 +81,26 @@ class Network(nn.Module):
         self.encoder = Encoder(sizes)
         self.decoder = Decoder(sizes)
         self.quantizer = Quantizer(sizes.codebooks, sizes.codebook_size, sizes.latent)
+        self.codes_stay = False
+        """The encoder and the codebooks are frozen: training changes no code."""
+
+    def freeze_codes(self) -> None:
+        """Train the decoder alone."""
+        self.encoder.requires_grad_(False)
+        self.codes_stay = True
+
+    def with_decoder_blocks(self, **counts: int) -> "Network":
+        """Return a network that computes the same, with ``counts`` blocks (by the names of ``DECODER_BLOCKS``).
+
+        Added blocks follow those that are there and begin as identities: their last matrix is zero.
+        """
+        update = {DECODER_BLOCKS[name]: count for name, count in counts.items()}
+        grown = Network(self.sizes.model_copy(update=update))
+        grown.load_state_dict(self.state_dict(), strict=False)
+        for name in counts:
+            for block in getattr(grown.decoder, name)[len(getattr(self.decoder, name)) :]:
+                nn.init.zeros_(block.narrow.weight)
+        return grown
 
     def reconstruct(self, audio: Float[Tensor, "B C samples"], codebooks: Int[Tensor, "B"]) -> Reconstruction:
         samples, waits = audio[:, 0], self.sizes.lookahead
@@ -91,6 +114,8 @@ class Network(nn.Module):
         return Reconstruction(decoded[:, None], found.commitment, found.codes, evidence)
 
     def learn_codebooks(self, reconstruction: Reconstruction, generator: torch.Generator) -> None:
+        if self.codes_stay:
+            return
         rests, used = reconstruction.evidence
         self.quantizer.learn(rests.transpose(0, 1), reconstruction.codes, used, generator)
 

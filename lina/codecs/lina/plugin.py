@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from lina.codecs.lina.device_decoder import device_decoder
-from lina.codecs.lina.network import Network
+from lina.codecs.lina.network import DECODER_BLOCKS, Network
 from lina.codecs.lina.sizes import NetworkSizes
 from lina.codecs.lina.stream import LinaDecoder, LinaEncoder
 from lina.codecs.lina.weights import load_network, save_weights
@@ -30,6 +30,14 @@ class LinaCodecConfig(PluginConfig):
     """Weights file of a run with ``job: codec``."""
     sizes: NetworkSizes | None = None
     """Sizes of a new codec, to be trained from random weights."""
+    freeze_codes: bool = False
+    """In training, keep encoder and codebooks as they are in ``weights`` and train the decoder alone: codes stay valid,
+    and so do models that predict them."""
+    decoder_slow_blocks: int | None = Field(default=None, ge=0, le=1000)
+    """In training, blocks of the decoder at the rate of frames, at least as many as ``weights`` has; added ones begin
+    as identities."""
+    decoder_fast_blocks: int | None = Field(default=None, ge=0, le=1000)
+    """The same, at the rate of spectra."""
     random_weights: bool = False
     """Random weights instead of trained ones: for tests only. They need ``sizes``."""
     seed: int = Field(default=0, ge=0)
@@ -60,6 +68,11 @@ class LinaCodec(CodecPlugin):
     @classmethod
     def build(cls, *, config: LinaCodecConfig) -> StreamingLina:
         """Raises PluginError for weights that cannot be read, SpecError for incompatible keys."""
+        if settings := _training_settings(config):
+            raise SpecError(
+                f"codec:lina: config.{settings[0]} is for training a codec (job: codec); remove it, as a weights file "
+                "has its own sizes"
+            )
         if config.random_weights:
             network = _random(config)
         elif config.sizes is not None:
@@ -78,7 +91,7 @@ class LinaCodec(CodecPlugin):
 
         Raises:
             PluginError: the weights cannot be read.
-            SpecError: both are set, or fewer codebooks than the sizes have.
+            SpecError: both are set, or fewer codebooks than the sizes have, or keys that need ``config.weights``.
         """
         if config.sizes is not None and config.weights is not None:
             raise SpecError("codec:lina: config has both weights and sizes; a weights file has its own sizes")
@@ -88,9 +101,15 @@ class LinaCodec(CodecPlugin):
                 "unless config.weights names a file; remove config.codebooks and config.random_weights"
             )
         if config.weights is None:
+            if settings := _training_settings(config):
+                raise SpecError(
+                    f"codec:lina: config.{settings[0]} needs weights to begin with, in config.weights"
+                )
             return Network(config.sizes or NetworkSizes())
-        network = load_network(config.weights)
+        network = _grown(load_network(config.weights), config)
         network.quantizer.trust_entries()
+        if config.freeze_codes:
+            network.freeze_codes()
         return network
 
     @classmethod
@@ -121,6 +140,26 @@ class LinaCodec(CodecPlugin):
             head_keys=4,
         )
         return {"config": LinaCodecConfig(sizes=sizes, random_weights=True)}
+
+
+def _training_settings(config: LinaCodecConfig) -> list[str]:
+    """Keys that are set and change how existing weights are trained."""
+    names = ("freeze_codes", *DECODER_BLOCKS.values())
+    return [name for name in names if getattr(config, name) not in (None, False)]
+
+
+def _grown(network: Network, config: LinaCodecConfig) -> Network:
+    counts = {}
+    for name, key in DECODER_BLOCKS.items():
+        count, present = getattr(config, key), getattr(network.sizes, key)
+        if count is None:
+            continue
+        if count < present:
+            raise SpecError(
+                f"codec:lina: config.{key} is {count}, but these weights have {present}; set at least that"
+            )
+        counts[name] = count
+    return network.with_decoder_blocks(**counts) if counts else network
 
 
 def _random(config: LinaCodecConfig) -> Network:

@@ -79,6 +79,7 @@ class CropBatches:
             augment=self.spec.augment,
             dropout=self.spec.codebook_dropout,
             codebooks=len(self.codec.codebook_sizes),
+            dropout_codebooks=self.spec.dropout_codebooks,
         )
 
     def centers(self, numbers: Sequence[int]) -> Float[Tensor, "B samples"]:

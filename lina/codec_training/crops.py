@@ -103,6 +103,7 @@ def draw_crops(
     augment: AugmentSection,
     dropout: float,
     codebooks: int,
+    dropout_codebooks: Sequence[int] = (),
 ) -> CropParameters:
     """Draw the parameters of a batch.
 
@@ -113,6 +114,7 @@ def draw_crops(
         nyquist: Hz.
         dropout: probability of coding a row with a random number of codebooks.
         codebooks: number of codebooks of the codec.
+        dropout_codebooks: numbers that are drawn with equal probability; 1 to ``codebooks`` if empty.
     """
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(14, rows, generator=generator, dtype=torch.float64).unbind()
@@ -131,6 +133,7 @@ def draw_crops(
     inside = torch.minimum(torch.maximum(centered, begin), end - span)
     around = (end - span + placement * (begin - end + span)).round()
     gain = 10.0 ** (_interpolate(augment.level, level) / 20) / distribution.peak[utterance]
+    numbers = torch.tensor(list(dropout_codebooks) or range(1, codebooks + 1), dtype=torch.float64)
     narrowest = min(1.0, augment.cutoff / nyquist)
     return CropParameters(
         start=torch.where(end - begin >= span, inside, around),
@@ -141,7 +144,7 @@ def draw_crops(
         cutoff=torch.where(low_pass < augment.band, _interpolate((narrowest, 1.0), cutoff), 2.0),
         noise=torch.where(add_noise < augment.noise, 10.0 ** (-_interpolate(augment.snr, snr) / 20), 0.0),
         tilt=tilt,
-        codebooks=torch.where(drop < dropout, (count * codebooks).floor() + 1, float(codebooks)),
+        codebooks=torch.where(drop < dropout, numbers[(count * len(numbers)).long()], float(codebooks)),
     )
 
 

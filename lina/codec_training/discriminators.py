@@ -47,7 +47,8 @@ class Discriminators(nn.Module):
         super().__init__()
         self.windows, self.periods = section.windows, section.periods
         self.spectral = nn.ModuleList(_spectral(section.channels) for _ in section.windows)
-        self.periodic = nn.ModuleList(_periodic(section.channels) for _ in section.periods)
+        period_channels = section.period_channels or section.channels
+        self.periodic = nn.ModuleList(_periodic(period_channels) for _ in section.periods)
         for place, window in enumerate(section.windows):
             self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
 
@@ -99,14 +100,18 @@ def _spectral(channels: int) -> nn.ModuleList:
 
 
 def _periodic(channels: int) -> nn.ModuleList:
-    """Convolutions over [time, period] with kernels of width 1: the columns are independent."""
+    """Convolutions over [time, period] with kernels of width 1: the columns are independent.
+
+    Kernels and strides are HiFi-GAN's, at 32, 64, 128, 256 and 256 channels instead of 32, 128, 512, 1024 and 1024.
+    """
     return nn.ModuleList(
         [
             _convolution(1, channels, (5, 1), (3, 1)),
             _convolution(channels, 2 * channels, (5, 1), (3, 1)),
             _convolution(2 * channels, 4 * channels, (5, 1), (3, 1)),
-            _convolution(4 * channels, 4 * channels, (5, 1)),
-            _convolution(4 * channels, 1, (3, 1)),
+            _convolution(4 * channels, 8 * channels, (5, 1), (3, 1)),
+            _convolution(8 * channels, 8 * channels, (5, 1)),
+            _convolution(8 * channels, 1, (3, 1)),
         ]
     )
 

@@ -98,6 +98,8 @@ class DiscriminatorsSection(SpecSection):
     """Channels of the first layers; later ones have twice as many."""
     periods: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = ()
     """Periods in samples of the multi-period discriminators; none by default."""
+    period_channels: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Channels of their first layers, ``channels`` if left out; later ones have up to eight times as many."""
     loss: Literal["hinge", "least_squares"] = "hinge"
     """Adversarial loss."""
     lr: Annotated[float, Field(gt=0.0, le=10.0)] | None = None
@@ -162,6 +164,9 @@ class CodecTrainSection(SpecSection):
     discriminators: DiscriminatorsSection = DiscriminatorsSection()
     codebook_dropout: Fraction = 0.5
     """Probability that a crop is coded with a random number of first codebooks only."""
+    dropout_codebooks: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = ()
+    """Numbers of codebooks among which ``codebook_dropout`` draws; one that is repeated is more probable. From 1 to all
+    if left out."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     """Decay of the exponential moving average of the weights, which is exported; 0 keeps none."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"

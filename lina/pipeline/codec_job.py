@@ -110,10 +110,14 @@ def _build(resolved: ResolvedCodecSpec) -> TrainableCodec:
         raise SpecError(
             f"{spec.origin.where(('codec',))}: codec: has {codec.channels} channels; only codecs of one are trained"
         )
-    for codebooks in spec.evaluate.codebooks:
-        if codebooks > len(codec.codebook_sizes):
+    numbers = {
+        ("evaluate", "codebooks"): spec.evaluate.codebooks,
+        ("train", "dropout_codebooks"): spec.train.dropout_codebooks,
+    }
+    for key, several in numbers.items():
+        if (codebooks := max(several, default=0)) > len(codec.codebook_sizes):
             raise SpecError(
-                f"{spec.origin.where(('evaluate', 'codebooks'))}: evaluate.codebooks: {codebooks} is more than the "
+                f"{spec.origin.where(key)}: {'.'.join(key)}: {codebooks} is more than the "
                 f"{len(codec.codebook_sizes)} codebooks of this codec"
             )
     return codec

@@ -116,11 +116,23 @@ def draw(
     rows: int,
     augment: AugmentSection = NO_AUGMENTATION,
     weights: tuple[float, ...] = (1.0, 3.0),
+    dropout_codebooks: tuple[int, ...] = (),
 ) -> CropParameters:
     numbers = range(len(pool.index.entries))
     options = {"rows": rows, "samples": 4000, "nyquist": RATE / 2, "augment": augment}
+    options |= {"dropout": 0.5, "codebooks": 4, "dropout_codebooks": dropout_codebooks}
     distribution = build_distribution(pool, numbers, weights)
-    return draw_crops(distribution, seed, dropout=0.5, codebooks=4, **options)  # type: ignore[arg-type]
+    return draw_crops(distribution, seed, **options)  # type: ignore[arg-type]
+
+
+def test_dropout_draws_from_the_codebooks_of_the_spec(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, sounds(tmp_path / "a"), sounds(tmp_path / "b", (1.0,)))
+    anything = torch.bincount(draw(pool, 0, 4000).codebooks.long(), minlength=5) / 4000
+    torch.testing.assert_close(anything[1:], torch.tensor([0.125, 0.125, 0.125, 0.625]), atol=0.02, rtol=0)
+    few = (
+        torch.bincount(draw(pool, 0, 4000, dropout_codebooks=(2, 2, 3)).codebooks.long(), minlength=5) / 4000
+    )
+    torch.testing.assert_close(few, torch.tensor([0.0, 0.0, 1 / 3, 1 / 6, 0.5]), atol=0.02, rtol=0)
 
 
 def test_crops_follow_source_weights_and_contain_sound(tmp_path: Path) -> None:

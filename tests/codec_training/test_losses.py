@@ -1,6 +1,7 @@
 """Codec losses against values computed by hand, and the receptive field of the discriminators."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -64,8 +65,10 @@ def test_feature_distance_is_relative_to_real_features() -> None:
     assert float(feature_distance(*bigger)) == 0.25
 
 
-@pytest.mark.parametrize("section", [{}, {"periods": (2, 3)}, {"windows": (), "periods": (5,)}])
-def test_discriminators_cover_all_of_the_audio(section: dict[str, tuple[int, ...]]) -> None:
+@pytest.mark.parametrize(
+    "section", [{}, {"periods": (2, 3)}, {"windows": (), "periods": (5,), "period_channels": 3}]
+)
+def test_discriminators_cover_all_of_the_audio(section: dict[str, Any]) -> None:
     torch.manual_seed(0)
     settings = DiscriminatorsSection(**({"windows": (256, 64), "channels": 4} | section))  # type: ignore[arg-type]
     discriminators, audio = Discriminators(settings), noise(2, 2000).requires_grad_()
@@ -77,6 +80,8 @@ def test_discriminators_cover_all_of_the_audio(section: dict[str, tuple[int, ...
         assert float(gradient[1].abs().max()) == 0, "rows are independent"
     first, rest = outputs.split(1)
     assert torch.equal(torch.cat([first.logits[0], rest.logits[0]]), outputs.logits[0])
+    widths = [layer.shape[1] for layer in outputs.features[-1]]
+    assert widths == ([3, 6, 12, 24, 24] if "period_channels" in section else widths)
 
 
 def test_discriminators_learn_to_discriminate() -> None:

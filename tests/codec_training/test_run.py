@@ -257,9 +257,10 @@ def test_codec_without_training_is_rejected(tmp_path: Path) -> None:
         go(small(tmp_path, "codec.plugin=codec2"))
 
 
-def test_evaluation_of_more_codebooks_than_the_codec_has_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"evaluate\.codebooks: 3 is more than the 2 codebooks"):
-        go(small(tmp_path, "evaluate.codebooks=[1,3]"))
+@pytest.mark.parametrize("key", ["evaluate.codebooks", "train.dropout_codebooks"])
+def test_more_codebooks_than_the_codec_has_are_rejected(tmp_path: Path, key: str) -> None:
+    with pytest.raises(SpecError, match=rf"{key}: 3 is more than the 2 codebooks"):
+        go(small(tmp_path, f"{key}=[3,1]"))
 
 
 def test_plugin_without_trainable_codec_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

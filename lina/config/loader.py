@@ -16,6 +16,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from lina.config.codec_spec import CodecSpec
 from lina.config.interpolation import REFERENCE_RULE, check_values, interpolate
+from lina.config.layer_patterns import check_layer_patterns
 from lina.config.renames import apply_renames
 from lina.config.source_map import Key, Origin, SpecSource
 from lina.config.spec import Spec
@@ -68,6 +69,8 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), *, includes: bool 
     if not isinstance(job, str) or job not in JOBS:
         raise SpecError(f"{origin.where(('job',))}: job: unknown job {job!r}{did_you_mean(str(job), JOBS)}")
     tree, origin = apply_renames(JOBS[job], tree, origin)
+    if includes:  # the stored spec of a run stays readable, as it was trained
+        check_layer_patterns(tree, origin)
     return validate(JOBS[job], tree, origin).with_origin(origin)
 
 
@@ -80,6 +83,21 @@ def typed_values(settings: Sequence[str]) -> tuple[dict[str, Any], Origin]:
     sources = _command_line(settings)
     origin = Origin((*sources, SpecSource(COMMAND_LINE, Path(), {})))
     return interpolate(_merge(origin.sources), origin), origin
+
+
+def setting_keys(setting: str) -> list[str]:
+    """Dotted keys that a ``key=value`` sets: of ``train={lr: 0.1}`` it is ``train.lr``.
+
+    Raises:
+        SpecError: as ``typed_values``.
+    """
+
+    def keys(tree: Any, prefix: str) -> list[str]:
+        if not isinstance(tree, dict) or not tree:
+            return [prefix]
+        return [key for name, value in tree.items() for key in keys(value, f"{prefix}.{name}".lstrip("."))]
+
+    return keys(_override(setting).tree, "")
 
 
 def _merge(sources: Sequence[SpecSource]) -> dict[str, Any]:

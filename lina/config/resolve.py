@@ -75,6 +75,8 @@ def resolve(spec: Spec, made_with: Mapping[tuple[str, str], MadeWith] | None = N
         PluginError: a plugin is unknown or broken; the message names file and line of the spec.
         SpecError: a ``config`` does not fit its plugin.
     """
+    # Before the backbone, which may be the first of them: a mistake is named where it is written.
+    layers, after = (_choose_layers(spec, key, made_with) for key in ("layers", "after"))
     backbone = _choose(spec, "backbone", ("backbone", "plugin"), made_with)
     codec = _choose(spec, "codec", ("codec", "plugin"), made_with)
     tokenizer = _choose(spec, "tokenizer", ("tokenizer", "plugin"), made_with)
@@ -108,7 +110,6 @@ def resolve(spec: Spec, made_with: Mapping[tuple[str, str], MadeWith] | None = N
             "backbone": _absolute(spec.init.backbone, spec.origin, ("init", "backbone")),
         }
     )
-    layers, after = (_choose_layers(spec, key, made_with) for key in ("layers", "after"))
     placed["backbone"] = placed["backbone"].model_copy(
         update={
             key: tuple(_placed(one, chosen) for one, chosen in zip(written, several, strict=True)) or None

@@ -39,7 +39,7 @@ class BackboneSection(SpecSection):
     d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Width of the model, of its text encoder too."""
     n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Layers of each half, before and after the cross-attention."""
+    """Layers of each half, before and after the cross-attention; with ``layers`` as many as these, if left out."""
     head_norm: bool = True
     """LayerNorm between the last layer and the heads that predict codes."""
     final_norm: Literal["own", "layer", "rms", "none"] = "own"
@@ -50,6 +50,13 @@ class BackboneSection(SpecSection):
     """Backbones by layer, repeated to ``n_layers``: ``[gla, gla, transformer]``, ``[{gla: {n_heads: 2}}, mamba]``."""
     after: Annotated[tuple[NamedChoice, ...], Field(min_length=1, max_length=1000)] | None = None
     """Layers after the text, where they differ from those before it."""
+
+    @model_validator(mode="after")
+    def _pattern_has_its_length(self) -> Self:
+        if self.layers and "n_layers" not in self.model_fields_set:
+            self.__dict__.update(n_layers=len(self.layers))  # frozen for everyone else
+            self.model_fields_set.add("n_layers")
+        return self
 
     @model_validator(mode="after")
     def _first_layer_is_the_plugin(self) -> Self:

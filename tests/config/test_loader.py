@@ -376,3 +376,85 @@ def test_naming_another_plugin_leaves_the_old_ones_config_out(tmp_path: Path) ->
     shutil.copyfile(base, tmp_path / "first.yaml")
     swapped.write_text("include: first.yaml\nbackbone: {plugin: transformer}\n")
     assert load_spec(swapped).backbone.config == {}
+
+
+PATTERN = GOOD.replace("  plugin: gla\n", "  layers: [gla, transformer]\n  after: [mamba]\n  n_layers: 2\n")
+
+
+def test_naming_one_plugin_leaves_patterns_of_layers_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = write(tmp_path, PATTERN)
+    with caplog.at_level("INFO", "lina"):
+        backbone = load_spec(base, ["backbone.plugin=retnet", "backbone.config.n_heads=2"]).backbone
+    assert (backbone.plugin, backbone.layers, backbone.after) == ("retnet", None, None)
+    assert backbone.config == {"n_heads": 2}
+    assert f"{base}: backbone.layers is left out for backbone.plugin retnet" in caplog.text
+    assert f"{base}: backbone.after is left out for backbone.plugin retnet" in caplog.text
+    both = load_spec(base, ["backbone.after=[rwkv7]", "backbone.plugin=gla"]).backbone
+    assert (both.plugin, both.layers, both.after) == ("gla", None, ("rwkv7",))
+    including = write(tmp_path, "include: spec.yaml\nbackbone: {plugin: retnet}\n", "including.yaml")
+    assert load_spec(including).backbone.layers is None
+
+
+def test_a_pattern_leaves_the_one_plugin_and_its_config_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = write(tmp_path, GOOD.replace("  plugin: gla\n", "  plugin: gla\n  config: {n_heads: 2}\n"))
+    with caplog.at_level("INFO", "lina"):
+        backbone = load_spec(base, ["backbone.layers=[{mamba: {d_state: 8}}, gla]"]).backbone
+    assert (backbone.plugin, backbone.config) == ("mamba", {"d_state": 8})
+    assert f"{base}: backbone.config is left out for backbone.layers" in caplog.text
+    again = write(
+        tmp_path, load_spec(base, ["backbone.layers=[{gla: {n_heads: 4}}, gla]"]).to_yaml(), "a.yaml"
+    )
+    assert load_spec(again).backbone == load_spec(again, includes=False).backbone
+
+
+def test_a_pattern_has_its_own_number_of_layers(tmp_path: Path) -> None:
+    base = write(tmp_path, GOOD)
+    assert load_spec(base, ["backbone.layers=[gla, gla, gla, mamba]"]).backbone.n_layers == 4
+    assert load_spec(base, ["backbone.layers=[gla]", "backbone.n_layers=2"]).backbone.n_layers == 2
+    assert load_spec(base, ["backbone.layers=null"]).backbone.n_layers == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["backbone.layers=[gla, mamba, gla]", "backbone.n_layers=2"],
+            "command line: backbone.n_layers (2) is less than the 3 entries of backbone.layers, whose last ones would "
+            "be left out; set n_layers: 3 or more, or shorten layers",
+        ),
+        (
+            ["backbone.layers=[gla, mamba]", "backbone.after=[gla, mamba, gla]"],
+            "command line: backbone.n_layers (2) is less than the 3 entries of backbone.after, whose last ones would "
+            "be left out; set n_layers: 3 or more, or shorten after",
+        ),
+        (
+            ["backbone.after=[gla, mamba, gla, gla]"],
+            "command line: backbone.n_layers (3) is less than the 4 entries of backbone.after, whose last ones would "
+            "be left out; set n_layers: 4 or more, or shorten after",
+        ),
+        (
+            ["backbone.layers=[gla, transformer]", "backbone.config.n_heads=2"],
+            "command line: backbone.config has no effect beside backbone.layers; give the options with a layer's name, "
+            "as in layers: [{gla: {n_heads: 2}}]",
+        ),
+        (
+            ["backbone.plugin=retnet", "backbone.layers=[gla, transformer]"],
+            "command line: backbone.plugin (retnet) is not the first of backbone.layers (gla); leave out "
+            "one of the two",
+        ),
+    ],
+)
+def test_keys_without_effect_beside_a_pattern_are_refused(
+    tmp_path: Path, overrides: list[str], expected: str
+) -> None:
+    assert refusal(write(tmp_path, GOOD), *overrides) == expected
+
+
+def test_the_spec_of_a_run_with_a_longer_pattern_stays_readable(tmp_path: Path) -> None:
+    stored = write(tmp_path, PATTERN.replace("n_layers: 2", "n_layers: 1"))
+    assert load_spec(stored, includes=False).backbone.n_layers == 1
+    assert "backbone.n_layers (1) is less than the 2 entries" in refusal(stored)

@@ -54,8 +54,8 @@ def test_the_pattern_is_that_of_both_parts_and_repeats(tmp_path: Path) -> None:
     ("override", "reason"),
     [
         (
-            "backbone.layers=[gla, mamb]",
-            "backbone.layers.1: no backbone named 'mamb' is installed; did you mean 'mamba'",
+            "backbone.layers=[mamb]",
+            "backbone.layers.0: no backbone named 'mamb' is installed; did you mean 'mamba'",
         ),
         (
             "backbone.layers=[{gla: {heads: 2}}]",
@@ -72,7 +72,7 @@ def test_mistakes_name_their_place(tmp_path: Path, override: str, reason: str) -
 
 def test_imported_weights_are_of_one_backbone(tmp_path: Path) -> None:
     with pytest.raises(LinaError, match=r"init\.backbone imports weights of one backbone"):
-        small(tmp_path, LAYERS, "init.backbone=model.pth")
+        small(tmp_path, LAYERS, "backbone.n_layers=2", "init.backbone=model.pth")
 
 
 def test_neither_plugin_nor_layers(tmp_path: Path) -> None:

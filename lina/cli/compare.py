@@ -15,17 +15,13 @@ from lina.core.errors import LinaError
 @click.option(
     "--budget",
     type=click.Choice(["steps", "seconds"]),
-    default="steps",
-    show_default=True,
-    help="Equal for all.",
+    help="Equal for all: steps, or seconds with --seconds.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
-    default=300.0,
-    show_default=True,
     metavar="S",
-    help="Training time of each trial, with --budget seconds.",
+    help="Training time of each trial; implies --budget seconds, whose default is 300.",
 )
 @click.option(
     "--lr-sweep",
@@ -44,8 +40,8 @@ def compare(
     spec: str,
     settings: tuple[str, ...],
     seeds: int,
-    budget: Literal["steps", "seconds"],
-    seconds: float,
+    budget: Literal["steps", "seconds"] | None,
+    seconds: float | None,
     sweep: str | None,
     match: bool,
     gpus: int,
@@ -66,8 +62,12 @@ def compare(
     from lina.pipeline.comparison import compare as run
     from lina.report.comparison import table, write_page
 
+    if seconds is not None and budget == "steps":
+        raise LinaError("--seconds is for a budget of seconds; leave out --seconds, or use --budget seconds")
+    budget = budget or ("steps" if seconds is None else "seconds")
     directory = out or Path("runs") / f"compare-{Path(spec).stem}"
-    job = ComparisonJob(spec, settings, directory, seeds, budget, seconds, _rates(sweep), match, gpus)
+    rates = _rates(sweep)
+    job = ComparisonJob(spec, settings, directory, seeds, budget, seconds or 300.0, rates, match, gpus)
     record = run(job, lambda line: click.echo(line, err=True))
     page = write_page(directory, record)
     click.echo(table(record))
@@ -85,4 +85,8 @@ def _rates(sweep: str | None) -> bool | tuple[float, ...]:
         rates = ()
     if not rates or min(rates) <= 0:
         raise LinaError(f"--lr-sweep {sweep}: expected learning rates above 0, such as 3e-4,1e-3,3e-3")
+    if len({f"{rate:.3g}" for rate in rates}) < len(rates):
+        raise LinaError(
+            f"--lr-sweep {sweep}: two rates agree in three digits, by which runs are named; leave out one"
+        )
     return rates

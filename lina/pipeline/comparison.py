@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from lina.pipeline.comparison_plan import (
     Combination,
     Trial,
     check_combinations,
+    check_keys,
     split_settings,
 )
 from lina.pipeline.comparison_trial import TRIAL_FILE
@@ -41,8 +42,8 @@ from lina.runs.directory import locked
 from lina.runs.provenance import lina_commit
 from lina.runs.signals import RunStopped, raise_on_sigterm
 
-PROBE_STEPS = 12
-"""Steps of the training that measures the speed, for a budget of seconds."""
+PROBE_STEPS = 24
+"""Steps of the training that measures the speed, for a budget of seconds; the first quarter is not counted."""
 STOPPED = (75, -signal.SIGTERM)
 """Exit codes of a trial after SIGTERM, also while it still imports PyTorch."""
 Log = Callable[[str], None]
@@ -75,41 +76,55 @@ def compare(job: ComparisonJob, log: Log) -> ComparisonRecord:
         RunStopped: a signal came; the same call resumes.
     """
     combinations, fixed = split_settings(job.settings)
+    check_keys(combinations, fixed, sweep=job.sweep, seconds=job.budget == "seconds", match=job.match)
     spec = load_spec(job.spec, fixed)
     if not spec.data.valid:
         fixed = [LEAST_VALIDATION, *fixed]
-    combinations = check_combinations(job.spec, combinations, fixed, match=job.match)
+    specs = check_combinations(job.spec, combinations, fixed, match=job.match)
     rates = tuple(spec.train.lr * factor for factor in SWEEP) if job.sweep is True else job.sweep or ()
+    for rate in rates:
+        load_spec(job.spec, (*fixed, f"train.lr={rate!r}"))
     make_directory(job.out, parents=True)
     with raise_on_sigterm("run the same command again"), locked(job.out):
-        record = _claim(job, fixed, rates, spec)
-        state = _Comparison(job, record, fixed, spec.evaluate.recognizer is not None, log)
+        record = _claim(job, fixed, rates, spec, _budget(job, specs.values()))
+        state = _Comparison(job, record, fixed, specs, log)
         first = spec.seed
-        steps = state.steps(combinations, spec.train.steps)
-        chosen = {one.label: spec.train.lr for one in combinations}
+        steps = state.steps()
+        chosen = {one.label: own.train.lr for one, own in specs.items()}
         if rates:
-            state.run([(Trial(one, first, lr), steps[one.label]) for one in combinations for lr in rates])
-            chosen = {one.label: state.best_rate(one.label, rates) for one in combinations}
+            state.run([(Trial(one, first, lr), steps[one.label]) for one in specs for lr in rates])
+            chosen = {one.label: state.best_rate(one.label, rates) for one in specs}
             state.note(chosen)
         state.run(
             [
                 (Trial(one, seed, chosen[one.label]), steps[one.label])
                 for seed in range(first, first + job.seeds)
-                for one in combinations
+                for one in specs
             ]
         )
     return state.record
 
 
-def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], spec: Spec) -> ComparisonRecord:
-    """The record of this comparison, with the trials of an earlier call of the same plan and spec."""
+def _budget(job: ComparisonJob, specs: Iterable[Spec]) -> str:
+    if job.budget == "seconds":
+        return f"{job.seconds:g} seconds"
+    steps = {one.train.steps for one in specs}
+    return f"{steps.pop()} steps" if len(steps) == 1 else "own train.steps"
+
+
+def _claim(
+    job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], spec: Spec, budget: str
+) -> ComparisonRecord:
+    """A new record of this comparison, if an earlier call in its directory had the same plan and spec.
+
+    Trials of earlier calls are added from their runs where they are of this one, too.
+    """
     base = job.out / BASE_FILE
-    amount = f"{spec.train.steps} steps" if job.budget == "steps" else f"{job.seconds:g} seconds"
     new = ComparisonRecord(
         spec=job.spec,
         settings=tuple(fixed),
         seeds=job.seeds,
-        budget=amount,
+        budget=budget,
         sweep=rates,
         matched=job.match,
         lina=version("lina"),
@@ -132,34 +147,38 @@ def _claim(job: ComparisonJob, fixed: list[str], rates: tuple[float, ...], spec:
             f"{job.out}: holds a comparison of another {job.spec}: {'; '.join(changed[:3])}{more}; choose another "
             "--out, or delete that directory"
         )
-    return new.model_copy(update={"trials": before.trials, "date": before.date, "chosen": before.chosen})
+    return new.model_copy(update={"date": before.date})
 
 
 class _Comparison:
     """Trials of one comparison, with the record of those that are finished."""
 
     def __init__(
-        self, job: ComparisonJob, record: ComparisonRecord, fixed: list[str], scored: bool, log: Log
+        self,
+        job: ComparisonJob,
+        record: ComparisonRecord,
+        fixed: list[str],
+        specs: dict[Combination, Spec],
+        log: Log,
     ) -> None:
-        self.job, self.record, self.fixed, self.scored, self.log = job, record, fixed, scored, log
+        self.job, self.record, self.fixed, self.specs, self.log = job, record, fixed, specs, log
         self.running: set[subprocess.Popen[bytes]] = set()
 
-    def steps(self, combinations: Sequence[Combination], planned: int) -> dict[str, int]:
+    def steps(self) -> dict[str, int]:
         """Steps of each trial by label: for a budget of seconds by the speed of a probe, measured once.
 
         Probes run as many at a time as trials do, so that they share the processor alike.
         """
         if self.job.budget == "steps":
-            return {one.label: planned for one in combinations}
-        seed = load_spec(self.job.spec, self.fixed).seed
-        probes = [Trial(Combination(f"probe {one.label}", one.settings), seed, 1e-4) for one in combinations]
+            return {one.label: spec.train.steps for one, spec in self.specs.items()}
+        probes = {Combination(f"probe {one.label}", one.settings): spec for one, spec in self.specs.items()}
         results: list[TrialRecord] = []
-        self._spread([(probe, PROBE_STEPS) for probe in probes], results.append)
+        self._spread(
+            [(Trial(one, spec.seed, 1e-4), PROBE_STEPS) for one, spec in probes.items()], results.append
+        )
         return {
-            one.label: max(1, round(self.job.seconds / found.step_seconds))
-            if found.error is None and found.step_seconds
-            else planned
-            for one, found in zip(combinations, results, strict=True)
+            one.label: steps_in(self.job.seconds, result) or spec.train.steps
+            for (one, spec), result in zip(self.specs.items(), results, strict=True)
         }
 
     def run(self, trials: Iterable[tuple[Trial, int]]) -> None:
@@ -212,7 +231,12 @@ class _Comparison:
         directory = self.job.out / trial.name
         file = directory / TRIAL_FILE
         known = read_trial(file)
-        if known is not None and known.error is None and known.steps == steps:
+        combination = trial.combination
+        if (
+            known is not None
+            and known.error is None
+            and (known.label, known.settings, known.steps) == (combination.label, combination.settings, steps)
+        ):
             return known
         record = TrialRecord(
             name=trial.name,
@@ -222,26 +246,35 @@ class _Comparison:
             lr=trial.lr,
             steps=steps,
         )
-        every = max(1, steps // 10)
+        scored = (
+            self.specs[combination].evaluate.recognizer is not None if combination in self.specs else False
+        )
+        # A probe writes nothing meanwhile, which would take time from its steps.
+        every = max(1, steps // 10) if combination in self.specs else steps
         overrides = [
             "evaluate.texts=null",
             "evaluate.unseen=[]",
-            *([] if self.scored else ["evaluate.sentences=0"]),
+            *([] if scored else ["evaluate.sentences=0"]),
             "synthesize.texts=[]",
-            *self.fixed,
-            *trial.combination.settings,
-            f"seed={trial.seed}",
-            f"train.lr={trial.lr!r}",
-            f"train.steps={steps}",
             f"train.valid_every={every}",
             f"train.checkpoint_every={every}",
             f"train.log_every={max(1, min(10, steps // 40))}",
             "train.keep=1",
+            *self.fixed,
+            *combination.settings,
+            f"seed={trial.seed}",
+            f"train.lr={trial.lr!r}",
+            f"train.steps={steps}",
+            "train.minutes=null",
             f"train.out={directory}",
         ]
         began = time.perf_counter()
         result = self._process(overrides, record, file, device)
-        outcome = f"failed: {result.error}" if result.error else f"loss {result.loss:.4f}"
+        outcome = "no validation loss" if result.loss is None else f"loss {result.loss:.4f}"
+        if result.error:
+            outcome = f"failed: {result.error}"
+        elif self.job.budget == "seconds" and combination in self.specs:
+            outcome += f", trained for {result.seconds:.1f} of {self.job.seconds:g} s"
         self.log(f"{trial.name}: {outcome} ({time.perf_counter() - began:.0f} s)")
         return result
 
@@ -282,6 +315,14 @@ class _Comparison:
             last = complaints[-1] if complaints else "no message"
             return record.model_copy(update={"error": f"exit code {process.returncode}: {last}"})
         return result
+
+
+def steps_in(seconds: float, probe: TrialRecord) -> int | None:
+    """Steps that take so many seconds by the speed of a probe, whose slow first steps count once."""
+    if probe.error is not None or not probe.step_seconds:
+        return None
+    start = max(0.0, probe.seconds - probe.steps * probe.step_seconds)
+    return max(1, round((seconds - start) / probe.step_seconds))
 
 
 def _wait(future: Future[TrialRecord]) -> TrialRecord:

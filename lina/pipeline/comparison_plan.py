@@ -6,15 +6,31 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lina.config.loader import load_spec
+from lina.config.loader import load_spec, setting_keys
 from lina.config.resolve import ResolvedSpec, resolve
-from lina.core.errors import SpecError
+from lina.config.spec import Spec, flat_values
+from lina.config.training_choices import hook_choices, training_choices
+from lina.core.errors import LinaError, SpecError
+from lina.pipeline.speech_job import check_model
 from lina.runs.build_model import count_parameters, sketch_lm
 
 SWEEP = (1 / 3, 1.0, 3.0)
 """Learning rates of a sweep, as factors of the spec's."""
 LEAST_VALIDATION = "data.valid=0.1"
 """Set where the spec holds nothing back: the loss compares on utterances that no model has seen."""
+TRIAL_KEYS = {
+    "train.out": "trials are runs in the output directory of the comparison; set that by --out DIR",
+    "train.minutes": "a trial ends after its steps; for a time use --budget seconds --seconds S",
+    **dict.fromkeys(
+        ("train.gpus", "train.parallel", "train.restarts"),
+        "each trial is one process; --gpus N trains N trials at a time",
+    ),
+}
+"""Key that every trial has to set by itself, or that acts on several ranks only -> the remedy."""
+LABELS_ALONE = ("name", "train.out")
+"""Keys that change no result."""
+LABEL_BREAKS = {" ", "=", ", ", "-", "_"}
+"""Runs of characters that the name of a run may lose without a hash."""
 LONGEST = 60
 """Characters of a label in the name of a run; of a longer one a part and a hash, as labels may differ at their ends."""
 
@@ -38,11 +54,11 @@ class Trial:
     @property
     def name(self) -> str:
         """Name of its run, from the settings alone, so that the same command finds it again."""
-        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.combination.label).strip("-.") or "spec"
-        if len(plain) > LONGEST:
-            plain = (
-                f"{plain[: LONGEST - 9]}-{hashlib.sha256(self.combination.label.encode()).hexdigest()[:8]}"
-            )
+        label = self.combination.label
+        whole = re.sub(r"[^A-Za-z0-9.]+", "-", label)
+        plain = whole.strip("-.") or "spec"
+        if len(plain) > LONGEST or plain != whole or set(re.findall(r"[^A-Za-z0-9.]+", label)) - LABEL_BREAKS:
+            plain = f"{plain[: LONGEST - 9]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
         return f"{plain}-lr{self.lr:.3g}-seed{self.seed}"
 
 
@@ -97,22 +113,84 @@ def split_values(value: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def check_combinations(
-    spec: str, combinations: Sequence[Combination], fixed: Sequence[str], *, match: bool
-) -> list[Combination]:
-    """Resolve every combination before any training; with ``match``, add layers for models of equal size.
+def check_keys(
+    combinations: Sequence[Combination],
+    fixed: Sequence[str],
+    *,
+    sweep: bool | Sequence[float],
+    seconds: bool,
+    match: bool,
+) -> None:
+    """Refuse keys that trials would not have as they are set.
+
+    Args:
+        sweep: true if learning rates are tried, as in ``ComparisonJob``.
+        seconds: true if the budget is one of seconds.
+        match: true if the number of layers follows the number of parameters.
 
     Raises:
-        SpecError, PluginError: a combination is no valid spec.
+        SpecError: with the option to use instead.
     """
-    target = backbone_parameters(resolve(load_spec(spec, fixed)))
-    checked = []
+    everywhere, varied = dict(TRIAL_KEYS), {"seed": "comparisons have --seeds N, from that of the spec on"}
+    if sweep:
+        varied["train.lr"] = (
+            "--lr-sweep chooses the rate; use --lr-sweep A,B for these, or leave out --lr-sweep"
+        )
+    if sweep and sweep is not True:
+        everywhere["train.lr"] = "--lr-sweep has the rates; leave out one of the two"
+    if seconds:
+        everywhere["train.steps"] = (
+            "--budget seconds chooses the steps; use --budget steps, or leave out the key"
+        )
+    if match:
+        varied["backbone.n_layers"] = "--match-parameters chooses the layers; leave out one of the two"
+    for setting in fixed:
+        _refuse(setting, everywhere)
+    for setting in dict.fromkeys(setting for one in combinations for setting in one.settings):
+        _refuse(setting, varied | everywhere)
+
+
+def _refuse(setting: str, refused_keys: dict[str, str]) -> None:
+    for key in setting_keys(setting):
+        if (remedy := refused_keys.get(key)) is not None:
+            raise SpecError(f"command line: {key}: {remedy}")
+
+
+def check_combinations(
+    spec: str, combinations: Sequence[Combination], fixed: Sequence[str], *, match: bool
+) -> dict[Combination, Spec]:
+    """Check every combination as a run would before its training; the combinations with their specs.
+
+    With ``match``, layers are added for models of equal size.
+
+    Raises:
+        SpecError, PluginError: a combination is no valid spec, holds nothing back, or is another one's equal.
+    """
+    base = resolve(load_spec(spec, fixed))
+    target = backbone_parameters(base) if match else 0
+    checked: dict[Combination, Spec] = {}
+    labels: dict[str, str] = {}
     for one in combinations:
         resolved = resolve(load_spec(spec, (*fixed, *one.settings)))
+        training_choices(resolved.spec)
+        hook_choices(resolved.spec)
+        try:
+            check_model(resolved)
+        except LinaError as error:
+            raise SpecError(f"{one.label}: {error}") from error
+        if not resolved.spec.data.valid:
+            raise SpecError(
+                f"{one.label}: data.valid is 0, so there is no validation loss to compare; set data.valid above 0"
+            )
+        values = {key: value for key, value in flat_values(resolved.spec).items() if key not in LABELS_ALONE}
+        if (equal := labels.setdefault(repr(values), one.label)) != one.label:
+            raise SpecError(
+                f"command line: {equal} and {one.label} are the same settings; leave out one of them"
+            )
         if match:
             layers = layers_nearest(resolved, target)
             one = Combination(one.label, (*one.settings, f"backbone.n_layers={layers}"))
-        checked.append(one)
+        checked[one] = resolved.spec
     return checked
 
 
@@ -125,8 +203,9 @@ def backbone_parameters(resolved: ResolvedSpec, n_layers: int | None = None) -> 
 
 
 def layers_nearest(resolved: ResolvedSpec, target: int) -> int:
-    """The number of layers that comes nearest to ``target`` parameters."""
-    n_layers, size = 1, backbone_parameters(resolved, 1)
+    """The number of layers that comes nearest to ``target`` parameters, at least that of a pattern of layers."""
+    n_layers = max(1, len(resolved.layers), len(resolved.after))
+    size = backbone_parameters(resolved, n_layers)
     while size < target:
         larger = backbone_parameters(resolved, n_layers + 1)
         if larger - target > target - size:

@@ -19,7 +19,9 @@ import torch
 
 from lina.config.loader import load_spec
 from lina.config.resolve import resolve
+from lina.config.training_choices import hook_choices
 from lina.core.errors import LinaError
+from lina.core.files.atomic import make_directory
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import START
 from lina.core.state import state_bytes
@@ -37,9 +39,9 @@ DECODE_SECONDS = 1.0
 
 
 def run_trial(spec: str, overrides: list[str], trial: TrialRecord) -> TrialRecord:
-    """Run a spec, then measure decoding; the record with its results."""
+    """Run a spec with the hooks that it names, then measure decoding; the record with its results."""
     resolved = resolve(load_spec(spec, overrides))
-    directory = run_spec(resolved, build_manager(()).hook)
+    directory = run_spec(resolved, build_manager((), chosen=hook_choices(resolved.spec)).hook)
     metrics, info = read_metrics(directory), read_run_info(directory)
     assert info is not None
     model = load(directory, device="cpu" if resolved.spec.train.device == "cpu" else "auto").model
@@ -73,13 +75,12 @@ def training_speed(records: list[MetricsRecord]) -> float:
 
 
 def step_seconds(records: list[MetricsRecord]) -> float:
-    """Median time of a step between logged steps, the first quarter aside."""
-    pairs = list(itertools.pairwise(records[len(records) // 4 :]))
-    times = [
-        ((after.seconds or 0.0) - (before.seconds or 0.0)) / (after.step - before.step)
-        for before, after in pairs
-    ]
-    return statistics.median(times) if times else 0.0
+    """Mean time of a step between logged steps, the first quarter aside."""
+    later = records[min(len(records) // 4, len(records) - 2) :] if len(records) > 1 else []
+    if not later:
+        return 0.0
+    first, last = later[0], later[-1]
+    return ((last.seconds or 0.0) - (first.seconds or 0.0)) / (last.step - first.step)
 
 
 @torch.inference_mode()
@@ -127,7 +128,9 @@ def main() -> int:
         return error.exit_code
     except LinaError as error:
         result = trial.model_copy(update={"error": str(error)})
-    write_trial(Path(job["out"]), result)
+    out = Path(job["out"])
+    make_directory(out.parent, parents=True)  # a mistake may be found before the run makes it
+    write_trial(out, result)
     return 0
 
 

@@ -82,9 +82,7 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
         if not group.is_main:
             _train_with_main(directory, resolved, hooks, group)
             return directory
-        sketch = sketch_lm(resolved)
-        check_init(resolved, sketch)
-        validate_packing(sketch.cross_att, resolved.backbone.record.name, spec.train.consecutive)
+        check_model(resolved)
         if spec.evaluate.texts is not None:
             read_text_set(spec.evaluate.texts)
         with raise_on_sigterm(), locked(directory):
@@ -105,6 +103,17 @@ def run_spec(resolved: ResolvedSpec, hooks: Any) -> Path:
             report(run, hooks)
             hooks.run_finished(run=run)
     return directory
+
+
+def check_model(resolved: ResolvedSpec) -> None:
+    """Check that a model can be built and trained as the spec says, before any data is prepared.
+
+    Raises:
+        LinaError: sizes do not fit each other, or initial weights or packed rows the model.
+    """
+    sketch = sketch_lm(resolved)
+    check_init(resolved, sketch)
+    validate_packing(sketch.cross_att, resolved.backbone.record.name, resolved.spec.train.consecutive)
 
 
 def _check_backbones(resolved: ResolvedSpec, model: DelayLM) -> None:

@@ -122,7 +122,7 @@ def cells(row: Row) -> list[str]:
         f"2 × {row.layers}",
         f"{row.parameters / 1e6:.2f} M",
         f"{row.steps:,}",
-        f"{row.seconds:,.0f}",
+        f"{row.seconds:,.{1 if row.seconds < 100 else 0}f}",
         f"{row.training:,.0f}",
         f"{row.decoding:,.0f}",
         f"{row.state_bytes / 1024:,.0f}",

@@ -37,9 +37,9 @@ class TrialRecord(FileRecord):
     error_rate: float | None = None
     """Word error rate of training sentences, with a recognizer."""
     seconds: float = 0.0
-    """Time in training steps."""
+    """Time in training steps: without the start, validation and checkpoints."""
     step_seconds: float = 0.0
-    """Median time per step, the first quarter aside."""
+    """Mean time per step, the first quarter aside."""
     training_frames_per_second: float = 0.0
     """Median over logged steps, the first quarter aside."""
     decoding_frames_per_second: float = 0.0
@@ -62,7 +62,7 @@ class ComparisonRecord(FileRecord):
     """Overrides of all trials."""
     seeds: int
     budget: str
-    """Such as ``450 steps``, or ``60 seconds``."""
+    """Such as ``450 steps``, ``60 seconds``, or ``own train.steps`` where these are compared."""
     sweep: tuple[float, ...] = ()
     """Learning rates tried for each combination by its first seed; the best one got the other seeds."""
     matched: bool = False

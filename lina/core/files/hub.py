@@ -2,10 +2,11 @@
 
 import errno
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +16,14 @@ from lina.core.errors import SYSTEM_ERRORS, DataError, one_line
 from lina.core.files.checks import sha256
 from lina.core.files.names import cache_folder
 
+log = logging.getLogger("lina")
+
 PREFIX = "hf://"
 FORM = re.compile(r"hf://([\w-][\w.-]*)/([\w-][\w.-]*)(?:@([\w-][\w./-]*))?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.th")
 """Files that are neither fetched nor uploaded: reading them could execute code."""
+UPLOAD_AGAIN = "cannot be reached; connect to the network, and upload again"
 NETWORK_ERROR_NAMES = {"TransportError", "RequestException", "SSLError", "gaierror"}
 """Classes of huggingface_hub's HTTP clients, of ``ssl`` and ``socket``, which are not imported for their errors."""
 
@@ -74,15 +79,21 @@ def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
     """
     repository = parse_address(address)
     hub = _hub(address)
+    reachable = _is_reachable()
     try:
-        found = hub.snapshot_download(
-            repository.id,
-            revision=repository.revision,
-            local_dir=local_folder(address),
-            allow_patterns=None if patterns is None else list(patterns),
-            ignore_patterns=list(PICKLES),
-        )
-        _remove_outdated(hub, repository, Path(found))
+        with nullcontext() if reachable else _quiet(hub):
+            found = hub.snapshot_download(
+                repository.id,
+                revision=repository.revision,
+                local_dir=local_folder(address),
+                allow_patterns=None if patterns is None else list(patterns),
+                ignore_patterns=list(PICKLES),
+                local_files_only=not reachable,
+            )
+        if reachable:
+            _remove_outdated(hub, repository, Path(found))
+        elif repository.revision is None or not COMMIT.fullmatch(repository.revision):
+            log.warning("%s: cannot be reached; its files of an earlier call are used", address)
     except Exception as error:  # the package raises errors of its own, of its HTTP client and of the system
         own = _Causes(
             "cannot be reached, and is not in the cache; connect to the network, or name a local folder",
@@ -147,6 +158,8 @@ def read_remote(address: str, name: str) -> bytes | None:
     """
     repository = parse_address(address)
     hub = _hub(address)
+    if not _is_reachable():
+        raise DataError(f"{address}: {UPLOAD_AGAIN}")
     with TemporaryDirectory() as folder:
         try:
             path = hub.hf_hub_download(repository.id, name, revision=repository.revision, local_dir=folder)
@@ -163,7 +176,7 @@ def read_remote(address: str, name: str) -> bytes | None:
             ):
                 return None
             own = _Causes(
-                "cannot be reached; connect to the network, and upload again",
+                UPLOAD_AGAIN,
                 f"{folder} cannot be written",
                 "fix this and upload again",
             )
@@ -191,6 +204,8 @@ def upload(
                 "it as safetensors, or remove it"
             )
     hub = _hub(address)
+    if not _is_reachable():
+        raise DataError(f"{address}: {UPLOAD_AGAIN}")
     try:
         api = hub.HfApi()
         api.create_repo(repository.id, exist_ok=True)
@@ -204,7 +219,7 @@ def upload(
         )
     except Exception as error:
         own = _Causes(
-            "cannot be reached; connect to the network, and upload again",
+            UPLOAD_AGAIN,
             f"{folder} cannot be read",
             "fix this and upload again",
         )
@@ -218,6 +233,33 @@ def _hub(address: str) -> Any:
     except ImportError as error:
         raise DataError(f"{address}: needs huggingface_hub ({error}); pip install 'lina[hub]'") from None
     return huggingface_hub
+
+
+def _is_reachable() -> bool:
+    """Test for an answer of the hub, of any status, to one short request.
+
+    huggingface_hub's own first request may be repeated for half a minute, with two lines for each attempt.
+    """
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except Exception as error:  # of the HTTP client, which differs between versions of the package
+        return not (isinstance(error, errors.OfflineModeIsEnabled) or _is_of_network(error))
+    return True
+
+
+@contextmanager
+def _quiet(hub: Any) -> Iterator[None]:
+    """Silence the package's warnings within the context: lina reports the cause itself."""
+    logger = logging.getLogger(hub.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Causes(NamedTuple):

@@ -42,6 +42,24 @@ def test_weights_are_a_path_or_a_pinned_address() -> None:
         SOURCE.validate_python("hf://kyutai/mimi")
 
 
+@pytest.fixture(autouse=True)
+def reachable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub answers, but for tests of its absence."""
+    if "unreachable" not in request.fixturenames:
+        monkeypatch.setattr(hub, "_is_reachable", lambda: True)
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that refuses connections, and no time to wait for it."""
+    from huggingface_hub import constants, hf_api, utils
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(hf_api, "ENDPOINT", "http://127.0.0.1:9", raising=False)
+    monkeypatch.setattr(utils, "ENDPOINT", "http://127.0.0.1:9", raising=False)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it tries again"))
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LINA_CACHE", str(tmp_path / "cache"))
@@ -142,6 +160,57 @@ def test_without_a_network_it_is_one_line(cache: Path, monkeypatch: pytest.Monke
         "hf://kyutai/mimi@abc: cannot be reached, and is not in the cache; connect to the network, or name a local "
         "folder"
     )
+
+
+PINNED = f"hf://facebook/encodec_24khz@{'c1' * 20}"
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_a_hub_that_refuses_connections_is_tried_once(
+    cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a commit, huggingface_hub asks for the list of files six times in half a minute, in eleven lines."""
+    with pytest.raises(DataError) as error:
+        hub.fetch(PINNED)
+    assert str(error.value) == (
+        f"{PINNED}: cannot be reached, and is not in the cache; connect to the network, or name a local folder"
+    )
+    upload_again = "^hf://a/b: cannot be reached; connect to the network, and upload again$"
+    with pytest.raises(DataError, match=upload_again):
+        hub.read_remote("hf://a/b", "README.md")
+    with pytest.raises(DataError, match=upload_again):
+        hub.upload(tmp_path, "hf://a/b", "Add")
+    assert (*capfd.readouterr(), caplog.text) == ("", "", "")
+
+
+@pytest.mark.usefixtures("unreachable")
+@pytest.mark.parametrize(("address", "warns"), [(PINNED, False), ("hf://a/b", True)])
+def test_files_of_an_earlier_call_are_used_without_a_network(
+    cache: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+    warns: bool,
+) -> None:
+    folder = hub.local_folder(address)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert hub.fetch(address, ["config.json"]) == folder.resolve()
+    line = f"{address}: cannot be reached; its files of an earlier call are used"
+    assert [one.getMessage() for one in caplog.records] == [line] * warns
+    assert "Returning existing" not in "".join(capfd.readouterr())
+
+
+def test_an_answer_of_any_status_is_an_answer(monkeypatch: pytest.MonkeyPatch, unreachable: None) -> None:
+    from huggingface_hub import utils
+
+    class Session:
+        def head(self, url: str, *, timeout: float) -> SimpleNamespace:
+            assert (url, timeout < 60) == ("http://127.0.0.1:9", True)
+            return SimpleNamespace(status_code=503)
+
+    monkeypatch.setattr(utils, "get_session", Session)
+    assert hub._is_reachable()
 
 
 def test_without_the_package_it_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

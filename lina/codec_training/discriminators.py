@@ -3,6 +3,9 @@
 2-D convolutions over complex spectra at several resolutions follow Zeghidour et al. 2021 (SoundStream, arXiv
 2107.03312, section III.D) and Défossez et al. 2022 (EnCodec, arXiv 2210.13438, section 3.4); those over audio folded
 at a period follow Kong et al. 2020 (HiFi-GAN, arXiv 2010.05646, section 2.3).
+
+Unlike theirs, inputs are brought to about unit variance and layers keep it (He et al. 2015, arXiv 1502.01852): with
+PyTorch's own initial weights logits stay near zero for thousands of steps.
 """
 
 from collections.abc import Sequence
@@ -17,6 +20,11 @@ from lina.config.codec_spec import DiscriminatorsSection
 
 SLOPE = 0.1
 """Negative slope of the leaky ReLUs."""
+COMPRESSION, QUIET = 0.3, 1e-3
+"""Exponent of the spectra's magnitudes, about that of loudness, and the magnitude below which they fall linearly: high
+frequencies of speech are 40 dB softer than low ones."""
+GAIN = 5.0
+"""Factor of the folded audio: about the inverse of the standard deviation of speech at the peak level of crops."""
 
 
 class DiscriminatorOutputs(NamedTuple):
@@ -53,7 +61,7 @@ class Discriminators(nn.Module):
             self.register_buffer(f"window_{place}", torch.hann_window(window), persistent=False)
 
     def views(self, audio: Float[Tensor, "B samples"]) -> list[Float[Tensor, "B channels time width"]]:
-        """Real and imaginary part of the STFT per window, and the audio folded at each period."""
+        """Real and imaginary part of the compressed STFT per window, and the audio folded at each period."""
         audio = audio.float()
         views = []
         for place, window in enumerate(self.windows):
@@ -66,9 +74,9 @@ class Discriminators(nn.Module):
                 pad_mode="constant",
                 return_complex=True,
             )
-            views.append(torch.view_as_real(frames).permute(0, 3, 2, 1))
+            views.append(_compressed(torch.view_as_real(frames)).permute(0, 3, 2, 1))
         for period in self.periods:
-            padded = nn.functional.pad(audio, (0, -audio.shape[-1] % period))
+            padded = nn.functional.pad(GAIN * audio, (0, -audio.shape[-1] % period))
             views.append(padded.reshape(len(audio), 1, -1, period))
         return [one.contiguous(memory_format=torch.channels_last) for one in views]
 
@@ -83,6 +91,12 @@ class Discriminators(nn.Module):
             outputs.logits.append(last(hidden))
             outputs.features.append(features)
         return outputs
+
+
+def _compressed(spectra: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
+    """Raise magnitudes to the power ``COMPRESSION``; phases stay."""
+    power = spectra.square().sum(-1, keepdim=True).clamp_min(QUIET**2)
+    return spectra * power.pow((COMPRESSION - 1.0) / 2)
 
 
 def _spectral(channels: int) -> nn.ModuleList:
@@ -120,5 +134,8 @@ def _convolution(
     inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)
 ) -> nn.Module:
     padding = (kernel[0] // 2, kernel[1] // 2)
-    convolution: nn.Module = weight_norm(nn.Conv2d(inputs, outputs, kernel, stride, padding))
-    return convolution
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding)
+    nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    normalized: nn.Module = weight_norm(convolution)
+    return normalized

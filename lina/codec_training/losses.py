@@ -112,7 +112,8 @@ def feature_distance(real: Features, fake: Features) -> Float[Tensor, ""]:
     """Feature matching: mean absolute difference relative to the real features' mean magnitude, summed over layers.
 
     After Kumar et al. 2019 (MelGAN, arXiv 1910.06711), normalized as by Défossez et al. 2022 (EnCodec, arXiv
-    2210.13438, section 3.4), so that the scale of a discriminator's features has no influence.
+    2210.13438, section 3.4), so that the scale of a discriminator's features has no influence. The magnitude is that of
+    this rank's rows, so several ranks differ a little from one.
     """
     parts = [
         (one.detach() - other).abs().mean(dtype=torch.float32)

@@ -84,6 +84,25 @@ def test_discriminators_cover_all_of_the_audio(section: dict[str, Any]) -> None:
     assert widths == ([3, 6, 12, 24, 24] if "period_channels" in section else widths)
 
 
+def test_soft_and_loud_bands_look_alike_to_discriminators() -> None:
+    discriminators = Discriminators(DiscriminatorsSection(windows=(256,), periods=(2,), channels=4))
+    time = torch.arange(4000) / RATE
+    both = 0.5 * torch.sin(2 * torch.pi * 500 * time) + 0.005 * torch.sin(2 * torch.pi * 3000 * time)
+    spectra, folded = discriminators.views(both[None])
+    magnitude = spectra.square().sum(1).sqrt()[0, 20]
+    loud, soft = (float(magnitude[round(hz * 256 / RATE)]) for hz in (500, 3000))
+    assert math.isclose(loud / soft, 100**0.3, rel_tol=0.02)
+    assert 0.5 < float(folded.std()) < 3
+
+
+def test_layers_of_discriminators_keep_the_scale_of_their_inputs() -> None:
+    torch.manual_seed(0)
+    discriminators = Discriminators(DiscriminatorsSection(windows=(256,), periods=(2,), channels=16))
+    outputs = discriminators(discriminators.views(noise(2, 8000)))
+    scales = [float(layer.detach().square().mean().sqrt()) for one in outputs.features for layer in one]
+    assert all(0.05 < scale < 5 for scale in scales), scales
+
+
 def test_discriminators_learn_to_discriminate() -> None:
     torch.manual_seed(0)
     discriminators = Discriminators(DiscriminatorsSection(windows=(256,), channels=4))

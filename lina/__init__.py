@@ -141,7 +141,7 @@ def build_backbone(
 
     Raises:
         PluginError: there is no such backbone, or its stack is none of ``lina.core.Layers``.
-        SpecError: an option is unknown or out of range, or sizes do not fit each other.
+        SpecError: an argument or option is unknown, of another type or out of range, or sizes do not fit each other.
     """
     from lina.runs.build_model import build_backbone as build
 

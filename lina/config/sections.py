@@ -12,6 +12,9 @@ Options = dict[str, Any]
 """Options of a plugin, which its ``Config`` validates."""
 NamedChoice = PluginName | Annotated[dict[PluginName, Options | None], Field(min_length=1, max_length=1)]
 """A plugin by its name, or by its name with options: ``muon``, or ``{muon: {momentum: 0.9}}``."""
+FinalNorm = Literal["own", "layer", "rms", "none"]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Depth = Annotated[int, Field(ge=1, le=1000)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
@@ -36,13 +39,13 @@ class SpecSection(BaseModel):
 class BackboneSection(SpecSection):
     plugin: PluginName = ""
     """Name of a backbone plugin; needed without ``layers``, and else the first of them."""
-    d_model: Annotated[int, Field(ge=1, le=65_536)] = 256
+    d_model: Width = 256
     """Width of the model, of its text encoder too."""
-    n_layers: Annotated[int, Field(ge=1, le=1000)] = 3
+    n_layers: Depth = 3
     """Layers of each half, before and after the cross-attention; with ``layers`` as many as these, if left out."""
     head_norm: bool = True
     """LayerNorm between the last layer and the heads that predict codes."""
-    final_norm: Literal["own", "layer", "rms", "none"] = "own"
+    final_norm: FinalNorm = "own"
     """Norm at the end of each half: the architecture's own (that of mamba and mamba2), or the same for all."""
     config: dict[str, Any] = {}
     """The plugin's own keys."""

@@ -1,6 +1,8 @@
 """Validate a tree against a pydantic model, with errors as one line for the user."""
 
+import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_args
 
@@ -47,7 +49,10 @@ def _one_line(
     for key in list(at_key):
         if any(other[: len(key)] == key and other != key for other in at_key):
             del at_key[key]
-    key, first = next(iter(at_key.items()))
+    # An unknown key comes first: it is often the misspelled name of one that is missing.
+    unknown = (key for key, errors in at_key.items() if errors[0]["type"] == "extra_forbidden")
+    key = next(unknown, next(iter(at_key)))
+    first = at_key[key]
     dotted = ".".join(map(str, (*prefix, *key)))
     line = f"{origin.where((*prefix, *key))}: {dotted + ': ' if dotted else ''}{_describe(model, key, first)}"
     others = len(at_key) - 1
@@ -77,7 +82,17 @@ def _describe(model: type[BaseModel], key: Key, errors: list[ErrorDetails]) -> s
     # Of a union, the branch whose kind is right and whose bounds are not says more than those of other kinds.
     errors = [error for error in errors if not error["type"].endswith("_type")] or errors
     expected = " or ".join(dict.fromkeys(_expected(error) for error in errors))
-    return f"expected {expected}, found {_found(errors[0]['input'])}"
+    return f"expected {expected}, found {_found(errors[0]['input'])}{_near_choice(errors)}"
+
+
+def _near_choice(errors: list[ErrorDetails]) -> str:
+    """A closing clause with the choice that a misspelled one resembles, if any."""
+    for error in errors:
+        if error["type"] == "literal_error" and isinstance(error["input"], str):
+            choices = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+            if near := difflib.get_close_matches(error["input"], choices, n=1):
+                return f"; did you mean {near[0]!r}?"
+    return ""
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -95,8 +110,16 @@ def _expected(error: ErrorDetails) -> str:
         "list_type": "a list",
         "string_pattern_mismatch": "letters, digits, '.', '_' and '-', beginning with a letter or digit",
     }
-    if error["type"] == "too_long":
-        return f"at most {error['ctx']['max_length']} values"
+    if error["type"] in ("too_long", "too_short"):
+        bound, number = (
+            ("at most", "max_length") if error["type"] == "too_long" else ("at least", "min_length")
+        )
+        kind = "key" if isinstance(error["input"], dict) else "value"
+        count = error["ctx"][number]
+        return f"{bound} {count} {kind if count == 1 else f'{kind}s'}"
+    if error["type"] in ("string_too_long", "string_too_short"):
+        longest = error["ctx"].get("max_length")
+        return "a text that is not empty" if longest is None else f"a text of at most {longest} characters"
     if error["type"] in BOUNDS:
         name, words = BOUNDS[error["type"]]
         return f"a number {words} {error['ctx'][name]:g}"

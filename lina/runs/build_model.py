@@ -1,17 +1,19 @@
 """Build the language model and the codec of a resolved spec."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, SupportsIndex
 
 import torch
 
 from lina.config.resolve import PluginChoice, ResolvedSpec, choose_plugin
-from lina.config.source_map import Origin
+from lina.config.sections import Depth, FinalNorm, PluginName, SpecSection, Width
+from lina.config.source_map import Origin, SpecSource
+from lina.config.validation import validate
 from lina.core.audio.contract import check_codec
 from lina.core.errors import LinaError, PluginError
 from lina.core.model.cross_attention import CrossAttention, PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
-from lina.core.model.final_norm import FinalNorm
 from lina.core.model.pattern import ModelPart, build_part, build_pattern
 from lina.core.model.stack import Layers
 from lina.core.model.text_encoder import TextEncoder
@@ -49,6 +51,15 @@ def build_lm(
         )
 
 
+class BackboneArguments(SpecSection):
+    """Arguments of ``build_backbone``, with the bounds of the spec's section ``backbone``."""
+
+    name: PluginName
+    d_model: Width
+    n_layers: Depth
+    final_norm: FinalNorm
+
+
 def build_backbone(
     name: str, *, d_model: int, n_layers: int, final_norm: FinalNorm, options: dict[str, Any]
 ) -> Layers:
@@ -56,16 +67,19 @@ def build_backbone(
 
     Raises:
         PluginError: there is no such backbone, it is broken, or its stack is none of ``Layers``.
-        SpecError: an option is wrong, or sizes do not fit each other.
+        SpecError: an argument or an option is wrong, or sizes do not fit each other.
     """
-    chosen = choose_plugin("backbone", name, options, Origin())
+    origin = Origin((SpecSource("lina.build_backbone", Path(), {}),))
+    passed = {"name": name, "d_model": d_model, "n_layers": n_layers, "final_norm": final_norm}
+    arguments = validate(BackboneArguments, {key: _plain(value) for key, value in passed.items()}, origin)
+    chosen = choose_plugin("backbone", arguments.name, options, origin)
     module = build_part(
         chosen.plugin,
         part="encoder",
-        d_model=d_model,
-        n_layers=n_layers,
+        d_model=arguments.d_model,
+        n_layers=arguments.n_layers,
         config=chosen.config,
-        final_norm=final_norm,
+        final_norm=arguments.final_norm,
     )
     if not isinstance(module, Layers):
         raise PluginError(
@@ -73,6 +87,11 @@ def build_backbone(
             "a forward of its own; call parallel_forward and step, or derive it from Layers"
         )
     return module
+
+
+def _plain(value: object) -> object:
+    """Integers of other libraries, such as NumPy's, as Python's."""
+    return int(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else value
 
 
 def sketch_lm(resolved: ResolvedSpec) -> DelayLM:

@@ -86,6 +86,7 @@ def test_a_metric_of_ours_cannot_be_taken(tmp_path: Path, caplog: pytest.LogCapt
         ("{wach: {}}", PluginError, "hooks.wach: no hook named 'wach' is installed; did you mean 'watch'"),
         ("{watch: {scal: 1}}", SpecError, "hooks.watch.scal: unknown key; did you mean 'scale'"),
         ("{everywhere: {}}", PluginError, "acts on every run and takes no options; leave it out here"),
+        ("{wandb: {projct: x}}", SpecError, "hooks.wandb.projct: unknown key; did you mean 'project'"),
         ("{wandb: {}}", SpecError, "hooks.wandb.project: is missing; add it"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pluggy
 
 from lina.config.resolve import PluginChoice
-from lina.core.errors import PluginError
+from lina.core.errors import ContractError, PluginError
 from lina.core.registry import Record, find, load_record, records
 from lina.runs.hooks import Hooks
 from lina.runs.records import MetricsRecord
@@ -58,6 +58,8 @@ def _instance(record: Record, plugin: type, **options: Any) -> object:
 def add_plugin(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
     """Register ``plugin``; an exception in one of its hooks is logged and disables the plugin.
 
+    A wrong result of ``step_metrics`` at its first call is an error instead, which ends the run at its first step.
+
     Raises:
         PluginError: it implements no hook or an unknown one, or takes arguments that its hook does not have.
     """
@@ -84,12 +86,19 @@ class _Guarded:
 def _guard(
     manager: pluggy.PluginManager, guarded: _Guarded, name: str, method: Callable[..., Any]
 ) -> Callable[..., Any]:
+    checked = False
+
     @functools.wraps(method)
     def call(*arguments: Any) -> Any:
+        nonlocal checked
         try:
             result = method(*arguments)
-            return _checked_metrics(result) if method.__name__ == "step_metrics" else result
+            if method.__name__ == "step_metrics":
+                result, checked = _checked_metrics(result), True
+            return result
         except Exception as error:
+            if isinstance(error, _WrongMetrics) and not checked:
+                raise ContractError(f"{name}: {error}") from None
             log.warning("%s failed in %s and is disabled from here on: %r", name, method.__name__, error)
             log.debug("its traceback:", exc_info=True)
             if manager.is_registered(guarded):
@@ -106,23 +115,42 @@ OWN_METRICS = frozenset(
 )
 
 
+class _WrongMetrics(ContractError):
+    """A result of ``step_metrics`` that is no mapping of names to numbers."""
+
+
 def _checked_metrics(metrics: Any) -> dict[str, float]:
     """The metrics of a hook plugin as numbers, without those that are not finite.
 
     Raises:
-        PluginError: they are no mapping of names to numbers, or a name is one of lina's own.
+        ContractError: they are no mapping of names to numbers, or a name is one of lina's own.
     """
-    if not isinstance(metrics or {}, Mapping):
-        raise PluginError(
-            f"step_metrics gave a {type(metrics).__name__}, expected a mapping of names to numbers"
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        raise _WrongMetrics(
+            f"step_metrics returned a {type(metrics).__name__}; it must return a mapping of names to numbers"
         )
     numbers: dict[str, float] = {}
-    for name, value in (metrics or {}).items():
-        if not isinstance(name, str) or name in OWN_METRICS:
-            raise PluginError(
-                f"step_metrics gave {name!r}, which is a metric of lina's own; choose another name"
+    for name, value in metrics.items():
+        if not isinstance(name, str):
+            raise _WrongMetrics(f"step_metrics returned the name {name!r}; names of metrics are texts")
+        if name in OWN_METRICS:
+            raise _WrongMetrics(
+                f"step_metrics returned {name!r}, which is a metric of lina's own; choose another name"
             )
-        number = float(value)
+        number = _number(name, value)
         if math.isfinite(number):
             numbers[name] = number
     return numbers
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, str):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    shape = getattr(value, "shape", None)
+    found = f"a {type(value).__name__}{'' if shape is None else f' {list(shape)}'}"
+    raise _WrongMetrics(f"step_metrics returned {found} as {name!r}; values must be numbers")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lina.config.train_section import TrainSection
+from lina.core.errors import PluginError
 from lina.training.cuda_graph import EAGER_CALLS, CapturedFunction
 from lina.training.objective import MicroBatch, Objective, StepMeasures
 from lina.training.packing import RowStarts, row_starts
@@ -161,6 +162,11 @@ class WeighedObjective(nn.Module):
         measured = self.objective(MicroBatch._make(batch), steps, precision, starts)
         loss = measured.loss + self.guided_attention * measured.guided_attention_loss
         loss = (loss + measured.auxiliary_loss) * weight
+        if not loss.requires_grad and torch.is_grad_enabled():
+            raise PluginError(
+                f"{self.objective.plugin} returned a loss without a gradient; compute it from hidden, logits or "
+                "attention, outside of torch.no_grad"
+            )
         if connected:
             loss = _Connected.apply(loss, *connected)  # type: ignore[no-untyped-call]
         return loss, tuple(value.detach() for value in measured)

@@ -8,14 +8,16 @@ from torch import Tensor
 
 from lina.config.spec import Spec
 from lina.config.training_choices import training_choices
+from lina.core.errors import PluginError
+from lina.core.loss_inputs import Loss, LossInputs, LossResult, names_read
 from lina.core.model.auxiliary import collect_auxiliary_losses
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import teacher_forcing
 from lina.core.ops.dispatch import log_once
 from lina.runs.device import mixed_precision
-from lina.training.loss_inputs import Loss, LossInputs, LossResult, names_read
 from lina.training.losses import accuracy, fused_cross_entropy, guided_attention
 from lina.training.packing import RowStarts, pack_columns, share_speakers
+from lina.training.results import check_loss
 
 
 class MicroBatch(NamedTuple):
@@ -53,14 +55,23 @@ class Objective:
     """The loss of a model on a micro-batch, without a synchronization with the device."""
 
     def __init__(
-        self, model: DelayLM, loss: Loss, device: torch.device, *, guided: bool, name: str = "loss"
+        self,
+        model: DelayLM,
+        loss: Loss,
+        device: torch.device,
+        *,
+        guided: bool,
+        name: str = "loss",
+        plugin: str = "",
     ) -> None:
-        """``name``: of the loss, for messages.
+        """``name`` of the loss, and ``plugin``, its name with its distribution, are for messages.
 
         Raises:
             SpecError: the loss reads something that there is not.
         """
         self.model, self.loss, self.device, self.guided = model, loss, device, guided
+        self.plugin = plugin or name
+        self.checked = False
         self.reads = names_read(loss, name)
         if "logits" in self.reads:
             size = f"{len(model.codebook_sizes)} x {model.vocab:,}"
@@ -105,6 +116,9 @@ class Objective:
 
     def _evaluate(self, inputs: LossInputs) -> LossResult:
         loss = self.loss(**{name: getattr(inputs, name) for name in self.reads})
+        if not self.checked:
+            check_loss(loss, self.plugin, len(self.model.codebook_sizes))
+            self.checked = True
         if isinstance(loss, LossResult):
             return loss
         if "logits" in self.reads:
@@ -123,4 +137,6 @@ def build_objective(spec: Spec, model: DelayLM, device: torch.device) -> Objecti
     chosen = training_choices(spec).loss
     loss = chosen.plugin.build(config=chosen.config)
     guided = spec.train.guided_attention > 0
-    return Objective(model, loss, device, guided=guided, name=chosen.record.name)
+    if not callable(loss):
+        raise PluginError(f"{chosen.record}: build returned {loss!r}; it must return a function of tensors")
+    return Objective(model, loss, device, guided=guided, name=chosen.record.name, plugin=str(chosen.record))

@@ -52,6 +52,7 @@ from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
 from lina.training.packing import packs_groups
 from lina.training.process_group import ProcessGroup
+from lina.training.results import check_optimizer, check_schedule
 from lina.training.step_numbers import accuracies, step_numbers
 
 
@@ -120,16 +121,18 @@ class Trainer:
             pinned=self.device.type == "cuda",
         )
         self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget, self.group)
-        self.optimizer = chosen.optimizer.plugin.build(
+        optimizer = chosen.optimizer.plugin.build(
             parameters=parameter_groups(model),
             lr=spec.lr,
             betas=spec.betas,
             weight_decay=spec.weight_decay,
             config=chosen.optimizer.config,
         )
-        self.schedule = chosen.schedule.plugin.build(
+        self.optimizer: torch.optim.Optimizer = check_optimizer(optimizer, chosen.optimizer.record)
+        schedule = chosen.schedule.plugin.build(
             steps=spec.steps, warmup=spec.warmup, floor=spec.min_lr, config=chosen.schedule.config
         )
+        self.schedule = check_schedule(schedule, chosen.schedule.record)
         self.average = MovingAverage(model, spec.ema) if spec.ema else None
         self.optimizer_step = OptimizerStep(spec, model, self.optimizer, self.average, self.device)
         self.skipped = SkippedSteps(torch.device("cpu"))

@@ -77,7 +77,7 @@ def test_a_hook_sees_model_and_batches_and_adds_metrics_to_the_runs_that_name_it
 def test_a_metric_of_ours_cannot_be_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = metrics_of(tmp_path, "hooks={takes: null}")
     assert all(line["loss"] != 1.0 and "infinite" not in line for line in lines)
-    assert "step_metrics gave 'loss', which is a metric of lina's own" in caplog.text
+    assert "step_metrics returned 'loss', which is a metric of lina's own" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from lina.core.registry import Record, find, load_record, records
 if TYPE_CHECKING:
     from lina.core.laws import LawCase, LawResult
 
-TRAINING = ("optimizer", "schedule")
-WITH_LAWS = ("backbone", "codec", "tokenizer", *TRAINING)
+TRAINING = ("optimizer", "schedule", "loss")
+WITH_LAWS = ("backbone", "codec", "tokenizer", *TRAINING, "hook")
 
 
 @click.command(short_help="Check that a plugin passes the laws.")
@@ -54,7 +54,10 @@ def cases_of(role: str, device: str = "cpu") -> "Callable[[Any], list[LawCase]]"
     """The function that gives all cases of a plugin of this role."""
     from lina.core.laws import law_cases
     from lina.core.training_laws import training_law_cases
+    from lina.runs.hook_laws import hook_law_cases
 
+    if role == "hook":
+        return hook_law_cases
     return training_law_cases if role in TRAINING else partial(law_cases, device=device)
 
 

@@ -1,4 +1,4 @@
-"""Laws of optimizers and schedules: a resumed run repeats what an unbroken one does.
+"""Laws of optimizers, schedules and losses: a resumed run repeats what an unbroken one does.
 
 They are apart from those of backbones, codecs and tokenizers (``lina.core.laws``), whose results on GPUs are recorded.
 """
@@ -14,26 +14,29 @@ from lina.core.errors import PluginError
 from lina.core.laws.building import CONFIG_DEFAULTS_ARE_VALID
 from lina.core.laws.law import Conditions, Law, LawCase, Violation
 from lina.core.laws.stream import SEED
+from lina.core.loss_laws import LOSS_LAWS
 from lina.core.plugin import PLUGIN_API, Plugin
 from lina.core.protocols import implements
-from lina.core.training_plugin import OptimizerPlugin, Optimizes, ParameterGroups, SchedulePlugin
+from lina.core.training_plugin import LossPlugin, OptimizerPlugin, Optimizes, ParameterGroups, SchedulePlugin
 
 STEPS = 12
 
 
 def training_law_cases(plugin: type[Plugin]) -> list[LawCase]:
-    """Every law of an optimizer or a schedule, for ``pytest.mark.parametrize(..., ids=str)``.
+    """Every law of an optimizer, a schedule or a loss, for ``pytest.mark.parametrize(..., ids=str)``.
 
     Raises:
-        PluginError: it is neither.
+        PluginError: it is none of them.
     """
     laws: tuple[Law, ...]
     if issubclass(plugin, OptimizerPlugin):
         laws = OPTIMIZER_LAWS
     elif issubclass(plugin, SchedulePlugin):
         laws = SCHEDULE_LAWS
+    elif issubclass(plugin, LossPlugin):
+        laws = LOSS_LAWS
     else:
-        raise PluginError(f"{plugin.__name__}: is neither an optimizer nor a schedule, which have laws here")
+        raise PluginError(f"{plugin.__name__}: is no optimizer, schedule or loss, which have laws here")
     return [LawCase(plugin, law, Conditions()) for law in (BUILDS, CONFIG_DEFAULTS_ARE_VALID, *laws)]
 
 
@@ -43,6 +46,8 @@ def builds(plugin: type[Plugin], conditions: Conditions) -> None:
     built = _build(plugin)
     if issubclass(plugin, SchedulePlugin) and not callable(built):
         raise Violation(f"expected a function of the step, found a {type(built).__name__}")
+    if issubclass(plugin, LossPlugin) and not callable(built):
+        raise Violation(f"expected a function of tensors, found a {type(built).__name__}")
     if issubclass(plugin, OptimizerPlugin) and not implements(built, Optimizes):
         raise Violation(f"expected a torch.optim.Optimizer, found a {type(built).__name__}")
 
@@ -154,7 +159,7 @@ def _run(optimizer: torch.optim.Optimizer, groups: ParameterGroups, steps: int) 
         optimizer.step()
 
 
-BUILDS = Law("builds", "build(**example()) gives an optimizer or a schedule.", builds, dtypes=())
+BUILDS = Law("builds", "build(**example()) gives an optimizer, a schedule or a loss.", builds, dtypes=())
 SCHEDULE_LAWS = (
     Law(
         "rates_are_fractions",

@@ -34,8 +34,8 @@ def check_schedule(built: Any, record: Record) -> Schedule:
         raise PluginError(f"{record}: build returned {_a(built)}; it must return a function of the step")
 
     def rate_of(step: int) -> float:
-        rate = built(step)
-        if not isinstance(rate, Real) or isinstance(rate, bool) or not 0.0 <= rate < math.inf:
+        rate: Any = built(step)
+        if not isinstance(rate, Real) or not 0.0 <= float(rate) < math.inf:
             shown = repr(rate) if isinstance(rate, Real) else _a(rate)
             raise PluginError(
                 f"{record} returned {shown} for step {step}; it must return a number from 0 to 1, the share of "

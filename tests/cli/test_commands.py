@@ -456,7 +456,7 @@ class TestCheck:
             ("fake", "use backbone:fake or codec:fake or tokenizer:fake"),
             ("byts", "no plugin with laws is named 'byts'; did you mean 'bytes'?"),
             ("codec:byts", "no codec named 'byts' is installed"),
-            ("hook:report", "no plugin with laws is named 'hook:report'"),
+            ("corpus:folder", "no plugin with laws is named 'corpus:folder'"),
             ("folder", "no plugin with laws is named 'folder'"),
             ("os.system", "no plugin with laws is named 'os.system'"),
         ],

@@ -39,6 +39,17 @@ def test_every_law_is_kept(lina: Lina, role: str, name: str) -> None:
     assert " 0 failed" in done.out
 
 
+@pytest.mark.parametrize(
+    ("name", "passed"), [("loss:slow", 8), ("schedule:inverse_root", 3), ("hook:norms", 6)]
+)
+def test_laws_of_research(lina: Lina, distributions: FakeDistributions, name: str, passed: int) -> None:
+    distributions.install_project(ROOT / "plugins_example/research")
+    for spelled in (name, name.partition(":")[2]):
+        done = lina("check", spelled)
+        assert done.code == 0, done.out
+        assert f"{passed} passed, 0 failed" in done.out
+
+
 @pytest.mark.parametrize(("role", "name"), EXAMPLES.items())
 def test_a_package_is_what_lina_new_gives(role: str, name: str) -> None:
     """All of it, but for the mathematics of the backbone."""

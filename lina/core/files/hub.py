@@ -240,8 +240,7 @@ def _is_reachable() -> bool:
 
     huggingface_hub's own first request may be repeated for half a minute, with two lines for each attempt.
     """
-    from huggingface_hub import constants, errors
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, errors, get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)

@@ -202,14 +202,14 @@ def test_files_of_an_earlier_call_are_used_without_a_network(
 
 
 def test_an_answer_of_any_status_is_an_answer(monkeypatch: pytest.MonkeyPatch, unreachable: None) -> None:
-    from huggingface_hub import utils
+    import huggingface_hub
 
     class Session:
         def head(self, url: str, *, timeout: float) -> SimpleNamespace:
             assert (url, timeout < 60) == ("http://127.0.0.1:9", True)
             return SimpleNamespace(status_code=503)
 
-    monkeypatch.setattr(utils, "get_session", Session)
+    monkeypatch.setattr(huggingface_hub, "get_session", Session)
     assert hub._is_reachable()
 
 

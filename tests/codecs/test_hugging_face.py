@@ -97,6 +97,54 @@ def test_another_architecture_is_refused(saved: Path, plugin: Any) -> None:
     assert "\n" not in str(error.value)
 
 
+class Output:
+    """Switches of progress bars and warnings, of transformers and of the hub."""
+
+    def __init__(self) -> None:
+        from huggingface_hub import utils
+        from transformers.utils import logging as output
+
+        self.own: Any = output
+        self.hub: Any = utils
+
+    @property
+    def state(self) -> tuple[int, bool, bool]:
+        bars = self.own.is_progress_bar_enabled(), not self.hub.are_progress_bars_disabled()
+        return self.own.get_verbosity(), *bars
+
+    def switch(self, own: bool, hub: bool) -> None:
+        (self.own.enable_progress_bar if own else self.own.disable_progress_bar)()
+        (self.hub.enable_progress_bars if hub else self.hub.disable_progress_bars)()
+
+
+def test_nothing_but_one_line_is_printed_about_wrong_weights(
+    plugin: Any, saved: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """transformers would print a progress bar and a table, or a warning about the type of the model."""
+    before = Output().state
+    tensors = load_file(saved / "model.safetensors")
+    del tensors[min(name for name in tensors if name.startswith("decoder"))]
+    save_file(tensors, saved / "model.safetensors", {"format": "pt"})
+    capfd.readouterr()
+    for one in PLUGINS:
+        with pytest.raises(PluginError):
+            one.build(config=HuggingFaceConfig(weights=saved))
+    assert (*capfd.readouterr(), caplog.text) == ("", "", "")
+    assert Output().state == before
+
+
+@pytest.mark.parametrize("bars", [(True, True), (True, False), (False, True), (False, False)])
+def test_the_users_choice_of_progress_bars_stays(plugin: Any, saved: Path, bars: tuple[bool, bool]) -> None:
+    output = Output()
+    _, *before = output.state
+    try:
+        output.switch(*bars)
+        plugin.build(config=HuggingFaceConfig(weights=saved))
+        assert output.state[1:] == bars
+    finally:
+        output.switch(*before)
+
+
 def test_there_is_one_source_of_weights(plugin: Any, tmp_path: Path) -> None:
     with pytest.raises(
         PluginError, match=r"has no weights; write config\.weights: FOLDER .* or config\.weights: hf://"

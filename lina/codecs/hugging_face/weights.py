@@ -1,7 +1,11 @@
 """Models of transformers with weights from a folder or from the hub, complete or refused."""
 
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -67,12 +71,13 @@ def weights_folder(plugin: str, weights: str | Path) -> Path:
 def _read(plugin: str, network: Any, sizes: Any, folder: Path) -> Any:
     remedy = f"name a folder of {plugin} in transformers' layout"
     try:
-        found = sizes.from_pretrained(folder, local_files_only=True)
-        if found.model_type != sizes.model_type:
-            raise PluginError(f"codec:{plugin}: {folder / CONFIG}: is of {found.model_type}; {remedy}")
-        model, report = network.from_pretrained(
-            folder, config=found, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with _quiet():
+            found = sizes.from_pretrained(folder, local_files_only=True)
+            if found.model_type != sizes.model_type:
+                raise PluginError(f"codec:{plugin}: {folder / CONFIG}: is of {found.model_type}; {remedy}")
+            model, report = network.from_pretrained(
+                folder, config=found, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except PluginError:
         raise
     except Exception as error:
@@ -84,6 +89,37 @@ def _read(plugin: str, network: Any, sizes: Any, folder: Path) -> Any:
             f"({', '.join(wrong[:3])}); {remedy}"
         )
     return model.requires_grad_(False).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' warnings and progress bars within the context: lina reports what is wrong itself."""
+    from huggingface_hub import utils
+    from transformers.utils import logging as output
+
+    own, hub = cast(Any, output), cast(Any, utils)
+    level, bars, no_hub_bars = (
+        own.get_verbosity(),
+        own.is_progress_bar_enabled(),
+        hub.are_progress_bars_disabled(),
+    )
+    own.set_verbosity(logging.CRITICAL)
+    _switch(own.disable_progress_bar)
+    try:
+        yield
+    finally:
+        own.set_verbosity(level)
+        if bars:
+            _switch(own.enable_progress_bar)
+        if hub.are_progress_bars_disabled() != no_hub_bars:  # transformers switches those of the hub, too
+            _switch(hub.disable_progress_bars if no_hub_bars else hub.enable_progress_bars)
+
+
+def _switch(function: Callable[[], object]) -> None:
+    """Call a function that warns where an environment variable of the hub has the last word."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        function()
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def voice_or_path(name: Path) -> Path:
     found = shipped_voices()
     named = [one for one in found if one.name == str(name) or one.name.rpartition("-")[0] == str(name)]
     if not named:
-        known = [one.name for one in found]
+        known = {name for one in found for name in (one.name, one.name.rpartition("-")[0]) if name}
         raise CheckpointError(
             f"init.from: {name}: is no folder beside the spec, and no voice that comes with lina"
             f"{did_you_mean(str(name), known)}; name a run"

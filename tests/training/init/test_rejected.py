@@ -168,6 +168,6 @@ def test_a_voice_that_comes_with_lina_is_a_source_by_its_name(tmp_path: Path) ->
     assert voice == voice_or_path(voice) == voice_or_path(Path("english-1"))
     width = open_source(voice, average=True).width
     assert f"is a model of width {width}" in rejection(tmp_path, "init.from=english")
-    assert "no voice that comes with lina; did you mean 'english-1'" in rejection(
-        tmp_path, "init.from=englsh-1"
-    )
+    for misspelled, meant in (("englsh", "english"), ("englsh-1", "english-1")):
+        reason = rejection(tmp_path, f"init.from={misspelled}")
+        assert f"no voice that comes with lina; did you mean '{meant}'? (known: english, english-1)" in reason

@@ -72,8 +72,8 @@ def prepare(
     began = time.perf_counter()
     items = list(resolved.corpus.plugin.read(config=resolved.corpus.config))
     utterances = [item for item in items if isinstance(item, Utterance)]
+    codec = build_codec(resolved.codec)  # before the tokenizer's training: weights may be missing
     tokenizer, key = _tokenizer(resolved, utterances, directory)
-    codec = build_codec(resolved.codec)
     facts, workers = CodecFacts.of(codec), spec.data.workers
     check = partial(_check, tokenizer, spec.text.max_characters)
     here = EncodingTools(partial(encode, codec), check)

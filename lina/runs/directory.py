@@ -3,21 +3,26 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lina.config.run_files import SPEC_FILE
+from lina.config.run_files import SPEC_FILE, TOKENIZER_FILE
 from lina.config.spec import AnySpec, changes
 from lina.config.stored import load_stored_spec
 from lina.core.errors import SYSTEM_ERRORS, CheckpointError, LinaError
 from lina.core.files.atomic import make_directory, write_atomic
 from lina.runs.checkpoint_store import has_checkpoints
+from lina.runs.files import RUN_FILE
+from lina.runs.lexicon_copy import PATTERN as LEXICONS
 
 INPUTS = ("data.config.", "codec.config.", "tokenizer.config.", "init.from", "init.backbone")
 """Prefixes of keys of input files. Training depends on their contents, which the identity of the corpus covers."""
+
+NOTHING_DONE = {"lock", SPEC_FILE, TOKENIZER_FILE, RUN_FILE.name}
+"""Files of a run before any data has been encoded; a copy of the lexicon may be beside them."""
 
 PART_LOCKS = "part-*.lock"
 """Of the parts of a corpus that are being encoded, in ``data`` of the run directory."""
@@ -31,9 +36,12 @@ log = logging.getLogger("lina")
 def locked(directory: Path) -> Iterator[None]:
     """Create and lock the run directory; errors of the disk inside the context become one line.
 
+    A directory that is new is removed again if the run is refused before any data has been encoded.
+
     Raises:
         LinaError: another process holds the lock, or the disk is full or cannot be written.
     """
+    is_new = not directory.exists()
     try:
         make_directory(directory, parents=True)
         lock = FileLock(directory / "lock").acquire(timeout=0)
@@ -48,12 +56,25 @@ def locked(directory: Path) -> Iterator[None]:
     with lock:
         try:
             yield
+        except LinaError as error:
+            if is_new and error.exit_code == LinaError.exit_code:
+                _remove_if_nothing_is_done(directory)
+            raise
         except OSError as error:
             if error.errno not in SYSTEM_ERRORS:
                 raise
             raise LinaError(
                 f"{error.filename or directory}: {error.strerror}; fix this and run the same command to resume"
             ) from error
+
+
+def _remove_if_nothing_is_done(directory: Path) -> None:
+    found = list(directory.iterdir())
+    if all(one.name in NOTHING_DONE or one.match(LEXICONS) for one in found):
+        with suppress(OSError):
+            for one in found:
+                one.unlink()
+            directory.rmdir()
 
 
 @contextmanager

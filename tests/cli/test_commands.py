@@ -500,7 +500,7 @@ class TestData:
         [
             (["inspect", "fkae"], "no corpus named 'fkae' is installed; did you mean 'fake'?"),
             (["inspect", "fake"], "command line: root: is missing; add it"),
-            (["inspect", "fake", "rot=x"], "command line: root: is missing"),
+            (["inspect", "fake", "rot=x"], "command line: rot: unknown key; did you mean 'root'?"),
             (["inspect", "fake", "root=x", "rot=x"], "command line: rot: unknown key; did you mean 'root'?"),
             (["inspect", "fake", "root"], "'root' is not key=value"),
             (["inspect", "none.yaml"], "this spec does not exist"),

@@ -145,6 +145,28 @@ def test_a_mistake_found_before_anything_is_made_does_not_claim_the_directory(tm
     assert done(run(tmp_path, "train.steps=1", "tokenizer.plugin=bytes"))["train"]
 
 
+def test_a_run_that_is_refused_before_anything_is_encoded_leaves_no_directory(tmp_path: Path) -> None:
+    weights = ("codec.plugin=encodec", f"codec.config.weights={tmp_path / 'none.th'}")
+    with pytest.raises(LinaError, match="none"):
+        run(tmp_path, *weights, out="runs/mine")
+    assert not (tmp_path / "runs/mine").exists()
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    (tmp_path / "runs/mine/notes.txt").write_text("mine")
+    with pytest.raises(LinaError, match="none"):
+        run(tmp_path, *weights, out="runs/mine")
+    assert (tmp_path / "runs/mine/notes.txt").exists()
+
+
+def test_a_refused_run_keeps_what_was_done(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    lines = [json.loads(line) | {"speaker": ""} for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match="names no speakers"):
+        run(tmp_path, "conditions.speaker=true")
+    assert list((tmp_path / "run/data").glob("shard-*.json"))
+    assert (tmp_path / "run/spec.yaml").exists()
+
+
 def test_before_training_only_what_is_encoded_holds_the_spec(tmp_path: Path) -> None:
     with pytest.raises(LinaError):
         run(tmp_path, "train.steps=1", "train.lr=0.5", plugins=(Untrainable(),))

@@ -78,8 +78,8 @@ class LossPlugin(Plugin):
     def build(cls, *, config: Any) -> Callable[..., Any]:
         """Build the loss: a function whose parameters name the tensors of a micro-batch that it reads.
 
-        It returns a number, a mean over the targets under ``loss_mask``. B rows, S steps, D channels, Q codebooks of up
-        to V entries, J positions of the text:
+        It returns a scalar tensor, a mean over the targets under ``loss_mask``. B rows, S steps, D channels, Q
+        codebooks of up to V entries, J positions of the text:
 
         - ``hidden`` [B, S, D], inputs of the heads; ``heads``, their weight, sizes and offsets;
         - ``logits`` [B, S, Q, V] float32, which are computed only for a loss that reads them;

@@ -138,11 +138,11 @@ def test_a_spec_includes_only_files_of_its_folder(
         load_spec(spec)
     assert "swordfish" not in str(refused.value)
     (tmp_path / ".git").mkdir()  # the work tree holds both
-    with pytest.raises(SpecError, match="name: is missing"):
+    with pytest.raises(SpecError, match="password: unknown key"):
         load_spec(spec)
     (tmp_path / ".git").rmdir()
     monkeypatch.chdir(tmp_path)  # the working directory holds both
-    with pytest.raises(SpecError, match="name: is missing"):
+    with pytest.raises(SpecError, match="password: unknown key"):
         load_spec(spec)
 
 

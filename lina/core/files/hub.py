@@ -1,9 +1,7 @@
 """Files on the Hugging Face hub by address, ``hf://ORGANIZATION/NAME@REVISION``, in a folder of this machine."""
 
-import errno
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -12,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from lina.core.errors import SYSTEM_ERRORS, DataError, one_line
+from lina.core.errors import DataError
 from lina.core.files.checks import sha256
+from lina.core.files.hub_errors import Causes, cause_of, is_of_network
 from lina.core.files.names import cache_folder
 
 log = logging.getLogger("lina")
@@ -24,8 +23,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.th")
 """Files that are neither fetched nor uploaded: reading them could execute code."""
 UPLOAD_AGAIN = "cannot be reached; connect to the network, and upload again"
-NETWORK_ERROR_NAMES = {"TransportError", "RequestException", "SSLError", "gaierror"}
-"""Classes of huggingface_hub's HTTP clients, of ``ssl`` and ``socket``, which are not imported for their errors."""
 
 
 class Repository(NamedTuple):
@@ -95,12 +92,12 @@ def fetch(address: str, patterns: Sequence[str] | None = None) -> Path:
         elif repository.revision is None or not COMMIT.fullmatch(repository.revision):
             log.warning("%s: cannot be reached; its files of an earlier call are used", address)
     except Exception as error:  # the package raises errors of its own, of its HTTP client and of the system
-        own = _Causes(
+        own = Causes(
             "cannot be reached, and is not in the cache; connect to the network, or name a local folder",
             f"{local_folder(address)} cannot be written",
             "make room or fix its permissions, or set LINA_CACHE to another folder",
         )
-        raise DataError(f"{address}: {_cause(hub, error, own)}") from error
+        raise DataError(f"{address}: {cause_of(hub, error, own)}") from error
     return Path(found)
 
 
@@ -175,12 +172,12 @@ def read_remote(address: str, name: str) -> bytes | None:
                 error, errors.GatedRepoError | errors.LocalEntryNotFoundError
             ):
                 return None
-            own = _Causes(
+            own = Causes(
                 UPLOAD_AGAIN,
                 f"{folder} cannot be written",
                 "fix this and upload again",
             )
-            raise DataError(f"{address}: {_cause(hub, error, own)}") from error
+            raise DataError(f"{address}: {cause_of(hub, error, own)}") from error
 
 
 def upload(
@@ -218,12 +215,12 @@ def upload(
             ignore_patterns=list(left_out) or None,
         )
     except Exception as error:
-        own = _Causes(
+        own = Causes(
             UPLOAD_AGAIN,
             f"{folder} cannot be read",
             "fix this and upload again",
         )
-        raise DataError(f"{address}: {_cause(hub, error, own)}") from error
+        raise DataError(f"{address}: {cause_of(hub, error, own)}") from error
     return f"{PREFIX}{repository.id}@{done.oid}"
 
 
@@ -245,7 +242,7 @@ def _is_reachable() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     except Exception as error:  # of the HTTP client, which differs between versions of the package
-        return not (isinstance(error, errors.OfflineModeIsEnabled) or _is_of_network(error))
+        return not (isinstance(error, errors.OfflineModeIsEnabled) or is_of_network(error))
     return True
 
 
@@ -259,51 +256,3 @@ def _quiet(hub: Any) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-class _Causes(NamedTuple):
-    """Causes that read differently for a download and an upload."""
-
-    offline: str
-    disk: str
-    remedy: str
-    """Of the disk's failure."""
-
-
-def _cause(hub: Any, error: Exception, own: _Causes) -> str:
-    """The cause of a failure and its remedy, in one line."""
-    errors = hub.errors
-    gated = isinstance(error, errors.GatedRepoError)
-    if isinstance(error, errors.RepositoryNotFoundError) and not gated:
-        return (
-            "the hub has no such repository, or it is private; check its name, or log in with: hf auth login"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return "the repository has no such revision; check it, or leave out @REVISION"
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if gated or status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
-        return "access is refused; accept the repository's terms, and log in with: hf auth login"
-    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-        return own.offline
-    if status is None and _is_of_network(error):
-        return own.offline
-    if status is None and (number := _system_error(error)) in SYSTEM_ERRORS:
-        return f"{own.disk} ({os.strerror(number)}); {own.remedy}"
-    return f"failed ({type(error).__name__}: {one_line(error)}); try again later, or use a local folder"
-
-
-def _is_of_network(error: Exception) -> bool:
-    names = {one.__name__ for one in type(error).__mro__}
-    return (
-        isinstance(error, ConnectionError | TimeoutError)
-        or bool(names & NETWORK_ERROR_NAMES)
-        or getattr(error, "errno", None) in (errno.ENETUNREACH, errno.EHOSTUNREACH)
-    )
-
-
-def _system_error(error: Exception) -> int | None:
-    """Number of an error of the system, also of one that huggingface_hub's library in Rust reports by its message."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None

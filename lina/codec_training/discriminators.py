@@ -74,7 +74,7 @@ class Discriminators(nn.Module):
                 pad_mode="constant",
                 return_complex=True,
             )
-            views.append(_compressed(torch.view_as_real(frames)).permute(0, 3, 2, 1))
+            views.append(_compress(torch.view_as_real(frames)).permute(0, 3, 2, 1))
         for period in self.periods:
             padded = nn.functional.pad(GAIN * audio, (0, -audio.shape[-1] % period))
             views.append(padded.reshape(len(audio), 1, -1, period))
@@ -93,7 +93,7 @@ class Discriminators(nn.Module):
         return outputs
 
 
-def _compressed(spectra: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
+def _compress(spectra: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
     """Raise magnitudes to the power ``COMPRESSION``; phases stay."""
     power = spectra.square().sum(-1, keepdim=True).clamp_min(QUIET**2)
     return spectra * power.pow((COMPRESSION - 1.0) / 2)

@@ -106,7 +106,7 @@ class LinaCodec(CodecPlugin):
                     f"codec:lina: config.{settings[0]} needs weights to begin with, in config.weights"
                 )
             return Network(config.sizes or NetworkSizes())
-        network = _grown(load_network(config.weights), config)
+        network = _with_more_blocks(load_network(config.weights), config)
         network.quantizer.trust_entries()
         if config.freeze_codes:
             network.freeze_codes()
@@ -148,7 +148,7 @@ def _training_settings(config: LinaCodecConfig) -> list[str]:
     return [name for name in names if getattr(config, name) not in (None, False)]
 
 
-def _grown(network: Network, config: LinaCodecConfig) -> Network:
+def _with_more_blocks(network: Network, config: LinaCodecConfig) -> Network:
     counts = {}
     for name, key in DECODER_BLOCKS.items():
         count, present = getattr(config, key), getattr(network.sizes, key)

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -137,6 +138,19 @@ class Engine:
             with self._lock:
                 chunks = list(self.audio.decode_now(audio, piece))
             yield from chunks
+
+    def attach_audio(self, stream: Stream, audio: AudioStream) -> None:
+        """Let ``audio`` go on with the frames of a stream that was submitted without it, from its first one on."""
+        with self._lock:
+            stream.request = replace(stream.request, audio=audio)
+            for frames in stream.pieces:
+                for piece in frames.split(self.audio.frames):
+                    self.audio.feed(audio, piece)
+                    self.audio.issue()
+            if stream.finished:
+                self.audio.end(audio)
+                self.audio.issue()
+                stream.audio_end = audio.received
 
     def submit(self, request: Request) -> Stream:
         """Take a stream in; it joins as soon as a slot is free and somebody drives the engine."""

@@ -46,6 +46,11 @@ class Stream:
         """Frames that its stream of audio had received when this one ended."""
 
     @property
+    def pieces(self) -> Iterator[Int[Tensor, "n Q"]]:
+        """Frames so far, as they came."""
+        return map(torch.from_numpy, self._codes)
+
+    @property
     def has_all_audio(self) -> bool:
         """It is over, and all of its audio has been decoded and taken."""
         audio = self.request.audio

@@ -7,7 +7,6 @@ model.
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import LMState, next_text
-from lina.engine.audio_stream import AudioStream
 from lina.engine.engine import Engine
 from lina.engine.request import Request
 from lina.engine.stream import Stream
@@ -124,7 +122,7 @@ def _frames(
 ) -> Iterator[tuple[Float[Tensor, "C hop"], FrameTag]]:
     """Yield frames of audio with their tags: as sampled, or with ``best_of`` after selection.
 
-    ``ahead``: the next segment is there, and may be read while one is spoken.
+    ``ahead``: the next segment is there, and may be read, and decoded on a GPU, while one is spoken.
     """
     lm, hop = voice.language_model(options), voice.codec.hop
     prompt = options.prompt.audio if isinstance(options.prompt, Prompt) else None
@@ -132,36 +130,38 @@ def _frames(
     state: LMState | None = None
     order, sentences = _Order(), _Sentences(voice, segments, carry, options)
     waiting: Stream | None = None
-    with voice.engines.borrow(options.guidance, options.best_of, audio=True) as engine:
+    rows = options.best_of if carry else max(options.best_of, voice.engines.sentences_at_once)
+    with voice.engines.borrow(options.guidance, rows, audio=True) as engine:
         audio = engine.open_audio(prompt, continues=True)
         try:
             while (sentence := sentences.next(state)) is not None:
                 segment, requests = sentence
                 assert segment.input is not None
                 if options.best_of == 1:
-                    stream = waiting or _submit(engine, sentence, audio, order)
+                    stream = waiting or _submit(engine, sentence, order)
+                    engine.attach_audio(stream, audio)
                     waiting, waits = None, ahead
                     for chunk in stream.audio():
                         if waits and engine.issue_ahead(BLOCKS_AHEAD):
                             with engine.beside():
                                 following, waits = sentences.prepare(), False
-                                if following is not None and engine.slots == 1:  # else it would not wait
-                                    waiting = _submit(engine, following, audio, order)
+                                if following is not None:
+                                    waiting = _submit(engine, following, order)
                                     engine.prefill(waiting)
                         yield from order.tagged(chunk.split(hop, dim=1))
                     yield from order.tagged([])
-                    rows = [stream.result()]
+                    results = [stream.result()]
                 else:
-                    rows = [one.result() for one in [engine.submit(request) for request in requests]]
-                choice = select_best(rows, segment.input, options.seed)
+                    results = [one.result() for one in [engine.submit(request) for request in requests]]
+                choice = select_best(results, segment.input, options.seed)
                 if options.best_of > 1:
                     order.begin(segment, _Whole(len(choice.row.codes), choice.row.stopped))
                     for chunk in engine.decode_audio(audio, choice.row.codes):
                         yield from order.tagged(chunk.split(hop, dim=1))
                 on_sentence(end_sentence(voice, segment, choice))
                 if carry:
-                    assert rows[0].state is not None
-                    state = next_text(rows[0].state, lm.initial_state(1))
+                    assert results[0].state is not None
+                    state = next_text(results[0].state, lm.initial_state(1))
             for chunk in engine.finish_audio(audio):
                 yield from order.tagged(chunk.split(hop, dim=1))
         finally:
@@ -170,11 +170,9 @@ def _frames(
             engine.close_audio(audio)
 
 
-def _submit(
-    engine: Engine, sentence: tuple[Segment, list[Request]], audio: AudioStream, order: "_Order"
-) -> Stream:
+def _submit(engine: Engine, sentence: tuple[Segment, list[Request]], order: "_Order") -> Stream:
     segment, requests = sentence
-    stream = engine.submit(replace(requests[0], audio=audio))
+    stream = engine.submit(requests[0])
     order.begin(segment, stream)
     return stream
 

@@ -30,7 +30,7 @@ def open_device(device: torch.device) -> None:
 
 
 def warm_up(voice: Synthesizer) -> None:
-    """Prepare the engine of a single stream in a thread, if the voice is on a GPU; the first call waits for it."""
+    """Prepare the engine of a single text in a thread, if the voice is on a GPU; the first call waits for it."""
     if voice.engines.device.type == "cuda":
         voice.engines.prepare(lambda: _speak(voice))
 
@@ -40,7 +40,8 @@ def _speak(voice: Synthesizer) -> None:
     options = voice.resolve_options({})
     nothing = torch.zeros(0, len(voice.codec.codebook_sizes), dtype=torch.int64)
     item = SynthesisInput("", [min(1, voice.tokenizer.vocab_size - 1)] * TEXT, 0, nothing)
-    with voice.engines.borrow(options.guidance, options.best_of, audio=True) as engine:
+    rows = max(options.best_of, voice.engines.sentences_at_once)
+    with voice.engines.borrow(options.guidance, rows, audio=True) as engine:
         (request, *_) = voice.requests(item, options, (0, 0))
         stream = engine.submit(replace(request, max_frames=1, audio=engine.open_audio()))
         for _ in stream.audio():

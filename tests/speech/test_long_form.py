@@ -266,10 +266,15 @@ def test_each_sentence_has_its_own_attention_window(
         assert torch.equal(record.columns, joined.columns.inputs[0])
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("stop", [0.02, -3.0])
 def test_sentences_read_ahead_beside_a_gpu_sound_the_same(
-    streaming: Any, monkeypatch: pytest.MonkeyPatch
+    streaming: Any, monkeypatch: pytest.MonkeyPatch, at_once: int, stop: float
 ) -> None:
-    """With blocks under way and calls of four frames, as on a GPU; the next sentence is read during one."""
+    """With blocks under way and calls of four frames, as on a GPU; the next sentence is read during one.
+
+    Two slots decode two sentences side by side: all of a short one may be there before the audio of the one before.
+    """
 
     class Lagging(EagerBackend):
         lag = 1
@@ -282,8 +287,17 @@ def test_sentences_read_ahead_beside_a_gpu_sound_the_same(
     def audio(decoder: Any, rows: int, codebooks: int, frames: int) -> AudioDecoder:
         return AudioDecoder(decoder, rows, codebooks, frames)
 
-    expected = list(read(make(streaming, 0.02), TEXTS))
-    voice = make(streaming, 0.02)
+    expected = list(read(make(streaming, stop), TEXTS))
+    voice = make(streaming, stop)
+    monkeypatch.setattr(type(voice.engines), "sentences_at_once", at_once)
+    busy: list[int] = []
+    collect = Engine._collect
+
+    def count(engine: Engine) -> None:
+        busy.append(sum(one is not None for one in engine._streams))
+        collect(engine)
+
+    monkeypatch.setattr(Engine, "_collect", count)
     reads: list[int] = []
     issued: list[int] = []
     requests, ahead = voice.requests, Engine.issue_ahead
@@ -307,3 +321,4 @@ def test_sentences_read_ahead_beside_a_gpu_sound_the_same(
     assert issued
     assert reads[0] == 0
     assert len(reads) == len(TEXTS)
+    assert max(busy) == at_once

@@ -267,7 +267,7 @@ def record(device: str) -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for package in ("torch", "triton", "fla-core", "flash-linear-attention", "mamba-ssm"):
+    for package in ("torch", "triton", "fla-core", "mamba-ssm"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

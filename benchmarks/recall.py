@@ -59,6 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "rwkv7+removal_scale": {"n_heads": 1, "removal_scale": 1.5},
     "mamba": {"d_state": 32},
     "mamba+d_state_16": {"d_state": 16},
+    "mamba+a_min": {"d_state": 32, "a_min": 0.1},
     "mamba2": {"d_state": 32},
     "transformer": {"window": 128},
 }

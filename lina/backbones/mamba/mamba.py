@@ -37,6 +37,8 @@ class MambaConfig(KernelConfig):
     """Numbers of state per inner channel."""
     d_conv: int = Field(default=4, ge=2)
     """Taps of the short convolution, in frames."""
+    a_min: float = Field(default=1.0, gt=0)
+    """Initial decay rates A are ``a_min`` times 1 .. d_state, as in the paper for 1; less remembers longer."""
     fast_form: Literal["triton", "mamba-ssm"] = "triton"
     """Fused kernels to use: lina's in Triton, or mamba-ssm's extension (float32, no restarts)."""
 
@@ -57,7 +59,8 @@ class MambaMixer(nn.Module):
         self.conv1d = nn.Conv1d(self.d_inner, self.d_inner, config.d_conv, groups=self.d_inner)
         self.x_proj = nn.Linear(self.d_inner, self.dt_rank + 2 * config.d_state, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, self.d_inner)
-        self.A_log = nn.Parameter(torch.arange(1.0, config.d_state + 1).log().repeat(self.d_inner, 1))
+        rates = config.a_min * torch.arange(1.0, config.d_state + 1)
+        self.A_log = nn.Parameter(rates.log().repeat(self.d_inner, 1))
         self.D = nn.Parameter(torch.ones(self.d_inner))
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
         self._initialise_step_sizes()

@@ -37,6 +37,11 @@ def test_sizes_follow_the_configuration() -> None:
     assert wide.parallel_forward(x, state)[0].shape == x.shape
 
 
+def test_initial_rates_are_multiples_of_the_smallest() -> None:
+    assert torch.equal(mixer().A_log.exp().round(decimals=4)[3], torch.arange(1.0, STATE + 1))
+    torch.testing.assert_close(mixer(a_min=0.1).A_log.exp(), 0.1 * mixer().A_log.exp())
+
+
 def test_parameters_have_the_names_and_shapes_of_the_released_checkpoints() -> None:
     mixing = {
         "A_log": (64, 16),

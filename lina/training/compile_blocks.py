@@ -4,6 +4,7 @@ What surrounds a recurrence (norms, projections, gates, channel mixing) is bound
 passes over it what PyTorch's operators do in many. Kernels of the recurrences themselves are called as they are.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import MethodType
@@ -21,7 +22,7 @@ from lina.runs.device import mixed_precision
 from lina.training.graph_choice import LONG_RUN
 
 OPAQUE = (
-    *("lina.backbones.fused", "fla"),
+    *("lina.backbones.fused", "fla", "triton"),
     *(
         f"lina.core.ops.{name}"
         for name in (
@@ -60,7 +61,9 @@ def compile_blocks(model: DelayLM, device: torch.device, precision: torch.dtype)
     cache_compiled_code()
     settings = ExitStack()
     # Constants of layers, such as a norm's eps, would be tensors on the CPU, with C++ kernels of their own.
-    settings.enter_context(torch._dynamo.config.patch(recompile_limit=RECOMPILES, specialize_float=True))
+    # What cannot be compiled runs as it is, as in a plugin whose layers nobody has compiled before.
+    own: dict[str, Any] = {"recompile_limit": RECOMPILES, "specialize_float": True, "suppress_errors": True}
+    settings.enter_context(torch._dynamo.config.patch(own))
     # Sizes that happen to be equal in one batch are not in the next.
     settings.enter_context(torch.fx.experimental._config.patch(use_duck_shape=False))  # type: ignore[attr-defined]
     backbones = [model.encoder, model.decoder]
@@ -91,7 +94,8 @@ def _skip(names: tuple[str, ...], settings: ExitStack) -> None:
 
     settings.callback(restore)
     for name in names:
-        trace_rules.add(name)
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            trace_rules.add(name)
 
 
 def _layers(backbones: list[Any]) -> Iterator[Any]:

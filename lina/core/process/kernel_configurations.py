@@ -13,10 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lina.core.process.chunk_counts import read_counts_once
+from lina.core.process.chunk_tables import set_up_chunk_tables
 
 log = logging.getLogger("lina")
 
+FAULTY = {"fla.ops.generalized_delta_rule.dplr.chunk_o_bwd.chunk_dplr_bwd_o_kernel": {"num_warps": 2}}
+"""Variants that are never tried. This one ended in an illegal instruction where rows of speech restart (fla 0.6.0,
+Triton 3.6.0, H200, 2026-12-01).
+"""
 TRIED = 4
 """Variants tried of a kernel that no file covers, unless the user sets another number."""
 PACKAGE = "fla."
@@ -54,12 +58,16 @@ def install(known: dict[str, list[Known]], tried: int | None) -> None:
         own = [one for one in configs if found is not None and describe(one) == found.config]
         if own:
             return own
+        faulty = FAULTY.get(kernel_name(tuner), {}).items()
+        configs = [
+            one for one in configs if not faulty or any(getattr(one, key) != bad for key, bad in faulty)
+        ]
         some = spread(configs, tried)
         log.debug(f"{kernel_name(tuner)}: no known configuration, so {len(some)} variants are tried")
         return compile_side_by_side(tuner, kwargs, some)
 
     Autotuner.prune_configs = choose
-    read_counts_once()
+    set_up_chunk_tables()
 
 
 def compile_side_by_side(tuner: Any, kwargs: dict[str, Any], configs: list[Any]) -> list[Any]:

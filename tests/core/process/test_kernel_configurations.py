@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from lina.core.process import kernel_configurations
 from lina.core.process.kernel_configurations import (
     TRIED,
     Known,
@@ -118,6 +119,12 @@ def test_kernels_of_other_packages_are_left_alone(
     install({}, 2)
     monkeypatch.setattr(kernel, "__module__", "another_package.kernels")
     assert warps(tuner_class(64)) == list(range(1, 11))
+
+
+def test_a_faulty_variant_is_not_tried(tuner_class: type[Tuner], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_configurations, "FAULTY", {NAME: {"num_warps": 1}})
+    install({}, None)
+    assert warps(tuner_class(64)) == list(range(2, 11))
 
 
 def test_without_limit_all_are_tried(tuner_class: type[Tuner]) -> None:

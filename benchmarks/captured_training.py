@@ -62,6 +62,7 @@ def train(resolved: ResolvedSpec, data: TrainingData, directory: Path) -> tuple[
     trainer = Trainer(Run(directory, spec), model, data, Listener())
     for _ in range(spec.train.steps):
         trainer.advance()
+    trainer.collect()
     return losses, speeds
 
 

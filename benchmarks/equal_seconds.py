@@ -165,7 +165,7 @@ def _train(
         began = time.perf_counter()
         while time.perf_counter() - began < seconds:
             trainer.advance()
-        _finish(device)
+        trainer.collect()
         spent = time.perf_counter() - began
         trainer.validate()
     model, last = trainer.model, losses.steps[-10:]

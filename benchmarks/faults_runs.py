@@ -37,7 +37,7 @@ def train(out: Path, steps: int, corpus: Path) -> None:
 
     def recorded(trainer: Trainer, stopping: Callable[[], bool] = lambda: False) -> bool:
         step = trainer.step + 1
-        line = json.dumps([step, trainer._utterances(step)]) + "\n"
+        line = json.dumps([step, trainer.micro_batches.ids(step)]) + "\n"
         stopped = advance(trainer, stopping)
         with (out / LEDGER).open("a") as file:
             file.write(line)

@@ -51,6 +51,7 @@ class Listener:
 with tempfile.TemporaryDirectory() as scratch:
     trainer = Trainer(Run(Path(scratch), resolved.spec), model, data, Listener())
     for _ in range(int(steps)): trainer.advance()
+    getattr(trainer, "collect", lambda: None)()
 print(json.dumps({"losses": losses, "frames_per_second": sorted(speeds)[len(speeds) // 2]}))
 """
 

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,18 @@ def setup(model: str, accumulate: int, *settings: str) -> tuple[ResolvedSpec, De
 
 
 class Losses:
-    """Losses of each step, and its frames per second."""
+    """Losses of each step, its frames per second, and the seconds until its end."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
         self.frames: list[float] = []
+        self.ends: list[float] = []
 
     @hookimpl
     def step_done(self, metrics: dict[str, Any]) -> None:
         self.losses.append(metrics["loss"])
         self.frames.append(metrics["frames/s"])
+        self.ends.append(metrics["seconds"])
 
 
 def throughput(model: str, accumulate: int, parallel: str, warmup: int, steps: int) -> dict[str, Any] | None:
@@ -85,27 +88,26 @@ def throughput(model: str, accumulate: int, parallel: str, warmup: int, steps: i
     began = time.perf_counter()
     with join_ranks(resolved.spec.train) as group, tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(Run(Path(scratch), resolved.spec), lm, data, manager.hook, group)
-        seconds = []
         for number in range(warmup + steps):
             group.enter("compilation" if number < warmup else "step")
-            start = time.perf_counter()
             if number == warmup:
-                first = start - began
+                trainer.collect()
+                first = time.perf_counter() - began
                 _on_gpu(torch.cuda.reset_peak_memory_stats)
             trainer.advance()
-            _on_gpu(torch.cuda.synchronize)
-            seconds.append(time.perf_counter() - start)
+        trainer.collect()
         if not group.is_main:
             return None
-        timed = sorted(seconds[warmup:])
-        frames = [rate * one for rate, one in zip(listener.frames, seconds, strict=True)][warmup:]
+        seconds = [end - start for start, end in pairwise(listener.ends[warmup - 1 :])]
+        timed = sorted(seconds)
+        frames = [rate * one for rate, one in zip(listener.frames[warmup:], seconds, strict=True)]
         return {
             "model": model,
             "parameters": count_parameters(lm),
             "parallel": parallel if group.size > 1 else "",
             "ranks": group.size,
             "micro_batches": accumulate,
-            "frames_per_second": round(sum(frames) / sum(seconds[warmup:])),
+            "frames_per_second": round(sum(frames) / sum(seconds)),
             "median_step_seconds": round(timed[len(timed) // 2], 4),
             "peak_gib": round((_on_gpu(torch.cuda.max_memory_allocated) or 0) / 2**30, 2),
             "seconds_to_first_timed_step": round(first, 1),

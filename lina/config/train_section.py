@@ -67,8 +67,9 @@ class TrainSection(SpecSection):
     """Number of checkpoints to keep."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
-    cuda_graph: Literal["auto"] | bool = False
-    """On a GPU: pad micro-batches to a few shapes and replay each as a CUDA graph; ``auto``: if the model is small."""
+    cuda_graph: Literal["auto"] | bool = "auto"
+    """On a GPU: give micro-batches a few shapes and replay each as a CUDA graph; ``auto``: in runs of at least 1,000
+    steps, where that costs little padding or the model is small."""
     compile: Literal["auto"] | bool = "auto"
     """On a GPU: compile layers, in about a minute at the first start; ``auto``: in runs of at least 1,000 steps."""
     gradient_checkpointing: bool = False

@@ -46,6 +46,7 @@ FREE_KEYS = (
     "train.log_every",
     "train.threads",
     "train.compile",
+    "train.cuda_graph",
     "train.out",
     "train.device",
     "train.gpus",

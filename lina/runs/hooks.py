@@ -78,7 +78,8 @@ class Hooks:
     def step_done(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
         """Metrics of one optimizer step: loss, accuracy (a list, one per codebook), lr, grad_norm, frames/s.
 
-        In codec training only logged steps are reported; ``loss`` is the mel distance, beside the other losses.
+        On a GPU it comes while the backward pass of the next step is running, and before that step's update. In codec
+        training only logged steps are reported; ``loss`` is the mel distance, beside the other losses.
         """
 
     @hookspec

@@ -4,6 +4,7 @@ On several ranks DistributedDataParallel sums gradients in buckets while the bac
 micro-batch of a step. The loss of each micro-batch is weighed by its share in the targets of the whole step.
 """
 
+import sys
 import warnings
 from contextlib import nullcontext
 from functools import partial
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lina.config.train_section import TrainSection
-from lina.core.errors import PluginError
-from lina.training.cuda_graph import EAGER_CALLS, CapturedFunction
+from lina.core.errors import LinaError, PluginError, is_out_of_memory, one_line
+from lina.core.ops.dispatch import log_once
+from lina.training.cuda_graph import EAGER_CALLS, CapturedFunction, Place
+from lina.training.fixed_rows import FixedRow, RowShape, RowTables, place_row
 from lina.training.objective import MicroBatch, Objective, StepMeasures
 from lina.training.packing import RowStarts, row_starts
 from lina.training.process_group import ProcessGroup
-from lina.training.shape_buckets import Shape, columns_of, pad_to_shape, shape_of
+from lina.training.shape_buckets import Shape, columns_of, padded_shape
 from lina.training.sharding import layers_of, shard
 
 ALIGNMENT = 16
@@ -35,14 +38,22 @@ class BackwardPass:
     """Compute gradients and accumulate them on the parameters; a captured graph accumulates them in place."""
 
     def __init__(
-        self, spec: TrainSection, objective: Objective, budget: int, group: ProcessGroup | None = None
+        self,
+        spec: TrainSection,
+        objective: Objective,
+        group: ProcessGroup | None = None,
+        *,
+        may_go_without_graphs: bool = False,
     ) -> None:
-        """``budget``: frames per micro-batch, from which captured shapes get their rows."""
-        self.spec, self.objective, self.budget = spec, objective, budget
+        """``may_go_without_graphs``: where memory is short or a step cannot be captured, an error otherwise."""
+        self.spec, self.objective = spec, objective
+        self.may_go_without_graphs = may_go_without_graphs
         self.group = group or ProcessGroup()
         self.device = objective.device
         self.graphs = spec.cuda_graph and self.device.type == "cuda"
-        self.captured: dict[Shape, CapturedFunction[StepMeasures]] = {}
+        self.captured: dict[Shape | RowShape, CapturedFunction[StepMeasures]] = {}
+        self.eager_calls = 0
+        """Calls of each shape, at least, that are not captured."""
         self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self.places = _places(objective.model) if self.graphs else []
         """Each parameter with its gradient, at one address for all shapes."""
@@ -63,16 +74,18 @@ class BackwardPass:
                 )
 
     def __call__(
-        self, batch: MicroBatch, precision: torch.dtype, share: float = 1.0, *, last: bool = True
+        self, batch: MicroBatch | FixedRow, precision: torch.dtype, share: float = 1.0, *, last: bool = True
     ) -> StepMeasures:
         """Gradients of ``share`` times the loss. The next call may overwrite the result.
 
         Args:
+            batch: with CUDA graphs, padded by ``pad_to_shape`` or in a fixed row.
             precision: equal in all calls.
             last: of the micro-batches of a step on this rank; the gradients of all ranks are summed in it.
         """
         weight = torch.tensor(share)
         if not self.graphs:
+            assert isinstance(batch, MicroBatch)
             codebooks = batch.codes.shape[2]
             multiple = ALIGNMENT if self.device.type == "cuda" else 1
             starts = row_starts(batch.lengths, batch.rows, batch.groups, codebooks, self.device, multiple)
@@ -84,27 +97,69 @@ class BackwardPass:
                 starts=starts,
                 last=last,
             )
-        shape = shape_of(batch, self.budget)
-        if shape not in self.captured:
-            parameters = [one for one, _ in self.places]
-            compute = partial(self._compute_in_place, steps=shape.steps, precision=precision)
-            # Libraries warm up with the first shape; another shape may still have kernels to autotune.
-            eager = 1 if self.captured else EAGER_CALLS
-            self.captured[shape] = CapturedFunction(compute, parameters, self.device, self.pool, eager)
-        measured = self.captured[shape](weight, *pad_to_shape(batch, shape))
-        for parameter, place in self.places:
-            if parameter.grad is not None:
-                parameter.grad = place
+        if isinstance(batch, FixedRow):
+            function = self._captured(batch.shape, precision, place_row)
+            measured = self._run(function, weight, *batch.batch, *batch.tables)
+        else:
+            measured = self._run(self._captured(padded_shape(batch), precision), weight, *batch)
         if last:
             self.group.all_reduce_gradients(parameter for parameter, _ in self.places)
         return measured
 
+    def _captured(
+        self, shape: Shape | RowShape, precision: torch.dtype, place: Place | None = None
+    ) -> CapturedFunction[StepMeasures]:
+        if shape not in self.captured:
+            parameters = [one for one, _ in self.places]
+            compute = partial(self._compute_in_place, steps=shape.steps, precision=precision)
+            # Libraries warm up with the first shape; another shape may still have kernels to autotune.
+            eager = max(self.eager_calls, 1 if self.captured else EAGER_CALLS)
+            self.captured[shape] = CapturedFunction(compute, parameters, self.device, self.pool, eager, place)
+        return self.captured[shape]
+
+    def _run(self, function: CapturedFunction[StepMeasures], *inputs: Tensor) -> StepMeasures:
+        first = len(self.captured) == 1 and function.calls == 0
+        before = torch.cuda.memory_allocated(self.device)
+        if first:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        try:
+            measured = function(*inputs)
+        except RuntimeError as error:
+            if not function.fails_to_capture or is_out_of_memory(error):
+                raise
+            if not self.may_go_without_graphs:
+                raise LinaError(
+                    f"train.cuda_graph: true: a step cannot be captured ({one_line(error)}); set it to auto or false"
+                ) from error
+            self._go_without_graphs(f"a step cannot be captured ({one_line(error)})")
+            return function(*inputs)
+        if first and self.may_go_without_graphs:
+            # A graph keeps its memory, and the first step of another shape runs beside it, and the optimizer's moments.
+            step = torch.cuda.max_memory_allocated(self.device) - before
+            moments = 2 * sum(place.nbytes for _, place in self.places)
+            torch.cuda.empty_cache()
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if 2 * step + moments > free:
+                gib = f"{2 * step / 2**30:.1f} GiB for two steps and {free / 2**30:.1f} GiB free"
+                self._go_without_graphs(f"memory is short ({gib})")
+        return measured
+
+    def _go_without_graphs(self, reason: str) -> None:
+        log_once(f"train: no CUDA graphs: {reason}")
+        self.eager_calls = sys.maxsize
+        for function in self.captured.values():
+            function.eager_calls = self.eager_calls
+
     def _compute_in_place(
-        self, weight: Float[Tensor, ""], *batch: Tensor, steps: int, precision: torch.dtype
+        self, weight: Float[Tensor, ""], *tensors: Tensor, steps: int, precision: torch.dtype
     ) -> StepMeasures:
-        measured = self._compute(weight, *batch, steps=steps, precision=precision)
-        found = [(place, one.grad) for one, place in self.places if one.grad is not None]
-        torch._foreach_copy_([place for place, _ in found], [gradient for _, gradient in found])
+        batch, tables = tensors[: len(MicroBatch._fields)], tensors[len(MicroBatch._fields) :]
+        starts = RowTables._make(tables).starts if tables else None
+        measured = self._compute(weight, *batch, steps=steps, precision=precision, starts=starts)
+        found = [(one, place, one.grad) for one, place in self.places if one.grad is not None]
+        torch._foreach_copy_([place for _, place, _ in found], [gradient for *_, gradient in found])
+        for parameter, place, _ in found:
+            parameter.grad = place  # so that no graph keeps gradients of its own
         return measured
 
     def _compute(

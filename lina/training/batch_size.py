@@ -26,7 +26,6 @@ from lina.runs.device import choose_device, choose_precision
 from lina.runs.hooks import Run
 from lina.training.activation_memory import checkpoint_layers
 from lina.training.backward import BackwardPass
-from lina.training.graph_choice import uses_cuda_graph
 from lina.training.micro_batches import make_micro_batch
 from lina.training.objective import build_objective
 from lina.training.packing import packs_groups
@@ -41,7 +40,7 @@ PARTS = 20
 _SECONDS = TypeAdapter(Annotated[float, Field(gt=0.0, le=1e6)])
 
 
-def choose_batch_seconds(run: Run, model: DelayLM, data: TrainingData, ranks: int = 1) -> float:
+def choose_batch_seconds(run: Run, model: DelayLM, data: TrainingData) -> float:
     """Seconds per micro-batch of a run with ``train.batch_seconds: auto``: those of its checkpoints, or found now.
 
     Before the first checkpoint the spec may change, and the model with it.
@@ -56,7 +55,7 @@ def choose_batch_seconds(run: Run, model: DelayLM, data: TrainingData, ranks: in
     if device.type == "cuda":
         memory = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
         seconds = largest_batch(
-            lambda seconds: _bytes_of_step(run, model, data, device, seconds, ranks),
+            lambda seconds: _bytes_of_step(run, model, data, device, seconds),
             SHARE * memory,
             max(FIRST, sum(data.lengths[i] for i in data.train) / data.frame_rate / PARTS),
         )
@@ -132,33 +131,37 @@ def _solve(points: list[tuple[float, float]], available: float) -> float:
 
 
 def _bytes_of_step(
-    run: Run, model: DelayLM, data: TrainingData, device: torch.device, seconds: float, ranks: int
+    run: Run, model: DelayLM, data: TrainingData, device: torch.device, seconds: float
 ) -> float:
     """Peak memory of forward and backward pass over the longest utterances, and of what the optimizer adds.
 
     Layers are not compiled here; those that are take less.
     """
     frames = int(seconds * data.frame_rate)
-    graph = uses_cuda_graph(run.spec.train, model, frames, ranks)
-    spec = run.spec.train.model_copy(update={"cuda_graph": False})  # its padded rows, without a capture
+    precision = choose_precision(run.spec.train.precision, device)
+    end_to_end = packs_groups(model, precision)
+    spec = run.spec.train.model_copy(update={"cuda_graph": False})  # its rows, without a capture
     checkpoint_layers(model, spec.gradient_checkpointing)
-    backward = BackwardPass(spec, build_objective(run.spec, model.to(device).train(), device), frames)
+    backward = BackwardPass(spec, build_objective(run.spec, model.to(device).train(), device))
     longest = sorted(data.train, key=lambda number: -data.lengths[number])
     budget, groups = frames, list[list[int]]()
     while budget > 0:
         number = longest[len(groups) % len(longest)]
         groups.append([number])
         budget -= data.lengths[number]
-    precision = choose_precision(spec.precision, device)
-    end_to_end = packs_groups(model, precision) and not graph
     batch = make_micro_batch(data, groups, KEEP_ALL, torch.Generator().manual_seed(0), end_to_end=end_to_end)
+    before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     try:
         backward(batch, precision)
     finally:
         model.zero_grad(set_to_none=True)
     weights = sum(4 * one.numel() for one in model.parameters() if one.requires_grad)
-    return torch.cuda.max_memory_allocated(device) + weights * (3 if spec.ema else 2)
+    peak = torch.cuda.max_memory_allocated(device)
+    # A graph keeps its memory, and another shape's first step runs beside it; with ``auto`` that is left out where it
+    # does not fit.
+    twice = peak - before if run.spec.train.cuda_graph is True else 0
+    return peak + twice + weights * (3 if spec.ema else 2)
 
 
 def resolved_run(run: Run, **values: float | bool) -> Run:

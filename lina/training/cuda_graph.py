@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 R = TypeVar("R")
 
+Place = Callable[[Sequence[Tensor], torch.device], tuple[Tensor, ...]]
+
 EAGER_CALLS = 3
 """Warm-up calls before the capture, in which libraries choose algorithms and allocate memory."""
 
@@ -27,10 +29,14 @@ class CapturedFunction(Generic[R]):
         device: torch.device | None,
         pool: Any = None,
         eager_calls: int = EAGER_CALLS,
+        place: Place | None = None,
     ) -> None:
-        """``device``: the GPU; None calls the function eagerly, as the first ``eager_calls`` always do."""
+        """Args:
+        device: the GPU; None calls the function eagerly, as the first ``eager_calls`` always do.
+        place: makes tensors on the GPU that hold the inputs, and are overwritten by those of later calls.
+        """
         self.function, self.parameters, self.device, self.pool = function, parameters, device, pool
-        self.eager_calls = eager_calls
+        self.eager_calls, self.place = eager_calls, place or _copies
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.inputs: tuple[Tensor, ...] = ()
@@ -55,6 +61,11 @@ class CapturedFunction(Generic[R]):
             parameter.grad = gradient
         return self.result
 
+    @property
+    def fails_to_capture(self) -> bool:
+        """True after an error in the call that was to capture it."""
+        return self.device is not None and self.graph is None and self.calls > self.eager_calls
+
     def _clear_gradients(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
@@ -66,16 +77,21 @@ class CapturedFunction(Generic[R]):
         stream, current = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            result = self.function(*(tensor.to(self.device) for tensor in inputs))
+            result = self.function(*self.place(inputs, self.device))
         current.wait_stream(stream)
         return result
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> None:
         assert self.device is not None
         self._clear_gradients()
-        self.inputs = tuple(tensor.to(self.device, copy=True) for tensor in inputs)
-        self.graph = torch.cuda.CUDAGraph()
+        self.inputs = self.place(inputs, self.device)
+        graph = torch.cuda.CUDAGraph()
         # Other threads go on meanwhile: the one that pins coming batches allocates page-locked memory.
-        with torch.cuda.graph(self.graph, pool=self.pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
             self.result = self.function(*self.inputs)
+        self.graph = graph
         self.gradients = [parameter.grad for parameter in self.parameters]
+
+
+def _copies(inputs: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(tensor.to(device, copy=True) for tensor in inputs)

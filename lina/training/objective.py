@@ -37,6 +37,9 @@ class MicroBatch(NamedTuple):
     groups: Int[Tensor, "U"]
     """Number of the first utterance of each one's group, within which the state is carried over."""
 
+    def pin_memory(self) -> "MicroBatch":
+        return MicroBatch._make(tensor.pin_memory() for tensor in self)
+
     def to(self, device: torch.device) -> "MicroBatch":
         return MicroBatch._make(tensor.to(device, non_blocking=True) for tensor in self)
 

@@ -39,6 +39,8 @@ class OptimizerStep:
     ) -> Float[Tensor, ""]:
         """Return the norm of the gradients; leave everything unchanged if that or the loss is not finite.
 
+        ``finish`` comes after it, once the host knows.
+
         Args:
             rate: the learning rate.
             step: from 1.
@@ -52,10 +54,13 @@ class OptimizerStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         step_if_finite(self.optimizer, finite)
-        if self.average is not None and bool(finite):
-            self.average.update(self.model, step)
         self.optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def finish(self, step: int, applied: bool) -> None:
+        """Average in the weights of a step that was applied, where no captured one has done so."""
+        if applied and self.average is not None and self.captured is None:
+            self.average.update(self.model, step)
 
     def _on_device(
         self,

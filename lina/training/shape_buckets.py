@@ -15,8 +15,8 @@ from lina.training.objective import MicroBatch
 
 GROWTH = 12
 SMALLEST = 32
-ROWS, TEXT = 8, 32
-"""Rows and texts are padded to multiples of these. Texts are at least half the steps long: few are longer."""
+ROWS, TEXT = 8, 16
+"""Rows and texts are padded to multiples of these."""
 
 
 class Shape(NamedTuple):
@@ -25,6 +25,14 @@ class Shape(NamedTuple):
     """Per row."""
     steps: int
     text: int
+
+
+def grown(value: int, smallest: int, parts: int = 4) -> int:
+    """The smallest bucket for ``value``; buckets grow by one part of ``parts``."""
+    size = smallest
+    while size < value:
+        size += max(1, size // parts)
+    return size
 
 
 def columns_of(batch: MicroBatch) -> int:
@@ -42,22 +50,34 @@ def shape_of(batch: MicroBatch, budget: int) -> Shape:
     while steps < columns:
         steps, before = steps + max(1, steps // GROWTH // 8) * 8, steps
     shortest = max(steps // 2, before + 1 - utterances * batch.codes.shape[2])
-    rows, text = max(rows, budget // shortest), max(batch.text.shape[1], steps // 2)
-    return Shape(rows + -rows % ROWS, utterances, steps, text + -text % TEXT)
+    rows = max(rows, budget // shortest)
+    return Shape(rows + -rows % ROWS, utterances, steps, TEXT * grown(-(-batch.text.shape[1] // TEXT), 2))
+
+
+def padded_shape(batch: MicroBatch) -> Shape:
+    """The shape to which ``pad_to_shape`` has padded a micro-batch."""
+    rows, utterances = batch.rows.shape
+    return Shape(rows, utterances, batch.codes.shape[1] + batch.codes.shape[2], batch.text.shape[1])
 
 
 def pad_to_shape(batch: MicroBatch, shape: Shape) -> MicroBatch:
     """The micro-batch with empty rows, steps and texts added, outside of the loss mask."""
-    more = shape.rows * shape.utterances - len(batch.lengths)
-    wide = shape.steps - batch.codes.shape[2] - batch.codes.shape[1]
     rows: Int[Tensor, "B N"] = pad(batch.rows, (0, 0, 0, shape.rows - len(batch.rows)), value=-1)
-    letters = shape.text - batch.text.shape[1]
+    frames = shape.steps - batch.codes.shape[2]
+    return pad_utterances(batch, rows, shape.rows * shape.utterances, frames, shape.text)
+
+
+def pad_utterances(
+    batch: MicroBatch, rows: Int[Tensor, "B N"], utterances: int, frames: int, text: int
+) -> MicroBatch:
+    """The micro-batch with as many utterances, frames and letters, in ``rows``; those added are in no row."""
+    more, letters = utterances - len(batch.lengths), text - batch.text.shape[1]
     mask = pad(batch.text_mask, (0, letters, 0, more))
     mask[len(batch.lengths) :, 0] = True  # attention needs something to read
     # One value per utterance: speaker, dropped conditions.
     scalars = {name: pad(value, (0, more)) for name, value in batch._asdict().items() if value.dim() == 1}
     tensors = {
-        "codes": pad(batch.codes, (0, 0, 0, wide, 0, more)),
+        "codes": pad(batch.codes, (0, 0, 0, frames - batch.codes.shape[1], 0, more)),
         "lengths": pad(batch.lengths, (0, more), value=1),
         "text": pad(batch.text, (0, letters, 0, more)),
         "text_mask": mask,

@@ -15,7 +15,7 @@ import torch
 
 from lina.config.training_choices import training_choices
 from lina.core.model.delay_lm import DelayLM
-from lina.core.ops.dispatch import log_once
+from lina.core.ops.dispatch import HAS_TRITON, log_once
 from lina.core.process.malloc import keep_freed_memory
 from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
@@ -42,9 +42,11 @@ from lina.training.activation_memory import checkpoint_layers
 from lina.training.backward import BackwardPass
 from lina.training.batch_size import choose_batch_seconds, resolved_run
 from lina.training.compile_blocks import compile_blocks, compiles_layers
-from lina.training.finite_steps import SkippedSteps, some_of
+from lina.training.finite_steps import SkippedSteps
 from lina.training.gradient_spikes import NormStatistics
 from lina.training.graph_choice import choose_forms_for_graph, uses_cuda_graph
+from lina.training.issued_step import HostCopy, IssuedStep
+from lina.training.kernel_warm_up import KernelWarmUp
 from lina.training.loop import resume_point, run_steps
 from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
 from lina.training.objective import StepMeasures, build_objective
@@ -83,6 +85,7 @@ def train(
         last = run_steps(trainer, run, group, began)
     finally:
         trainer.writer.close()
+        trainer.end_warm_up()
         trainer.compilation.close()
     hooks.stage_finished(run=run, stage="train", seconds=time.perf_counter() - began)
     return last
@@ -96,20 +99,28 @@ class Trainer:
     ) -> None:
         self.group = group or ProcessGroup()
         if run.spec.train.batch_seconds == "auto":
-            ranks = self.group.size
-            found = choose_batch_seconds(run, model, data, ranks) if self.group.is_main else None
+            found = choose_batch_seconds(run, model, data) if self.group.is_main else None
             run = resolved_run(run, batch_seconds=self.group.broadcast(found))
+        self.device = choose_device(run.spec.train.device)
+        self.precision = choose_precision(run.spec.train.precision, self.device)
+        """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
+        end_to_end = self._packs_groups(model)
         frames = int(run.spec.train.fixed_batch_seconds * data.frame_rate)
-        run = resolved_run(run, cuda_graph=uses_cuda_graph(run.spec.train, model, frames, self.group.size))
+        graph = uses_cuda_graph(run.spec.train, model, frames, self.group.size, end_to_end=end_to_end)
+        graph = graph and self.device.type == "cuda"
+        graph_by_choice = run.spec.train.cuda_graph == "auto"
+        run = resolved_run(run, cuda_graph=graph)
         spec = run.spec.train
         self.run, self.data, self.hooks, self.spec = run, data, hooks, spec
-        self.device = choose_device(spec.device)
-        self.precision = choose_precision(spec.precision, self.device)
-        """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
         self.model = model.to(self.device)
         checkpoint_layers(model, spec.gradient_checkpointing)
-        choose_forms_for_graph(spec, model)
+        if not end_to_end:
+            choose_forms_for_graph(spec, model)
         compiles = compiles_layers(spec, self.device)
+        warms_up = compiles and HAS_TRITON and self.group.is_main
+        self.warm_up = (
+            KernelWarmUp(model, self.device, self.precision, restarts=end_to_end) if warms_up else None
+        )
         self.compilation = compile_blocks(model, self.device, self.precision) if compiles else ExitStack()
         chosen = training_choices(run.spec)
         self.objective = build_objective(run.spec, model, self.device)
@@ -117,10 +128,11 @@ class Trainer:
             run.spec,
             data,
             self.group.micro_batches(spec.accumulate),
-            self._packs_groups(),
+            end_to_end=end_to_end,
+            captured=graph,
             pinned=self.device.type == "cuda",
         )
-        self.backward = BackwardPass(spec, self.objective, self.micro_batches.budget, self.group)
+        self.backward = BackwardPass(spec, self.objective, self.group, may_go_without_graphs=graph_by_choice)
         optimizer = chosen.optimizer.plugin.build(
             parameters=parameter_groups(model),
             lr=spec.lr,
@@ -140,15 +152,25 @@ class Trainer:
         self.writer = CheckpointWriter(self._report)
         self.group.end_after(self.writer.is_writing)
         self.step = 0
+        """Steps that were taken, or that the device has been given."""
+        self.runs_ahead = self.device.type == "cuda"
+        self.issued: IssuedStep | None = None
+        self.collected_at = 0.0
+        """Time at which the last step was collected, or the present one began."""
         self.seconds = 0.0
 
-    def _packs_groups(self) -> bool:
-        """Lay all rows of a micro-batch end to end: on a GPU, where kernels take restarts and shapes are free."""
-        if self.device.type != "cuda" or self.spec.cuda_graph:
+    def _packs_groups(self, model: DelayLM) -> bool:
+        """Lay all rows of a micro-batch end to end: on a GPU, where kernels take restarts."""
+        if self.device.type != "cuda":
             return False
-        packs = packs_groups(self.model, self.precision)
-        log_once(f"train: {'rows end to end, without padding' if packs else 'padded rows'}")
+        packs = packs_groups(model, self.precision)
+        log_once(f"train: {'rows end to end' if packs else 'padded rows'}")
         return packs
+
+    def end_warm_up(self) -> None:
+        if self.warm_up is not None:
+            self.warm_up.finish()
+            self.warm_up = None
 
     def restore(self, checkpoint: Checkpoint) -> None:
         if self.spec.precision == "auto" and checkpoint.precision is not None:
@@ -164,6 +186,7 @@ class Trainer:
 
     def save(self, wait: bool = True) -> Checkpoint | None:
         """Write a checkpoint; without ``wait`` its files are written while training goes on."""
+        self.collect()
         average = self.average.state(self.model) if self.average else None
         content = checkpoint_content(self.model, self.optimizer, average)
         if self.backward.sharded:
@@ -194,31 +217,31 @@ class Trainer:
         self.hooks.checkpoint_written(run=self.run, step=written.step, path=written.path)
 
     def next_batch(self) -> tuple[str, str]:
-        lengths, batches = self.data.lengths, self.micro_batches.numbers(self.step + 1)
-        sizes = [(len(rows), max(sum(lengths[i] for i in row) for row in rows)) for rows in batches]
-        largest = max(range(len(sizes)), key=lambda number: math.prod(sizes[number]))
-        rows, longest = sizes[largest]
-        ids = [self.data.ids[i] for row in batches[largest] for i in row]
-        return (
-            f"{rows} rows of up to {longest:,} frames of {some_of(ids)}",
-            f"train.batch_seconds ({self.spec.fixed_batch_seconds:g})",
-        )
+        key = f"train.batch_seconds ({self.spec.fixed_batch_seconds:g})"
+        return self.micro_batches.largest(self.step + 1), key
 
     def advance(self, stopping: Callable[[], bool] = lambda: False) -> bool:
-        """One optimizer step over ``train.accumulate`` micro-batches; true if a rank is ``stopping`` after it."""
-        began = time.perf_counter()
+        """One optimizer step over ``train.accumulate`` micro-batches; true if a rank is ``stopping`` after it.
+
+        A GPU is given the step, and the numbers of the one before are read meanwhile; ``collect`` reads the last ones.
+        """
+        if self.issued is None:
+            self.collected_at = time.perf_counter()
         self.writer.poll()
         spec, step, group = self.spec, self.step + 1, self.group
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         measures: list[StepMeasures] = []
-        batches, shares = self.micro_batches(step)
-        for number, batch, share in zip(self.micro_batches.own, batches, shares, strict=True):
+        batches, inputs, shares = self.micro_batches(step)
+        for number, batch, share in zip(self.micro_batches.own, inputs, shares, strict=True):
             torch.manual_seed(step_seed(self.run.spec.seed, step, number))
             last = len(measures) == len(batches) - 1
             measures.append(self.backward(batch, self.precision, share, last=last))
+        self.end_warm_up()
         frames = sum(int(batch.lengths.sum()) for batch in batches)
         # One exchange for all that the ranks decide by, so that they decide alike.
         numbers = group.all_reduce(step_numbers(measures, shares, frames, group.size > 1 and stopping()))
+        stopped = self.collect()
         further: dict[str, float] = {}
         if self.group.is_main:
             for one in self.hooks.step_metrics(run=self.run, step=step, model=self.model, batches=batches):
@@ -226,54 +249,64 @@ class Trainer:
         rate = spec.lr * self.schedule(step)
         largest = self.norms.limit(spec.max_spike)
         norm = self.optimizer_step(numbers[0], rate, step, largest)
-        total, attention_loss, auxiliary_loss = numbers[:3].tolist()
-        stopped = bool(numbers[4])
-        n_correct, n_targets = numbers[5:].long().chunk(2)
-        applied = norm.isfinite().cpu() & math.isfinite(total) & (norm.cpu() <= largest)
-        if applied:
-            self.norms = self.norms.after(float(norm))
-        self.skipped.add(step, applied)
-        detail = f" (loss {total}, gradient norm {float(norm)})"
-        if largest < float(norm) < math.inf:
-            spike = f"the gradient norm is a spike: above {largest:.4g} (train.max_spike)"
-            self.skipped.report(self._utterances, detail, spike)
-        else:
-            self.skipped.report(self._utterances, detail)
+        copy = HostCopy(torch.cat([numbers, norm.double()[None]]))
+        self.issued = IssuedStep(step, copy, rate, largest, further)
         self.step = step
-        if not group.is_main:
-            return stopped
-        spent = time.perf_counter() - began
+        if not self.runs_ahead:
+            stopped = self.collect()
+        return stopped if group.size > 1 else stopping()
+
+    def collect(self) -> bool:
+        """Wait for the step that was issued last, and record it; true if a rank was stopping with it.
+
+        Raises:
+            DataError: ``finite_steps.LIMIT`` steps in a row were not applied.
+        """
+        if self.issued is None:
+            return False
+        (step, copy, rate, largest, further), self.issued = self.issued, None
+        *values, norm = copy.read().tolist()
+        total, attention_loss, auxiliary_loss, frames, stopped, *counts = values
+        applied = math.isfinite(norm) and math.isfinite(total) and norm <= largest
+        self.optimizer_step.finish(step, applied)
+        if applied:
+            self.norms = self.norms.after(norm)
+        self.skipped.add(step, torch.tensor(applied))
+        cause = "the loss or a gradient is not finite"
+        if largest < norm < math.inf:
+            cause = f"the gradient norm is a spike: above {largest:.4g} (train.max_spike)"
+        self.skipped.report(self.micro_batches.ids, f" (loss {total}, gradient norm {norm})", cause)
+        now = time.perf_counter()
+        spent, self.collected_at = now - self.collected_at, now
+        if not self.group.is_main:
+            return bool(stopped)
         self.seconds += spent
         if not applied:
             self.hooks.stage_progress(run=self.run, stage="train", done=step, info={})
-            return stopped if group.size > 1 else stopping()
+            return bool(stopped)
         metrics: dict[str, Any] = {
             "loss": total,
-            "accuracy": accuracies(n_correct, n_targets),
+            "accuracy": accuracies(*torch.tensor(counts, dtype=torch.int64).chunk(2)),
             "lr": rate,
-            "grad_norm": float(norm),
-            "frames/s": float(numbers[3]) / spent,
+            "grad_norm": norm,
+            "frames/s": frames / spent,
             "seconds": self.seconds,
+            **({"guided_attention": attention_loss} if self.spec.guided_attention else {}),
+            **({"auxiliary": auxiliary_loss} if auxiliary_loss else {}),
+            **further,
         }
-        if spec.guided_attention:
-            metrics["guided_attention"] = attention_loss
-        if auxiliary_loss:
-            metrics["auxiliary"] = auxiliary_loss
-        metrics |= further
-        if step % spec.log_every == 0 or step in (1, spec.steps):
-            record = MetricsRecord(step=step, split="train", **{"ranks": group.size} | metrics)
+        if step % self.spec.log_every == 0 or step in (1, self.spec.steps):
+            record = MetricsRecord(step=step, split="train", **{"ranks": self.group.size} | metrics)
             append_metrics(self.run.directory, record)
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
         brief = {"frames/s": metrics["frames/s"], "loss": total}
         self.hooks.stage_progress(run=self.run, stage="train", done=step, info=brief)
-        return stopped if group.size > 1 else stopping()
-
-    def _utterances(self, step: int) -> list[str]:
-        return [self.data.ids[i] for rows in self.micro_batches.numbers(step) for row in rows for i in row]
+        return bool(stopped)
 
     @torch.no_grad()
     def validate(self) -> None:
         """Loss and accuracy over all validation utterances, with the averaged weights where they are kept."""
+        self.collect()
         if not len(self.data.valid):
             return
         self.model.eval()

@@ -21,7 +21,9 @@ LONG, AUTO = "train.steps=5000", "train.cuda_graph=auto"
         (("train.steps=500", AUTO), 0.9, False),
         ((LONG, AUTO, "train.accumulate=2"), 0.9, False),
         ((LONG, AUTO, "train.parallel=fsdp"), 0.9, False),
-        ((LONG,), 0.9, False),
+        ((LONG, AUTO, "train.gradient_checkpointing=true"), 0.9, False),
+        ((LONG,), 0.9, True),
+        ((LONG, "train.cuda_graph=false"), 0.9, False),
         (("train.steps=5", "train.cuda_graph=true"), 9.0, True),
     ],
 )
@@ -31,6 +33,8 @@ def test_small_steps_of_long_runs_are_captured(
     train, lm = small(tmp_path, *settings).spec.train, toy_lm()
     frames = round(share * LAUNCH_BOUND / sum(one.numel() for one in lm.parameters()))
     assert uses_cuda_graph(train, lm, frames) is captured
+    large = uses_cuda_graph(train, lm, 100 * frames, end_to_end=True)
+    assert large is (captured or share > 1.0)
 
 
 def test_a_graph_has_one_micro_batch_on_each_rank_that_there_is(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_both_forms_make_the_same_weights_and_averages() -> None:
         for step in range(1, 6):
             gradients(model, step)
             norms.append(float(update(torch.tensor(1.0), 0.01 * step, step)))
+            update.finish(step, applied=True)
         assert update.average is not None
         results.append((norms, dict(model.named_parameters()), update.average.average))
     (norms, weights, averages), (others, other_weights, other_averages) = results
@@ -61,6 +62,7 @@ def test_a_step_that_is_not_finite_changes_nothing(on_device: bool, broken: str)
     update = updates(lm, on_device)
     gradients(lm, 0)
     update(torch.tensor(1.0), 0.01, 1)
+    update.finish(1, applied=True)
     assert update.average is not None
     before = copy.deepcopy((dict(lm.named_parameters()), update.average.average))
     moments = copy.deepcopy(list(update.optimizer.state.values()))
@@ -71,6 +73,7 @@ def test_a_step_that_is_not_finite_changes_nothing(on_device: bool, broken: str)
         first.view(-1)[0] = math.inf
     largest = 1e-3 if broken == "spike" else math.inf
     norm = update(torch.tensor(math.nan if broken == "loss" else 1.0), 0.01, 2, largest)
+    update.finish(2, applied=False)
     assert bool(norm.isfinite()) == (broken != "gradient")
     for name, value in lm.named_parameters():
         assert torch.equal(value, before[0][name])

@@ -134,7 +134,7 @@ def not_finite(folder: Path) -> str:
         measured = advance(self, batch, *arguments, **options)
         return measured._replace(loss=measured.loss * float("inf")) if here else measured
 
-    BackwardPass.__call__ = poisoned  # type: ignore[method-assign]
+    BackwardPass.__call__ = poisoned  # type: ignore[method-assign, assignment]
     try:
         return trained(folder, (), f"infinite{size}")
     finally:
@@ -291,7 +291,7 @@ def gradients() -> list[list[Any]]:
     found = []
     with join_ranks(TrainSection(device="cpu")) as group:
         objective: Any = PartialObjective()
-        backward = BackwardPass(TrainSection(device="cpu"), objective, 10, group)
+        backward = BackwardPass(TrainSection(device="cpu"), objective, group)
         for codes, _ in CODES:
             objective.model.zero_grad(set_to_none=True)
             for number, code in enumerate(codes[group.rank]):

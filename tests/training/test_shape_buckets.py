@@ -6,7 +6,7 @@ import torch
 from lina.data.packing_plan import RowPlan, row_numbers
 from lina.training.losses import cross_entropy
 from lina.training.objective import MicroBatch, Objective
-from lina.training.shape_buckets import columns_of, pad_to_shape, shape_of
+from lina.training.shape_buckets import columns_of, pad_to_shape, padded_shape, shape_of
 from tests.core.toy_model import toy_lm
 
 CODEBOOKS = 3
@@ -40,6 +40,7 @@ def test_padding_changes_neither_loss_nor_gradients(lengths: list[list[int]]) ->
     inputs = part(lengths)
     shape = shape_of(inputs, budget=60)
     grown = pad_to_shape(inputs, shape)
+    assert padded_shape(grown) == shape
     assert grown.rows.shape[0] > inputs.rows.shape[0]
     assert grown.codes.shape[1] + CODEBOOKS == shape.steps > columns_of(inputs)
     assert grown.text.shape[1] > inputs.text.shape[1]

@@ -230,6 +230,46 @@ def stored_at(run: Path, step: int) -> dict[str, Tensor]:
     }
 
 
+def test_numbers_that_are_read_a_step_later_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a GPU, which computes a step while the host reads the numbers of the one before."""
+    events: list[tuple[str, int]] = []
+
+    def sometimes_failing(logits: Tensor, targets: Tensor, loss_mask: Tensor) -> Tensor:
+        if logits.requires_grad:
+            events.append(("loss", sum(name == "loss" for name, _ in events) + 1))
+        loss = cross_entropy(logits, targets, loss_mask)
+        return loss * math.nan if events[-1] == ("loss", 3) else loss
+
+    class Recorder:
+        @hookimpl
+        def step_done(self, step: int) -> None:
+            events.append(("done", step))
+
+    monkeypatch.setattr(CrossEntropy, "build", lambda config: sometimes_failing)
+    initialize, orders, warnings = Trainer.__init__, [], []
+    for ahead in (False, True):
+
+        def begin(self: Trainer, *arguments: Any, ahead: bool = ahead) -> None:
+            initialize(self, *arguments)
+            self.runs_ahead = ahead
+
+        monkeypatch.setattr(Trainer, "__init__", begin)
+        events.clear()
+        caplog.clear()
+        hooks = hooks_of(Recorder())
+        settings = ("train.steps=9", "train.valid_every=4", "train.checkpoint_every=6", "train.ema=0.9")
+        run, model, data = ready(small(tmp_path, *settings, out=str(ahead)), hooks)
+        with caplog.at_level("WARNING", logger="lina"):
+            train(run, model, data, hooks)
+        orders.append([event for event in events if event in (("done", 1), ("loss", 2))])
+        warnings.append([record.getMessage() for record in caplog.records if "not applied" in record.msg])
+    assert orders == [[("done", 1), ("loss", 2)], [("loss", 2), ("done", 1)]]
+    assert warnings[0] == warnings[1] != []
+    assert_same_training(tmp_path / "False", tmp_path / "True")
+
+
 def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -411,7 +451,7 @@ def test_rows_end_to_end_train_as_padded_rows_do(tmp_path: Path, monkeypatch: py
     """As on a GPU: groups of two utterances in one row, and the weights of padded rows after some steps."""
     fixed = ("train.consecutive=2", "train.steps=3", "train.dropout=0", "text.dropout=0")
     padded = stored(trained(tmp_path, *fixed, out="padded"))
-    monkeypatch.setattr(Trainer, "_packs_groups", lambda self: True)
+    monkeypatch.setattr(Trainer, "_packs_groups", lambda self, model: True)
     packed = stored(trained(tmp_path, *fixed, out="packed"))
     assert packed.keys() == padded.keys()
     for name, value in packed.items():

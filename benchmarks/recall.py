@@ -223,7 +223,9 @@ def table(results: list[dict[str, Any]]) -> str:
     heads = ["backbone", "state per layer", "steps", "recall (worst seed)", "rate"]
     heads += ["parity (worst seed)", "at twice the length", "rate"]
     lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    for name, steps in dict.fromkeys((one["backbone"], one["steps"]) for one in results):
+    order = list(CONFIGS)
+    rows = {(one["backbone"], one["steps"]) for one in results}
+    for name, steps in sorted(rows, key=lambda row: (order.index(row[0]), row[1])):
         state = next(one["state_floats"] for one in results if one["backbone"] == name)
         cells = [name, f"{state:,}", f"{steps:,}"]
         for task in TASKS:

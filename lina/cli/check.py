@@ -53,7 +53,7 @@ def check(ctx: click.Context, name: str, device: str) -> None:
 def cases_of(role: str, device: str = "cpu") -> "Callable[[Any], list[LawCase]]":
     """The function that gives all cases of a plugin of this role."""
     from lina.core.laws import law_cases
-    from lina.core.training_laws import training_law_cases
+    from lina.core.laws.training import training_law_cases
     from lina.runs.hook_laws import hook_law_cases
 
     if role == "hook":

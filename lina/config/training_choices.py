@@ -7,7 +7,7 @@ from lina.config.resolve import PluginChoice, as_written, choose_plugin, name_an
 from lina.config.source_map import Key
 from lina.config.spec import AnySpec, Spec
 from lina.core.registry import Record
-from lina.core.training_plugin import LossPlugin, OptimizerPlugin, SchedulePlugin
+from lina.core.training.plugin import LossPlugin, OptimizerPlugin, SchedulePlugin
 
 A = TypeVar("A", bound=AnySpec)
 ROLES = ("optimizer", "schedule", "loss")

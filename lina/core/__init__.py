@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     )
     from lina.core.renames import Renames
     from lina.core.state import State, load_state, named_leaves, save_state, tree_map
-    from lina.core.training_plugin import (
+    from lina.core.training.plugin import (
         LossPlugin,
         OptimizerPlugin,
         ParameterGroups,
@@ -207,7 +207,7 @@ _NAMES = {
     ),
     "renames": "Renames",
     "state": "State load_state named_leaves save_state tree_map",
-    "training_plugin": "LossPlugin OptimizerPlugin ParameterGroups Schedule SchedulePlugin",
+    "training.plugin": "LossPlugin OptimizerPlugin ParameterGroups Schedule SchedulePlugin",
     "utterance": "Reject Utterance",
 }
 """Module of ``lina.core`` -> the names that it defines; the imports above are for type checkers alone."""

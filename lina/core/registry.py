@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         RecognizerPlugin,
         TokenizerPlugin,
     )
-    from lina.core.training_plugin import LossPlugin, OptimizerPlugin, SchedulePlugin
+    from lina.core.training.plugin import LossPlugin, OptimizerPlugin, SchedulePlugin
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _check(record: Record, plugin: Any) -> None:
             _check_config(record, plugin)
         return
     from lina.core import plugin as contracts
-    from lina.core import training_plugin
+    from lina.core.training import plugin as training
 
     base: Any = {
         "backbone": contracts.BackbonePlugin,
@@ -196,9 +196,9 @@ def _check(record: Record, plugin: Any) -> None:
         "tokenizer": contracts.TokenizerPlugin,
         "corpus": contracts.CorpusPlugin,
         "recognizer": contracts.RecognizerPlugin,
-        "optimizer": training_plugin.OptimizerPlugin,
-        "schedule": training_plugin.SchedulePlugin,
-        "loss": training_plugin.LossPlugin,
+        "optimizer": training.OptimizerPlugin,
+        "schedule": training.SchedulePlugin,
+        "loss": training.LossPlugin,
     }[record.role]
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise PluginError(

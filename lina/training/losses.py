@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from lina.core.loss_inputs import Loss, LossResult
 from lina.core.model.cross_attention import TextMemory
 from lina.core.model.delay_lm import Heads
 from lina.core.ops.codebook_cross_entropy import codebook_cross_entropy
 from lina.core.plugin import PluginConfig
-from lina.core.training_plugin import LossPlugin
+from lina.core.training.loss_inputs import Loss, LossResult
+from lina.core.training.plugin import LossPlugin
 
 IGNORE_INDEX = -100
 WIDTH = 0.2

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lina.core.errors import PluginError
 from lina.core.plugin import PluginConfig
-from lina.core.training_plugin import OptimizerPlugin, ParameterGroups
+from lina.core.training.plugin import OptimizerPlugin, ParameterGroups
 from lina.training.optimizer import adamw, example_parameters
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from lina.config.spec import Spec
 from lina.config.training_choices import training_choices
 from lina.core.errors import PluginError
-from lina.core.loss_inputs import Loss, LossInputs, LossResult, names_read
 from lina.core.model.auxiliary import collect_auxiliary_losses
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.tokens import teacher_forcing
 from lina.core.ops.dispatch import log_once
+from lina.core.training.loss_inputs import Loss, LossInputs, LossResult, names_read
 from lina.runs.device import mixed_precision
 from lina.training.losses import accuracy, fused_cross_entropy, guided_attention
 from lina.training.packing import RowStarts, pack_columns, share_speakers

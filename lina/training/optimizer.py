@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lina.core.training_plugin import OptimizerPlugin, ParameterGroups
+from lina.core.training.plugin import OptimizerPlugin, ParameterGroups
 from lina.runs.shards import is_sharded, local
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from lina.core.errors import PluginError
-from lina.core.loss_inputs import LossResult
 from lina.core.protocols import implements
 from lina.core.registry import Record
-from lina.core.training_plugin import Optimizes, Schedule
+from lina.core.training.loss_inputs import LossResult
+from lina.core.training.plugin import Optimizes, Schedule
 
 
 def check_optimizer(built: Any, record: Record) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lina.core.plugin import PluginConfig
-from lina.core.training_plugin import Schedule, SchedulePlugin
+from lina.core.training.plugin import Schedule, SchedulePlugin
 
 EXAMPLE = {"steps": 40, "warmup": 5, "floor": 0.1}
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lina.config.training_choices import hook_choices
 from lina.core.errors import PluginError
-from lina.core.loss_inputs import LossResult
 from lina.core.registry import find
+from lina.core.training.loss_inputs import LossResult
 from lina.runs.hook_manager import build_manager
 from lina.training.objective import Objective
 from lina.training.results import check_loss, check_schedule

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lina.core.laws import LawFailed
+from lina.core.laws.training import training_law_cases
 from lina.core.plugin import Plugin
-from lina.core.training_laws import training_law_cases
-from lina.core.training_plugin import OptimizerPlugin, Schedule, SchedulePlugin
+from lina.core.training.plugin import OptimizerPlugin, Schedule, SchedulePlugin
 from lina.training.optimizer import example_parameters
 from lina.training.schedules import constant_rate, cosine_rate, linear_rate, wsd_rate
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from lina.core.errors import SpecError
 from lina.core.laws.law import Conditions, Law, NotApplicable, Violation
 from lina.core.laws.stream import SEED, seeded, seeded_build
-from lina.core.loss_inputs import LossInputs, LossResult, names_read
 from lina.core.model.cross_attention import CrossAttention
 from lina.core.model.delay_lm import DelayLM
 from lina.core.model.stack import Layers
@@ -17,6 +16,7 @@ from lina.core.model.text_encoder import TextEncoder
 from lina.core.model.tokens import teacher_forcing
 from lina.core.plugin import Plugin
 from lina.core.state import named_leaves
+from lina.core.training.loss_inputs import LossInputs, LossResult, names_read
 
 WIDTH, SIZES, VOCABULARY = 8, (5, 4), 11
 LENGTHS, LETTERS = (6, 4), 5

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lina.core.laws import LawFailed
-from lina.core.loss_inputs import LossResult
+from lina.core.laws.training import training_law_cases
 from lina.core.plugin import PluginConfig
-from lina.core.training_laws import training_law_cases
-from lina.core.training_plugin import LossPlugin
+from lina.core.training.loss_inputs import LossResult
+from lina.core.training.plugin import LossPlugin
 from lina.training.losses import CrossEntropy, CrossEntropyConfig, cross_entropy
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lina.core.errors import SpecError
-from lina.core.loss_inputs import names_read
 from lina.core.model.auxiliary import auxiliary_loss
 from lina.core.model.delay_lm import DelayLM, Heads
+from lina.core.training.loss_inputs import names_read
 from lina.training.losses import CrossEntropy, cross_entropy, fused_cross_entropy
 from lina.training.objective import Objective, StepMeasures
 from tests.core.toy_model import toy_lm

@@ -1,6 +1,6 @@
 """Laws of optimizers, schedules and losses: a resumed run repeats what an unbroken one does.
 
-They are apart from those of backbones, codecs and tokenizers (``lina.core.laws``), whose results on GPUs are recorded.
+``lina.core.laws.law_cases`` gives those of backbones, codecs and tokenizers.
 """
 
 import copy
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from lina.core.errors import PluginError
 from lina.core.laws.building import CONFIG_DEFAULTS_ARE_VALID
 from lina.core.laws.law import Conditions, Law, LawCase, Violation
+from lina.core.laws.loss import LOSS_LAWS
 from lina.core.laws.stream import SEED
-from lina.core.loss_laws import LOSS_LAWS
 from lina.core.plugin import PLUGIN_API, Plugin
 from lina.core.protocols import implements
-from lina.core.training_plugin import LossPlugin, OptimizerPlugin, Optimizes, ParameterGroups, SchedulePlugin
+from lina.core.training.plugin import LossPlugin, OptimizerPlugin, Optimizes, ParameterGroups, SchedulePlugin
 
 STEPS = 12
 

@@ -157,6 +157,8 @@ class Trainer:
         self.issued: IssuedStep | None = None
         self.collected_at = 0.0
         """Time at which the last step was collected, or the present one began."""
+        self.stops = False
+        """A rank was stopping with a step that has been collected, wherever that was."""
         self.seconds = 0.0
 
     def _packs_groups(self, model: DelayLM) -> bool:
@@ -224,6 +226,7 @@ class Trainer:
         """One optimizer step over ``train.accumulate`` micro-batches; true if a rank is ``stopping`` after it.
 
         A GPU is given the step, and the numbers of the one before are read meanwhile; ``collect`` reads the last ones.
+        Among them are the requests of several ranks to stop, which are so heeded a step later.
         """
         if self.issued is None:
             self.collected_at = time.perf_counter()
@@ -241,7 +244,7 @@ class Trainer:
         frames = sum(int(batch.lengths.sum()) for batch in batches)
         # One exchange for all that the ranks decide by, so that they decide alike.
         numbers = group.all_reduce(step_numbers(measures, shares, frames, group.size > 1 and stopping()))
-        stopped = self.collect()
+        self.collect()
         further: dict[str, float] = {}
         if self.group.is_main:
             for one in self.hooks.step_metrics(run=self.run, step=step, model=self.model, batches=batches):
@@ -253,20 +256,21 @@ class Trainer:
         self.issued = IssuedStep(step, copy, rate, largest, further)
         self.step = step
         if not self.runs_ahead:
-            stopped = self.collect()
-        return stopped if group.size > 1 else stopping()
+            self.collect()
+        return self.stops if group.size > 1 else stopping()
 
-    def collect(self) -> bool:
-        """Wait for the step that was issued last, and record it; true if a rank was stopping with it.
+    def collect(self) -> None:
+        """Wait for the step that was issued last, and record it.
 
         Raises:
             DataError: ``finite_steps.LIMIT`` steps in a row were not applied.
         """
         if self.issued is None:
-            return False
+            return
         (step, copy, rate, largest, further), self.issued = self.issued, None
         *values, norm = copy.read().tolist()
-        total, attention_loss, auxiliary_loss, frames, stopped, *counts = values
+        total, attention_loss, auxiliary_loss, frames, stopping, *counts = values
+        self.stops |= bool(stopping)
         applied = math.isfinite(norm) and math.isfinite(total) and norm <= largest
         self.optimizer_step.finish(step, applied)
         if applied:
@@ -279,11 +283,11 @@ class Trainer:
         now = time.perf_counter()
         spent, self.collected_at = now - self.collected_at, now
         if not self.group.is_main:
-            return bool(stopped)
+            return
         self.seconds += spent
         if not applied:
             self.hooks.stage_progress(run=self.run, stage="train", done=step, info={})
-            return bool(stopped)
+            return
         metrics: dict[str, Any] = {
             "loss": total,
             "accuracy": accuracies(*torch.tensor(counts, dtype=torch.int64).chunk(2)),
@@ -301,7 +305,6 @@ class Trainer:
         self.hooks.step_done(run=self.run, step=step, metrics=metrics)
         brief = {"frames/s": metrics["frames/s"], "loss": total}
         self.hooks.stage_progress(run=self.run, stage="train", done=step, info=brief)
-        return bool(stopped)
 
     @torch.no_grad()
     def validate(self) -> None:

@@ -146,6 +146,28 @@ def test_a_time_limit_stops_a_run_as_a_signal_does(whole: Path) -> None:
         trained(whole, ("train.minutes=0.00001",), "limited")
 
 
+def running_ahead(folder: Path, settings: tuple[str, ...], out: str) -> str:
+    """Training that reads the numbers of a step during the next one, as on a GPU."""
+    initialize = trainer_module.Trainer.__init__
+
+    def begin(self: trainer_module.Trainer, *arguments: Any) -> None:
+        initialize(self, *arguments)
+        self.runs_ahead = True
+
+    trainer_module.Trainer.__init__ = begin  # type: ignore[method-assign, assignment]
+    return trained(folder, settings, out)
+
+
+@pytest.mark.parametrize("key", ["valid_every", "checkpoint_every", "log_every"])
+def test_a_request_to_stop_counts_wherever_the_numbers_of_its_step_are_read(whole: Path, key: str) -> None:
+    settings = (f"train.{key}=1", "train.minutes=0.00001")
+    stopped, followed = sorted(
+        on_ranks(2, running_ahead, whole, settings, f"ahead-{key}"), key=str, reverse=True
+    )
+    assert stopped == "RunStopped: stopped after 1e-05 minutes at step 2 of 6; run the same command to resume"
+    assert followed == 75
+
+
 def test_all_ranks_leave_out_a_step_that_is_not_finite_in_one(whole: Path) -> None:
     not_finite(whole)
     assert on_ranks(2, not_finite, whole) == ["finished"] * 2

@@ -250,7 +250,8 @@ class Trainer:
             for one in self.hooks.step_metrics(run=self.run, step=step, model=self.model, batches=batches):
                 further |= one
         rate = spec.lr * self.schedule(step)
-        largest = self.norms.limit(spec.max_spike)
+        # As the device has it, so that it decides as ``collect`` does.
+        largest = float(torch.tensor(self.norms.limit(spec.max_spike)))
         norm = self.optimizer_step(numbers[0], rate, step, largest)
         copy = HostCopy(torch.cat([numbers, norm.double()[None]]))
         self.issued = IssuedStep(step, copy, rate, largest, further)

@@ -23,6 +23,7 @@ from lina.runs.signals import RunStopped
 from lina.training import trainer as trainer_module
 from lina.training.backward import BackwardPass
 from lina.training.finite_steps import LIMIT
+from lina.training.gradient_spikes import NormStatistics
 from lina.training.losses import CrossEntropy, cross_entropy
 from lina.training.micro_batches import MicroBatches, StepBatches
 from lina.training.objective import StepMeasures
@@ -268,6 +269,21 @@ def test_numbers_that_are_read_a_step_later_change_nothing(
     assert orders == [[("done", 1), ("loss", 2)], [("loss", 2), ("done", 1)]]
     assert warnings[0] == warnings[1] != []
     assert_same_training(tmp_path / "False", tmp_path / "True")
+
+
+def test_what_is_a_spike_is_decided_alike_by_the_device_and_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the limit is no number of the device's, which compares in single precision."""
+    listener = Listener()
+    norm = float(torch.tensor(0.1))
+    assert norm > 0.1
+    monkeypatch.setattr(NormStatistics, "limit", lambda self, sigmas: 0.1)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, clip: torch.tensor(norm))
+    with caplog.at_level("WARNING", logger="lina"):
+        trained(tmp_path, "train.steps=2", plugins=(listener,))
+    assert [metrics["grad_norm"] for _, metrics in listener.steps] == [norm] * 2
+    assert not caplog.messages
 
 
 def test_many_steps_in_a_row_that_are_not_finite_end_the_training(

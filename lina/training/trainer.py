@@ -307,12 +307,14 @@ class Trainer:
         brief = {"frames/s": metrics["frames/s"], "loss": total}
         self.hooks.stage_progress(run=self.run, stage="train", done=step, info=brief)
 
-    @torch.no_grad()
     def validate(self) -> None:
         """Loss and accuracy over all validation utterances, with the averaged weights where they are kept."""
         self.collect()
-        if not len(self.data.valid):
-            return
+        if len(self.data.valid):
+            self._measure_validation()
+
+    @torch.no_grad()
+    def _measure_validation(self) -> None:
         self.model.eval()
         group = self.group
         numbers = torch.zeros(1 + 2 * len(self.model.codebook_sizes), dtype=torch.float64, device=self.device)

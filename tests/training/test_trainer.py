@@ -286,6 +286,27 @@ def test_what_is_a_spike_is_decided_alike_by_the_device_and_the_host(
     assert not caplog.messages
 
 
+def test_a_hook_may_take_gradients_also_before_a_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enabled = []
+
+    class Recorder:
+        @hookimpl
+        def step_done(self, step: int) -> None:
+            enabled.append(torch.is_grad_enabled())
+
+    initialize = Trainer.__init__
+
+    def begin(self: Trainer, *arguments: Any) -> None:
+        initialize(self, *arguments)
+        self.runs_ahead = True
+
+    monkeypatch.setattr(Trainer, "__init__", begin)
+    trained(tmp_path, "train.steps=4", "train.valid_every=2", plugins=(Recorder(),))
+    assert enabled == [True] * 4
+
+
 def test_many_steps_in_a_row_that_are_not_finite_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ log = logging.getLogger("lina")
 
 
 class KernelWarmUp:
-    """The process, for one layer of each kind; without effect where a layer cannot be pickled."""
+    """The process, for one layer of each kind; none where a layer cannot be pickled, or no process starts."""
 
     def __init__(
         self, model: DelayLM, device: torch.device, precision: torch.dtype, *, restarts: bool
@@ -39,21 +40,27 @@ class KernelWarmUp:
             try:
                 layers = [(copy.deepcopy(layer).to("meta"), width) for layer, width in kinds_of_layers(model)]
                 pickle.dump((layers, device, precision, restarts), file)
+                file.seek(0)
+                command = [sys.executable, "-m", "lina.training.kernel_warm_up"]
+                self.process = subprocess.Popen(
+                    command, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
             except Exception as error:
                 log.debug(f"train: kernels are not warmed up: {one_line(error)}")
                 return
-            file.seek(0)
-            command = [sys.executable, "-m", "lina.training.kernel_warm_up"]
-            self.process = subprocess.Popen(
-                command, stdin=file, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+        # Of a training that fails before its first step, nothing goes on.
+        weakref.finalize(self, _end, self.process)
 
     def finish(self) -> None:
         """End the process; what it has not compiled by now is compiled already, or never used."""
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            _end(self.process)
             self.process = None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def kinds_of_layers(model: DelayLM) -> Iterator[tuple[nn.Module, int]]:

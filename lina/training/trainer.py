@@ -79,9 +79,9 @@ def train(
     hooks.stage_started(run=run, stage="train", total=spec.steps, done=last.step if last else 0)
     keep_freed_memory()
     trainer = Trainer(run, model, data, hooks, group)
-    if last is not None:
-        trainer.restore(last)
     try:
+        if last is not None:
+            trainer.restore(last)
         last = run_steps(trainer, run, group, began)
     finally:
         trainer.writer.close()

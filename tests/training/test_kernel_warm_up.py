@@ -1,6 +1,8 @@
 """Kernels are warmed up with a layer of each kind, in another process, and training does not see it."""
 
 import copy
+import gc
+import sys
 from typing import Any
 
 import pytest
@@ -53,6 +55,20 @@ def test_it_ends_with_the_first_step() -> None:
     warming.finish()
     assert process is not None
     assert process.poll() is not None
+
+
+def test_it_ends_with_a_training_that_fails_before_its_first_step() -> None:
+    warming = KernelWarmUp(build(), CPU, torch.float32, restarts=False)
+    process = warming.process
+    del warming
+    gc.collect()
+    assert process is not None
+    assert process.poll() is not None
+
+
+def test_where_no_process_starts_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert KernelWarmUp(build(), CPU, torch.float32, restarts=False).process is None
 
 
 def test_a_layer_that_cannot_be_pickled_is_left_to_the_first_step(caplog: pytest.LogCaptureFixture) -> None:

@@ -127,11 +127,13 @@ class BackwardPass:
         except RuntimeError as error:
             if not function.fails_to_capture or is_out_of_memory(error):
                 raise
+            # What could not be captured; the end of a capture then fails as well, and does not say why.
+            cause = one_line(error.__context__ or error)
             if not self.may_go_without_graphs:
                 raise LinaError(
-                    f"train.cuda_graph: true: a step cannot be captured ({one_line(error)}); set it to auto or false"
+                    f"train.cuda_graph: true: a step cannot be captured ({cause}); set it to auto or false"
                 ) from error
-            self._go_without_graphs(f"a step cannot be captured ({one_line(error)})")
+            self._go_without_graphs(f"a step cannot be captured ({cause})")
             return function(*inputs)
         if first and self.may_go_without_graphs:
             # A graph keeps its memory, and the first step of another shape runs beside it, and the optimizer's moments.

@@ -37,7 +37,11 @@ def lines_up(function: CapturedFunction[Any], inputs: tuple[Tensor, ...]) -> Non
 
 
 def refuses(function: CapturedFunction[Any], inputs: tuple[Tensor, ...]) -> None:
-    raise RuntimeError("operation not permitted\nwhen stream is capturing")
+    """As PyTorch does, whose capture ends with an error of its own after one."""
+    try:
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+    finally:
+        raise RuntimeError("operation failed due to a previous error during capture")
 
 
 @pytest.fixture

@@ -58,7 +58,10 @@ FREE_KEYS = (
     "data.workers",
     "hooks.",
 )
-"""Keys that may change between two starts of a run: training does not depend on them."""
+"""Keys that may change between two starts of a run: training does not depend on them.
+
+On a GPU it does in rounding and, with ``train.cuda_graph``, in what dropout draws.
+"""
 
 GROWING_KEYS = ("train.steps",)
 """Keys whose numbers may become larger: the schedule of the learning rate is that of the new number from then on."""

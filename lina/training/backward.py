@@ -125,15 +125,13 @@ class BackwardPass:
         try:
             measured = function(*inputs)
         except RuntimeError as error:
-            if not function.fails_to_capture or is_out_of_memory(error):
+            reason = self._reason_for_none(function, error)
+            if reason is None:
                 raise
-            # What could not be captured; the end of a capture then fails as well, and does not say why.
-            cause = one_line(error.__context__ or error)
-            if not self.may_go_without_graphs:
-                raise LinaError(
-                    f"train.cuda_graph: true: a step cannot be captured ({cause}); set it to auto or false"
-                ) from error
-            self._go_without_graphs(f"a step cannot be captured ({cause})")
+        else:
+            reason = None
+        if reason is not None:  # after the error, whose traceback holds the tensors of the call
+            self._go_without_graphs(reason)
             return function(*inputs)
         if first and self.may_go_without_graphs:
             # A graph keeps its memory, and the first step of another shape runs beside it, and the optimizer's moments.
@@ -146,11 +144,32 @@ class BackwardPass:
                 self._go_without_graphs(f"memory is short ({gib})")
         return measured
 
+    def _reason_for_none(self, function: CapturedFunction[StepMeasures], error: RuntimeError) -> str | None:
+        """The reason to go on without graphs after an error; None for an error that has nothing to do with them.
+
+        Raises:
+            LinaError: a graph is required, and the step cannot be captured.
+        """
+        if is_out_of_memory(error):
+            kept = any(one.graph is not None for one in self.captured.values()) or function.fails_to_capture
+            return "memory has run out beside them" if self.may_go_without_graphs and kept else None
+        if not function.fails_to_capture:
+            return None
+        # What could not be captured; the end of a capture then fails as well, and does not say why.
+        cause = one_line(error.__context__ or error)
+        if not self.may_go_without_graphs:
+            raise LinaError(
+                f"train.cuda_graph: true: a step cannot be captured ({cause}); set it to auto or false"
+            ) from error
+        return f"a step cannot be captured ({cause})"
+
     def _go_without_graphs(self, reason: str) -> None:
         log_once(f"train: no CUDA graphs: {reason}")
         self.eager_calls = sys.maxsize
         for function in self.captured.values():
             function.eager_calls = self.eager_calls
+            function.release()
+        torch.cuda.empty_cache()
 
     def _compute_in_place(
         self, weight: Float[Tensor, ""], *tensors: Tensor, steps: int, precision: torch.dtype

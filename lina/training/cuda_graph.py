@@ -66,6 +66,12 @@ class CapturedFunction(Generic[R]):
         """True after an error in the call that was to capture it."""
         return self.device is not None and self.graph is None and self.calls > self.eager_calls
 
+    def release(self) -> None:
+        """Give the memory of the graph back."""
+        self.graph, self.inputs, self.gradients = None, (), []
+        if hasattr(self, "result"):
+            del self.result
+
     def _clear_gradients(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None

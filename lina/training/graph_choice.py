@@ -1,6 +1,10 @@
 """``train.cuda_graph: auto``: capture steps in CUDA graphs where launching kernels takes longer than running them."""
 
+from torch import nn
+
+from lina.config.spec import Spec
 from lina.config.train_section import TrainSection
+from lina.config.training_choices import training_choices
 from lina.core.errors import SpecError
 from lina.core.model.cross_attention import PositionCrossAttention
 from lina.core.model.delay_lm import DelayLM
@@ -34,11 +38,19 @@ def check_cuda_graph(train: TrainSection, ranks: int) -> None:
 
 
 def uses_cuda_graph(
-    train: TrainSection, model: DelayLM, frames: int, ranks: int = 1, *, end_to_end: bool = False
+    train: TrainSection,
+    model: DelayLM,
+    frames: int,
+    ranks: int = 1,
+    *,
+    end_to_end: bool = False,
+    own: bool = True,
 ) -> bool:
     """Choose for a model and ``frames`` per micro-batch; a spec that says true or false has chosen.
 
-    ``end_to_end``: rows lie end to end, and graphs hardly pad them.
+    Args:
+        end_to_end: rows lie end to end, and graphs hardly pad them.
+        own: ``is_own_code``; others may wait for the device, which a failed capture would be the first to notice.
 
     Raises:
         SpecError: as ``check_cuda_graph``.
@@ -49,7 +61,13 @@ def uses_cuda_graph(
     # Layers that are computed again save the state of the random numbers, which a capture cannot read.
     possible = train.accumulate <= ranks and train.parallel != "fsdp" and not train.gradient_checkpointing
     pays = end_to_end or count_parameters(model) * frames <= LAUNCH_BOUND
-    return possible and train.steps >= LONG_RUN and pays
+    return possible and own and train.steps >= LONG_RUN and pays
+
+
+def is_own_code(model: nn.Module, spec: Spec) -> bool:
+    """Check that a step is code of lina and PyTorch alone, all of which can be captured."""
+    packages = {type(one).__module__.partition(".")[0] for one in model.modules()}
+    return packages <= {"lina", "torch"} and training_choices(spec).loss.record.distribution == "lina"
 
 
 def choose_forms_for_graph(train: TrainSection, model: DelayLM) -> None:

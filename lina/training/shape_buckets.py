@@ -51,7 +51,7 @@ def shape_of(batch: MicroBatch, budget: int) -> Shape:
         steps, before = steps + max(1, steps // GROWTH // 8) * 8, steps
     shortest = max(steps // 2, before + 1 - utterances * batch.codes.shape[2])
     rows = max(rows, budget // shortest)
-    return Shape(rows + -rows % ROWS, utterances, steps, TEXT * grown(-(-batch.text.shape[1] // TEXT), 2))
+    return Shape(rows + -rows % ROWS, utterances, steps, TEXT * grown(-(-batch.text.shape[1] // TEXT), 2, 2))
 
 
 def padded_shape(batch: MicroBatch) -> Shape:

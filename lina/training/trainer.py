@@ -44,7 +44,7 @@ from lina.training.batch_size import choose_batch_seconds, resolved_run
 from lina.training.compile_blocks import compile_blocks, compiles_layers
 from lina.training.finite_steps import SkippedSteps
 from lina.training.gradient_spikes import NormStatistics
-from lina.training.graph_choice import choose_forms_for_graph, uses_cuda_graph
+from lina.training.graph_choice import choose_forms_for_graph, is_own_code, uses_cuda_graph
 from lina.training.issued_step import HostCopy, IssuedStep
 from lina.training.kernel_warm_up import KernelWarmUp
 from lina.training.loop import resume_point, run_steps
@@ -106,7 +106,8 @@ class Trainer:
         """Chosen for this machine; a checkpoint overrides it with the precision that the run began with."""
         end_to_end = self._packs_groups(model)
         frames = int(run.spec.train.fixed_batch_seconds * data.frame_rate)
-        graph = uses_cuda_graph(run.spec.train, model, frames, self.group.size, end_to_end=end_to_end)
+        own, ranks = is_own_code(model, run.spec), self.group.size
+        graph = uses_cuda_graph(run.spec.train, model, frames, ranks, end_to_end=end_to_end, own=own)
         graph = graph and self.device.type == "cuda"
         graph_by_choice = run.spec.train.cuda_graph == "auto"
         run = resolved_run(run, cuda_graph=graph)

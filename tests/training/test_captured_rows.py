@@ -127,6 +127,37 @@ def test_where_memory_is_short_nothing_is_captured(
 
 
 @pytest.mark.usefixtures("memory")
+def test_memory_that_runs_out_beside_graphs_ends_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = toy_lm(sizes=(4,) * CODEBOOKS).train()
+    _, captured = passes(lm, may_go_without_graphs=True)
+    run(captured, EAGER_CALLS + 2)
+    [first] = captured.captured.values()
+    assert first.graph is not None
+    eagerly = CapturedFunction._run_on_side_stream
+    calls: list[int] = []
+
+    def full(function: CapturedFunction[Any], inputs: tuple[Tensor, ...]) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return eagerly(function, inputs)
+
+    monkeypatch.setattr(CapturedFunction, "_run_on_side_stream", full)
+    other = fix_row(batches()[1], SHAPE._replace(text=12))
+    with caplog.at_level("INFO", logger="lina"):
+        measured = captured(other, torch.float32)
+    assert float(measured.loss.detach()) > 0
+    assert "train: no CUDA graphs: memory has run out beside them" in caplog.text
+    assert vars(first)["graph"] is None
+    assert not first.inputs
+    calls.clear()
+    with pytest.raises(torch.OutOfMemoryError):  # there is nothing more to give back
+        captured(other, torch.float32)
+
+
+@pytest.mark.usefixtures("memory")
 def test_what_cannot_be_captured_runs_without_or_is_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

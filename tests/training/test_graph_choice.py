@@ -3,10 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from lina.core.errors import SpecError
 from lina.pipeline.speech_job import run_spec
-from lina.training.graph_choice import LAUNCH_BOUND, choose_forms_for_graph, uses_cuda_graph
+from lina.training.graph_choice import (
+    LAUNCH_BOUND,
+    choose_forms_for_graph,
+    is_own_code,
+    uses_cuda_graph,
+)
 from tests.core.toy_model import toy_lm
 from tests.pipeline.small_run import hooks_of, small
 
@@ -35,6 +41,20 @@ def test_small_steps_of_long_runs_are_captured(
     assert uses_cuda_graph(train, lm, frames) is captured
     large = uses_cuda_graph(train, lm, 100 * frames, end_to_end=True)
     assert large is (captured or share > 1.0)
+
+
+def test_code_of_others_is_captured_on_request_alone(tmp_path: Path) -> None:
+    spec, lm = small(tmp_path, LONG).spec, toy_lm()
+    assert is_own_code(lm, spec)
+    assert not uses_cuda_graph(spec.train, lm, 1, own=False)
+    lm.decoder.layers[0].cmix = Others(lm.decoder.layers[0].cmix)
+    assert not is_own_code(lm, spec)
+    required = spec.train.model_copy(update={"cuda_graph": True})
+    assert uses_cuda_graph(required, lm, 1, own=False)
+
+
+class Others(torch.nn.Sequential):
+    """A module of another package."""
 
 
 def test_a_graph_has_one_micro_batch_on_each_rank_that_there_is(tmp_path: Path) -> None:

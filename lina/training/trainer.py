@@ -17,7 +17,6 @@ from lina.config.training_choices import training_choices
 from lina.core.model.delay_lm import DelayLM
 from lina.core.ops.dispatch import HAS_TRITON, log_once
 from lina.core.process.malloc import keep_freed_memory
-from lina.data.collate import KEEP_ALL
 from lina.data.training_data import TrainingData
 from lina.runs.checkpoint import (
     checkpoint_content,
@@ -48,7 +47,7 @@ from lina.training.graph_choice import choose_forms_for_graph, is_own_code, uses
 from lina.training.issued_step import HostCopy, IssuedStep
 from lina.training.kernel_warm_up import KernelWarmUp
 from lina.training.loop import resume_point, run_steps
-from lina.training.micro_batches import MicroBatches, make_micro_batch, step_seed
+from lina.training.micro_batches import MicroBatches, step_seed
 from lina.training.objective import StepMeasures, build_objective
 from lina.training.optimizer import MovingAverage, parameter_groups
 from lina.training.optimizer_step import OptimizerStep
@@ -56,6 +55,7 @@ from lina.training.packing import packs_groups
 from lina.training.process_group import ProcessGroup
 from lina.training.results import check_optimizer, check_schedule
 from lina.training.step_numbers import accuracies, step_numbers
+from lina.training.validation import validation_metrics
 
 
 def train(
@@ -311,35 +311,15 @@ class Trainer:
     def validate(self) -> None:
         """Loss and accuracy over all validation utterances, with the averaged weights where they are kept."""
         self.collect()
-        if len(self.data.valid):
-            self._measure_validation()
-
-    @torch.no_grad()
-    def _measure_validation(self) -> None:
-        self.model.eval()
-        group = self.group
-        numbers = torch.zeros(1 + 2 * len(self.model.codebook_sizes), dtype=torch.float64, device=self.device)
-        generator = torch.Generator().manual_seed(0)
-        planned = self.data.plan(self.data.valid, self.spec.fixed_batch_seconds, 0).batches(0)
-        with self.average.in_place(self.model) if self.average else nullcontext():
-            for first in range(0, len(planned), group.size):
-                place = first + group.rank
-                rows = [[self.data.valid[i]] for i in planned[place % len(planned)]]
-                batch = make_micro_batch(self.data, rows, KEEP_ALL, generator)
-                measured = self.backward.measure(batch, self.precision)
-                loss = measured.loss.double() * measured.n_targets.sum()
-                if place < len(planned):  # else computed once more, to gather weights with the others
-                    numbers += torch.cat([loss[None], measured.n_correct, measured.n_targets])
-        total, *counts = group.all_reduce(numbers).split(
-            [1, len(self.model.codebook_sizes), len(self.model.codebook_sizes)]
-        )
-        if not group.is_main:
+        if not len(self.data.valid):
             return
-        n_correct, n_targets = counts
-        metrics: dict[str, Any] = {
-            "loss": float(total) / int(n_targets.sum()),
-            "accuracy": accuracies(n_correct, n_targets),
-            "seconds": self.seconds,
-        }
+        self.model.eval()
+        with self.average.in_place(self.model) if self.average else nullcontext():
+            metrics = validation_metrics(
+                self.backward, self.data, self.spec.fixed_batch_seconds, self.precision, self.group
+            )
+        if not self.group.is_main:
+            return
+        metrics["seconds"] = self.seconds
         append_metrics(self.run.directory, MetricsRecord(step=self.step, split="valid", **metrics))
         self.hooks.evaluation_done(run=self.run, step=self.step, metrics=metrics)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lina.config.train_section import TrainSection
 from lina.core.errors import LinaError, SpecError
@@ -17,6 +18,7 @@ from lina.core.model.tokens import teacher_forcing
 from lina.data.collate import drop_conditions
 from lina.runs.hooks import hookimpl
 from lina.runs.shards import gather
+from lina.training import process_group
 from lina.training import trainer as trainer_module
 from lina.training.backward import BackwardPass
 from lina.training.gradient_spikes import NormStatistics
@@ -322,6 +324,19 @@ def gradients() -> list[list[Any]]:
                 [None if one.grad is None else one.grad.tolist() for one in objective.model.parameters()]
             )
     return found
+
+
+def groups_left() -> list[bool]:
+    """References to the group that this rank has left, while DistributedDataParallel has one."""
+    objective: Any = PartialObjective()
+    with join_ranks(TrainSection(device="cpu")) as group:
+        backward = BackwardPass(TrainSection(device="cpu"), objective, group)
+        own = torch.distributed.distributed_c10d._get_default_group()
+    return [isinstance(backward.module, DistributedDataParallel), own in process_group._kept]
+
+
+def test_a_group_is_not_destroyed_by_what_outlives_it() -> None:
+    assert on_ranks(2, groups_left) == [[True, True]] * 2
 
 
 def test_a_gradient_that_some_micro_batches_lack_counts_as_zeros() -> None:

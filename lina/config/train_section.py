@@ -69,7 +69,7 @@ class TrainSection(SpecSection):
     """Steps between lines of metrics.jsonl."""
     cuda_graph: Literal["auto"] | bool = "auto"
     """On a GPU: give micro-batches a few shapes and replay each as a CUDA graph; ``auto``: in runs of at least 1,000
-    steps, where that costs little padding or the model is small."""
+    steps by lina's own plugins, where that costs little padding or the model is small."""
     compile: Literal["auto"] | bool = "auto"
     """On a GPU: compile layers, in about a minute at the first start; ``auto``: in runs of at least 1,000 steps."""
     gradient_checkpointing: bool = False

@@ -48,10 +48,10 @@ class Engines:
     def device(self) -> torch.device:
         return self.model.logits_head.weight.device
 
-    @property
-    def sentences_at_once(self) -> int:
-        """Sentences of a text that are decoded side by side, where they do not depend on each other."""
-        return SENTENCES_ON_GPU if self.device.type == "cuda" else 1
+    def slots_of_text(self, best_of: int, carry: bool = False) -> int:
+        """Slots for a text; a GPU decodes some sentences side by side, unless each depends on the last (``carry``)."""
+        at_once = SENTENCES_ON_GPU if self.device.type == "cuda" and not carry else 1
+        return max(best_of, at_once)
 
     @cached_property
     def device_decoder(self) -> DecoderStream | None:

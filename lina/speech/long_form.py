@@ -130,8 +130,8 @@ def _frames(
     state: LMState | None = None
     order, sentences = _Order(), _Sentences(voice, segments, carry, options)
     waiting: Stream | None = None
-    rows = options.best_of if carry else max(options.best_of, voice.engines.sentences_at_once)
-    with voice.engines.borrow(options.guidance, rows, audio=True) as engine:
+    slots = voice.engines.slots_of_text(options.best_of, carry)
+    with voice.engines.borrow(options.guidance, slots, audio=True) as engine:
         audio = engine.open_audio(prompt, continues=True)
         try:
             while (sentence := sentences.next(state)) is not None:

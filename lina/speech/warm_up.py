@@ -40,8 +40,8 @@ def _speak(voice: Synthesizer) -> None:
     options = voice.resolve_options({})
     nothing = torch.zeros(0, len(voice.codec.codebook_sizes), dtype=torch.int64)
     item = SynthesisInput("", [min(1, voice.tokenizer.vocab_size - 1)] * TEXT, 0, nothing)
-    rows = max(options.best_of, voice.engines.sentences_at_once)
-    with voice.engines.borrow(options.guidance, rows, audio=True) as engine:
+    slots = voice.engines.slots_of_text(options.best_of)
+    with voice.engines.borrow(options.guidance, slots, audio=True) as engine:
         (request, *_) = voice.requests(item, options, (0, 0))
         stream = engine.submit(replace(request, max_frames=1, audio=engine.open_audio()))
         for _ in stream.audio():

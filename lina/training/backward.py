@@ -24,7 +24,7 @@ from lina.training.objective import MicroBatch, Objective, StepMeasures
 from lina.training.packing import RowStarts, row_starts
 from lina.training.process_group import ProcessGroup
 from lina.training.shape_buckets import Shape, columns_of, padded_shape
-from lina.training.sharding import layers_of, shard
+from lina.training.sharding import shard, units_of
 
 ALIGNMENT = 16
 """Rows of several utterances have a multiple of so many steps on a GPU.
@@ -60,7 +60,7 @@ class BackwardPass:
         self.module: nn.Module = WeighedObjective(objective, spec.guided_attention)
         self.sharded = spec.parallel == "fsdp" and self.group.size > 1
         if self.sharded:
-            shard(self.module, layers_of(objective.model), self.device, self.group.size)
+            shard(self.module, units_of(objective.model), self.device, self.group.size)
         elif self.group.size > 1 and not self.graphs:
             # A graph's gradients are summed after its replay, which runs no hooks of autograd.
             with warnings.catch_warnings():
@@ -98,15 +98,15 @@ class BackwardPass:
                 last=last,
             )
         if isinstance(batch, FixedRow):
-            function = self._captured(batch.shape, precision, place_row)
+            function = self._function_for(batch.shape, precision, place_row)
             measured = self._run(function, weight, *batch.batch, *batch.tables)
         else:
-            measured = self._run(self._captured(padded_shape(batch), precision), weight, *batch)
+            measured = self._run(self._function_for(padded_shape(batch), precision), weight, *batch)
         if last:
             self.group.all_reduce_gradients(parameter for parameter, _ in self.places)
         return measured
 
-    def _captured(
+    def _function_for(
         self, shape: Shape | RowShape, precision: torch.dtype, place: Place | None = None
     ) -> CapturedFunction[StepMeasures]:
         if shape not in self.captured:

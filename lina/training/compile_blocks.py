@@ -5,13 +5,11 @@ passes over it what PyTorch's operators do in many. Kernels of the recurrences t
 """
 
 import importlib.util
-from collections.abc import Iterator
 from contextlib import ExitStack
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import nn
 
 from lina.config.train_section import TrainSection
 from lina.core.model.contract import check_backbone
@@ -20,6 +18,7 @@ from lina.core.ops.dispatch import HAS_TRITON, log_once
 from lina.engine.compilation import RECOMPILES, cache_compiled_code
 from lina.runs.device import mixed_precision
 from lina.training.graph_choice import LONG_RUN
+from lina.training.layers import backbones_of, layers_of
 
 OPAQUE = (
     *("lina.backbones.fused", "fla", "triton"),
@@ -66,17 +65,17 @@ def compile_blocks(model: DelayLM, device: torch.device, precision: torch.dtype)
     settings.enter_context(torch._dynamo.config.patch(own))
     # Sizes that happen to be equal in one batch are not in the next.
     settings.enter_context(torch.fx.experimental._config.patch(use_duck_shape=False))  # type: ignore[attr-defined]
-    backbones = [model.encoder, model.decoder]
-    if hasattr(model.cross_att, "pos_net"):
-        backbones.append(model.cross_att.pos_net)
     with mixed_precision(device, precision):
         for backbone in (model.encoder, model.decoder):
             # Kernels are chosen, and their packages imported, outside of any compilation.
             check_backbone(backbone, model.rvq_embed.embedding_dim)
     _skip(OPAQUE, settings)
-    for layer in _layers(backbones):
-        # A method, so that a copy of the layer computes with its own weights.
-        layer.parallel_forward = MethodType(torch.compile(type(layer).parallel_forward, dynamic=True), layer)
+    for backbone, _ in backbones_of(model):
+        for layer in layers_of(backbone):
+            # A method, so that a copy of the layer computes with its own weights.
+            layer.parallel_forward = MethodType(
+                torch.compile(type(layer).parallel_forward, dynamic=True), layer
+            )
     for block in model.txt_encoder.sa:
         block.compile(dynamic=True)
     return settings
@@ -96,9 +95,3 @@ def _skip(names: tuple[str, ...], settings: ExitStack) -> None:
     for name in names:
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
             trace_rules.add(name)
-
-
-def _layers(backbones: list[Any]) -> Iterator[Any]:
-    for backbone in backbones:
-        layers = getattr(backbone, "layers", ())
-        yield from layers if isinstance(layers, nn.ModuleList) else ()

@@ -1,4 +1,4 @@
-"""Capture of a function in a CUDA graph: for small models, kernel launch overhead dominates the step time."""
+"""Capture of a function in a CUDA graph, whose kernels the host launches at once instead of one by one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 R = TypeVar("R")
-
 Place = Callable[[Sequence[Tensor], torch.device], tuple[Tensor, ...]]
 
 EAGER_CALLS = 3
@@ -31,9 +30,11 @@ class CapturedFunction(Generic[R]):
         eager_calls: int = EAGER_CALLS,
         place: Place | None = None,
     ) -> None:
-        """Args:
-        device: the GPU; None calls the function eagerly, as the first ``eager_calls`` always do.
-        place: makes tensors on the GPU that hold the inputs, and are overwritten by those of later calls.
+        """Nothing is captured yet.
+
+        Args:
+            device: the GPU; None calls the function eagerly, as the first ``eager_calls`` always do.
+            place: makes tensors on the GPU that hold the inputs, and are overwritten by those of later calls.
         """
         self.function, self.parameters, self.device, self.pool = function, parameters, device, pool
         self.eager_calls, self.place = eager_calls, place or _copies

@@ -21,6 +21,7 @@ from lina.core.errors import one_line
 from lina.core.model.delay_lm import DelayLM
 from lina.core.protocols import takes_starts
 from lina.runs.device import mixed_precision
+from lina.training.layers import backbones_of, layers_of
 
 FRAMES = 128
 """Long enough for the kernels of long rows, which work in chunks of up to 64 frames."""
@@ -65,14 +66,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def kinds_of_layers(model: DelayLM) -> Iterator[tuple[nn.Module, int]]:
     """One layer for each type and sizes in the backbones, and the width of its input."""
-    width = model.rvq_embed.embedding_dim
-    backbones: list[tuple[Any, int]] = [(model.encoder, width), (model.decoder, width)]
-    if hasattr(model.cross_att, "pos_net"):
-        backbones.append((model.cross_att.pos_net, model.cross_att.d_position))  # type: ignore[arg-type]
     seen = set()
-    for backbone, width in backbones:
-        layers = getattr(backbone, "layers", ())
-        for layer in layers if isinstance(layers, nn.ModuleList) else ():
+    for backbone, width in backbones_of(model):
+        for layer in layers_of(backbone):
             kind = (type(layer), *(tuple(one.shape) for one in layer.parameters()))
             if kind not in seen:
                 seen.add(kind)

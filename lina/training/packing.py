@@ -22,6 +22,7 @@ from lina.core.model.tokens import STOP, Columns
 from lina.core.ops.dispatch import KernelConfig
 from lina.core.ops.segments import keep_segments
 from lina.core.protocols import takes_starts
+from lina.training.layers import backbones_of
 
 
 class Packed(NamedTuple):
@@ -115,9 +116,7 @@ def packs_groups(model: DelayLM, precision: torch.dtype) -> bool:
 
     They are with fused kernels. Reference forms loop over the frames of a row, and a row end to end is long.
     """
-    streams = [model.encoder, model.decoder]
-    if isinstance(model.cross_att, PositionCrossAttention):
-        streams.append(model.cross_att.pos_net)
+    streams = (stream for stream, _ in backbones_of(model))
     return all(takes_starts(one) and _has_fused_kernels(one, precision) for one in streams)
 
 

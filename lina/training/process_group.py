@@ -35,7 +35,7 @@ BUCKET = 32 * 2**20
 T = TypeVar("T")
 log = logging.getLogger("lina")
 
-_kept: list[Any] = []
+_left_groups: list[Any] = []
 """Groups that this process has left.
 
 A DistributedDataParallel that outlives its group would be the last to refer to it, and destroy it under Python's lock:
@@ -258,7 +258,7 @@ def _is_lost_connection(error: Exception) -> bool:
 def _leave(on_gpus: bool) -> None:
     """Leave without waiting: other ranks may have exited during an all-reduce."""
     with suppress(RuntimeError, ValueError):
-        _kept.append(dist.distributed_c10d._get_default_group())
+        _left_groups.append(dist.distributed_c10d._get_default_group())
     with suppress(RuntimeError, AttributeError):
         if on_gpus:
             dist.distributed_c10d._get_default_group()._get_backend(torch.device("cuda")).abort()

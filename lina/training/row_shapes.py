@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lina.data.training_data import TrainingData
 from lina.training.fixed_rows import MULTIPLE, RowShape
-from lina.training.shape_buckets import grown
+from lina.training.shape_buckets import next_size
 
 SHAPES = 24
 """In corpora of sentences 2 to 3 % of a row is padding then."""
@@ -43,26 +43,26 @@ class RowShapes:
         """``needs`` of micro-batches with groups of up to ``consecutive`` utterances, and ``budget`` frames."""
         self.consecutive, self.budget = consecutive, budget
         clusters = split(np.array(needs, dtype=np.int64).reshape(-1, len(Need._fields)), consecutive)
-        self.shapes = [self._rounded(Need(*map(int, one.max(0)))) for one in clusters]
+        self.shapes = [self._round(Need(*map(int, one.max(0)))) for one in clusters]
 
     def of(self, need: Need) -> RowShape:
         """The cheapest shape in which a micro-batch fits; one of its own, rounded coarsely, if there is none."""
         fitting = [shape for shape in self.shapes if self._fits(need, shape)]
         if fitting:
             return min(fitting, key=lambda shape: shape.steps + LETTER * shape.utterances * shape.text)
-        groups, text = grown(need.groups, 4), 16 * grown(-(-need.text // 16), 2)
+        groups, text = next_size(need.groups, 4), 16 * next_size(-(-need.text // 16), 2)
         part = max(1, self.budget // 16)
-        return self._rounded(Need(groups, need.frames, need.steps + -need.steps % part, text))
+        return self._round(Need(groups, need.frames, need.steps + -need.steps % part, text))
 
     def _fits(self, need: Need, shape: RowShape) -> bool:
         steps = need.steps + shape.utterances + 1
         least = RowShape(need.groups, 0, need.frames, steps, need.text)
         return all(few <= many for few, many in zip(least, shape, strict=True))
 
-    def _rounded(self, need: Need) -> RowShape:
+    def _round(self, need: Need) -> RowShape:
         utterances = need.groups * self.consecutive
         steps = need.steps + utterances + 1
-        frames, text = 32 * grown(-(-need.frames // 32), 1, 1), need.text + -need.text % 16
+        frames, text = 32 * next_size(-(-need.frames // 32), 1, 1), need.text + -need.text % 16
         return RowShape(need.groups, utterances, frames, steps + -steps % MULTIPLE, text)
 
 

@@ -16,7 +16,7 @@ from lina.training.objective import MicroBatch
 GROWTH = 12
 SMALLEST = 32
 ROWS, TEXT = 8, 16
-"""Rows and texts are padded to multiples of these."""
+"""Rows are padded to a multiple of the one, texts to multiples of the other that grow by half."""
 
 
 class Shape(NamedTuple):
@@ -27,8 +27,8 @@ class Shape(NamedTuple):
     text: int
 
 
-def grown(value: int, smallest: int, parts: int = 4) -> int:
-    """The smallest bucket for ``value``; buckets grow by one part of ``parts``."""
+def next_size(value: int, smallest: int, parts: int = 4) -> int:
+    """The smallest size from ``smallest`` on that holds ``value``; each is larger than the last by one of ``parts``."""
     size = smallest
     while size < value:
         size += max(1, size // parts)
@@ -51,7 +51,9 @@ def shape_of(batch: MicroBatch, budget: int) -> Shape:
         steps, before = steps + max(1, steps // GROWTH // 8) * 8, steps
     shortest = max(steps // 2, before + 1 - utterances * batch.codes.shape[2])
     rows = max(rows, budget // shortest)
-    return Shape(rows + -rows % ROWS, utterances, steps, TEXT * grown(-(-batch.text.shape[1] // TEXT), 2, 2))
+    return Shape(
+        rows + -rows % ROWS, utterances, steps, TEXT * next_size(-(-batch.text.shape[1] // TEXT), 2, 2)
+    )
 
 
 def padded_shape(batch: MicroBatch) -> Shape:

@@ -12,6 +12,7 @@ from torch import nn
 
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import DelayLM
+from lina.training.layers import layers_of
 
 
 def shard(module: nn.Module, layers: Iterator[nn.Module], device: torch.device, ranks: int) -> None:
@@ -35,8 +36,7 @@ def shard(module: nn.Module, layers: Iterator[nn.Module], device: torch.device, 
     shard_module(module, mesh=mesh)
 
 
-def layers_of(model: DelayLM) -> Iterator[nn.Module]:
-    """The layers of the backbones, where they have a list of them."""
+def units_of(model: DelayLM) -> Iterator[nn.Module]:
+    """The layers of both halves of the backbone, where they have a list of them."""
     for backbone in (model.encoder, model.decoder):
-        layers = getattr(backbone, "layers", None)
-        yield from layers if isinstance(layers, nn.ModuleList) else ()
+        yield from layers_of(backbone)

@@ -289,7 +289,7 @@ def test_sentences_read_ahead_beside_a_gpu_sound_the_same(
 
     expected = list(read(make(streaming, stop), TEXTS))
     voice = make(streaming, stop)
-    monkeypatch.setattr(type(voice.engines), "sentences_at_once", at_once)
+    monkeypatch.setattr(voice.engines, "slots_of_text", lambda best_of, carry: at_once)
     busy: list[int] = []
     collect = Engine._collect
 

@@ -332,7 +332,7 @@ def groups_left() -> list[bool]:
     with join_ranks(TrainSection(device="cpu")) as group:
         backward = BackwardPass(TrainSection(device="cpu"), objective, group)
         own = torch.distributed.distributed_c10d._get_default_group()
-    return [isinstance(backward.module, DistributedDataParallel), own in process_group._kept]
+    return [isinstance(backward.module, DistributedDataParallel), own in process_group._left_groups]
 
 
 def test_a_group_is_not_destroyed_by_what_outlives_it() -> None:

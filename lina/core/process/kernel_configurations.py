@@ -58,10 +58,8 @@ def install(known: dict[str, list[Known]], tried: int | None) -> None:
         own = [one for one in configs if found is not None and describe(one) == found.config]
         if own:
             return own
-        faulty = FAULTY.get(kernel_name(tuner), {}).items()
-        configs = [
-            one for one in configs if not faulty or any(getattr(one, key) != bad for key, bad in faulty)
-        ]
+        faulty = FAULTY.get(kernel_name(tuner))
+        configs = [one for one in configs if faulty is None or not faulty.items() <= describe(one).items()]
         some = spread(configs, tried)
         log.debug(f"{kernel_name(tuner)}: no known configuration, so {len(some)} variants are tried")
         return compile_side_by_side(tuner, kwargs, some)

@@ -48,7 +48,7 @@ HEADS = 16
 
 
 class FullAttention(nn.Module):
-    """Causal attention over all frames of a row, in the parallel form alone."""
+    """Causal attention over all frames of a row, for training: its step keeps no keys, and sees its own frame alone."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -69,6 +69,10 @@ class FullAttention(nn.Module):
                 q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
             )
         return self.out(mixed.transpose(1, 2).flatten(2)), state
+
+    def step(self, x: Float[Tensor, "B D"], state: tuple[()]) -> tuple[Float[Tensor, "B D"], tuple[()]]:
+        y, state = self.parallel_forward(x[:, None], state)
+        return y[:, 0], state
 
 
 def language_model(name: str, settings: Sequence[str] = ()) -> DelayLM:

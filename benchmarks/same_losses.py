@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, default=ROOT / "specs" / "voice.yaml")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, which share the speed")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     checkouts = {"before": arguments.before.resolve(), "now": ROOT}
@@ -93,9 +95,15 @@ def main() -> int:
         "runs": {name: {} for name in checkouts},
     }
     ends: dict[str, list[float]] = {name: [] for name in checkouts}
-    for seed in arguments.seeds:
-        for name, checkout in checkouts.items():
-            run = trained(checkout, arguments.spec, seed, arguments.steps, arguments.settings)
+    pairs = [(seed, name) for seed in arguments.seeds for name in checkouts]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        runs = pool.map(
+            lambda pair: trained(
+                checkouts[pair[1]], arguments.spec, pair[0], arguments.steps, arguments.settings
+            ),
+            pairs,
+        )
+        for (seed, name), run in zip(pairs, runs, strict=True):
             ends[name].append(end_of(run["losses"]))
             found["runs"][name][seed] = run
             print(

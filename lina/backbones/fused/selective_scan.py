@@ -1,25 +1,21 @@
 """Fused kernels of the selective scan: lina's own, in Triton, with states in and out and all gradients."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lina.backbones.fused.carry import carry
 
-class Tile(NamedTuple):
-    """Tile of one program."""
-
-    frames: int
-    channels: int
-    warps: int
-
-
-FORWARD = Tile(frames=64, channels=4, warps=4)
-BACKWARD = Tile(frames=64, channels=2, warps=4)
-"""Its frames are those of ``FORWARD``, which leaves the states at the chunks' borders."""
+CHUNK = 256
+"""Frames that a program goes through one tile after the other; chunks are computed side by side."""
+TILE = 8
+"""Frames of a tile where the state has up to 16 numbers per channel; fewer where it has more."""
+WARP = 32
+"""Threads of a program."""
 GROUPS = 8
 """Groups of channels for the gradients of b and c: more groups use the machine better and need more memory."""
 
@@ -56,7 +52,7 @@ def selective_scan(
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
-        from lina.backbones.fused.selective_scan_triton import forward_kernel
+        from lina.backbones.fused.selective_scan_triton import outputs_kernel, states_kernel
 
         u, delta, a, b, c, skip, memory, starts = (
             None if tensor is None else tensor.contiguous() for tensor in arguments
@@ -64,27 +60,35 @@ class _SelectiveScan(torch.autograd.Function):
         assert u is not None
         assert memory is not None
         rows, frames, channels = u.shape
-        chunks = -(-frames // FORWARD.frames)
-        y, final = torch.empty_like(u), torch.empty_like(memory)
-        borders = memory.new_empty(rows, chunks, *memory.shape[1:])
+        tile = _tile(memory.shape[-1])
+        options = {**tile, "CHUNK": CHUNK, "STATE": memory.shape[-1], "HAS_STARTS": starts is not None}
+        flags = _flags(starts, u)
+        chunks, tiles = -(-frames // CHUNK), -(-frames // tile["FRAMES"])
+        grid = (chunks, -(-channels // tile["CHANNELS"]), rows)
+        y, borders = torch.empty_like(u), memory.new_empty(rows, tiles, *memory.shape[1:])
+        states, decays = memory.new_empty(2, rows, chunks, *memory.shape[1:])
         with torch.cuda.device_of(u):
-            forward_kernel[(-(-channels // FORWARD.channels), rows)](
+            states_kernel[grid](
+                u, delta, a, b, flags, states, decays, frames, channels, num_warps=1, **options
+            )
+            before, final = carry(states, decays, memory, torch.float32, backwards=False)
+            outputs_kernel[grid](
                 u,
                 delta,
                 a,
                 b,
                 c,
                 skip,
-                _flags(starts, u),
-                memory,
+                flags,
+                before,
                 y,
-                final,
                 borders,
                 frames,
                 channels,
-                **_constants(memory, starts, FORWARD),
+                num_warps=1,
+                **options,
             )
-        context.save_for_backward(u, delta, a, b, c, skip, starts, borders)
+        context.save_for_backward(u, delta, a, b, c, skip, starts, decays, borders)
         return y, final
 
     @staticmethod
@@ -92,32 +96,44 @@ class _SelectiveScan(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from lina.backbones.fused.selective_scan_triton import border_gradients_kernel, gradients_kernel
 
-        u, delta, a, b, c, skip, starts, borders = context.saved_tensors
+        u, delta, a, b, c, skip, starts, decays, borders = context.saved_tensors
         grad_y, grad_final = (gradient.contiguous() for gradient in gradients)
         rows, frames, channels = u.shape
-        chunks = borders.shape[1]
-        reaching, grad_memory = torch.empty_like(borders), torch.empty_like(grad_final)
-        blocks = -(-channels // (BACKWARD.channels * GROUPS))
-        groups = -(-channels // (BACKWARD.channels * blocks))
+        tile = _tile(a.shape[-1])
+        options = {**tile, "STATE": a.shape[-1], "HAS_STARTS": starts is not None}
+        flags = _flags(starts, u)
+        chunks, tiles = decays.shape[1], borders.shape[1]
+        grid = (chunks, -(-channels // tile["CHANNELS"]), rows)
+        blocks = -(-channels // (tile["CHANNELS"] * GROUPS))
+        groups = -(-channels // (tile["CHANNELS"] * blocks))
+        in_chunks, reaching = torch.empty_like(decays), torch.empty_like(borders)
         grad_u, grad_delta = torch.empty_like(u), torch.empty_like(delta)
         grad_b, grad_c = borders.new_empty(2, groups, *b.shape)
-        grad_skip = borders.new_empty(rows, chunks, channels)
-        flags = _flags(starts, u)
-        with torch.cuda.device_of(u):
-            border_gradients_kernel[(-(-channels // FORWARD.channels), rows)](
+        grad_skip = borders.new_empty(rows, tiles, channels)
+
+        def through_chunks(before: Tensor | None) -> None:
+            border_gradients_kernel[grid](
                 delta,
                 a,
                 c,
                 flags,
                 grad_y,
-                grad_final,
+                before,
+                in_chunks,
                 reaching,
-                grad_memory,
                 frames,
                 channels,
-                **_constants(grad_final, starts, FORWARD),
+                HAS_BEFORE=before is not None,
+                CHUNK=CHUNK,
+                num_warps=1,
+                **options,
             )
-            gradients_kernel[(chunks, rows, groups)](
+
+        with torch.cuda.device_of(u):
+            through_chunks(None)
+            before, grad_memory = carry(in_chunks, decays, grad_final, torch.float32, backwards=True)
+            through_chunks(before)
+            gradients_kernel[(tiles, groups, rows)](
                 u,
                 delta,
                 a,
@@ -137,7 +153,8 @@ class _SelectiveScan(torch.autograd.Function):
                 channels,
                 rows,
                 blocks,
-                **_constants(grad_final, starts, BACKWARD),
+                num_warps=1,
+                **options,
             )
         return (
             grad_u,
@@ -156,14 +173,10 @@ def _flags(starts: Tensor | None, u: Tensor) -> Tensor:
     return u if starts is None else starts.to(torch.uint8)
 
 
-def _constants(memory: Tensor, starts: Tensor | None, tile: Tile) -> dict[str, Any]:
-    """Compile-time constants of the kernels."""
-    state = memory.shape[-1]
-    return {
-        "STATE": state,
-        "HAS_STARTS": starts is not None,
-        "FRAMES": FORWARD.frames,
-        "CHANNELS": tile.channels,
-        "NUMBERS": 1 << (state - 1).bit_length(),
-        "num_warps": tile.warps,
-    }
+def _tile(state: int) -> dict[str, int]:
+    """Tile of a program for so many numbers of state per channel: at most 16 numbers per thread and tensor."""
+    numbers = 1 << (state - 1).bit_length()
+    lanes = min(numbers, 8)
+    registers = numbers // lanes
+    frames = max(1, min(TILE, 2 * TILE // registers))
+    return {"FRAMES": frames, "CHANNELS": WARP // lanes, "REGISTERS": registers, "LANES": lanes}

@@ -3,14 +3,12 @@
 import torch
 
 from lina.backbones.fused import selective_scan as fused_scan
-from lina.backbones.fused.selective_scan import Tile
 from tests.core.ops.recurrence import assert_near, with_gradients
 from tests.core.ops.test_selective_scan import ROWS, inputs, loop
 
 
 def main() -> None:
-    fused_scan.FORWARD = fused_scan.BACKWARD = Tile(frames=8, channels=2, warps=1)
-    fused_scan.GROUPS = 2
+    fused_scan.CHUNK, fused_scan.TILE, fused_scan.GROUPS = 8, 4, 2
     for frames, restarts in ((1, False), (8, False), (19, False), (19, True)):
         tensors = inputs(frames)
         starts = torch.arange(frames).expand(ROWS, -1) % 7 == 6 if restarts else None

@@ -232,6 +232,19 @@ def test_bad_calls(light: LoadedVoice) -> None:
         lina.load(device="cpu", backend="onxn")  # type: ignore[arg-type]
 
 
+def test_sentences_of_which_nothing_is_read_are_left_out(
+    light: LoadedVoice, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = light.say("Yes. No.")
+    np.testing.assert_array_equal(light.say("Yes. :D. No."), plain)
+    assert "sentence 2 is left out: this run's tokenizer reads nothing of ':D.'" in caplog.text
+    np.testing.assert_array_equal(np.concatenate(list(light.read(["Yes.", ":D", "No."])), 1), plain)
+    assert light.input(":D") is None
+    for call in (lambda: light.say(":D"), lambda: light.read([":D", ":D"])):
+        with pytest.raises(TextError, match="':D' has nothing that this run's tokenizer reads; write words"):
+            call()
+
+
 def test_a_sentence_that_is_cut_is_logged(light: LoadedVoice, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "lina"):
         light.say("The bridge is closed.", max_seconds=0.2)

@@ -73,13 +73,16 @@ def sentence_parts(sentence: str) -> Iterator[SentencePart]:
 
 
 def part_ids(text: str, tokenizer: Tokenizer, limit: int) -> list[int]:
-    """Ids of a part without pauses; empty if the tokenizer reads nothing of it.
+    """Ids of a part without pauses; empty if the tokenizer reads nothing of it but punctuation.
 
     Raises:
         TextError: the part is blank, longer than ``limit`` characters, or cannot be spoken.
     """
     check_text(text, limit)
-    return read_ids(tokenizer, literal(text))
+    ids = read_ids(tokenizer, literal(text))
+    marks = tokenizer.flush(tokenizer.initial_state())  # of beginning and end
+    labels = tokenizer.labels([one for one in ids if one not in marks])
+    return ids if any(map(str.isalnum, "".join(labels))) else []
 
 
 def check_speakable(text: str, tokenizer: Tokenizer, limit: int) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from lina.core.errors import TextError
-from lina.core.text.speakable import check_speakable, speaking_tokenizer
+from lina.core.text.speakable import check_speakable, part_ids, speaking_tokenizer
+from lina.tokenizers.bytes import Bytes
 from lina.tokenizers.phonemes import Phonemes
 
 SSML = '<speak>It costs <sub alias="five">5</sub> euros <break time="200ms"/> 日 today.</speak>'
@@ -18,3 +19,15 @@ def test_validation_reads_like_the_voice() -> None:
         check_speakable(SSML, refusing, 40)
     with pytest.raises(TextError, match="has 25 characters, the limit is 24"):
         check_speakable("Yes. This one is a bit longer.", skipping, 24)
+
+
+def test_a_text_of_which_only_punctuation_is_left_is_nothing_to_speak() -> None:
+    phonemes, letters = Phonemes.build(**Phonemes.example()), Bytes.build(**Bytes.example())
+    for text in (":D", "xD!", ":D. :D."):
+        assert part_ids(text, phonemes, 100) == []
+        with pytest.raises(TextError, match=r"^text '.*' has nothing that this run's tokenizer reads"):
+            check_speakable(text, phonemes, 100)
+    for text in ("Hi :D", ":D Hi.", "I.", "5"):
+        assert part_ids(text, phonemes, 100) == phonemes.parallel_forward(text)
+    for text in (":D", "Привет", "日本", "a"):
+        assert part_ids(text, letters, 100) == letters.parallel_forward(text)

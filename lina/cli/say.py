@@ -166,13 +166,11 @@ def _parse_sampling(arguments: dict[str, str | None]) -> dict[str, Any]:
     values = {name: value for name, value in arguments.items() if value is not None}
     if not values:
         return {}
-    from lina.config.loader import typed_values
+    from lina.config.option_values import option_values
     from lina.config.sections import SynthesizeSection
     from lina.config.validation import validate
 
-    lists = {name: f"[{value}]" if "," in value else value for name, value in values.items()}
-    tree, origin = typed_values([f"{name}={value}" for name, value in lists.items()])
-    section = validate(SynthesizeSection, tree, origin)
+    section = validate(SynthesizeSection, *option_values(values))
     return {name: getattr(section, name) for name in values}
 
 

@@ -18,7 +18,7 @@ from lina.config.codec_spec import CodecSpec
 from lina.config.interpolation import REFERENCE_RULE, check_values, interpolate
 from lina.config.layer_patterns import check_layer_patterns
 from lina.config.renames import apply_renames
-from lina.config.source_map import Key, Origin, SpecSource
+from lina.config.source_map import COMMAND_LINE, Key, Origin, SpecSource
 from lina.config.spec import Spec
 from lina.config.stale_options import without_stale_options
 from lina.config.validation import validate
@@ -28,7 +28,6 @@ MAX_BYTES = 1_000_000
 MAX_FILES = 100
 MAX_DEPTH = 40
 MAX_EVENTS = 10_000
-COMMAND_LINE = "command line"
 _KEY = re.compile(r"[\w-]{1,100}(\[\d{1,6}\])*(\.[\w-]{1,100}(\[\d{1,6}\])*){0,20}")
 RENAMED_FOLDERS = {"seed": "lina_speech"}
 """Folders of the shipped specs: former name -> name."""

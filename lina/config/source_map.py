@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 Key = tuple[str | int, ...]
 """Path of a key in a spec, such as ``("backbone", "d_model")`` or ``("synthesize", "texts", 0)``."""
 
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's loader where PyYAML was built with it: a hundred times faster on a hostile megabyte."""
+COMMAND_LINE = "command line"
+"""Name of the source of options and overrides."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,11 @@ class SpecSource:
 
     def line(self, key: Key) -> int | None:
         """Line of ``key`` or of the nearest section above it, from 1."""
-        return None if self.text is None else _line(yaml.compose(self.text, YAML_LOADER), key)
+        if self.text is None:
+            return None
+        from lina.config.yaml_lines import line_of  # imports PyYAML, which lina-voice is without
 
-
-def _line(node: yaml.Node | None, key: Key) -> int:
-    line = node.start_mark.line if node is not None else 0
-    for part in key:
-        if isinstance(node, yaml.MappingNode):
-            found = [(name, value) for name, value in node.value if name.value == str(part)]
-            if not found:
-                break
-            line, node = found[-1][0].start_mark.line, found[-1][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
+        return line_of(self.text, key)
 
 
 @dataclass(frozen=True)

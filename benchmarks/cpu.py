@@ -5,7 +5,8 @@
 Parts: ``voice`` (``lina.load()`` as it is and in 8 bits: times real time, first audio, memory, beside a busy process,
 and a cold ``lina say``), ``tokens`` (texts whose codes are the same in onnxruntime and in eager), ``backbones`` (all
 nine at about 15 M), ``gla`` (GLA of 60 M; EnCodec at 75 Hz needs 75 frames a second, and its decoder's time besides),
-``quality`` (error rate, DNSMOS and Distill-MOS in float32 and in 8 bits on the same texts).
+``quality`` (error rate, DNSMOS and Distill-MOS in float32 and in 8 bits on the same texts), ``installed`` (the size of
+lina-voice with all that pip installs with it; needs a package index).
 Run it on an idle machine: the load at the beginning is part of the result.
 """
 
@@ -29,6 +30,7 @@ import onnxruntime
 import torch
 
 import lina
+from benchmarks.cpu_installed import installed_rows
 from benchmarks.cpu_quality import quality_rows
 from benchmarks.cpu_voice import texts
 from benchmarks.decode_models import request, spec_model
@@ -49,7 +51,7 @@ from lina.speech.voice_loading import load as load_voice
 SPEC = "specs/lina_speech/gla-60m.yaml"
 BACKBONES = ("gla", "mamba", "mamba2", "retnet", "gated_deltanet", "kda", "rwkv6", "rwkv7", "transformer")
 BACKENDS: tuple[BackendName, ...] = ("eager", "onnx", "onnx-int8")
-PARTS = ("voice", "tokens", "backbones", "gla", "quality")
+PARTS = ("voice", "tokens", "backbones", "gla", "quality", "installed")
 TOP_K = 100
 """Of the requests of ``decode_models``."""
 WARM_UP = 10
@@ -154,7 +156,7 @@ def table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     rows = results["rows"]
     lines = [f"{results['cores']} cores, load {results['load']:.1f}, {results['date']}", ""]
-    for row in (one for one in rows if one["part"] in ("voice", "tokens", "quality")):
+    for row in (one for one in rows if one["part"] in ("voice", "tokens", "quality", "installed")):
         values = {name: value for name, value in row.items() if isinstance(value, int | float)}
         lines.append(
             f"- {row['name']}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -216,6 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "quality" in options.parts:
         with tempfile.TemporaryDirectory() as folder:
             add(quality_rows(options.quality, options.out or Path(folder)))
+    if "installed" in options.parts:
+        add(installed_rows())
     print(table(results))
     return 0
 

@@ -142,7 +142,9 @@ def build_backbone(
     Raises:
         PluginError: there is no such backbone, or its stack is none of ``lina.core.Layers``.
         SpecError: an argument or option is unknown, of another type or out of range, or sizes do not fit each other.
+        LinaError: PyTorch is not installed.
     """
+    _require_pytorch()
     from lina.runs.build_model import build_backbone as build
 
     return build(name, d_model=d_model, n_layers=n_layers, final_norm=final_norm, options=options)

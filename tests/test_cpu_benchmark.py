@@ -1,8 +1,9 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import cpu
+from benchmarks import cpu, cpu_installed
 from benchmarks.cpu_voice import measure, texts
 
 
@@ -54,3 +55,34 @@ def test_the_table_has_a_row_per_model_and_a_column_per_backend() -> None:
     lines = cpu.table({"cores": 2, "load": 0.1, "date": "2026-11-30", "rows": rows}).splitlines()
     assert "- lina.load(), auto: times_real_time 20.5, first_audio_ms 18" in lines
     assert lines[-1] == "| gla | 15.0 M | 655,360 | 300 | 800 | 2000 |"
+
+
+def test_installed_sizes_are_those_of_files_without_bytecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {
+        "METADATA": "Metadata-Version: 2.1\nName: one\nVersion: 2.0\n",
+        "RECORD": "one/a.py,,\none/__pycache__/a.cpython-311.pyc,,\ngone.py,,\n",
+    }
+
+    def install(wheel: Path, target: Path) -> None:
+        for name, size in {"one/a.py": 700, "one/__pycache__/a.cpython-311.pyc": 500, "bin/one": 30}.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(b"x" * size)
+        (target / "one-2.0.dist-info").mkdir()
+        for name, text in facts.items():
+            (target / "one-2.0.dist-info" / name).write_text(text)
+
+    monkeypatch.setattr(cpu_installed, "build_wheel", lambda folder: folder / "one.whl")
+    monkeypatch.setattr(cpu_installed, "install", install)
+    monkeypatch.setattr(cpu_installed, "install_for", lambda *arguments: install(*arguments[2:]))
+    own, *others = cpu_installed.installed_rows()
+    size = 700 + 30 + sum(map(len, facts.values()))
+    assert own["megabytes"] * 1e6 == pytest.approx(size)
+    assert own["megabytes_with_bytecode"] * 1e6 == pytest.approx(size + 500)
+    assert own["packages"] == {"one 2.0": 700 / 1e6}
+    assert own["within_limit"]
+    assert own["disk_mebibytes"] * 2**20 >= 4 * 4096
+    assert len(others) == len(cpu_installed.PLACES)
+    monkeypatch.setattr(cpu_installed, "LIMIT", 700)
+    assert not next(cpu_installed.installed_rows())["within_limit"]

@@ -6,11 +6,17 @@ import sysconfig
 import tarfile
 import wave
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from benchmarks.cpu_installed import build_wheel
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE")
@@ -102,53 +108,111 @@ def test_the_installed_wheel_speaks(environment: Path, tmp_path: Path) -> None:
     assert np.sqrt(np.mean(samples**2)) > 0.01
 
 
+REQUIRED = {"numpy", "onnxruntime", "pydantic", "click"}
+"""Packages that lina-voice requires, and no others: each of them is megabytes (docs/cpu.md)."""
+LARGEST_WHEEL = 28_000_000
+"""Bytes of the files of lina-voice's wheel, of which its voice has 18.4 million and the reader of words 8.2."""
+
+
 @pytest.fixture(scope="module")
-def without_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel of lina-voice and all packages of the tests but lina and torch."""
-    folder = tmp_path_factory.mktemp("voice")
-    copytree(ROOT / "lina", folder / "source/lina", ignore=ignore_patterns("__pycache__"))
-    copytree(ROOT / "packaging/lina-voice", folder / "source/packaging/lina-voice")
-    run(
-        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation"),
-        *("--wheel-dir", folder, folder / "source/packaging/lina-voice"),
-        cwd=folder,
-    )
-    (built,) = folder.glob("lina_voice-*.whl")
+def voice_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("voice"))
+
+
+@pytest.fixture(scope="module")
+def without_torch(voice_wheel: Path) -> Path:
+    """An environment with the wheel of lina-voice, what it requires and what that requires: nothing else."""
+    folder = voice_wheel.parent
     environment = folder / "environment"
     run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=folder)
     python = environment / "bin/python"
     run(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", built),
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", voice_wheel),
         cwd=folder,
     )
     purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(run(python, "-c", purelib, cwd=folder).strip())
-    for package in Path(sysconfig.get_path("purelib")).iterdir():
-        if (
-            not package.name.startswith(("lina", "torch", "__", "_virtualenv"))
-            and not (site / package.name).exists()
-        ):
-            (site / package.name).symlink_to(package)
+    here = Path(sysconfig.get_path("purelib"))
+    (voice,) = (one for one in distributions(path=[str(site)]) if one.name == "lina-voice")
+    for one in required(voice):
+        for name in {file.parts[0] for file in one.files or () if file.parts[0] != ".."}:
+            if not (site / name).exists():
+                (site / name).symlink_to(here / name)
     return environment
+
+
+def required(package: Distribution) -> Iterator[Distribution]:
+    """The requirements of a package by default, and theirs, as they are installed here."""
+    known, left = {package.name}, [package]
+    while left:
+        for line in left.pop().requires or ():
+            need = Requirement(line)
+            name = canonicalize_name(need.name)
+            if name not in known and (need.marker is None or need.marker.evaluate({"extra": ""})):
+                known.add(name)
+                left.append(distribution(name))
+                yield left[-1]
+
+
+def test_lina_voice_holds_no_more_than_it_needs(voice_wheel: Path) -> None:
+    with zipfile.ZipFile(voice_wheel) as archive:
+        names = archive.namelist()
+        assert sum(one.file_size for one in archive.infolist()) < LARGEST_WHEEL
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+    needs = {Requirement(line.partition(": ")[2]).name for line in lines if line.startswith("Requires-Dist")}
+    assert needs == REQUIRED
+    assert not any("hibari.onnx" in name or "encoder" in name or name.startswith("hibari/") for name in names)
+    for needed in ("LICENSE", "NOTICE", "g2p/lexicon.py", "assets/oov.onnx", "assets/oov_gb.onnx"):
+        assert f"lina/tokenizers/hibari/{needed}" in names
 
 
 def test_lina_voice_speaks_without_torch(without_torch: Path, tmp_path: Path) -> None:
     program = without_torch / "bin"
-    missing = "import importlib.util as u; print(u.find_spec('torch'))"
-    assert run(program / "python", "-c", missing, cwd=tmp_path).strip() == "None"
-    run(program / "lina", "say", "Good morning to everybody.", "-o", "x.wav", cwd=tmp_path)
+    missing = "import importlib.util as u; print(*map(u.find_spec, ('torch', 'omegaconf', 'yaml', 'hibari')))"
+    assert run(program / "python", "-c", missing, cwd=tmp_path).split() == ["None"] * 4
+    options = (
+        "--temperature",
+        ".7",
+        "--top-k",
+        "20",
+        "--top-p",
+        "0.9",
+        "--seed",
+        "3",
+        "--max-seconds",
+        "9.5",
+    )
+    run(program / "lina", "say", "Good morning to zzyzx.", "-o", "x.wav", *options, cwd=tmp_path)
     with wave.open(str(tmp_path / "x.wav")) as sound:
         assert 0.5 < sound.getnframes() / sound.getframerate() < 10
     speak = """
 import lina
 from lina.tokenizers.english.rule import CHARACTERS
-print(lina.load().say('Hi.').shape[0], lina.__version__, CHARACTERS.is_file())
+print(lina.load().say('Hi.', temperature=0.5).shape[0], lina.__version__, CHARACTERS.is_file())
 """
     channels, version, has_characters = run(program / "python", "-c", speak, cwd=tmp_path).split()
     assert (channels, version) == ("1", run(program / "lina", "--version", cwd=tmp_path).split()[-1])
     assert has_characters == "True"
-    command = [str(program / "lina"), "say", "Hi.", "--best-of", "2", "-o", "y.wav"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("say Hi. --best-of 2 -o y.wav", "this call needs PyTorch, which is not installed"),
+        ("say Hi. --set synthesize.seed=1 -o y.wav", "this call needs PyTorch, which is not installed"),
+        ("plan x.yaml", "this call needs PyTorch, which is not installed"),
+        ("plugins", "this call needs PyTorch, which is not installed"),
+        ("say Hi. --temperature hot -o y.wav", "command line: temperature: expected a number or a list"),
+        ("say Hi. --tempratur 1 -o y.wav", "No such option '--tempratur'. Did you mean '--temperature'?"),
+        ("say :D -o y.wav", "text ':D' has nothing that this run's tokenizer reads; write words"),
+    ],
+)
+def test_mistakes_with_lina_voice_are_one_line(
+    without_torch: Path, tmp_path: Path, command: str, message: str
+) -> None:
+    words = [str(without_torch / "bin/lina"), *command.split()]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("lina: error: this call needs PyTorch, which is not installed")
+    assert done.stderr.startswith(f"lina: error: {message}")
     assert done.stderr.count("\n") == 1

@@ -141,8 +141,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _missing_pytorch(error: Exception) -> LinaError | None:
-    """The line for a command that imports PyTorch where it is not installed, as with ``lina-voice``."""
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "torch":
+    """The line for a command that imports PyTorch, or what comes with it, where that is missing: in ``lina-voice``."""
+    if isinstance(error, ModuleNotFoundError):
         try:
             require_pytorch()
         except LinaError as missing:

@@ -18,9 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+COPY = "lina.tokenizers.hibari"
+"""In lina-voice, the reader and its data without hibari's own voice, copied by ``packaging/lina-voice/setup.py``."""
+
 
 def _import_g2p() -> Any:
     """Import ``hibari.g2p`` alone: its package loads SciPy and network modules for synthesis, in .1 s or more."""
+    if importlib.util.find_spec(COPY) is not None:
+        return importlib.import_module(f"{COPY}.g2p")
     if sys.modules.get("hibari") is not None:
         return importlib.import_module("hibari.g2p")
     spec = importlib.util.find_spec("hibari")

@@ -92,7 +92,13 @@ CALLS = """
 import lina
 from lina.cli.app import run_command
 
-calls = (lina.load_model, lambda: lina.run("x.yaml"), lambda: lina.evaluate("x", "y"), lambda: lina.export("x", "y"))
+calls = (
+    lina.load_model,
+    lambda: lina.build_backbone("gla", d_model=8, n_layers=1),
+    lambda: lina.run("x.yaml"),
+    lambda: lina.evaluate("x", "y"),
+    lambda: lina.export("x", "y"),
+)
 for call in calls:
     try:
         call()
@@ -107,7 +113,7 @@ def test_what_needs_pytorch_says_so_in_one_line() -> None:
         [sys.executable, "-c", WITHOUT_TORCH + CALLS], capture_output=True, text=True, check=False
     )
     line = "this call needs PyTorch, which is not installed; pip install lina (lina-voice is without it)"
-    assert done.stdout.splitlines() == [line] * 4 + ["2"], done.stderr
+    assert done.stdout.splitlines() == [line] * 5 + ["2"], done.stderr
     assert done.stderr == f"lina: error: {line}\n"
 
 

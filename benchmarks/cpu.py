@@ -44,6 +44,7 @@ from lina.engine.onnx.export import Rules
 from lina.engine.onnx.session import Graphs
 from lina.engine.onnx.weights import weight_of
 from lina.engine.onnx.write import write_graphs
+from lina.runs.weight_quantization import pack, unpack
 from lina.speech.default_voice import shipped_voice
 from lina.speech.threads import limit_threads
 from lina.speech.voice_loading import load as load_voice
@@ -147,9 +148,11 @@ def frames_per_second(lm: DelayLM, backend: BackendName, graphs: Graphs, seconds
 
 
 def backbone_model(backbone: str, width: int) -> DelayLM:
-    """Six and six layers of a backbone with its default configuration, and random weights."""
+    """Six and six layers of a backbone with its default configuration; random weights, as 8 bits store them."""
     section = f"backbone={{plugin: {backbone}, d_model: {width}, n_layers: 6, config: {{}}}}"
-    return spec_model(SPEC, "text.attention=plain", section, device="cpu")
+    lm = spec_model(SPEC, "text.attention=plain", section, device="cpu")
+    lm.load_state_dict(unpack(pack(lm.state_dict(), "int8"), "int8"))
+    return lm
 
 
 def table(results: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lina.core.errors import TextError
-from lina.core.text.pauses import PARAGRAPH_PAUSE
+from lina.core.text.pauses import PARAGRAPH_PAUSE, paragraph_seconds
 from lina.core.text.speakable import plain_text, sentence_parts
 from lina.speech.prompt import Prompt
 
@@ -42,6 +42,8 @@ class Segment(NamedTuple):
     """None if there is nothing to speak."""
     rate: float = 1.0
     """Speaking rate; 1 is the voice's own."""
+    has_pause: bool = False
+    """The text sets a pause before it, besides those between paragraphs."""
 
 
 def iterate_segments(
@@ -59,6 +61,7 @@ def iterate_segments(
     count, seconds, rate = 0, 0.0, 1.0
     for sentence_index, sentence in enumerate(sentences):
         plain = plain_text(sentence, voice.tokenizer)
+        paragraph = paragraph_seconds(sentence) if sentence_index else 0.0
         try:
             for silence, change, part in sentence_parts(plain):
                 seconds, rate = seconds + silence, change or rate
@@ -69,7 +72,8 @@ def iterate_segments(
                         sentence_index + 1,
                         part[:60],
                     )
-                yield Segment(sentence_index, count, seconds, item, rate)
+                yield Segment(sentence_index, count, seconds, item, rate, silence > paragraph)
+                paragraph = 0.0
                 if item is not None:
                     count, prompt = count + 1, None if carry else prompt
         except TextError as error:
@@ -126,4 +130,4 @@ def count_sentences(
 
 
 def _has_content(segment: Segment) -> bool:
-    return segment.input is not None or segment.seconds > 0
+    return segment.input is not None or segment.has_pause

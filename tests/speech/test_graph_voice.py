@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -246,9 +247,15 @@ def test_sentences_of_which_nothing_is_read_are_left_out(
     assert "sentence 2 is left out: this run's tokenizer reads nothing of ':D.'" in caplog.text
     np.testing.assert_array_equal(np.concatenate(list(light.read(["Yes.", ":D", "No."])), 1), plain)
     assert light.input(":D") is None
-    for call in (lambda: light.say(":D"), lambda: light.read([":D", ":D"])):
-        with pytest.raises(TextError, match="':D' has nothing that this run's tokenizer reads; write words"):
+    silent = (":D", ":D\n\n:D.", "<speak><p>:D</p><p>:D</p></speak>")
+    calls: list[Callable[[], object]] = [partial(light.say, text) for text in silent]
+    calls.append(lambda: light.read([":D", ":D"]))
+    for call in calls:
+        with pytest.raises(TextError, match="has nothing that this run's tokenizer reads; write words"):
             call()
+    pause = '<break time="400ms"/>'
+    for text, seconds in ((f"{pause} :D", 0.4), (f":D\n\n:D {pause}", 0.8)):
+        np.testing.assert_array_equal(light.say(text), np.zeros((1, round(seconds * light.sample_rate))))
 
 
 def test_a_sentence_that_is_cut_is_logged(light: LoadedVoice, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,8 @@ _TIME = re.compile(
     r"""time\s*=\s*["']\s*\+?(?P<time>\d{1,6}(?:\.\d{0,6})?|\.\d{1,6})\s?(?P<unit>ms|s)\s*["']"""
 )
 _STRENGTH = re.compile(r"""strength\s*=\s*["']\s*(?P<strength>[a-z-]+)\s*["']""")
-PARAGRAPH_PAUSE = '<break time="400ms"/>'
+PARAGRAPH_SECONDS = 0.4
+PARAGRAPH_PAUSE = f'<break time="{1000 * PARAGRAPH_SECONDS:.0f}ms"/>'
 """Added before a paragraph, to the silence that a model makes between two sentences."""
 STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.4, "strong": 0.7, "x-strong": 1.2}
 """Seconds; SSML leaves them to the synthesizer. A ``break`` without attributes is medium."""
@@ -62,6 +63,11 @@ def literal(text: str) -> str:
 def escape_marks(text: str) -> str:
     """Escape text that would be read as a mark; ``literal`` is the inverse."""
     return _LIKE_A_MARK.sub("&lt;", text)
+
+
+def paragraph_seconds(sentence: str) -> float:
+    """Silence that only sets a sentence apart from the paragraph before it."""
+    return PARAGRAPH_SECONDS if sentence.startswith(f"{PARAGRAPH_PAUSE} ") else 0.0
 
 
 def without_marks(text: str) -> str:

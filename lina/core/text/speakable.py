@@ -8,7 +8,7 @@ from lina.core.errors import TextError
 from lina.core.protocols import Tokenizer
 from lina.core.text.contract import read_ids
 from lina.core.text.lexicon import read_lexicon
-from lina.core.text.pauses import has_mark, literal, parts
+from lina.core.text.pauses import has_mark, literal, paragraph_seconds, parts
 from lina.core.text.sentences import sentences_of_text, split_clauses
 from lina.core.text.ssml import strip_ssml
 from lina.core.text.validate import check_text
@@ -92,9 +92,11 @@ def check_speakable(text: str, tokenizer: Tokenizer, limit: int) -> None:
         TextError: a part cannot be spoken, or there is nothing to speak.
     """
     content = False
-    for sentence in sentences_of_text(plain_text(text, tokenizer)):
+    for index, sentence in enumerate(sentences_of_text(plain_text(text, tokenizer))):
+        paragraph = paragraph_seconds(sentence) if index else 0.0
         for seconds, _, part in sentence_parts(sentence):
             ids = [] if part is None else part_ids(part, tokenizer, limit)
-            content = content or seconds > 0 or bool(ids)
+            content = content or seconds > paragraph or bool(ids)
+            paragraph = 0.0
     if not content:
         raise TextError(f"text {text[:40]!r} has nothing that this run's tokenizer reads; write words")

@@ -27,6 +27,10 @@ def test_a_text_of_which_only_punctuation_is_left_is_nothing_to_speak() -> None:
         assert part_ids(text, phonemes, 100) == []
         with pytest.raises(TextError, match=r"^text '.*' has nothing that this run's tokenizer reads"):
             check_speakable(text, phonemes, 100)
+    for text in (":D\n\n:D", "<speak><p>:D</p><p>:D</p></speak>"):
+        with pytest.raises(TextError, match="has nothing that this run's tokenizer reads"):
+            check_speakable(text, phonemes, 100)
+    check_speakable(':D\n\n<break time="300ms"/> :D', phonemes, 100)
     for text in ("Hi :D", ":D Hi.", "I.", "5"):
         assert part_ids(text, phonemes, 100) == phonemes.parallel_forward(text)
     for text in (":D", "Привет", "日本", "a"):

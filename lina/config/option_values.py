@@ -32,7 +32,7 @@ def option_values(options: Mapping[str, str]) -> tuple[dict[str, Any], Origin]:
 
 
 def _value(text: str) -> int | float | str:
-    text = text.strip()
+    text = text.encode("utf-8", "backslashreplace").decode().strip()  # surrogates: bytes that are not text
     if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
         return text
     return int(text) if text.lstrip("+-").isdigit() else float(text)

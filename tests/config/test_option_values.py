@@ -28,6 +28,7 @@ from lina.core.errors import SpecError
         ("1.2.3", "1.2.3"),
         ("nan", "nan"),
         ("٣", "٣"),
+        ("\udcff", "\\udcff"),
         ("9" * 401, "9" * 401),
     ],
 )
@@ -44,6 +45,7 @@ def test_numbers_and_lists_of_them_are_read(text: str, value: Any) -> None:
     [
         ({"seed": "9" * 20}, "seed: a whole number of more than 64 bits is not allowed"),
         ({"temperature": "1e999"}, "temperature: expected a finite number, found Infinity"),
+        ({"temperature": "1,\udcff"}, r'temperature.1: expected a number, found "\\udcff"'),
         ({"seed": "0.5"}, "seed: expected a whole number, found 0.5"),
         (
             {"top_k": "0", "top_p": "2"},

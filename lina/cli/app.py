@@ -141,8 +141,15 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _missing_pytorch(error: Exception) -> LinaError | None:
-    """The line for a command that imports PyTorch, or what comes with it, where that is missing: in ``lina-voice``."""
-    if isinstance(error, ModuleNotFoundError):
+    """The line for a command that imports PyTorch, or what comes with it, where that is missing: in ``lina-voice``.
+
+    None for a plugin that lacks a package of its own.
+    """
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    from lina.cli.plugin_traceback import plugin_at_fault
+
+    if (error.name or "").partition(".")[0] in ("lina", "torch") or plugin_at_fault(error) is None:
         try:
             require_pytorch()
         except LinaError as missing:

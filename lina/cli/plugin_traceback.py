@@ -4,12 +4,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from lina.core.entry_points import Record, records
+from lina.core.entry_points import Record, records, same_distribution
 
 
 def plugin_at_fault(error: BaseException) -> str | None:
     """A line that names plugin, distribution, file and line; None if no installed package's plugin is involved."""
-    others = [record for record in records() if record.distribution != "lina"]
+    others = [record for record in records() if not same_distribution(record.distribution, "lina")]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         for record in others:
             if _belongs(frame.filename, record):

@@ -163,6 +163,47 @@ def test_a_plugins_traceback_begins_with_its_name(
     assert capsys.readouterr().err.startswith(expected)
 
 
+def test_a_bug_of_lina_voice_is_no_plugins(
+    with_command: Callable[[click.Command], None],
+    distributions: FakeDistributions,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    distributions.install("lina-voice", {"lina.tokenizers": {"own": "lina.tokenizers.bytes:Bytes"}})
+    with_command(failing(ZeroDivisionError("bug")))
+    with pytest.raises(ZeroDivisionError):
+        main(["fails"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_plugin_that_lacks_its_own_package_does_not_ask_for_pytorch(
+    with_command: Callable[[click.Command], None],
+    distributions: FakeDistributions,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    distributions.install(
+        "lina-mine",
+        {"lina.tokenizers": {"mine": "mine_mod:Mine"}},
+        "0.3",
+        mine_mod="def fail(name):\n    __import__(name)\n",
+    )
+
+    @click.command()
+    @click.argument("name")
+    def fails(name: str) -> None:
+        importlib.import_module("mine_mod").fail(name)
+
+    with_command(fails)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as with lina-voice
+    with pytest.raises(ModuleNotFoundError, match="not_there"):
+        main(["fails", "not_there"])
+    assert capsys.readouterr().err.startswith("lina: the plugin tokenizer:mine (lina-mine 0.3) failed in")
+    for name in ("torch", "lina.not_there"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["fails", name])
+        assert capsys.readouterr().err.startswith("lina: error: this call needs PyTorch")
+
+
 def test_errors_of_the_machine_are_one_line(
     refused: Callable[..., str], with_command: Callable[[click.Command], None]
 ) -> None:

@@ -167,6 +167,25 @@ def test_lina_voice_holds_no_more_than_it_needs(voice_wheel: Path) -> None:
         assert f"lina/tokenizers/hibari/{needed}" in names
 
 
+def test_lina_voice_is_built_from_this_tree_alone(tmp_path: Path) -> None:
+    copytree(ROOT / "lina", tmp_path / "lina", ignore=ignore_patterns("__pycache__", "voices"))
+    source = tmp_path / "packaging/lina-voice"
+    copytree(ROOT / "packaging/lina-voice", source, ignore=ignore_patterns("build"))
+    earlier = source / "build/lib/lina/core/earlier.py"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("import torch\n")
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", tmp_path)
+    run(sys.executable, "-m", "pip", "wheel", *options, source, cwd=tmp_path)
+    (built,) = tmp_path.glob("lina_voice-*.whl")
+    with zipfile.ZipFile(built) as archive:
+        names = archive.namelist()
+    assert "lina/core/errors.py" in names
+    assert "lina/core/earlier.py" not in names
+    build = [sys.executable, "-c", "from setuptools import build_meta; build_meta.build_sdist('dist')"]
+    done = subprocess.run(build, cwd=source, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: lina-voice has no sdist; build its wheel")
+
+
 def test_lina_voice_speaks_without_torch(without_torch: Path, tmp_path: Path) -> None:
     program = without_torch / "bin"
     missing = "import importlib.util as u; print(*map(u.find_spec, ('torch', 'omegaconf', 'yaml', 'hibari')))"

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 NEEDS_MORE = re.compile(
     r"^(?:import|from) (?:torch|jaxtyping|omegaconf|yaml|pluggy|rich|jinja2)\b", re.MULTILINE
@@ -39,13 +40,31 @@ class BuildVoice(build_py):
         return [one for one in found if not NEEDS_MORE.search(Path(one[2]).read_text("utf-8"))]
 
     def run(self) -> None:
+        if self.editable_mode:  # reads by hibari-tts itself
+            super().run()
+            return
+        shutil.rmtree(Path(self.build_lib, "lina"), ignore_errors=True)  # of earlier builds
         super().run()
+        self._copy_reader()
+
+    def _copy_reader(self) -> None:
         for file in distribution("hibari-tts").files or ():
             place = place_of(file)
             if place is not None:
                 target = Path(self.build_lib, FOLDER, place)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(Path(file.locate()), target)
+        if not Path(self.build_lib, FOLDER, "g2p/lexicon.py").is_file():
+            raise RuntimeError("hibari-tts is not installed from a wheel; pip install hibari-tts==0.2.1")
 
 
-setup(cmdclass={"build_py": BuildVoice})
+class NoSources(sdist):
+    """No archive of sources: they lie outside of this folder, and setuptools would leave them out."""
+
+    def run(self) -> None:
+        raise RuntimeError(
+            "lina-voice has no sdist; build its wheel: pip wheel --no-deps packaging/lina-voice"
+        )
+
+
+setup(cmdclass={"build_py": BuildVoice, "sdist": NoSources})

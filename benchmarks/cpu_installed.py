@@ -31,6 +31,10 @@ PLACES = [
 """Pythons and platforms that are measured."""
 
 
+class PipError(Exception):
+    """A call of pip failed."""
+
+
 def installed_rows() -> Iterator[dict[str, Any]]:
     """Sizes by Python and platform; with bytecode for the Python that runs this."""
     with tempfile.TemporaryDirectory() as folder:
@@ -132,4 +136,4 @@ def _pip(*arguments: str | Path) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
+        raise PipError(f"{' '.join(command[2:])} failed: {' '.join(done.stderr.split())[-2000:]}")

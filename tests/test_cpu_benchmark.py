@@ -86,3 +86,20 @@ def test_installed_sizes_are_those_of_files_without_bytecode(
     assert len(others) == len(cpu_installed.PLACES)
     monkeypatch.setattr(cpu_installed, "LIMIT", 700)
     assert not next(cpu_installed.installed_rows())["within_limit"]
+
+
+def test_without_a_package_index_the_rest_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(cpu, "PARTS", ("voice", "installed"))
+    monkeypatch.setattr(cpu, "voice_rows", lambda texts: iter([{"part": "voice", "name": "own", "x": 1.0}]))
+    monkeypatch.setattr(
+        cpu_installed, "build_wheel", lambda folder: tmp_path / "lina_voice-1.0-py3-none-any.whl"
+    )
+    assert cpu.main([]) == 0
+    assert cpu.main(["--parts", "voice", "installed"]) == 1
+    done = capsys.readouterr()
+    assert "- own: x 1\n" in done.out
+    assert done.err.startswith("benchmarks.cpu: pip ")
+    assert done.err.count("\n") == 1

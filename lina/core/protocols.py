@@ -239,7 +239,10 @@ class Tokenizer(Protocol):
     def flush(self, state: Any) -> list[int]: ...
 
     def labels(self, ids: Sequence[int]) -> list[str]:
-        """A short printable label for each id, for plots."""
+        """A short printable label for each id, for plots.
+
+        Those of sounds have a letter or digit, those of punctuation none: a text that has only the latter is refused.
+        """
         ...
 
 

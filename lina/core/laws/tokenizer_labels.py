@@ -5,7 +5,7 @@ from lina.core.protocols import Tokenizer
 
 
 def labels_are_printable(tokenizer: Tokenizer) -> None:
-    """labels gives one short printable label for each id, whatever ids stand beside it."""
+    """labels gives one short printable label for each id, whatever ids stand beside it; some have letters or digits."""
     last = tokenizer.vocab_size - 1
     ids = [*range(min(tokenizer.vocab_size, 4_000)), last]
     labels = tokenizer.labels(ids)
@@ -15,6 +15,13 @@ def labels_are_printable(tokenizer: Tokenizer) -> None:
     for index, label in zip(ids, labels, strict=True):
         if type(label) is not str or not label.isprintable() or not 1 <= len(label) <= 40:
             raise Violation(f"label of id {index}: expected 1 to 40 printable characters, found {label!r}")
+    marks = tokenizer.flush(tokenizer.initial_state())
+    if not any(
+        any(map(str.isalnum, label)) for index, label in zip(ids, labels, strict=True) if index not in marks
+    ):
+        raise Violation(
+            "labels: expected letters or digits in those of sounds, found none: no text would be spoken"
+        )
     if tokenizer.labels([]) != []:
         raise Violation(f"labels of no ids: expected [], found {tokenizer.labels([])!r}")
     for index, label in {0: labels[0], len(ids) // 2: labels[len(ids) // 2], last: labels[-1]}.items():

@@ -120,6 +120,11 @@ class LabelsOfRuns(Characters):
         ]
 
 
+class LabelsOfDots(Characters):
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        return ["·" for _ in ids]
+
+
 class SkipsWithQuestionMarks(Characters):
     """``skipping_unknown`` reads other ids than before for texts that need no skipping."""
 
@@ -174,6 +179,7 @@ WRONG_TOKENIZERS: list[tuple[str, type[Plugin], str]] = [
         plugin(LabelsOfRuns),
         r"label of id 0: 'U\+0000' among others, \['U\+0000', '.'\]",
     ),
+    ("labels_are_printable", plugin(LabelsOfDots), "found none: no text would be spoken"),
     (
         "skipping_leaves_out_what_is_refused",
         plugin(SkipsWithQuestionMarks),

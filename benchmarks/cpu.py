@@ -36,6 +36,7 @@ from benchmarks.cpu_voice import texts
 from benchmarks.decode_models import request, spec_model
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import DelayLM
+from lina.core.process.threads import limit_threads
 from lina.core.registry import load
 from lina.core.state import state_bytes
 from lina.engine.backend_names import BackendName
@@ -46,7 +47,6 @@ from lina.engine.onnx.weights import weight_of
 from lina.engine.onnx.write import write_graphs
 from lina.runs.weight_quantization import pack, unpack
 from lina.speech.default_voice import shipped_voice
-from lina.speech.threads import limit_threads
 from lina.speech.voice_loading import load as load_voice
 
 SPEC = "specs/lina_speech/gla-60m.yaml"

@@ -22,6 +22,7 @@ from lina.core.errors import FileError
 from lina.core.files.atomic import write_atomic
 from lina.core.files.checks import sha256
 from lina.core.files.json_file import read_json
+from lina.core.process.threads import use_one_thread
 from lina.core.process.workers import work
 from lina.core.utterance import Reject, Utterance
 from lina.data.encoding import CodecFacts, Encoder, EncodingTools
@@ -147,7 +148,7 @@ class ShardBuilder:
     ) -> Generator[Codes | Reject]:
         """Results of ``encode``, in order; threads decode the next recordings while the codec computes."""
         encoder, submitted = self._encoder(tools), deque[Future[Any]]()
-        with ThreadPoolExecutor(readers) as pool:
+        with ThreadPoolExecutor(readers, initializer=use_one_thread) as pool:
             for place, utterance in enumerate(utterances):
                 while len(submitted) < AHEAD * readers and place + len(submitted) < len(utterances):
                     submitted.append(pool.submit(encoder.read, utterances[place + len(submitted)]))

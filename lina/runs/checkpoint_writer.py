@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from lina.core.errors import LinaError, one_line
+from lina.core.process.threads import use_one_thread
 from lina.runs.checkpoint import CheckpointContent
 from lina.runs.checkpoint_store import Checkpoint
 from lina.runs.shards import cpu_copy
@@ -30,7 +31,7 @@ class CheckpointWriter:
 
     def __init__(self, written: Callable[[Checkpoint], None]) -> None:
         self.written = written
-        self.executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=use_one_thread)
         self.pending: Future[Checkpoint] | None = None
 
     def submit(self, write: Callable[[], Checkpoint]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from lina.core.process.threads import limit_threads
 from lina.core.text.sentences import sentences_of_text
 from lina.speech.best_of import Choice, select_best
 from lina.speech.long_form import end_sentence
@@ -15,7 +16,6 @@ from lina.speech.segments import Segment, list_segments, whole_segment
 from lina.speech.shaping import FrameTag, shape_frames, tag_frames
 from lina.speech.synthesis_input import SynthesisInput, prompts_of_texts
 from lina.speech.synthesizer import Synthesizer
-from lina.speech.threads import limit_threads
 
 SLOTS = 64
 """Maximum streams at a time: sentences times ``best_of``. Streams do not depend on one another."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from lina.core.audio.codec import frame_rate
 from lina.core.errors import LinaError
 from lina.core.model.delay_lm import LMState, next_text
+from lina.core.process.threads import limit_threads_of
 from lina.engine.engine import Engine
 from lina.engine.request import Request
 from lina.engine.stream import Stream
@@ -26,7 +27,6 @@ from lina.speech.result import SentenceSpeech, sentence_speech
 from lina.speech.segments import Segment, iterate_segments, list_segments
 from lina.speech.shaping import AudioChunk, FrameTag, shape_frames
 from lina.speech.synthesizer import Synthesizer
-from lina.speech.threads import limit_threads_of
 
 BLOCKS_AHEAD = 6
 """Blocks of steps for a GPU, about 7 ms, while the next sentence is read."""

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lina.config.spec import Spec
+from lina.core.process.threads import use_one_thread
 from lina.data.collate import drop_conditions
 from lina.data.packing_plan import row_numbers
 from lina.data.training_data import TrainingData
@@ -65,7 +66,7 @@ class MicroBatches:
         self.own = range(train.accumulate) if own is None else own
         self.plan = data.plan(data.train, train.fixed_batch_seconds, spec.seed, train.consecutive)
         self.row_shapes = self._row_shapes() if captured and end_to_end else None
-        self.executor = ThreadPoolExecutor(1)
+        self.executor = ThreadPoolExecutor(1, initializer=use_one_thread)
         self.prefetched: tuple[int, Future[StepBatches]] | None = None
         """A coming step and its micro-batches."""
 

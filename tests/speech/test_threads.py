@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from lina.core.errors import LinaError
-from lina.speech import threads
-from lina.speech.threads import SMALL, choose_threads, limit_threads, limit_threads_of
+from lina.core.process import threads
+from lina.core.process.threads import limit_threads, limit_threads_of, use_one_thread
+from lina.runs.checkpoint_writer import CheckpointWriter
+from lina.speech.threads import SMALL, choose_threads
 from tests.speech.test_long_form import streaming
 from tests.speech.test_voice import make
 
@@ -81,6 +83,18 @@ def test_a_thread_that_has_not_used_pytorch_is_limited_and_restored() -> None:
     assert in_a_new_thread(inside_and_after) == 10 + HOST
 
 
+def test_a_thread_beside_a_computation_has_no_team() -> None:
+    def inside() -> int:
+        use_one_thread()
+        return torch.get_num_threads()
+
+    assert in_a_new_thread(inside) == 1
+    assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == HOST
+    writer = CheckpointWriter(lambda _: None)
+    assert writer.executor.submit(torch.get_num_threads).result() == 1
+    writer.close()
+
+
 def test_work_in_a_limited_thread_stays_in_it() -> None:
     """The number that OpenMP itself reports, not PyTorch's record of it."""
     library = threads._openmp_library()
@@ -147,6 +161,8 @@ def test_all_synthesis_methods_are_limited(streaming: Any, face: str) -> None:
 def test_without_openmp_the_number_of_the_process_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_openmp_library", lambda: None)
     threads._setters.cache_clear()
+    use_one_thread()
+    assert torch.get_num_threads() == HOST, "of all threads, which are none of this one's business"
     try:
         with limit_threads(1):
             assert torch.get_num_threads() == 1

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,28 @@ def test_training_stopped_by_a_signal_in_its_last_step_does_not_go_on_to_the_nex
     listener = Listener()
     trained(tmp_path, plugins=(listener,))
     assert listener.steps == []
+
+
+def test_the_next_step_is_prepared_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second team of threads beside the one that trains lets both sleep at every barrier."""
+    threads: list[int] = []
+    prepare = MicroBatches._prepare
+
+    def recorded(self: MicroBatches, step: int) -> StepBatches:
+        if threading.current_thread() is not threading.main_thread():
+            threads.append(torch.get_num_threads())
+        return prepare(self, step)
+
+    monkeypatch.setattr(MicroBatches, "_prepare", recorded)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        trained(tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads
+    assert set(threads) == {1}
 
 
 def test_the_signal_handlers_are_put_back(tmp_path: Path) -> None:

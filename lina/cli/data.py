@@ -120,8 +120,8 @@ def encode(
 
     from lina.config.loader import load_spec
     from lina.config.resolve import resolve
+    from lina.data.encode_part import encode_part
     from lina.data.parts import part_of
-    from lina.data.prepare import encode_part
     from lina.runs.device import choose_own_device
     from lina.runs.signals import raise_on_sigterm
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from lina.core.errors import LinaError
-from lina.data.prepare import EncodedPart
+from lina.data.encode_part import EncodedPart
 
 
 def encode_with_ray(spec: str, settings: Sequence[str], parts: int, gpus: float) -> list[EncodedPart]:
@@ -29,7 +29,7 @@ def _encode(spec: str, settings: tuple[str, ...], parts: int, row: dict[str, Any
     """Task of one part, in a worker process of Ray."""
     from lina.config.loader import load_spec
     from lina.config.resolve import resolve
-    from lina.data.prepare import encode_part
+    from lina.data.encode_part import encode_part
     from lina.runs.device import choose_device
 
     resolved = resolve(load_spec(spec, settings))

@@ -18,7 +18,8 @@ from lina.core.errors import ContractError, PluginError
 from lina.core.model.contract import check_backbone
 from lina.core.model.delay_lm import DelayLM
 from lina.core.registry import Record
-from lina.data.prepare import DATA_KEYS, PreparedData, prepare
+from lina.data.corpus_inputs import DATA_KEYS
+from lina.data.prepare import PreparedData, prepare
 from lina.data.training_data import TrainingData
 from lina.evaluation.text_set import read_text_set
 from lina.pipeline.speech_stages import evaluate_samples, evaluate_text_set, synthesize_texts

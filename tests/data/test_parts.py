@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lina.core.errors import CheckpointError, LinaError
+from lina.data.encode_part import encode_part
 from lina.data.parts import part_of
-from lina.data.prepare import encode_part, prepare
+from lina.data.prepare import prepare
 from lina.data.token_dataset import TokenDataset
 from lina.pipeline.speech_job import run_spec
 from lina.runs.directory import locked

@@ -182,7 +182,11 @@ def table(results: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--parts", nargs="+", default=list(PARTS[:-1]), choices=PARTS, help="default: all but installed"
+        "--parts",
+        nargs="+",
+        default=[one for one in PARTS if one != "installed"],
+        choices=PARTS,
+        help="default: all but installed",
     )
     parser.add_argument("--only", nargs="+", default=list(BACKBONES), help="these backbones")
     parser.add_argument("--texts", type=int, default=20, help="of the voice's speed")

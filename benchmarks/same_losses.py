@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = """
 import json, sys, tempfile, torch
@@ -84,12 +86,13 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, default=ROOT / "specs" / "voice.yaml")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, which share the speed")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, which share the machine")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     checkouts = {"before": arguments.before.resolve(), "now": ROOT}
     found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "steps": arguments.steps,
         "settings": arguments.settings,
         "runs": {name: {} for name in checkouts},
@@ -105,7 +108,7 @@ def main() -> int:
         )
         for (seed, name), run in zip(pairs, runs, strict=True):
             ends[name].append(end_of(run["losses"]))
-            found["runs"][name][seed] = run
+            found["runs"][name][seed] = run | {"losses": [round(loss, 4) for loss in run["losses"]]}
             print(
                 f"{name:7} seed {seed}: {ends[name][-1]:.4f} at the end, {run['frames_per_second']:,.0f} frames/s",
                 flush=True,

@@ -174,7 +174,7 @@ def _flags(starts: Tensor | None, u: Tensor) -> Tensor:
 
 
 def _tile(state: int) -> dict[str, int]:
-    """Tile of a program for so many numbers of state per channel: at most 16 numbers per thread and tensor."""
+    """Tile of a program by the numbers of state per channel; up to 128, a thread has 16 numbers of each tensor."""
     numbers = 1 << (state - 1).bit_length()
     lanes = min(numbers, 8)
     registers = numbers // lanes
